@@ -1,0 +1,80 @@
+"""Objects from the configuration, one at a time."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from monai.losses.ds_loss import DeepSupervisionLoss
+from omegaconf import DictConfig
+from torch.optim.lr_scheduler import LRScheduler
+
+from app.cli.settings import read_settings
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data.cache import Cache
+from app.data.planner import PlanSettings, make_plan
+from app.infer.sliding import SlidingSettings
+from app.models.model import Shape
+from app.models.network import NetworkSpec, design
+from app.train.state import Loss
+
+
+def build_device(cfg: DictConfig) -> torch.device:
+    """The device, with torch's threads set.
+
+    Raises:
+        InputError: a device this machine does not have.
+    """
+    torch.set_num_threads(int(cfg.threads or len(os.sched_getaffinity(0))))
+    if cfg.device not in ("auto", "cpu", "cuda"):
+        raise InputError(f"device: got {cfg.device!r}, wanted auto, cpu or cuda")
+    if cfg.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: got cuda, this machine has none that torch can use")
+    return torch.device("cuda" if cfg.device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def build_cache(cfg: DictConfig, task: Task) -> Cache:
+    """The cache of prepared cases."""
+    return Cache(Path(cfg.paths.cache), task, workers=len(os.sched_getaffinity(0)))
+
+
+def build_plan(cfg: DictConfig, task: Task, cache: Cache) -> tuple[Plan, dict[str, str]]:
+    """What follows from the data, unless set in `plan`."""
+    return make_plan(cache.fingerprint(), task, read_settings(PlanSettings, cfg.plan, "plan"))
+
+
+def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
+    """The network's spec, operators bound.
+
+    Raises:
+        InputError: a layout is for another network.
+    """
+    shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels)
+    decoder = _instantiate(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
+    return design(_instantiate(cfg.model), shape, _instantiate(cfg.op), decoder)
+
+
+def build_loss(cfg: DictConfig) -> Loss:
+    """The loss, summed over levels of deep supervision with halved weights."""
+    loss: Loss = DeepSupervisionLoss(_instantiate(cfg.loss))
+    return loss
+
+
+def build_optimizer(
+    cfg: DictConfig,
+) -> tuple[Callable[..., torch.optim.Optimizer], Callable[[torch.optim.Optimizer], LRScheduler]]:
+    """What makes the optimizer from parameters, and its schedule from the optimizer."""
+    return _instantiate(cfg.optimizer), _instantiate(cfg.schedule)
+
+
+def build_sliding(cfg: DictConfig) -> SlidingSettings:
+    """How windows are laid at the end and in prediction."""
+    return read_settings(SlidingSettings, cfg.infer, "infer")
+
+
+def _instantiate(section: DictConfig) -> Any:
+    return instantiate(section, _convert_="all")

@@ -1,0 +1,68 @@
+"""mode=evaluate: predicted label maps against references of the same names."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from app.cli.settings import required
+from app.cli.task import open_task
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import write_json
+from app.core.progress import progress_bar
+from app.core.task import Task
+from app.data.prepare import check_same_grid
+from app.data.volume_io import SUFFIXES, case_name, read_label_map
+from app.metrics.evaluate import Score, score_case, standard_metrics, summarise_scores, write_cases
+from app.metrics.metric import Metric
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write cases.csv and summary.json; label names come from the task."""
+    keys = ("predictions", "labels", "output")
+    predictions, labels, output = (Path(required(cfg.evaluate, key, "evaluate")) for key in keys)
+    task, facts = open_task(cfg)
+    pairs = _pairs(predictions, labels)
+    metrics = standard_metrics(facts.nsd_tolerance_mm)
+    scores: list[Score] = []
+    with progress_bar("Evaluating", len(pairs)) as advance:
+        for case, (predicted, reference) in pairs.items():
+            scores += _score(case, predicted, reference, task, metrics)
+            advance(note=case)
+    summary = {"task": task.name, "cases": len(pairs), **summarise_scores(scores)}
+    write_cases(output / run_folder.CASES, scores)
+    write_json(output / run_folder.SUMMARY, summary)
+    log.info("mean Dice %.4f over %d cases -> %s", summary["mean_dice"] or 0, len(pairs), output)
+
+
+def _score(
+    case: str, predicted: Path, reference: Path, task: Task, metrics: tuple[Metric, ...]
+) -> list[Score]:
+    ours, theirs = (read_label_map(path, len(task.labels)) for path in (predicted, reference))
+    check_same_grid(ours, theirs, predicted, reference)
+    return score_case(
+        case, ours.voxels, theirs.voxels, spacing=theirs.spacing, labels=task.foreground, metrics=metrics
+    )
+
+
+def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path, Path]]:
+    """Predictions and references by case; a reference without prediction is fine, the other way is not."""
+    found = {
+        name: _by_case(folder, name) for name, folder in (("predictions", predictions), ("labels", labels))
+    }
+    missing = sorted(set(found["predictions"]) - set(found["labels"]))
+    if missing:
+        raise InputError(f"evaluate.labels: {labels}: got no reference for {', '.join(missing[:5])}")
+    return {case: (path, found["labels"][case]) for case, path in found["predictions"].items()}
+
+
+def _by_case(folder: Path, name: str) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"evaluate.{name}: {folder}: no such folder")
+    paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.name[0] != ".")
+    if not paths:
+        raise InputError(f"evaluate.{name}: {folder}: got no label map, wanted files {', '.join(SUFFIXES)}")
+    return {case_name(path): path for path in paths}

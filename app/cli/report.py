@@ -1,0 +1,20 @@
+"""mode=report: one page over any number of runs."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from app.cli.settings import required
+from app.core import run_folder
+from app.report import write_report
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write the page beside the runs, or where `report.output` says."""
+    runs = Path(required(cfg.report, "runs", "report"))
+    output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
+    write_report([runs], output)
+    log.info("report: %s", output)

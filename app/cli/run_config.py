@@ -1,0 +1,58 @@
+"""The run folder of a training, and the configuration of one that goes on."""
+
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from app.cli.main import is_multirun
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import write_text
+
+_CHANGEABLE = ("train.", "paths.", "task.folder", "device", "threads")
+
+
+def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
+    """The run's folder, its configuration, and whether it goes on from a checkpoint there.
+
+    Raises:
+        InputError: the folder of a new run holds one already, or there is nothing to go on from.
+    """
+    if cfg.train.resume is not None:
+        folder = Path(cfg.train.resume)
+        return folder, _stored(folder), True
+    folder = open_folder(cfg)
+    if (folder / run_folder.LAST).exists():
+        raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
+    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
+    return folder, cfg, False
+
+
+def open_folder(cfg: DictConfig) -> Path:
+    """The folder that takes this run's files: `paths.run`, or the job's own in a multirun."""
+    folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _stored(folder: Path) -> DictConfig:
+    """The configuration the run began with, changed by this command's overrides of limits and places."""
+    path = folder / run_folder.CONFIG
+    if not path.is_file() or not (folder / run_folder.LAST).is_file():
+        raise InputError(
+            f"train.resume: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
+        )
+    stored = OmegaConf.load(path)
+    assert isinstance(stored, DictConfig)
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        key = override.key_or_group
+        if key == "train.resume":
+            continue
+        if not key.startswith(_CHANGEABLE):
+            raise InputError(
+                f"train.resume: the run keeps its configuration, leave out {override.input_line}"
+            )
+        OmegaConf.update(stored, key, override.value())
+    return stored

@@ -1,0 +1,51 @@
+"""Sections of the configuration as the frozen dataclasses beside the code that uses them."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from app.core.errors import InputError
+
+_Settings = TypeVar("_Settings")
+
+
+def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any], name: str) -> _Settings:
+    """A section as `cls`: values checked against the types of its fields, lists as tuples.
+
+    Raises:
+        InputError: a key is missing or unknown, or a value is of the wrong type; names section and key.
+    """
+    values = plain(section) if isinstance(section, DictConfig) else dict(section)
+    try:
+        checked = OmegaConf.merge(OmegaConf.structured(cls), values)
+        typed = OmegaConf.to_container(checked, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        key = f"{name}.{error.full_key}" if error.full_key else name
+        raise InputError(f"{key}: {str(error.msg or error).splitlines()[0]}") from None
+    assert isinstance(typed, dict)
+    return cls(**{field.name: _tuples(typed[field.name]) for field in fields(cls)})  # type: ignore[arg-type]
+
+
+def required(section: DictConfig, key: str, name: str) -> str:
+    """A setting that the mode cannot do without.
+
+    Raises:
+        InputError: it is not set.
+    """
+    if section[key] is None:
+        raise InputError(f"{name}.{key}: not set; this mode needs {name}.{key}=<...>")
+    return str(section[key])
+
+
+def plain(section: DictConfig) -> dict[str, Any]:
+    """A section as a dictionary of plain values, interpolations resolved."""
+    values = OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,46 @@
+"""The task a configuration names: its folder, fetched or generated when it is missing, and its facts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from app.cli.settings import plain, read_settings
+from app.core.task import GroupRule, Task
+from app.data.decathlon import read_task
+from app.data.download import Archive, fetch_task
+from app.data.phantom import PhantomSettings, generate_phantom
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """What a data set cannot know about itself."""
+
+    folder: str
+    download: bool
+    archive: dict[str, Any] | None
+    phantom: dict[str, Any] | None
+    group: dict[str, Any] | None
+    nsd_tolerance_mm: float
+    steps: int
+
+    @property
+    def group_rule(self) -> GroupRule | None:
+        """Which cases belong together."""
+        return read_settings(GroupRule, self.group, "task.group") if self.group else None
+
+
+def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
+    """The task, its data set on disk.
+
+    Raises:
+        InputError: the data set is missing or wrong.
+    """
+    settings = read_settings(TaskSettings, plain(cfg.task), "task")
+    folder = Path(settings.folder)
+    if settings.phantom is not None:
+        generate_phantom(folder, settings=read_settings(PhantomSettings, settings.phantom, "task.phantom"))
+    if settings.download and settings.archive and not folder.is_dir():
+        fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
+    return read_task(folder), settings

@@ -1,0 +1,9 @@
+"""What went wrong in a way the user can mend: bad data, a bad setting, a missing file."""
+
+
+class InputError(ValueError):
+    """The user's data or configuration is wrong.
+
+    The message says what, got, wanted and where, in one line; the command line prints it without a
+    traceback and exits with code 1. Every other exception is a defect of ours and keeps its traceback.
+    """

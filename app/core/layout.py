@@ -1,0 +1,106 @@
+"""A layout: which sub-kernels the output channels of each mixed convolution have.
+
+The file is data only: `convolutions: {name: {kernel: channels}}` and free `provenance`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.core.errors import InputError
+from app.core.files import write_text
+from app.core.types import Size, as_size
+
+_KERNEL = re.compile(r"([1-9]\d?)x([1-9]\d?)x([1-9]\d?)")
+
+
+def parse_kernel(text: str) -> Size:
+    """`"1x3x3"` as (1, 3, 3).
+
+    Raises:
+        InputError: not three odd numbers joined by x.
+    """
+    match = _KERNEL.fullmatch(text)
+    if match is None or any(int(taps) % 2 == 0 for taps in match.groups()):
+        raise InputError(f"kernel: got {text!r}, wanted three odd numbers like 1x3x3")
+    return as_size([int(taps) for taps in match.groups()])
+
+
+def format_kernel(kernel: Size) -> str:
+    """(1, 3, 3) as `"1x3x3"`."""
+    return "x".join(str(taps) for taps in kernel)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Channels per sub-kernel, in order, for each named convolution."""
+
+    convolutions: Mapping[str, Mapping[Size, int]]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain strings and numbers, as in the file."""
+        named = {
+            name: {format_kernel(kernel): channels for kernel, channels in groups.items()}
+            for name, groups in self.convolutions.items()
+        }
+        return {"provenance": dict(self.provenance), "convolutions": named}
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = "layout") -> "Layout":
+        """The inverse of `to_dict`, every value checked.
+
+        Raises:
+            InputError: not of the form above, or a channel count below 1.
+        """
+        if not isinstance(values, dict) or set(values) - {"provenance", "convolutions"}:
+            raise InputError(f"{where}: wanted the keys convolutions and provenance, got {_shown(values)}")
+        named = values.get("convolutions")
+        if not isinstance(named, dict) or not named:
+            raise InputError(
+                f"{where}: convolutions: wanted {{name: {{kernel: channels}}}}, got {_shown(named)}"
+            )
+        provenance = values.get("provenance") or {}
+        return cls(
+            {str(name): _groups(groups, f"{where}: {name}") for name, groups in named.items()}, provenance
+        )
+
+
+def read_layout(path: Path) -> Layout:
+    """Read a layout file; nothing in it is executed.
+
+    Raises:
+        InputError: the file is missing or is no layout.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such layout") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML data ({error})") from None
+    return Layout.from_dict(values, str(path))
+
+
+def write_layout(path: Path, layout: Layout) -> None:
+    """Write a layout so that it reads and diffs well, a convolution a line."""
+    write_text(path, yaml.safe_dump(layout.to_dict(), sort_keys=False, default_flow_style=None, width=200))
+
+
+def _groups(groups: Any, where: str) -> dict[Size, int]:
+    if not isinstance(groups, dict) or not groups:
+        raise InputError(f"{where}: wanted {{kernel: channels}}, got {_shown(groups)}")
+    for kernel, channels in groups.items():
+        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+            raise InputError(
+                f"{where}: {kernel}: wanted a positive number of channels, got {_shown(channels)}"
+            )
+    return {parse_kernel(str(kernel)): channels for kernel, channels in groups.items()}
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else text[:77] + "..."

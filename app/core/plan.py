@@ -1,0 +1,121 @@
+"""A plan: everything about preparing and network size that follows from the data, with reasons."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.core.errors import InputError
+from app.core.files import write_text
+from app.core.types import Size, Spacing, as_size, as_spacing
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """How one image channel becomes numbers around zero.
+
+    `ct`: clip to [low, high], subtract mean, divide by std, all from the data set's foreground.
+    `zscore`: mean and std of the image itself. `zscore_nonzero`: of its non-zero voxels, which alone change.
+    """
+
+    scheme: str
+    low: float = 0.0
+    high: float = 0.0
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse schemes nobody knows."""
+        if self.scheme not in ("ct", "zscore", "zscore_nonzero"):
+            raise InputError(f"normalisation: got {self.scheme!r}, wanted ct, zscore or zscore_nonzero")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a data set asks for; entry i of `widths`, `strides` and `kernels` is level i, 0 the finest."""
+
+    spacing: Spacing
+    patch: Size
+    batch: int
+    widths: tuple[int, ...]
+    strides: tuple[Size, ...]
+    kernels: tuple[Size, ...]
+    normalisation: tuple[Normalisation, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse plans no network can be built from."""
+        if not len(self.widths) == len(self.strides) == len(self.kernels):
+            raise InputError(
+                f"plan: widths, strides and kernels need one entry a level, "
+                f"got {len(self.widths)}, {len(self.strides)} and {len(self.kernels)}"
+            )
+        for axis, size in enumerate(self.patch):
+            total = self.total_stride[axis]
+            if size < total or size % total:
+                raise InputError(
+                    f"plan.patch: got {size} voxels on axis {'DHW'[axis]}, "
+                    f"wanted a multiple of the total stride {total}"
+                )
+
+    @property
+    def total_stride(self) -> Size:
+        """Voxels of the patch that one voxel of the deepest level stands for."""
+        depth = height = width = 1
+        for stride in self.strides:
+            depth, height, width = depth * stride[0], height * stride[1], width * stride[2]
+        return depth, height, width
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: a key is missing or unknown.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise InputError(f"plan: got keys {sorted(values)}, wanted {sorted(known)}")
+        return cls(
+            spacing=as_spacing(values["spacing"]),
+            patch=as_size(values["patch"]),
+            batch=int(values["batch"]),
+            widths=tuple(int(width) for width in values["widths"]),
+            strides=tuple(as_size(stride) for stride in values["strides"]),
+            kernels=tuple(as_size(kernel) for kernel in values["kernels"]),
+            normalisation=tuple(Normalisation(**channel) for channel in values["normalisation"]),
+        )
+
+
+def write_plan(path: Path, plan: Plan, reasons: Mapping[str, str]) -> None:
+    """Write plan.yaml: each value with the reason it was chosen."""
+    entries = {name: {"value": value, "reason": reasons[name]} for name, value in plan.to_dict().items()}
+    write_text(path, yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=110))
+
+
+def read_plan(path: Path) -> tuple[Plan, dict[str, str]]:
+    """Read plan.yaml and its reasons.
+
+    Raises:
+        InputError: the file is missing or is no plan.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = {name: entry["value"] for name, entry in entries.items()}
+        reasons = {name: str(entry["reason"]) for name, entry in entries.items()}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such plan") from None
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a plan ({error!r})") from None
+    return Plan.from_dict(values), reasons
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

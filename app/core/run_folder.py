@@ -1,0 +1,22 @@
+"""The names of the files that a run leaves behind."""
+
+from pathlib import Path
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+FINGERPRINT = "fingerprint.json"
+PLAN = "plan.yaml"
+LAYOUT = "layout.yaml"
+SPLIT = "split.json"
+METRICS = "metrics.csv"
+CASES = "cases.csv"
+SUMMARY = "summary.json"
+LAST = "last.pt"
+BEST = "best.pt"
+PREDICTIONS = "predictions"
+REPORT = "report.html"
+
+
+def prediction_path(run: Path, case_id: str) -> Path:
+    """Where a run keeps the label map it predicts for a case."""
+    return run / PREDICTIONS / f"{case_id}.nii.gz"

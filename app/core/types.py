@@ -1,0 +1,21 @@
+"""Sizes and spacings, always in the order of a tensor's last three axes: (D, H, W)."""
+
+from collections.abc import Sequence
+
+Size = tuple[int, int, int]
+"""Voxels, kernel taps or strides along (D, H, W)."""
+
+Spacing = tuple[float, float, float]
+"""Millimetres between voxel centres along (D, H, W)."""
+
+
+def as_size(values: Sequence[int]) -> Size:
+    """Three integers as a Size."""
+    depth, height, width = (int(value) for value in values)
+    return depth, height, width
+
+
+def as_spacing(values: Sequence[float]) -> Spacing:
+    """Three numbers as a Spacing."""
+    depth, height, width = (float(value) for value in values)
+    return depth, height, width

@@ -1,0 +1,184 @@
+"""Augmentation of a whole batch on tensors: parameters are drawn in one place, applied in another.
+
+Rotation, scaling and flips happen in one pass of `grid_sample` over image and one-hot labels together;
+patches come with a margin, so that turned corners show real tissue. The chain and its default strengths
+are those of nnU-Net (Isensee et al., Nature Methods 2021).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from monai.networks.layers.convutils import gaussian_1d
+from monai.networks.layers.simplelayers import separable_filtering
+from torch import Tensor
+
+from app.core.errors import InputError
+from app.core.types import Size, Spacing, as_size
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Chances per patch (intensity: per patch and channel) and ranges of strengths."""
+
+    rotate: float
+    rotate_degrees: float
+    scale: float
+    scale_range: Range
+    flip_axes: tuple[int, ...]
+    """Axes of (D, H, W) flipped with chance 0.5 each."""
+    noise: float
+    noise_variance: Range
+    blur: float
+    blur_sigma: Range
+    brightness: float
+    brightness_range: Range
+    contrast: float
+    contrast_range: Range
+    low_resolution: float
+    low_resolution_range: Range
+    gamma: float
+    gamma_range: Range
+
+    def __post_init__(self) -> None:
+        """Refuse chances outside 0..1, axes that do not exist and ranges that run backwards."""
+        for name, value in vars(self).items():
+            if isinstance(value, float | int) and name != "rotate_degrees" and not 0 <= value <= 1:
+                raise InputError(f"augment.{name}: got {value}, wanted a chance from 0 to 1")
+            if name != "flip_axes" and isinstance(value, tuple) and (len(value) != 2 or value[0] > value[1]):
+                raise InputError(f"augment.{name}: got {list(value)}, wanted [low, high]")
+        if not set(self.flip_axes) <= {0, 1, 2}:
+            raise InputError(f"augment.flip_axes: got {list(self.flip_axes)}, wanted axes among 0, 1, 2")
+
+    def margin(self, patch: Size, spacing: Spacing) -> Size:
+        """Voxels to read per axis for a patch of `patch`, so that turned and shrunk corners are inside."""
+        if not (self.rotate and self.rotate_degrees) and not self.scale:
+            return patch
+        # A fifth more covers a turn of 30 degrees but for the outermost corners, which stay padding.
+        return as_size([math.ceil(voxels * 1.2 / 2) * 2 for voxels in patch])
+
+
+class Augment:
+    """Turns patches read with a margin into augmented patches of `patch` voxels."""
+
+    def __init__(self, settings: AugmentSettings, *, patch: Size, spacing: Spacing, label_count: int) -> None:
+        self._settings = settings
+        self._patch = patch
+        self._spacing = torch.tensor(spacing)
+        self._label_count = label_count
+
+    def __call__(self, image: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """(B, C, *margin) and (B, *margin) -> (B, C, *patch) and (B, *patch), labels as int64."""
+        image, labels = self._spatial(image, labels, rng)
+        settings = self._settings
+        for sample in image:
+            for channel in sample:
+                _intensity(channel, settings, rng)
+        return image, labels
+
+    def _spatial(self, image: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        matrices = [self._draw_matrix(rng) for _ in image]
+        flips = [[axis for axis in self._settings.flip_axes if rng.random() < 0.5] for _ in image]
+        cut_image, cut_labels = _centre(image, self._patch).clone(), _centre(labels, self._patch).long()
+        turned = [index for index, matrix in enumerate(matrices) if matrix is not None]
+        if turned:
+            stacked = torch.stack([matrix for matrix in matrices if matrix is not None])
+            cut_image[turned], cut_labels[turned] = self._resample(image[turned], labels[turned], stacked)
+        for index, axes in enumerate(flips):
+            if axes:
+                cut_image[index] = cut_image[index].flip([axis + 1 for axis in axes])
+                cut_labels[index] = cut_labels[index].flip(axes)
+        return cut_image, cut_labels
+
+    def _draw_matrix(self, rng: np.random.Generator) -> Tensor | None:
+        """Millimetre offsets in the patch -> millimetre offsets in the scan; None for no change."""
+        settings = self._settings
+        matrix = None
+        if rng.random() < settings.rotate:
+            limit = math.radians(settings.rotate_degrees)
+            matrix = _rotation(rng.uniform(-limit, limit, size=3))
+        if rng.random() < settings.scale:
+            zoom = rng.uniform(*settings.scale_range)
+            matrix = (torch.eye(3) if matrix is None else matrix) / zoom
+        return matrix
+
+    def _resample(self, image: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
+        """One `grid_sample` for image and one-hot foreground; grids count half extents, order (W, H, D)."""
+        half_out = torch.tensor(self._patch) / 2
+        half_in = torch.tensor(labels.shape[1:]) / 2
+        to_mm, to_voxel = torch.diag(self._spacing * half_out), torch.diag(1 / (self._spacing * half_in))
+        theta = (to_voxel @ matrices.float() @ to_mm).flip(1, 2)
+        theta = torch.cat([theta, torch.zeros(len(theta), 3, 1)], dim=2)
+        grid = F.affine_grid(theta, [len(theta), 1, *self._patch], align_corners=False)
+        one_hot = F.one_hot(labels.long(), self._label_count)[..., 1:].movedim(-1, 1).to(image.dtype)
+        sampled = F.grid_sample(torch.cat([image, one_hot], dim=1), grid, align_corners=False)
+        foreground = sampled[:, image.shape[1] :]
+        shares = torch.cat([1 - foreground.sum(dim=1, keepdim=True), foreground], dim=1)
+        return sampled[:, : image.shape[1]], shares.argmax(dim=1)
+
+
+def _intensity(channel: Tensor, settings: AugmentSettings, rng: np.random.Generator) -> None:
+    """Change one channel (D, H, W) of one patch in place."""
+    if rng.random() < settings.noise:
+        seed = int(rng.integers(2**62))
+        spread = math.sqrt(rng.uniform(*settings.noise_variance))
+        noise = torch.empty_like(channel).normal_(generator=torch.Generator().manual_seed(seed))
+        channel.add_(noise, alpha=spread)
+    if rng.random() < settings.blur:
+        kernel = gaussian_1d(torch.tensor(rng.uniform(*settings.blur_sigma)), truncated=3.0).float()
+        channel.copy_(separable_filtering(channel[None, None], [kernel] * 3, mode="replicate")[0, 0])
+    if rng.random() < settings.brightness:
+        channel.mul_(rng.uniform(*settings.brightness_range))
+    if rng.random() < settings.contrast:
+        _contrast(channel, rng.uniform(*settings.contrast_range))
+    if rng.random() < settings.low_resolution:
+        _low_resolution(channel, rng.uniform(*settings.low_resolution_range))
+    if rng.random() < settings.gamma:
+        _gamma(channel, rng.uniform(*settings.gamma_range), inverted=rng.random() < 0.25)
+
+
+def _contrast(channel: Tensor, factor: float) -> None:
+    """Spread intensities about their mean, inside their old range."""
+    mean, low, high = channel.mean(), channel.min(), channel.max()
+    channel.sub_(mean).mul_(factor).add_(mean).clamp_(low, high)
+
+
+def _low_resolution(channel: Tensor, zoom: float) -> None:
+    small = [max(1, round(voxels * zoom)) for voxels in channel.shape]
+    coarse = F.interpolate(channel[None, None], size=small, mode="nearest-exact")
+    channel.copy_(F.interpolate(coarse, size=channel.shape, mode="trilinear", align_corners=False)[0, 0])
+
+
+def _gamma(channel: Tensor, gamma: float, *, inverted: bool) -> None:
+    """Bend intensities by a power, on the negative image where asked, keeping mean and spread."""
+    mean, spread = channel.mean(), channel.std()
+    if inverted:
+        channel.neg_()
+    low, high = channel.min(), channel.max()
+    channel.sub_(low).div_((high - low).clamp_min(1e-7)).pow_(gamma)
+    if inverted:
+        channel.neg_()
+    channel.sub_(channel.mean()).mul_(spread / channel.std().clamp_min(1e-7)).add_(mean)
+
+
+def _rotation(angles: np.ndarray) -> Tensor:
+    """Rotation about the axes D, H and W in turn, by radians."""
+    result = torch.eye(3, dtype=torch.float64)
+    for axis, angle in enumerate(angles):
+        first, second = [other for other in range(3) if other != axis]
+        turn = torch.eye(3, dtype=torch.float64)
+        turn[first, first] = turn[second, second] = math.cos(angle)
+        turn[first, second], turn[second, first] = -math.sin(angle), math.sin(angle)
+        result = turn @ result
+    return result.float()
+
+
+def _centre(tensor: Tensor, size: Size) -> Tensor:
+    """The middle `size` voxels of the last three axes."""
+    for axis, length in zip((-3, -2, -1), size, strict=True):
+        tensor = tensor.narrow(axis, (tensor.shape[axis] - length) // 2, length)
+    return tensor

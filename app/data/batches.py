@@ -1,0 +1,49 @@
+"""Patches, augmented, as the tensors a training step takes; computed ahead of the step that needs them."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.data.augment import Augment
+from app.data.patches import PatchSampler
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Image (B, C, D, H, W) float32, labels (B, D, H, W) int64, ids of the cases."""
+
+    image: Tensor
+    labels: Tensor
+    cases: tuple[str, ...]
+
+
+class BatchSource:
+    """Batches by step number: the same seed and step give the same batch, whatever came before."""
+
+    def __init__(self, sampler: PatchSampler, augment: Augment | None, *, seed: int) -> None:
+        self._sampler = sampler
+        self._augment = augment
+        self._seed = seed
+
+    def batch(self, step: int) -> Batch:
+        """The batch of one step."""
+        patches = self._sampler.draw(step)
+        image, labels = torch.from_numpy(patches.image), torch.from_numpy(patches.labels)
+        if self._augment is None:
+            return Batch(image, labels.long(), patches.cases)
+        image, labels = self._augment(image, labels, np.random.default_rng([self._seed, 2, step]))
+        return Batch(image, labels, patches.cases)
+
+    def ahead(self, first: int, stop: int) -> Iterator[Batch]:
+        """The batches of steps first .. stop - 1, each computed in a thread while the one before is used."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            coming: Future[Batch] = pool.submit(self.batch, first)
+            for step in range(first, stop):
+                batch = coming.result()
+                if step + 1 < stop:
+                    coming = pool.submit(self.batch, step + 1)
+                yield batch

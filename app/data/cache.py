@@ -1,0 +1,174 @@
+"""Prepared cases on disk: memory-mapped arrays, keyed by content and settings, shared by all runs.
+
+A case's folder appears under its name whole or not at all (written beside it, then renamed), so two runs
+may prepare at once: the first to finish wins, the other's copy is dropped.
+"""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.files import read_json, write_json
+from app.core.plan import Plan
+from app.core.progress import progress_bar
+from app.core.task import Case, Task
+from app.data.fingerprint import Fingerprint, case_facts, summarise
+from app.data.geometry import Geometry
+from app.data.prepare import prepare, read_case
+
+_FORMAT = 1  # raised whenever preparing changes, so that old entries are not taken for new ones
+_INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a patch on
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class CachedCase:
+    """A prepared case on disk; arrays are memory-mapped, read-only."""
+
+    id: str
+    folder: Path
+
+    def image(self) -> NDArray[np.float32]:
+        """(C, D, H, W)."""
+        return _mapped(self.folder / "image.npy")
+
+    def labels(self) -> NDArray[np.uint8]:
+        """(D, H, W)."""
+        return _mapped(self.folder / "labels.npy")
+
+    def foreground(self) -> NDArray[np.int32]:
+        """Rows (label, d, h, w) of foreground voxels, sorted by label."""
+        return _mapped(self.folder / "foreground.npy")
+
+    def geometry(self) -> Geometry:
+        """The way back to the scan's own grid."""
+        return Geometry.from_dict(read_json(self.folder / "geometry.json"))
+
+
+class Cache:
+    """The cache of one task under `folder`."""
+
+    def __init__(self, folder: Path, task: Task, *, workers: int) -> None:
+        self._folder = folder / task.name
+        self._task = task
+        self._workers = workers
+        self._digests: dict[str, str] = {}
+
+    def data_hash(self) -> str:
+        """SHA-256 over names and contents of all cases, and the task's labels and modalities."""
+        self._digest_files()
+        listed = [(case.id, self._content(case)) for case in self._task.cases]
+        return _hash([self._task.labels, self._task.modalities, listed])
+
+    def fingerprint(self) -> Fingerprint:
+        """The data set's fingerprint, computed once for the same content."""
+        path = self._folder / f"fingerprint-{self.data_hash()[:16]}.json"
+        if path.is_file():
+            return Fingerprint.from_dict(read_json(path))
+        facts = self._over_cases("Reading cases", self._task.cases, lambda case: case_facts(case, self._task))
+        fingerprint = summarise([facts[case.id] for case in self._task.cases])
+        write_json(path, fingerprint.to_dict())
+        return fingerprint
+
+    def prepare(self, plan: Plan) -> dict[str, CachedCase]:
+        """Every case of the task, prepared as planned; only what is not there yet is computed."""
+        self._digest_files()
+        settings = {
+            "format": _FORMAT,
+            "spacing": plan.spacing,
+            "normalisation": plan.to_dict()["normalisation"],
+        }
+        folder = self._folder / _hash(settings)[:16]
+        cached = {
+            case.id: CachedCase(case.id, folder / f"{case.id}-{self._content(case)[:16]}")
+            for case in self._task.cases
+        }
+        missing = [case for case in self._task.cases if not cached[case.id].folder.is_dir()]
+        self._over_cases(
+            "Preparing cases", missing, lambda case: self._store(case, plan, cached[case.id].folder)
+        )
+        return cached
+
+    def _store(self, case: Case, plan: Plan, folder: Path) -> None:
+        volume, label_map = read_case(case, self._task)
+        prepared = prepare(volume, label_map, plan)
+        assert prepared.labels is not None
+        temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+        temporary.mkdir(parents=True)
+        try:
+            np.save(temporary / "image.npy", prepared.image)
+            np.save(temporary / "labels.npy", prepared.labels)
+            np.save(temporary / "foreground.npy", _foreground_index(prepared.labels))
+            write_json(temporary / "geometry.json", prepared.geometry.to_dict())
+            temporary.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _content(self, case: Case) -> str:
+        return _hash([self._digests[str(path)] for path in (case.image, case.label)])
+
+    def _digest_files(self) -> None:
+        """Hash every file once; later runs recognise it by size and time of change."""
+        if self._digests:
+            return
+        memo_path = self._folder / "digests.json"
+        memo: dict[str, list[Any]] = read_json(memo_path) if memo_path.is_file() else {}
+        files = [path for case in self._task.cases for path in (case.image, case.label) if path is not None]
+        stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
+        known = {name: entry for name, entry in memo.items() if entry[:2] == stamps.get(name)}
+        for name in sorted(set(stamps) - set(known)):
+            with Path(name).open("rb") as stream:
+                known[name] = [*stamps[name], hashlib.file_digest(stream, "sha256").hexdigest()]
+        if known != memo:
+            write_json(memo_path, known)
+        self._digests = {name: entry[2] for name, entry in known.items()}
+
+    def _over_cases(
+        self, title: str, cases: Sequence[Case], work: Callable[[Case], _Result]
+    ) -> dict[str, _Result]:
+        """Do `work` on all cases in threads; the first error stops the rest."""
+        if not cases:
+            return {}
+        results: dict[str, _Result] = {}
+        with progress_bar(title, len(cases)) as advance, ThreadPoolExecutor(self._workers) as pool:
+            futures = {pool.submit(work, case): case for case in cases}
+            try:
+                for future in as_completed(futures):
+                    results[futures[future].id] = future.result()
+                    advance()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return results
+
+
+def _foreground_index(labels: NDArray[np.uint8]) -> NDArray[np.int32]:
+    rng = np.random.default_rng(0)
+    rows: list[NDArray[np.int32]] = [np.empty((0, 4), dtype=np.int32)]
+    for label in np.unique(labels[labels > 0]):
+        places = np.argwhere(labels == label).astype(np.int32)
+        if len(places) > _INDEXED:
+            places = places[np.sort(rng.choice(len(places), _INDEXED, replace=False))]
+        rows.append(np.insert(places, 0, label, axis=1))
+    return np.concatenate(rows)
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""A folder in the layout of the Medical Segmentation Decathlon -> Task.
+
+What dataset.json lists is what counts: hidden and AppleDouble files beside the scans are never looked at.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from app.core.errors import InputError
+from app.core.files import read_json
+from app.core.task import Case, Task
+from app.data.volume_io import case_name
+
+
+def read_task(folder: Path) -> Task:
+    """Read dataset.json and list the labelled cases.
+
+    Raises:
+        InputError: dataset.json or a listed file is missing, labels are not numbered 0, 1, 2, ...
+    """
+    path = folder / "dataset.json"
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; set paths.data and task.folder, or task.download=true")
+    facts = read_json(path)
+    if not isinstance(facts, dict):
+        raise InputError(f"{path}: got {type(facts).__name__}, wanted an object")
+    cases = tuple(_case(folder, entry, path) for entry in _entry(facts, "training", list, path))
+    if not cases:
+        raise InputError(f"{path}: training: got no case, wanted at least one")
+    _refuse_duplicates(cases, path)
+    return Task(
+        name=folder.resolve().name,
+        modalities=_numbered(facts, "modality", path),
+        labels=_numbered(facts, "labels", path),
+        cases=cases,
+    )
+
+
+def _entry(facts: dict[str, Any], key: str, kind: type, path: Path) -> Any:
+    if not isinstance(facts.get(key), kind):
+        raise InputError(f"{path}: {key}: got {facts.get(key)!r}, wanted a {kind.__name__}")
+    return facts[key]
+
+
+def _numbered(facts: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    names = _entry(facts, key, dict, path)
+    wanted = [str(number) for number in range(len(names))]
+    if sorted(names, key=lambda text: (len(text), text)) != wanted:
+        raise InputError(f"{path}: {key}: got the numbers {sorted(names)}, wanted {wanted}")
+    return tuple(str(names[number]) for number in wanted)
+
+
+def _case(folder: Path, entry: Any, path: Path) -> Case:
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
+        raise InputError(f"{path}: training: got {entry!r}, wanted {{image: path, label: path}}")
+    image, label = folder / entry["image"], folder / entry["label"]
+    for file in (image, label):
+        if not file.is_file():
+            raise InputError(f"{path}: case {case_name(image)}: {file}: no such file")
+    return Case(case_name(image), image, label)
+
+
+def _refuse_duplicates(cases: tuple[Case, ...], path: Path) -> None:
+    seen: set[str] = set()
+    for case in cases:
+        if case.id in seen:
+            raise InputError(f"{path}: case {case.id} is listed twice")
+        seen.add(case.id)

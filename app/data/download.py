@@ -1,0 +1,220 @@
+"""A task's archive from the internet: fetched with resume, checked, unpacked."""
+
+import hashlib
+import math
+import os
+import re
+import ssl
+import tempfile
+import time
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+from urllib import request
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+
+from app.core.errors import InputError
+from app.core.progress import progress_bar
+from app.data.extract import MB, extract_tar, require_space
+
+TIMEOUT_S = 30.0  # of silence, not for the whole file
+ATTEMPTS = 5  # in a row that bring nothing new; with the doubling pause this waits 15 s in all
+PAUSE_S = 1.0  # before the second attempt, doubled before each further one
+CHUNK_BYTES = 65_536  # at most this much is lost when a connection breaks
+BROKEN = (URLError, HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
+PASSING = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses that may be gone at the next attempt
+MAX_GROWTH = 10  # a plain tar cannot grow; a gzipped one of raw volumes grows 2 to 4 times, label maps more
+MAX_FILES = 25_000  # ten times the largest Decathlon task: about 1250 files and a hidden `._` twin of each
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file on the web: an http(s) address, `md5:<hex>` or `sha256:<hex>`, and its size if known."""
+
+    url: str
+    checksum: str
+    size_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if urlsplit(self.url).scheme not in ("http", "https"):
+            raise InputError(f"archive address {self.url!r}: wanted http:// or https://")
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise InputError(f"archive address {self.url!r}: does not end in a plain file name")
+        if not re.fullmatch(r"md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", self.checksum):
+            raise InputError(f"{self.url}: got checksum {self.checksum!r}, wanted md5:<hex> or sha256:<hex>")
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(unquote(urlsplit(self.url).path)).name
+
+
+def fetch_task(archive: Archive, data_folder: Path, task_folder_name: str) -> Path:
+    """Return the task's folder in `data_folder`, fetched and unpacked if it is not there; the tar is removed.
+
+    Raises:
+        InputError: the archive cannot be had or unpacked, or is not that of a Decathlon task.
+    """
+    task = data_folder / task_folder_name
+    if not task.exists():
+        tar = download(archive, data_folder)
+        with tempfile.TemporaryDirectory(dir=data_folder, prefix=".fetching-") as temporary:
+            max_bytes = MAX_GROWTH * tar.stat().st_size
+            unpacked = extract_tar(tar, Path(temporary), max_bytes=max_bytes, max_files=MAX_FILES)
+            if unpacked.name != task.name:
+                raise InputError(f"{tar}: got folder {unpacked.name!r}, wanted {task.name!r}")
+            _require_dataset_json(unpacked, where=tar)
+            unpacked.rename(task)
+        tar.unlink()
+    _require_dataset_json(task, where=task)
+    return task
+
+
+def download(archive: Archive, folder: Path) -> Path:
+    """Fetch the archive into `folder`, going on from an earlier `<name>.part`; return the checked file.
+
+    A file of that name which is there already, perhaps fetched by hand, is checked and not fetched again.
+
+    Raises:
+        InputError: the server or the connection fails, the disk is full, or size or checksum is wrong.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, part = folder / archive.name, _Part(folder / f"{archive.name}.part")
+    if target.exists():
+        _require_checksum(archive, target, "remove it to fetch it again")
+        return target
+    _fetch(archive, part, by_hand=f"or fetch it by hand, save it as {target} and start again")
+    _settle(archive, part, target)
+    return target
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What has been fetched so far, and beside it the server's tag of the version it belongs to."""
+
+    path: Path
+
+    @property
+    def tag_path(self) -> Path:
+        return self.path.with_name(f"{self.path.name}.etag")
+
+    def size_bytes(self) -> int:
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.tag_path.unlink(missing_ok=True)
+
+
+def _require_dataset_json(task: Path, *, where: Path) -> None:
+    if not (task / "dataset.json").is_file():
+        raise InputError(f"{where}: has no dataset.json, wanted a Decathlon task; remove it to start again")
+
+
+def _require_checksum(archive: Archive, path: Path, remedy: str) -> None:
+    algorithm, wanted = archive.checksum.split(":")
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, algorithm).hexdigest()
+    if got != wanted:
+        raise InputError(f"{path}: got {algorithm} {got}, wanted {wanted} (from {archive.url}); {remedy}")
+
+
+def _settle(archive: Archive, part: _Part, target: Path) -> None:
+    """Give the whole file its name if the checksum is right; else delete it, as going on cannot mend it."""
+    try:
+        _require_checksum(archive, part.path, "it was deleted; start again to fetch it afresh")
+    except InputError:
+        part.discard()
+        raise
+    part.path.replace(target)
+    part.discard()
+
+
+def _fetch(archive: Archive, part: _Part, *, by_hand: str) -> None:
+    """Go on until the whole file is in `part`; give up after ATTEMPTS in a row without a new byte."""
+    reached, failures = part.size_bytes(), 0
+    while True:
+        try:
+            return _fetch_rest(archive, part)
+        except BROKEN as error:
+            failures = 1 if part.size_bytes() > reached else failures + 1
+            reached = max(reached, part.size_bytes())
+            lasting = isinstance(error, HTTPError) and error.code not in PASSING
+            if lasting or failures == ATTEMPTS:
+                raise InputError(f"{archive.url}: {error}; start again to go on, {by_hand}") from error
+            time.sleep(PAUSE_S * 2 ** (failures - 1))
+
+
+def _fetch_rest(archive: Archive, part: _Part) -> None:
+    start = part.size_bytes()
+    try:
+        response = _ask(archive.url, part, start)
+    except HTTPError as error:
+        if error.code != 416:
+            raise
+        if error.headers.get("Content-Range") == f"bytes */{start}":
+            return  # nothing is missing
+        part.discard()
+        raise ConnectionError(f"the server has no bytes from {start} on") from error
+    with response:
+        _append(archive, part, response, _agreed_start(part, response, start))
+
+
+def _ask(url: str, part: _Part, start: int) -> HTTPResponse:
+    """Ask for the bytes from `start` on; with a tag, only if the file is still the same, else all of it."""
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    if start and part.tag_path.exists():
+        headers["If-Range"] = part.tag_path.read_text(encoding="ascii")
+    wanted = request.Request(url, headers=headers)
+    response: HTTPResponse = request.build_opener(_NoFtp).open(wanted, timeout=TIMEOUT_S)
+    return response
+
+
+class _NoFtp(request.FTPHandler):
+    """Takes the place of urllib's own handler, so that no redirect leads away from http(s)."""
+
+    def ftp_open(self, req: request.Request) -> NoReturn:
+        raise URLError(f"redirected to {req.full_url}")
+
+
+def _agreed_start(part: _Part, response: HTTPResponse, start: int) -> int:
+    """Where the answer begins: at `start`, or at 0, the part emptied, if the server sends the whole file."""
+    content_range = response.headers.get("Content-Range", "")
+    if response.status == 206 and content_range.startswith(f"bytes {start}-"):
+        return start
+    part.discard()
+    if response.status != 200:
+        raise ConnectionError(f"asked for bytes from {start} on, got {response.status} {content_range}")
+    tag = response.headers.get("ETag", "")
+    if tag.startswith('"') and tag.isascii():  # a weak one, W/"...", does not promise equal bytes
+        part.tag_path.write_text(tag, encoding="ascii")
+    return 0
+
+
+def _append(archive: Archive, part: _Part, response: HTTPResponse, start: int) -> None:
+    done, total = start, _total_bytes(archive, response, start)
+    require_space(part.path.parent, total - start, f"fetching {archive.name}")
+    bar = progress_bar(f"fetching {archive.name} [MB]", math.ceil(total / MB), done=math.ceil(start / MB))
+    with part.path.open("ab") as file, bar as advance:
+        while chunk := response.read(min(CHUNK_BYTES, total + 1 - done)):  # the one shows an overlong answer
+            file.write(chunk)
+            advance(math.ceil((done + len(chunk)) / MB) - math.ceil(done / MB))
+            done += len(chunk)
+        os.fsync(file.fileno())
+    if done > total:
+        part.discard()
+        raise InputError(f"{archive.url}: the server sends more than the {total} bytes wanted")
+    if done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _total_bytes(archive: Archive, response: HTTPResponse, start: int) -> int:
+    """Size of the whole file by the settings and the server; with neither, nothing would bound the answer."""
+    offered = None if response.length is None else start + response.length
+    wanted = offered if archive.size_bytes is None else archive.size_bytes
+    if wanted is None:
+        raise InputError(f"{archive.url}: the server does not tell the size; give it as size_bytes")
+    if offered not in (None, wanted):
+        raise InputError(f"{archive.url}: the server offers {offered} bytes, wanted {wanted}")
+    return wanted

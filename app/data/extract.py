@@ -1,0 +1,178 @@
+"""A stranger's tar archive: unpacked member by member, by rules of our own, all of it or nothing.
+
+Only regular files and folders are ever made, so there is no link to follow out of the folder. The
+standard library's extraction filters are not relied upon: CVE-2025-4517 got past them.
+"""
+
+import gzip
+import math
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase, BufferedReader
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from app.core.errors import InputError
+from app.core.progress import Advance, progress_bar
+
+MB = 1_000_000
+GZIP_MAGIC = b"\x1f\x8b"
+# What may stand between one member's data and the next: a long name (paths end at 4 KiB) and a few
+# attributes. tarfile reads headers into memory and recurses per header, so this bounds both.
+HEADER_BYTES = 65_536
+
+
+def extract_tar(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> Path:
+    """Unpack a .tar or .tar.gz holding one top-level folder; return that folder, now inside `folder`.
+
+    Hidden members (macOS writes `._name` beside every file) are left out; owners and modes are ignored.
+    The limits count every member, hidden ones and folders too.
+
+    Raises:
+        InputError: a damaged or hostile archive, a limit passed, a full disk, or the folder is there
+            already. Nothing of the archive is left on disk then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    require_space(folder, archive.stat().st_size, f"unpacking {archive.name}")
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
+        with _damage_told(archive):
+            _unpack(archive, Path(temporary), max_bytes=max_bytes, max_files=max_files)
+        return _move_out(archive, Path(temporary), folder)
+
+
+def require_space(folder: Path, size_bytes: int, purpose: str) -> None:
+    """Check that the disk of `folder` has room.
+
+    Raises:
+        InputError: fewer than `size_bytes` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size_bytes:
+        raise InputError(f"{folder}: {purpose} needs {size_bytes / MB:.0f} MB, {free / MB:.0f} MB are free")
+
+
+def _unpack(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> None:
+    unpacked_bytes = 0
+    with _opened(archive) as (tar, stream):
+        for count, member in enumerate(tar, start=1):
+            _refuse_faulty(archive, member)
+            unpacked_bytes += member.size
+            if unpacked_bytes > max_bytes or count > max_files:
+                raise InputError(
+                    f"{archive}: {count} members with {unpacked_bytes} bytes by {member.name!r}, "
+                    f"the limit is {max_files} members and {max_bytes} bytes"
+                )
+            stream.allowed_bytes = member.size + HEADER_BYTES
+            parts = PurePosixPath(member.name).parts
+            if not any(part.startswith(".") for part in parts):
+                _write(archive, tar, member, folder.joinpath(*parts))
+
+
+def _refuse_faulty(archive: Path, member: tarfile.TarInfo) -> None:
+    path = PurePosixPath(member.name)
+    faults = {
+        "is neither a regular file nor a folder": not (member.isreg() or member.isdir()),
+        "has a negative size": member.size < 0,
+        "has unprintable characters in its name": not member.name.isprintable(),
+        "has a backslash or a colon in its name": "\\" in member.name or ":" in member.name,
+        "leads out of the folder": path.is_absolute() or ".." in path.parts,
+    }
+    for fault, found in faults.items():
+        if found:
+            raise InputError(f"{archive}: member {member.name!r} {fault}; nothing was unpacked")
+
+
+def _write(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """Write one member; a file system that ignores case finds names that differ only in case."""
+    try:
+        if member.isdir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy(tar, member, target)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{archive}: two members claim the name {member.name!r}") from None
+
+
+def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """Copy exactly `member.size` bytes, those counted against the limit; holes are written out."""
+    source = tar.extractfile(member)
+    assert source is not None, "only regular files come here"
+    left = member.size
+    with target.open("xb") as file:
+        while left:
+            chunk = source.read(min(left, MB))
+            if not chunk:
+                raise tarfile.ReadError(f"{member.name!r} ends {left} bytes early")
+            file.write(chunk)
+            left -= len(chunk)
+
+
+def _move_out(archive: Path, temporary: Path, folder: Path) -> Path:
+    entries = sorted(temporary.iterdir())
+    if len(entries) != 1 or not entries[0].is_dir():
+        names = ", ".join(repr(entry.name) for entry in entries[:5]) or "nothing"
+        raise InputError(f"{archive}: got {names} at the top level, wanted exactly one folder")
+    target = folder / entries[0].name
+    if target.exists() or target.is_symlink():
+        raise InputError(f"{target}: is there already; remove it to unpack {archive} again")
+    return entries[0].rename(target)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, "_Stream"]]:
+    """Open the archive to be read once, front to back, under a bar in MB of the archive."""
+    total = math.ceil(archive.stat().st_size / MB)
+    with archive.open("rb") as file, progress_bar(f"unpacking {archive.name} [MB]", total) as advance:
+        stream = _Stream(file, advance)
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as tar:
+            yield tar, stream
+
+
+@contextmanager
+def _damage_told(archive: Path) -> Iterator[None]:
+    """Turn what the tar, gzip and file layers raise on bad bytes or a full disk into one clear line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (tarfile.TarError, zlib.error, EOFError, ValueError, OSError) as error:
+        raise InputError(f"{archive}: cannot be unpacked ({error}); nothing was unpacked") from error
+
+
+class _Stream(BufferedIOBase):
+    """A stream that may not be longer than the members announce, so that no header grows without end."""
+
+    def __init__(self, file: BufferedReader, advance: Advance) -> None:
+        zipped = file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
+        self._source = gzip.GzipFile(fileobj=file) if zipped else file
+        self._file, self._advance = file, advance
+        self.allowed_bytes, self._shown_mb = HEADER_BYTES, 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = self._source.read(size)
+        self.allowed_bytes -= len(block)
+        if self.allowed_bytes < 0:
+            raise tarfile.ReadError(f"more than {HEADER_BYTES} bytes of headers between two members")
+        read_mb = math.ceil(self._file.tell() / MB)
+        if read_mb > self._shown_mb:
+            self._advance(read_mb - self._shown_mb)
+            self._shown_mb = read_mb
+        return block
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; a damaged or missing one is an error, where tarfile would take it for the end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the proper end; typeshed lacks it
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset}") from error

@@ -1,0 +1,102 @@
+"""The facts of a data set that a plan follows from, read from every labelled case once."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.plan import Normalisation
+from app.core.task import Case, Task
+from app.core.types import Size, Spacing, as_size, as_spacing
+from app.data.geometry import forward_image, forward_labels, plan_geometry
+from app.data.prepare import read_case
+
+_SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """One case, reoriented and cropped: size and spacing (D, H, W), and intensities by channel."""
+
+    size: Size
+    spacing: Spacing
+    nonzero_share: tuple[float, ...]
+    label_voxels: tuple[int, ...]
+    foreground: NDArray[np.float32]  # (C, samples)
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Medians over cases, and each channel's intensities inside the foreground."""
+
+    cases: int
+    median_size: Size
+    median_spacing: Spacing
+    fine_spacing: Spacing
+    """10th percentile of the spacing along each axis."""
+    nonzero_share: tuple[float, ...]
+    label_share: tuple[float, ...]
+    """Mean share of the cropped volume that each label takes."""
+    intensities: tuple[Normalisation, ...]
+    """0.5 and 99.5 percentile, mean and standard deviation of the foreground, channel by channel."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Fingerprint":
+        """The inverse of `to_dict`."""
+        return cls(
+            cases=int(values["cases"]),
+            median_size=as_size(values["median_size"]),
+            median_spacing=as_spacing(values["median_spacing"]),
+            fine_spacing=as_spacing(values["fine_spacing"]),
+            nonzero_share=tuple(values["nonzero_share"]),
+            label_share=tuple(values["label_share"]),
+            intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
+        )
+
+
+def case_facts(case: Case, task: Task) -> CaseFacts:
+    """Read one case; InputError names it when it cannot be used."""
+    volume, label_map = read_case(case, task)
+    geometry = plan_geometry(volume.voxels, volume.affine, None)
+    image, labels = forward_image(volume.voxels, geometry), forward_labels(label_map.voxels, geometry)
+    inside = image[:, labels > 0]
+    if inside.shape[1] > _SAMPLES:
+        rng = np.random.default_rng(zlib.crc32(case.id.encode()))
+        inside = inside[:, rng.choice(inside.shape[1], _SAMPLES, replace=False)]
+    return CaseFacts(
+        size=as_size(labels.shape),
+        spacing=geometry.spacing,
+        nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
+        label_voxels=tuple(np.bincount(labels.ravel(), minlength=len(task.labels)).tolist()),
+        foreground=inside,
+    )
+
+
+def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
+    """The data set's fingerprint from its cases."""
+    spacings = np.array([case.spacing for case in facts])
+    shares = [np.array(case.label_voxels) / sum(case.label_voxels) for case in facts]
+    inside = np.concatenate([case.foreground for case in facts], axis=1).astype(np.float64)
+    return Fingerprint(
+        cases=len(facts),
+        median_size=as_size(np.median([case.size for case in facts], axis=0).round().tolist()),
+        median_spacing=as_spacing(np.median(spacings, axis=0).tolist()),
+        fine_spacing=as_spacing(np.percentile(spacings, 10, axis=0).tolist()),
+        nonzero_share=tuple(np.median([case.nonzero_share for case in facts], axis=0).tolist()),
+        label_share=tuple(np.mean(shares, axis=0).tolist()),
+        intensities=tuple(_intensities(channel) for channel in inside),
+    )
+
+
+def _intensities(inside: NDArray[np.float64]) -> Normalisation:
+    if inside.size == 0:
+        return Normalisation("ct")
+    low, high = np.percentile(inside, [0.5, 99.5])
+    return Normalisation("ct", float(low), float(high), float(inside.mean()), float(inside.std()))

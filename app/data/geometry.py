@@ -1,0 +1,132 @@
+"""From a scan's own grid to the one a network sees, and back.
+
+Forward: reorient to SAR (first axis runs to superior, then anterior, then right), crop, resample. A rotation
+of the scanner (an oblique affine) is left as it is: axes are permuted and flipped, never interpolated.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.core.types import Size, Spacing, as_size, as_spacing
+from app.data.resample import resample_image, resample_labels, resample_logits
+
+_CANONICAL = nib.orientations.axcodes2ornt(("S", "A", "R"))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a scan was brought onto the network's grid; all a return needs.
+
+    Sizes and crop bounds are (D, H, W) after reorientation, `orientation` is nibabel's (axis, flip) per
+    axis of the file, `spacing` the scan's own and `resampled` the size the network sees.
+    """
+
+    orientation: tuple[tuple[int, int], ...]
+    full: Size
+    start: Size
+    stop: Size
+    spacing: Spacing
+    resampled: Size
+
+    @property
+    def cropped(self) -> Size:
+        """Voxels inside the crop."""
+        return as_size([stop - start for start, stop in zip(self.start, self.stop, strict=True)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `to_dict`."""
+        return cls(
+            orientation=tuple((int(axis), int(flip)) for axis, flip in values["orientation"]),
+            full=as_size(values["full"]),
+            start=as_size(values["start"]),
+            stop=as_size(values["stop"]),
+            spacing=as_spacing(values["spacing"]),
+            resampled=as_size(values["resampled"]),
+        )
+
+
+def plan_geometry(
+    voxels: NDArray[np.float32], affine: NDArray[np.float64], target_mm: Spacing | None
+) -> Geometry:
+    """The way of a scan (C, i, j, k) onto the grid of spacing `target_mm` (D, H, W); None keeps its own."""
+    orientation = nib.io_orientation(affine)
+    oriented = _orient(voxels, orientation)
+    axes = np.argsort(nib.orientations.ornt_transform(orientation, _CANONICAL)[:, 0])
+    spacing = as_spacing(np.linalg.norm(affine[:3, :3], axis=0)[axes].tolist())
+    start, stop = _nonzero_box(oriented)
+    cropped = [high - low for low, high in zip(start, stop, strict=True)]
+    target = target_mm or spacing
+    sizes = [max(1, round(n * own / new)) for n, own, new in zip(cropped, spacing, target, strict=True)]
+    return Geometry(
+        orientation=tuple((int(axis), int(flip)) for axis, flip in orientation),
+        full=as_size(oriented.shape[1:]),
+        start=start,
+        stop=stop,
+        spacing=spacing,
+        resampled=as_size(sizes),
+    )
+
+
+def forward_image(voxels: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
+    """A scan (C, i, j, k) as (C, D, H, W) on the network's grid, cubic."""
+    return resample_image(_crop(_orient(voxels, geometry.orientation), geometry), geometry.resampled)
+
+
+def forward_labels(voxels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+    """A label map (i, j, k) as (D, H, W) on the network's grid: the label with the largest linear share."""
+    oriented = _orient(voxels[np.newaxis], geometry.orientation)
+    return resample_labels(_crop(oriented, geometry)[0], geometry.resampled)
+
+
+def restore_logits(logits: torch.Tensor, geometry: Geometry) -> NDArray[np.uint8]:
+    """Logits (L, D, H, W) on the network's grid as a label map (i, j, k) on the scan's own."""
+    labels = resample_logits(logits, geometry.cropped).numpy()
+    return _to_file(labels, geometry)
+
+
+def restore_labels(labels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+    """A label map (D, H, W) on the network's grid as (i, j, k) on the scan's own."""
+    return _to_file(resample_labels(labels, geometry.cropped), geometry)
+
+
+def _to_file(cropped: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+    full = np.zeros(geometry.full, dtype=np.uint8)
+    full[_slices(geometry)] = cropped
+    back = nib.orientations.ornt_transform(_CANONICAL, np.asarray(geometry.orientation))
+    return np.ascontiguousarray(nib.orientations.apply_orientation(full, back))
+
+
+def _orient(voxels: NDArray[Any], orientation: Any) -> NDArray[Any]:
+    transform = nib.orientations.ornt_transform(np.asarray(orientation), _CANONICAL)
+    channels_last = np.moveaxis(voxels, 0, -1)
+    return np.moveaxis(nib.orientations.apply_orientation(channels_last, transform), -1, 0)
+
+
+def _crop(oriented: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    return np.ascontiguousarray(oriented[(slice(None), *_slices(geometry))])
+
+
+def _slices(geometry: Geometry) -> tuple[slice, ...]:
+    return tuple(slice(low, high) for low, high in zip(geometry.start, geometry.stop, strict=True))
+
+
+def _nonzero_box(oriented: NDArray[np.float32]) -> tuple[Size, Size]:
+    """Bounds of the voxels that are non-zero in any channel; the whole volume when there are none."""
+    nonzero = (oriented != 0).any(axis=0)
+    start, stop = [], []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        hits = np.flatnonzero(nonzero.any(axis=others))
+        start.append(int(hits[0]) if hits.size else 0)
+        stop.append(int(hits[-1]) + 1 if hits.size else nonzero.shape[axis])
+    return as_size(start), as_size(stop)

@@ -1,0 +1,112 @@
+"""Random patches from prepared cases; what is drawn depends on the seed and the step alone.
+
+So a run that stops at step n and resumes there goes on exactly as if it had never stopped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.types import Size, as_size
+from app.data.cache import CachedCase
+
+_Voxel = TypeVar("_Voxel", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Patches:
+    """A batch of patches: image (B, C, D, H, W), labels (B, D, H, W) and the ids of the cases."""
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    cases: tuple[str, ...]
+
+
+class PatchSampler:
+    """Draws batches of patches of `size`, a `foreground_share` of each batch centred on foreground.
+
+    What is cut out is `margin` voxels around the same centre, for augmentation to turn and scale in.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[CachedCase],
+        *,
+        size: Size,
+        margin: Size,
+        batch: int,
+        foreground_share: float,
+        seed: int,
+    ) -> None:
+        assert cases and batch > 0 and 0 <= foreground_share <= 1
+        self._cases = tuple(cases)
+        self._size, self._margin = size, margin
+        self._batch = batch
+        self._foreground_from = round(batch * (1 - foreground_share))
+        self._seed = seed
+
+    def draw(self, step: int) -> Patches:
+        """The patches of one step; outside a volume the image is zero and the label background."""
+        rng = np.random.default_rng([self._seed, 0, step])
+        chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
+        drawn = [
+            self._patch(case, rng, on_foreground=index >= self._foreground_from)
+            for index, case in enumerate(chosen)
+        ]
+        images, labels = zip(*drawn, strict=True)
+        return Patches(np.stack(images), np.stack(labels), tuple(case.id for case in chosen))
+
+    def _case(self, index: int) -> CachedCase:
+        """Every case once, in random order, before any comes again."""
+        passed, place = divmod(index, len(self._cases))
+        order = np.random.default_rng([self._seed, 1, passed]).permutation(len(self._cases))
+        return self._cases[int(order[place])]
+
+    def _patch(
+        self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        image, labels, foreground = case.image(), case.labels(), case.foreground()
+        shape = as_size(labels.shape)
+        if on_foreground and len(foreground):
+            start = _start_around(_foreground_voxel(foreground, rng), shape, self._size)
+        else:
+            start = _start_anywhere(shape, self._size, rng)
+        around = zip(start, self._size, self._margin, strict=True)
+        start = as_size([first - (wide - length) // 2 for first, length, wide in around])
+        return _cut(image, start, self._margin), _cut(labels[np.newaxis], start, self._margin)[0]
+
+
+def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:
+    """A voxel of a label drawn first, so that small structures come as often as large ones."""
+    label = rng.choice(np.unique(foreground[:, 0]))
+    first, stop = np.searchsorted(foreground[:, 0], [label, label + 1])
+    return as_size(foreground[rng.integers(first, stop), 1:].tolist())
+
+
+def _start_around(voxel: Size, shape: Size, size: Size) -> Size:
+    """Centred on the voxel, moved inside where the volume is large enough."""
+    starts = []
+    for centre, extent, length in zip(voxel, shape, size, strict=True):
+        low, high = sorted((0, extent - length))
+        starts.append(min(max(centre - length // 2, low), high))
+    return as_size(starts)
+
+
+def _start_anywhere(shape: Size, size: Size, rng: np.random.Generator) -> Size:
+    bounds = [sorted((0, extent - length)) for extent, length in zip(shape, size, strict=True)]
+    return as_size([int(rng.integers(low, high + 1)) for low, high in bounds])
+
+
+def _cut(volume: NDArray[_Voxel], start: Size, size: Size) -> NDArray[_Voxel]:
+    """`size` voxels of (C, D, H, W) from `start`, which may lie outside; zero there."""
+    result = np.zeros((volume.shape[0], *size), dtype=volume.dtype)
+    source, target = [], []
+    for low, length, extent in zip(start, size, volume.shape[1:], strict=True):
+        inside_low, inside_high = max(low, 0), min(low + length, extent)
+        source.append(slice(inside_low, inside_high))
+        target.append(slice(inside_low - low, inside_high - low))
+    result[(slice(None), *target)] = volume[(slice(None), *source)]
+    return result

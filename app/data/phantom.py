@@ -1,0 +1,199 @@
+"""A made-up data set in the layout of the Medical Segmentation Decathlon: something to train on offline.
+
+Each case is a patient (`phantom_anatomy`) in a scanner that has its own grid, orientation and faults.
+"""
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
+
+from app.core.errors import InputError
+from app.core.files import atomic_path, read_json, write_json
+from app.core.progress import progress_bar
+from app.core.types import Size, Spacing
+from app.data.phantom_anatomy import LABELS, draw_patient, picture
+from app.data.phantom_shapes import Field, Waves
+
+_FACTS = "phantom.json"
+_DRAWING = 1
+"""Raise it when the same settings would give other voxels."""
+
+_ORIENTATIONS = ("RAS", "LPS", "ASL", "LAS", "RAS", "SPR", "LPS", "PIR")
+_OBLIQUE_EVERY = 6
+_SMALLEST = 16
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """What to make.
+
+    cases: number of labelled cases.
+    seed: other seeds give other patients and scanners.
+    size: voxels of a typical scan (D, H, W), D along the body; cases differ by about a quarter.
+    spacing: millimetres of a typical scan (D, H, W); cases differ by a quarter. The patients are as
+        large as the typical field of view.
+    """
+
+    cases: int
+    seed: int
+    size: Size
+    spacing: Spacing
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if self.cases < 1 or self.seed < 0:
+            raise InputError(f"phantom: got {self.cases} cases and seed {self.seed}, wanted 1 and 0 or more")
+        if len(self.size) != 3 or min(self.size) < _SMALLEST:
+            raise InputError(f"phantom.size: got {self.size}, wanted three of at least {_SMALLEST} voxels")
+        if len(self.spacing) != 3 or min(self.spacing) <= 0:
+            raise InputError(f"phantom.spacing: got {self.spacing}, wanted three positive numbers of mm")
+
+
+@dataclass(frozen=True)
+class _Scanner:
+    """How one case is scanned: `affine` from voxels of a grid (R, A, S) of `shape` to millimetres."""
+
+    shape: Size
+    affine: NDArray[np.float64]
+    orientation: str
+    blur: NDArray[np.float64]
+    bias: Waves
+    noise: float
+    gain: float
+
+
+def generate_phantom(folder: Path, *, settings: PhantomSettings) -> None:
+    """Write the data set, whole or not at all; one of the same settings that is there already stays.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    facts = _facts(settings)
+    if _holds(folder, facts):
+        return
+    with _building_site(folder) as building, progress_bar(folder.name, settings.cases) as advance:
+        for index in range(settings.cases):
+            _write_case(building, index, settings)
+            advance()
+        write_json(building / "dataset.json", _dataset(settings))
+        write_json(building / _FACTS, facts)
+        if not _holds(folder, facts):  # another process may have been faster
+            building.replace(folder)
+
+
+def _facts(settings: PhantomSettings) -> dict[str, Any]:
+    plain = {name: list(v) if isinstance(v, list | tuple) else v for name, v in asdict(settings).items()}
+    return {"drawing": _DRAWING, **plain}
+
+
+def _holds(folder: Path, facts: dict[str, Any]) -> bool:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    found = read_json(folder / _FACTS) if (folder / _FACTS).is_file() else "other files"
+    if found != facts:
+        raise InputError(
+            f"{folder}: holds {found}, wanted {facts} or an empty place; move it or choose another"
+        )
+    return True
+
+
+@contextmanager
+def _building_site(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; what is left of it in the end is removed."""
+    building = folder.with_name(f".{uuid.uuid4().hex}.{folder.name}")
+    building.mkdir(parents=True)
+    try:
+        yield building
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _dataset(settings: PhantomSettings) -> dict[str, Any]:
+    names = [_name(index) for index in range(settings.cases)]
+    return {
+        "name": "phantom",
+        "description": "Made-up torsos with an organ, its vessels and its lesions; no patient was scanned",
+        "reference": "generated",
+        "licence": "CC0",
+        "tensorImageSize": "3D",
+        "modality": {"0": "MRI"},
+        "labels": {str(value): name for value, name in enumerate(LABELS)},
+        "numTraining": len(names),
+        "numTest": 0,
+        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
+        "test": [],
+    }
+
+
+def _name(index: int) -> str:
+    return f"phantom_{index + 1:03d}.nii.gz"
+
+
+def _write_case(folder: Path, index: int, settings: PhantomSettings) -> None:
+    generator = np.random.default_rng([settings.seed, index])
+    patient = draw_patient(generator)
+    scanner = _draw_scanner(generator, index, settings)
+    points = _points(scanner, settings)
+    clean, labels = picture(patient, points, edge=2 / max(settings.size))
+    voxels = _scan(clean, points, scanner, generator)
+    for kind, array in (("imagesTr", voxels), ("labelsTr", labels)):
+        with atomic_path(folder / kind / _name(index)) as path:
+            nib.save(_oriented(array, scanner), path)
+
+
+def _draw_scanner(generator: np.random.Generator, index: int, settings: PhantomSettings) -> _Scanner:
+    usual_mm = np.array(settings.spacing[::-1])  # (R, A, S), as all below
+    spacing = usual_mm * np.array([1, 1, 0]) * generator.uniform(0.9, 1.1)
+    spacing[2] = usual_mm[2] * generator.uniform(0.75, 1.25)
+    shape = np.rint(usual_mm * settings.size[::-1] * generator.uniform(0.94, 1.08, 3) / spacing).astype(int)
+    tilt = generator.normal(0, 8, 3) if index % _OBLIQUE_EVERY == _OBLIQUE_EVERY - 2 else np.zeros(3)
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", tilt, degrees=True).as_matrix() * spacing
+    middle_mm = generator.normal(0, 0.04, 3) * usual_mm * settings.size[::-1]
+    affine[:3, 3] = middle_mm - affine[:3, :3] @ ((shape - 1) / 2)
+    return _Scanner(
+        shape=(int(shape[0]), int(shape[1]), int(shape[2])),
+        affine=affine,
+        orientation=_ORIENTATIONS[index % len(_ORIENTATIONS)],
+        blur=generator.uniform(0.35, 0.65, 3),
+        bias=Waves.draw(generator, wavelengths=(2.0, 4.0), size=0.12),
+        noise=generator.uniform(0.02, 0.04),
+        gain=generator.uniform(300, 900),
+    )
+
+
+def _points(scanner: _Scanner, settings: PhantomSettings) -> Field:
+    """Where the voxels lie in the patient (3, R, A, S), in halves of the typical field of view."""
+    half_mm = np.array(settings.size[::-1]) * settings.spacing[::-1] / 2
+    to_patient = scanner.affine[:3] / half_mm[:, np.newaxis]
+    grid = np.indices(scanner.shape, dtype=np.float32).reshape(3, -1)
+    points: Field = to_patient[:, :3].astype(np.float32) @ grid + to_patient[:, 3:].astype(np.float32)
+    return points.reshape(3, *scanner.shape)
+
+
+def _scan(
+    clean: Field, points: Field, scanner: _Scanner, generator: np.random.Generator
+) -> NDArray[np.int16]:
+    """Blur, uneven coil sensitivity, and the Rician noise of a magnitude image, in whole numbers."""
+    signal = gaussian_filter(clean, scanner.blur) * np.exp(scanner.bias.at(points)[0])
+    noise = generator.standard_normal((2, *signal.shape), np.float32) * np.float32(scanner.noise)
+    magnitude: Field = np.hypot(signal + noise[0], noise[1])
+    voxels: NDArray[np.int16] = np.rint(magnitude * scanner.gain).astype(np.int16)
+    return voxels
+
+
+def _oriented(array: NDArray[Any], scanner: _Scanner) -> nib.Nifti1Image:
+    image = nib.Nifti1Image(array, scanner.affine)
+    image.header.set_xyzt_units("mm")
+    wanted = nib.orientations.axcodes2ornt(scanner.orientation)
+    return image.as_reoriented(nib.orientations.ornt_transform(nib.io_orientation(image.affine), wanted))

@@ -1,0 +1,71 @@
+"""One case from its files to the arrays a network trains on."""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.core.task import Case, Task
+from app.data.geometry import Geometry, forward_image, forward_labels, plan_geometry
+from app.data.intensity import normalise
+from app.data.volume_io import LabelMap, Volume, read_label_map, read_volume
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Image (C, D, H, W) and labels (D, H, W) on the network's grid, and the way back."""
+
+    image: NDArray[np.float32]
+    labels: NDArray[np.uint8] | None
+    geometry: Geometry
+
+
+def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan) -> Prepared:
+    """Reorient, crop to non-zero, resample, normalise; `restore_logits` goes back by `geometry`."""
+    geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing)
+    image = normalise(forward_image(volume.voxels, geometry), plan.normalisation)
+    labels = forward_labels(label_map.voxels, geometry) if label_map is not None else None
+    return Prepared(image, labels, geometry)
+
+
+def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
+    """Read and check a labelled case.
+
+    Raises:
+        InputError: unreadable files, other channels than the task's, image and label of different geometry.
+    """
+    assert case.label is not None
+    try:
+        volume = read_volume(case.image)
+        label_map = read_label_map(case.label, len(task.labels))
+        check_channels(volume, task.modalities, str(case.image))
+        check_same_grid(label_map, volume, case.label, case.image)
+    except InputError as error:
+        raise InputError(f"case {case.id}: {error}") from None
+    return volume, label_map
+
+
+def check_channels(volume: Volume, modalities: tuple[str, ...], where: str) -> None:
+    """Raise InputError unless the scan has one channel per modality."""
+    if volume.voxels.shape[0] != len(modalities):
+        wanted = f"{len(modalities)} ({', '.join(modalities)})"
+        raise InputError(f"{where}: got {volume.voxels.shape[0]} channels, wanted {wanted}")
+
+
+def check_same_grid(grid: Volume | LabelMap, other: Volume | LabelMap, path: Path, other_path: Path) -> None:
+    """Raise InputError unless both have one shape and their corners lie within a tenth of a voxel."""
+    shape, wanted = grid.voxels.shape[-3:], other.voxels.shape[-3:]
+    if shape != wanted:
+        raise InputError(f"{path}: got shape {shape}, wanted {wanted} as {other_path}")
+    corners = np.array(list(product(*((0, n - 1) for n in shape), (1,))), dtype=np.float64)
+    apart_mm = float(np.linalg.norm(corners @ (grid.affine - other.affine).T, axis=1).max())
+    tolerance_mm = 0.1 * min(other.spacing)
+    if apart_mm > tolerance_mm:
+        raise InputError(
+            f"{path}: got a grid up to {apart_mm:.3g} mm away from {other_path}, "
+            f"wanted at most {tolerance_mm:.3g} mm"
+        )

@@ -1,0 +1,39 @@
+"""Which cases train and which are held out: folds in which cases that belong together stay together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.core.errors import InputError
+from app.core.task import Case, GroupRule
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training and held-out cases of one fold."""
+
+    fold: int
+    training: tuple[Case, ...]
+    validation: tuple[Case, ...]
+
+
+def split_cases(cases: Sequence[Case], *, fold: int, folds: int, seed: int, group: GroupRule | None) -> Split:
+    """Hold out one fold of whole groups; the same seed gives the same folds on every machine.
+
+    Raises:
+        InputError: fewer groups than folds, or no such fold.
+    """
+    if not 0 <= fold < folds:
+        raise InputError(f"fold: got {fold}, wanted 0 to {folds - 1}")
+    keys = {case.id: group.key(case.id) if group else case.id for case in cases}
+    groups = sorted(set(keys.values()))
+    if len(groups) < folds:
+        raise InputError(f"folds: got {len(groups)} groups of cases, wanted at least {folds}, one a fold")
+    shuffled = np.random.default_rng(seed).permutation(groups)
+    held_out = set(np.array_split(shuffled, folds)[fold].tolist())
+    return Split(
+        fold,
+        tuple(case for case in cases if keys[case.id] not in held_out),
+        tuple(case for case in cases if keys[case.id] in held_out),
+    )

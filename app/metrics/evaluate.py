@@ -1,0 +1,88 @@
+"""All metrics of a prediction, label by label, in the scan's own geometry."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.files import write_text
+from app.core.types import Spacing
+from app.metrics.dice import Dice
+from app.metrics.metric import Metric
+from app.metrics.surface import HausdorffDistance95, NormalisedSurfaceDice
+
+
+@dataclass(frozen=True)
+class Score:
+    """One (case, label): values by metric name, None where undefined, and both volumes."""
+
+    case: str
+    label: str
+    values: dict[str, float | None]
+    volume_mm3: float
+    reference_mm3: float
+
+
+def standard_metrics(nsd_tolerance_mm: float) -> tuple[Metric, ...]:
+    """Dice, HD95 and NSD."""
+    return (Dice(), HausdorffDistance95(), NormalisedSurfaceDice(nsd_tolerance_mm))
+
+
+def score_case(
+    case: str,
+    predicted: NDArray[np.uint8],
+    reference: NDArray[np.uint8],
+    *,
+    spacing: Spacing,
+    labels: Sequence[str],
+    metrics: Sequence[Metric],
+) -> list[Score]:
+    """Score label maps of one shape; `labels` are the names of values 1, 2, ..., `spacing` is per axis."""
+    voxel_mm3 = float(np.prod(spacing))
+    scores = []
+    for value, label in enumerate(labels, start=1):
+        masks = predicted == value, reference == value
+        values = {metric.name: metric(*masks, spacing) for metric in metrics}
+        volumes = [float(mask.sum()) * voxel_mm3 for mask in masks]
+        scores.append(Score(case, label, values, *volumes))
+    return scores
+
+
+def write_cases(path: Path, scores: Sequence[Score]) -> None:
+    """cases.csv: one row a (case, label); an empty cell is undefined."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    rows = [
+        [score.case, score.label, *map(_shown, score.values.values()), score.volume_mm3, score.reference_mm3]
+        for score in scores
+    ]
+    names = list(scores[0].values) if scores else []
+    writer.writerow(["case", "label", *names, "volume_mm3", "reference_mm3"])
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
+    """`mean_dice` over labels, and for each metric the mean over cases of each label where it is defined."""
+    labels = list(dict.fromkeys(score.label for score in scores))
+    names = list(scores[0].values) if scores else []
+    means = {
+        name: {label: _mean(s.values[name] for s in scores if s.label == label) for label in labels}
+        for name in names
+    }
+    return {"mean_dice": _mean(means.get("dice", {}).values()), **means}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"

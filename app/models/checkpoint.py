@@ -1,0 +1,77 @@
+"""What a checkpoint holds: it rebuilds its own network and is read as data alone (weights_only)."""
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from app.core.errors import InputError
+from app.core.files import atomic_path
+from app.core.plan import Plan
+from app.models.network import NetworkSpec, network_from
+
+_FORMAT = 1
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network with its weights, what it was trained to see, and the state of its training."""
+
+    network: NetworkSpec
+    plan: Plan
+    modalities: tuple[str, ...]
+    labels: tuple[str, ...]
+    weights: Weights
+    averaged: Weights | None
+    """Exponential moving average of the weights, where training kept one."""
+    training: dict[str, Any]
+    """State to resume from: plain values and tensors."""
+
+    @property
+    def inference_weights(self) -> Weights:
+        """The averaged weights where there are some."""
+        return self.weights if self.averaged is None else self.averaged
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write atomically: after a crash the file is the old or the new checkpoint, whole."""
+    content = {
+        "format": _FORMAT,
+        "network": checkpoint.network.describe(),
+        "plan": checkpoint.plan.to_dict(),
+        "modalities": list(checkpoint.modalities),
+        "labels": list(checkpoint.labels),
+        "weights": checkpoint.weights,
+        "averaged": checkpoint.averaged,
+        "training": checkpoint.training,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read tensors and plain values, on the CPU.
+
+    Raises:
+        InputError: missing, damaged, of another format, or anything but data.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise InputError(f"{path}: wanted a checkpoint of format {_FORMAT}")
+    return Checkpoint(
+        network=network_from(content["network"]),
+        plan=Plan.from_dict(content["plan"]),
+        modalities=tuple(content["modalities"]),
+        labels=tuple(content["labels"]),
+        weights=content["weights"],
+        averaged=content["averaged"],
+        training=content["training"],
+    )

@@ -1,0 +1,32 @@
+"""What a model is: topology alone; every spatial convolution comes from an operator."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import nn
+
+from app.core.described import Described
+from app.core.types import Size
+from app.ops import Operator
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the data ask of a network; entry i of widths, strides and kernels belongs to level i."""
+
+    in_channels: int
+    classes: int
+    widths: tuple[int, ...]
+    strides: tuple[Size, ...]
+    kernels: tuple[Size, ...]
+
+
+class Model(Described, ABC):
+    """Makes networks (B, in_channels, D, H, W) -> logits (B, classes, D, H, W).
+
+    In training mode a network may return a list of logits, finest first, for deep supervision.
+    """
+
+    @abstractmethod
+    def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
+        """A network with fresh weights."""

@@ -1,0 +1,90 @@
+"""A 3D U-Net: encoder, decoder and skips; which convolution it uses is not its business.
+
+Ronneberger et al., MICCAI 2015; levels, instance norm and deep supervision as in nnU-Net.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from app.core.errors import InputError
+from app.models.blocks import BLOCKS, Block
+from app.models.model import Model, Shape
+from app.ops import ConvSpec, Operator
+
+
+@dataclass(frozen=True)
+class UNetModel(Model):
+    """What `model=unet` says."""
+
+    block: str
+    """plain or residual."""
+    encoder_blocks: int
+    decoder_blocks: int
+    deep_supervision: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.block not in BLOCKS:
+            raise InputError(f"model.block: got {self.block!r}, wanted one of {', '.join(BLOCKS)}")
+        for name in ("encoder_blocks", "decoder_blocks"):
+            if getattr(self, name) < 1:
+                raise InputError(f"model.{name}: got {getattr(self, name)}, wanted at least 1")
+
+    def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
+        """A U-Net with one level per entry of the shape."""
+        return UNet(self, shape, encoder, decoder)
+
+
+class UNet(nn.Module):
+    """Maps (B, in_channels, D, H, W) to logits (B, classes, D, H, W).
+
+    D, H and W must be multiples of the product of strides. In training mode with deep supervision it
+    returns a list of logits, one per level from the finest, without the deepest.
+    """
+
+    def __init__(self, model: UNetModel, shape: Shape, encoder: Operator, decoder: Operator) -> None:
+        super().__init__()
+        self.deep_supervision = model.deep_supervision
+        block = BLOCKS[model.block]
+        self.encoder = nn.ModuleList()
+        self.up = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        self.heads = nn.ModuleList()
+        for level, width in enumerate(shape.widths):
+            channels = shape.in_channels if level == 0 else shape.widths[level - 1]
+            kernel, stride = shape.kernels[level], shape.strides[level]
+            first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride)
+            self.encoder.append(_stage(first, block, model.encoder_blocks, encoder))
+        for level, width in enumerate(shape.widths[:-1]):
+            stride = shape.strides[level + 1]
+            self.up.append(nn.ConvTranspose3d(shape.widths[level + 1], width, stride, stride, bias=False))
+            first = ConvSpec(f"decoder.{level}", 2 * width, width, shape.kernels[level], (1, 1, 1))
+            self.decoder.append(_stage(first, block, model.decoder_blocks, decoder))
+            if level == 0 or model.deep_supervision:
+                self.heads.append(nn.Conv3d(width, shape.classes, 1))
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """(B, in_channels, D, H, W) -> logits, or a list of them; see the class."""
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        logits: list[Tensor] = []
+        for level in reversed(range(len(self.decoder))):
+            x = self.decoder[level](torch.cat([self.up[level](x), skips[level]], dim=1))
+            if level == 0 or (self.training and self.deep_supervision):
+                logits.insert(0, self.heads[level](x))
+        return logits if self.training and self.deep_supervision else logits[0]
+
+
+def _stage(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> nn.Sequential:
+    """Blocks at one level; the first convolution changes width and size, the rest keep them."""
+    rest = replace(first, in_channels=first.out_channels, stride=(1, 1, 1))
+    convs = [
+        replace(first if index == 0 else rest, name=f"{first.name}.{index}")
+        for index in range(blocks * block.convolutions)
+    ]
+    taken = range(0, len(convs), block.convolutions)
+    return nn.Sequential(*(block(convs[i : i + block.convolutions], operator) for i in taken))

@@ -1,0 +1,89 @@
+"""CAKES: the output channels of one convolution shared out among sub-kernels.
+
+Yu et al., "CAKES: Channel-wise Automatic KErnel Shrinking for Efficient 3D Networks", AAAI 2021.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from app.core.errors import InputError
+from app.core.layout import Layout
+from app.core.types import Size
+from app.ops.operator import ConvSpec, Cost, Operator
+from app.ops.plain import Conv3d, dense_conv, dense_cost
+
+
+class MixedConv3d(nn.Module):
+    """A 3D convolution whose output channels are shared out among sub-kernels.
+
+    Maps (B, in_channels, D, H, W) to (B, sum(groups.values()), D/s, H/s, W/s), rounded up. Each group of
+    output channels is a dense convolution of all input channels; groups follow one another in order.
+    """
+
+    def __init__(self, in_channels: int, groups: Mapping[Size, int], stride: Size) -> None:
+        super().__init__()
+        self.groups = nn.ModuleList(
+            dense_conv(in_channels, channels, kernel, stride) for kernel, channels in groups.items()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s)."""
+        if len(self.groups) == 1:
+            return self.groups[0](x)  # type: ignore[no-any-return]
+        return torch.cat([group(x) for group in self.groups], dim=1)
+
+
+@dataclass(frozen=True)
+class Mixed(Operator):
+    """Convolutions that a layout names are mixed as it says; the rest stay dense."""
+
+    layout: Layout
+
+    def describe(self) -> dict[str, Any]:
+        """With the layout as in its file."""
+        return {"kind": type(self).__name__, "layout": self.layout.to_dict()}
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `describe`."""
+        return cls(Layout.from_dict(values.get("layout"), "checkpoint"))
+
+    def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
+        """Itself, once the layout is seen to fit.
+
+        Raises:
+            InputError: the layout names other convolutions, or gives them other widths; lists them all.
+        """
+        specs = {conv.name: conv for conv in convolutions}
+        differences = [
+            f"{name}: not in this network" for name in self.layout.convolutions if name not in specs
+        ]
+        for name, groups in self.layout.convolutions.items():
+            channels = sum(groups.values())
+            if name in specs and channels != specs[name].out_channels:
+                differences.append(f"{name}: {channels} channels, the network has {specs[name].out_channels}")
+        if differences:
+            raise InputError("op.layout is for another network: " + "; ".join(differences))
+        return self
+
+    def build(self, conv: ConvSpec) -> nn.Module:
+        """Mixed where named, dense elsewhere."""
+        groups = self.layout.convolutions.get(conv.name)
+        if groups is None:
+            return Conv3d().build(conv)
+        return MixedConv3d(conv.in_channels, groups, conv.stride)
+
+    def cost(self, conv: ConvSpec, size: Size) -> Cost:
+        """in * sum over groups of channels * taps."""
+        groups = self.layout.convolutions.get(conv.name)
+        if groups is None:
+            return Conv3d().cost(conv, size)
+        costs = [
+            dense_cost(conv.in_channels, channels, kernel, conv.stride, size)
+            for kernel, channels in groups.items()
+        ]
+        return sum(costs, start=Cost(0, 0))

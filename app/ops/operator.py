@@ -1,0 +1,54 @@
+"""What an operator is: the maker of every spatial convolution of a network."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from app.core.described import Described
+from app.core.types import Size
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """One spatial convolution a network asks for.
+
+    `kernel` is the largest extent it may have along (D, H, W): 1 where the data are too coarse to convolve.
+    """
+
+    name: str
+    in_channels: int
+    out_channels: int
+    kernel: Size
+    stride: Size
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Weights, and multiply-adds for one sample."""
+
+    params: int
+    macs: int
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.params + other.params, self.macs + other.macs)
+
+
+class Operator(Described, ABC):
+    """Makes the module (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up, for each convolution.
+
+    No bias: a norm follows every convolution.
+    """
+
+    def bind(self, convolutions: Sequence[ConvSpec]) -> "Operator":
+        """The operator made for these convolutions; most are the same for all."""
+        return self
+
+    @abstractmethod
+    def build(self, conv: ConvSpec) -> nn.Module:
+        """The module of one convolution."""
+
+    @abstractmethod
+    def cost(self, conv: ConvSpec, size: Size) -> Cost:
+        """The cost of one convolution whose input has `size` voxels."""

@@ -1,0 +1,56 @@
+"""Dense convolutions: over the volume (conv3d) or within slices (conv2d)."""
+
+import math
+from dataclasses import dataclass
+
+from torch import nn
+
+from app.core.types import Size, as_size
+from app.ops.operator import ConvSpec, Cost, Operator
+
+
+@dataclass(frozen=True)
+class Conv3d(Operator):
+    """3x3x3, or what the plan allows."""
+
+    def build(self, conv: ConvSpec) -> nn.Module:
+        """One dense convolution."""
+        return dense_conv(conv.in_channels, conv.out_channels, conv.kernel, conv.stride)
+
+    def cost(self, conv: ConvSpec, size: Size) -> Cost:
+        """in * out * taps."""
+        return dense_cost(conv.in_channels, conv.out_channels, conv.kernel, conv.stride, size)
+
+
+@dataclass(frozen=True)
+class Conv2d(Operator):
+    """1x3x3: every slice on its own."""
+
+    def build(self, conv: ConvSpec) -> nn.Module:
+        """One dense convolution within slices."""
+        return dense_conv(conv.in_channels, conv.out_channels, _in_plane(conv.kernel), conv.stride)
+
+    def cost(self, conv: ConvSpec, size: Size) -> Cost:
+        """in * out * taps of the slice."""
+        return dense_cost(conv.in_channels, conv.out_channels, _in_plane(conv.kernel), conv.stride, size)
+
+
+def dense_conv(in_channels: int, out_channels: int, kernel: Size, stride: Size) -> nn.Conv3d:
+    """A convolution without bias that keeps the size, but for the stride, rounded up."""
+    padding = as_size([taps // 2 for taps in kernel])
+    return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+
+
+def dense_cost(in_channels: int, out_channels: int, kernel: Size, stride: Size, size: Size) -> Cost:
+    """Cost of `dense_conv` on an input of `size` voxels."""
+    params = in_channels * out_channels * math.prod(kernel)
+    return Cost(params, params * math.prod(strided(size, stride)))
+
+
+def strided(size: Size, stride: Size) -> Size:
+    """The output size of a convolution with this stride."""
+    return as_size([math.ceil(n / step) for n, step in zip(size, stride, strict=True)])
+
+
+def _in_plane(kernel: Size) -> Size:
+    return (1, kernel[1], kernel[2])

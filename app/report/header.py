@@ -1,0 +1,72 @@
+"""The head of the page: what was run, when, on which machine, and the figures asked for first."""
+
+from collections.abc import Iterable, Sequence
+
+from app.report.runs import Run
+from app.report.wording import DASH, decimals, mean, scaled
+
+Fact = tuple[str, str]
+_WORDS = (("Task", "task"), ("Fold", "fold"), ("Seed", "seed"), ("Model", "model"), ("Operator", "op"))
+_MACHINE = ("python", "torch", "monai", "processor", "threads", "git", "data_hash")
+_HASHES = ("git", "data_hash")
+
+
+def title(runs: Sequence[Run]) -> str:
+    """The task, or tasks, of the runs."""
+    tasks = _distinct(run.summary.task for run in runs)
+    return "Training report" if tasks == DASH else tasks
+
+
+def subtitle(runs: Sequence[Run]) -> str:
+    """The name of the only run, or how many there are."""
+    return runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
+
+
+def facts(runs: Sequence[Run]) -> list[Fact]:
+    """Task, fold, seed, model, operator and date; distinct values side by side."""
+    words = [(name, _distinct(getattr(run.summary, field) for run in runs)) for name, field in _WORDS]
+    return [*words, ("Date", _distinct(_started(run) for run in runs))]
+
+
+def machines(runs: Sequence[Run]) -> list[str]:
+    """One line for each distinct environment."""
+    lines = [_machine(run) for run in runs if run.environment]
+    return list(dict.fromkeys(lines))
+
+
+def headline(run: Run) -> list[Fact]:
+    """The five figures of a single run that are asked for first; none while none is known."""
+    of = run.summary
+    figures = [
+        ("Mean Dice", decimals(of.mean_dice, 3)),
+        ("HD95 (mm)", decimals(mean(of.hd95_mm.values()), 2)),
+        ("NSD", decimals(mean(of.nsd.values()), 3)),
+        ("Parameters", scaled(of.params)),
+        ("MACs per patch", scaled(of.macs_per_patch)),
+    ]
+    return figures if any(text != DASH for _, text in figures) else []
+
+
+def _distinct(words: Iterable[str | None]) -> str:
+    return ", ".join(dict.fromkeys(word for word in words if word)) or DASH
+
+
+def _started(run: Run) -> str | None:
+    """The day of an ISO date and time."""
+    started = (run.environment or {}).get("started")
+    return None if started is None else str(started)[:10]
+
+
+def _machine(run: Run) -> str:
+    known = ((name, (run.environment or {}).get(name)) for name in _MACHINE)
+    return " · ".join(
+        f"{name.replace('_', ' ')} {_short(str(value)) if name in _HASHES else value}"
+        for name, value in known
+        if value is not None
+    )
+
+
+def _short(value: str, longest: int = 12) -> str:
+    """Twelve characters of a hash tell two apart; a mark at its end, such as -dirty, is kept."""
+    digits, dash, mark = value.partition("-")
+    return digits[:longest] + dash + mark

@@ -1,0 +1,32 @@
+"""What a page cannot show, said in words."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.report.runs import RESULTS, Run
+
+_MEANING = {
+    "summary.json": "the run is unfinished, so its totals are not known yet",
+    "metrics.csv": "there are no learning curves",
+    "cases.csv": "the held-out fold has not been evaluated yet, so there are no scores per case",
+    "environment.json": "versions, processor and date are not known",
+    "split.json": "image and label files of the cases are not known",
+    "plan.yaml": "there are no planned values",
+}
+
+
+def absent(runs: Sequence[Run], name: str) -> list[str]:
+    """One sentence about the runs that lack the file `name`; nothing where all have it."""
+    lacking = [run.name for run in runs if not (run.folder / name).is_file()]
+    return [f"No {name} in {', '.join(lacking)}: {_MEANING[name]}."] if lacking else []
+
+
+def kernels_absent(runs: Sequence[Run]) -> list[str]:
+    """One sentence about the runs whose operator takes its kernels from a layout they lack."""
+    lacking = [run.name for run in runs if run.summary.op == "cakes" and run.layout is None]
+    return [f"No layout.yaml in {', '.join(lacking)}: its kernels are not known."] if lacking else []
+
+
+def left_out(folders: Sequence[Path]) -> list[str]:
+    """One sentence a folder that looks like a run and has no results."""
+    return [f"Left out: {folder} has no {' and no '.join(RESULTS)}." for folder in folders]

@@ -1,0 +1,85 @@
+"""The page: what is known of one or several runs, in the order a reader asks for it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app.core.files import write_text
+from app.report import curves, kernels, pictures, strips, tables
+from app.report.cases import case_views, label_values
+from app.report.header import facts, headline, machines, subtitle, title
+from app.report.missing import absent, kernels_absent, left_out
+from app.report.ranking import best_run
+from app.report.runs import Run, read_runs, with_results
+from app.report.wording import DASH
+
+_HERE = Path(__file__).parent
+
+
+def write_report(runs: Sequence[Path], output: Path) -> None:
+    """Write one self-contained HTML page over run folders, or over all runs below a parent folder.
+
+    Raises:
+        InputError: a folder holds no results, or one of its files is broken.
+    """
+    full, empty = with_results(runs)
+    write_text(output, render(read_runs(full), left_out(empty)))
+
+
+def render(runs: Sequence[Run], notes: Sequence[str] = ()) -> str:
+    """The page as text; every word that comes from a file is escaped."""
+    labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    parts = _top(runs, labels) | _charts(runs, labels) | _one_run(best_run(runs), alone=len(runs) == 1)
+    return environment.get_template("template.html").render(notes=notes, **parts)
+
+
+def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "title": title(runs),
+        "subtitle": subtitle(runs),
+        "facts": facts(runs),
+        "machines": machines(runs),
+        "headline": headline(runs[0]) if len(runs) == 1 else [],
+        "results": tables.results(runs, labels),
+        "results_notes": absent(runs, "summary.json") + absent(runs, "environment.json"),
+    }
+
+
+def _charts(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
+    layouts = kernels.layouts(runs)
+    return {
+        "curves": curves.curves(runs, labels),
+        "curves_legend": curves.legend(runs, labels),
+        "curves_notes": absent(runs, "metrics.csv"),
+        "kernels": kernels.kernel_charts(layouts),
+        "kernels_legend": kernels.legend(layouts),
+        "kernels_notes": kernels_absent(runs),
+        "strips": strips.strips(runs, labels) if any(run.scores for run in runs) else [],
+        "strips_notes": absent(runs, "cases.csv"),
+    }
+
+
+def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
+    """What is shown of the only run, or of the best one."""
+    return {
+        "alone": alone,
+        "dash": DASH,
+        "shown": run.name,
+        "cost": tables.cost(run.summary),
+        "plan": tables.plan(run),
+        "plan_notes": absent([run], "plan.yaml"),
+        "by_label": tables.by_label(run),
+        "by_case": tables.by_case(run),
+        "cases": case_views(run),
+        "cases_legend": pictures.legend(label_values(run)),
+        "cases_notes": absent([run], "cases.csv") + absent([run], "split.json"),
+    }

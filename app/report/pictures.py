@@ -1,0 +1,138 @@
+"""Three planes through a case, with contours of the reference and of the prediction, as inline PNG."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from app.report.scans import Scan, Volume
+
+# Wong's colours for colour blindness (Nature Methods 8, 441), those that are bright enough on a grey scan.
+CONTOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#00B98A", "#FF7043", "#FFFFFF")
+_LONGEST = 3.4  # inches
+_DPI = 180  # sharp where a phone has two or three dots a pixel
+
+
+@dataclass(frozen=True)
+class _View:
+    """A plane seen as radiologists do: the axis it cuts, those that lie flat and upright, and its edges."""
+
+    name: str
+    cut: int
+    flat: int
+    upright: int
+    left: str
+    top: str
+
+
+# Canonical axes are (right, anterior, superior); columns are drawn backwards: these letters are at the left.
+_VIEWS = (
+    _View("Axial", cut=2, flat=0, upright=1, left="R", top="A"),
+    _View("Coronal", cut=1, flat=0, upright=2, left="R", top="S"),
+    _View("Sagittal", cut=0, flat=1, upright=2, left="A", top="S"),
+)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One drawn plane."""
+
+    name: str
+    slice_text: str
+    png: str
+
+
+def planes(scan: Scan, label_values: Sequence[int]) -> list[Plane]:
+    """Axial, coronal and sagittal plane, each through the slice with the most reference foreground."""
+    window = grey_window(scan.image)
+    return [_plane(scan, view, label_values, window) for view in _VIEWS]
+
+
+def legend(labels: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Label names and the colours of their contours."""
+    return [(name, contour_color(index)) for index, name in enumerate(labels)]
+
+
+def contour_color(index: int) -> str:
+    """The colour of the label with this index; they repeat after seven."""
+    return CONTOURS[index % len(CONTOURS)]
+
+
+def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
+    """The slice with the most foreground of the reference, or of the prediction where that is empty."""
+    others = tuple(other for other in range(3) if other != axis)
+    for volume in (reference, prediction):
+        count = np.count_nonzero(volume, axis=others)
+        if count.any():
+            return int(np.argmax(count))
+    return int(reference.shape[axis]) // 2
+
+
+def grey_window(image: Volume) -> tuple[float, float]:
+    """Grey values shown as black and white: the 1st and 99th percentile."""
+    sample = image[np.isfinite(image)]
+    low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
+    return float(low), float(max(high, low + 1e-6))
+
+
+def _plane(scan: Scan, view: _View, label_values: Sequence[int], window: tuple[float, float]) -> Plane:
+    index = fullest_slice(scan.reference, scan.prediction, view.cut)
+    image, reference, prediction = (
+        _cut(volume, view, index) for volume in (scan.image, scan.reference, scan.prediction)
+    )
+    width = image.shape[1] * scan.spacing[view.flat]
+    height = image.shape[0] * scan.spacing[view.upright]
+    figure = Figure(figsize=_size(width, height), dpi=_DPI, facecolor="black")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], origin="lower", aspect="auto")
+    for order, value in enumerate(label_values):
+        _contour(axes, reference == value, contour_color(order), dashed=False)
+        _contour(axes, prediction == value, contour_color(order), dashed=True)
+    axes.set_xlim(-0.5, image.shape[1] - 0.5)  # contours reach one voxel beyond the edge
+    axes.set_ylim(-0.5, image.shape[0] - 0.5)
+    _letters(axes, view)
+    axes.set_axis_off()
+    position = f"slice {index + 1} of {scan.image.shape[view.cut]}"
+    return Plane(view.name, position, _png(figure))
+
+
+def _cut(volume: Volume, view: _View, index: int) -> Volume:
+    """Rows from bottom to top, columns from the side named `left`."""
+    plane: Volume = np.take(volume, index, axis=view.cut)
+    return plane.T[:, ::-1]
+
+
+def _size(width: float, height: float) -> tuple[float, float]:
+    scale = _LONGEST / max(width, height)
+    return max(width * scale, 0.3), max(height * scale, 0.3)
+
+
+def _contour(axes: Axes, mask: Volume, color: str, *, dashed: bool) -> None:
+    """Dashes are paler than the solid line, so that they show where the two lie on each other."""
+    if not mask.any():
+        return
+    rows, columns = (np.arange(-1, size + 1) for size in mask.shape)
+    tint = tuple(0.45 * part + 0.55 for part in to_rgb(color)) if dashed else color
+    style = [(0, (3.0, 2.2))] if dashed else ["solid"]
+    axes.contour(
+        columns, rows, np.pad(mask, 1).astype(float), [0.5], colors=[tint], linewidths=1.3, linestyles=style
+    )
+
+
+def _letters(axes: Axes, view: _View) -> None:
+    box = {"facecolor": "black", "alpha": 0.5, "pad": 1.5, "linewidth": 0}
+    at: dict[str, Any] = {"transform": axes.transAxes, "ha": "center", "va": "center"}
+    for x, y, letter in ((0.04, 0.5, view.left), (0.5, 0.96, view.top)):
+        axes.text(x, y, letter, color="white", fontsize=8, bbox=box, **at)
+
+
+def _png(figure: Figure) -> str:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", facecolor="black")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

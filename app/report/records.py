@@ -1,0 +1,73 @@
+"""The small files of a run folder as plain values; an absent file is None, an undefined number is None."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.core.errors import InputError
+from app.core.files import read_json
+
+Mapping = dict[str, Any]
+Row = dict[str, str]
+
+
+def read_mapping(path: Path) -> Mapping | None:
+    """Read a JSON or YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: the file cannot be parsed, or holds something else.
+    """
+    if not path.is_file():
+        return None
+    value = read_json(path) if path.suffix == ".json" else _read_yaml(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds a {type(value).__name__}, wanted a mapping of names to values")
+    return {str(key): item for key, item in value.items()}
+
+
+def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[Row] | None:
+    """Read a CSV file with a header; cells a short row lacks are empty.
+
+    Raises:
+        InputError: one of `columns` is not in the header.
+    """
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, restkey="", restval="")
+        absent = [name for name in columns if name not in (reader.fieldnames or ())]
+        if absent:
+            raise InputError(f"{path}: no column {', '.join(absent)}; the header is {reader.fieldnames}")
+        return list(reader)
+
+
+def number(value: Any, *, where: str) -> float | None:
+    """A finite number, or None where the cell is empty, null or not finite.
+
+    Raises:
+        InputError: the value is not a number at all; the message opens with `where`.
+    """
+    if value is None or value == "":
+        return None
+    try:
+        parsed = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{where}: got {value!r}, wanted a number or an empty cell") from None
+    return parsed if math.isfinite(parsed) else None
+
+
+def numbers(value: Any, *, where: str) -> dict[str, float | None]:
+    """A mapping of names to numbers; None counts as empty."""
+    if not isinstance(value or {}, dict):
+        raise InputError(f"{where}: got {value!r}, wanted a mapping of names to numbers")
+    return {str(key): number(item, where=f"{where}.{key}") for key, item in (value or {}).items()}
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None

@@ -1,0 +1,130 @@
+"""Run folders: where they are, and what each of them holds."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.report.records import Mapping, Row, number, read_mapping, read_rows
+from app.report.summary import Summary, read_summary
+
+MARKS = ("config.yaml", "summary.json")
+RESULTS = ("summary.json", "metrics.csv")
+_VALIDATION = "val_dice_"
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one label of one held-out case was predicted; None where undefined."""
+
+    case: str
+    label: str
+    dice: float | None
+    hd95_mm: float | None
+    nsd: float | None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder, read; None for a file that is not there."""
+
+    folder: Path
+    name: str
+    summary: Summary
+    environment: Mapping | None
+    metrics: dict[str, list[float | None]] | None
+    scores: tuple[Score, ...] | None
+    split: Mapping | None
+    plan: Mapping | None
+    layout: Mapping | None
+
+    def labels(self) -> list[str]:
+        """Names of the labels, background left out, in the order of their values."""
+        if self.summary.dice:
+            return list(self.summary.dice)
+        validated = [name.removeprefix(_VALIDATION) for name in self.metrics or {} if _VALIDATION in name]
+        scored = [score.label for score in self.scores or ()]
+        return list(dict.fromkeys(name for name in [*validated, *scored] if name != "mean"))
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """Folders at or below `folder` with a config.yaml or a summary.json, sorted; hidden ones are left out."""
+    found = []
+    for here, inside, files in os.walk(folder):
+        inside[:] = [name for name in inside if not name.startswith(".")]
+        if any(mark in files for mark in MARKS):
+            found.append(Path(here))
+    return sorted(found)
+
+
+def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Share out folders, and the run folders below them, into those with results and those without.
+
+    Raises:
+        InputError: a folder has no results, neither itself nor below it.
+    """
+    full: dict[Path, None] = {}
+    empty: dict[Path, None] = {}
+    for folder in folders:
+        inside = [folder] if _has_results(folder) else find_runs(folder)
+        found = [run for run in inside if _has_results(run)]
+        if not found:
+            raise InputError(f"{folder}: no run here or below; looked for {' and '.join(RESULTS)}")
+        full.update(dict.fromkeys(run.resolve() for run in found))
+        empty.update(dict.fromkeys(run.resolve() for run in inside if not _has_results(run)))
+    return list(full), list(empty)
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read run folders; each is named by its path below the folder they share.
+
+    Raises:
+        InputError: a file in one of them is broken.
+    """
+    shared = Path(os.path.commonpath([folder.parent for folder in folders]))
+    return [_read_run(folder, str(folder.relative_to(shared))) for folder in folders]
+
+
+def _has_results(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in RESULTS)
+
+
+def _read_run(folder: Path, name: str) -> Run:
+    return Run(
+        folder=folder,
+        name=name,
+        summary=read_summary(folder),
+        environment=read_mapping(folder / "environment.json"),
+        metrics=_read_metrics(folder / "metrics.csv"),
+        scores=_read_scores(folder / "cases.csv"),
+        split=read_mapping(folder / "split.json"),
+        plan=read_mapping(folder / "plan.yaml"),
+        layout=read_mapping(folder / "layout.yaml"),
+    )
+
+
+def _read_metrics(path: Path) -> dict[str, list[float | None]] | None:
+    rows = read_rows(path, columns=("step",))
+    if rows is None:
+        return None
+    names = [name for name in rows[0] if name] if rows else []
+    return {name: [_cell(path, index, row, name) for index, row in enumerate(rows)] for name in names}
+
+
+def _read_scores(path: Path) -> tuple[Score, ...] | None:
+    rows = read_rows(path, columns=("case", "label", "dice"))
+    if rows is None:
+        return None
+    return tuple(
+        Score(
+            row["case"],
+            row["label"],
+            *(_cell(path, index, row, name) for name in ("dice", "hd95_mm", "nsd")),
+        )
+        for index, row in enumerate(rows)
+    )
+
+
+def _cell(path: Path, index: int, row: Row, name: str) -> float | None:
+    return number(row.get(name), where=f"{path}: line {index + 2}, column {name}")

@@ -1,0 +1,61 @@
+"""A held-out case from disk: image, reference and prediction, turned to the canonical orientation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from app.report.runs import Run
+
+Volume = NDArray[Any]
+
+
+class NotDrawable(Exception):
+    """A case cannot be shown; the message says why and is written on the page."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One case; volumes are (right, anterior, superior), spacing in mm in the same order."""
+
+    image: Volume
+    reference: Volume
+    prediction: Volume
+    spacing: tuple[float, float, float]
+
+
+def read_scan(run: Run, case: str) -> Scan:
+    """Read the three volumes of a case.
+
+    Raises:
+        NotDrawable: a file is not named, is not there, is not NIfTI, or the grids differ.
+    """
+    files = ((run.split or {}).get("files") or {}).get(case)
+    if not isinstance(files, dict) or not {"image", "label"} <= files.keys():
+        raise NotDrawable("split.json does not say where its image and label are")
+    image, spacing = _canonical(Path(files["image"]))
+    reference, _ = _canonical(Path(files["label"]))
+    prediction, _ = _canonical(run.folder / "predictions" / f"{case}.nii.gz")
+    for name, volume in (("label", reference), ("prediction", prediction)):
+        if volume.shape != image.shape:
+            raise NotDrawable(f"its {name} has {volume.shape} voxels, its image {image.shape}")
+    return Scan(image, reference, prediction, spacing)
+
+
+def _canonical(path: Path) -> tuple[Volume, tuple[float, float, float]]:
+    if not path.is_file():
+        raise NotDrawable(f"{path} is not there")
+    try:
+        volume = nibabel.load(path)
+        while len(volume.shape) > 3:
+            volume = volume.slicer[..., 0]
+        turned = nibabel.as_closest_canonical(volume)
+        voxels = np.asanyarray(turned.dataobj)
+    except (ImageFileError, OSError, EOFError, ValueError, AttributeError) as error:
+        raise NotDrawable(f"{path} cannot be read as NIfTI ({error})") from error
+    right, anterior, superior = (float(size) for size in turned.header.get_zooms()[:3])
+    return voxels, (right, anterior, superior)

@@ -1,0 +1,75 @@
+"""What a run is and what it reached: summary.json, or config.yaml while the run is unfinished."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.report.records import Mapping, number, numbers, read_mapping
+
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of one run; None where undefined or not yet known. `patch` is (D, H, W)."""
+
+    task: str | None = None
+    fold: str | None = None
+    seed: str | None = None
+    model: str | None = None
+    op: str | None = None
+    patch: tuple[int, ...] = ()
+    params: float | None = None
+    macs_per_patch: float | None = None
+    steps: float | None = None
+    samples: float | None = None
+    train_seconds: float | None = None
+    peak_rss_mb: float | None = None
+    mean_dice: float | None = None
+    dice: Scores = field(default_factory=dict)
+    hd95_mm: Scores = field(default_factory=dict)
+    nsd: Scores = field(default_factory=dict)
+    label_values: dict[str, int] = field(default_factory=dict)
+
+
+_WORDS = ("task", "fold", "seed", "model", "op")
+_FIGURES = (
+    "params",
+    "macs_per_patch",
+    "steps",
+    "samples",
+    "train_seconds",
+    "peak_rss_mb",
+    "mean_dice",
+)
+_SCORES = ("dice", "hd95_mm", "nsd")
+
+
+def read_summary(folder: Path) -> Summary:
+    """Read summary.json; without one, only the words that config.yaml knows.
+
+    Raises:
+        InputError: a file is broken or holds text where a number belongs.
+    """
+    path = folder / "summary.json"
+    found = read_mapping(path)
+    if found is None:
+        return Summary(**_words(read_mapping(folder / "config.yaml") or {}))
+    figures: Mapping = {name: number(found.get(name), where=f"{path}: {name}") for name in _FIGURES}
+    scores: Mapping = {name: numbers(found.get(name), where=f"{path}: {name}") for name in _SCORES}
+    values = numbers(found.get("labels"), where=f"{path}: labels")
+    labels = {name: int(value) for name, value in values.items() if value is not None}
+    patch = tuple(int(size) for size in found.get("patch") or ())
+    return Summary(**_words(found), **figures, **scores, label_values=labels, patch=patch)
+
+
+def _words(found: Mapping) -> Mapping:
+    return {name: _name(found.get(name)) for name in _WORDS}
+
+
+def _name(value: Any) -> str | None:
+    """A choice by name: itself, the `name` inside a config group, or the last part of its `_target_`."""
+    if isinstance(value, dict):
+        inside = value.get("name", value.get("_target_"))
+        return None if inside is None else str(inside).rpartition(".")[2]
+    return None if value is None else str(value)

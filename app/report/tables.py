@@ -1,0 +1,122 @@
+"""The tables of the page: results of every run, scores per label, cost and plan."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.report.runs import Run
+from app.report.summary import Summary
+from app.report.wording import DASH, decimals, duration, mean, mean_of, plain, scaled, whole
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a heading; the first cell names the row, `wordy` columns hold prose."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    wordy: tuple[int, ...] = ()
+
+
+def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
+    """One row a run; HD95 and NSD are means over the labels where they are defined."""
+    left = ("Run", "Model", "Operator", "Fold", "Seed", "Mean Dice")
+    right = (
+        "HD95 (mm)",
+        "NSD",
+        "Parameters",
+        "MACs per patch",
+        "Steps",
+        "Samples",
+        "Training (s)",
+    )
+    columns = (*left, *(f"Dice {label}" for label in labels), *right, "Peak RSS (MB)")
+    rows = [_result(run, labels) for run in runs]
+    return Table("Results, one row a run", columns, rows, wordy=(1, 2))
+
+
+def _result(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
+    of = run.summary
+    return (
+        run.name,
+        *(word or DASH for word in (of.model, of.op, of.fold, of.seed)),
+        decimals(of.mean_dice, 3),
+        *(decimals(of.dice.get(label), 3) for label in labels),
+        mean_of(of.hd95_mm.values(), 2),
+        mean_of(of.nsd.values(), 3),
+        whole(of.params),
+        scaled(of.macs_per_patch),
+        *(whole(figure) for figure in (of.steps, of.samples)),
+        decimals(of.train_seconds, 1),
+        whole(of.peak_rss_mb),
+    )
+
+
+def by_label(run: Run) -> Table:
+    """One row a label: the three metrics as summary.json has them, and in how many cases each is defined."""
+    of = run.summary
+    rows = [
+        (
+            label,
+            decimals(of.dice.get(label), 3),
+            decimals(of.hd95_mm.get(label), 2),
+            decimals(of.nsd.get(label), 3),
+            _defined(run, label),
+        )
+        for label in run.labels()
+    ]
+    return Table("Means per label", ("Label", "Dice", "HD95 (mm)", "NSD", "Cases scored"), rows)
+
+
+def by_case(run: Run) -> Table:
+    """One row a (case, label), worst cases first."""
+    scores = run.scores or ()
+    dice: dict[str, list[float | None]] = {}
+    for score in scores:
+        dice.setdefault(score.case, []).append(score.dice)
+    means = {case: mean(values) for case, values in dice.items()}
+    ordered = sorted(scores, key=lambda score: (_last_if_none(means[score.case]), score.case))
+    rows = [
+        (s.case, s.label, decimals(s.dice, 3), decimals(s.hd95_mm, 2), decimals(s.nsd, 3)) for s in ordered
+    ]
+    return Table("Every held-out case", ("Case", "Label", "Dice", "HD95 (mm)", "NSD"), rows, wordy=(1,))
+
+
+def cost(summary: Summary) -> Table:
+    """What one run costs in memory, arithmetic and time."""
+    seconds, steps = summary.train_seconds, summary.steps
+    a_step = None if seconds is None or not steps else 1000 * seconds / steps
+    rows = [
+        ("Parameters", whole(summary.params)),
+        ("Patch (D, H, W)", plain(summary.patch) if summary.patch else DASH),
+        ("MACs per patch", whole(summary.macs_per_patch)),
+        ("Training time", duration(seconds)),
+        ("Time per step (ms)", decimals(a_step, 1)),
+        ("Peak RSS (MB)", whole(summary.peak_rss_mb)),
+    ]
+    return Table("Cost", ("Cost", "Value"), rows)
+
+
+def plan(run: Run) -> Table | None:
+    """What was planned from the data, and why."""
+    if not run.plan:
+        return None
+    rows = [(name.replace("_", " "), *_choice(item)) for name, item in run.plan.items()]
+    return Table("Plan", ("Planned", "Value", "Reason"), rows, wordy=(1, 2))
+
+
+def _choice(item: object) -> tuple[str, str]:
+    if isinstance(item, dict) and "value" in item:
+        return plain(item["value"]), plain(item.get("reason"))
+    return plain(item), DASH
+
+
+def _defined(run: Run, label: str) -> str:
+    if run.scores is None:
+        return DASH
+    of_label = [score for score in run.scores if score.label == label]
+    return f"{sum(score.dice is not None for score in of_label)} of {len(of_label)}"
+
+
+def _last_if_none(value: float | None) -> float:
+    return float("inf") if value is None else value

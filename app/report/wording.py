@@ -1,0 +1,62 @@
+"""Numbers, durations and values of the page as text; None becomes a dash."""
+
+from collections.abc import Iterable
+from typing import Any
+
+DASH = "\N{EN DASH}"
+
+
+def decimals(value: float | None, places: int) -> str:
+    """0.8434 -> 0.843 for three places."""
+    return DASH if value is None else f"{value:,.{places}f}"
+
+
+def whole(value: float | None) -> str:
+    """1234567 -> 1,234,567."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def scaled(value: float | None) -> str:
+    """1234567 -> 1.23 M."""
+    if value is None:
+        return DASH
+    rounded = float(f"{value:.3g}")
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(rounded) >= size:
+            return f"{rounded / size:g} {letter}"
+    return f"{rounded:g}"
+
+
+def duration(seconds: float | None) -> str:
+    """4000 -> 1 h 06 min."""
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plain(value: Any) -> str:
+    """A value out of a YAML or JSON file, lists and mappings in one line."""
+    if value is None:
+        return DASH
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(f"({plain(item)})" if isinstance(item, list) else plain(item) for item in value)
+    return str(value)
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the defined values; None when there is none."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
+
+
+def mean_of(values: Iterable[float | None], places: int) -> str:
+    """The mean as text; says of how many values where some are undefined."""
+    listed = list(values)
+    defined = [value for value in listed if value is not None]
+    text = decimals(mean(defined), places)
+    return text if len(defined) in (0, len(listed)) else f"{text} ({len(defined)} of {len(listed)} labels)"

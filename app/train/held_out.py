@@ -1,0 +1,35 @@
+"""The last word on a run: every held-out case segmented and scored in the scan's own geometry."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core import run_folder
+from app.core.progress import progress_bar
+from app.core.task import Case, Task
+from app.data.prepare import read_case
+from app.data.volume_io import write_label_map
+from app.infer.segmenter import Segmenter
+from app.metrics.evaluate import Score, score_case
+from app.metrics.metric import Metric
+
+
+def evaluate_held_out(
+    segmenter: Segmenter, cases: Sequence[Case], task: Task, run: Path, metrics: Sequence[Metric]
+) -> list[Score]:
+    """Write each case's label map into the run folder and score it against its reference."""
+    scores: list[Score] = []
+    with progress_bar("Evaluating", len(cases)) as advance:
+        for case in cases:
+            volume, reference = read_case(case, task)
+            predicted = segmenter(volume)
+            write_label_map(run_folder.prediction_path(run, case.id), predicted, like=case.image)
+            scores += score_case(
+                case.id,
+                predicted,
+                reference.voxels,
+                spacing=volume.spacing,
+                labels=task.foreground,
+                metrics=metrics,
+            )
+            advance(note=case.id)
+    return scores

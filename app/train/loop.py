@@ -1,0 +1,130 @@
+"""The training loop, from top to bottom."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import fmean
+from types import FrameType
+
+from torch import nn
+
+from app.core.progress import progress_bar
+from app.data.batches import BatchSource
+from app.train.settings import TrainSettings
+from app.train.state import Loss, Row, TrainingState
+
+Validate = Callable[[nn.Module], dict[str, float | None]]
+"""A network in eval mode -> Dice by label name."""
+Save = Callable[[TrainingState, bool], None]
+"""Keep a checkpoint; True when it is the best so far."""
+
+
+def train(
+    state: TrainingState,
+    batches: BatchSource,
+    loss: Loss,
+    *,
+    settings: TrainSettings,
+    validate: Validate,
+    save: Save,
+) -> str:
+    """Train until a limit or a signal; return why it ended: steps, time, patience or interrupted.
+
+    A checkpoint is saved after every epoch and at the end; what is in memory then is what is on disk.
+    """
+    ended = _limit(state, settings)
+    with _signals() as interrupted, progress_bar("Training", settings.steps, done=state.step) as advance:
+        started = time.perf_counter()
+        for batch in batches.ahead(state.step, settings.steps):
+            if ended:
+                break
+            state.network.train()
+            state.update(batch, loss, settings.clip_norm)
+            now = time.perf_counter()
+            state.seconds, started = state.seconds + now - started, now
+            state.follow(_clock(state, settings))
+            ended = "interrupted" if interrupted() else _limit(state, settings)
+            if state.step % settings.epoch_steps == 0 or ended in ("steps", "time"):
+                best = _close_epoch(state, validate)
+                ended = ended or _patience(state, settings)
+                save(state, best)
+                started = time.perf_counter()
+            advance(note=_note(state))
+    if ended == "interrupted":
+        save(state, False)
+    return ended
+
+
+def _close_epoch(state: TrainingState, validate: Validate) -> bool:
+    """Validate and add a row to the history; True when its mean Dice is the best so far."""
+    started = time.perf_counter()
+    dice = validate(state.judged.eval())
+    state.validation_seconds += time.perf_counter() - started
+    known = [value for value in dice.values() if value is not None]
+    row: Row = {
+        "step": state.step,
+        "seconds": round(state.seconds, 3),
+        "train_loss": fmean(state.losses),
+        "lr": float(state.optimizer.param_groups[0]["lr"]),
+        "val_dice_mean": fmean(known) if known else None,
+        **{f"val_dice_{label}": value for label, value in dice.items()},
+    }
+    before = [_dice(earlier) for earlier in state.history]
+    state.history.append(row)
+    state.losses = []
+    return not before or _dice(row) > max(before)
+
+
+def _limit(state: TrainingState, settings: TrainSettings) -> str:
+    if state.step >= settings.steps:
+        return "steps"
+    return "time" if _time_share(state, settings) >= 1 else ""
+
+
+def _patience(state: TrainingState, settings: TrainSettings) -> str:
+    values = [_dice(row) for row in state.history]
+    waited = len(values) - 1 - values.index(max(values))
+    return "patience" if settings.patience is not None and waited >= settings.patience else ""
+
+
+def _clock(state: TrainingState, settings: TrainSettings) -> int:
+    """Where the schedule stands: with the steps, or with the time when that runs out first."""
+    return min(settings.steps, max(state.step, int(_time_share(state, settings) * settings.steps)))
+
+
+def _time_share(state: TrainingState, settings: TrainSettings) -> float:
+    if settings.max_minutes is None:
+        return 0.0
+    return (state.seconds + state.validation_seconds) / (60 * settings.max_minutes)
+
+
+def _dice(row: Row) -> float:
+    value = row["val_dice_mean"]
+    return -1.0 if value is None else value
+
+
+def _note(state: TrainingState) -> str:
+    loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
+    last = f", Dice {_dice(state.history[-1]):.3f}" if state.history else ""
+    return f"loss {loss:.3f}{last}"
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Turn the first SIGINT or SIGTERM into a question to ask after each step; the second acts as usual."""
+    received: list[int] = []
+    handled: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.getsignal(number) for number in handled}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

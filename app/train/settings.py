@@ -1,0 +1,42 @@
+"""The numbers of a training run; their values are in conf/train."""
+
+from dataclasses import dataclass
+
+from app.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Limits, averaging and validation."""
+
+    steps: int
+    """Optimizer steps in all; the learning-rate schedule ends with them."""
+    epoch_steps: int
+    """Steps between validations; each ends with a row of metrics.csv and a checkpoint."""
+    max_minutes: float | None
+    """Stop after this time, validation included; the schedule then follows the time instead of the steps."""
+    patience: int | None
+    """Stop after this many epochs without a better validation Dice."""
+    clip_norm: float | None
+    """Largest norm of all gradients together."""
+    ema_decay: float | None
+    """Keep an exponential moving average of the weights and judge by it."""
+    foreground_share: float
+    """Share of each batch centred on foreground."""
+    validation_cases: int | None
+    """Held-out cases looked at after each epoch; None for all. The last evaluation always takes all."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        for name in ("steps", "epoch_steps", "patience", "validation_cases"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"train.{name}: got {value}, wanted at least 1")
+        for name in ("max_minutes", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise InputError(f"train.{name}: got {value}, wanted more than 0")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise InputError(f"train.ema_decay: got {self.ema_decay}, wanted between 0 and 1")
+        if not 0 <= self.foreground_share <= 1:
+            raise InputError(f"train.foreground_share: got {self.foreground_share}, wanted from 0 to 1")

@@ -1,0 +1,16 @@
+"""The command line: composes the configuration and calls the function its mode names."""
+
+import hydra
+from omegaconf import DictConfig
+
+from app.cli.main import run
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> None:
+    """Run the chosen mode."""
+    run(cfg)
+
+
+if __name__ == "__main__":
+    main()

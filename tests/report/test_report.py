@@ -1,0 +1,247 @@
+"""The report over small synthetic run folders: the right numbers, nothing unescaped, nothing left unsaid."""
+
+import base64
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from app.core.errors import InputError
+from app.report import find_runs, write_report
+from app.report.pictures import fullest_slice, grey_window
+from app.report.ranking import notable_cases
+from app.report.runs import read_runs
+from app.report.scans import read_scan
+from app.report.wording import duration, scaled
+
+HOSTILE = "<script>alert('$x_1$')</script>"
+DICE = {"case_a": (0.9, 0.7), "case_b": (0.5, None), "case_c": (1.0, 0.8)}
+NAMED = ("environment.json", "summary.json", "metrics.csv", "cases.csv", "split.json", "plan.yaml")
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and what it would show."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp("whole")
+    return report(folder, make_run(folder / "run"))
+
+
+def test_page_has_the_numbers_of_the_run(page: Page) -> None:
+    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
+    (row,) = [row for row in rows if ">cakes<" in row]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+    assert cells == [
+        *("unet", "cakes", "0", "7", "0.775", "0.800", "0.750", "2.50", "0.910"),
+        *("1,234,567", "4.32 G", "1,000", "2,000", "61.5", "512"),
+    ]
+    for text in ("phantom", "2025-03-04", "torch 2.6.0", "1 min 02 s", "32, 40, 48", "fits the memory"):
+        assert text in page.text
+
+
+def test_page_needs_nothing_from_outside(page: Page) -> None:
+    assert not re.search(r"https?://", page.source)
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert not {"script", "iframe", "object"} & set(page.tags)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_hostile_label_is_text(page: Page) -> None:
+    assert "<script" not in page.source
+    assert f"Dice {HOSTILE}" in page.text
+
+
+def test_worst_median_and_best_case_are_drawn(page: Page, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    ranked = notable_cases(read_runs([folder])[0])
+    assert [(case.place, case.case) for case in ranked] == [
+        ("Worst", "case_b"),
+        ("Median", "case_a"),
+        ("Best", "case_c"),
+    ]
+    assert [case.mean_dice for case in ranked] == pytest.approx([0.5, 0.8, 0.9])
+    pictures = [link for link in page.links if link.startswith("data:image/png")]
+    assert len(pictures) == 9
+    assert all(base64.b64decode(link.partition(",")[2]).startswith(b"\x89PNG") for link in pictures)
+
+
+def test_pictures_show_the_best_of_several_runs(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "poor", mean_dice=0.5)
+    make_run(tmp_path / "runs" / "good", mean_dice=0.9)
+    page = report(tmp_path, tmp_path / "runs")
+    assert "2 runs compared" in page.text
+    assert "Every case of good" in page.text
+    assert sum(link.startswith("data:image/png") for link in page.links) == 9
+
+
+def test_scan_is_turned_to_canonical_and_its_first_channel_is_taken(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    scan = read_scan(read_runs([folder])[0], "case_a")
+    stored = nibabel.load(folder / "case_a_image.nii.gz").get_fdata()[..., 0]
+    np.testing.assert_allclose(scan.image, stored[::-1])
+    assert scan.spacing == (1.0, 1.0, 2.5)
+    assert scan.reference[12 - 1 - 2, 3, 2] == 1
+    assert scan.prediction[12 - 1 - 2, 3, 3] == 1
+
+
+def test_planes_and_grey_window() -> None:
+    reference = np.zeros((4, 5, 6), np.uint8)
+    reference[3, :, 2] = 1
+    nothing = np.zeros_like(reference)
+    assert [fullest_slice(reference, nothing, axis) for axis in range(3)] == [3, 0, 2]
+    assert fullest_slice(nothing, reference, 2) == 2
+    assert fullest_slice(nothing, nothing, 2) == 3
+    assert grey_window(np.arange(101.0).reshape(101, 1, 1)) == (1.0, 99.0)
+
+
+@pytest.mark.parametrize("absent", NAMED)
+def test_missing_file_is_named(tmp_path: Path, absent: str) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / absent).unlink()
+    shutil.rmtree(folder / "predictions")  # pictures take most of the time
+    assert f"No {absent} in run" in report(tmp_path, folder).text
+
+
+def test_missing_prediction_and_layout_are_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "predictions" / "case_b.nii.gz").unlink()
+    (folder / "layout.yaml").unlink()
+    page = report(tmp_path, folder)
+    assert "case_b.nii.gz is not there" in page.text
+    assert "No layout.yaml in run" in page.text
+
+
+def test_prediction_on_another_grid_is_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    write_volume(folder / "predictions" / "case_b.nii.gz", np.zeros((4, 4, 4), np.uint8))
+    assert "prediction has (4, 4, 4) voxels" in report(tmp_path, folder).text
+
+
+def test_value_without_a_name_is_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    write_volume(folder / "predictions" / "case_b.nii.gz", np.full((12, 14, 10), 9, np.uint8))
+    assert "no label has these values: 9" in report(tmp_path, folder).text
+
+
+def test_folder_without_results_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing.*summary\.json and metrics\.csv"):
+        write_report([tmp_path / "nothing"], tmp_path / "report.html")
+
+
+def test_broken_number_is_an_input_error(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "cases.csv").write_text("case,label,dice,hd95_mm,nsd\ncase_a,one,high,1,1\n")
+    with pytest.raises(InputError, match=r"cases\.csv: line 2, column dice: got 'high'"):
+        write_report([folder], tmp_path / "report.html")
+
+
+def test_find_runs(tmp_path: Path) -> None:
+    for name in ("b/run", "a", "a/.hydra", "c"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    for name in ("b/run/summary.json", "a/config.yaml", "a/.hydra/config.yaml", "c/notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert find_runs(tmp_path) == [tmp_path / "a", tmp_path / "b" / "run"]
+    assert find_runs(tmp_path / "a") == [tmp_path / "a"]
+
+
+def test_run_without_results_beside_others_is_left_out_aloud(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "done")
+    (tmp_path / "runs" / "planned").mkdir()
+    (tmp_path / "runs" / "planned" / "config.yaml").write_text("seed: 0\n")
+    assert re.search(r"Left out: .*planned has no summary\.json", report(tmp_path, tmp_path / "runs").text)
+
+
+def test_same_runs_give_the_same_page(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    assert report(tmp_path, folder).source == report(tmp_path, folder).source
+
+
+def test_wording() -> None:
+    assert [scaled(value) for value in (12, 4.32e9, 999_999)] == ["12", "4.32 G", "1 M"]
+    assert [duration(value) for value in (59, 61.5, 4000)] == ["59 s", "1 min 02 s", "1 h 06 min"]
+
+
+def report(tmp_path: Path, runs: Path) -> Page:
+    write_report([runs], tmp_path / "report.html")
+    return Page(tmp_path / "report.html")
+
+
+def make_run(folder: Path, *, mean_dice: float = 0.775) -> Path:
+    """A run folder of three cases with the labels `one` and a hostile one."""
+    folder.mkdir(parents=True)
+    summary = {
+        **{"task": "phantom", "fold": 0, "seed": 7, "model": "unet", "op": "cakes"},
+        **{"params": 1_234_567, "macs_per_patch": 4_321_000_000, "patch": [32, 40, 48]},
+        **{"steps": 1000, "samples": 2000, "train_seconds": 61.5, "peak_rss_mb": 512.2},
+        **{"mean_dice": mean_dice, "dice": {"one": 0.8, HOSTILE: 0.75}},
+        **{"hd95_mm": {"one": 2.0, HOSTILE: 3.0}, "nsd": {"one": 0.92, HOSTILE: 0.9}},
+    }
+    environment = {"torch": "2.6.0", "git": "abc", "started": "2025-03-04T10:11:12"}
+    write_json(folder / "summary.json", summary)
+    write_json(folder / "environment.json", environment)
+    (folder / "config.yaml").write_text("fold: 0\nseed: 7\n")
+    (folder / "plan.yaml").write_text("patch: {value: [32, 40, 48], reason: fits the memory}\nbatch: 2\n")
+    (folder / "layout.yaml").write_text("convolutions: {encoder.0: {1x3x3: 4, 3x3x3: 12}}\n")
+    (folder / "metrics.csv").write_text(
+        f"step,seconds,train_loss,lr,val_dice_mean,val_dice_one,val_dice_{HOSTILE}\n"
+        "10,1,0.9,0.01,,,\n20,2,0.5,0.005,0.6,0.7,0.5\n"
+    )
+    write_cases(folder)
+    return folder
+
+
+def write_cases(folder: Path) -> None:
+    rows = ["case,label,dice,hd95_mm,nsd,volume_mm3,reference_mm3"]
+    files = {}
+    for case, values in DICE.items():
+        for label, dice in zip(("one", HOSTILE), values, strict=True):
+            rows.append(f"{case},{label},{'' if dice is None else dice},2.5,0.9,10,11")
+        files[case] = {name: str(folder / f"{case}_{name}.nii.gz") for name in ("image", "label")}
+        write_case(files[case], folder / "predictions" / f"{case}.nii.gz")
+    (folder / "cases.csv").write_text("\n".join(rows) + "\n")
+    write_json(folder / "split.json", {"fold": 0, "train": [], "validation": list(DICE), "files": files})
+
+
+def write_case(files: dict[str, str], prediction: Path) -> None:
+    """A scan of two channels with two boxes, predicted one voxel too high."""
+    image = np.random.default_rng(0).normal(size=(12, 14, 10, 2)).astype(np.float32)
+    reference = np.zeros((12, 14, 10), np.uint8)
+    reference[2:6, 3:9, 2:7] = 1
+    reference[7:10, 3:9, 2:7] = 2
+    write_volume(Path(files["image"]), image)
+    write_volume(Path(files["label"]), reference)
+    write_volume(prediction, np.roll(reference, 1, axis=2))
+
+
+def write_volume(path: Path, voxels: np.ndarray) -> None:
+    """Write with the first axis running to the left, so that canonical orientation has work to do."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([-1.0, 1.0, 2.5, 1.0])), path)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))
