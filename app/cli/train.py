@@ -140,7 +140,7 @@ def _train(
         validation_dice,
         cases=spread(held_out, this.settings.validation_cases),
         labels=this.task.foreground,
-        patch=this.plan.patch,
+        plan=this.plan,
         # Half the usual overlap and no mirroring: a look at the trend, a tenth of the last evaluation's time.
         sliding=replace(build_sliding(cfg), overlap=0.25, mirror_axes=()),
     )

@@ -18,15 +18,15 @@ from app.core.types import Size, as_size
 _KERNEL = re.compile(r"([1-9]\d?)x([1-9]\d?)x([1-9]\d?)")
 
 
-def parse_kernel(text: str) -> Size:
-    """`"1x3x3"` as (1, 3, 3).
+def parse_kernel(text: str, where: str = "kernel") -> Size:
+    """`"1x3x3"` as (1, 3, 3); `where` begins the message when it is not one.
 
     Raises:
         InputError: not three odd numbers joined by x.
     """
     match = _KERNEL.fullmatch(text)
     if match is None or any(int(taps) % 2 == 0 for taps in match.groups()):
-        raise InputError(f"kernel: got {text!r}, wanted three odd numbers like 1x3x3")
+        raise InputError(f"{where}: got {text!r}, wanted three odd numbers like 1x3x3")
     return as_size([int(taps) for taps in match.groups()])
 
 
@@ -98,7 +98,7 @@ def _groups(groups: Any, where: str) -> dict[Size, int]:
             raise InputError(
                 f"{where}: {kernel}: wanted a positive number of channels, got {_shown(channels)}"
             )
-    return {parse_kernel(str(kernel)): channels for kernel, channels in groups.items()}
+    return {parse_kernel(str(kernel), where): channels for kernel, channels in groups.items()}
 
 
 def _shown(value: Any) -> str:

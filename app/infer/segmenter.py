@@ -63,7 +63,7 @@ class Segmenter:
         check_channels(volume, self.modalities, "scan")
         prepared = prepare(volume, None, self.plan)
         image = torch.from_numpy(prepared.image).to(self.device)
-        logits = sliding_logits(self.network, image, self.plan.patch, self.sliding)
+        logits = sliding_logits(self.network, image, self.plan, self.sliding)
         return restore_logits(logits.float().cpu(), prepared.geometry)
 
     def segment_file(self, path: Path) -> NDArray[np.uint8]:

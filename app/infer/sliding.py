@@ -1,5 +1,6 @@
 """A network over a volume larger than its patch: overlapping windows, Gaussian weights, mirror TTA."""
 
+import math
 from dataclasses import dataclass
 from itertools import chain, combinations
 
@@ -8,7 +9,12 @@ from monai.inferers.inferer import SlidingWindowInferer
 from torch import Tensor, nn
 
 from app.core.errors import InputError
-from app.core.types import Size
+from app.core.plan import Plan
+from app.core.types import Size, as_size
+
+_STRETCH = (
+    1.25  # a window may be this much longer than the patch: cheaper than two, and norms see the same scale
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,10 @@ class SlidingSettings:
 
 
 @torch.inference_mode()
-def sliding_logits(network: nn.Module, image: Tensor, patch: Size, settings: SlidingSettings) -> Tensor:
+def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
     """(C, D, H, W) -> logits (L, D, H, W) on the image's device; `network` must be in eval mode."""
     inferer = SlidingWindowInferer(
-        roi_size=patch,
+        roi_size=window_size(as_size(image.shape[1:]), plan),
         sw_batch_size=settings.windows,
         overlap=settings.overlap,
         mode="gaussian",
@@ -53,6 +59,15 @@ def sliding_logits(network: nn.Module, image: Tensor, patch: Size, settings: Sli
         total = logits if total is None else total.add_(logits)
     assert total is not None
     return total[0] / len(flips)
+
+
+def window_size(volume: Size, plan: Plan) -> Size:
+    """The patch, but along an axis hardly longer than it one longer window instead of two that overlap."""
+    sizes = []
+    for extent, length, multiple in zip(volume, plan.patch, plan.total_stride, strict=True):
+        whole = math.ceil(extent / multiple) * multiple
+        sizes.append(whole if length < whole <= _STRETCH * length else length)
+    return as_size(sizes)
 
 
 def _mirrors(axes: tuple[int, ...]) -> list[tuple[int, ...]]:

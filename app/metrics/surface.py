@@ -1,5 +1,7 @@
 """Surface distances in millimetres, by MONAI: the 95th percentile Hausdorff distance and surface Dice."""
 
+import warnings
+
 import numpy as np
 import torch
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
@@ -9,6 +11,9 @@ from torch import Tensor
 
 from app.core.types import Spacing
 from app.metrics.metric import Mask
+
+# monai 1.6 calls its own deprecated option; nothing for a user to act on.
+warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*", category=FutureWarning)
 
 
 class HausdorffDistance95:
@@ -23,7 +28,9 @@ class HausdorffDistance95:
         if not (predicted.any() and reference.any()):
             return None
         masks = _as_batches(predicted, reference)
-        distance = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=spacing)
+        distance = compute_hausdorff_distance(
+            *masks, include_background=True, percentile=95, spacing=list(spacing)
+        )
         return float(distance.item())
 
 

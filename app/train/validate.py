@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.core.types import Size
+from app.core.plan import Plan
 from app.data.cache import CachedCase
 from app.infer.sliding import SlidingSettings, sliding_logits
 from app.metrics.dice import Dice
@@ -18,7 +18,7 @@ def validation_dice(
     cases: Sequence[CachedCase],
     *,
     labels: Sequence[str],
-    patch: Size,
+    plan: Plan,
     sliding: SlidingSettings,
 ) -> dict[str, float | None]:
     """Mean Dice over cases by label name, on the network's grid; None where no case has the label."""
@@ -26,7 +26,7 @@ def validation_dice(
     found: dict[str, list[float]] = {label: [] for label in labels}
     for case in cases:
         image = torch.from_numpy(np.array(case.image())).to(device)
-        predicted = sliding_logits(network, image, patch, sliding).argmax(dim=0).cpu().numpy()
+        predicted = sliding_logits(network, image, plan, sliding).argmax(dim=0).cpu().numpy()
         reference = case.labels()
         for value, label in enumerate(labels, start=1):
             dice = Dice()(predicted == value, reference == value, (1.0, 1.0, 1.0))

@@ -1,0 +1,112 @@
+import json
+import threading
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import MakeTask
+from test_planner import AUTO
+
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data import cache as cache_module
+from app.data.cache import Cache
+from app.data.decathlon import read_task
+from app.data.planner import make_plan
+
+
+def plan_for(cache: Cache, task: Task) -> Plan:
+    return make_plan(cache.fingerprint(), task, AUTO)[0]
+
+
+def test_prepared_arrays_are_mapped_and_indexed(make_task: MakeTask, tmp_path: Path) -> None:
+    task = read_task(make_task(cases=2, channels=2))
+    cache = Cache(tmp_path / "cache", task, workers=2)
+    cached = cache.prepare(plan_for(cache, task))["blob_001"]
+    image, labels, foreground = cached.image(), cached.labels(), cached.foreground()
+    assert isinstance(image, np.memmap) and image.shape == (2, 17, 22, 19)
+    assert labels.shape == (17, 22, 19) and len(foreground) == labels.sum()
+    assert all(labels[d, h, w] == label for label, d, h, w in foreground)
+
+
+def test_a_second_run_reuses_and_a_changed_file_is_prepared_anew(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_task(cases=3)
+    prepared: list[str] = []
+    original = cache_module.read_case
+
+    def counting(case, task):  # type: ignore[no-untyped-def]
+        prepared.append(case.id)
+        return original(case, task)
+
+    monkeypatch.setattr(cache_module, "read_case", counting)
+
+    def prepare() -> list[str]:
+        task = read_task(folder)
+        cache = Cache(tmp_path / "cache", task, workers=1)
+        prepared.clear()
+        cache.prepare(plan_for(cache, task))
+        return sorted(prepared)
+
+    assert prepare() == ["blob_001", "blob_002", "blob_003"]
+    assert prepare() == []
+    path = folder / "imagesTr" / "blob_002.nii.gz"
+    image = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine), path)
+    assert prepare() == ["blob_002"]
+
+
+def test_two_runs_may_prepare_at_once(make_task: MakeTask, tmp_path: Path) -> None:
+    task = read_task(make_task(cases=4))
+    plan = plan_for(Cache(tmp_path / "cache", task, workers=1), task)
+    errors: list[BaseException] = []
+
+    def prepare() -> None:
+        try:
+            Cache(tmp_path / "cache", task, workers=2).prepare(plan)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=prepare) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    for case in Cache(tmp_path / "cache", task, workers=1).prepare(plan).values():
+        assert case.image().shape[0] == 1
+    hidden = [path for path in (tmp_path / "cache").rglob(".*")]
+    assert hidden == []
+
+
+def test_errors_name_case_what_and_path(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=3)
+    path = folder / "labelsTr" / "blob_002.nii.gz"
+    label = nib.load(path)
+    nib.save(nib.Nifti1Image(np.asarray(label.dataobj), label.affine + np.eye(4) * [[0], [0], [2], [0]]), path)
+    task = read_task(folder)
+    with pytest.raises(InputError, match=r"case blob_002: .*labelsTr.blob_002\.nii\.gz: got a grid up to"):
+        Cache(tmp_path / "cache", task, workers=2).fingerprint()
+    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), label.affine), path)
+    with pytest.raises(InputError, match=r"got shape \(3, 3, 3\), wanted \(19, 22, 17\)"):
+        Cache(tmp_path / "cache", read_task(folder), workers=2).fingerprint()
+
+
+def test_wrong_channels_are_named(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=1, channels=2)
+    facts = json.loads((folder / "dataset.json").read_text())
+    facts["modality"] = {"0": "CT", "1": "PET", "2": "MRI"}
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match=r"got 2 channels, wanted 3 \(CT, PET, MRI\)"):
+        Cache(tmp_path / "cache", read_task(folder), workers=1).fingerprint()
+
+
+def test_data_hash_depends_on_content_alone(make_task: MakeTask, tmp_path: Path) -> None:
+    task = read_task(make_task(cases=2))
+    first = Cache(tmp_path / "a", task, workers=1).data_hash()
+    for case in task.cases:
+        case.image.touch()
+    assert Cache(tmp_path / "b", task, workers=1).data_hash() == first

@@ -1,0 +1,28 @@
+import numpy as np
+
+from app.core.plan import Normalisation
+from app.data.intensity import normalise
+
+
+def test_ct_is_clipped_and_scaled_by_the_data_set() -> None:
+    image = np.array([-1000.0, 0.0, 50.0, 3000.0], dtype=np.float32).reshape(1, 1, 1, 4)
+    result = normalise(image, [Normalisation("ct", low=-50, high=150, mean=50, std=100)])
+    np.testing.assert_allclose(result.ravel(), [-1.0, -0.5, 0.0, 1.0])
+
+
+def test_zscore_holds_for_huge_intensities() -> None:
+    image = np.random.default_rng(0).uniform(1e6, 1.7e6, (1, 30, 30, 30)).astype(np.float32)
+    result = normalise(image, [Normalisation("zscore")])
+    assert abs(result.mean()) < 1e-4 and abs(result.std() - 1) < 1e-4
+
+
+def test_nonzero_zscore_leaves_the_background_at_zero() -> None:
+    image = np.array([0.0, 0.0, 1.0, 3.0], dtype=np.float32).reshape(1, 1, 1, 4)
+    result = normalise(image, [Normalisation("zscore_nonzero")])
+    np.testing.assert_allclose(result.ravel(), [0, 0, -1, 1])
+
+
+def test_constant_and_empty_channels_become_zero() -> None:
+    image = np.stack([np.full((2, 2, 2), 7.0), np.zeros((2, 2, 2))]).astype(np.float32)
+    result = normalise(image, [Normalisation("zscore"), Normalisation("zscore_nonzero")])
+    assert not result.any()

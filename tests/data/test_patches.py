@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakeTask
+from test_cache import plan_for
+
+from app.data.cache import Cache, CachedCase
+from app.data.decathlon import read_task
+from app.data.patches import PatchSampler
+
+
+@pytest.fixture
+def cases(make_task: MakeTask, tmp_path: Path) -> list[CachedCase]:
+    task = read_task(make_task(cases=5))
+    cache = Cache(tmp_path / "cache", task, workers=2)
+    return list(cache.prepare(plan_for(cache, task)).values())
+
+
+def sampler(cases: list[CachedCase], seed: int = 0, share: float = 0.5) -> PatchSampler:
+    return PatchSampler(
+        cases, size=(4, 4, 4), margin=(6, 6, 6), batch=2, foreground_share=share, seed=seed
+    )
+
+
+def test_a_step_gives_the_same_patches_whatever_came_before(cases: list[CachedCase]) -> None:
+    first, second = sampler(cases), sampler(cases)
+    first.draw(0)
+    np.testing.assert_array_equal(first.draw(7).image, second.draw(7).image)
+    assert not np.array_equal(first.draw(7).image, sampler(cases, seed=1).draw(7).image)
+
+
+def test_every_case_comes_once_before_any_comes_again(cases: list[CachedCase]) -> None:
+    drawn = [case for step in range(5) for case in sampler(cases).draw(step).cases]
+    assert sorted(drawn[:5]) == sorted(drawn[5:]) == sorted(case.id for case in cases)
+
+
+def test_the_forced_part_of_a_batch_is_centred_on_foreground(cases: list[CachedCase]) -> None:
+    patches = [sampler(cases).draw(step) for step in range(20)]
+    assert all(batch.labels[1].any() for batch in patches)
+    assert not all(batch.labels[0].any() for batch in patches)
+
+
+def test_patch_larger_than_the_volume_is_padded_with_zeros(cases: list[CachedCase]) -> None:
+    big = PatchSampler(
+        cases, size=(40, 40, 40), margin=(40, 40, 40), batch=1, foreground_share=1.0, seed=0
+    ).draw(0)
+    case = next(case for case in cases if case.id == big.cases[0])
+    assert big.image.shape == (1, 1, 40, 40, 40)
+    np.testing.assert_allclose(big.image.sum(), case.image().sum(), rtol=1e-4, atol=0.5)
+    assert big.labels.sum() == case.labels().sum()
+
+
+def test_the_margin_lies_evenly_around_the_patch(cases: list[CachedCase]) -> None:
+    wide = sampler(cases).draw(3)
+    narrow = PatchSampler(
+        cases, size=(4, 4, 4), margin=(4, 4, 4), batch=2, foreground_share=0.5, seed=0
+    ).draw(3)
+    np.testing.assert_array_equal(wide.image[..., 1:-1, 1:-1, 1:-1], narrow.image)

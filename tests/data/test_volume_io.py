@@ -1,0 +1,84 @@
+import gzip
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.data.volume_io import case_name, read_label_map, read_volume, write_label_map
+
+OBLIQUE = np.array([[0.9, -0.3, 0.1, 10], [0.4, 1.1, -0.2, -20], [0.0, 0.3, 2.5, 30], [0, 0, 0, 1]])
+
+
+def save(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.float64] = OBLIQUE) -> Path:
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+    return path
+
+
+def test_3d_and_4d_scans_become_channels_first(tmp_path: Path) -> None:
+    voxels = np.arange(2 * 3 * 4 * 2, dtype=np.int16).reshape(2, 3, 4, 2)
+    volume = read_volume(save(tmp_path / "a.nii.gz", voxels))
+    assert volume.voxels.shape == (2, 2, 3, 4) and volume.voxels.dtype == np.float32
+    np.testing.assert_array_equal(volume.voxels[1], voxels[..., 1])
+    assert read_volume(save(tmp_path / "b.nii", voxels[..., 0])).voxels.shape == (1, 2, 3, 4)
+    np.testing.assert_allclose(volume.spacing, np.linalg.norm(OBLIQUE[:3, :3], axis=0), rtol=1e-6)
+
+
+def test_float_labels_with_integer_values_are_labels(tmp_path: Path) -> None:
+    labels = np.array([0, 1, 2, 1], dtype=np.float32).reshape(1, 2, 2)
+    assert read_label_map(save(tmp_path / "a.nii.gz", labels), 3).voxels.dtype == np.uint8
+
+
+@pytest.mark.parametrize("value", [3.0, 0.5, -1.0, np.nan])
+def test_unknown_label_values_are_named(tmp_path: Path, value: float) -> None:
+    labels = np.full((2, 2, 2), value, dtype=np.float32)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: got label values \[.*\], wanted integers 0 to 2"):
+        read_label_map(save(tmp_path / "a.nii.gz", labels), 3)
+
+
+def test_nan_in_a_scan_is_counted(tmp_path: Path) -> None:
+    voxels = np.zeros((3, 3, 3), dtype=np.float32)
+    voxels[0, 0, :2] = np.nan
+    with pytest.raises(InputError, match="got 2 NaN or infinite voxels"):
+        read_volume(save(tmp_path / "a.nii.gz", voxels))
+
+
+def test_truncated_gzip_is_an_input_error(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)))
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(InputError, match="truncated"):
+        read_volume(path)
+
+
+def test_other_unreadable_files(tmp_path: Path) -> None:
+    (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"not an image"))
+    for name, message in (("text.nii.gz", "cannot be read"), ("none.nii.gz", "no such file"), ("a.png", "suffix")):
+        with pytest.raises(InputError, match=message):
+            read_volume(tmp_path / name)
+    with pytest.raises(InputError, match="wanted a label map"):
+        read_label_map(save(tmp_path / "two.nii.gz", np.zeros((2, 2, 2, 2), dtype=np.uint8)), 2)
+
+
+def test_singular_affine_is_refused(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((2, 2, 2), dtype=np.uint8), None)
+    image.header["srow_x"], image.header["sform_code"] = [1, 0, 0, 0], 1
+    nib.save(image, tmp_path / "a.nii.gz")
+    with pytest.raises(InputError, match="singular affine"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+def test_written_label_map_has_exactly_the_scans_geometry(tmp_path: Path) -> None:
+    scan = save(tmp_path / "scan.nii.gz", np.zeros((4, 5, 6, 2), dtype=np.float32))
+    labels = np.arange(120, dtype=np.uint8).reshape(4, 5, 6) % 3
+    write_label_map(tmp_path / "mask.nii.gz", labels, like=scan)
+    mask = nib.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(mask.affine, nib.load(scan).affine)
+    np.testing.assert_array_equal(mask.get_qform(), nib.load(scan).get_qform())
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), labels)
+
+
+def test_case_name_drops_the_whole_suffix() -> None:
+    assert case_name(Path("x/case_1.v2.nii.gz")) == "case_1.v2"

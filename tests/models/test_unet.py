@@ -1,0 +1,109 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from app.core.errors import InputError
+from app.models.model import Model, Shape
+from app.models.network import NetworkSpec, design, list_convolutions, network_from, to_device
+from app.models.unet import UNetModel
+from app.ops.cakes import Cakes
+from app.ops.p3d import P3d
+from app.ops.plain import Conv2d, Conv3d
+
+SHAPE = Shape(
+    in_channels=2,
+    classes=3,
+    widths=(4, 8, 12),
+    strides=((1, 1, 1), (1, 2, 2), (2, 2, 2)),
+    kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
+)
+UNET = UNetModel(block="plain", encoder_blocks=2, decoder_blocks=2, deep_supervision=True)
+OPTIONS = sorted(path.stem for path in Path("conf/model").glob("*.yaml"))
+
+
+def model_option(option: str) -> Model:
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        cfg = compose("config", [f"model={option}"])
+        model = instantiate(cfg.model, _convert_="all")
+    assert isinstance(model, Model)
+    return model
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_model_trains_and_rebuilds_itself(option: str) -> None:
+    torch.manual_seed(0)
+    spec = design(model_option(option), SHAPE, Conv3d(), None)
+    network = to_device(spec.build(), torch.device("cpu"))
+    x = torch.randn(2, 2, 6, 8, 12).contiguous(memory_format=torch.channels_last_3d)
+    outputs = network(x)
+    assert [tuple(level.shape) for level in outputs] == [(2, 3, 6, 8, 12), (2, 3, 6, 4, 6)]
+    assert all(level.is_contiguous(memory_format=torch.channels_last_3d) for level in outputs)
+    sum(level.square().mean() for level in outputs).backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None and weight.grad.abs().sum() > 0, name
+    again = to_device(network_from(spec.describe()).build(), torch.device("cpu"))
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(x), again.eval()(x))
+    torch.testing.assert_close(network(x), outputs[0], atol=1e-5, rtol=1e-5)
+
+
+def test_convolutions_are_named_by_place() -> None:
+    convolutions = list_convolutions(UNET, SHAPE)
+    assert [conv.name for conv in convolutions] == [
+        *("encoder.0.0", "encoder.0.1", "encoder.1.0", "encoder.1.1", "encoder.2.0", "encoder.2.1"),
+        *("decoder.0.0", "decoder.0.1", "decoder.1.0", "decoder.1.1"),
+    ]
+    strided = {conv.name: conv.stride for conv in convolutions if conv.stride != (1, 1, 1)}
+    assert strided == {"encoder.1.0": (1, 2, 2), "encoder.2.0": (2, 2, 2)}
+    assert {conv.kernel for conv in convolutions if conv.name.split(".")[1] == "0"} == {(1, 3, 3)}
+
+
+def test_decoder_follows_the_encoder_or_has_its_own() -> None:
+    both = design(UNET, SHAPE, Conv2d(), None)
+    assert both.encoder == both.decoder == Conv2d()
+    own = design(UNET, SHAPE, Cakes("1d", 1, None), P3d())
+    assert own.decoder == P3d()
+    layout = own.layout()
+    assert layout is not None and all(name.startswith("encoder") for name in layout.convolutions)
+    full = design(UNET, SHAPE, Cakes("1d", 1, None), None).layout()
+    assert full is not None and "decoder.0.0" in full.convolutions
+    assert design(UNET, SHAPE, Conv3d(), None).layout() is None
+
+
+def test_cost_of_the_reference_network() -> None:
+    """Figures of four levels from width 16 on a 40x56x40 patch: 1.40 M parameters, 4.81 GMAC."""
+    size = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
+    shape = Shape(1, 3, (16, 32, 64, 128), size, ((3, 3, 3),) * 4)
+    cost = design(UNET, shape, Conv3d(), None).cost((40, 56, 40))
+    assert (cost.params, cost.macs) == (1_401_481, 4_806_860_800)
+    assert cost.params == sum(p.numel() for p in design(UNET, shape, Conv3d(), None).build().parameters())
+
+
+def test_same_seed_same_weights() -> None:
+    def weights(spec: NetworkSpec) -> torch.Tensor:
+        torch.manual_seed(3)
+        return torch.cat([p.flatten() for p in spec.build().parameters()])
+
+    spec = design(UNET, SHAPE, Cakes("12d", 1, None), None)
+    assert torch.equal(weights(spec), weights(spec))
+
+
+def test_impossible_models_are_named() -> None:
+    with pytest.raises(InputError, match="model.block: got 'dense'"):
+        replace(UNET, block="dense")
+    with pytest.raises(InputError, match="model.encoder_blocks: got 0"):
+        replace(UNET, encoder_blocks=0)
+
+
+def test_a_description_never_names_code() -> None:
+    description = design(UNET, SHAPE, Conv3d(), None).describe()
+    description["encoder"] = {"kind": "os.system"}
+    with pytest.raises(InputError, match="got kind 'os.system', wanted one of"):
+        network_from(description)
+    description["encoder"] = {"kind": "Conv3d", "surprise": 1}
+    with pytest.raises(InputError, match="surprise"):
+        network_from(description)

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from app.core.errors import InputError
+from app.core.layout import Layout, write_layout
+from app.core.types import Size
+from app.ops import ConvSpec, Cost, operator_from
+from app.ops.cakes import KERNEL_SETS, Cakes, split
+from app.ops.mixed import Mixed, MixedConv3d
+from app.ops.plain import Conv3d, strided
+
+CONV = ConvSpec("encoder.0.0", 5, 32, (3, 3, 3), (1, 1, 1))
+
+
+def embedded(module: MixedConv3d) -> torch.Tensor:
+    """All groups in one dense weight (out, in, 3, 3, 3), zero where a sub-kernel has no taps."""
+    weights = []
+    for group in module.groups:
+        weight = group.weight
+        pad = [(3 - taps) // 2 for taps in reversed(weight.shape[2:]) for _ in (0, 1)]
+        weights.append(F.pad(weight, pad))
+    return torch.cat(weights)
+
+
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 2), (1, 2, 2)])
+@pytest.mark.parametrize("kernels", KERNEL_SETS)
+def test_embedded_in_a_dense_kernel_the_output_is_equal(kernels: str, stride: Size) -> None:
+    torch.manual_seed(0)
+    conv = ConvSpec("encoder.0.0", 5, 32, (3, 3, 3), stride)
+    module = Cakes(kernels, 1, None).bind([conv]).build(conv)
+    assert isinstance(module, MixedConv3d)
+    x = torch.randn(2, 5, 9, 8, 7)
+    dense = F.conv3d(x, embedded(module), stride=stride, padding=1)
+    torch.testing.assert_close(module(x), dense, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "share"), [("1d", 1 / 9), ("2d", 1 / 3), ("12d", 2 / 9), ("123d", 13 * 3 / 7 / 27 + 1 / 7 - 1 / 63)]
+)
+def test_costs_of_the_named_sets(kernels: str, share: float) -> None:
+    conv = ConvSpec("encoder.0.0", 5, 42, (3, 3, 3), (1, 1, 1))
+    cost = Cakes(kernels, 1, None).bind([conv]).cost(conv, (4, 4, 4))
+    taps = {"1d": 3.0, "2d": 9.0, "12d": 6.0, "123d": (9 + 27 + 27) / 7}[kernels]
+    assert cost == Cost(round(5 * 42 * taps), round(5 * 42 * taps) * 64)
+    dense = Conv3d().cost(conv, (4, 4, 4))
+    assert cost.params / dense.params == pytest.approx(taps / 27)
+
+
+def test_equal_split_gives_the_remainder_to_the_first() -> None:
+    conv = ConvSpec("a", 1, 16, (3, 3, 3), (1, 1, 1))
+    assert list(split(conv, KERNEL_SETS["12d"], 1, 0).values()) == [6, 2, 2, 2, 2, 2]
+    assert split(conv, KERNEL_SETS["1d"], 1, 5) == {(3, 1, 1): 6, (1, 3, 1): 5, (1, 1, 3): 5}
+
+
+def test_aligned_split_turns_through_the_kernels() -> None:
+    conv = ConvSpec("a", 1, 32, (3, 3, 3), (1, 1, 1))
+    chosen = [split(conv, KERNEL_SETS["2d"], 16, turn) for turn in range(3)]
+    assert chosen == [
+        {(1, 3, 3): 16, (3, 1, 3): 16},
+        {(3, 3, 1): 16, (1, 3, 3): 16},
+        {(3, 1, 3): 16, (3, 3, 1): 16},
+    ]
+    wide = ConvSpec("a", 1, 128, (3, 3, 3), (1, 1, 1))
+    assert all(channels % 16 == 0 for channels in split(wide, KERNEL_SETS["12d"], 16, 1).values())
+    assert split(ConvSpec("a", 1, 5, (3, 3, 3), (1, 1, 1)), KERNEL_SETS["2d"], 16, 1) == {(3, 1, 3): 5}
+
+
+def test_kernels_are_clipped_where_slices_stay_apart() -> None:
+    conv = ConvSpec("a", 1, 12, (1, 3, 3), (1, 1, 1))
+    assert split(conv, KERNEL_SETS["2d"], 1, 0) == {(1, 3, 3): 4, (1, 1, 3): 4, (1, 3, 1): 4}
+    assert split(conv, KERNEL_SETS["1d"], 1, 0) == {(1, 1, 1): 4, (1, 3, 1): 4, (1, 1, 3): 4}
+
+
+def test_a_layout_file_applies_to_what_it_names(tmp_path: Path) -> None:
+    write_layout(tmp_path / "layout.yaml", Layout({"encoder.0.0": {(1, 3, 3): 20, (3, 1, 1): 12}}))
+    other = ConvSpec("encoder.0.1", 4, 8, (3, 3, 3), (1, 1, 1))
+    operator = Cakes(None, 1, str(tmp_path / "layout.yaml")).bind([CONV, other])
+    mixed = operator.build(CONV)
+    assert isinstance(mixed, MixedConv3d)
+    assert [group.weight.shape[0] for group in mixed.groups] == [20, 12]
+    assert isinstance(operator.build(other), torch.nn.Conv3d)
+    assert operator.cost(other, (4, 4, 4)) == Conv3d().cost(other, (4, 4, 4))
+    assert operator_from(operator.describe()) == operator
+
+
+def test_a_layout_for_another_network_is_refused_with_all_differences() -> None:
+    layout = Layout({"encoder.9.0": {(3, 3, 3): 8}, "encoder.0.0": {(3, 3, 3): 8}})
+    with pytest.raises(InputError) as error:
+        Mixed(layout).bind([CONV])
+    assert "encoder.9.0: not in this network" in str(error.value)
+    assert "encoder.0.0: 8 channels, the network has 32" in str(error.value)
+
+
+def test_unknown_sets_and_alignments_are_named() -> None:
+    with pytest.raises(InputError, match="got '4d', wanted one of 1d, 2d, 12d, 123d"):
+        Cakes("4d", 1, None).bind([CONV])
+    with pytest.raises(InputError, match=r"op\.align: got 0"):
+        Cakes("1d", 0, None).bind([CONV])
+    with pytest.raises(InputError, match="no such layout"):
+        Cakes("1d", 1, "nowhere.yaml").bind([CONV])
+
+
+def test_stride_rounds_up() -> None:
+    assert strided((7, 8, 9), (2, 2, 1)) == (4, 4, 9)
