@@ -96,7 +96,9 @@ def test_same_generator_same_result() -> None:
 def test_a_constant_channel_survives() -> None:
     everything = replace(NONE, noise=0, contrast=1.0, gamma=1.0, low_resolution=1.0, blur=1.0)
     chain = Augment(everything, patch=PATCH, spacing=(1.0, 1.0, 1.0), label_count=3)
-    image, _ = chain(torch.zeros(1, 1, *PATCH), torch.zeros(1, *PATCH, dtype=torch.uint8), np.random.default_rng(0))
+    image, _ = chain(
+        torch.zeros(1, 1, *PATCH), torch.zeros(1, *PATCH, dtype=torch.uint8), np.random.default_rng(0)
+    )
     assert torch.isfinite(image).all()
 
 

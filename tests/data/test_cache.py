@@ -78,7 +78,7 @@ def test_two_runs_may_prepare_at_once(make_task: MakeTask, tmp_path: Path) -> No
     assert errors == []
     for case in Cache(tmp_path / "cache", task, workers=1).prepare(plan).values():
         assert case.image().shape[0] == 1
-    hidden = [path for path in (tmp_path / "cache").rglob(".*")]
+    hidden = list((tmp_path / "cache").rglob(".*"))
     assert hidden == []
 
 
@@ -86,7 +86,9 @@ def test_errors_name_case_what_and_path(make_task: MakeTask, tmp_path: Path) -> 
     folder = make_task(cases=3)
     path = folder / "labelsTr" / "blob_002.nii.gz"
     label = nib.load(path)
-    nib.save(nib.Nifti1Image(np.asarray(label.dataobj), label.affine + np.eye(4) * [[0], [0], [2], [0]]), path)
+    nib.save(
+        nib.Nifti1Image(np.asarray(label.dataobj), label.affine + np.eye(4) * [[0], [0], [2], [0]]), path
+    )
     task = read_task(folder)
     with pytest.raises(InputError, match=r"case blob_002: .*labelsTr.blob_002\.nii\.gz: got a grid up to"):
         Cache(tmp_path / "cache", task, workers=2).fingerprint()

@@ -18,9 +18,7 @@ def cases(make_task: MakeTask, tmp_path: Path) -> list[CachedCase]:
 
 
 def sampler(cases: list[CachedCase], seed: int = 0, share: float = 0.5) -> PatchSampler:
-    return PatchSampler(
-        cases, size=(4, 4, 4), margin=(6, 6, 6), batch=2, foreground_share=share, seed=seed
-    )
+    return PatchSampler(cases, size=(4, 4, 4), margin=(6, 6, 6), batch=2, foreground_share=share, seed=seed)
 
 
 def test_a_step_gives_the_same_patches_whatever_came_before(cases: list[CachedCase]) -> None:

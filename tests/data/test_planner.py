@@ -78,12 +78,16 @@ def test_normalisation_follows_the_modality(make_task: MakeTask) -> None:
     mr = replace(ct, modalities=("FLAIR",))
     sparse = altered(fingerprint_of(mr), nonzero_share=(0.4,))
     assert make_plan(sparse, mr, AUTO)[0].normalisation[0].scheme == "zscore_nonzero"
-    assert make_plan(sparse, mr, replace(AUTO, normalisation=("zscore",)))[0].normalisation[0].scheme == "zscore"
+    assert (
+        make_plan(sparse, mr, replace(AUTO, normalisation=("zscore",)))[0].normalisation[0].scheme == "zscore"
+    )
 
 
 def test_settings_go_before_the_plan(make_task: MakeTask) -> None:
     task = read_task(make_task(cases=2))
-    fixed = replace(AUTO, spacing=(2, 1, 1), patch=(16, 16, 16), batch=3, max_levels=3, base_width=8, max_width=16)
+    fixed = replace(
+        AUTO, spacing=(2, 1, 1), patch=(16, 16, 16), batch=3, max_levels=3, base_width=8, max_width=16
+    )
     plan, reasons = make_plan(fingerprint_of(task), task, fixed)
     assert (plan.spacing, plan.patch, plan.batch) == ((2.0, 1.0, 1.0), (16, 16, 16), 3)
     assert plan.widths == (8, 16, 16) and reasons["patch"] == "set by plan.patch"

@@ -54,7 +54,11 @@ def test_truncated_gzip_is_an_input_error(tmp_path: Path) -> None:
 
 def test_other_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"not an image"))
-    for name, message in (("text.nii.gz", "cannot be read"), ("none.nii.gz", "no such file"), ("a.png", "suffix")):
+    for name, message in (
+        ("text.nii.gz", "cannot be read"),
+        ("none.nii.gz", "no such file"),
+        ("a.png", "suffix"),
+    ):
         with pytest.raises(InputError, match=message):
             read_volume(tmp_path / name)
     with pytest.raises(InputError, match="wanted a label map"):

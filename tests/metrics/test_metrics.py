@@ -50,7 +50,12 @@ def test_scores_by_label_and_their_summary(tmp_path: Path) -> None:
     predicted = reference.copy()
     predicted[2] = 2
     scores = score_case(
-        "a", predicted, reference, spacing=(2.0, 1.0, 1.0), labels=("liver", "tumour"), metrics=standard_metrics(1.0)
+        "a",
+        predicted,
+        reference,
+        spacing=(2.0, 1.0, 1.0),
+        labels=("liver", "tumour"),
+        metrics=standard_metrics(1.0),
     )
     liver, tumour = scores
     assert liver.values["dice"] == pytest.approx(0.8)

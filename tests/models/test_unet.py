@@ -93,16 +93,16 @@ def test_same_seed_same_weights() -> None:
 
 
 def test_impossible_models_are_named() -> None:
-    with pytest.raises(InputError, match="model.block: got 'dense'"):
+    with pytest.raises(InputError, match=r"model\.block: got 'dense'"):
         replace(UNET, block="dense")
-    with pytest.raises(InputError, match="model.encoder_blocks: got 0"):
+    with pytest.raises(InputError, match=r"model\.encoder_blocks: got 0"):
         replace(UNET, encoder_blocks=0)
 
 
 def test_a_description_never_names_code() -> None:
     description = design(UNET, SHAPE, Conv3d(), None).describe()
     description["encoder"] = {"kind": "os.system"}
-    with pytest.raises(InputError, match="got kind 'os.system', wanted one of"):
+    with pytest.raises(InputError, match=r"got kind 'os\.system', wanted one of"):
         network_from(description)
     description["encoder"] = {"kind": "Conv3d", "surprise": 1}
     with pytest.raises(InputError, match="surprise"):

@@ -1,0 +1,55 @@
+"""The direction of imports, and that Hydra stays at the door."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ALLOWED = {
+    "core": set(),
+    "ops": {"core"},
+    "data": {"core"},
+    "metrics": {"core"},
+    "report": {"core"},
+    "models": {"core", "ops"},
+    "infer": {"core", "ops", "data", "metrics", "models"},
+    "train": {"core", "ops", "data", "metrics", "models", "infer"},
+    "cli": {"core", "ops", "data", "metrics", "models", "infer", "train", "report"},
+}
+FILES = sorted(Path("app").rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+def test_every_package_has_its_place() -> None:
+    assert {path.name for path in Path("app").iterdir() if path.is_dir() and path.name[0] != "_"} == set(
+        ALLOWED
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_point_one_way(path: Path) -> None:
+    package = path.parts[1]
+    ours = {name.split(".")[1] for name in imported(path) if name.startswith("app.")}
+    assert ours <= ALLOWED.get(package, set()) | {package}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_hydra_stays_in_the_command_line(path: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(path)}
+    assert path.parts[1] == "cli" or not roots & {"hydra", "omegaconf"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_every_module_says_what_it_is(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not text.strip() or ast.get_docstring(ast.parse(text))

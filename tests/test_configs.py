@@ -1,0 +1,106 @@
+"""Every option of every group composes and becomes what it promises."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from app.cli.settings import plain, read_settings
+from app.cli.task import TaskSettings
+from app.core.errors import InputError
+from app.data.augment import AugmentSettings
+from app.data.planner import PlanSettings
+from app.infer.sliding import SlidingSettings
+from app.train.settings import TrainSettings
+
+GROUPS = {
+    group.name: sorted(path.stem for path in group.glob("*.yaml"))
+    for group in sorted(Path("conf").iterdir())
+    if group.is_dir() and list(group.glob("*.yaml"))
+}
+OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes(group: str, option: str) -> None:
+    needed = ["task.folder=x"] if option == "decathlon" else []
+    composed(f"{group}={option}", *needed)
+
+
+@pytest.mark.parametrize("option", GROUPS["mode"])
+def test_every_mode_names_a_function(option: str) -> None:
+    assert callable(get_method(composed(f"mode={option}").mode.run))
+
+
+@pytest.mark.parametrize("option", GROUPS["task"])
+def test_every_task_has_typed_facts(option: str) -> None:
+    cfg = composed(f"task={option}", *(["task.folder=x"] if option == "decathlon" else []))
+    assert read_settings(TaskSettings, plain(cfg.task), "task").steps > 0
+
+
+@pytest.mark.parametrize(
+    ("group", "cls"),
+    [("augment", AugmentSettings), ("infer", SlidingSettings), ("plan", PlanSettings)],
+)
+def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
+    for option in GROUPS[group]:
+        read_settings(cls, composed(f"{group}={option}")[group], group)
+
+
+@pytest.mark.parametrize("option", GROUPS["train"])
+def test_every_training_is_typed(option: str) -> None:
+    values = plain(composed(f"train={option}").train)
+    del values["resume"]
+    read_settings(TrainSettings, values, "train")
+
+
+@pytest.mark.parametrize("optimizer", GROUPS["optimizer"])
+@pytest.mark.parametrize("schedule", GROUPS["schedule"])
+def test_every_optimizer_runs_with_every_schedule(optimizer: str, schedule: str) -> None:
+    cfg = composed(f"optimizer={optimizer}", f"schedule={schedule}", "train.steps=20")
+    weight = torch.nn.Parameter(torch.ones(3))
+    made = instantiate(cfg.optimizer, _convert_="all")([weight])
+    scheduler = instantiate(cfg.schedule, _convert_="all")(made)
+    rates = []
+    for _ in range(20):
+        weight.sum().backward()
+        made.step()
+        rates.append(made.param_groups[0]["lr"])
+        scheduler.step()
+    assert made.param_groups[0]["lr"] < 0.05 * max(rates)
+
+
+@pytest.mark.parametrize("option", GROUPS["loss"])
+def test_every_loss_falls_with_the_right_answer(option: str) -> None:
+    loss = instantiate(composed(f"loss={option}").loss, _convert_="all")
+    labels = torch.randint(0, 3, (2, 1, 4, 4, 4))
+    right = 10.0 * torch.nn.functional.one_hot(labels[:, 0], 3).movedim(-1, 1)
+    assert loss(right, labels.float()) < 0.1 < loss(-right, labels.float())
+
+
+def test_decoder_options_are_the_operators() -> None:
+    assert set(GROUPS["decoder_op"]) == {*GROUPS["op"], "same"}
+    for option in GROUPS["op"]:
+        assert composed(f"op={option}").op == composed(f"decoder_op={option}").decoder_op
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"overlap": "abc", "windows": 1, "mirror_axes": []}, "infer.overlap: .*abc"),
+        ({"overlap": 0.5, "windows": 1}, "infer"),
+        ({"overlap": 0.5, "windows": 1, "mirror_axes": [], "window": 3}, "infer.*window"),
+    ],
+)
+def test_wrong_settings_are_one_clear_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        read_settings(SlidingSettings, OmegaConf.create(values), "infer")
+    assert "\n" not in str(error.value)

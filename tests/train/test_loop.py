@@ -1,0 +1,144 @@
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import MakeTask
+from training import SETTINGS, Bench, make_bench
+
+from app.core.errors import InputError
+from app.data.batches import Batch
+from app.models.checkpoint import read_checkpoint, write_checkpoint
+from app.train.settings import TrainSettings
+from app.train.state import TrainingState
+from app.train.tracker import write_metrics
+
+
+@pytest.fixture
+def bench(make_task: MakeTask, tmp_path: Path) -> Bench:
+    return make_bench(make_task(cases=4), tmp_path / "cache")
+
+
+def everything(state: TrainingState) -> dict[str, torch.Tensor]:
+    weights, averaged, rest = state.export()
+    moments = {
+        f"moment {index} {name}": value
+        for index, entry in rest["optimizer"]["state"].items()
+        for name, value in entry.items()
+    }
+    assert averaged is not None
+    return {**weights, **{f"averaged {name}": value for name, value in averaged.items()}, **moments}
+
+
+def assert_equal(first: TrainingState, second: TrainingState) -> None:
+    ours, theirs = everything(first), everything(second)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert torch.equal(ours[name], theirs[name]), name
+    assert first.schedule.state_dict() == second.schedule.state_dict()
+    without_time = [[{**row, "seconds": 0} for row in state.history] for state in (first, second)]
+    assert without_time[0] == without_time[1]
+
+
+def test_training_lowers_the_loss_and_ends_with_the_steps(bench: Bench) -> None:
+    settings = replace(SETTINGS, steps=40, epoch_steps=10)
+    state = bench.state(settings)
+    assert bench.train(state, settings) == "steps"
+    assert state.step == 40 and len(state.history) == 4
+    first, last = (state.history[index] for index in (0, -1))
+    assert first["train_loss"] is not None and last["train_loss"] is not None
+    assert last["train_loss"] < 0.8 * first["train_loss"]
+    assert last["val_dice_mean"] is not None and last["val_dice_mean"] > 0.6
+    assert last["lr"] == 0.0
+
+
+def test_same_seed_same_numbers(bench: Bench) -> None:
+    first, second = bench.state(), bench.state()
+    bench.train(first)
+    bench.train(second)
+    assert_equal(first, second)
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_resume_equals_an_uninterrupted_run(bench: Bench, tmp_path: Path, stop: int) -> None:
+    """Interrupted by a signal after `stop` steps, in the middle or at the end of an epoch."""
+    whole = bench.state()
+    bench.train(whole)
+
+    def save(state: TrainingState, best: bool) -> None:
+        write_checkpoint(tmp_path / "last.pt", bench.checkpoint(state))
+
+    interrupted = bench.state()
+    step = interrupted.update
+
+    def update(batch: Batch, loss: Callable[..., torch.Tensor], clip_norm: float | None) -> None:
+        step(batch, loss, clip_norm)
+        if interrupted.step == stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    interrupted.update = update  # type: ignore[method-assign]
+    assert bench.train(interrupted, save=save) == "interrupted"
+    torch.manual_seed(99)
+    resumed = bench.state()
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert resumed.step == stop
+    assert bench.train(resumed) == "steps"
+    assert_equal(whole, resumed)
+
+
+def test_patience_ends_a_run_that_does_not_improve(bench: Bench) -> None:
+    settings = replace(SETTINGS, steps=20, epoch_steps=1, patience=2)
+    state = bench.state(settings)
+    assert bench.train(state, settings, validate=lambda network: {"blob": 0.5}) == "patience"
+    assert state.step == 3
+
+
+def test_time_ends_a_run_and_the_schedule_with_it(bench: Bench) -> None:
+    settings = replace(SETTINGS, steps=100_000, epoch_steps=50_000, max_minutes=0.02)
+    state = bench.state(settings)
+    assert bench.train(state, settings) == "time"
+    assert 0 < state.step < 100_000
+    assert state.clock == 100_000 and state.history[-1]["lr"] == 0.0
+
+
+def test_best_is_saved_when_dice_rises(bench: Bench) -> None:
+    dice = iter([0.3, 0.2, 0.4])
+    saved: list[bool] = []
+    bench.train(
+        bench.state(),
+        validate=lambda network: {"blob": next(dice)},
+        save=lambda state, best: saved.append(best),
+    )
+    assert saved == [True, False, True]
+
+
+def test_a_loss_that_is_not_finite_names_step_and_cases(bench: Bench) -> None:
+    state = bench.state()
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    with pytest.raises(InputError, match=r"step 0: got a loss of nan on cases blob_00\d, blob_00\d"):
+        bench.train(state, loss=lambda logits, labels: logits[0].sum() * float("nan"))
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+
+
+def test_metrics_file_has_a_row_an_epoch(bench: Bench, tmp_path: Path) -> None:
+    state = bench.state()
+    bench.train(state)
+    write_metrics(tmp_path / "metrics.csv", state.history)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert lines[0] == "step,seconds,train_loss,lr,val_dice_mean,val_dice_blob"
+    assert [line.split(",")[0] for line in lines[1:]] == ["2", "4", "6"]
+
+
+def test_impossible_settings_are_named() -> None:
+    for changes, message in (
+        ({"steps": 0}, "train.steps"),
+        ({"max_minutes": -1.0}, "train.max_minutes"),
+        ({"ema_decay": 1.0}, "train.ema_decay"),
+        ({"foreground_share": 2.0}, "train.foreground_share"),
+    ):
+        with pytest.raises(InputError, match=message):
+            replace(SETTINGS, **changes)
+    assert isinstance(SETTINGS, TrainSettings)

@@ -1,0 +1,99 @@
+"""A training small enough for a test, put together by hand."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.losses import DeepSupervisionLoss, DiceCELoss
+from test_augment import NONE
+from test_planner import AUTO
+
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data.augment import Augment
+from app.data.batches import BatchSource
+from app.data.cache import Cache, CachedCase
+from app.data.decathlon import read_task
+from app.data.patches import PatchSampler
+from app.data.planner import make_plan
+from app.infer.sliding import SlidingSettings
+from app.models.checkpoint import Checkpoint
+from app.models.model import Shape
+from app.models.network import NetworkSpec, design, to_device
+from app.models.unet import UNetModel
+from app.ops.cakes import Cakes
+from app.train.loop import train
+from app.train.settings import TrainSettings
+from app.train.state import TrainingState
+from app.train.validate import validation_dice
+
+SETTINGS = TrainSettings(
+    steps=6,
+    epoch_steps=2,
+    max_minutes=None,
+    patience=None,
+    clip_norm=12.0,
+    ema_decay=0.9,
+    foreground_share=0.5,
+    validation_cases=None,
+)
+SLIDING = SlidingSettings(overlap=0.25, windows=2, mirror_axes=())
+
+
+@dataclass
+class Bench:
+    """A task, its plan and prepared cases, and a network for them."""
+
+    task: Task
+    plan: Plan
+    cached: list[CachedCase]
+    network: NetworkSpec
+
+    def batches(self) -> BatchSource:
+        settings = replace(NONE, rotate=0.5, noise=0.5, flip_axes=(0, 1, 2))
+        margin = settings.margin(self.plan.patch, self.plan.spacing)
+        sampler = PatchSampler(
+            self.cached[1:], size=self.plan.patch, margin=margin, batch=2, foreground_share=0.5, seed=0
+        )
+        chain = Augment(settings, patch=self.plan.patch, spacing=self.plan.spacing, label_count=2)
+        return BatchSource(sampler, chain, seed=0)
+
+    def state(self, settings: TrainSettings = SETTINGS) -> TrainingState:
+        torch.manual_seed(0)
+        network = to_device(self.network.build(), torch.device("cpu"))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+        schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=settings.steps, power=0.9)
+        return TrainingState(network, optimizer, schedule, settings)
+
+    def checkpoint(self, state: TrainingState) -> Checkpoint:
+        weights, averaged, training = state.export()
+        return Checkpoint(
+            self.network, self.plan, self.task.modalities, self.task.labels, weights, averaged, training
+        )
+
+    def train(self, state: TrainingState, settings: TrainSettings = SETTINGS, **changes: Any) -> str:
+        validate = partial(
+            validation_dice,
+            cases=self.cached[:1],
+            labels=self.task.foreground,
+            plan=self.plan,
+            sliding=SLIDING,
+        )
+        loss = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
+        arguments = {"validate": validate, "save": lambda state, best: None, "loss": loss, **changes}
+        batches = arguments.pop("batches", None) or self.batches()
+        loss = arguments.pop("loss")
+        return train(state, batches, loss, settings=settings, **arguments)
+
+
+def make_bench(folder: Path, cache_folder: Path) -> Bench:
+    """Blobs, a two-level CAKES U-Net of width 4, patches of 16 voxels."""
+    task = read_task(folder)
+    cache = Cache(cache_folder, task, workers=2)
+    wanted = replace(AUTO, patch=(16, 16, 16), base_width=4, max_levels=2)
+    plan, _ = make_plan(cache.fingerprint(), task, wanted)
+    shape = Shape(1, 2, plan.widths, plan.strides, plan.kernels)
+    network = design(UNetModel("plain", 1, 1, True), shape, Cakes("12d", 1, None), None)
+    return Bench(task, plan, list(cache.prepare(plan).values()), network)
