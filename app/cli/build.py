@@ -1,7 +1,7 @@
 """Objects from the configuration, one at a time."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ from app.cli.settings import read_settings
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.cache import Cache
+from app.data.augment import Augment, AugmentSettings
+from app.data.batches import BatchSource
+from app.data.cache import Cache, CachedCase
+from app.data.patches import PatchSampler
 from app.data.planner import PlanSettings, make_plan
 from app.infer.sliding import SlidingSettings
 from app.models.model import Shape
@@ -56,6 +59,23 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
     shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels)
     decoder = _instantiate(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
     return design(_instantiate(cfg.model), shape, _instantiate(cfg.op), decoder)
+
+
+def build_batches(
+    cfg: DictConfig, cases: Sequence[CachedCase], plan: Plan, label_count: int, foreground_share: float
+) -> BatchSource:
+    """Augmented patches of prepared cases."""
+    augment = read_settings(AugmentSettings, cfg.augment, "augment")
+    sampler = PatchSampler(
+        cases,
+        size=plan.patch,
+        margin=augment.margin(plan.patch, plan.spacing),
+        batch=plan.batch,
+        foreground_share=foreground_share,
+        seed=cfg.seed,
+    )
+    chain = Augment(augment, patch=plan.patch, spacing=plan.spacing, label_count=label_count)
+    return BatchSource(sampler, chain, seed=cfg.seed)
 
 
 def build_loss(cfg: DictConfig) -> Loss:

@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from app.cli.build import (
+    build_batches,
     build_cache,
     build_device,
     build_loss,
@@ -30,10 +31,8 @@ from app.core.files import write_json
 from app.core.layout import write_layout
 from app.core.plan import Plan, write_plan
 from app.core.task import Task
-from app.data.augment import Augment, AugmentSettings
 from app.data.batches import BatchSource
 from app.data.cache import Cache, CachedCase
-from app.data.patches import PatchSampler
 from app.data.split import Split, split_cases
 from app.infer.segmenter import Segmenter
 from app.metrics.evaluate import standard_metrics, summarise_scores, write_cases
@@ -75,26 +74,13 @@ def run(cfg: DictConfig) -> None:
     )
     settings = read_settings(TrainSettings, _without(plain(cfg.train), "resume"), "train")
     this = _Run(folder, task, facts, plan, split, build_network(cfg, task, plan), settings)
-    batches = _batches(cfg, this, cached := cache.prepare(plan))
+    cached = cache.prepare(plan)
+    training = [cached[case.id] for case in split.training]
+    batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
     if not resumed:
         _write_facts(this, reasons, cache)
     state = _train(cfg, this, batches, cached, device, resumed=resumed)
     _evaluate(cfg, this, state, device)
-
-
-def _batches(cfg: DictConfig, this: _Run, cached: Mapping[str, CachedCase]) -> BatchSource:
-    plan = this.plan
-    augment = read_settings(AugmentSettings, cfg.augment, "augment")
-    sampler = PatchSampler(
-        [cached[case.id] for case in this.split.training],
-        size=plan.patch,
-        margin=augment.margin(plan.patch, plan.spacing),
-        batch=plan.batch,
-        foreground_share=this.settings.foreground_share,
-        seed=cfg.seed,
-    )
-    chain = Augment(augment, patch=plan.patch, spacing=plan.spacing, label_count=len(this.task.labels))
-    return BatchSource(sampler, chain, seed=cfg.seed)
 
 
 def _write_facts(this: _Run, reasons: Mapping[str, str], cache: Cache) -> None:

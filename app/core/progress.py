@@ -41,3 +41,7 @@ class Advance:
         self._bar.advance(self._task, count)
         if note is not None:
             self._bar.update(self._task, note=note)
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar; where stderr is no terminal, such lines are all that is seen of it."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)

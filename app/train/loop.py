@@ -49,6 +49,7 @@ def train(
                 best = _close_epoch(state, validate)
                 ended = ended or _patience(state, settings)
                 save(state, best)
+                advance.say(_line(state, settings))
                 started = time.perf_counter()
             advance(note=_note(state))
     if ended == "interrupted":
@@ -108,6 +109,18 @@ def _note(state: TrainingState) -> str:
     loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
     last = f", Dice {_dice(state.history[-1]):.3f}" if state.history else ""
     return f"loss {loss:.3f}{last}"
+
+
+def _line(state: TrainingState, settings: TrainSettings) -> str:
+    """An epoch in words, for a log that shows no bar."""
+    row = state.history[-1]
+    spent = state.seconds + state.validation_seconds
+    passed = max(state.step / settings.steps, _time_share(state, settings))
+    return (
+        f"step {state.step} of {settings.steps}, loss {row['train_loss']:.3f}, "
+        f"validation Dice {_dice(row):.4f}, "
+        f"{spent / 60:.1f} min, about {spent * (1 / passed - 1) / 60:.1f} min left"
+    )
 
 
 @contextmanager

@@ -1,0 +1,97 @@
+"""Where a training step's time goes, operator by operator, measured turn about in one process.
+
+python -m tests.benchmarks.step conv3d,cakes task=hippocampus paths.data=<folder>
+First the operators, then overrides as for run.py. Loading and augmenting is timed on one thread of its own,
+without the overlap with the step that training gives it, so its share is an upper bound.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.build import (
+    build_batches,
+    build_cache,
+    build_device,
+    build_loss,
+    build_network,
+    build_optimizer,
+    build_plan,
+)
+from app.cli.settings import plain, read_settings
+from app.cli.task import open_task
+from app.data.split import split_cases
+from app.models.network import to_device
+from app.ops import Cost
+from app.train.settings import TrainSettings
+from app.train.state import TrainingState
+
+ROUNDS = 15
+Timed = Callable[[int], object]
+
+
+def main(operators: list[str], overrides: list[str]) -> None:
+    """Print one row an operator."""
+    timed: dict[str, Timed] = {}
+    costs: dict[str, Cost] = {}
+    for operator in operators:
+        loading, step, costs[operator] = prepare(compose_for(operator, overrides))
+        timed.setdefault("loading", loading)
+        timed[operator] = step
+    ms = {name: 1000 * seconds for name, seconds in measure(timed).items()}
+    table = Table("operator", "parameters", "GMAC a patch", "step ms", "loading and augmenting ms", "share %")
+    for name, cost in costs.items():
+        row = f"{cost.params:,}", f"{cost.macs / 1e9:.2f}", f"{ms[name]:.0f}", f"{ms['loading']:.0f}"
+        table.add_row(name, *row, f"{100 * ms['loading'] / ms[name]:.1f}")
+    Console(width=110).print(table)
+
+
+def compose_for(operator: str, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        return compose("config", [f"op={operator}", "choices=null", "paths.run=null", *overrides])
+
+
+def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
+    """Loading one batch, one training step on a batch loaded before, and the network's cost."""
+    device = build_device(cfg)
+    task, facts = open_task(cfg)
+    cache = build_cache(cfg, task)
+    plan, _ = build_plan(cfg, task, cache)
+    split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
+    values = plain(cfg.train)
+    del values["resume"]
+    settings = read_settings(TrainSettings, values, "train")
+    cached = cache.prepare(plan)
+    training = [cached[case.id] for case in split.training]
+    batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
+    spec = build_network(cfg, task, plan)
+    network = to_device(spec.build(), device)
+    make_optimizer, make_schedule = build_optimizer(cfg)
+    optimizer = make_optimizer(network.parameters())
+    state = TrainingState(network, optimizer, make_schedule(optimizer), settings)
+    loss, batch = build_loss(cfg), batches.batch(0)
+    return batches.batch, lambda _: state.update(batch, loss, settings.clip_norm), spec.cost(plan.patch)
+
+
+def measure(timed: dict[str, Timed]) -> dict[str, float]:
+    """Median seconds of each, in turn, after two rounds of warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for turn in range(ROUNDS + 2):
+        for name, work in timed.items():
+            torch.set_num_threads(1 if name == "loading" else 2)
+            started = time.perf_counter()
+            work(turn)
+            seconds[name].append(time.perf_counter() - started)
+    return {name: median(values[2:]) for name, values in seconds.items()}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].split(","), sys.argv[2:])

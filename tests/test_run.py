@@ -1,0 +1,169 @@
+"""run.py as a user calls it: train, resume, predict, evaluate, report, and the errors a user meets."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("user")
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> Path:
+    """The folder of a smoke run on a small phantom."""
+    done = call(place, "train=smoke", "op=cakes", f"paths.run={place / 'run'}")
+    assert done.returncode == 0, done.stderr
+    return place / "run"
+
+
+def command(place: Path, *arguments: str) -> list[str]:
+    places = (f"paths.data={place / 'data'}", f"paths.cache={place / 'cache'}")
+    phantom = () if any(argument.startswith("task=") for argument in arguments) else PHANTOM
+    return [sys.executable, str(ROOT / "run.py"), *places, *phantom, *arguments]
+
+
+def call(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_py(place, *command(place, *arguments)[2:])
+
+
+def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(ROOT / "run.py"), *arguments]
+    return subprocess.run(line, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_run_folder_explains_itself(trained: Path) -> None:
+    wanted = {
+        *("config.yaml", "environment.json", "fingerprint.json", "plan.yaml", "layout.yaml", "split.json"),
+        *("metrics.csv", "cases.csv", "summary.json", "last.pt", "best.pt", "predictions", "report.html"),
+    }
+    assert {path.name for path in trained.iterdir()} == wanted
+    summary = json.loads((trained / "summary.json").read_text())
+    assert (summary["task"], summary["op"], summary["steps"], summary["samples"]) == (
+        "phantom",
+        "cakes",
+        4,
+        8,
+    )
+    assert set(summary["dice"]) == {"organ", "vessel", "lesion"}
+    held_out = json.loads((trained / "split.json").read_text())["validation"]
+    with (trained / "cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["case"] for row in rows} == set(held_out) and len(rows) == 3 * len(held_out)
+    assert sorted(path.name for path in (trained / "predictions").iterdir()) == [
+        f"{case}.nii.gz" for case in held_out
+    ]
+
+
+def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> None:
+    files = json.loads((trained / "split.json").read_text())["files"]
+    held_out = json.loads((trained / "split.json").read_text())["validation"]
+    scans = place / "scans"
+    scans.mkdir()
+    for case in held_out:
+        (scans / Path(files[case]["image"]).name).symlink_to(files[case]["image"])
+    out = place / "masks"
+    done = call(
+        place, "mode=predict", f"predict.model={trained}", f"predict.input={scans}", f"predict.output={out}"
+    )
+    assert done.returncode == 0, done.stderr
+    for case in held_out:
+        ours, again = nib.load(out / f"{case}.nii.gz"), nib.load(trained / "predictions" / f"{case}.nii.gz")
+        np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(again.dataobj))
+        np.testing.assert_array_equal(ours.affine, nib.load(files[case]["image"]).affine)
+    labels = Path(files[held_out[0]]["label"]).parent
+    folders = (
+        f"evaluate.predictions={out}",
+        f"evaluate.labels={labels}",
+        f"evaluate.output={place / 'eval'}",
+    )
+    done = call(place, "mode=evaluate", *folders)
+    assert done.returncode == 0, done.stderr
+    assert (place / "eval" / "cases.csv").read_text() == (trained / "cases.csv").read_text()
+
+
+def test_killed_at_any_moment_a_run_goes_on(place: Path) -> None:
+    """`kill -9` after the first checkpoint: nothing is corrupt, and the end is that of a run in one go."""
+    whole, killed = place / "whole", place / "killed"
+    settings = ("train=smoke", "train.steps=8")
+    assert call(place, *settings, f"paths.run={whole}").returncode == 0
+    process = subprocess.Popen(
+        command(place, *settings, f"paths.run={killed}"), cwd=place, stderr=subprocess.DEVNULL
+    )
+    limit = time.monotonic() + 120
+    while not (killed / "last.pt").is_file() and time.monotonic() < limit:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "summary.json").exists()
+    done = run_py(place, f"train.resume={killed}")
+    assert done.returncode == 0, done.stderr
+    assert "going on at step" in done.stdout
+    assert (killed / "cases.csv").read_text() == (whole / "cases.csv").read_text()
+
+
+def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None:
+    folder = place / "interrupted"
+    process = subprocess.Popen(
+        command(place, "train=smoke", "train.steps=10000", f"paths.run={folder}"),
+        cwd=place,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit = time.monotonic() + 120
+    while not (folder / "last.pt").is_file() and time.monotonic() < limit:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"go on with train.resume={folder}" in message
+    assert "Traceback" not in message
+
+
+def test_many_runs_make_one_page(trained: Path, place: Path) -> None:
+    done = call(place, "mode=report", f"report.runs={place}", f"report.output={place / 'all.html'}")
+    assert done.returncode == 0, done.stderr
+    assert "cakes" in (place / "all.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train.steps=abc"], "train.steps"),
+        (["train.step=3"], "train.step"),
+        (["task=decathlon", "task.folder=nowhere"], "nowhere: no such folder"),
+        (["op=cakes", "op.kernels=4d"], "op.kernels: got '4d', wanted one of"),
+        (["mode=predict"], "predict.model: not set"),
+        (["train.resume=nowhere"], "train.resume: nowhere: wanted a run folder"),
+        (["fold=9"], "fold: got 9"),
+    ],
+)
+def test_a_user_error_is_one_clear_message(place: Path, arguments: list[str], message: str) -> None:
+    done = call(place, "train=smoke", f"paths.run={place / 'wrong'}", *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_lists_what_can_be_chosen(place: Path) -> None:
+    done = call(place, "--help")
+    assert done.returncode == 0
+    for text in (
+        "mode: evaluate, plan, predict",
+        "op: cakes, conv2d, conv3d, p3d",
+        "train.resume=<run folder>",
+    ):
+        assert text in done.stdout
