@@ -56,7 +56,7 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
     Raises:
         InputError: a layout is for another network.
     """
-    shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels)
+    shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels, plan.patch)
     decoder = _instantiate(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
     return design(_instantiate(cfg.model), shape, _instantiate(cfg.op), decoder)
 

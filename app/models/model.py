@@ -19,6 +19,8 @@ class Shape:
     widths: tuple[int, ...]
     strides: tuple[Size, ...]
     kernels: tuple[Size, ...]
+    patch: Size | None = None
+    """Voxels of a patch; only operators made for one size need it."""
 
 
 class Model(Described, ABC):

@@ -13,7 +13,6 @@ from app.core.layout import Layout
 from app.core.types import Size, as_size
 from app.models.model import Model, Shape
 from app.ops import ConvSpec, Cost, Operator, operator_from
-from app.ops.mixed import Mixed
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,8 @@ class NetworkSpec:
     def layout(self) -> Layout | None:
         """The kernels of the mixed convolutions of encoder and decoder; None when there are none."""
         used = {conv.name for conv in list_convolutions(self.model, self.shape)}
-        mixed = [operator.layout for operator in (self.encoder, self.decoder) if isinstance(operator, Mixed)]
+        kernels = [operator.kernel_layout() for operator in (self.encoder, self.decoder)]
+        mixed = [layout for layout in kernels if layout is not None]
         named = {
             name: groups for layout in mixed for name, groups in layout.convolutions.items() if name in used
         }
@@ -87,6 +87,7 @@ def network_from(description: dict[str, Any]) -> NetworkSpec:
             widths=tuple(int(width) for width in shape["widths"]),
             strides=tuple(as_size(stride) for stride in shape["strides"]),
             kernels=tuple(as_size(kernel) for kernel in shape["kernels"]),
+            patch=as_size(shape["patch"]) if shape.get("patch") else None,
         ),
         encoder=operator_from(description["encoder"]),
         decoder=operator_from(description["decoder"]),

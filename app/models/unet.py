@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from app.core.errors import InputError
+from app.core.types import Size
 from app.models.blocks import BLOCKS, Block
 from app.models.model import Model, Shape
 from app.ops import ConvSpec, Operator
+from app.ops.plain import strided
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,18 @@ class UNet(nn.Module):
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()
         self.heads = nn.ModuleList()
+        sizes: list[Size | None] = [shape.patch]
         for level, width in enumerate(shape.widths):
             channels = shape.in_channels if level == 0 else shape.widths[level - 1]
             kernel, stride = shape.kernels[level], shape.strides[level]
-            first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride)
+            first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride, sizes[-1])
             self.encoder.append(_stage(first, block, model.encoder_blocks, encoder))
+            sizes.append(_after(first))
         for level, width in enumerate(shape.widths[:-1]):
             stride = shape.strides[level + 1]
             self.up.append(nn.ConvTranspose3d(shape.widths[level + 1], width, stride, stride, bias=False))
-            first = ConvSpec(f"decoder.{level}", 2 * width, width, shape.kernels[level], (1, 1, 1))
+            kernel, size = shape.kernels[level], sizes[level + 1]
+            first = ConvSpec(f"decoder.{level}", 2 * width, width, kernel, (1, 1, 1), size)
             self.decoder.append(_stage(first, block, model.decoder_blocks, decoder))
             if level == 0 or model.deep_supervision:
                 self.heads.append(nn.Conv3d(width, shape.classes, 1))
@@ -81,10 +86,15 @@ class UNet(nn.Module):
 
 def _stage(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> nn.Sequential:
     """Blocks at one level; the first convolution changes width and size, the rest keep them."""
-    rest = replace(first, in_channels=first.out_channels, stride=(1, 1, 1))
+    rest = replace(first, in_channels=first.out_channels, stride=(1, 1, 1), size=_after(first))
     convs = [
         replace(first if index == 0 else rest, name=f"{first.name}.{index}")
         for index in range(blocks * block.convolutions)
     ]
     taken = range(0, len(convs), block.convolutions)
     return nn.Sequential(*(block(convs[i : i + block.convolutions], operator) for i in taken))
+
+
+def _after(conv: ConvSpec) -> Size | None:
+    """Voxels of the convolution's output where it sees a patch."""
+    return None if conv.size is None else strided(conv.size, conv.stride)

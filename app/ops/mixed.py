@@ -70,6 +70,10 @@ class Mixed(Operator):
             raise InputError("op.layout is for another network: " + "; ".join(differences))
         return self
 
+    def kernel_layout(self) -> Layout:
+        """As given."""
+        return self.layout
+
     def build(self, conv: ConvSpec) -> nn.Module:
         """Mixed where named, dense elsewhere."""
         groups = self.layout.convolutions.get(conv.name)

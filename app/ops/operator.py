@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from app.core.described import Described
+from app.core.layout import Layout
 from app.core.types import Size
 
 
@@ -22,6 +23,8 @@ class ConvSpec:
     out_channels: int
     kernel: Size
     stride: Size
+    size: Size | None = None
+    """Voxels of its input where the network sees a patch; None where no patch is planned."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,10 @@ class Operator(Described, ABC):
     @abstractmethod
     def build(self, conv: ConvSpec) -> nn.Module:
         """The module of one convolution."""
+
+    def kernel_layout(self) -> Layout | None:
+        """The sub-kernels of its mixed convolutions, where it makes any."""
+        return None
 
     @abstractmethod
     def cost(self, conv: ConvSpec, size: Size) -> Cost:

@@ -107,3 +107,15 @@ def test_a_description_never_names_code() -> None:
     description["encoder"] = {"kind": "Conv3d", "surprise": 1}
     with pytest.raises(InputError, match="surprise"):
         network_from(description)
+
+
+def test_a_convolution_knows_its_voxels_where_the_patch_is_known() -> None:
+    convolutions = list_convolutions(UNET, replace(SHAPE, patch=(6, 8, 12)))
+    assert {conv.name: conv.size for conv in convolutions} == {
+        **dict.fromkeys(
+            ("encoder.0.0", "encoder.0.1", "encoder.1.0", "decoder.0.0", "decoder.0.1"), (6, 8, 12)
+        ),
+        **dict.fromkeys(("encoder.1.1", "encoder.2.0", "decoder.1.0", "decoder.1.1"), (6, 4, 6)),
+        "encoder.2.1": (3, 2, 3),
+    }
+    assert all(conv.size is None for conv in list_convolutions(UNET, SHAPE))
