@@ -3,7 +3,6 @@
 The file is data only: `convolutions: {name: {kernel: channels}}` and free `provenance`.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,39 +12,20 @@ import yaml
 
 from app.core.errors import InputError
 from app.core.files import write_text
-from app.core.types import Size, as_size
-
-_KERNEL = re.compile(r"([1-9]\d?)x([1-9]\d?)x([1-9]\d?)")
-
-
-def parse_kernel(text: str, where: str = "kernel") -> Size:
-    """`"1x3x3"` as (1, 3, 3); `where` begins the message when it is not one.
-
-    Raises:
-        InputError: not three odd numbers joined by x.
-    """
-    match = _KERNEL.fullmatch(text)
-    if match is None or any(int(taps) % 2 == 0 for taps in match.groups()):
-        raise InputError(f"{where}: got {text!r}, wanted three odd numbers like 1x3x3")
-    return as_size([int(taps) for taps in match.groups()])
-
-
-def format_kernel(kernel: Size) -> str:
-    """(1, 3, 3) as `"1x3x3"`."""
-    return "x".join(str(taps) for taps in kernel)
+from app.core.kernel import Kernel
 
 
 @dataclass(frozen=True)
 class Layout:
     """Channels per sub-kernel, in order, for each named convolution."""
 
-    convolutions: Mapping[str, Mapping[Size, int]]
+    convolutions: Mapping[str, Mapping[Kernel, int]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain strings and numbers, as in the file."""
         named = {
-            name: {format_kernel(kernel): channels for kernel, channels in groups.items()}
+            name: {str(kernel): channels for kernel, channels in groups.items()}
             for name, groups in self.convolutions.items()
         }
         return {"provenance": dict(self.provenance), "convolutions": named}
@@ -90,7 +70,7 @@ def write_layout(path: Path, layout: Layout) -> None:
     write_text(path, yaml.safe_dump(layout.to_dict(), sort_keys=False, default_flow_style=None, width=200))
 
 
-def _groups(groups: Any, where: str) -> dict[Size, int]:
+def _groups(groups: Any, where: str) -> dict[Kernel, int]:
     if not isinstance(groups, dict) or not groups:
         raise InputError(f"{where}: wanted {{kernel: channels}}, got {_shown(groups)}")
     for kernel, channels in groups.items():
@@ -98,7 +78,7 @@ def _groups(groups: Any, where: str) -> dict[Size, int]:
             raise InputError(
                 f"{where}: {kernel}: wanted a positive number of channels, got {_shown(channels)}"
             )
-    return {parse_kernel(str(kernel), where): channels for kernel, channels in groups.items()}
+    return {Kernel.parse(str(kernel), where): channels for kernel, channels in groups.items()}
 
 
 def _shown(value: Any) -> str:

@@ -7,19 +7,12 @@ from pathlib import Path
 from torch import nn
 
 from app.core.errors import InputError
+from app.core.kernel import Kernel
 from app.core.layout import Layout, read_layout
 from app.core.types import Size
 from app.ops.mixed import Mixed
 from app.ops.operator import ConvSpec, Cost, Operator
-
-_1D: tuple[Size, ...] = ((3, 1, 1), (1, 3, 1), (1, 1, 3))
-_2D: tuple[Size, ...] = ((1, 3, 3), (3, 1, 3), (3, 3, 1))
-KERNEL_SETS: dict[str, tuple[Size, ...]] = {
-    "1d": _1D,
-    "2d": _2D,
-    "12d": _1D + _2D,
-    "123d": (*_1D, *_2D, (3, 3, 3)),
-}
+from app.ops.vocabulary import vocabulary
 
 
 @dataclass(frozen=True)
@@ -30,7 +23,8 @@ class Cakes(Operator):
     lets neighbouring convolutions begin with different kernels, so that all axes are still covered.
     """
 
-    kernels: str | None
+    kernels: str | Sequence[str]
+    """A named set, or a list of kernels."""
     align: int
     layout: str | None
     """Path of a layout file; it goes before `kernels`."""
@@ -43,13 +37,11 @@ class Cakes(Operator):
         """
         if self.layout is not None:
             return Mixed(read_layout(Path(self.layout))).bind(convolutions)
-        if self.kernels not in KERNEL_SETS:
-            raise InputError(f"op.kernels: got {self.kernels!r}, wanted one of {', '.join(KERNEL_SETS)}")
         if self.align < 1:
             raise InputError(f"op.align: got {self.align}, wanted 1 or more channels")
-        kernels = KERNEL_SETS[self.kernels]
+        kernels = vocabulary(self.kernels, "op.kernels")
         groups = {conv.name: split(conv, kernels, self.align, i) for i, conv in enumerate(convolutions)}
-        provenance = {"method": "equal split", "kernels": self.kernels, "align": self.align}
+        provenance = {"method": "equal split", "kernels": [str(k) for k in kernels], "align": self.align}
         return Mixed(Layout(groups, provenance))
 
     def build(self, conv: ConvSpec) -> nn.Module:
@@ -61,14 +53,13 @@ class Cakes(Operator):
         raise AssertionError("bind a Cakes operator to a network's convolutions first")
 
 
-def split(conv: ConvSpec, kernels: Sequence[Size], align: int, turn: int) -> dict[Size, int]:
+def split(conv: ConvSpec, kernels: Sequence[Kernel], align: int, turn: int) -> dict[Kernel, int]:
     """Channels per kernel, as even as multiples of `align` allow, the remainder to the first.
 
-    Kernels are clipped to the extent the convolution may have; ones that become equal are one. With
+    Kernels are flattened to the axes the convolution may extend along; ones that become equal are one. With
     `align` > 1, convolution number `turn` begins `turn` places further on in the list.
     """
-    clipped = [tuple(min(taps, most) for taps, most in zip(k, conv.kernel, strict=True)) for k in kernels]
-    distinct: list[Size] = list(dict.fromkeys((d, h, w) for d, h, w in clipped))
+    distinct = list(dict.fromkeys(kernel.within(conv.kernel) for kernel in kernels))
     units = max(1, conv.out_channels // align)
     count = min(len(distinct), units)
     first = turn * count % len(distinct) if align > 1 else 0

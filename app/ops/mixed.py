@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from app.core.errors import InputError
+from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size
 from app.ops.operator import ConvSpec, Cost, Operator
@@ -24,7 +25,7 @@ class MixedConv3d(nn.Module):
     output channels is a dense convolution of all input channels; groups follow one another in order.
     """
 
-    def __init__(self, in_channels: int, groups: Mapping[Size, int], stride: Size) -> None:
+    def __init__(self, in_channels: int, groups: Mapping[Kernel, int], stride: Size) -> None:
         super().__init__()
         self.groups = nn.ModuleList(
             dense_conv(in_channels, channels, kernel, stride) for kernel, channels in groups.items()

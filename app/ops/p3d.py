@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from app.core.kernel import Kernel
 from app.core.types import Size
 from app.ops.operator import ConvSpec, Cost, Operator
 from app.ops.plain import dense_conv, dense_cost, strided
@@ -16,19 +17,25 @@ class P3d(Operator):
     def build(self, conv: ConvSpec) -> nn.Module:
         """In-plane stride first, so that the second convolution runs on the smaller volume."""
         depth, height, width = conv.kernel
-        in_plane = dense_conv(conv.in_channels, conv.out_channels, (1, height, width), (1, *conv.stride[1:]))
+        in_plane = dense_conv(
+            conv.in_channels, conv.out_channels, Kernel((1, height, width)), (1, *conv.stride[1:])
+        )
         if depth == 1 and conv.stride[0] == 1:
             return in_plane
-        across = dense_conv(conv.out_channels, conv.out_channels, (depth, 1, 1), (conv.stride[0], 1, 1))
+        across = dense_conv(
+            conv.out_channels, conv.out_channels, Kernel((depth, 1, 1)), (conv.stride[0], 1, 1)
+        )
         return nn.Sequential(in_plane, across)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         """Both convolutions; the second works on what the first leaves."""
         depth, height, width = conv.kernel
         stride: Size = (1, *conv.stride[1:])
-        in_plane = dense_cost(conv.in_channels, conv.out_channels, (1, height, width), stride, size)
+        in_plane = dense_cost(conv.in_channels, conv.out_channels, Kernel((1, height, width)), stride, size)
         if depth == 1 and conv.stride[0] == 1:
             return in_plane
         left = strided(size, stride)
-        across = dense_cost(conv.out_channels, conv.out_channels, (depth, 1, 1), (conv.stride[0], 1, 1), left)
+        across = dense_cost(
+            conv.out_channels, conv.out_channels, Kernel((depth, 1, 1)), (conv.stride[0], 1, 1), left
+        )
         return in_plane + across

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from app.core.kernel import Kernel
 from app.core.types import Size, as_size
 from app.ops.operator import ConvSpec, Cost, Operator
 
@@ -15,11 +16,11 @@ class Conv3d(Operator):
 
     def build(self, conv: ConvSpec) -> nn.Module:
         """One dense convolution."""
-        return dense_conv(conv.in_channels, conv.out_channels, conv.kernel, conv.stride)
+        return dense_conv(conv.in_channels, conv.out_channels, Kernel(conv.kernel), conv.stride)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         """in * out * taps."""
-        return dense_cost(conv.in_channels, conv.out_channels, conv.kernel, conv.stride, size)
+        return dense_cost(conv.in_channels, conv.out_channels, Kernel(conv.kernel), conv.stride, size)
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,17 @@ class Conv2d(Operator):
         return dense_cost(conv.in_channels, conv.out_channels, _in_plane(conv.kernel), conv.stride, size)
 
 
-def dense_conv(in_channels: int, out_channels: int, kernel: Size, stride: Size) -> nn.Conv3d:
+def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size) -> nn.Conv3d:
     """A convolution without bias that keeps the size, but for the stride, rounded up."""
-    padding = as_size([taps // 2 for taps in kernel])
-    return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=False)
+    padding = as_size([voxels // 2 for voxels in kernel.extent])
+    return nn.Conv3d(
+        in_channels, out_channels, kernel.size, stride, padding, dilation=kernel.dilation, bias=False
+    )
 
 
-def dense_cost(in_channels: int, out_channels: int, kernel: Size, stride: Size, size: Size) -> Cost:
+def dense_cost(in_channels: int, out_channels: int, kernel: Kernel, stride: Size, size: Size) -> Cost:
     """Cost of `dense_conv` on an input of `size` voxels."""
-    params = in_channels * out_channels * math.prod(kernel)
+    params = in_channels * out_channels * kernel.taps
     return Cost(params, params * math.prod(strided(size, stride)))
 
 
@@ -52,5 +55,5 @@ def strided(size: Size, stride: Size) -> Size:
     return as_size([math.ceil(n / step) for n, step in zip(size, stride, strict=True)])
 
 
-def _in_plane(kernel: Size) -> Size:
-    return (1, kernel[1], kernel[2])
+def _in_plane(kernel: Size) -> Kernel:
+    return Kernel((1, kernel[1], kernel[2]))

@@ -5,12 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from app.core.errors import InputError
+from app.core.kernel import Kernel
 from app.core.layout import Layout, write_layout
 from app.core.types import Size
 from app.ops import ConvSpec, Cost, operator_from
-from app.ops.cakes import KERNEL_SETS, Cakes, split
+from app.ops.cakes import Cakes, split
 from app.ops.mixed import Mixed, MixedConv3d
 from app.ops.plain import Conv3d, strided
+from app.ops.vocabulary import KERNEL_SETS, vocabulary
 
 CONV = ConvSpec("encoder.0.0", 5, 32, (3, 3, 3), (1, 1, 1))
 
@@ -49,31 +51,47 @@ def test_costs_of_the_named_sets(kernels: str, taps: int) -> None:
 
 def test_equal_split_gives_the_remainder_to_the_first() -> None:
     conv = ConvSpec("a", 1, 16, (3, 3, 3), (1, 1, 1))
-    assert list(split(conv, KERNEL_SETS["12d"], 1, 0).values()) == [6, 2, 2, 2, 2, 2]
-    assert split(conv, KERNEL_SETS["1d"], 1, 5) == {(3, 1, 1): 6, (1, 3, 1): 5, (1, 1, 3): 5}
+    assert list(split(conv, vocabulary("12d", ""), 1, 0).values()) == [6, 2, 2, 2, 2, 2]
+    assert split(conv, vocabulary("1d", ""), 1, 5) == {
+        Kernel((3, 1, 1)): 6,
+        Kernel((1, 3, 1)): 5,
+        Kernel((1, 1, 3)): 5,
+    }
 
 
 def test_aligned_split_turns_through_the_kernels() -> None:
     conv = ConvSpec("a", 1, 32, (3, 3, 3), (1, 1, 1))
-    chosen = [split(conv, KERNEL_SETS["2d"], 16, turn) for turn in range(3)]
+    chosen = [split(conv, vocabulary("2d", ""), 16, turn) for turn in range(3)]
     assert chosen == [
-        {(1, 3, 3): 16, (3, 1, 3): 16},
-        {(3, 3, 1): 16, (1, 3, 3): 16},
-        {(3, 1, 3): 16, (3, 3, 1): 16},
+        {Kernel((1, 3, 3)): 16, Kernel((3, 1, 3)): 16},
+        {Kernel((3, 3, 1)): 16, Kernel((1, 3, 3)): 16},
+        {Kernel((3, 1, 3)): 16, Kernel((3, 3, 1)): 16},
     ]
     wide = ConvSpec("a", 1, 128, (3, 3, 3), (1, 1, 1))
-    assert all(channels % 16 == 0 for channels in split(wide, KERNEL_SETS["12d"], 16, 1).values())
-    assert split(ConvSpec("a", 1, 5, (3, 3, 3), (1, 1, 1)), KERNEL_SETS["2d"], 16, 1) == {(3, 1, 3): 5}
+    assert all(channels % 16 == 0 for channels in split(wide, vocabulary("12d", ""), 16, 1).values())
+    assert split(ConvSpec("a", 1, 5, (3, 3, 3), (1, 1, 1)), vocabulary("2d", ""), 16, 1) == {
+        Kernel((3, 1, 3)): 5
+    }
 
 
 def test_kernels_are_clipped_where_slices_stay_apart() -> None:
     conv = ConvSpec("a", 1, 12, (1, 3, 3), (1, 1, 1))
-    assert split(conv, KERNEL_SETS["2d"], 1, 0) == {(1, 3, 3): 4, (1, 1, 3): 4, (1, 3, 1): 4}
-    assert split(conv, KERNEL_SETS["1d"], 1, 0) == {(1, 1, 1): 4, (1, 3, 1): 4, (1, 1, 3): 4}
+    assert split(conv, vocabulary("2d", ""), 1, 0) == {
+        Kernel((1, 3, 3)): 4,
+        Kernel((1, 1, 3)): 4,
+        Kernel((1, 3, 1)): 4,
+    }
+    assert split(conv, vocabulary("1d", ""), 1, 0) == {
+        Kernel((1, 1, 1)): 4,
+        Kernel((1, 3, 1)): 4,
+        Kernel((1, 1, 3)): 4,
+    }
 
 
 def test_a_layout_file_applies_to_what_it_names(tmp_path: Path) -> None:
-    write_layout(tmp_path / "layout.yaml", Layout({"encoder.0.0": {(1, 3, 3): 20, (3, 1, 1): 12}}))
+    write_layout(
+        tmp_path / "layout.yaml", Layout({"encoder.0.0": {Kernel((1, 3, 3)): 20, Kernel((3, 1, 1)): 12}})
+    )
     other = ConvSpec("encoder.0.1", 4, 8, (3, 3, 3), (1, 1, 1))
     operator = Cakes(None, 1, str(tmp_path / "layout.yaml")).bind([CONV, other])
     mixed = operator.build(CONV)
@@ -85,16 +103,29 @@ def test_a_layout_file_applies_to_what_it_names(tmp_path: Path) -> None:
 
 
 def test_a_layout_for_another_network_is_refused_with_all_differences() -> None:
-    layout = Layout({"encoder.9.0": {(3, 3, 3): 8}, "encoder.0.0": {(3, 3, 3): 8}})
+    layout = Layout({"encoder.9.0": {Kernel((3, 3, 3)): 8}, "encoder.0.0": {Kernel((3, 3, 3)): 8}})
     with pytest.raises(InputError) as error:
         Mixed(layout).bind([CONV])
     assert "encoder.9.0: not in this network" in str(error.value)
     assert "encoder.0.0: 8 channels, the network has 32" in str(error.value)
 
 
+def test_any_list_of_kernels_in_equal_split() -> None:
+    operator = Cakes(["1x5x5", "3x3x3d2"], 1, None).bind([CONV])
+    module = operator.build(CONV)
+    assert isinstance(module, MixedConv3d)
+    assert [tuple(group.weight.shape) for group in module.groups] == [(16, 5, 1, 5, 5), (16, 5, 3, 3, 3)]
+    assert module(torch.randn(1, 5, 9, 8, 7)).shape == (1, 32, 9, 8, 7)
+    assert operator.cost(CONV, (4, 4, 4)).params == 16 * 5 * 25 + 16 * 5 * 27
+
+
 def test_unknown_sets_and_alignments_are_named() -> None:
-    with pytest.raises(InputError, match="got '4d', wanted one of 1d, 2d, 12d, 123d"):
+    with pytest.raises(
+        InputError, match="got '4d', wanted one of 1d, 2d, 12d, 23d, 123d, 0123d or a list of kernels"
+    ):
         Cakes("4d", 1, None).bind([CONV])
+    with pytest.raises(InputError, match=r"op\.kernels: .*none twice"):
+        Cakes(["1x3x3", "1x3x3"], 1, None).bind([CONV])
     with pytest.raises(InputError, match=r"op\.align: got 0"):
         Cakes("1d", 0, None).bind([CONV])
     with pytest.raises(InputError, match="no such layout"):
