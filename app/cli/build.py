@@ -23,6 +23,7 @@ from app.data.planner import PlanSettings, make_plan
 from app.infer.sliding import SlidingSettings
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
+from app.ops import Operator
 from app.train.state import Loss
 
 
@@ -56,9 +57,14 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
     Raises:
         InputError: a layout is for another network.
     """
+    return build_network_of(cfg, task, plan, _instantiate(cfg.op))
+
+
+def build_network_of(cfg: DictConfig, task: Task, plan: Plan, operator: Operator) -> NetworkSpec:
+    """The network's spec with an operator other than the configuration's."""
     shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels, plan.patch)
     decoder = _instantiate(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
-    return design(_instantiate(cfg.model), shape, _instantiate(cfg.op), decoder)
+    return design(_instantiate(cfg.model), shape, operator, decoder)
 
 
 def build_batches(

@@ -27,6 +27,11 @@ def environment(data_hash: str) -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, Any]:
+    """What milliseconds depend on."""
+    return {"processor": _processor(), "threads": torch.get_num_threads(), "torch": version("torch")}
+
+
 def _processor() -> str:
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []

@@ -38,9 +38,9 @@ class SharedCandidates(Candidates):
     def __init__(self, in_channels: int, out_channels: int, kernels: Sequence[Kernel]) -> None:
         super().__init__(kernels)
         self.weight = _fresh_weight(in_channels, out_channels, self.cover)
-        masks = torch.zeros(len(self.kernels), *self.cover)
+        masks = torch.zeros(len(self.kernels), 1, *self.cover)  # five axes, as channels-last asks of all
         for mask, kernel in zip(masks, self.kernels, strict=True):
-            mask[taps_in(kernel, self.cover)] = 1
+            mask[0][taps_in(kernel, self.cover)] = 1
         self.register_buffer("masks", masks, persistent=False)
 
     def of(self, index: int) -> Tensor:
@@ -50,7 +50,7 @@ class SharedCandidates(Candidates):
 
     def merged(self, chosen: Tensor) -> Tensor:
         """The weight, each tap times the sum of the choices that have it."""
-        return self.weight * torch.einsum("ko,kdhw->odhw", chosen, self.masks)[:, None]
+        return self.weight * torch.einsum("ko,kidhw->oidhw", chosen, self.masks)
 
 
 class SeparateCandidates(Candidates):

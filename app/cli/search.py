@@ -1,0 +1,161 @@
+"""mode=search: from a task and a budget to a layout that op=cakes trains."""
+
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from app.cli.build import build_loss, build_network_of
+from app.cli.environment import machine
+from app.cli.settings import plain, read_settings
+from app.cli.train import training_facts
+from app.cli.training import Training, open_training, train_network
+from app.core import run_folder
+from app.core.files import write_json
+from app.core.layout import Layout, write_layout
+from app.core.plan import Plan
+from app.core.task import Task
+from app.models.network import NetworkSpec, design
+from app.ops.mixed import Mixed
+from app.ops.operator import Cost
+from app.ops.plain import Conv3d
+from app.ops.supernet import SuperNet
+from app.report.layout_picture import write_layout_picture
+from app.search.costs import CostModel, MacsCost, ParamsCost, Site, dense_total
+from app.search.decode import Scores
+from app.search.latency import latency_costs
+from app.search.methods import SearchSettings
+from app.search.search import Search, budget_share, network_scores, random_scores, searched_sites
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Train a super-network, read its gates, write layout.yaml, its picture and what it costs."""
+    if cfg.train.resume is None:
+        cfg = _lengthened(cfg)
+    this = open_training(cfg, _build_supernet)
+    search = _search(this)
+    search.decode(
+        random_scores(search.sites, seed=0)
+    )  # an impossible budget shows now, not after the training
+    scores, facts = _scores(this, search)
+    started = time.perf_counter()
+    layout = search.layout(search.decode(scores), _provenance(this, search))
+    facts["decode_seconds"] = round(time.perf_counter() - started, 1)
+    _write(this, layout, facts)
+
+
+def _search(this: Training) -> Search:
+    settings = _settings(this.cfg)
+    sites = searched_sites(this.network)
+    costs = _cost_model(this, sites, settings)
+    return Search(settings, sites, costs, _share(this, sites, costs, settings))
+
+
+def _scores(this: Training, search: Search) -> tuple[Scores, dict[str, Any]]:
+    """What matters, by a trained super-network or, to compare with, by chance."""
+    if search.settings.way.length == 0:
+        scores = random_scores(search.sites, this.cfg.seed)
+        return scores, {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": this.cfg.seed}
+    loss = build_loss(this.cfg)
+    state = train_network(this, lambda network: search.loss(loss, network))
+    return network_scores(state.judged, search.sites), training_facts(this, state)
+
+
+def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
+    path = this.folder / run_folder.LAYOUT
+    write_layout(path, layout)
+    write_layout_picture(path, this.folder / run_folder.LAYOUT_PICTURE)
+    found, dense = _network_costs(this, layout)
+    network = {"params": found.params, "macs_per_patch": found.macs}
+    summary = {
+        **facts,
+        "op": "supernet",
+        "layout": {**network, "share": layout.provenance["share"], "gap": layout.provenance["gap"]},
+        "dense": {"params": dense.params, "macs_per_patch": dense.macs},
+    }
+    write_json(this.folder / run_folder.SUMMARY, summary)
+    log.info(
+        "%s: %.1f %% of the dense %s of the searched convolutions; the whole network has %.3f M parameters "
+        "(dense %.3f M) and %.2f GMAC a patch (dense %.2f)",
+        path,
+        100 * layout.provenance["share"],
+        layout.provenance["unit"],
+        *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
+    )
+    log.info("train it: python run.py task=%s op=cakes op.layout=%s", this.cfg.choices.task, path)
+
+
+def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:
+    """Of the network with the layout and with dense convolutions in its place."""
+    spec = this.network
+    decoder = None if spec.decoder == spec.encoder else spec.decoder
+    operators = (Mixed(layout), Conv3d())
+    found, dense = (
+        design(spec.model, spec.shape, operator, decoder).cost(this.plan.patch) for operator in operators
+    )
+    return found, dense
+
+
+def _build_supernet(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
+    settings = _settings(cfg)
+    operator = SuperNet(
+        kernels=settings.kernels,
+        where=settings.where,
+        paths=settings.way.paths,
+        weights=settings.weights,
+        temperature=settings.temperature,
+    )
+    return build_network_of(cfg, task, plan, operator)
+
+
+def _cost_model(this: Training, sites: tuple[Site, ...], settings: SearchSettings) -> CostModel:
+    if settings.unit == "params":
+        return ParamsCost()
+    if settings.unit == "macs":
+        return MacsCost()
+    path = Path(settings.latency_table or Path(this.cfg.paths.cache) / "latency.json")
+    return latency_costs(path, sites, align=settings.aligned, machine=machine())
+
+
+def _share(this: Training, sites: tuple[Site, ...], costs: CostModel, settings: SearchSettings) -> float:
+    searched = dense_total(sites, costs)
+    if settings.budget <= 1:
+        return settings.budget
+    dense = replace(this.network, encoder=Conv3d(), decoder=Conv3d()).cost(this.plan.patch)
+    whole = {"params": float(dense.params), "macs": float(dense.macs)}.get(settings.unit, searched)
+    return budget_share(settings.budget, searched=searched, whole=whole)
+
+
+def _provenance(this: Training, search: Search) -> dict[str, Any]:
+    settings = search.settings
+    kernels = settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels)
+    return {
+        "method": settings.method,
+        "unit": settings.unit,
+        "budget": settings.budget,
+        "budget_share": round(search.share, 5),
+        "align": settings.aligned,
+        "kernels": kernels,
+        "weights": settings.weights,
+        "task": str(this.cfg.choices.task),
+        "fold": int(this.cfg.fold),
+        "seed": int(this.cfg.seed),
+        "patch": list(this.plan.patch),
+    }
+
+
+def _settings(cfg: DictConfig) -> SearchSettings:
+    return read_settings(SearchSettings, cfg.search, "search")
+
+
+def _lengthened(cfg: DictConfig) -> DictConfig:
+    """With as many times the steps as the method wants."""
+    steps = int(cfg.train.steps) * max(1, _settings(cfg).way.length)
+    merged = OmegaConf.merge(cfg, {"train": {"steps": steps}})
+    assert isinstance(merged, DictConfig)
+    return merged

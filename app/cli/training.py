@@ -1,0 +1,182 @@
+"""A training from its configuration: what is decided before the first step, and the steps themselves."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from app.cli.build import (
+    build_batches,
+    build_cache,
+    build_device,
+    build_optimizer,
+    build_plan,
+    build_sliding,
+)
+from app.cli.environment import environment
+from app.cli.main import Interrupted
+from app.cli.run_config import open_run
+from app.cli.settings import plain, read_settings
+from app.cli.task import TaskSettings, open_task
+from app.core import run_folder
+from app.core.files import write_json
+from app.core.layout import write_layout
+from app.core.plan import Plan, write_plan
+from app.core.task import Task
+from app.data.batches import BatchSource
+from app.data.cache import Cache, CachedCase
+from app.data.split import Split, split_cases
+from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from app.models.network import NetworkSpec, to_device
+from app.train.loop import train
+from app.train.settings import TrainSettings
+from app.train.state import Loss, TrainingState
+from app.train.tracker import write_metrics
+from app.train.validate import spread, validation_dice
+
+log = logging.getLogger(__name__)
+
+BuildNetwork = Callable[[DictConfig, Task, Plan], NetworkSpec]
+MakeLoss = Callable[[nn.Module], Loss]
+"""A network -> its loss; most losses do not look at the network."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run has decided before it trains."""
+
+    cfg: DictConfig
+    folder: Path
+    device: torch.device
+    task: Task
+    facts: TaskSettings
+    plan: Plan
+    split: Split
+    network: NetworkSpec
+    settings: TrainSettings
+    batches: BatchSource
+    cached: Mapping[str, CachedCase]
+    resumed: bool
+
+    def checkpoint(self, state: TrainingState) -> Checkpoint:
+        """The state as it goes to disk."""
+        weights, averaged, training = state.export()
+        return Checkpoint(
+            network=self.network,
+            plan=self.plan,
+            modalities=self.task.modalities,
+            labels=self.task.labels,
+            weights=weights,
+            averaged=averaged,
+            training=training,
+        )
+
+
+def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
+    """Read, plan, prepare and split; a new run's folder gets all that is known before the first step.
+
+    Raises:
+        InputError: the data or the configuration is wrong.
+    """
+    folder, cfg, resumed = open_run(cfg)
+    device = build_device(cfg)
+    task, facts = open_task(cfg)
+    cache = build_cache(cfg, task)
+    plan, reasons = build_plan(cfg, task, cache)
+    split = split_cases(
+        task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
+    )
+    settings = read_settings(TrainSettings, _without(plain(cfg.train), "resume"), "train")
+    network = build_network(cfg, task, plan)
+    cached = cache.prepare(plan)
+    training = [cached[case.id] for case in split.training]
+    batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
+    opened = Training(
+        cfg, folder, device, task, facts, plan, split, network, settings, batches, cached, resumed
+    )
+    if not resumed:
+        _write_facts(opened, reasons, cache)
+    return opened
+
+
+def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
+    """Train, or go on from the run's last checkpoint.
+
+    Raises:
+        Interrupted: by the user; the checkpoint is written.
+    """
+    torch.manual_seed(this.cfg.seed)
+    network = to_device(this.network.build(), this.device)
+    make_optimizer, make_schedule = build_optimizer(this.cfg)
+    optimizer = make_optimizer(network.parameters())
+    state = TrainingState(network, optimizer, make_schedule(optimizer), this.settings)
+    if this.resumed:
+        state.restore(read_checkpoint(this.folder / run_folder.LAST))
+        log.info("going on at step %d of %d", state.step, this.settings.steps)
+    _log_start(this)
+    ended = train(
+        state,
+        this.batches,
+        make_loss(network),
+        settings=this.settings,
+        validate=_validation(this),
+        save=partial(_save, this=this),
+    )
+    log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
+    if ended == "interrupted":
+        raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
+    return state
+
+
+def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]]:
+    held_out = [this.cached[case.id] for case in this.split.validation]
+    return partial(
+        validation_dice,
+        cases=spread(held_out, this.settings.validation_cases),
+        labels=this.task.foreground,
+        plan=this.plan,
+        # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
+        sliding=replace(build_sliding(this.cfg), overlap=0.25, mirror_axes=()),
+    )
+
+
+def _log_start(this: Training) -> None:
+    cost = this.network.cost(this.plan.patch)
+    log.info(
+        "%d training and %d held-out cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC a patch -> %s",
+        *(len(this.split.training), len(this.split.validation), list(this.plan.patch), this.plan.batch),
+        *(cost.params / 1e6, cost.macs / 1e9, this.folder),
+    )
+
+
+def _save(state: TrainingState, best: bool, *, this: Training) -> None:
+    write_metrics(this.folder / run_folder.METRICS, state.history)
+    checkpoint = this.checkpoint(state)
+    if best:
+        write_checkpoint(this.folder / run_folder.BEST, checkpoint)
+    write_checkpoint(this.folder / run_folder.LAST, checkpoint)
+
+
+def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> None:
+    """Everything but results, before the first step."""
+    write_json(this.folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
+    write_json(this.folder / run_folder.FINGERPRINT, cache.fingerprint().to_dict())
+    write_plan(this.folder / run_folder.PLAN, this.plan, reasons)
+    layout = this.network.layout()
+    if layout is not None:
+        write_layout(this.folder / run_folder.LAYOUT, layout)
+    split = this.split
+    files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in this.task.cases}
+    training, validation = ([case.id for case in cases] for cases in (split.training, split.validation))
+    facts = {"fold": split.fold, "train": training, "validation": validation, "files": files}
+    write_json(this.folder / run_folder.SPLIT, facts)
+
+
+def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != key}

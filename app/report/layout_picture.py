@@ -1,0 +1,65 @@
+"""A layout as a picture: the kernels of each convolution as stacked bars, and beside them what each costs."""
+
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from app.core.files import atomic_path
+from app.core.kernel import Kernel
+from app.core.layout import Layout, read_layout
+
+_HEIGHT = 0.3  # inches a convolution
+# Okabe and Ito's colours, told apart by colour-blind readers too; they repeat after eight.
+_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f")
+
+
+def write_layout_picture(layout_file: Path, output: Path) -> None:
+    """Write a PNG of a layout file; costs are drawn where its provenance has them.
+
+    Raises:
+        InputError: the file is missing or no layout.
+    """
+    layout = read_layout(layout_file)
+    costs = layout.provenance.get("costs", {})
+    figure = Figure(figsize=(9, 1.3 + _HEIGHT * len(layout.convolutions)), layout="constrained")
+    kernels, spent = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    _draw_kernels(kernels, layout)
+    _draw_costs(spent, layout, costs if isinstance(costs, dict) else {})
+    figure.legend(loc="outside upper center", ncols=8, frameon=False)
+    figure.suptitle(_title(layout), fontsize=11)
+    with atomic_path(output) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def _draw_kernels(axes: Axes, layout: Layout) -> None:
+    groups = layout.convolutions.values()
+    rows = range(len(groups))
+    left = [0.0] * len(groups)
+    for index, kernel in enumerate(sorted({kernel for of in groups for kernel in of}, key=_by_taps)):
+        widths = [of.get(kernel, 0) / sum(of.values()) for of in groups]
+        axes.barh(rows, widths, left=left, color=_COLORS[index % len(_COLORS)], label=str(kernel))
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    axes.set_yticks(rows, [f"{name}  ({sum(of.values())})" for name, of in layout.convolutions.items()])
+    axes.set_ylim(len(groups) - 0.4, -0.6)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of output channels (their number at the left)")
+
+
+def _draw_costs(axes: Axes, layout: Layout, costs: dict[str, dict[str, float]]) -> None:
+    """What each costs as a dense convolution, pale, and with the layout, dark, in % of the dense total."""
+    for kind, color in (("dense", "#d0d0d0"), ("layout", "#404040")):
+        values = [100 * costs.get(name, {}).get(kind, 0.0) for name in layout.convolutions]
+        axes.barh(range(len(values)), values, color=color, height=0.6, label=f"cost, {kind}")
+    axes.set_xlabel(f"% of the dense {layout.provenance.get('unit', 'cost')}")
+
+
+def _by_taps(kernel: Kernel) -> tuple[int, str]:
+    return kernel.taps, str(kernel)
+
+
+def _title(layout: Layout) -> str:
+    known = layout.provenance
+    share = known.get("share")
+    cost = f", {100 * share:.1f} % of the dense {known.get('unit')}" if isinstance(share, float) else ""
+    return f"{known.get('method', 'layout')}, task {known.get('task', '?')}{cost}"

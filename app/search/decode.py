@@ -1,0 +1,203 @@
+"""Scores, costs and a budget -> the kernel of every slot: pure functions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
+
+from app.core.errors import InputError
+from app.core.kernel import Kernel
+from app.ops.operator import ConvSpec
+from app.search.costs import CostModel, Site, dense_total
+
+Scores = Mapping[str, NDArray[np.float64]]
+"""How much each (kernel, slot) matters, (kernels, slots), by convolution; larger is more."""
+Counts = dict[str, dict[Kernel, int]]
+"""Channels per kernel, by convolution."""
+
+_LEAST_SPENT = 0.98  # share of the budget that is to be used where channels are not rounded
+_GAP = 1e-3  # of the total score: far below what scores can tell
+_SECONDS = 60.0  # for the solver; what it has then is within the bound it reports
+_DEAD = -1e9  # the score of a dead gate, which is minus infinity
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Channels per kernel, their cost as a share of the dense cost, and how far from optimal they may be."""
+
+    counts: Counts
+    share: float
+    gap: float
+    """Bound on the relative distance of the total score from the best possible one; 0 is proven optimal."""
+
+
+def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
+    """The rule of CAKES: of a layer's n * C paths the C largest stay; ties go to the first."""
+    counts: Counts = {}
+    for site in sites:
+        values = scores[site.conv.name]
+        kept = np.argsort(-values, axis=None, kind="stable")[: site.conv.out_channels]
+        numbers = np.bincount(kept // values.shape[1], minlength=len(site.kernels))
+        counts[site.conv.name] = _named(site, numbers)
+    return counts
+
+
+def best_under_budget(
+    sites: Sequence[Site], scores: Scores, costs: CostModel, *, budget: float, align: int
+) -> Decoded:
+    """The counts of largest total score whose cost is at most `budget` of the dense cost.
+
+    One integer program over all layers: x[kernel, slot] in [0, 1] says which kernel a slot has, integers say
+    how many groups of `align` channels each kernel has. For given counts the x form a transport problem, so
+    they come out whole and need not be asked to. Where the width is no multiple of `align`, one group takes
+    what is left over. Solved by HiGHS.
+
+    Raises:
+        InputError: the cheapest layout costs more than the budget, or the dearest less.
+    """
+    dense = dense_total(sites, costs)
+    _refuse_impossible(sites, costs, budget, dense)
+    least = _LEAST_SPENT * budget if align == 1 else 0.0
+    problem = _Problem.of(sites, scores, costs, align)
+    solution = problem.solve(least * dense, budget * dense)
+    counts = {
+        site.conv.name: _named(site, numbers) for site, numbers in zip(sites, solution.numbers, strict=True)
+    }
+    return Decoded(counts, total_cost(sites, counts, costs) / dense, solution.gap)
+
+
+def total_cost(sites: Sequence[Site], counts: Counts, costs: CostModel) -> float:
+    """The cost of the searched convolutions with these counts."""
+    return sum(
+        costs.group(site.conv, kernel, channels)
+        for site in sites
+        for kernel, channels in counts[site.conv.name].items()
+    )
+
+
+def assign_slots(site: Site, counts: Mapping[Kernel, int], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The kernel's index for each slot, (slots,), so that counts are met and the total score is largest."""
+    rows = np.repeat(np.arange(len(site.kernels)), [counts.get(kernel, 0) for kernel in site.kernels])
+    places, slots = linear_sum_assignment(np.maximum(scores, _DEAD)[rows], maximize=True)
+    kernels = np.empty(len(slots), dtype=np.int64)
+    kernels[slots] = rows[places]
+    return kernels
+
+
+def _named(site: Site, numbers: Sequence[int] | NDArray[np.int64]) -> dict[Kernel, int]:
+    return {kernel: int(n) for kernel, n in zip(site.kernels, numbers, strict=True) if n}
+
+
+def _refuse_impossible(sites: Sequence[Site], costs: CostModel, budget: float, dense: float) -> None:
+    whole = [
+        [costs.group(site.conv, kernel, site.conv.out_channels) for kernel in site.kernels] for site in sites
+    ]
+    low, high = (sum(pick(layer) for layer in whole) / dense for pick in (min, max))
+    if not low <= budget <= high:
+        raise InputError(
+            f"search.budget: got {budget:g} of the dense {costs.unit}, "
+            f"these kernels allow {math.ceil(1000 * low) / 1000:g} to {math.floor(1000 * high) / 1000:g}"
+        )
+
+
+@dataclass(frozen=True)
+class _Solution:
+    numbers: list[list[int]]
+    gap: float
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A whole number from 0 to `most` of groups of `channels`, each at `cost`."""
+
+    channels: int
+    cost: float
+    most: int
+
+
+def _columns(conv: ConvSpec, kernel: Kernel, costs: CostModel, align: int) -> list[_Column]:
+    """How one kernel may come to its channels; where costs are not linear, each count is a column."""
+    whole, rest = divmod(conv.out_channels, align)
+    if costs.linear:
+        steps = [(align, whole), (rest, 1)]
+    else:
+        steps = [(groups * align + extra, 1) for groups in range(whole + 1) for extra in {0, rest}]
+    return [
+        _Column(channels, costs.group(conv, kernel, channels), most)
+        for channels, most in steps
+        if channels * most
+    ]
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The integer program: first all x, layer by layer as (kernel, slot), then the numbers of all columns."""
+
+    columns: list[list[list[_Column]]]
+    """Of each kernel of each layer."""
+    gain: NDArray[np.float64]
+    """Of each x."""
+    rules: sparse.csr_array
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sites: Sequence[Site], scores: Scores, costs: CostModel, align: int) -> "_Problem":
+        columns = [[_columns(site.conv, kernel, costs, align) for kernel in site.kernels] for site in sites]
+        slots = [site.conv.out_channels for site in sites]
+        blocks = [_rules(*layer, linear=costs.linear) for layer in zip(columns, slots, strict=True)]
+        xs, ns = (sparse.block_diag([block[part] for block in blocks]) for part in (0, 1))
+        low, high = (np.concatenate([block[part] for block in blocks]) for part in (2, 3))
+        gains = [np.maximum(scores[site.conv.name], _DEAD).ravel() for site in sites]
+        return cls(columns, np.concatenate(gains), sparse.csr_array(sparse.hstack([xs, ns])), low, high)
+
+    def solve(self, least: float, most: float) -> _Solution:
+        flat = [column for layer in self.columns for kernel in layer for column in kernel]
+        slots, numbers = len(self.gain), len(flat)
+        # In shares of the budget: raw MACs of 1e9 would drown the solver's tolerance.
+        spent = np.concatenate([np.zeros(slots), [column.cost / most for column in flat]])
+        result = milp(
+            np.concatenate([-self.gain, np.zeros(numbers)]),
+            integrality=np.repeat([0, 1], [slots, numbers]),
+            bounds=Bounds(0, np.concatenate([np.ones(slots), [column.most for column in flat]])),
+            constraints=[
+                LinearConstraint(self.rules, self.low, self.high),
+                LinearConstraint(sparse.csr_array(spent[None]), least / most, 1.0),
+            ],
+            options={"time_limit": _SECONDS, "mip_rel_gap": _GAP},
+        )
+        if result.x is None:
+            raise InputError("search.budget: no layout in whole groups of search.align channels meets it")
+        return _Solution(self._counts(np.rint(result.x[slots:])), float(result.mip_gap or 0.0))
+
+    def _counts(self, numbers: NDArray[np.float64]) -> list[list[int]]:
+        """Channels per kernel of each layer."""
+        left = iter(numbers)
+        return [
+            [sum(column.channels * int(next(left)) for column in kernel) for kernel in layer]
+            for layer in self.columns
+        ]
+
+
+def _rules(
+    columns: list[list[_Column]], slots: int, *, linear: bool
+) -> tuple[sparse.coo_array, sparse.coo_array, NDArray[np.float64], NDArray[np.float64]]:
+    """Rows over (x, numbers) of one layer with their lower and upper bounds.
+
+    Each slot has one kernel; each kernel has the slots its columns add up to; of columns that stand for
+    whole counts a kernel takes one at most.
+    """
+    kernels, sizes = len(columns), [len(kernel) for kernel in columns]
+    of_slot = sparse.kron(np.ones((1, kernels)), sparse.eye_array(slots))
+    of_kernel = sparse.kron(sparse.eye_array(kernels), np.ones((1, slots)))
+    counted = sparse.block_diag([[[-float(column.channels) for column in kernel]] for kernel in columns])
+    taken = sparse.block_diag([np.ones((1, size)) for size in sizes])
+    x = sparse.vstack([of_slot, of_kernel, sparse.coo_array((kernels, kernels * slots))])
+    numbers = sparse.vstack([sparse.coo_array((slots, sum(sizes))), counted, taken])
+    low = np.repeat([1.0, 0.0, 0.0], [slots, kernels, kernels])
+    high = np.repeat([1.0, 0.0, np.inf if linear else 1.0], [slots, kernels, kernels])
+    return x, numbers, low, high

@@ -1,0 +1,134 @@
+"""Weights of a super-network into the network it shrinks to, so that both give the same output.
+
+A mixed convolution has the channels of one kernel side by side, so slots change places. The new order is
+carried through the network once, here: norms and the inputs of later convolutions follow it, and nothing
+is left to permute when the network runs.
+"""
+
+import operator
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, fx, nn
+
+from app.core.errors import InputError
+from app.core.layout import Layout
+from app.ops.mixed import MixedConv3d
+from app.ops.supernet import AllPathsConv3d, SuperConv3d
+from app.search.costs import Site
+from app.search.decode import assign_slots
+
+_ADDITIONS = (operator.add, operator.iadd, "add", "add_")
+
+
+@torch.no_grad()
+def inherit(target: nn.Module, source: nn.Module, sites: Mapping[str, Site], layout: Layout) -> None:
+    """Fill `target`, built from `layout`, from the super-network `source`; `sites` by module path.
+
+    Of each slot the kernel is kept that meets the layout's counts at the largest total score. The result
+    equals `source` with the other gates dead at zero.
+
+    Raises:
+        InputError: the network adds channels in an order that cannot be carried through.
+    """
+    chosen = {path: choose_kernels(source.get_submodule(path), site, layout) for path, site in sites.items()}
+    _Carrier(target, source, chosen).run()
+
+
+def choose_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
+    """The index of each slot's kernel, (slots,).
+
+    Raises:
+        InputError: the layout has kernels that were not searched here.
+    """
+    assert isinstance(part, SuperConv3d)
+    counts = layout.convolutions.get(site.conv.name)
+    if counts is None or set(counts) - set(site.kernels):
+        got, known = (", ".join(map(str, kernels)) for kernels in (counts or {}, site.kernels))
+        raise InputError(
+            f"train.init: {site.conv.name}: got the kernels {got or 'none'}, searched were {known}"
+        )
+    return torch.from_numpy(assign_slots(site, counts, part.scores().double().cpu().numpy()))
+
+
+class _Carrier:
+    """Walks through the network with the order of channels in hand."""
+
+    def __init__(self, target: nn.Module, source: nn.Module, chosen: Mapping[str, Tensor]) -> None:
+        self._target, self._source, self._chosen = target, source, chosen
+        self._orders: dict[fx.Node, Tensor] = {}
+        """Place i of a node's output holds slot order[i] of the super-network's."""
+
+    def run(self) -> None:
+        for node in _Tracer().trace(self._source.train()).nodes:
+            if node.op == "call_module":
+                order = self._module(str(node.target), self._orders.get(node.all_input_nodes[0]))
+            else:
+                order = self._function(node) if node.op in ("call_function", "call_method") else None
+            if order is not None:
+                self._orders[node] = order
+
+    def _module(self, path: str, order: Tensor | None) -> Tensor | None:
+        source, target = self._source.get_submodule(path), self._target.get_submodule(path)
+        if isinstance(source, SuperConv3d):
+            return self._shrink(path, source, target, order)
+        if isinstance(source, nn.Conv3d | nn.ConvTranspose3d):
+            axis = 0 if isinstance(source, nn.ConvTranspose3d) else 1
+            weight = source.weight if order is None else source.weight.index_select(axis, order)
+            _fill(target, {"weight": weight, "bias": source.bias})
+            return torch.arange(source.out_channels)
+        if isinstance(source, nn.GroupNorm):
+            _fill(target, {"weight": source.weight[order], "bias": source.bias[order]})
+        elif any(True for _ in source.parameters()):
+            raise InputError(f"train.init: {path}: {type(source).__name__} cannot be carried over")
+        return order
+
+    def _shrink(self, path: str, source: SuperConv3d, target: nn.Module, order: Tensor | None) -> Tensor:
+        assert isinstance(target, MixedConv3d)
+        chosen = self._chosen[path]
+        for group, index in zip(target.groups, torch.unique(chosen).tolist(), strict=True):
+            mine = torch.nonzero(chosen == index)[:, 0]
+            weight = source.candidates.of(index)[mine]
+            weight = weight if order is None else weight.index_select(1, order)
+            _fill(group, {"weight": weight * _sign(source, index, mine)})
+        return torch.argsort(chosen, stable=True)
+
+    def _function(self, node: fx.Node) -> Tensor | None:
+        orders = [self._orders.get(one) for one in node.all_input_nodes]
+        if node.target is torch.cat:
+            return _side_by_side([order for order in orders if order is not None])
+        if node.target in _ADDITIONS and not all(_equal(order, orders[0]) for order in orders):
+            raise InputError(
+                "train.init: this network adds channels whose order the search has changed; "
+                "inherit with model.block=plain, or leave train.init out"
+            )
+        return orders[0]
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, SuperConv3d) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _sign(source: SuperConv3d, index: int, slots: Tensor) -> Tensor:
+    """The norm that follows forgets how large a gate is, not which side of zero it is on."""
+    if not isinstance(source, AllPathsConv3d):
+        return torch.ones(())
+    return torch.sign(source.gates[index, slots])[:, None, None, None, None]
+
+
+def _side_by_side(orders: list[Tensor]) -> Tensor:
+    starts = torch.tensor([0, *(len(order) for order in orders)]).cumsum(0)
+    return torch.cat([order + start for order, start in zip(orders, starts[:-1], strict=True)])
+
+
+def _equal(first: Tensor | None, second: Tensor | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return torch.equal(first, second)
+
+
+def _fill(module: nn.Module, values: Mapping[str, Tensor | None]) -> None:
+    for name, value in values.items():
+        if value is not None:
+            module.get_parameter(name).copy_(value)

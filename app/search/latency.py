@@ -1,0 +1,115 @@
+"""Milliseconds of a group of channels, measured on the machine that will run the network.
+
+Fewer multiply-adds are not fewer milliseconds: narrow groups are padded to a vector register, thin kernels
+wait for memory. So every (convolution shape, kernel, number of channels) is timed once and kept in a file.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from app.core.errors import InputError
+from app.core.files import read_json, write_json
+from app.core.kernel import Kernel
+from app.core.progress import progress_bar
+from app.ops.operator import ConvSpec
+from app.ops.plain import dense_conv
+from app.search.costs import Site
+
+Machine = Mapping[str, Any]
+_ROUNDS = 9
+_WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class LatencyCost:
+    """Milliseconds of one forward pass over one patch, by shape and kernel and channels."""
+
+    machine: Machine
+    ms: Mapping[str, Mapping[int, float]]
+    unit = "latency"
+    linear = False
+
+    def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
+        """Between measured numbers of channels on a straight line."""
+        if channels == 0:
+            return 0.0
+        known = self.ms[_key(conv, kernel)]
+        counts = sorted(known)
+        return float(np.interp(channels, counts, [known[count] for count in counts]))
+
+
+def latency_costs(path: Path, sites: Sequence[Site], *, align: int, machine: Machine) -> LatencyCost:
+    """The costs in the file, what it lacks for these convolutions measured and added.
+
+    Raises:
+        InputError: the file is of another machine, or no such table.
+    """
+    known = _read(path, machine) if path.is_file() else {}
+    wanted = _wanted(sites, align)
+    missing = {
+        key: (spec, [count for count in counts if count not in known.get(key, {})])
+        for key, (spec, counts) in wanted.items()
+    }
+    found = _measure([(key, *spec, count) for key, (spec, counts) in missing.items() for count in counts])
+    for (key, count), ms in found.items():
+        known.setdefault(key, {})[count] = ms
+    if found:
+        table = {key: {str(count): ms for count, ms in sorted(of.items())} for key, of in known.items()}
+        write_json(path, {"machine": dict(machine), "ms": table})
+    return LatencyCost(machine, known)
+
+
+def _wanted(sites: Sequence[Site], align: int) -> dict[str, tuple[tuple[ConvSpec, Kernel], list[int]]]:
+    wanted = {}
+    for site in sites:
+        conv = site.conv
+        counts = sorted({*range(align, conv.out_channels, align), conv.out_channels})
+        for kernel in dict.fromkeys((*site.kernels, Kernel(conv.kernel))):
+            wanted[_key(conv, kernel)] = ((conv, kernel), counts)
+    return wanted
+
+
+@torch.inference_mode()
+def _measure(wanted: Sequence[tuple[str, ConvSpec, Kernel, int]]) -> dict[tuple[str, int], float]:
+    """Median milliseconds of each after a warm-up."""
+    if not wanted:
+        return {}
+    seconds: dict[tuple[str, int], list[float]] = {(key, count): [] for key, _, _, count in wanted}
+    with progress_bar("Timing kernels", len(wanted)) as advance:
+        for key, conv, kernel, count in wanted:
+            assert conv.size is not None, "latency is measured on a network whose patch is known"
+            module = dense_conv(conv.in_channels, count, kernel, conv.stride)
+            module = module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+            x = torch.randn(1, conv.in_channels, *conv.size).contiguous(memory_format=torch.channels_last_3d)
+            for turn in range(_WARM_UP + _ROUNDS):
+                started = time.perf_counter()
+                module(x)
+                if turn >= _WARM_UP:
+                    seconds[key, count].append(time.perf_counter() - started)
+            advance()
+    return {name: 1000 * median(values) for name, values in seconds.items()}
+
+
+def _read(path: Path, machine: Machine) -> dict[str, dict[int, float]]:
+    content = read_json(path)
+    if not isinstance(content, dict) or set(content) != {"machine", "ms"}:
+        raise InputError(f"{path}: wanted a latency table with the keys machine and ms")
+    if content["machine"] != dict(machine):
+        raise InputError(
+            f"{path}: measured on {content['machine']}, this machine is {dict(machine)}; "
+            "remove the file or set search.latency_table to another"
+        )
+    return {key: {int(count): float(ms) for count, ms in of.items()} for key, of in content["ms"].items()}
+
+
+def _key(conv: ConvSpec, kernel: Kernel) -> str:
+    size = "x".join(map(str, conv.size or ()))
+    stride = "x".join(map(str, conv.stride))
+    return f"in {conv.in_channels}, kernel {kernel}, stride {stride}, size {size}"

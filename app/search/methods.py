@@ -1,0 +1,85 @@
+"""The ways to search: which super-network, how long, what is added to the loss, how its scores are read."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way."""
+
+    paths: str
+    """How the super-network joins the candidates of a slot; see app.ops.supernet."""
+    penalty: str
+    """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
+    decode: str
+    """top (per layer the C largest of n * C, whatever they cost) or budget (the best layout under it)."""
+    length: int
+    """Times the usual number of steps; 0 needs no training."""
+
+
+METHODS = {
+    "budget": Method(paths="sampled", penalty="budget", decode="budget", length=1),
+    "paper_cost": Method(paths="all", penalty="gates", decode="top", length=1),
+    "paper_performance": Method(paths="random", penalty="none", decode="top", length=2),
+    "random": Method(paths="sampled", penalty="none", decode="budget", length=0),
+}
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """What `search` says; the values are in conf/search."""
+
+    method: str
+    """budget, paper_cost, paper_performance, or random: a layout drawn under the budget, to compare with."""
+    budget: float
+    """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
+    unit: str
+    """params, macs or latency (milliseconds of one patch on this machine)."""
+    kernels: Any
+    """A named set, or a list of kernels."""
+    where: Any
+    """encoder, all, or a list of convolutions."""
+    weights: str
+    align: int | None
+    """Channels per kernel in multiples of this; None: 16 for a latency budget, else 1."""
+    temperature: float
+    strength: float | None
+    """Of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
+    latency_table: str | None
+    """Path of measured milliseconds; None: beside the cache."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.method not in METHODS:
+            raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(METHODS)}")
+        if self.unit not in ("params", "macs", "latency"):
+            raise InputError(f"search.unit: got {self.unit!r}, wanted params, macs or latency")
+        if self.budget <= 0:
+            raise InputError(f"search.budget: got {self.budget}, wanted more than 0")
+        least = 8 if self.unit == "latency" else 1
+        if self.align is not None and self.align < least:
+            raise InputError(f"search.align: got {self.align}, wanted at least {least} for unit {self.unit}")
+        if self.strength is not None and self.strength < 0:
+            raise InputError(f"search.strength: got {self.strength}, wanted 0 or more")
+
+    @property
+    def way(self) -> Method:
+        """What the method's name stands for."""
+        return METHODS[self.method]
+
+    @property
+    def aligned(self) -> int:
+        """Channels per kernel in multiples of this."""
+        if self.align is not None:
+            return self.align
+        return 16 if self.unit == "latency" else 1
+
+    @property
+    def penalty_strength(self) -> float:
+        """Of the method's penalty."""
+        if self.strength is not None:
+            return self.strength
+        return 1e-4 if self.way.penalty == "gates" else 1.0

@@ -1,0 +1,74 @@
+"""What a search adds to the loss, so that the gates learn what their kernels cost."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.core.kernel import Kernel
+from app.ops.supernet import SampledConv3d, SuperConv3d
+from app.search.costs import CostModel, Site, dense_total
+from app.train.state import Loss
+
+Penalty = Callable[[], Tensor]
+
+
+def penalised(loss: Loss, penalty: Penalty) -> Loss:
+    """The loss plus a penalty that looks at the network and not at the batch."""
+
+    def total(logits: Any, labels: Tensor) -> Tensor:
+        return loss(logits, labels) + penalty()
+
+    return total
+
+
+def super_convolutions(network: nn.Module) -> dict[str, SuperConv3d]:
+    """The searched convolutions of a network by module path, in the order it was built."""
+    return {name: part for name, part in network.named_modules() if isinstance(part, SuperConv3d)}
+
+
+def gate_penalty(modules: Sequence[SuperConv3d], strength: float) -> Penalty:
+    """L1 over gates, each weighted by its kernel's share of all taps: the cost priority of CAKES.
+
+    3D : 2D : 1D kernels of three taps an axis come to 9 : 3 : 1.
+    """
+    weights = [_tap_shares(part.kernels)[:, None].to(part.gates.device) for part in modules]
+
+    def penalty() -> Tensor:
+        parts = [(weight * part.gates.abs()).sum() for weight, part in zip(weights, modules, strict=True)]
+        return strength * torch.stack(parts).sum()
+
+    return penalty
+
+
+def budget_penalty(
+    modules: Mapping[Site, SampledConv3d], costs: CostModel, *, share: float, strength: float
+) -> Penalty:
+    """Squared logarithm of expected cost over budget; `share` is the budget as a share of the dense cost."""
+    dense = dense_total(list(modules), costs)
+    each = [
+        (_cost_a_slot(site, costs) / dense)[:, None].to(part.gates.device) for site, part in modules.items()
+    ]
+
+    def penalty() -> Tensor:
+        parts = [
+            (cost * part.probabilities()).sum() for cost, part in zip(each, modules.values(), strict=True)
+        ]
+        return strength * torch.log(torch.stack(parts).sum() / share).square()
+
+    return penalty
+
+
+def _tap_shares(kernels: tuple[Kernel, ...]) -> Tensor:
+    taps = torch.tensor([float(kernel.taps) for kernel in kernels])
+    return taps / taps.sum()
+
+
+def _cost_a_slot(site: Site, costs: CostModel) -> Tensor:
+    """The cost of one slot with each kernel, as a part of a layer that has no other."""
+    channels = site.conv.out_channels
+    values = [costs.group(site.conv, kernel, channels) / channels for kernel in site.kernels]
+    assert all(math.isfinite(value) for value in values)
+    return torch.tensor(values, dtype=torch.float32)
