@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from app.cli.settings import required
 from app.core import run_folder
+from app.core.sweep import read_sweep
 from app.report import write_report
 
 log = logging.getLogger(__name__)
@@ -16,5 +17,5 @@ def run(cfg: DictConfig) -> None:
     """Write the page beside the runs, or where `report.output` says."""
     runs = Path(required(cfg.report, "runs", "report"))
     output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
-    write_report([runs], output)
+    write_report([runs], output, sweep=read_sweep(runs))
     log.info("report: %s", output)

@@ -16,6 +16,8 @@ LAST = "last.pt"
 BEST = "best.pt"
 PREDICTIONS = "predictions"
 REPORT = "report.html"
+LOG = "run.log"
+RESULTS = "results.csv"
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -7,8 +7,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.core.files import write_text
+from app.core.sweep import Sweep
 from app.report import curves, kernels, pictures, strips, tables
 from app.report.cases import case_views, label_values
+from app.report.groups import compare
 from app.report.header import facts, headline, machines, subtitle, title
 from app.report.missing import absent, kernels_absent, left_out
 from app.report.ranking import best_run
@@ -18,17 +20,19 @@ from app.report.wording import DASH
 _HERE = Path(__file__).parent
 
 
-def write_report(runs: Sequence[Path], output: Path) -> None:
+def write_report(runs: Sequence[Path], output: Path, *, sweep: Sweep | None = None) -> None:
     """Write one self-contained HTML page over run folders, or over all runs below a parent folder.
+
+    `sweep` says which runs repeat one another and which of them the others are compared with.
 
     Raises:
         InputError: a folder holds no results, or one of its files is broken.
     """
     full, empty = with_results(runs)
-    write_text(output, render(read_runs(full), left_out(empty)))
+    write_text(output, render(read_runs(full), left_out(empty), sweep))
 
 
-def render(runs: Sequence[Run], notes: Sequence[str] = ()) -> str:
+def render(runs: Sequence[Run], notes: Sequence[str] = (), sweep: Sweep | None = None) -> str:
     """The page as text; every word that comes from a file is escaped."""
     labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
     environment = Environment(
@@ -39,6 +43,8 @@ def render(runs: Sequence[Run], notes: Sequence[str] = ()) -> str:
         lstrip_blocks=True,
     )
     parts = _top(runs, labels) | _charts(runs, labels) | _one_run(best_run(runs), alone=len(runs) == 1)
+    comparison = compare(runs, sweep) if len(runs) > 1 else None
+    parts["comparison"] = tables.comparison(comparison, labels) if comparison else None
     return environment.get_template("template.html").render(notes=notes, **parts)
 
 

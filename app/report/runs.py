@@ -58,6 +58,11 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def has_results(folder: Path) -> bool:
+    """Whether a folder is a run that came to something."""
+    return any((folder / name).is_file() for name in RESULTS)
+
+
 def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     """Share out folders, and the run folders below them, into those with results and those without.
 
@@ -67,12 +72,12 @@ def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     full: dict[Path, None] = {}
     empty: dict[Path, None] = {}
     for folder in folders:
-        inside = [folder] if _has_results(folder) else find_runs(folder)
-        found = [run for run in inside if _has_results(run)]
+        inside = [folder] if has_results(folder) else find_runs(folder)
+        found = [run for run in inside if has_results(run)]
         if not found:
             raise InputError(f"{folder}: no run here or below; looked for {' and '.join(RESULTS)}")
         full.update(dict.fromkeys(run.resolve() for run in found))
-        empty.update(dict.fromkeys(run.resolve() for run in inside if not _has_results(run)))
+        empty.update(dict.fromkeys(run.resolve() for run in inside if not has_results(run)))
     return list(full), list(empty)
 
 
@@ -84,10 +89,6 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     """
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
     return [_read_run(folder, str(folder.relative_to(shared))) for folder in folders]
-
-
-def _has_results(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in RESULTS)
 
 
 def _read_run(folder: Path, name: str) -> Run:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.report.groups import Comparison, Group
 from app.report.runs import Run
 from app.report.summary import Summary
-from app.report.wording import DASH, decimals, duration, mean, mean_of, plain, scaled, whole
+from app.report.wording import DASH, decimals, duration, mean, mean_of, plain, scaled, signed, whole
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,39 @@ def _result(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
         *(whole(figure) for figure in (of.steps, of.samples)),
         decimals(of.train_seconds, 1),
         whole(of.peak_rss_mb),
+    )
+
+
+def comparison(of: Comparison, labels: Sequence[str]) -> Table:
+    """One row a group of runs: means over its runs, and the paired difference from the baseline."""
+    left = ("Group", "Runs", "Mean Dice", *(f"Dice {label}" for label in labels))
+    paired = (f"Dice less {of.baseline}", "95 % interval", "p", "Paired cases")
+    columns = (*left, *paired, "Parameters", "MACs per patch", "Training (s)")
+    return Table("Groups of runs", columns, [_group(group, labels) for group in of.groups])
+
+
+def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
+    found = [run.summary for run in group.runs]
+    less = group.difference
+    paired = (
+        (DASH, DASH, DASH, DASH)
+        if less is None
+        else (
+            signed(less.mean),
+            f"{signed(less.low)} to {signed(less.high)}",
+            decimals(less.p, 3),
+            str(less.cases),
+        )
+    )
+    return (
+        group.name,
+        str(len(found)),
+        decimals(mean(of.mean_dice for of in found), 4),
+        *(decimals(mean(of.dice.get(label) for of in found), 4) for label in labels),
+        *paired,
+        whole(mean(of.params for of in found)),
+        scaled(mean(of.macs_per_patch for of in found)),
+        decimals(mean(of.train_seconds for of in found), 1),
     )
 
 

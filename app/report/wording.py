@@ -11,6 +11,11 @@ def decimals(value: float | None, places: int) -> str:
     return DASH if value is None else f"{value:,.{places}f}"
 
 
+def signed(value: float) -> str:
+    """0.0123 -> +0.0123."""
+    return f"{value:+.4f}"
+
+
 def whole(value: float | None) -> str:
     """1234567 -> 1,234,567."""
     return DASH if value is None else f"{value:,.0f}"

@@ -1,0 +1,59 @@
+"""Runs against a baseline, case by case: the same scans are hard for all, so pairs tell most."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from app.report.runs import Run
+from app.report.wording import mean
+
+CaseMeans = Mapping[str, float]
+"""Mean Dice over the labels, by case."""
+_RESAMPLES = 5000  # the ends of the interval then repeat to the third digit
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean over cases of a run's Dice less the baseline's, with its 95 % bootstrap interval.
+
+    `p` is of the two-sided Wilcoxon signed-rank test, None for fewer than six cases, which cannot reach 0.05.
+    """
+
+    mean: float
+    low: float
+    high: float
+    cases: int
+    p: float | None
+
+
+def case_means(runs: Sequence[Run]) -> CaseMeans:
+    """Mean Dice of each case over its labels and over those of the runs that held it out."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for run in runs:
+        for score in run.scores or ():
+            if score.dice is not None:
+                found.setdefault(score.case, {}).setdefault(run.name, []).append(score.dice)
+    means = {case: mean(mean(labels) for labels in by_run.values()) for case, by_run in found.items()}
+    return {case: value for case, value in means.items() if value is not None}
+
+
+def difference(ours: CaseMeans, baseline: CaseMeans) -> Difference | None:
+    """Compare over the cases both have; None for fewer than two."""
+    shared = sorted(ours.keys() & baseline.keys())
+    if len(shared) < 2:
+        return None
+    values = np.array([ours[case] - baseline[case] for case in shared])
+    interval = stats.bootstrap(
+        (values,), np.mean, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return Difference(
+        float(values.mean()), float(interval.low), float(interval.high), len(shared), _p(values)
+    )
+
+
+def _p(values: np.ndarray) -> float | None:
+    if len(values) < 6:
+        return None
+    return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0

@@ -1,0 +1,60 @@
+"""Runs that differ only in seed and fold, taken together and compared with a baseline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.core.errors import InputError
+from app.core.sweep import Sweep
+from app.report.comparison import CaseMeans, Difference, case_means, difference
+from app.report.runs import Run
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one kind; the difference is None for the baseline itself and where no cases are shared."""
+
+    name: str
+    runs: tuple[Run, ...]
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All groups in order, and the one that the others are measured by."""
+
+    baseline: str
+    groups: tuple[Group, ...]
+    baseline_means: CaseMeans
+
+    def of_run(self, run: Run) -> Difference | None:
+        """A single run against all runs of the baseline; None for one of those."""
+        inside = {
+            member.name for group in self.groups if group.name == self.baseline for member in group.runs
+        }
+        return None if run.name in inside else difference(case_means([run]), self.baseline_means)
+
+
+def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
+    """Share out runs into the groups of their sweep, or each its own; None where no run has scores.
+
+    Raises:
+        InputError: no group has the name of the sweep's baseline.
+    """
+    named = {entry.name: entry.group for entry in sweep.entries} if sweep else {}
+    members: dict[str, list[Run]] = {}
+    for run in runs:
+        members.setdefault(named.get(run.folder.name, run.name), []).append(run)
+    scored = [name for name, group in members.items() if any(run.scores for run in group)]
+    if not scored:
+        return None
+    baseline = (sweep and sweep.baseline) or scored[0]
+    if sweep and sweep.baseline and baseline not in {entry.group for entry in sweep.entries}:
+        raise InputError(
+            f"sweep.baseline: got {baseline!r}, wanted one of {', '.join(dict.fromkeys(named.values()))}"
+        )
+    means = case_means(members.get(baseline, []))
+    groups = tuple(
+        Group(name, tuple(group), None if name == baseline else difference(case_means(group), means))
+        for name, group in members.items()
+    )
+    return Comparison(baseline, groups, means)

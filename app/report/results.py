@@ -1,0 +1,94 @@
+"""results.csv: one row a run, every figure a table or a chart of a sweep is made from."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core.files import write_text
+from app.core.sweep import Entry, JobRecord, Sweep, read_record
+from app.report.groups import Comparison, compare
+from app.report.runs import Run, has_results, read_runs
+
+Cells = dict[str, object]
+
+
+def write_results(folder: Path, sweep: Sweep, output: Path) -> Comparison | None:
+    """Write a row for each job of a sweep, whether it is done or not; return how its groups compare.
+
+    Raises:
+        InputError: a file of a run is broken, or the baseline is not one of the sweep's groups.
+    """
+    runs = sweep_runs(folder, sweep)
+    comparison = compare(runs, sweep)
+    labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
+    by_name = {run.folder.name: run for run in runs}
+    rows = []
+    for entry in sweep.entries:
+        run, record = by_name.get(entry.name), read_record(folder / entry.name)
+        rows.append(
+            _job(entry, record) | (_figures(run, labels) | _difference(run, comparison) if run else {})
+        )
+    write_text(output, _csv(rows))
+    return comparison
+
+
+def sweep_runs(folder: Path, sweep: Sweep) -> list[Run]:
+    """The runs of a sweep that have results, in its order."""
+    folders = [folder / entry.name for entry in sweep.entries]
+    found = [path.resolve() for path in folders if has_results(path)]
+    return read_runs(found) if found else []
+
+
+def _job(entry: Entry, record: JobRecord | None) -> Cells:
+    return {
+        "run": entry.name,
+        "group": entry.group,
+        "state": record.state if record else None,
+        "error": record.error if record else None,
+        "overrides": " ".join(entry.overrides),
+    }
+
+
+def _figures(run: Run, labels: Sequence[str]) -> Cells:
+    of = run.summary
+    words = ("task", "fold", "seed", "model", "op")
+    figures = ("params", "macs_per_patch", "steps", "train_seconds", "mean_dice")
+    scores = ("dice", "hd95_mm", "nsd")
+    return {
+        **{name: getattr(of, name) for name in (*words, *figures)},
+        **{f"{name}_{label}": getattr(of, name).get(label) for name in scores for label in labels},
+    }
+
+
+def _difference(run: Run, comparison: Comparison | None) -> Cells:
+    if comparison is None:
+        return {}
+    found = comparison.of_run(run)
+    return {
+        "baseline": comparison.baseline,
+        "difference": found and found.mean,
+        "difference_low": found and found.low,
+        "difference_high": found and found.high,
+        "paired_cases": found and found.cases,
+    }
+
+
+def _csv(rows: Sequence[Cells]) -> str:
+    """Words first, as every row has them; then figures, in the order of the first run that has them."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _shown(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else _whole(value)
+
+
+def _whole(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) else str(value)

@@ -1,0 +1,69 @@
+"""Paired differences, by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import InputError
+from app.core.sweep import Entry, Sweep
+from app.report.comparison import difference
+from app.report.groups import compare
+from app.report.runs import Run, Score
+from app.report.summary import Summary
+
+
+def test_difference_is_over_shared_cases() -> None:
+    ours = {"a": 0.9, "b": 0.8, "c": 0.7, "mine": 0.0}
+    found = difference(ours, {"a": 0.8, "b": 0.6, "c": 0.7, "theirs": 1.0})
+    assert found is not None
+    assert found.mean == pytest.approx(0.1)
+    assert (found.low, found.high) == pytest.approx((0.0, 0.2))  # all resamples of 0, 0.1 and 0.2 lie inside
+    assert (found.cases, found.p) == (3, None)
+
+
+def test_constant_difference_has_no_spread() -> None:
+    cases = {str(number): number / 10 for number in range(8)}
+    found = difference({case: value + 0.05 for case, value in cases.items()}, cases)
+    assert found is not None
+    assert (found.mean, found.low, found.high) == pytest.approx((0.05, 0.05, 0.05))
+    assert found.p == pytest.approx(2 / 2**8)  # all eight signs alike, two-sided
+
+
+def test_too_few_shared_cases_are_not_compared() -> None:
+    assert difference({"a": 1.0}, {"a": 0.5}) is None
+
+
+def test_groups_average_over_labels_and_seeds() -> None:
+    runs = [
+        run("base+seed-0", {"a": (0.4, 0.6), "b": (0.2, 0.2)}),
+        run("base+seed-1", {"a": (0.7, 0.7), "b": (0.4, 0.4)}),
+        run("new+seed-0", {"a": (0.8, 0.8), "b": (0.5, None)}),
+    ]
+    found = compare(runs, sweep("base", "base", "new"))
+    assert found is not None
+    base, new = found.groups
+    assert (base.name, len(base.runs), base.difference) == ("base", 2, None)
+    assert new.difference is not None
+    assert new.difference.mean == pytest.approx(((0.8 - 0.6) + (0.5 - 0.3)) / 2)
+    assert found.of_run(runs[0]) is None
+    assert found.of_run(runs[2]) == new.difference
+
+
+def test_unknown_baseline_is_an_input_error() -> None:
+    with pytest.raises(InputError, match=r"sweep\.baseline: got 'bas', wanted one of base, new"):
+        compare([run("base+seed-0", {"a": (1.0, 1.0)})], sweep("bas", "base", "new"))
+
+
+def sweep(baseline: str, first: str, second: str) -> Sweep:
+    names = ((f"{first}+seed-0", first), (f"{first}+seed-1", first), (f"{second}+seed-0", second))
+    return Sweep("test", baseline, tuple(Entry(name, group, ()) for name, group in names))
+
+
+def run(name: str, cases: dict[str, tuple[float | None, ...]]) -> Run:
+    scores = tuple(
+        Score(case, label, dice, None, None)
+        for case, values in cases.items()
+        for label, dice in zip(("one", "two"), values, strict=True)
+    )
+    nothing = dict.fromkeys(("environment", "metrics", "split", "plan", "layout"))
+    return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, **nothing)
