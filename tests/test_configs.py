@@ -9,6 +9,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from app.cli.settings import plain, read_settings
+from app.cli.sweep.jobs import plan_jobs
 from app.cli.task import TaskSettings
 from app.core.errors import InputError
 from app.data.augment import AugmentSettings
@@ -84,6 +85,15 @@ def test_every_loss_falls_with_the_right_answer(option: str) -> None:
     labels = torch.randint(0, 3, (2, 1, 4, 4, 4))
     right = 20.0 * torch.nn.functional.one_hot(labels[:, 0], 3).movedim(-1, 1) - 10  # sure by sigmoid too
     assert loss(right, labels.float()) < 0.1 < loss(-right, labels.float())
+
+
+@pytest.mark.parametrize("option", GROUPS["sweep"])
+def test_every_sweep_has_jobs_that_compose(option: str) -> None:
+    cfg = composed(f"sweep={option}")
+    jobs = plan_jobs(plain(cfg.sweep.jobs), [f"sweep={option}"])
+    assert cfg.sweep.baseline in {job.group for job in jobs}
+    for job in jobs:
+        composed(*job.overrides)
 
 
 def test_decoder_options_are_the_operators() -> None:

@@ -49,6 +49,7 @@ def test_a_run_folder_explains_itself(trained: Path) -> None:
     wanted = {
         *("config.yaml", "environment.json", "fingerprint.json", "plan.yaml", "layout.yaml", "split.json"),
         *("metrics.csv", "cases.csv", "summary.json", "last.pt", "best.pt", "predictions", "report.html"),
+        "run.log",
     }
     assert {path.name for path in trained.iterdir()} == wanted
     summary = json.loads((trained / "summary.json").read_text())

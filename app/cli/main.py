@@ -1,6 +1,9 @@
 """One mode after another ends here: what the user can mend is one line, everything else a traceback."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -8,19 +11,34 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from app.cli.job import run_job
 from app.core.errors import InputError
 
 INTERRUPTED = 130
 
 
-class Interrupted(Exception):
-    """The user stopped the run; everything worth keeping is on disk."""
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the run; everything worth keeping is on disk.
+
+    No `Exception`: it stops a whole sweep, where an error stops one job.
+    """
 
 
 def run(cfg: DictConfig) -> None:
-    """Call the function that `cfg.mode.run` names; exit 1 on the user's error, 130 when interrupted."""
+    """Call the function that `cfg.mode.run` names, as a run of its own or as a job of a sweep."""
+    mode = get_method(cfg.mode.run)
+    if is_multirun():
+        run_job(Path(HydraConfig.get().runtime.output_dir), cfg, mode)
+    else:
+        with exit_codes():
+            mode(cfg)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Exit 1 on the user's error, 130 when interrupted, each with one line."""
     try:
-        get_method(cfg.mode.run)(cfg)
+        yield
     except Interrupted as note:
         print(note, file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -6,6 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from app.cli.log import log_into
 from app.cli.main import is_multirun
 from app.core import run_folder
 from app.core.errors import InputError
@@ -22,9 +23,14 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
     """
     if cfg.train.resume is not None:
         folder = Path(cfg.train.resume)
-        return folder, _stored(folder), True
+        stored = _stored(folder)
+        log_into(folder)
+        return folder, stored, True
     folder = open_folder(cfg)
-    if (folder / run_folder.LAST).exists():
+    going_on = (folder / run_folder.LAST).exists()
+    if going_on and is_multirun():  # a sweep only sends a job to a folder of the same configuration
+        return folder, cfg, True
+    if going_on:
         raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
     write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
     return folder, cfg, False
@@ -34,6 +40,7 @@ def open_folder(cfg: DictConfig) -> Path:
     """The folder that takes this run's files: `paths.run`, or the job's own in a multirun."""
     folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
     folder.mkdir(parents=True, exist_ok=True)
+    log_into(folder)
     return folder
 
 

@@ -1,0 +1,37 @@
+"""A job of a sweep, where it runs: its log, its record, and what went wrong."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from app.cli.log import log_into
+from app.core.errors import InputError
+from app.core.sweep import read_record, write_record
+
+log = logging.getLogger(__name__)
+
+
+def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], None]) -> None:
+    """Run a mode and record how it ended; the sweep reads the record, so an error ends this job alone."""
+    log_into(folder)
+    record = read_record(folder)
+    if record is None:  # another sweeper than ours, which wants to see errors itself
+        mode(cfg)
+        return
+    log.info("job %s: %s", folder.name, " ".join(record.overrides))
+    write_record(folder, record.now("running"))
+    started = time.perf_counter()
+    try:
+        mode(cfg)
+    except (InputError, OmegaConfBaseException) as error:
+        log.error("error: %s", first := str(error).splitlines()[0])
+        write_record(folder, record.now("failed", error=first))
+    except Exception as error:
+        log.exception("failed")
+        write_record(folder, record.now("failed", error=f"{type(error).__name__}: {error}, see {folder}"))
+    else:
+        write_record(folder, record.now("done", seconds=round(time.perf_counter() - started, 1)))

@@ -1,0 +1,54 @@
+"""What a sweep came to: results.csv, report.html and a table on the screen."""
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from app.core import run_folder
+from app.core.sweep import Sweep, read_record
+from app.report import write_report, write_results
+from app.report.groups import Comparison, Group
+from app.report.runs import has_results
+from app.report.wording import DASH, decimals, mean, scaled, signed
+
+log = logging.getLogger(__name__)
+
+
+def collect(folder: Path, sweep: Sweep) -> None:
+    """Write and print the results of all jobs; say which have failed."""
+    comparison = write_results(folder, sweep, folder / run_folder.RESULTS)
+    log.info("results: %s", folder / run_folder.RESULTS)
+    runs = [path for entry in sweep.entries if has_results(path := folder / entry.name)]
+    if runs:
+        write_report(runs, folder / run_folder.REPORT, sweep=sweep)
+        log.info("report: %s", folder / run_folder.REPORT)
+    if comparison is not None:
+        Console().print(_table(comparison))
+    for entry in sweep.entries:
+        record = read_record(folder / entry.name)
+        if record is not None and record.state == "failed":
+            log.error("failed: %s: %s", entry.name, record.error)
+
+
+def _table(comparison: Comparison) -> Table:
+    less = f"Dice less {comparison.baseline}"
+    table = Table("Group", "Runs", "Mean Dice", less, "95 % interval", "Cases", "Parameters", "MACs")
+    for group in comparison.groups:
+        table.add_row(group.name, str(len(group.runs)), *_figures(group))
+    return table
+
+
+def _figures(group: Group) -> tuple[str, ...]:
+    found = group.difference
+    dice, params, macs = (
+        mean(getattr(run.summary, name) for run in group.runs)
+        for name in ("mean_dice", "params", "macs_per_patch")
+    )
+    less = (
+        (DASH, DASH, DASH)
+        if found is None
+        else (signed(found.mean), f"{signed(found.low)} to {signed(found.high)}", str(found.cases))
+    )
+    return decimals(dice, 4), *less, scaled(params), scaled(macs)

@@ -1,0 +1,49 @@
+"""The configuration of each job, before it is launched: checked, and hashed."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from app.cli.sweep.jobs import PLACES, Job
+from app.core.errors import InputError
+
+
+def compose(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The configuration of a job of the sweep that `config` began.
+
+    Raises:
+        InputError: an override names what does not exist.
+    """
+    try:
+        return GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+    except HydraException as error:
+        raise InputError(f"sweep: {' '.join(overrides)}: {' '.join(str(error).split())}") from None
+
+
+def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
+    """A hash for each job over what decides its outcome: its configuration and that of jobs it refers to."""
+    found: dict[str, str] = {}
+    for job in jobs:
+        composed = compose(config, job.overrides)
+        values = OmegaConf.to_container(composed, resolve=False)  # `now` and places would differ each time
+        assert isinstance(values, dict)
+        kept = {key: value for key, value in values.items() if key not in (*PLACES, "hydra")}
+        before = [found[job.target(line, jobs).name] for line in job.references]
+        found[job.name] = _digest([kept, before])
+    return list(found.values())
+
+
+def launched(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:
+    """The overrides a launcher gets: files of earlier jobs found, and the job's own folder set."""
+    folders = {line: str(folder / job.target(line, jobs).name) for line in job.references}
+    place = [f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir='{job.name}'"]
+    return [*job.resolved(folders), *place]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,0 +1,167 @@
+"""The jobs of a sweep: lines of overrides multiplied out, each job named from what sets it apart."""
+
+import hashlib
+import itertools
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+
+from app.core.errors import InputError
+
+PLACES = ("paths", "device", "threads", "report", "sweep")
+"""Keys of the configuration that change where and how fast a job runs, not what comes out."""
+_REPEATED = ("seed", "fold")
+_REFERENCE = re.compile(r"@([A-Za-z][\w-]*)")
+_LONGEST = 32  # characters of a value in a name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    `choices` maps the keys of overrides to values; `swept` are the keys that its line gives several values.
+    A value `@<line>/<file>` is a file of the job of that line (see `target`).
+    """
+
+    line: str
+    choices: Mapping[str, str]
+    swept: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The job's folder below that of the sweep, such as `dense+seed-0`."""
+        return _name(self.line, self.choices, self.swept)
+
+    @property
+    def group(self) -> str:
+        """What a job shares with those that only repeat it with another seed or fold."""
+        return _name(self.line, self.choices, [key for key in self.swept if key not in _REPEATED])
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """As on a command line."""
+        return tuple(f"{key}={value}" for key, value in self.choices.items())
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """The overrides that decide what comes out."""
+        return tuple(f"{key}={value}" for key, value in self.choices.items() if not _is_place(key))
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The lines that its values refer to."""
+        found = (name for value in self.choices.values() for name in _REFERENCE.findall(value))
+        return tuple(dict.fromkeys(found))
+
+    def target(self, line: str, jobs: Sequence["Job"]) -> "Job":
+        """The one job of `line` whose swept choices are this job's too.
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        fitting = [job for job in jobs if job.line == line and self._agrees(job)]
+        if len(fitting) != 1:
+            found = ", ".join(job.name for job in fitting) or "none"
+            raise InputError(f"sweep.jobs: {self.name}: @{line} wants exactly one job, got {found}")
+        return fitting[0]
+
+    def _agrees(self, other: "Job") -> bool:
+        return all(
+            self.choices.get(key, value) == value
+            for key, value in other.choices.items()
+            if key in other.swept
+        )
+
+    def resolved(self, folders: Mapping[str, str]) -> tuple[str, ...]:
+        """The overrides, `@<line>` exchanged for the folder of the job it refers to."""
+        return tuple(
+            f"{key}={_REFERENCE.sub(lambda match: folders[match.group(1)], value)}"
+            for key, value in self.choices.items()
+        )
+
+
+def plan_jobs(lines: Mapping[str, str], command: Sequence[str]) -> list[Job]:
+    """Multiply out each line, in order; what the command line sets wins over the lines.
+
+    Raises:
+        InputError: an override cannot be parsed, two jobs have one name, or a reference points nowhere.
+    """
+    parsed = parse(command, "command line")
+    typed = {key: value for key, value in parsed.items() if not key.lstrip("+").startswith("sweep.")}
+    jobs = [job for line, text in lines.items() for job in _multiply(line, text, typed)]
+    names = [job.name for job in jobs]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"sweep.jobs: got {names.count(name)} jobs called {name}, wanted different names"
+            )
+    for number, job in enumerate(jobs):
+        for line in job.references:
+            job.target(line, jobs[:number])
+    return jobs
+
+
+def parse(overrides: Sequence[str], where: str) -> dict[str, Override]:
+    """Overrides by key; of two with one key the last counts.
+
+    Raises:
+        InputError: not of the form key=value.
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise InputError(f"{where}: {' '.join(str(error).split())}") from None
+    return {str(override.get_key_element()): override for override in parsed}
+
+
+def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | None) -> str:
+    """The chosen name, or the keys swept; other overrides that change results add their digest."""
+    typed = {key: value for key, value in parse(command, "command line").items() if not _is_place(key)}
+    swept = [key for key, override in typed.items() if override.is_sweep_override()]
+    fixed = {key: _values(override) for key, override in typed.items() if key not in swept and key != "task"}
+    name = chosen or "+".join(_label(key) for key in swept) or "+".join(lines)
+    return f"{name}-{_digest(sorted(fixed.items()))}" if fixed else name
+
+
+def _multiply(line: str, text: str, typed: Mapping[str, Override]) -> Iterator[Job]:
+    merged = parse(shlex.split(text), f"sweep.jobs.{line}") | dict(typed)
+    values = {key: _values(override) for key, override in merged.items()}
+    swept = tuple(key for key, options in values.items() if len(options) > 1)
+    for combination in itertools.product(*values.values()):
+        yield Job(line, dict(zip(values, combination, strict=True)), swept)
+
+
+def _values(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.get_value_element_as_str()]
+    if not override.is_discrete_sweep():
+        raise InputError(f"{override.input_line}: a sweep needs separate values; intervals are for mode=tune")
+    return list(override.sweep_string_iterator())
+
+
+def _name(line: str, choices: Mapping[str, str], keys: Sequence[str]) -> str:
+    parts = [f"{_label(key)}-{_short(choices[key])}" for key in keys]
+    return "+".join([line, *parts] if line else parts) or "run"
+
+
+def _label(key: str) -> str:
+    return re.sub(r"\W+", "_", key.lstrip("+~").rpartition(".")[2])
+
+
+def _short(value: str) -> str:
+    """Letters that need no quotes anywhere; what is long ends with a digest."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", value).strip("_")
+    return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}-{_digest(value)}"
+
+
+def _is_place(key: str) -> bool:
+    return key.lstrip("+~").partition(".")[0] in PLACES
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:6]

@@ -1,0 +1,30 @@
+"""Data prepared once, before the jobs of a sweep start side by side."""
+
+import json
+import logging
+from collections.abc import Iterable
+
+from omegaconf import DictConfig
+
+from app.cli.build import build_cache, build_plan
+from app.cli.settings import plain
+from app.cli.task import open_task
+from app.core.errors import InputError
+
+log = logging.getLogger(__name__)
+
+
+def prepare_once(configurations: Iterable[DictConfig]) -> None:
+    """Fill the cache for each distinct task and plan; what is wrong with one is left for its jobs to say."""
+    seen: set[str] = set()
+    for cfg in configurations:
+        wanted = json.dumps([plain(cfg.task), plain(cfg.plan)], sort_keys=True)
+        if not cfg.mode.get("prepares", False) or wanted in seen:
+            continue
+        seen.add(wanted)
+        try:
+            task, _ = open_task(cfg)
+            cache = build_cache(cfg, task)
+            cache.prepare(build_plan(cfg, task, cache)[0])
+        except InputError as error:
+            log.warning("not prepared: %s", error)

@@ -1,0 +1,81 @@
+"""Which jobs a sweep has, what they are called, and what they take from one another."""
+
+import pytest
+
+from app.cli.sweep.jobs import plan_jobs, sweep_name
+from app.core.errors import InputError
+
+LINES = {
+    "dense": "op=conv3d seed=0,1",
+    "search": "mode=search fold=0,1",
+    "found": "op=cakes op.layout=@search/layout.yaml fold=0,1",
+}
+
+
+def test_lines_are_multiplied_out_in_order() -> None:
+    jobs = plan_jobs(LINES, [])
+    assert [job.name for job in jobs] == [
+        *("dense+seed-0", "dense+seed-1", "search+fold-0", "search+fold-1", "found+fold-0", "found+fold-1"),
+    ]
+    assert [job.group for job in jobs] == ["dense", "dense", "search", "search", "found", "found"]
+    assert jobs[1].overrides == ("op=conv3d", "seed=1")
+
+
+def test_command_line_alone_is_a_sweep() -> None:
+    jobs = plan_jobs(
+        {"": ""}, ["op=conv3d,p3d", "seed=range(0,2)", "optimizer.lr=0.01", "plan.patch=[16,16,16]"]
+    )
+    assert [job.name for job in jobs] == [
+        *("op-conv3d+seed-0", "op-conv3d+seed-1", "op-p3d+seed-0", "op-p3d+seed-1"),
+    ]
+    assert [job.group for job in jobs] == ["op-conv3d", "op-conv3d", "op-p3d", "op-p3d"]
+    assert jobs[0].overrides == ("op=conv3d", "seed=0", "optimizer.lr=0.01", "plan.patch=[16,16,16]")
+
+
+def test_command_line_wins_over_lines() -> None:
+    jobs = plan_jobs({"dense": LINES["dense"]}, ["seed=5", "paths.data=/scans"])
+    assert [(job.name, job.overrides) for job in jobs] == [
+        ("dense", ("op=conv3d", "seed=5", "paths.data=/scans"))
+    ]
+    assert jobs[0].described == ("op=conv3d", "seed=5")
+
+
+def test_reference_is_to_the_job_of_the_same_fold() -> None:
+    jobs = plan_jobs(LINES, [])
+    assert jobs[5].target("search", jobs).name == "search+fold-1"
+    assert jobs[5].resolved({"search": "/there"}) == (
+        *("op=cakes", "op.layout=/there/layout.yaml", "fold=1"),
+    )
+
+
+def test_names_need_no_quotes() -> None:
+    long = "runs/phantom/a_folder_with_a_rather_long_name/layout.yaml"
+    (first, second, _) = plan_jobs({"": ""}, [f"op.layout={long},{long}2,'a b/c'"])
+    assert first.name != second.name
+    for job in plan_jobs({"": ""}, ["plan.patch=[16,16,16],[32,32,32]"]):
+        assert job.name in ("patch-16_16_16", "patch-32_32_32")
+    assert all(set(job.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-.+") for job in (first, second))
+
+
+@pytest.mark.parametrize(
+    ("lines", "command", "message"),
+    [
+        ({"a": "op=@b/layout.yaml", "b": "op=p3d"}, [], "@b wants exactly one job, got none"),
+        ({"b": "seed=0,1", "a": "op=@b/layout.yaml"}, [], r"@b wants .* got b\+seed-0, b\+seed-1"),
+        ({"": ""}, ["seed=0,0"], "2 jobs called seed-0"),
+        ({"a": "op conv3d"}, [], "sweep.jobs.a"),
+        ({"": ""}, ["optimizer.lr=interval(0,1)"], "intervals are for mode=tune"),
+    ],
+)
+def test_wrong_sweeps_are_one_clear_line(lines: dict[str, str], command: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        plan_jobs(lines, command)
+    assert "\n" not in str(error.value)
+
+
+def test_a_sweep_is_named_from_its_keys_or_its_file() -> None:
+    assert sweep_name({"": ""}, ["op=conv3d,p3d", "seed=0,1", "paths.data=/scans"], None) == "op+seed"
+    assert sweep_name(LINES, ["task=hippocampus", "device=cpu"], "kernels") == "kernels"
+    ten, twenty = (sweep_name(LINES, [f"train.steps={steps}"], "kernels") for steps in (10, 20))
+    assert ten.startswith("kernels-")
+    assert ten != twenty

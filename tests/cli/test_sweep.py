@@ -1,0 +1,91 @@
+"""Sweeps from the command line: jobs that build on one another, fail, are killed, go on and are skipped."""
+
+import csv
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import MakeTask
+
+from app.core.sweep import read_record
+
+TINY = (
+    *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
+    *("infer=fast", "augment=none", "threads=1", "folds=2"),
+)
+
+
+def sweep(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `python run.py -m`."""
+    monkeypatch.setattr(sys, "argv", command(folder, *overrides)[1:])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path("run.py", run_name="__main__")
+    return int(ended.value.code or 0)
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    task = f"task.folder={folder / 'Task90_Blobs'}"
+    places = (f"paths.cache={folder / 'cache'}", f"paths.sweep={folder / 'sweep'}")
+    return [sys.executable, "run.py", "-m", *overrides, *TINY, task, *places]
+
+
+def results(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "sweep" / "results.csv").open(newline="") as file:
+        return {row["run"]: row for row in csv.DictReader(file)}
+
+
+def test_jobs_build_on_one_another_and_outlive_a_failure(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_task()
+    lines = {
+        "dense": "op=conv3d",
+        "broken": "op=cakes op.kernels=9d",
+        "after": "op=cakes op.layout=@broken/layout.yaml",
+        "mixed": "op=cakes",
+        "again": "op=cakes op.layout=@mixed/layout.yaml",
+    }
+    given = [f'+sweep.jobs.{name}="{overrides}"' for name, overrides in lines.items()]
+    assert sweep(tmp_path, *given, monkeypatch=monkeypatch) == 1
+    rows = results(tmp_path)
+    assert {name: row["state"] for name, row in rows.items()} == {
+        **{"dense": "done", "broken": "failed", "after": "failed", "mixed": "done", "again": "done"},
+    }
+    assert "9d" in rows["broken"]["error"]
+    assert rows["after"]["error"] == "not run: it needs broken, which failed"
+    assert rows["again"]["mean_dice"] == rows["mixed"]["mean_dice"] != rows["dense"]["mean_dice"]
+    assert float(rows["mixed"]["difference"]) == pytest.approx(
+        float(rows["mixed"]["mean_dice"]) - float(rows["dense"]["mean_dice"]), abs=1e-5
+    )
+    assert "Against the baseline" in (tmp_path / "sweep" / "report.html").read_text()
+    assert "9d" in (tmp_path / "sweep" / "broken" / "run.log").read_text()
+    told = capfd.readouterr().err
+    assert "sweep: 3 of 5 done, 2 failed" in told
+
+
+def test_killed_sweep_goes_on_and_skips_what_is_done(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task()
+    first, second = tmp_path / "sweep" / "seed-0", tmp_path / "sweep" / "seed-1"
+    process = subprocess.Popen(
+        command(tmp_path, "seed=0,1"), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not (second / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert [record.state for path in (first, second) if (record := read_record(path))] == ["done", "running"]
+    written = (first / "summary.json").stat().st_mtime_ns
+    assert sweep(tmp_path, "seed=0,1", monkeypatch=monkeypatch) == 0
+    assert (first / "summary.json").stat().st_mtime_ns == written
+    assert "going on at step" in (second / "run.log").read_text()
+    assert {row["state"] for row in results(tmp_path).values()} == {"done"}
+    assert sweep(tmp_path, "seed=0,1", "train.steps=6", monkeypatch=monkeypatch) == 1
+    assert (first / "summary.json").stat().st_mtime_ns == written
