@@ -82,7 +82,13 @@ class Bench:
             sliding=SLIDING,
         )
         loss = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
-        arguments = {"validate": validate, "save": lambda state, best: None, "loss": loss, **changes}
+        arguments = {
+            "validate": validate,
+            "save": lambda state, best: None,
+            "stop": lambda: False,
+            "loss": loss,
+            **changes,
+        }
         batches = arguments.pop("batches", None) or self.batches()
         loss = arguments.pop("loss")
         return train(state, batches, loss, settings=settings, **arguments)

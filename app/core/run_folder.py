@@ -17,6 +17,7 @@ BEST = "best.pt"
 PREDICTIONS = "predictions"
 REPORT = "report.html"
 LOG = "run.log"
+STOP = "stop"
 RESULTS = "results.csv"
 
 

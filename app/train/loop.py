@@ -28,8 +28,11 @@ def train(
     settings: TrainSettings,
     validate: Validate,
     save: Save,
+    stop: Callable[[], bool],
 ) -> str:
-    """Train until a limit or a signal; return why it ended: steps, time, patience or interrupted.
+    """Train until a limit or a signal; return why it ended: steps, time, patience, request or interrupted.
+
+    `stop` is asked after every epoch and ends the training early.
 
     A checkpoint is saved after every epoch and at the end; what is in memory then is what is on disk.
     """
@@ -47,7 +50,7 @@ def train(
             ended = "interrupted" if interrupted() else _limit(state, settings)
             if state.step % settings.epoch_steps == 0 or ended in ("steps", "time"):
                 best = _close_epoch(state, validate)
-                ended = ended or _patience(state, settings)
+                ended = ended or _patience(state, settings) or ("request" if stop() else "")
                 save(state, best)
                 advance.say(_line(state, settings))
                 started = time.perf_counter()

@@ -96,6 +96,12 @@ def test_patience_ends_a_run_that_does_not_improve(bench: Bench) -> None:
     assert state.step == 3
 
 
+def test_request_ends_a_run_after_its_epoch(bench: Bench) -> None:
+    state = bench.state()
+    assert bench.train(state, stop=lambda: state.step >= 2) == "request"
+    assert state.step == 2
+
+
 def test_time_ends_a_run_and_the_schedule_with_it(bench: Bench) -> None:
     settings = replace(SETTINGS, steps=100_000, epoch_steps=50_000, max_minutes=0.02)
     state = bench.state(settings)
