@@ -33,7 +33,9 @@ def build_device(cfg: DictConfig) -> torch.device:
     Raises:
         InputError: a device this machine does not have.
     """
-    torch.set_num_threads(int(cfg.threads or len(os.sched_getaffinity(0))))
+    torch.set_num_threads(
+        int(cfg.threads or os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    )
     if cfg.device not in ("auto", "cpu", "cuda"):
         raise InputError(f"device: got {cfg.device!r}, wanted auto, cpu or cuda")
     if cfg.device == "cuda" and not torch.cuda.is_available():

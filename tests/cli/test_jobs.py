@@ -3,6 +3,7 @@
 import pytest
 
 from app.cli.sweep.jobs import plan_jobs, sweep_name
+from app.cli.sweep.pinning import share
 from app.core.errors import InputError
 
 LINES = {
@@ -79,3 +80,8 @@ def test_a_sweep_is_named_from_its_keys_or_its_file() -> None:
     ten, twenty = (sweep_name(LINES, [f"train.steps={steps}"], "kernels") for steps in (10, 20))
     assert ten.startswith("kernels-")
     assert ten != twenty
+
+
+def test_workers_share_the_cores_out() -> None:
+    cores = [0, 1, 2, 3, 6]
+    assert [list(share(cores, worker, 2)) for worker in (0, 1, 2)] == [[0, 1], [2, 3], [0, 1]]

@@ -1,0 +1,31 @@
+"""Side by side on one machine: each worker process keeps to cores of its own."""
+
+import os
+import re
+from collections.abc import Sequence
+from multiprocessing import current_process
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class PinCores(Callback):
+    """Gives the processes of joblib's launcher equal shares of the cores; others are left alone."""
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the process to its share; torch then takes as many threads."""
+        worker = re.fullmatch(r"LokyProcess-(\d+)", current_process().name)
+        if worker is None:
+            return
+        cores = sorted(os.sched_getaffinity(0))
+        workers = int(config.hydra.launcher.n_jobs)
+        if 1 < workers <= len(cores):
+            os.sched_setaffinity(0, share(cores, int(worker.group(1)) - 1, workers))
+
+
+def share(cores: Sequence[int], worker: int, workers: int) -> Sequence[int]:
+    """The cores of one of `workers`; a worker that took the place of a dead one takes its share too."""
+    size = len(cores) // workers
+    first = worker % workers * size
+    return cores[first : first + size]
