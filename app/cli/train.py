@@ -111,7 +111,7 @@ def _train(
 
 
 def _take_request(path: Path) -> bool:
-    """Whether a file asks the training to end after this epoch, as `touch <run folder>/stop` does; removes it."""
+    """Whether a file asks the training to end after this epoch, as `touch <run>/stop` does; removes it."""
     asked = path.exists()
     path.unlink(missing_ok=True)
     return asked

@@ -58,6 +58,19 @@ def find_runs(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def read_metrics(path: Path) -> dict[str, list[float | None]] | None:
+    """The learning curves of metrics.csv by column; None where the file is not there.
+
+    Raises:
+        InputError: a cell is not a number.
+    """
+    rows = read_rows(path, columns=("step",))
+    if rows is None:
+        return None
+    names = [name for name in rows[0] if name] if rows else []
+    return {name: [_cell(path, index, row, name) for index, row in enumerate(rows)] for name in names}
+
+
 def has_results(folder: Path) -> bool:
     """Whether a folder is a run that came to something."""
     return any((folder / name).is_file() for name in RESULTS)
@@ -97,20 +110,12 @@ def _read_run(folder: Path, name: str) -> Run:
         name=name,
         summary=read_summary(folder),
         environment=read_mapping(folder / "environment.json"),
-        metrics=_read_metrics(folder / "metrics.csv"),
+        metrics=read_metrics(folder / "metrics.csv"),
         scores=_read_scores(folder / "cases.csv"),
         split=read_mapping(folder / "split.json"),
         plan=read_mapping(folder / "plan.yaml"),
         layout=read_mapping(folder / "layout.yaml"),
     )
-
-
-def _read_metrics(path: Path) -> dict[str, list[float | None]] | None:
-    rows = read_rows(path, columns=("step",))
-    if rows is None:
-        return None
-    names = [name for name in rows[0] if name] if rows else []
-    return {name: [_cell(path, index, row, name) for index, row in enumerate(rows)] for name in names}
 
 
 def _read_scores(path: Path) -> tuple[Score, ...] | None:

@@ -41,7 +41,7 @@ def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
 def launched(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:
     """The overrides a launcher gets: files of earlier jobs found, and the job's own folder set."""
     folders = {line: str(folder / job.target(line, jobs).name) for line in job.references}
-    place = [f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir='{job.name}'"]
+    place = [f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir='{job.name}'", "hydra.mode=MULTIRUN"]
     return [*job.resolved(folders), *place]
 
 

@@ -13,7 +13,7 @@ from hydra.errors import OverrideParseException
 
 from app.core.errors import InputError
 
-PLACES = ("paths", "device", "threads", "report", "sweep")
+PLACES = ("paths", "device", "threads", "report", "sweep", "tune")
 """Keys of the configuration that change where and how fast a job runs, not what comes out."""
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"@([A-Za-z][\w-]*)")
@@ -117,6 +117,19 @@ def parse(overrides: Sequence[str], where: str) -> dict[str, Override]:
     except OverrideParseException as error:
         raise InputError(f"{where}: {' '.join(str(error).split())}") from None
     return {str(override.get_key_element()): override for override in parsed}
+
+
+def choices(command: Sequence[str]) -> dict[str, str]:
+    """Overrides without sweeps, by key.
+
+    Raises:
+        InputError: one of them has several values.
+    """
+    found = {key: _values(override) for key, override in parse(command, "command line").items()}
+    for key, values in found.items():
+        if len(values) > 1:
+            raise InputError(f"{key}: got {len(values)} values, wanted one; let tune.space have it")
+    return {key: values[0] for key, values in found.items()}
 
 
 def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | None) -> str:

@@ -4,16 +4,15 @@ It is told by the records of the jobs, so that it works the same on one machine 
 """
 
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from app.cli.sweep.watching import watching
 from app.core.sweep import JobRecord, read_record
 from app.report.wording import duration
 
-_PERIOD = 1.0  # seconds between looks
 _ENDED = ("done", "failed")
 
 
@@ -21,20 +20,8 @@ _ENDED = ("done", "failed")
 def progress_line(folder: Path, names: Sequence[str]) -> Iterator[None]:
     """Print to stderr as the jobs named end, until the block does."""
     line = _Line(folder, names)
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(_PERIOD):
-            line.update()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
+    with watching(line.update):
         yield
-    finally:
-        over.set()
-        watcher.join()
-        line.update()
 
 
 class _Line:

@@ -1,0 +1,1 @@
+"""The best configuration, searched for by Optuna: it proposes, our jobs answer."""

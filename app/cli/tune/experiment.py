@@ -1,0 +1,40 @@
+"""A trial as a file of the group `experiment`, which runs as it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+
+from app.cli.sweep.jobs import parse
+from app.core.files import write_text
+
+
+def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: str) -> Path:
+    """Write the overrides of a trial; `remark` says what it reached."""
+    path = folder / "experiment" / f"{name}.yaml"
+    groups: list[dict[str, str]] = []
+    values: dict[str, Any] = {}
+    for key, override in parse(overrides, name).items():
+        plain = key.lstrip("+")
+        if _is_group(plain):
+            groups.append({f"override /{plain}": str(override.value())})
+        else:
+            _put(values, plain, override)
+    body = ({"defaults": groups} if groups else {}) | values
+    header = f"# @package _global_\n# python run.py --config-dir {folder} experiment={name}\n# {remark}\n"
+    write_text(path, header + yaml.safe_dump(body, sort_keys=False, default_flow_style=None))
+    return path
+
+
+def _is_group(key: str) -> bool:
+    return bool(GlobalHydra.instance().config_loader().get_group_options(key))
+
+
+def _put(values: dict[str, Any], key: str, override: Override) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[last] = override.value()

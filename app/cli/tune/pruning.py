@@ -1,0 +1,35 @@
+"""Hopeless trials end early: their learning curves are watched, and a file asks them to stop."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from optuna.trial import Trial
+
+from app.core import run_folder
+from app.report.runs import read_metrics
+
+
+class Pruning:
+    """Tells the study each new validation Dice of the trials in `running`, by the folders of their runs."""
+
+    def __init__(self, running: Mapping[Path, Trial]) -> None:
+        self._running = running
+        self.pruned: set[Path] = set()
+
+    def look(self) -> None:
+        """Read the curves on disk and ask those that fall behind to stop."""
+        for run, trial in self._running.items():
+            told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+            for step, dice in _curve(run):
+                if step not in told:
+                    trial.report(dice, step)
+            if run not in self.pruned and trial.should_prune():
+                self.pruned.add(run)
+                (run / run_folder.STOP).touch()
+
+
+def _curve(run: Path) -> list[tuple[int, float]]:
+    """Steps and mean validation Dice so far."""
+    metrics = read_metrics(run / run_folder.METRICS) or {}
+    rows = zip(metrics.get("step", []), metrics.get("val_dice_mean", []), strict=True)
+    return [(int(step), dice) for step, dice in rows if step is not None and dice is not None]

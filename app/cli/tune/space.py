@@ -1,0 +1,65 @@
+"""The search space: overrides by key, each a list of values or a range."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from app.cli.settings import read_settings
+from app.core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Range:
+    """From `low` to `high`, both included; whole numbers where both ends and the step are."""
+
+    low: float
+    high: float
+    step: float | None = None
+    log: bool = False
+
+
+def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+    """What Optuna draws from, by key.
+
+    Raises:
+        InputError: a key has neither values nor a range.
+    """
+    if not space:
+        raise InputError("tune.space: got nothing to choose from, wanted at least one key")
+    return {key: _distribution(key, values) for key, values in _flat(space, "")}
+
+
+def _flat(space: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    """Sections opened up: {plan: {batch: [2, 4]}} has the key plan.batch."""
+    for key, values in space.items():
+        if isinstance(values, dict) and not {"low", "high"} & set(values):
+            yield from _flat(values, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", values
+
+
+def _distribution(key: str, values: Any) -> BaseDistribution:
+    where = f"tune.space.{key}"
+    if isinstance(values, list | tuple) and values:
+        return CategoricalDistribution(tuple(values))
+    if not isinstance(values, dict):
+        raise InputError(f"{where}: got {values!r}, wanted a list of values or low and high")
+    found = read_settings(Range, values, where)
+    try:
+        return _range(found)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _range(of: Range) -> BaseDistribution:
+    numbers = [number for number in (of.low, of.high, of.step) if number is not None]
+    if all(float(number).is_integer() for number in numbers):
+        return IntDistribution(int(of.low), int(of.high), log=of.log, step=int(of.step or 1))
+    return FloatDistribution(of.low, of.high, log=of.log, step=of.step)

@@ -1,0 +1,120 @@
+"""Optuna proposes, jobs answer: ask, launch, tell, until there are as many trials as wanted."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, read_write
+from optuna.distributions import BaseDistribution
+from optuna.pruners import NopPruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial
+
+from app.cli.log import log_into
+from app.cli.settings import plain, read_settings
+from app.cli.sweep.collect import collect
+from app.cli.sweep.compose import compose
+from app.cli.sweep.jobs import Job, choices, sweep_name
+from app.cli.sweep.launch import launch_in_order, record_jobs, state
+from app.cli.sweep.prepare import prepare_once
+from app.cli.sweep.progress import progress_line
+from app.cli.sweep.watching import watching
+from app.cli.tune.experiment import write_experiment
+from app.cli.tune.pruning import Pruning
+from app.cli.tune.settings import TuneSettings
+from app.cli.tune.space import distributions
+from app.cli.tune.study import answer, best, left_over, open_study
+from app.core.errors import InputError
+from app.core.sweep import Entry, Sweep, write_sweep
+
+log = logging.getLogger(__name__)
+_OURS = ("mode=", "tune=", "tune.trials=", "tune.at_once=")
+"""Overrides that a study may be gone on with under other values."""
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """A study, where its jobs are, and what they all share."""
+
+    study: Study
+    space: dict[str, BaseDistribution]
+    settings: TuneSettings
+    config: DictConfig
+    folder: Path
+    command: tuple[str, ...]
+
+    def job(self, trial: Trial | FrozenTrial) -> Job:
+        """The training of a trial."""
+        chosen = {key: str(value) for key, value in trial.params.items()}
+        return Job(f"trial-{trial.number:03d}", choices(self.command) | chosen, ())
+
+
+def tune(cfg: DictConfig) -> None:
+    """Run trials, each a job in a folder of its own; then write results.csv, report.html and the best."""
+    tuning = _open(cfg)
+    study, settings = tuning.study, tuning.settings
+    prepare_once([compose(tuning.config, tuning.command)])
+    waiting = left_over(study)
+    log.info("tuning: %d of %d trials done -> %s", _ended(tuning), settings.trials, tuning.folder)
+    with progress_line(tuning.folder, [f"trial-{number:03d}" for number in range(settings.trials)]):
+        while waiting or _ended(tuning) < settings.trials:
+            wanted = min(settings.at_once, settings.trials - _ended(tuning))
+            waiting += [study.ask(tuning.space) for _ in range(wanted - len(waiting))]
+            _run(tuning, waiting)
+            waiting = []
+    _finish(tuning)
+
+
+def _open(cfg: DictConfig) -> _Tuning:
+    values = plain(cfg.tune)
+    del values["sampler"], values["pruner"]
+    settings = read_settings(TuneSettings, values, "tune")
+    if cfg.tune.pruner is not None and len(settings.objectives) > 1:
+        raise InputError("tune.pruner: only a single objective can be pruned by, got several; set null")
+    config = cast(DictConfig, HydraConfig.instance().cfg)
+    typed = [word for word in config.hydra.overrides.task if not word.startswith(_OURS)]
+    chosen = cfg.sweep.name or f"tune-{config.hydra.runtime.choices.tune}"
+    cfg.sweep.name = sweep_name({"": ""}, typed, chosen)
+    folder = Path(cfg.paths.sweep)
+    folder.mkdir(parents=True, exist_ok=True)
+    log_into(folder)
+    with read_write(config.hydra):
+        config.hydra.sweep.dir = str(folder)
+    study = open_study(folder, settings.objectives)
+    # Another seed for each start: the same one would draw the first trials again.
+    study.sampler = instantiate(cfg.tune.sampler, seed=cfg.seed + len(study.trials))
+    study.pruner = instantiate(cfg.tune.pruner) if cfg.tune.pruner is not None else NopPruner()
+    command = tuple(word for word in typed if not word.lstrip("+").startswith("tune."))
+    return _Tuning(study, distributions(settings.space), settings, config, folder, command)
+
+
+def _run(tuning: _Tuning, trials: Sequence[Trial]) -> None:
+    jobs = [tuning.job(trial) for trial in trials]
+    runs = [tuning.folder / job.name for job in jobs]
+    pruning = Pruning(dict(zip(runs, trials, strict=True)) if len(tuning.settings.objectives) == 1 else {})
+    with watching(pruning.look):
+        launch_in_order(tuning.config, tuning.folder, jobs, record_jobs(tuning.config, tuning.folder, jobs))
+    for trial, job, run in zip(trials, jobs, runs, strict=True):
+        failed = state(tuning.folder, job.name) != "done"
+        answer(tuning.study, trial, run, failed=failed, pruned=run in pruning.pruned)
+
+
+def _ended(tuning: _Tuning) -> int:
+    return sum(trial.state.is_finished() for trial in tuning.study.trials)
+
+
+def _finish(tuning: _Tuning) -> None:
+    jobs = [tuning.job(trial) for trial in tuning.study.trials]
+    sweep = Sweep("tune", None, tuple(Entry(job.name, job.name, job.described) for job in jobs))
+    write_sweep(tuning.folder, sweep)
+    collect(tuning.folder, sweep)
+    names = list(tuning.settings.objectives)
+    for trial in best(tuning.study):
+        job = tuning.job(trial)
+        reached = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, trial.values, strict=True))
+        path = write_experiment(tuning.folder, job.name, job.described, reached)
+        log.info("best: %s (%s) -> %s", " ".join(map(str, trial.params.items())), reached, path)

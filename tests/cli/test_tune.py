@@ -1,0 +1,120 @@
+"""Tuning with Optuna: spaces, pruning, and a study that goes on and whose best trial runs again."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MakeTask
+
+from app.core.errors import InputError
+
+optuna = pytest.importorskip("optuna")
+
+from app.cli.tune.pruning import Pruning  # noqa: E402
+from app.cli.tune.space import distributions  # noqa: E402
+from app.cli.tune.study import answer, best, left_over, open_study  # noqa: E402
+
+TINY = (
+    *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
+    *("infer=fast", "augment=none", "threads=1", "folds=2"),
+)
+BOTH = {"mean_dice": "maximize", "macs_per_patch": "minimize"}
+
+
+def test_space_is_lists_and_ranges_in_sections() -> None:
+    found = distributions(
+        {"op": ["p3d", "conv3d"], "plan": {"batch": {"low": 2, "high": 6, "step": 2}, "spacing": [1, 2]}}
+        | {"optimizer": {"lr": {"low": 0.001, "high": 0.1, "log": True}}}
+    )
+    assert found == {
+        "op": optuna.distributions.CategoricalDistribution(("p3d", "conv3d")),
+        "plan.batch": optuna.distributions.IntDistribution(2, 6, step=2),
+        "plan.spacing": optuna.distributions.CategoricalDistribution((1, 2)),
+        "optimizer.lr": optuna.distributions.FloatDistribution(0.001, 0.1, log=True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({}, "nothing to choose from"),
+        ({"seed": 3}, r"tune\.space\.seed: got 3"),
+        ({"optimizer": {"lr": {"low": 1, "high": 0}}}, r"tune\.space\.optimizer\.lr: .*low"),
+        ({"optimizer": {"lr": {"low": 1, "hihg": 0}}}, "hihg"),
+    ],
+)
+def test_wrong_space_is_one_clear_line(space: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        distributions(space)
+    assert "\n" not in str(error.value)
+
+
+def test_trial_below_the_median_is_asked_to_stop(tmp_path: Path) -> None:
+    study = open_study(tmp_path, {"mean_dice": "maximize"})
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=0)
+    for number, dice in enumerate((0.8, 0.6, 0.3, 0.9)):
+        run = tmp_path / str(number)
+        run.mkdir()
+        (run / "metrics.csv").write_text(f"step,val_dice_mean\n10,{dice}\n")
+        (run / "summary.json").write_text(json.dumps({"mean_dice": dice}))
+        trial = study.ask()
+        pruning = Pruning({run: trial})
+        pruning.look()
+        pruning.look()
+        answer(study, trial, run, failed=False, pruned=run in pruning.pruned)
+    assert [(tmp_path / str(number) / "stop").exists() for number in range(4)] == [False, False, True, False]
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
+
+
+def test_best_of_two_objectives_are_those_none_beats(tmp_path: Path) -> None:
+    study = open_study(tmp_path, BOTH)
+    for number, (dice, macs) in enumerate(((0.9, 50), (0.8, 20), (0.7, 30), (0.6, 10))):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "summary.json").write_text(
+            json.dumps({"mean_dice": dice, "macs_per_patch": macs})
+        )
+        answer(study, study.ask(), tmp_path / str(number), failed=False, pruned=False)
+    assert [trial.number for trial in best(study)] == [3, 1, 0]
+    with pytest.raises(InputError, match="was begun with"):
+        open_study(tmp_path, {"mean_dice": "maximize"})
+
+
+def test_unknown_objective_names_the_known(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"mean_dice": 0.5, "op": "p3d"}))
+    study = open_study(tmp_path, {"dice": "maximize"})
+    with pytest.raises(InputError, match=r"got 'dice', the figures of .* are mean_dice"):
+        answer(study, study.ask(), tmp_path, failed=False, pruned=False)
+
+
+def test_study_goes_on_and_its_best_runs_again(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task()
+    place = tmp_path / "tune"
+    tune = ("mode=tune", "tune=pareto", "~tune.space.plan", f"paths.sweep={place}")
+    call(tmp_path, *tune, "tune.trials=1", monkeypatch=monkeypatch)
+    study = open_study(place, BOTH)
+    study.ask({"op": optuna.distributions.CategoricalDistribution(("conv3d", "p3d", "cakes"))})  # then killed
+    assert [trial.number for trial in left_over(study)] == [1]
+    written = (place / "trial-000" / "summary.json").stat().st_mtime_ns
+    call(tmp_path, *tune, "tune.trials=3", monkeypatch=monkeypatch)
+    assert (place / "trial-000" / "summary.json").stat().st_mtime_ns == written
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 3
+    (first, *_) = best(study)
+    name = f"trial-{first.number:03d}"
+    again = ("--config-dir", str(place), f"experiment={name}", f"paths.run={tmp_path / 'again'}")
+    call(tmp_path, *again, monkeypatch=monkeypatch)
+    summary = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert [summary[figure] for figure in BOTH] == first.values
+
+
+def call(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run run.py; what a written experiment says is left to it."""
+    task = f"task.folder={folder / 'Task90_Blobs'}"
+    given = () if any(word.startswith("experiment=") for word in arguments) else (*TINY, task)
+    monkeypatch.setattr(
+        sys, "argv", ["run.py", *arguments, *given, f"paths.cache={folder / 'cache'}", "threads=1"]
+    )
+    runpy.run_path("run.py", run_name="__main__")
