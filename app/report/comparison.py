@@ -18,7 +18,7 @@ _RESAMPLES = 5000  # the ends of the interval then repeat to the third digit
 class Difference:
     """Mean over cases of a run's Dice less the baseline's, with its 95 % bootstrap interval.
 
-    `p` is of the two-sided Wilcoxon signed-rank test, None for fewer than six cases, which cannot reach 0.05.
+    `p` is that of the two-sided Wilcoxon signed-rank test; None for fewer than six cases, too few for 0.05.
     """
 
     mean: float
@@ -51,6 +51,17 @@ def difference(ours: CaseMeans, baseline: CaseMeans) -> Difference | None:
     return Difference(
         float(values.mean()), float(interval.low), float(interval.high), len(shared), _p(values)
     )
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """p values made good for their number (Holm, Scandinavian Journal of Statistics 6, 65, 1979)."""
+    order = sorted((p, index) for index, p in enumerate(values) if p is not None)
+    corrected: list[float | None] = [None] * len(values)
+    reached = 0.0
+    for rank, (p, index) in enumerate(order):
+        reached = min(1.0, max(reached, (len(order) - rank) * p))
+        corrected[index] = reached
+    return corrected
 
 
 def _p(values: np.ndarray) -> float | None:

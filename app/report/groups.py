@@ -1,11 +1,11 @@
 """Runs that differ only in seed and fold, taken together and compared with a baseline."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
 from app.core.sweep import Sweep
-from app.report.comparison import CaseMeans, Difference, case_means, difference
+from app.report.comparison import CaseMeans, Difference, case_means, difference, holm
 from app.report.runs import Run
 
 
@@ -53,8 +53,13 @@ def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
             f"sweep.baseline: got {baseline!r}, wanted one of {', '.join(dict.fromkeys(named.values()))}"
         )
     means = case_means(members.get(baseline, []))
-    groups = tuple(
-        Group(name, tuple(group), None if name == baseline else difference(case_means(group), means))
+    found = {
+        name: None if name == baseline else difference(case_means(group), means)
         for name, group in members.items()
+    }
+    corrected = dict(zip(found, holm([each and each.p for each in found.values()]), strict=True))
+    groups = tuple(
+        Group(name, tuple(members[name]), each and replace(each, p=corrected[name]))
+        for name, each in found.items()
     )
     return Comparison(baseline, groups, means)

@@ -8,9 +8,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.core.files import write_text
 from app.core.sweep import Sweep
-from app.report import curves, kernels, pictures, strips, tables
+from app.report import curves, kernels, pictures, strips, tables, tradeoff
 from app.report.cases import case_views, label_values
-from app.report.groups import compare
+from app.report.groups import Comparison, compare
 from app.report.header import facts, headline, machines, subtitle, title
 from app.report.missing import absent, kernels_absent, left_out
 from app.report.ranking import best_run
@@ -43,8 +43,7 @@ def render(runs: Sequence[Run], notes: Sequence[str] = (), sweep: Sweep | None =
         lstrip_blocks=True,
     )
     parts = _top(runs, labels) | _charts(runs, labels) | _one_run(best_run(runs), alone=len(runs) == 1)
-    comparison = compare(runs, sweep) if len(runs) > 1 else None
-    parts["comparison"] = tables.comparison(comparison, labels) if comparison else None
+    parts |= _comparison(compare(runs, sweep) if len(runs) > 1 else None, labels)
     return environment.get_template("template.html").render(notes=notes, **parts)
 
 
@@ -57,6 +56,14 @@ def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "headline": headline(runs[0]) if len(runs) == 1 else [],
         "results": tables.results(runs, labels),
         "results_notes": absent(runs, "summary.json") + absent(runs, "environment.json"),
+    }
+
+
+def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, Any]:
+    return {
+        "comparison": found and tables.comparison(found, labels),
+        "comparison_legend": tradeoff.legend(found) if found else [],
+        "tradeoffs": tradeoff.tradeoffs(found) if found else [],
     }
 
 

@@ -1,4 +1,4 @@
-"""Three planes through a case, with contours of the reference and of the prediction, as inline PNG."""
+"""Slices of a case in three planes, with contours of the reference and of the prediction, as inline PNG."""
 
 import base64
 import io
@@ -16,7 +16,8 @@ from app.report.scans import Scan, Volume
 # Wong's colours for colour blindness (Nature Methods 8, 441), those that are bright enough on a grey scan.
 CONTOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#00B98A", "#FF7043", "#FFFFFF")
 _LONGEST = 3.4  # inches
-_DPI = 180  # sharp where a phone has two or three dots a pixel
+_DPI = 140  # sharp on a phone, and sixty slices are still a few megabytes
+_SLICES = 7  # of each plane
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,26 @@ _VIEWS = (
 
 
 @dataclass(frozen=True)
+class Slice:
+    """One drawn slice."""
+
+    text: str
+    png: str
+    fullest: bool
+
+
+@dataclass(frozen=True)
 class Plane:
-    """One drawn plane."""
+    """Slices of one plane through the foreground, in order; one of them is the fullest."""
 
     name: str
-    slice_text: str
-    png: str
+    slices: list[Slice]
 
 
 def planes(scan: Scan, label_values: Sequence[int]) -> list[Plane]:
-    """Axial, coronal and sagittal plane, each through the slice with the most reference foreground."""
+    """Axial, coronal and sagittal slices, the one with the most reference foreground among them."""
     window = grey_window(scan.image)
-    return [_plane(scan, view, label_values, window) for view in _VIEWS]
+    return [Plane(view.name, _slices(scan, view, label_values, window)) for view in _VIEWS]
 
 
 def legend(labels: Mapping[str, int]) -> list[tuple[str, str]]:
@@ -74,6 +83,19 @@ def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
     return int(reference.shape[axis]) // 2
 
 
+def spread_slices(reference: Volume, prediction: Volume, axis: int) -> list[int]:
+    """Slices spread evenly over what either volume marks, the fullest one taking the nearest's place."""
+    fullest = fullest_slice(reference, prediction, axis)
+    others = tuple(other for other in range(3) if other != axis)
+    marked = np.flatnonzero(((reference > 0) | (prediction > 0)).any(axis=others))
+    if not len(marked):
+        return [fullest]
+    count = min(_SLICES, int(marked[-1] - marked[0]) + 1)
+    even = np.round(np.linspace(marked[0], marked[-1], count)).astype(int)
+    even[np.abs(even - fullest).argmin()] = fullest
+    return [int(index) for index in even]
+
+
 def grey_window(image: Volume) -> tuple[float, float]:
     """Grey values shown as black and white: the 1st and 99th percentile."""
     sample = image[np.isfinite(image)]
@@ -81,8 +103,22 @@ def grey_window(image: Volume) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def _plane(scan: Scan, view: _View, label_values: Sequence[int], window: tuple[float, float]) -> Plane:
-    index = fullest_slice(scan.reference, scan.prediction, view.cut)
+def _slices(scan: Scan, view: _View, label_values: Sequence[int], window: tuple[float, float]) -> list[Slice]:
+    fullest = fullest_slice(scan.reference, scan.prediction, view.cut)
+    count = scan.image.shape[view.cut]
+    return [
+        Slice(
+            f"slice {index + 1} of {count}",
+            _png(_draw(scan, view, index, label_values, window)),
+            index == fullest,
+        )
+        for index in spread_slices(scan.reference, scan.prediction, view.cut)
+    ]
+
+
+def _draw(
+    scan: Scan, view: _View, index: int, label_values: Sequence[int], window: tuple[float, float]
+) -> Figure:
     image, reference, prediction = (
         _cut(volume, view, index) for volume in (scan.image, scan.reference, scan.prediction)
     )
@@ -98,8 +134,7 @@ def _plane(scan: Scan, view: _View, label_values: Sequence[int], window: tuple[f
     axes.set_ylim(-0.5, image.shape[0] - 0.5)
     _letters(axes, view)
     axes.set_axis_off()
-    position = f"slice {index + 1} of {scan.image.shape[view.cut]}"
-    return Plane(view.name, position, _png(figure))
+    return figure
 
 
 def _cut(volume: Volume, view: _View, index: int) -> Volume:

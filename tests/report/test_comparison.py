@@ -6,10 +6,11 @@ import pytest
 
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep
-from app.report.comparison import difference
+from app.report.comparison import difference, holm
 from app.report.groups import compare
 from app.report.runs import Run, Score
 from app.report.summary import Summary
+from app.report.tradeoff import Point, front
 
 
 def test_difference_is_over_shared_cases() -> None:
@@ -27,6 +28,16 @@ def test_constant_difference_has_no_spread() -> None:
     assert found is not None
     assert (found.mean, found.low, found.high) == pytest.approx((0.05, 0.05, 0.05))
     assert found.p == pytest.approx(2 / 2**8)  # all eight signs alike, two-sided
+
+
+def test_holm_multiplies_by_what_is_left() -> None:
+    assert holm([0.04, None, 0.01, 0.03]) == pytest.approx([0.06, None, 0.03, 0.06])
+
+
+def test_front_is_what_no_other_beats() -> None:
+    costs = ((1.0, 0.5), (2.0, 0.4), (3.0, 0.9), (3.0, 0.8), (4.0, 0.9))
+    points = [Point(number, cost, dice, ()) for number, (cost, dice) in enumerate(costs)]
+    assert [point.number for point in front(points)] == [0, 2]
 
 
 def test_too_few_shared_cases_are_not_compared() -> None:

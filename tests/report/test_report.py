@@ -13,7 +13,7 @@ import pytest
 
 from app.core.errors import InputError
 from app.report import find_runs, write_report
-from app.report.pictures import fullest_slice, grey_window
+from app.report.pictures import fullest_slice, grey_window, spread_slices
 from app.report.ranking import notable_cases
 from app.report.runs import read_runs
 from app.report.scans import read_scan
@@ -85,7 +85,9 @@ def test_worst_median_and_best_case_are_drawn(page: Page, tmp_path: Path) -> Non
     ]
     assert [case.mean_dice for case in ranked] == pytest.approx([0.5, 0.8, 0.9])
     pictures = [link for link in page.links if link.startswith("data:image/png")]
-    assert len(pictures) == 9
+    assert len(pictures) == 3 * (7 + 6 + 6)  # at most seven; marked are 8 along R, 6 along A, 5 + 1 along S
+    assert page.tags.count("fieldset") == 9
+    assert page.source.count("checked>") == 9
     assert all(base64.b64decode(link.partition(",")[2]).startswith(b"\x89PNG") for link in pictures)
 
 
@@ -95,7 +97,7 @@ def test_pictures_show_the_best_of_several_runs(tmp_path: Path) -> None:
     page = report(tmp_path, tmp_path / "runs")
     assert "2 runs compared" in page.text
     assert "Every case of good" in page.text
-    assert sum(link.startswith("data:image/png") for link in page.links) == 9
+    assert page.source.count("checked>") == 9
 
 
 def test_scan_is_turned_to_canonical_and_its_first_channel_is_taken(tmp_path: Path) -> None:
@@ -115,6 +117,11 @@ def test_planes_and_grey_window() -> None:
     assert [fullest_slice(reference, nothing, axis) for axis in range(3)] == [3, 0, 2]
     assert fullest_slice(nothing, reference, 2) == 2
     assert fullest_slice(nothing, nothing, 2) == 3
+    assert [spread_slices(reference, nothing, axis) for axis in range(3)] == [[3], [0, 1, 2, 3, 4], [2]]
+    assert spread_slices(nothing, nothing, 2) == [3]
+    long = np.zeros((1, 1, 26), np.uint8)
+    long[..., 2:21] = 1
+    assert spread_slices(long, 0 * long, 2) == [2, 5, 8, 11, 14, 17, 20]
     assert grey_window(np.arange(101.0).reshape(101, 1, 1)) == (1.0, 99.0)
 
 

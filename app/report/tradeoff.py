@@ -1,0 +1,101 @@
+"""Accuracy against cost: a point a group of runs, and the line that none is above."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from app.report.chart import INK, MUTED, Chart, Key, chart, key, series_color
+from app.report.groups import Comparison, Group
+from app.report.summary import Summary
+from app.report.wording import mean, scaled
+
+
+@dataclass(frozen=True)
+class Point:
+    """A group: its number on the page, what it costs and its mean Dice; and each of its runs."""
+
+    number: int
+    cost: float
+    dice: float
+    runs: tuple[tuple[float, float], ...]
+
+
+def tradeoffs(comparison: Comparison) -> list[Chart]:
+    """Dice against MACs, parameters and training time, where at least two groups differ in them."""
+    kinds: tuple[tuple[str, str, Callable[[Summary], float | None]], ...] = (
+        ("Dice against MACs", "MACs per patch", lambda of: of.macs_per_patch),
+        ("Dice against parameters", "parameters", lambda of: of.params),
+        ("Dice against training time", "seconds of training", lambda of: of.train_seconds),
+    )
+    drawn = []
+    for title, unit, cost in kinds:
+        points = _points(comparison.groups, cost)
+        if len({point.cost for point in points}) > 1:
+            drawn.append(_chart(title, unit, points))
+    return drawn
+
+
+def legend(comparison: Comparison) -> list[Key]:
+    """What the numbers and colours of the points mean."""
+    return [key(group.name, index) for index, group in enumerate(comparison.groups)]
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other beats in cost or Dice without being worse in the other."""
+    found: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, -point.dice)):
+        if not found or point.dice > found[-1].dice:
+            found.append(point)
+    return found
+
+
+def _points(groups: Sequence[Group], cost: Callable[[Summary], float | None]) -> list[Point]:
+    points = []
+    for number, group in enumerate(groups, start=1):
+        pairs = ((cost(run.summary), run.summary.mean_dice) for run in group.runs)
+        known = tuple((x, y) for x, y in pairs if x and y is not None)
+        x, y = mean(x for x, _ in known), mean(y for _, y in known)
+        if x is not None and y is not None:
+            points.append(Point(number, x, y, known))
+    return points
+
+
+def _chart(title: str, unit: str, points: Sequence[Point]) -> Chart:
+    best = front(points)
+
+    def draw(axes: Axes) -> None:
+        axes.plot(
+            [point.cost for point in best],
+            [point.dice for point in best],
+            color=MUTED,
+            linewidth=1.2,
+            drawstyle="steps-post",
+        )
+        for point in points:
+            _draw_point(axes, point)
+        _draw_axes(axes, unit)
+
+    alt = f"{title}; nothing is above {', '.join(f'group {point.number}' for point in best)}"
+    return chart(title, alt, draw, height=3.0)
+
+
+def _draw_point(axes: Axes, point: Point) -> None:
+    color = series_color(point.number - 1)
+    if len(point.runs) > 1:
+        axes.scatter(*zip(*point.runs, strict=True), s=9, color=color, alpha=0.6, linewidths=0)
+    axes.scatter([point.cost], [point.dice], s=34, color=color, linewidths=0)
+    place = (point.cost, point.dice)
+    axes.annotate(str(point.number), place, (5, 4), textcoords="offset points", color=INK, fontsize=10)
+
+
+def _draw_axes(axes: Axes, unit: str) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(0.12)
+    axes.set_xlabel(unit)
+    axes.set_ylabel("mean Dice")
