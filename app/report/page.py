@@ -29,7 +29,13 @@ def write_report(runs: Sequence[Path], output: Path, *, sweep: Sweep | None = No
         InputError: a folder holds no results, or one of its files is broken.
     """
     full, empty = with_results(runs)
-    write_text(output, render(read_runs(full), left_out(empty), sweep))
+    write_text(output, render(_in_order(read_runs(full), sweep), left_out(empty), sweep))
+
+
+def _in_order(runs: list[Run], sweep: Sweep | None) -> list[Run]:
+    """The order of the sweep, where there is one."""
+    place = {entry.name: index for index, entry in enumerate(sweep.entries if sweep else ())}
+    return sorted(runs, key=lambda run: place.get(run.folder.name, len(place)))
 
 
 def render(runs: Sequence[Run], notes: Sequence[str] = (), sweep: Sweep | None = None) -> str:

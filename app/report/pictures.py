@@ -1,4 +1,4 @@
-"""Slices of a case in three planes, with contours of the reference and of the prediction, as inline PNG."""
+"""Slices of a case in three planes, with contours of the reference and of the prediction, as inline WebP."""
 
 import base64
 import io
@@ -45,7 +45,7 @@ class Slice:
     """One drawn slice."""
 
     text: str
-    png: str
+    image: str
     fullest: bool
 
 
@@ -109,7 +109,7 @@ def _slices(scan: Scan, view: _View, label_values: Sequence[int], window: tuple[
     return [
         Slice(
             f"slice {index + 1} of {count}",
-            _png(_draw(scan, view, index, label_values, window)),
+            _encode(_draw(scan, view, index, label_values, window)),
             index == fullest,
         )
         for index in spread_slices(scan.reference, scan.prediction, view.cut)
@@ -167,7 +167,7 @@ def _letters(axes: Axes, view: _View) -> None:
         axes.text(x, y, letter, color="white", fontsize=8, bbox=box, **at)
 
 
-def _png(figure: Figure) -> str:
+def _encode(figure: Figure) -> str:
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", facecolor="black")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    figure.savefig(stream, format="webp", facecolor="black", pil_kwargs={"quality": 85})
+    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

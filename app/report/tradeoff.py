@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from app.report.chart import INK, MUTED, Chart, Key, chart, key, series_color
 from app.report.groups import Comparison, Group
@@ -75,7 +75,7 @@ def _chart(title: str, unit: str, points: Sequence[Point]) -> Chart:
         )
         for point in points:
             _draw_point(axes, point)
-        _draw_axes(axes, unit)
+        _draw_axes(axes, unit, [point.cost for point in points])
 
     alt = f"{title}; nothing is above {', '.join(f'group {point.number}' for point in best)}"
     return chart(title, alt, draw, height=3.0)
@@ -90,9 +90,10 @@ def _draw_point(axes: Axes, point: Point) -> None:
     axes.annotate(str(point.number), place, (5, 4), textcoords="offset points", color=INK, fontsize=10)
 
 
-def _draw_axes(axes: Axes, unit: str) -> None:
+def _draw_axes(axes: Axes, unit: str, costs: Sequence[float]) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    narrow = max(costs) < 30 * min(costs)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(MaxNLocator(5))

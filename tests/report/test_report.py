@@ -84,11 +84,11 @@ def test_worst_median_and_best_case_are_drawn(page: Page, tmp_path: Path) -> Non
         ("Best", "case_c"),
     ]
     assert [case.mean_dice for case in ranked] == pytest.approx([0.5, 0.8, 0.9])
-    pictures = [link for link in page.links if link.startswith("data:image/png")]
+    pictures = [link for link in page.links if link.startswith("data:image/webp")]
     assert len(pictures) == 3 * (7 + 6 + 6)  # at most seven; marked are 8 along R, 6 along A, 5 + 1 along S
     assert page.tags.count("fieldset") == 9
     assert page.source.count("checked>") == 9
-    assert all(base64.b64decode(link.partition(",")[2]).startswith(b"\x89PNG") for link in pictures)
+    assert all(base64.b64decode(link.partition(",")[2])[8:12] == b"WEBP" for link in pictures)
 
 
 def test_pictures_show_the_best_of_several_runs(tmp_path: Path) -> None:
