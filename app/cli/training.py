@@ -127,11 +127,19 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
         settings=this.settings,
         validate=_validation(this),
         save=partial(_save, this=this),
+        stop=partial(_take_request, this.folder / run_folder.STOP),
     )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
         raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
     return state
+
+
+def _take_request(path: Path) -> bool:
+    """Whether a file asks the training to end after this epoch, as `touch <run>/stop` does; removes it."""
+    asked = path.exists()
+    path.unlink(missing_ok=True)
+    return asked
 
 
 def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]]:

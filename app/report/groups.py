@@ -57,7 +57,9 @@ def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
         name: None if name == baseline else difference(case_means(group), means)
         for name, group in members.items()
     }
-    corrected = dict(zip(found, holm([each and each.p for each in found.values()]), strict=True))
+    corrected = dict(
+        zip(found, holm([None if each is None else each.p for each in found.values()]), strict=True)
+    )
     groups = tuple(
         Group(name, tuple(members[name]), each and replace(each, p=corrected[name]))
         for name, each in found.items()

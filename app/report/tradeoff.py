@@ -84,7 +84,8 @@ def _chart(title: str, unit: str, points: Sequence[Point]) -> Chart:
 def _draw_point(axes: Axes, point: Point) -> None:
     color = series_color(point.number - 1)
     if len(point.runs) > 1:
-        axes.scatter(*zip(*point.runs, strict=True), s=9, color=color, alpha=0.6, linewidths=0)
+        costs, dice = zip(*point.runs, strict=True)
+        axes.scatter(costs, dice, s=9, color=color, alpha=0.6, linewidths=0)
     axes.scatter([point.cost], [point.dice], s=34, color=color, linewidths=0)
     place = (point.cost, point.dice)
     axes.annotate(str(point.number), place, (5, 4), textcoords="offset points", color=INK, fontsize=10)
