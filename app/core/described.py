@@ -5,6 +5,7 @@ from wherever it says.
 """
 
 import importlib
+import inspect
 import pkgutil
 from dataclasses import asdict, fields
 from types import ModuleType
@@ -41,9 +42,16 @@ def restore(description: dict[str, Any], base: type[_Part], package: ModuleType)
     """
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
-    kinds = {kind.__name__: kind for kind in base.__subclasses__()}
+    kinds = {kind.__name__: kind for kind in _concrete(base)}
     values = dict(description)
     kind = values.pop("kind", None)
     if kind not in kinds:
         raise InputError(f"{base.__name__}: got kind {kind!r}, wanted one of {', '.join(sorted(kinds))}")
     return kinds[kind].restore(values)
+
+
+def _concrete(base: type[_Part]) -> list[type[_Part]]:
+    """Every class below `base` that can be made."""
+    below = base.__subclasses__()
+    deeper = [kind for child in below for kind in _concrete(child)]
+    return [kind for kind in below if not inspect.isabstract(kind)] + deeper

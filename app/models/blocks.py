@@ -5,35 +5,26 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from app.ops import ConvSpec, Operator
-
-
-def instance_norm(channels: int) -> nn.Module:
-    """Instance norm with learnt scale and shift, as a group norm of one channel a group.
-
-    Equal to torch's InstanceNorm3d, which would leave the channels-last layout at a third of a step's time.
-    """
-    return nn.GroupNorm(channels, channels)
-
-
-def activation() -> nn.Module:
-    """LeakyReLU of slope 0.01, in place."""
-    return nn.LeakyReLU(0.01, inplace=True)
+from app.ops.norm import activation, instance_norm
 
 
 class PlainBlock(nn.Sequential):
-    """Convolution, norm, activation."""
+    """Convolution, norm, activation, and the operator's gates."""
 
     convolutions = 1
 
     def __init__(self, convs: Sequence[ConvSpec], operator: Operator) -> None:
         (conv,) = convs
-        super().__init__(operator.build(conv), instance_norm(conv.out_channels), activation())
+        tail = [] if operator.complete(conv) else [activation()]
+        super().__init__(*_normalised(conv, operator), *tail, *operator.gates(conv))
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions with norms, added to their input, then activation.
 
-    Where stride or width change, the input is averaged over the stride and projected by 1x1x1.
+    Where stride or width change, the input is averaged over the stride and projected by 1x1x1. A gate
+    follows the first activation: right after a norm, whose mean is the same for every input, it would be
+    a constant.
     """
 
     convolutions = 2
@@ -42,7 +33,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         first, second = convs
         self.first = PlainBlock([first], operator)
-        self.second = nn.Sequential(operator.build(second), instance_norm(second.out_channels))
+        self.second = nn.Sequential(*_normalised(second, operator))
         self.shortcut = nn.Sequential()
         if first.stride != (1, 1, 1):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
@@ -55,6 +46,11 @@ class ResidualBlock(nn.Module):
         """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
         total: Tensor = self.second(self.first(x)).add_(self.shortcut(x))
         return self.activation(total)  # type: ignore[no-any-return]
+
+
+def _normalised(conv: ConvSpec, operator: Operator) -> list[nn.Module]:
+    norm = [] if operator.complete(conv) else [instance_norm(conv.out_channels)]
+    return [operator.build(conv), *norm]
 
 
 Block = type[PlainBlock] | type[ResidualBlock]

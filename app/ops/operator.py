@@ -41,7 +41,7 @@ class Cost:
 class Operator(Described, ABC):
     """Makes the module (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up, for each convolution.
 
-    No bias: a norm follows every convolution.
+    No bias: a norm follows every convolution that is not complete in itself.
     """
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> "Operator":
@@ -51,6 +51,14 @@ class Operator(Described, ABC):
     @abstractmethod
     def build(self, conv: ConvSpec) -> nn.Module:
         """The module of one convolution."""
+
+    def complete(self, conv: ConvSpec) -> bool:
+        """Whether its module brings its own norm and activation, so that none may follow."""
+        return False
+
+    def gates(self, conv: ConvSpec) -> Sequence[nn.Module]:
+        """What follows the activation."""
+        return ()
 
     def kernel_layout(self) -> Layout | None:
         """The sub-kernels of its mixed convolutions, where it makes any."""
