@@ -1,0 +1,36 @@
+"""Depthwise separable: filters for each channel, then a mix of channels (Sifre 2014; Chollet, CVPR 2017)."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from app.core.errors import InputError
+from app.core.types import Size
+from app.ops.channelwise import Channelwise
+from app.ops.grouped import GroupedConv, build_chain, chain_cost, depthwise, pointwise
+from app.ops.operator import ConvSpec, Cost
+
+
+@dataclass(frozen=True)
+class DepthwiseSeparable(Channelwise):
+    """3x3x3 depthwise, then 1x1x1, nothing in between."""
+
+    multiplier: int
+    """Filters for each input channel."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.multiplier < 1:
+            raise InputError(f"op.multiplier: got {self.multiplier}, wanted at least 1")
+
+    def build_apart(self, conv: ConvSpec) -> nn.Module:
+        """The two in turn."""
+        return build_chain(self._chain(conv))
+
+    def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
+        """multiplier * in * (taps + out)."""
+        return chain_cost(self._chain(conv), size)
+
+    def _chain(self, conv: ConvSpec) -> list[GroupedConv]:
+        filters = depthwise(conv.in_channels, conv.kernel, conv.stride, multiplier=self.multiplier)
+        return [filters, pointwise(filters.out_channels, conv.out_channels)]
