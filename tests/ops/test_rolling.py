@@ -1,0 +1,72 @@
+"""Acceptance checks D4 and D5: the rolling pointwise convolution."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from app.core.errors import InputError
+from app.ops import ConvSpec, Cost
+from app.ops.rolling import Rolling, RollingPointwise
+
+
+def dense_weight(module: RollingPointwise) -> torch.Tensor:
+    """The same mix as one dense 1x1x1 weight, zero outside the windows."""
+    weight = torch.zeros(module.out_channels, module.in_channels)
+    index = module.index.unflatten(0, (module.windows, -1))[
+        torch.arange(module.out_channels) % module.windows
+    ]
+    return weight.scatter(1, index, module.weight.flatten(1))[..., None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("channels", "out", "groups", "overlap"),
+    [(32, 32, 4, 0.5), (16, 24, 2, 0.25), (12, 5, 3, 0.33), (8, 8, 1, 0.5), (8, 16, 4, 0.0)],
+)
+def test_it_is_a_masked_dense_mix(channels: int, out: int, groups: int, overlap: float) -> None:
+    module = RollingPointwise(channels, out, groups=groups, overlap=overlap)
+    x = torch.randn(2, channels, 2, 3, 4)
+    torch.testing.assert_close(module(x), F.conv3d(x, dense_weight(module)), atol=1e-5, rtol=1e-5)
+    channels_last = module(x.contiguous(memory_format=torch.channels_last_3d))
+    assert channels_last.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.33, 0.5, 0.75])
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+def test_d4_costs_are_those_of_a_grouped_pointwise_convolution(groups: int, overlap: float) -> None:
+    conv = ConvSpec("encoder.1.0", 32, 64, (3, 3, 3), (1, 1, 1))
+    cost = Rolling(groups, overlap).cost(conv, (2, 3, 4))
+    assert cost.params == 32 * 27 + 64 * 32 // groups
+    if 64 % RollingPointwise(32, 64, groups=groups, overlap=overlap).windows == 0:
+        assert cost == Cost(cost.params, 24 * cost.params)
+
+
+def test_d4_no_overlap_is_a_grouped_convolution_and_one_group_a_full_one() -> None:
+    x = torch.randn(1, 8, 2, 2, 2)
+    apart = RollingPointwise(8, 8, groups=4, overlap=0.0)
+    order = torch.arange(8).reshape(2, 4).T.flatten()  # windows take turns; a grouped convolution's do not
+    grouped = F.conv3d(x, apart.weight[order], groups=4)
+    torch.testing.assert_close(apart(x)[:, order], grouped)
+    full = RollingPointwise(8, 8, groups=1, overlap=0.0)
+    torch.testing.assert_close(full(x), F.conv3d(x, full.weight))
+
+
+@pytest.mark.parametrize(("overlap", "reach"), [(0.0, [8, 32, 32, 32]), (0.5, [8, 32, 32, 32])])
+def test_d5_cyclic_windows_reach_every_channel_in_two_layers(overlap: float, reach: list[int]) -> None:
+    (connection,) = RollingPointwise(32, 32, groups=4, overlap=overlap).connections()
+    links = connection.links
+    for count in reach:
+        assert set(links.sum(axis=1)) == {count}
+        links = connection.links @ links
+
+
+def test_d5_a_grouped_convolution_never_does() -> None:
+    links = np.kron(np.eye(4, dtype=bool), np.ones((8, 8), dtype=bool))
+    assert set((links @ links @ links @ links).sum(axis=1)) == {8}
+
+
+def test_impossible_settings_are_named() -> None:
+    with pytest.raises(InputError, match=r"op\.groups: got 0"):
+        Rolling(0, 0.5)
+    with pytest.raises(InputError, match=r"op\.overlap: got 1"):
+        Rolling(2, 1.0)
