@@ -1,0 +1,113 @@
+"""The shifts themselves: of channels' addresses within the volume, and of channels among each other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from app.core.types import Size
+from app.ops.connection import Connection, channel_mix
+
+
+def zero_shift(x: Tensor, offsets: Sequence[Size]) -> Tensor:
+    """An equal block of channels (B, C, D, H, W) for each offset: output voxel p is input voxel p + offset.
+
+    Zero where that lies outside; channels left over stay as they are.
+    """
+    shifted = torch.zeros_like(x)
+    for channels, offset in _blocks(x.shape[1], offsets):
+        target, source = zip(*map(_overlap, offset), strict=True)
+        shifted[:, channels, *target] = x[:, channels, *source]
+    rest = _each(x.shape[1], offsets) * len(offsets)
+    shifted[:, rest:] = x[:, rest:]
+    return shifted
+
+
+def address_shift(x: Tensor, offsets: Sequence[Size]) -> Tensor:
+    """The same by one constant step in the flat memory (C, D, H, W) of each sample, as a moved pointer reads.
+
+    So rows go on in the next row, and a channel's end in the next channel; zero at the ends of the sample.
+    """
+    batch, count, depth, height, width = x.shape
+    flat = x.movedim(1, -1).reshape(batch, -1, count)
+    shifted = flat.clone()
+    for channels, offset in _blocks(count, offsets):
+        step = int(np.dot(offset, (height * width, width, 1)))
+        inside, vacated = (
+            (slice(None, -step), slice(-step, None)) if step > 0 else (slice(-step, None), slice(-step))
+        )
+        moved, entering = (
+            (slice(step, None), slice(step)) if step > 0 else (slice(None, step), slice(step, None))
+        )
+        shifted[:, inside, channels] = flat[:, moved, channels]
+        shifted[:, vacated, channels] = _neighbours(flat[:, entering], channels, 1 if step > 0 else -1)
+    return shifted.unflatten(1, (depth, height, width)).movedim(-1, 1)
+
+
+SHIFTS = {"zero": zero_shift, "address": address_shift}
+
+
+class AddressShift(nn.Module):
+    """Shifts an equal share of the channels by each offset."""
+
+    def __init__(self, channels: int, offsets: Sequence[Size], mode: str) -> None:
+        super().__init__()
+        self.channels, self.offsets, self.mode = channels, tuple(offsets), mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return SHIFTS[self.mode](x, self.offsets)
+
+    def connections(self) -> list[Connection]:
+        """Each channel with itself, a voxel away."""
+        moved = np.zeros((self.channels, 3), dtype=np.int64)
+        for channels, offset in _blocks(self.channels, self.offsets):
+            moved[channels] = offset
+        return [Connection(np.eye(self.channels, dtype=np.bool_), moved, moved)]
+
+
+class ChannelShift(nn.Module):
+    """Rotates channels by half a group to the left: output channel c is input channel c + C / (2 groups)."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.channels, self.step = channels, channels // (2 * groups)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shape."""
+        return torch.cat([x[:, self.step :], x[:, : self.step]], dim=1)
+
+    def connections(self) -> list[Connection]:
+        """Each channel with the one it comes from."""
+        return [channel_mix(np.roll(np.eye(self.channels, dtype=np.bool_), self.step, axis=1))]
+
+
+def directions(kernel: Size) -> list[Size]:
+    """One voxel forth and back along each axis that the kernel may extend over, the last axis first."""
+    axes = [axis for axis in (2, 1, 0) if kernel[axis] > 1]
+    steps = np.eye(3, dtype=int)
+    return [(int(d), int(h), int(w)) for axis in axes for d, h, w in (steps[axis], -steps[axis])]
+
+
+def _blocks(channels: int, offsets: Sequence[Size]) -> list[tuple[slice, Size]]:
+    each = _each(channels, offsets)
+    return [(slice(index * each, (index + 1) * each), offset) for index, offset in enumerate(offsets)]
+
+
+def _overlap(step: int) -> tuple[slice, slice]:
+    """Where along an axis output p and input p + step both exist."""
+    if step == 0:
+        return slice(None), slice(None)
+    return (slice(None, -step), slice(step, None)) if step > 0 else (slice(-step, None), slice(None, step))
+
+
+def _neighbours(rows: Tensor, channels: slice, step: int) -> Tensor:
+    """Those channels' neighbours (B, V, C) a step on; zero beyond the first and the last."""
+    first, last = channels.start + step, channels.stop + step
+    inside = rows[..., max(first, 0) : last]
+    return nn.functional.pad(inside, (max(-first, 0), max(last - rows.shape[-1], 0)))
+
+
+def _each(channels: int, offsets: Sequence[Size]) -> int:
+    return channels // max(1, len(offsets))

@@ -1,0 +1,127 @@
+"""Acceptance checks C1 to C9 of shifts."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from app.core.errors import InputError
+from app.core.types import Size
+from app.ops import ConvSpec
+from app.ops.shift import Shift, ShiftConv3d
+from app.ops.shifts import AddressShift, ChannelShift, address_shift, directions, zero_shift
+
+SIX = directions((3, 3, 3))
+CONV = ConvSpec("encoder.0.1", 16, 16, (3, 3, 3), (1, 1, 1))
+
+
+def one_hot(offset: Size) -> torch.Tensor:
+    kernel = torch.zeros(1, 1, 3, 3, 3)
+    kernel[0, 0, *(1 + step for step in offset)] = 1
+    return kernel
+
+
+@pytest.mark.parametrize("mode", ["zero", "address"])
+def test_c1_no_weights_and_no_multiply_adds(mode: str) -> None:
+    module = torch.nn.Sequential(ChannelShift(12, 2), AddressShift(12, SIX, mode))
+    with FlopCounterMode(display=False) as counter:
+        module(torch.rand(1, 12, 3, 4, 5))
+    assert not list(module.parameters()) and counter.get_total_flops() == 0
+
+
+@pytest.mark.parametrize("offset", SIX)
+def test_c2_zero_mode_is_a_depthwise_one_hot_kernel(offset: Size) -> None:
+    x = torch.randn(2, 3, 4, 5, 6)
+    expected = F.conv3d(x, one_hot(offset).expand(3, 1, 3, 3, 3), padding=1, groups=3)
+    assert torch.equal(zero_shift(x, [offset]), expected)
+
+
+@pytest.mark.parametrize("offset", SIX)
+def test_c3_address_mode_is_a_roll_of_the_flat_sample(offset: Size) -> None:
+    x = torch.randn(2, 3, 4, 5, 6)
+    step = offset[0] * 30 + offset[1] * 6 + offset[2]
+    rolled = x.flatten(1).roll(-step, dims=1)
+    vacated = slice(-step, None) if step > 0 else slice(0, -step)
+    rolled[:, vacated] = 0
+    shifted = address_shift(x, [offset])
+    assert torch.equal(shifted.flatten(1), rolled)
+    inside = (slice(None), slice(None), slice(1, -1), slice(1, -1), slice(1, -1))
+    assert torch.equal(shifted[inside], zero_shift(x, [offset])[inside])
+
+
+def test_c3_the_modes_differ_on_one_plane_of_the_shifted_axis() -> None:
+    x = 1 + torch.rand(1, 6, 4, 5, 8)
+    differ = (zero_shift(x, SIX) != address_shift(x, SIX)).float().mean((0, 2, 3, 4))
+    torch.testing.assert_close(differ[1:5], torch.tensor([1 / 8, 1 / 5, 1 / 5, 1 / 4]))
+
+
+@pytest.mark.parametrize("shift", [zero_shift, address_shift])
+def test_c4_samples_are_never_mixed(shift: type(zero_shift)) -> None:  # type: ignore[valid-type]
+    x = torch.stack([torch.zeros(8, 3, 4, 5), torch.ones(8, 3, 4, 5)])
+    shifted = shift(x, SIX)
+    assert shifted[0].abs().sum() == 0 and shifted[1].sum() > 0
+
+
+def test_c5_channel_shift_rotates_half_a_group() -> None:
+    x = torch.arange(16.0).reshape(1, 16, 1, 1, 1)
+    module = ChannelShift(16, 4)
+    assert module(x).flatten().tolist() == [*range(2, 16), 0, 1]
+    assert torch.equal(module(x).roll(2, dims=1), x)
+
+
+@pytest.mark.parametrize(("shifted", "reach"), [(True, [8, 16, 24, 32]), (False, [8, 8, 8, 8])])
+def test_c5_stacked_groups_reach_further(shifted: bool, reach: list[int]) -> None:
+    """32 channels in 4 groups: a quarter more each time with the channel shift, never more without."""
+    x = torch.rand(1, 32, 1, 1, 1, requires_grad=True)
+    y = x
+    for depth in range(4):
+        y = F.conv3d(y, torch.ones(32, 8, 1, 1, 1), groups=4)
+        (gradient,) = torch.autograd.grad(y[0, 0].sum(), x, retain_graph=True)
+        assert gradient.count_nonzero() == reach[depth]
+        y = ChannelShift(32, 4)(y) if shifted else y
+
+
+def test_c6_the_gradient_is_the_opposite_shift() -> None:
+    x = torch.randn(1, 7, 3, 3, 4, dtype=torch.float64, requires_grad=True)
+    for shift in (zero_shift, address_shift):
+        assert torch.autograd.gradcheck(lambda v, shift=shift: shift(v, SIX), (x,))
+    y = torch.randn(1, 1, 3, 3, 4, dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(zero_shift(x[:, :1], [(0, 0, 1)]), x, y)
+    assert torch.equal(gradient[:, :1], zero_shift(y, [(0, 0, -1)]))
+
+
+def test_c7_the_shortcut_is_the_input_unchanged() -> None:
+    module = Shift("zero", 4, 2, 0.5).build(CONV)
+    x = torch.randn(2, 16, 3, 4, 5)
+    assert torch.equal(module(x)[:, :8], x[:, :8].relu())
+    assert isinstance(module, ShiftConv3d) and module(x).shape[1] == 16
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 9), (1, 6, 3), (7, 1, 1)])
+def test_c8_unequal_sizes(shape: Size) -> None:
+    x = torch.randn(1, 14, *shape)
+    for shift in (zero_shift, address_shift):
+        assert shift(x, SIX).shape == x.shape
+        assert torch.equal(shift(x, SIX)[:, 12:], x[:, 12:])
+
+
+def test_c9_a_constant_volume_stays_constant_inside() -> None:
+    x = torch.full((1, 6, 4, 4, 4), 3.0)
+    for shift in (zero_shift, address_shift):
+        assert (shift(x, SIX)[:, :, 1:-1, 1:-1, 1:-1] == 3).all()
+
+
+def test_shifts_keep_the_channels_last_layout() -> None:
+    x = torch.randn(2, 12, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
+    for module in (ChannelShift(12, 2), AddressShift(12, SIX, "zero"), AddressShift(12, SIX, "address")):
+        assert module(x).is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_impossible_settings_are_named() -> None:
+    for values, message in [
+        (("left", 4, 2, 0.5), "op.mode: got 'left', wanted one of zero, address"),
+        (("zero", 0, 2, 0.5), "op.groups: got 0"),
+        (("zero", 4, 2, 1.0), "op.shortcut: got 1.0"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            Shift(*values)  # type: ignore[arg-type]
