@@ -1,0 +1,93 @@
+"""Acceptance checks E1 to E9 of the ANTBlock."""
+
+import pytest
+import torch
+from torch import nn
+
+from app.core.errors import InputError
+from app.ops import ConvSpec
+from app.ops.antblock import Ant, AntBlock, ChannelAttention
+from app.ops.grouped import GroupedConv
+
+
+def spec(channels: int = 8, out: int = 8, stride: int = 1) -> ConvSpec:
+    return ConvSpec("encoder.1.0", channels, out, (3, 3, 3), (stride,) * 3)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_e1_parameters_by_formula(groups: int) -> None:
+    """Cin E + K E + 2 E E/r, biases, E Cout/g, and a scale and a shift for each norm."""
+    block = Ant(6, 16, groups).build(spec(8, 12))
+    expanded, hidden = 48, 3
+    convolutions = 8 * 48 + 27 * 48 + 2 * expanded * hidden + (hidden + expanded) + 48 * 12 // groups
+    assert sum(p.numel() for p in block.parameters()) == convolutions + 2 * 48 + 2 * 48 + 2 * 12
+
+
+def test_e2_attention_sees_the_expanded_channels_after_the_depthwise_convolution() -> None:
+    block = AntBlock(spec(8, 12, 2), expansion=6, hidden=3, groups=2)
+    seen: list[torch.Size] = []
+    block.attention.register_forward_hook(lambda _m, x, y: seen.extend((x[0].shape, y.shape)))
+    block(torch.randn(1, 8, 6, 6, 6))
+    assert seen == [(1, 48, 3, 3, 3)] * 2
+
+
+def test_e3_zero_attention_is_half_of_no_attention() -> None:
+    block = AntBlock(spec(8, 12), expansion=6, hidden=3, groups=2)
+    last = block.attention.gate[3]
+    nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
+    projection, x = block.projection[0], block.body(torch.randn(1, 8, 4, 4, 4))
+    torch.testing.assert_close(projection(block.attention(x)), 0.5 * projection(x))
+
+
+@pytest.mark.parametrize(
+    ("conv", "residual"), [(spec(), True), (spec(8, 12), False), (spec(8, 8, 2), False)], ids=str
+)
+def test_e4_a_residual_where_nothing_changes(conv: ConvSpec, residual: bool) -> None:
+    block = Ant(6, 16, 2).build(conv)
+    nn.init.zeros_(block.projection[0].weight)
+    x = torch.randn(1, 8, 4, 4, 4)
+    assert torch.equal(block(x), x) if residual else block(x).abs().sum() == 0
+
+
+def test_e5_halves_of_the_projection_are_apart() -> None:
+    block = AntBlock(spec(8, 12), expansion=6, hidden=3, groups=2)
+    x = torch.randn(1, 48, 2, 2, 2, requires_grad=True)
+    gated = x * block.attention.gate(x).detach()
+    (gradient,) = torch.autograd.grad(block.projection[0](gated)[:, :6].sum(), x)
+    assert gradient[:, :24].abs().sum() > 0 and gradient[:, 24:].abs().sum() == 0
+
+
+def test_e6_nothing_bends_the_projection() -> None:
+    operator = Ant(6, 16, 2)
+    assert operator.complete(spec(8, 12)) and not operator.complete(spec(1, 8))
+    y = operator.build(spec(8, 12))(torch.randn(1, 8, 4, 4, 4))
+    assert 0.3 < (y < 0).float().mean() < 0.7
+
+
+def test_e7_without_groups_and_attention_it_is_mobilenet_v2() -> None:
+    block = Ant(6, None, 1).build(spec())
+    kinds = [type(m) for m in block.modules() if isinstance(m, nn.Conv3d | nn.ReLU6 | ChannelAttention)]
+    assert kinds == [nn.Conv3d, nn.ReLU6, nn.Conv3d, nn.ReLU6, nn.Conv3d]
+    x = torch.randn(1, 8, 4, 4, 4)
+    torch.testing.assert_close(block(x), x + block.projection(block.body(x)))
+
+
+def test_e8_groups_that_do_not_divide_are_refused() -> None:
+    with pytest.raises(InputError, match="got 5 groups, wanted a divisor of 48 and 10 channels"):
+        AntBlock(spec(8, 10), expansion=6, hidden=3, groups=5)
+    with pytest.raises(InputError, match="got 4 groups, wanted a divisor of 48 and 10 channels"):
+        AntBlock(spec(8, 10), expansion=6, hidden=3, groups=4)
+    assert Ant(6, 16, 4).build(spec(8, 10)).projection[0].groups == 2
+
+
+def test_e9_the_published_network_in_two_dimensions() -> None:
+    """Counts of all its blocks with K = 9, its stem, last convolution and classifier: 3.7 to 3.9 M."""
+    widths, repeats = (16, 24, 32, 64, 96, 160, 320), (1, 2, 3, 4, 3, 3, 1)
+    reductions, total, channels = (8, 8, 12, 16, 24, 32, 64), 32 * 27 + 2 * 32, 32
+    for level, (width, count, reduction) in enumerate(zip(widths, repeats, reductions, strict=True)):
+        for _ in range(count):
+            conv = ConvSpec("a", channels, width, (1, 3, 3), (1, 1, 1))
+            total += Ant(6 if level else 1, reduction, 1).cost(conv, (1, 1, 1)).params
+            channels = width
+    total += GroupedConv(320, 1280, (1, 1, 1)).cost((1, 1, 1)).params + 2 * 1280 + 1280 * 1000 + 1000
+    assert 3.7e6 < total < 3.9e6
