@@ -1,0 +1,73 @@
+"""Depthwise convolutions over channels, depth, height and width, each axis in the place of the channels.
+
+Mehta et al., "DiCENet: Dimension-wise Convolutions for Efficient Networks", TPAMI 44(5), 2022, with depth as
+a fourth dimension.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.core.types import Size, as_size
+from app.ops.connection import Connection
+from app.ops.grouped import depthwise
+
+BRANCHES = 4
+
+
+class DimensionwiseConv(nn.Module):
+    """Maps (B, C, D, H, W) to (B, 4C, D, H, W); channel 4c + b is channel c of branch b: C, D, H, W.
+
+    A slice of a spatial axis has its own kernel, so there are as many as `size` says. A volume of another
+    length is resized along that axis for the branch, and its output back.
+    """
+
+    def __init__(self, channels: int, kernel: Size, size: Size) -> None:
+        super().__init__()
+        self.channels, self.kernel, self.size = channels, kernel, size
+        self.volume = depthwise(channels, kernel, (1, 1, 1)).build()
+        self.slices = nn.ModuleList(
+            depthwise(size[axis], self._slice_kernel(axis), (1, 1, 1)).build() for axis in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        branches = [self.volume(x), *(self._branch(x, axis) for axis in range(3))]
+        last = torch.stack([branch.movedim(1, -1) for branch in branches], dim=-1)  # (B, D, H, W, C, 4)
+        return last.flatten(-2).movedim(-1, 1)
+
+    def _branch(self, x: Tensor, axis: int) -> Tensor:
+        """Slices along `axis` of (D, H, W) as channels, over the channels and the other two axes."""
+        sized = resize_axis(x, axis, self.size[axis])
+        convolved = self.slices[axis](sized.transpose(1, axis + 2)).transpose(1, axis + 2)
+        return resize_axis(convolved, axis, x.shape[axis + 2])
+
+    def _slice_kernel(self, axis: int) -> Size:
+        """The channels take the axis' place in the kernel, three taps of them."""
+        taps = list(self.kernel)
+        taps[axis] = max(self.kernel)
+        return as_size(taps)
+
+    def connections(self) -> list[Connection]:
+        """Branch C within the channel; the others within the slice, in the channels next to it too."""
+        reach = max(self.kernel) // 2
+        own = np.eye(self.channels, dtype=np.bool_)
+        near = np.abs(np.subtract.outer(np.arange(self.channels), np.arange(self.channels))) <= reach
+        extent = np.array(self.kernel) // 2
+        extents = [extent, *(np.where(np.arange(3) == axis, 0, extent) for axis in range(3))]
+        links = np.stack([own, near, near, near], axis=1).reshape(-1, self.channels)
+        high = np.tile(np.stack(extents), (self.channels, 1))
+        return [Connection(links, -high, high)]
+
+
+def resize_axis(x: Tensor, axis: int, length: int) -> Tensor:
+    """(B, C, D, H, W) with one axis of (D, H, W) brought to `length`: linear up, averages down."""
+    size = list(x.shape[2:])
+    if size[axis] == length:
+        return x
+    longer = size[axis] < length
+    size[axis] = length
+    if longer:
+        return F.interpolate(x, size, mode="trilinear", align_corners=True)
+    return F.adaptive_avg_pool3d(x, size)
