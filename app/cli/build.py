@@ -11,7 +11,7 @@ from monai.losses.ds_loss import DeepSupervisionLoss
 from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
-from app.cli.settings import read_settings
+from app.cli.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
@@ -24,6 +24,7 @@ from app.infer.sliding import SlidingSettings
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.ops import Operator
+from app.ops.attention import Attended
 from app.train.state import Loss
 
 
@@ -59,13 +60,13 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
     Raises:
         InputError: a layout is for another network.
     """
-    return build_network_of(cfg, task, plan, _instantiate(cfg.op))
+    return build_network_of(cfg, task, plan, _build_operator(cfg.op))
 
 
 def build_network_of(cfg: DictConfig, task: Task, plan: Plan, operator: Operator) -> NetworkSpec:
     """The network's spec with an operator other than the configuration's."""
     shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels, plan.patch)
-    decoder = _instantiate(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
+    decoder = _build_operator(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
     return design(_instantiate(cfg.model), shape, operator, decoder)
 
 
@@ -104,5 +105,12 @@ def build_sliding(cfg: DictConfig) -> SlidingSettings:
     return read_settings(SlidingSettings, cfg.infer, "infer")
 
 
-def _instantiate(section: DictConfig) -> Any:
+def _build_operator(section: DictConfig) -> Operator:
+    values = plain(section)
+    attention = values.pop("attention", None)
+    operator: Operator = _instantiate(values)
+    return operator if attention is None else Attended(operator, attention)
+
+
+def _instantiate(section: DictConfig | dict[str, Any]) -> Any:
     return instantiate(section, _convert_="all")

@@ -1,0 +1,73 @@
+"""Acceptance checks F1 to F9 of channel attention."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from app.ops.eca import Eca, eca_kernel
+
+
+def gates(module: Eca, x: torch.Tensor) -> torch.Tensor:
+    return module(torch.ones_like(x) * x.mean((2, 3, 4), keepdim=True)).mean((2, 3, 4)) / x.mean((2, 3, 4))
+
+
+@pytest.mark.parametrize("channels", [4, 16, 64, 300])
+def test_f1_adds_exactly_the_kernel_s_parameters(channels: int) -> None:
+    assert sum(p.numel() for p in Eca(channels).parameters()) == eca_kernel(channels)
+
+
+def test_f2_kernel_by_channels() -> None:
+    table = {1: 1, 3: 1, 4: 1, 7: 1, 8: 3, 16: 3, 64: 3, 127: 3, 128: 5, 2047: 5, 2048: 7}
+    assert {channels: eca_kernel(channels) for channels in table} == table
+
+
+def test_f3_weight_zero_halves_exactly() -> None:
+    module, x = Eca(16), torch.randn(2, 16, 3, 4, 5)
+    torch.nn.init.zeros_(module.conv.weight)
+    assert torch.equal(module(x), 0.5 * x)
+
+
+def test_f4_a_gate_depends_on_near_channels_only() -> None:
+    module = Eca(16)
+    x = torch.rand(1, 16, 2, 2, 2, requires_grad=True)
+    means = x.mean((2, 3, 4))
+    gate = module.conv(means[:, None]).sigmoid()[0, 0, 8]
+    (gradient,) = torch.autograd.grad(gate, x)
+    assert gradient.abs().sum((0, 2, 3, 4)).nonzero().flatten().tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize(("kernel", "commutes"), [(1, True), (3, False)])
+def test_f5_permuting_channels_commutes_for_one_tap_only(kernel: int, commutes: bool) -> None:
+    torch.manual_seed(0)
+    module, x, order = Eca(16, kernel), torch.rand(1, 16, 2, 2, 2), torch.randperm(16)
+    assert torch.allclose(module(x)[:, order], module(x[:, order])) == commutes
+
+
+def test_f6_the_gate_ignores_the_order_of_voxels() -> None:
+    module, x = Eca(8), torch.rand(1, 8, 2, 3, 4)
+    shuffled = x.flatten(2)[..., torch.randperm(24)].unflatten(2, (2, 3, 4))
+    torch.testing.assert_close((module(x) / x)[..., 0, 0, 0], (module(shuffled) / shuffled)[..., 0, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 3, 4, 5), (1, 16, 1, 1, 1), (1, 1, 2, 2, 2), (3, 130, 1, 2, 1)])
+def test_f7_equals_a_convolution_along_the_channels(shape: tuple[int, ...]) -> None:
+    module, x = Eca(shape[1]), torch.randn(shape)
+    weight = module.conv.weight
+    gate = F.conv1d(x.mean((2, 3, 4)).unsqueeze(1), weight, padding=weight.shape[-1] // 2).sigmoid()
+    torch.testing.assert_close(module(x), x * gate.reshape(*shape[:2], 1, 1, 1))
+
+
+def test_f8_half_precision_is_finite() -> None:
+    x = 100 * torch.randn(1, 16, 8, 8, 8)
+    assert Eca(16).bfloat16()(x.bfloat16()).isfinite().all()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Eca(16)(x).isfinite().all()
+
+
+def test_f9_powers_of_two_are_exact() -> None:
+    """`math.log(8, 2)` is below 3 on some machines, and the kernel then 1."""
+    for power in range(12):
+        taps = (power + 1) // 2
+        assert eca_kernel(2**power) == (taps if taps % 2 else taps + 1) and math.log2(2**power) == power
