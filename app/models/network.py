@@ -13,6 +13,7 @@ from app.core.layout import Layout
 from app.core.types import Size, as_size
 from app.models.model import Model, Shape
 from app.ops import ConvSpec, Cost, Operator, operator_from
+from app.ops.wrapper import Wrapper
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,13 @@ def list_convolutions(model: Model, shape: Shape) -> tuple[ConvSpec, ...]:
     return tuple(recorder.seen)
 
 
+def build_named(spec: NetworkSpec) -> tuple[nn.Module, dict[str, str]]:
+    """A network with fresh weights, and by each convolution's name the path of its module."""
+    made: dict[int, str] = {}
+    network = spec.model.build(spec.shape, _Noting(spec.encoder, made), _Noting(spec.decoder, made))
+    return network, {made[id(module)]: path for path, module in network.named_modules() if id(module) in made}
+
+
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """The network on a device, its weights channels-last: on a CPU that halves the time of a convolution."""
     network.to(device)
@@ -119,3 +127,13 @@ class _Recorder(Operator):
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         raise AssertionError("a recorder builds nothing that costs")
+
+
+@dataclass(frozen=True)
+class _Noting(Wrapper):
+    made: dict[int, str]
+
+    def build(self, conv: ConvSpec) -> nn.Module:
+        module = self.base.build(conv)
+        self.made[id(module)] = conv.name
+        return module

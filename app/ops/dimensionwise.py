@@ -70,4 +70,4 @@ def resize_axis(x: Tensor, axis: int, length: int) -> Tensor:
     size[axis] = length
     if longer:
         return F.interpolate(x, size, mode="trilinear", align_corners=True)
-    return F.adaptive_avg_pool3d(x, size)
+    return F.adaptive_avg_pool3d(x, as_size(size))

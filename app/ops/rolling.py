@@ -7,6 +7,7 @@ cyclically, so that a few layers reach every channel; weights and multiply-adds 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,13 +30,13 @@ class RollingPointwise(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, *, groups: int, overlap: float) -> None:
         super().__init__()
-        width = in_channels // groups
-        step = width - int(overlap * width)
-        self.windows = in_channels // math.gcd(in_channels, step)
-        starts = torch.arange(self.windows)[:, None] * step
-        index = (starts + torch.arange(width)) % in_channels
+        self.width = in_channels // groups
+        self.step = self.width - int(overlap * self.width)
+        self.windows = in_channels // math.gcd(in_channels, self.step)
+        starts = torch.arange(self.windows)[:, None] * self.step
+        index = (starts + torch.arange(self.width)) % in_channels
         self.register_buffer("index", index.flatten(), persistent=False)
-        self.weight = nn.Parameter(torch.empty(out_channels, width, 1, 1, 1))
+        self.weight = nn.Parameter(torch.empty(out_channels, self.width, 1, 1, 1))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         self.in_channels, self.out_channels = in_channels, out_channels
         self.rounds = math.ceil(out_channels / self.windows)
@@ -45,17 +46,20 @@ class RollingPointwise(nn.Module):
         """Gather the distinct windows, convolve each as a group, put the channels in cyclic order."""
         windows = x.movedim(1, -1).index_select(-1, self.get_buffer("index")).movedim(-1, 1)
         missing = self.rounds * self.windows - self.out_channels
-        weight = F.pad(self.weight, (0, 0) * 4 + (0, missing)).unflatten(0, (self.rounds, self.windows))
+        weight = F.pad(self.weight, (0, 0) * 4 + (0, missing))
+        weight = weight.reshape(self.rounds, self.windows, -1, 1, 1, 1)  # (round, window, width, ...)
         mixed = F.conv3d(windows, weight.transpose(0, 1).flatten(0, 1), groups=self.windows)
-        by_window = mixed.movedim(1, -1).unflatten(-1, (self.windows, self.rounds))
-        return by_window.transpose(-1, -2).flatten(-2)[..., : self.out_channels].movedim(-1, 1)
+        last = mixed.movedim(1, -1)
+        by_round = last.reshape(*last.shape[:-1], self.windows, self.rounds).transpose(-1, -2)
+        return by_round.flatten(-2)[..., : self.out_channels].movedim(-1, 1)
 
     def connections(self) -> list[Connection]:
         """Each output channel with the channels of its window."""
-        links = torch.zeros(self.out_channels, self.in_channels, dtype=torch.bool)
-        windows = self.get_buffer("index").cpu().unflatten(0, (self.windows, -1))
-        links.scatter_(1, windows[torch.arange(self.out_channels) % self.windows], True)
-        return [channel_mix(links.numpy())]
+        starts = np.arange(self.out_channels)[:, None] * self.step
+        index = (starts + np.arange(self.width)) % self.in_channels
+        links = np.zeros((self.out_channels, self.in_channels), dtype=np.bool_)
+        np.put_along_axis(links, index, True, axis=1)
+        return [channel_mix(links)]
 
 
 @dataclass(frozen=True)

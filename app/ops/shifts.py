@@ -42,7 +42,7 @@ def address_shift(x: Tensor, offsets: Sequence[Size]) -> Tensor:
         )
         shifted[:, inside, channels] = flat[:, moved, channels]
         shifted[:, vacated, channels] = _neighbours(flat[:, entering], channels, 1 if step > 0 else -1)
-    return shifted.unflatten(1, (depth, height, width)).movedim(-1, 1)
+    return shifted.reshape(batch, depth, height, width, count).movedim(-1, 1)
 
 
 SHIFTS = {"zero": zero_shift, "address": address_shift}

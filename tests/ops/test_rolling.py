@@ -27,8 +27,7 @@ def test_it_is_a_masked_dense_mix(channels: int, out: int, groups: int, overlap:
     module = RollingPointwise(channels, out, groups=groups, overlap=overlap)
     x = torch.randn(2, channels, 2, 3, 4)
     torch.testing.assert_close(module(x), F.conv3d(x, dense_weight(module)), atol=1e-5, rtol=1e-5)
-    channels_last = module(x.contiguous(memory_format=torch.channels_last_3d))
-    assert channels_last.is_contiguous(memory_format=torch.channels_last_3d)
+    assert module(x.contiguous(memory_format=torch.channels_last_3d)).stride(1) == 1
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.33, 0.5, 0.75])
