@@ -66,6 +66,10 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
 def build_network_of(cfg: DictConfig, task: Task, plan: Plan, operator: Operator) -> NetworkSpec:
     """The network's spec with an operator other than the configuration's."""
     shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels, plan.patch)
+    if cfg.decoder_op.get("attention") and "_target_" not in cfg.decoder_op:
+        raise InputError(
+            "decoder_op.attention: the decoder follows the encoder; set decoder_op too, or op.attention"
+        )
     decoder = _build_operator(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
     return design(_instantiate(cfg.model), shape, operator, decoder)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from app.cli.log import log_into
 from app.cli.main import is_multirun
@@ -12,6 +12,7 @@ from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text
 
+_OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed")
 _CHANGEABLE = ("train.", "paths.", "task.folder", "device", "threads")
 
 
@@ -34,6 +35,24 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
         raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
     write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
     return folder, cfg, False
+
+
+def adopt(cfg: DictConfig, source: Path) -> DictConfig:
+    """This command's configuration, for the data and the network of another run.
+
+    Raises:
+        InputError: that folder holds no run.
+    """
+    path = source / run_folder.CONFIG
+    if not path.is_file():
+        raise InputError(f"{source}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}")
+    stored = OmegaConf.load(path)
+    assert isinstance(stored, DictConfig)
+    adopted = cfg.copy()
+    with open_dict(adopted):
+        for key in (*_OF_THE_NETWORK, "choices"):
+            adopted[key] = stored[key]
+    return adopted
 
 
 def open_folder(cfg: DictConfig) -> Path:

@@ -47,5 +47,10 @@ def plain(section: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """The values but those."""
+    return {name: value for name, value in values.items() if name not in keys}
+
+
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -25,6 +25,11 @@ def run(cfg: DictConfig) -> None:
     this = open_training(cfg, build_network)
     loss = build_loss(this.cfg)
     state = train_network(this, lambda network: loss)
+    finish(this, state)
+
+
+def finish(this: Training, state: TrainingState) -> dict[str, Any]:
+    """Evaluate and report; the summary."""
     scores = _evaluate(this, state)
     summary = {**training_facts(this, state), **summarise_scores(scores), "peak_rss_mb": peak_rss_mb()}
     write_json(this.folder / run_folder.SUMMARY, summary)
@@ -32,6 +37,7 @@ def run(cfg: DictConfig) -> None:
     dice = ", ".join(f"{label} {value or 0:.4f}" for label, value in summary["dice"].items())
     log.info("mean Dice %.4f (%s)", summary["mean_dice"] or 0, dice)
     log.info("report: %s", this.folder / run_folder.REPORT)
+    return summary
 
 
 def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -22,7 +21,7 @@ from app.cli.build import (
 from app.cli.environment import environment
 from app.cli.main import Interrupted
 from app.cli.run_config import open_run
-from app.cli.settings import plain, read_settings
+from app.cli.settings import plain, read_settings, without
 from app.cli.task import TaskSettings, open_task
 from app.core import run_folder
 from app.core.files import write_json
@@ -81,6 +80,8 @@ class Training:
 def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     """Read, plan, prepare and split; a new run's folder gets all that is known before the first step.
 
+    A run that goes on keeps the network of its checkpoint.
+
     Raises:
         InputError: the data or the configuration is wrong.
     """
@@ -92,8 +93,8 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
-    settings = read_settings(TrainSettings, _without(plain(cfg.train), "resume"), "train")
-    network = build_network(cfg, task, plan)
+    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume"), "train")
+    network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
     batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
@@ -136,7 +137,7 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
 
 
 def _take_request(path: Path) -> bool:
-    """Whether a file asks the training to end after this epoch, as `touch <run>/stop` does; removes it."""
+    """Whether `touch <run folder>/stop` asks the training to end after this epoch; removes the file."""
     asked = path.exists()
     path.unlink(missing_ok=True)
     return asked
@@ -184,7 +185,3 @@ def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> No
     training, validation = ([case.id for case in cases] for cases in (split.training, split.validation))
     facts = {"fold": split.fold, "train": training, "validation": validation, "files": files}
     write_json(this.folder / run_folder.SPLIT, facts)
-
-
-def _without(values: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name != key}

@@ -1,0 +1,148 @@
+"""mode=compress: a cheaper network from a trained one, as a run folder like any other."""
+
+import csv
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from app.cli.build import build_loss, build_optimizer, build_sliding
+from app.cli.run_config import adopt
+from app.cli.settings import plain, read_settings, required, without
+from app.cli.train import finish
+from app.cli.training import Training, open_training, train_network
+from app.compress.allocate import Choice
+from app.compress.methods import method_of
+from app.compress.natural import natural_layout
+from app.compress.network import count_decomposable, decompose
+from app.compress.settings import CompressSettings
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import write_text
+from app.core.layout import write_layout
+from app.core.progress import progress_bar
+from app.data.patches import PatchSampler
+from app.infer.segmenter import Segmenter
+from app.metrics.dice import Dice
+from app.metrics.evaluate import summarise_scores
+from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
+from app.models.network import to_device
+from app.ops.latency import latency_ms
+from app.train.held_out import evaluate_held_out
+from app.train.state import TrainingState
+
+TABLE, RANKS, NATURAL, BEFORE = "compression.csv", "ranks.yaml", "natural_layout.yaml", "before"
+Row = dict[str, str | float | int | None]
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Decompose, evaluate before and after, and train on where `compress.finetune` says so."""
+    source = Path(required(cfg.compress, "model", "compress"))
+    settings = read_settings(CompressSettings, without(plain(cfg.compress), "model", "finetune"), "compress")
+    method = method_of(settings.method, settings)
+    trained = read_checkpoint(source / run_folder.LAST)
+    cfg = adopt(cfg, source)
+    cfg.choices.op = f"{cfg.choices.op}-{settings.method}"
+    spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
+    this = open_training(cfg, lambda _cfg, _task, _plan: spec)
+    if this.plan != trained.plan:
+        raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
+    with progress_bar("Decomposing", count_decomposable(spec)) as advance:
+        found = decompose(
+            *(spec, trained.inference_weights, _patches(this, settings.patches), method),
+            seed=cfg.seed,
+            advance=advance,
+        )
+    _write_ranks(this.folder / RANKS, found.chosen)
+    write_layout(this.folder / NATURAL, natural_layout(found.dense))
+    after = replace(this, network=found.spec, resumed=True)
+    state = _begun(after, found.weights)
+    write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(state))
+    rows = [_row("before", this, _before(this, trained)), _row("after", after, finish(after, state))]
+    if cfg.compress.finetune:
+        loss = build_loss(cfg)
+        state = train_network(after, lambda _network: loss)
+        rows.append(_row("fine-tuned", after, finish(after, state)))
+    _write_table(this.folder / TABLE, rows)
+
+
+def _patches(this: Training, count: int) -> list[Tensor]:
+    """Batches of training patches as they are, without augmentation."""
+    sampler = PatchSampler(
+        [this.cached[case.id] for case in this.split.training],
+        size=this.plan.patch,
+        margin=this.plan.patch,
+        batch=this.plan.batch,
+        foreground_share=this.settings.foreground_share,
+        seed=this.cfg.seed,
+    )
+    return [torch.from_numpy(sampler.draw(step).image) for step in range(count)]
+
+
+def _begun(this: Training, weights: Weights) -> TrainingState:
+    """A training about to begin with these weights."""
+    network = this.network.build()
+    network.load_state_dict(weights)
+    make_optimizer, make_schedule = build_optimizer(this.cfg)
+    optimizer = make_optimizer(to_device(network, this.device).parameters())
+    return TrainingState(network, optimizer, make_schedule(optimizer), this.settings)
+
+
+def _before(this: Training, trained: Checkpoint) -> dict[str, Any]:
+    """Dice of the network as it was, under the same settings of inference."""
+    segmenter = Segmenter.from_checkpoint(trained, sliding=build_sliding(this.cfg), device=this.device)
+    return summarise_scores(
+        evaluate_held_out(segmenter, this.split.validation, this.task, this.folder / BEFORE, (Dice(),))
+    )
+
+
+def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
+    cost, channels = this.network.cost(this.plan.patch), this.network.shape.in_channels
+    network = to_device(this.network.build(), this.device).eval()
+    return {
+        "network": name,
+        "params": cost.params,
+        "macs_per_patch": cost.macs,
+        "ms_per_patch": round(latency_ms(network, (1, channels, *this.plan.patch)), 1),
+        "mean_dice": scores["mean_dice"],
+        **{f"dice_{label}": value for label, value in scores["dice"].items()},
+    }
+
+
+def _write_ranks(path: Path, chosen: Mapping[str, Choice]) -> None:
+    """What became of each convolution, and the share of its response's energy that was to be lost."""
+    entries = {
+        name: {**(_plain(choice) if choice.factors else {"form": "dense"}), "lost": round(choice.error, 5)}
+        for name, choice in chosen.items()
+    }
+    write_text(path, yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=110))
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    assert choice.factors is not None
+    factors = asdict(choice.factors)
+    return {**factors, "kernels": [list(kernel) for kernel in factors["kernels"]]}
+
+
+def _write_table(path: Path, rows: list[Row]) -> None:
+    """The table as CSV, and on the screen."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+    table = Table(*rows[0], title=str(path))
+    for row in rows:
+        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+    Console().print(table)

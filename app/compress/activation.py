@@ -1,0 +1,59 @@
+"""Fits that look through the activation: what it cuts off need not be right.
+
+The penalty method of Zhang et al., arXiv 1411.4229 and 1505.06798: an auxiliary response is moved towards
+whatever the activation turns into the wanted output, and fitted again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+SCHEDULE = ((0.1, 30), (1.0, 20))
+"""Penalty and steps, as in the authors' public code."""
+
+_Solution = TypeVar("_Solution")
+Fit = Callable[[Tensor], tuple[_Solution, Tensor]]
+"""A target response (row, out) -> the best solution within reach, and its response."""
+
+
+def auxiliary(wanted: Tensor, response: Tensor, *, penalty: float, slope: float) -> Tensor:
+    """The u that makes (wanted - act(u))^2 + penalty (u - response)^2 least, element by element.
+
+    `act` is a leaky ReLU; each of its two sides has a minimum of its own, and the cheaper is taken.
+    """
+    below = ((slope * wanted + penalty * response) / (slope**2 + penalty)).clamp_max(0)
+    above = ((wanted + penalty * response) / (1 + penalty)).clamp_min(0)
+    costs = [
+        (wanted - F.leaky_relu(u, slope)).square() + penalty * (u - response).square() for u in (below, above)
+    ]
+    return torch.where(costs[0] <= costs[1], below, above)
+
+
+def through_activation(
+    wanted: Tensor,
+    start: tuple[_Solution, Tensor],
+    fit: Fit[_Solution],
+    *,
+    slope: float,
+    schedule: Sequence[tuple[float, int]] = SCHEDULE,
+) -> tuple[_Solution, float]:
+    """The solution whose response comes nearest to `wanted` after the activation, and the error it leaves.
+
+    `start` is the linear solution. The method may pass its best, so the best is kept.
+    """
+    best, response = start
+    least = _error(wanted, response, slope)
+    for penalty, steps in schedule:
+        for _ in range(steps):
+            solution, response = fit(auxiliary(wanted, response, penalty=penalty, slope=slope))
+            error = _error(wanted, response, slope)
+            if error < least:
+                best, least = solution, error
+    return best, least
+
+
+def _error(wanted: Tensor, response: Tensor, slope: float) -> float:
+    return float((wanted - F.leaky_relu(response, slope)).norm())

@@ -1,0 +1,86 @@
+"""compress.method=channel and spatial: dense convolutions of lower rank, fitted to the same data."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.compress.activation import through_activation
+from app.compress.dense import principal_mix, regressed_mix, spatial_pair
+from app.compress.method import Method, chain_kernels, schedule
+from app.compress.replace import chained
+from app.compress.task import ConvTask
+from app.ops import ConvSpec
+from app.ops.decomposed import Factors
+
+
+class ChannelMethod(Method):
+    """A dense convolution to fewer channels, then 1x1x1 (Zhang et al., 2016)."""
+
+    def factors(self, conv: ConvSpec, rank: int) -> Factors:
+        """`rank` channels in between."""
+        return Factors("channel", rank, (conv.kernel,))
+
+    def energies(self, task: ConvTask) -> Tensor:
+        """Of the principal components of the responses (of the weights, without data)."""
+        energies: Tensor = torch.linalg.svdvals(self._matrix(task)).square()
+        return energies
+
+    def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
+        """As far as `settings.fit` goes; there are no sweeps to make."""
+        encode, decode = self._mix(task, factors.rank)
+        flat = task.weights.transpose(0, 1).flatten(1)  # (out, channel * tap)
+        mix = decode / task.scale
+        weights = (mix.T @ (encode.T @ flat)).reshape(len(flat), task.conv.in_channels, -1).transpose(0, 1)
+        return chained(task.conv, factors, [encode.T @ flat, mix.T], task.bias(weights))
+
+    def _mix(self, task: ConvTask, rank: int) -> tuple[Tensor, Tensor]:
+        if not self.settings.fits("asymmetric"):
+            return principal_mix(self._matrix(task), rank)
+        responses = self._responses(task)
+        found = regressed_mix(responses, task.target, rank)
+        if not self.settings.fits("activation") or task.following.slope is None:
+            return found
+        slope, shift = task.following.slope, task.following.shift
+        assert shift is not None
+
+        def answer(mix: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+            return mix, responses @ mix[0] @ mix[1] + shift
+
+        return through_activation(
+            F.leaky_relu(task.target + shift, slope),
+            answer(found),
+            lambda target: answer(regressed_mix(responses, target - shift, rank)),
+            slope=slope,
+            schedule=schedule(self.settings.rounds),
+        )[0]
+
+    def _matrix(self, task: ConvTask) -> Tensor:
+        """Responses (row, out); weights (channel * tap, out) without data."""
+        if self.settings.fits("data"):
+            return self._responses(task)
+        return task.weights.transpose(1, 2).flatten(0, 1)
+
+    def _responses(self, task: ConvTask) -> Tensor:
+        """What the dense weights answer to these inputs."""
+        return torch.einsum("crk,cok->ro", task.inputs, task.weights)
+
+
+class SpatialMethod(Method):
+    """Two dense convolutions along shares of the axes (Jaderberg et al., 2014); from the weights alone."""
+
+    def factors(self, conv: ConvSpec, rank: int) -> Factors:
+        """Depth first, then the plane."""
+        return Factors("spatial", rank, chain_kernels(conv.kernel, "2d1d"))
+
+    def energies(self, task: ConvTask) -> Tensor:
+        """Of the unfolded weights."""
+        weight = task.conv.weight.detach().double()
+        rows = weight.permute(1, 2, 0, 3, 4).reshape(weight.shape[1] * weight.shape[2], -1)
+        energies: Tensor = torch.linalg.svdvals(rows).square()
+        return energies
+
+    def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
+        """The pair, and the bias that keeps the mean response."""
+        first, second = spatial_pair(task.conv.weight, factors.rank)
+        whole = torch.einsum("rcdxy,orzhw->codhw", first, second).flatten(2)
+        return chained(task.conv, factors, [first, second], task.bias(whole))

@@ -1,0 +1,79 @@
+"""compress.method=dwd: depthwise filters and what mixes them, as far as `compress.fit` goes."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.compress.activation import through_activation
+from app.compress.depthwise import (
+    DepthwiseFactors,
+    compensated,
+    from_responses,
+    from_weights,
+    refitted_mix,
+)
+from app.compress.method import Method, chain_kernels, schedule
+from app.compress.replace import chained
+from app.compress.separable import split_filters
+from app.compress.task import ConvTask
+from app.ops import ConvSpec
+from app.ops.decomposed import Factors
+
+_ROWS_A_FEATURE = 4  # a joint least-squares fit with fewer rows than this follows their noise
+
+
+class DepthwiseMethod(Method):
+    """A few filters a channel, and what mixes them."""
+
+    def factors(self, conv: ConvSpec, rank: int) -> Factors:
+        """Filters whole, or split as the chain says."""
+        return Factors("depthwise", rank, chain_kernels(conv.kernel, self.settings.chain))
+
+    def energies(self, task: ConvTask) -> Tensor:
+        """Of the channels' responses (of their weights, without data), each rank over all channels."""
+        matrices = task.weights
+        if self.settings.fits("data"):
+            matrices = task.root @ task.weights.transpose(1, 2)
+        energies: Tensor = torch.linalg.svdvals(matrices).square().sum(dim=0)
+        return energies
+
+    def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
+        """As far as `settings.fit` goes."""
+        found = self._fitted(task, factors.rank)
+        filters = found.filters.flatten(0, 1).reshape(-1, *task.conv.kernel_size)
+        parts = split_filters(filters, factors.kernels) if len(factors.kernels) > 1 else [filters]
+        if len(parts) > 1:
+            product = math.prod(parts[1:], start=parts[0]).flatten(1)
+            found = DepthwiseFactors(product.reshape(found.filters.shape), found.mix)
+            if self.settings.fits("data") and len(product) * _ROWS_A_FEATURE <= len(task.target):
+                found = refitted_mix(found, task.inputs, task.target)
+        mix = found.mix / task.scale
+        bias = task.bias(DepthwiseFactors(found.filters, mix).weights())
+        return chained(task.conv, factors, [*parts, mix.flatten(0, 1).T], bias)
+
+    def _fitted(self, task: ConvTask, rank: int) -> DepthwiseFactors:
+        if not self.settings.fits("data"):
+            return from_weights(task.weights, rank)
+        found = from_responses(task.weights, task.root, rank)
+        if self.settings.fits("sweeps"):
+            found = compensated(found, task.inputs, task.target, sweeps=self.settings.sweeps)
+        if self.settings.fits("activation") and task.following.slope is not None:
+            found = self._through(task, found)
+        return found
+
+    def _through(self, task: ConvTask, start: DepthwiseFactors) -> DepthwiseFactors:
+        slope, shift = task.following.slope, task.following.shift
+        assert slope is not None and shift is not None
+        current = start
+
+        def fit(target: Tensor) -> tuple[DepthwiseFactors, Tensor]:
+            nonlocal current
+            current = compensated(current, task.inputs, target - shift, sweeps=1)
+            return current, current.responses(task.inputs).sum(dim=0) + shift
+
+        begun = start, start.responses(task.inputs).sum(dim=0) + shift
+        wanted = F.leaky_relu(task.target + shift, slope)
+        steps = schedule(self.settings.rounds)
+        return through_activation(wanted, begun, fit, slope=slope, schedule=steps)[0]

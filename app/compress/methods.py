@@ -1,0 +1,24 @@
+"""The methods by the names that compress.method takes."""
+
+from app.compress.baselines import ChannelMethod, SpatialMethod
+from app.compress.dwd import DepthwiseMethod
+from app.compress.method import Method
+from app.compress.settings import CompressSettings
+from app.core.errors import InputError
+
+METHODS: dict[str, type[Method]] = {
+    "dwd": DepthwiseMethod,
+    "channel": ChannelMethod,
+    "spatial": SpatialMethod,
+}
+
+
+def method_of(name: str, settings: CompressSettings) -> Method:
+    """The method of that name.
+
+    Raises:
+        InputError: nobody knows it.
+    """
+    if name not in METHODS:
+        raise InputError(f"compress.method: got {name!r}, wanted one of {', '.join(METHODS)}")
+    return METHODS[name](settings)

@@ -1,0 +1,43 @@
+"""The sub-kernels that trained filters come nearest to, as a layout to begin a CAKES network with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from app.compress.depthwise import by_channel, from_weights
+from app.compress.separable import natural_kernels
+from app.core.layout import Layout
+from app.core.types import Size, as_size
+from app.ops.cakes import KERNEL_SETS
+
+SHARE = 0.6
+"""Of a filter's energy that a sub-kernel has to hold; a filter of equal taps has 3/27, 9/27 or all of it."""
+
+
+def natural_layout(convs: Mapping[str, torch.nn.Conv3d]) -> Layout:
+    """Each convolution's output channels shared out as the energy of its leading depthwise filters is."""
+    return Layout(
+        {name: _groups(conv) for name, conv in convs.items()}, {"method": "natural kernels", "share": SHARE}
+    )
+
+
+def _groups(conv: torch.nn.Conv3d) -> dict[Size, int]:
+    found = from_weights(by_channel(conv.weight), 1)
+    kernel = as_size(conv.kernel_size)
+    fitting = [k for k in KERNEL_SETS["123d"] if all(a <= b for a, b in zip(k, kernel, strict=True))]
+    kinds = natural_kernels(found.filters.reshape(-1, *kernel), [*fitting, kernel], share=SHARE)
+    energy: dict[Size, float] = {}
+    for kind, weight in zip(kinds, found.mix.square().sum(dim=(1, 2)).tolist(), strict=True):
+        energy[kind] = energy.get(kind, 0.0) + weight
+    total = max(sum(energy.values()), float(np.finfo(float).tiny))
+    return _whole({kind: part / total for kind, part in energy.items()}, conv.out_channels)
+
+
+def _whole(shares: Mapping[Size, float], channels: int) -> dict[Size, int]:
+    """Whole channels by largest remainder; what gets none is left out."""
+    counts = {kind: int(share * channels) for kind, share in shares.items()}
+    rest = sorted(shares, key=lambda kind: counts[kind] - shares[kind] * channels)
+    for kind in rest[: channels - sum(counts.values())]:
+        counts[kind] += 1
+    return {kind: count for kind, count in counts.items() if count}

@@ -1,0 +1,40 @@
+"""The small convolutions in place of a dense one: its stride, padding, dilation and bias shared out."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from app.core.types import as_size
+from app.ops import ConvSpec
+from app.ops.decomposed import Factors
+
+
+def spec_of(conv: nn.Conv3d, name: str = "") -> ConvSpec:
+    """What was asked for when the convolution was made."""
+    kernel, stride = as_size(conv.kernel_size), as_size(conv.stride)
+    return ConvSpec(name, conv.in_channels, conv.out_channels, kernel, stride)
+
+
+def chained(
+    conv: nn.Conv3d, factors: Factors, weights: Sequence[Tensor], bias: Tensor | None
+) -> nn.Sequential:
+    """The factors with these weights (any shape of the right size); `bias` goes to the last."""
+    assert not isinstance(conv.padding, str)
+    made: list[nn.Conv3d] = []
+    for link, weight in zip(factors.chain(spec_of(conv)), weights, strict=True):
+        extends = [taps > 1 for taps in link.kernel]
+        small = nn.Conv3d(
+            *(link.in_channels, link.out_channels, link.kernel, link.stride),
+            padding=as_size([pad if wide else 0 for pad, wide in zip(conv.padding, extends, strict=True)]),
+            dilation=as_size([d if wide else 1 for d, wide in zip(conv.dilation, extends, strict=True)]),
+            groups=link.groups,
+            bias=bias is not None and len(made) == len(weights) - 1,
+            dtype=conv.weight.dtype,
+        )
+        with torch.no_grad():
+            small.weight.copy_(weight.reshape(small.weight.shape))
+            if small.bias is not None and bias is not None:
+                small.bias.copy_(bias)
+        made.append(small)
+    return nn.Sequential(*made)

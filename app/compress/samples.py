@@ -1,0 +1,77 @@
+"""What convolutions of a network see and answer, at random places of some patches."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Inputs (channel, row, tap) and outputs (row, out) of one convolution, in single precision."""
+
+    inputs: Tensor
+    outputs: Tensor
+
+
+@torch.no_grad()
+def sample_rows(
+    network: nn.Module, convs: Mapping[str, nn.Conv3d], patches: Sequence[Tensor], *, rows: int, seed: int
+) -> dict[str, Rows]:
+    """About `rows` rows of each convolution; the same seed takes the same places, whatever the network.
+
+    Each forward pass ends with the last convolution that is asked for.
+    """
+    found: dict[str, list[Rows]] = {name: [] for name in convs}
+    for number, patch in enumerate(patches):
+        generator_seed = 1000 * seed + number
+        look = _Look(found, number + 1, rows=math.ceil(rows / len(patches)), seed=generator_seed)
+        hooks = [conv.register_forward_hook(partial(look, name)) for name, conv in convs.items()]
+        with suppress(_SeenAll):
+            network(patch.contiguous(memory_format=torch.channels_last_3d))
+        for hook in hooks:
+            hook.remove()
+    return {name: _joined(parts) for name, parts in found.items()}
+
+
+class _Look:
+    """Adds what one convolution sees in one patch; stops the pass when all have been seen."""
+
+    def __init__(self, found: dict[str, list[Rows]], passes: int, *, rows: int, seed: int) -> None:
+        self.found, self.passes, self.rows, self.seed = found, passes, rows, seed
+
+    def __call__(self, name: str, conv: nn.Module, x: tuple[Tensor], y: Tensor) -> None:
+        assert isinstance(conv, nn.Conv3d)
+        generator = torch.Generator().manual_seed(self.seed)
+        extents = [y.shape[0], *y.shape[2:]]
+        places = torch.stack([torch.randint(n, (self.rows,), generator=generator) for n in extents], dim=1)
+        outputs = y.movedim(1, -1)[tuple(places.T)]
+        self.found[name].append(Rows(taps(x[0], conv, places), outputs))
+        if all(len(parts) == self.passes for parts in self.found.values()):
+            raise _SeenAll
+
+
+def taps(x: Tensor, conv: nn.Conv3d, places: Tensor) -> Tensor:
+    """What a convolution's kernel covers at output places (row, [b, d, h, w]): (channel, row, tap)."""
+    assert not isinstance(conv.padding, str)
+    padded = F.pad(x, [pad for pad in reversed(conv.padding) for _ in (0, 1)])
+    facts = zip(conv.kernel_size, conv.stride, conv.dilation, places.T[1:], strict=True)
+    depth, height, width = (p[:, None] * step + torch.arange(k) * apart for k, step, apart, p in facts)
+    sample = places[:, 0, None, None, None]
+    seen = padded.movedim(1, -1)[
+        sample, depth[:, :, None, None], height[:, None, :, None], width[:, None, None, :]
+    ]  # (row, kd, kh, kw, channel)
+    return seen.flatten(1, 3).permute(2, 0, 1)
+
+
+class _SeenAll(Exception):
+    """Nothing further in this forward pass matters."""
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    return Rows(torch.cat([p.inputs for p in parts], dim=1), torch.cat([p.outputs for p in parts]))

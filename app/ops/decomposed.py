@@ -1,0 +1,93 @@
+"""Convolutions decomposed after training: small ones, one after another, in place of a dense one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from torch import nn
+
+from app.core.errors import InputError
+from app.core.types import Size, as_size
+from app.ops import operator_from
+from app.ops.grouped import GroupedConv, build_chain, chain_cost, depthwise, pointwise
+from app.ops.operator import ConvSpec, Cost
+from app.ops.wrapper import Wrapper
+
+FORMS = ("depthwise", "channel", "spatial")
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What stands in place of a dense convolution.
+
+    depthwise: `rank` filters a channel, along each of `kernels` in turn, then 1x1x1. channel: a dense
+    convolution to `rank` channels, then 1x1x1. spatial: dense along the first of `kernels` to `rank`
+    channels, then dense along the second.
+    """
+
+    form: str
+    rank: int
+    kernels: tuple[Size, ...]
+    """Their product is the kernel of the dense convolution."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.form not in FORMS or self.rank < 1:
+            raise InputError(f"decomposed: got {self.form!r} of rank {self.rank}, wanted {', '.join(FORMS)}")
+
+    def chain(self, conv: ConvSpec) -> list[GroupedConv]:
+        """The convolutions in place of `conv`."""
+        strides = share_stride(self.kernels, conv.stride)
+        if self.form == "depthwise":
+            first = depthwise(conv.in_channels, self.kernels[0], strides[0], multiplier=self.rank)
+            rest = [
+                depthwise(first.out_channels, kernel, stride)
+                for kernel, stride in zip(self.kernels[1:], strides[1:], strict=True)
+            ]
+            return [first, *rest, pointwise(first.out_channels, conv.out_channels)]
+        first = GroupedConv(conv.in_channels, self.rank, self.kernels[0], strides[0])
+        if self.form == "channel":
+            return [first, pointwise(self.rank, conv.out_channels)]
+        return [first, GroupedConv(self.rank, conv.out_channels, self.kernels[1], strides[1])]
+
+
+@dataclass(frozen=True)
+class Decomposed(Wrapper):
+    """The convolutions that are named as their factors say; the rest as the base makes them."""
+
+    convolutions: Mapping[str, Factors]
+
+    def describe(self) -> dict[str, Any]:
+        """With the factors of each."""
+        named = {name: asdict(factors) for name, factors in self.convolutions.items()}
+        return {**super().describe(), "convolutions": named}
+
+    @classmethod
+    def restore(cls, values: dict[str, Any]) -> Self:
+        """The inverse of `describe`."""
+        named = {str(name): _factors_from(entry) for name, entry in values["convolutions"].items()}
+        return cls(operator_from(values["base"]), named)
+
+    def build(self, conv: ConvSpec) -> nn.Module:
+        """Factors where named."""
+        factors = self.convolutions.get(conv.name)
+        return self.base.build(conv) if factors is None else build_chain(factors.chain(conv))
+
+    def cost(self, conv: ConvSpec, size: Size) -> Cost:
+        """Of the factors where named."""
+        factors = self.convolutions.get(conv.name)
+        return self.base.cost(conv, size) if factors is None else chain_cost(factors.chain(conv), size)
+
+
+def share_stride(kernels: Sequence[Size], stride: Size) -> list[Size]:
+    """Each axis' stride to the first kernel that extends along it; to the first of all where none does."""
+    owners = [next((i for i, kernel in enumerate(kernels) if kernel[axis] > 1), 0) for axis in range(3)]
+    return [
+        as_size([step if owner == index else 1 for step, owner in zip(stride, owners, strict=True)])
+        for index in range(len(kernels))
+    ]
+
+
+def _factors_from(entry: Mapping[str, Any]) -> Factors:
+    kernels = tuple(as_size(kernel) for kernel in entry["kernels"])
+    return Factors(str(entry["form"]), int(entry["rank"]), kernels)

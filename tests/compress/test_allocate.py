@@ -1,0 +1,29 @@
+import pytest
+
+from app.compress.allocate import Choice, allocate, lower_hull
+from app.core.errors import InputError
+
+
+def choices(*pairs: tuple[float, float]) -> list[Choice]:
+    return [Choice(None, cost, error) for cost, error in pairs]
+
+
+def costs(found: dict[str, Choice]) -> dict[str, float]:
+    return {name: choice.cost for name, choice in found.items()}
+
+
+def test_the_hull_leaves_out_what_a_mixture_beats() -> None:
+    hull = lower_hull(choices((1, 1.0), (2, 0.9), (3, 0.1), (4, 0.2), (5, 0.0)))
+    assert [(choice.cost, choice.error) for choice in hull] == [(1, 1.0), (3, 0.1), (5, 0.0)]
+
+
+def test_the_best_error_for_its_cost_comes_first() -> None:
+    cheap, dear = choices((1, 0.6), (3, 0.0)), choices((1, 1.0), (9, 0.0))
+    assert costs(allocate({"a": choices((1, 1.0), (3, 0.0)), "b": cheap}, 4)) == {"a": 3, "b": 1}
+    assert costs(allocate({"a": dear, "b": cheap}, 4)) == {"a": 1, "b": 3}
+    assert costs(allocate({"a": dear, "b": cheap}, 12)) == {"a": 9, "b": 3}
+
+
+def test_a_budget_below_the_least_is_named() -> None:
+    with pytest.raises(InputError, match=r"compress\.budget: leaves 1 for the convolutions, they take 2"):
+        allocate({"a": choices((1, 1.0)), "b": choices((1, 0.6))}, 1)

@@ -1,0 +1,23 @@
+import torch
+
+from app.compress.natural import natural_layout
+from app.models.model import Shape
+from app.models.network import design
+from app.models.unet import UNetModel
+from app.ops.mixed import Mixed
+
+
+def test_channels_are_shared_out_by_the_energy_of_the_filters() -> None:
+    """Three quarters of the energy in slices, a quarter across them: 6 and 2 of 8 channels."""
+    conv = torch.nn.Conv3d(2, 8, 3, bias=False)
+    torch.nn.init.zeros_(conv.weight)
+    conv.weight.data[:, 0, 1, :, :] = (3 / 9) ** 0.5
+    conv.weight.data[:, 1, :, 1, 1] = (1 / 3) ** 0.5
+    layout = natural_layout({"encoder.0.1": conv})
+    assert layout.convolutions == {"encoder.0.1": {(1, 3, 3): 6, (3, 1, 1): 2}}
+
+
+def test_it_is_a_layout_of_the_network_it_came_from() -> None:
+    shape = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((1, 3, 3), (3, 3, 3)))
+    convs = {"encoder.1.0": torch.nn.Conv3d(8, 16, 3), "encoder.0.0": torch.nn.Conv3d(1, 8, (1, 3, 3))}
+    design(UNetModel("plain", 1, 1, False), shape, Mixed(natural_layout(convs)), None).build()

@@ -1,0 +1,106 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from app.compress.methods import method_of
+from app.compress.network import PRICES, count_decomposable, decompose
+from app.compress.settings import CompressSettings
+from app.core.errors import InputError
+from app.models.model import Shape
+from app.models.network import NetworkSpec, design, network_from
+from app.models.unet import UNetModel
+from app.ops import Cost, Operator
+from app.ops.attention import Attended
+from app.ops.cakes import Cakes
+from app.ops.plain import Conv3d
+
+SHAPE = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, (8, 8, 8))
+SETTINGS = CompressSettings(
+    method="dwd",
+    fit="asymmetric",
+    budget=0.5,
+    unit="macs",
+    chain="none",
+    patches=2,
+    rows=600,
+    sweeps=2,
+    rounds=5,
+)
+
+
+def network(operator: Operator, block: str = "plain") -> NetworkSpec:
+    return design(UNetModel(block, 2, 1, True), SHAPE, operator, None)
+
+
+def decomposed(spec: NetworkSpec, **changes: object) -> tuple[NetworkSpec, float]:
+    """The decomposed network, and how far its logits are from the original's, relative to them."""
+    torch.manual_seed(0)
+    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    original = spec.build().eval()
+    patches = [torch.randn(1, 1, 8, 8, 8) for _ in range(2)]
+    done: list[None] = []
+    found = decompose(
+        *(spec, original.state_dict(), patches, method_of(settings.method, settings)),
+        seed=0,
+        advance=lambda: done.append(None),
+    )
+    assert len(done) == count_decomposable(spec)
+    again = network_from(found.spec.describe()).build().eval()
+    again.load_state_dict(found.weights)
+    with torch.no_grad():
+        wanted = original(patches[0])
+        return found.spec, float((again(patches[0]) - wanted).norm() / wanted.norm())
+
+
+@pytest.mark.parametrize(
+    ("method", "unit", "block"),
+    [
+        ("dwd", "macs", "plain"),
+        ("channel", "params", "plain"),
+        ("spatial", "macs", "plain"),
+        ("dwd", "params", "residual"),
+    ],
+)
+def test_it_keeps_the_budget_and_rebuilds_itself(method: str, unit: str, block: str) -> None:
+    spec = network(Attended(Conv3d(), "eca"), block)
+    found, _ = decomposed(spec, method=method, unit=unit)
+    after, before = (getattr(s.cost((8, 8, 8)), unit) for s in (found, spec))
+    assert 0.35 < after / before <= 0.5
+
+
+def test_better_fits_come_nearer() -> None:
+    fits = ("weights", "sweeps", "asymmetric", "activation")
+    distance = {fit: decomposed(network(Conv3d()), fit=fit, budget=0.7)[1] for fit in fits}
+    print(distance)
+    assert all(distance[fit] < distance["weights"] for fit in fits[1:])
+
+
+def test_the_whole_budget_changes_nothing() -> None:
+    found, distance = decomposed(network(Conv3d()), budget=1.0)
+    assert distance == 0 and found.cost((8, 8, 8)) == network(Conv3d()).cost((8, 8, 8))
+
+
+@pytest.mark.parametrize(("chain", "kernel"), [("2d1d", (1, 3, 3)), ("1d", (1, 3, 1))])
+def test_chains_split_the_filters(chain: str, kernel: tuple[int, ...]) -> None:
+    found, distance = decomposed(network(Conv3d()), chain=chain, budget=0.6)
+    kernels = {tuple(m.kernel_size) for m in found.build().modules() if isinstance(m, torch.nn.Conv3d)}
+    assert {(3, 1, 1), kernel} < kernels and distance < 1
+
+
+def test_latency_is_measured_at_the_size_a_convolution_sees() -> None:
+    price = PRICES["latency"]
+    small, large = (price(lambda: torch.nn.Conv3d(8, 8, 3), Cost(0, 0), (8, n, n, n)) for n in (4, 32))
+    assert 0 < small < large
+
+
+def test_what_cannot_be_done_is_named() -> None:
+    with pytest.raises(InputError, match="no dense convolution"):
+        decomposed(network(Cakes("1d", 1, None)))
+    with pytest.raises(InputError, match=r"compress\.budget: leaves"):
+        decomposed(network(Conv3d()), budget=0.01)
+    with pytest.raises(InputError, match="got 'prune', wanted one of dwd, channel, spatial"):
+        method_of("prune", SETTINGS)
+    for name, value in (("fit", "best"), ("unit", "joules"), ("chain", "4d"), ("budget", 2.0), ("rows", 0)):
+        with pytest.raises(InputError, match=rf"compress\.{name}"):
+            replace(SETTINGS, **{name: value})  # type: ignore[arg-type]
