@@ -3,6 +3,7 @@
 Ronneberger et al., MICCAI 2015; levels, instance norm and deep supervision as in nnU-Net.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,8 +23,10 @@ class UNetModel(Model):
 
     block: str
     """plain or residual."""
-    encoder_blocks: int
-    decoder_blocks: int
+    encoder_blocks: int | Sequence[int]
+    """A level: one number for all, or one for each from the finest."""
+    decoder_blocks: int | Sequence[int]
+    """Likewise; the deepest level has none."""
     deep_supervision: bool
 
     def __post_init__(self) -> None:
@@ -31,8 +34,25 @@ class UNetModel(Model):
         if self.block not in BLOCKS:
             raise InputError(f"model.block: got {self.block!r}, wanted one of {', '.join(BLOCKS)}")
         for name in ("encoder_blocks", "decoder_blocks"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name}: got {getattr(self, name)}, wanted at least 1")
+            count = getattr(self, name)
+            if not isinstance(count, int):
+                object.__setattr__(self, name, tuple(count))  # a list from YAML, compared by value later
+            if min([count] if isinstance(count, int) else count) < 1:
+                raise InputError(f"model.{name}: got {count}, wanted at least 1")
+
+    def blocks(self, part: str, levels: int) -> tuple[int, ...]:
+        """Blocks of each level of the encoder or the decoder.
+
+        Raises:
+            InputError: they are given for another number of levels.
+        """
+        count: int | Sequence[int] = getattr(self, f"{part}_blocks")
+        counts = (count,) * levels if isinstance(count, int) else tuple(count)
+        if len(counts) != levels:
+            raise InputError(
+                f"model.{part}_blocks: got {len(counts)} numbers, wanted one for each of {levels} levels"
+            )
+        return counts
 
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
         """A U-Net with one level per entry of the shape."""
@@ -55,18 +75,20 @@ class UNet(nn.Module):
         self.decoder = nn.ModuleList()
         self.heads = nn.ModuleList()
         sizes: list[Size | None] = [shape.patch]
+        levels = len(shape.widths)
+        encoder_blocks, decoder_blocks = model.blocks("encoder", levels), model.blocks("decoder", levels - 1)
         for level, width in enumerate(shape.widths):
             channels = shape.in_channels if level == 0 else shape.widths[level - 1]
             kernel, stride = shape.kernels[level], shape.strides[level]
             first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride, sizes[-1])
-            self.encoder.append(_stage(first, block, model.encoder_blocks, encoder))
+            self.encoder.append(_stage(first, block, encoder_blocks[level], encoder))
             sizes.append(_after(first))
         for level, width in enumerate(shape.widths[:-1]):
             stride = shape.strides[level + 1]
             self.up.append(nn.ConvTranspose3d(shape.widths[level + 1], width, stride, stride, bias=False))
             kernel, size = shape.kernels[level], sizes[level + 1]
             first = ConvSpec(f"decoder.{level}", 2 * width, width, kernel, (1, 1, 1), size)
-            self.decoder.append(_stage(first, block, model.decoder_blocks, decoder))
+            self.decoder.append(_stage(first, block, decoder_blocks[level], decoder))
             if level == 0 or model.deep_supervision:
                 self.heads.append(nn.Conv3d(width, shape.classes, 1))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from app.core.errors import InputError
 from app.core.types import Size
 from app.ops.channelwise import Channelwise
+from app.ops.connection import Connection
 from app.ops.grouped import GroupedConv, chain_cost, depthwise, pointwise
 from app.ops.norm import instance_norm
 from app.ops.operator import ConvSpec, Cost
@@ -32,6 +33,10 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
         return x * self.gate(x)  # type: ignore[no-any-return]
+
+    def connections(self) -> list[Connection]:
+        """None: it scales what passes."""
+        return []
 
 
 class AntBlock(nn.Module):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from app.core.errors import InputError
 from app.core.types import Size
 from app.ops.channelwise import Channelwise
+from app.ops.connection import Connection
 from app.ops.dimensionwise import BRANCHES, DimensionwiseConv
 from app.ops.grouped import GroupedConv
 from app.ops.norm import instance_norm
@@ -55,6 +56,10 @@ class DiceGate(nn.Module):
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """Shape of `x`."""
         return x * self.layers(source)  # type: ignore[no-any-return]
+
+    def connections(self) -> list[Connection]:
+        """None: it scales what passes."""
+        return []
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ import math
 
 from torch import Tensor, nn
 
+from app.ops.connection import Connection
+
 
 class Eca(nn.Module):
     """Scales each channel of (B, C, D, H, W) by a sigmoid of the means of the channels around it."""
@@ -16,8 +18,12 @@ class Eca(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Same shape."""
         means = x.mean(dim=(2, 3, 4))  # (B, C)
-        gate = self.conv(means[:, None]).sigmoid()[:, 0]
+        gate: Tensor = self.conv(means[:, None]).sigmoid()[:, 0]
         return x * gate[:, :, None, None, None]
+
+    def connections(self) -> list[Connection]:
+        """None: it scales what passes."""
+        return []
 
 
 def eca_kernel(channels: int) -> int:

@@ -1,0 +1,86 @@
+"""The kernel-level optimiser: chooses sets of sub-kernels under a budget, without training."""
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from app.analyze.layers import layers, objective
+from app.core.errors import InputError
+from app.core.layout import Layout
+from app.core.types import Size
+from app.models.network import NetworkSpec, list_convolutions
+from app.ops import ConvSpec
+from app.ops.cakes import KERNEL_SETS, split
+from app.ops.mixed import Mixed
+
+_SETS: tuple[tuple[Size, ...], ...] = (
+    KERNEL_SETS["1d"],
+    KERNEL_SETS["12d"],
+    KERNEL_SETS["2d"],
+    KERNEL_SETS["123d"],
+    ((3, 3, 3),),
+)
+SETS_ABOVE_THE_CHEAPEST = len(_SETS) - 1
+Choice = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A layout, the mean score of the cheapest layout and its own, and its cost in the unit asked for."""
+
+    layout: Layout
+    before: float
+    after: float
+    cost: float
+
+
+def choose_kernels(
+    spec: NetworkSpec, patch: Size, *, unit: str, budget: float, advance: Callable[[], None]
+) -> Fitted:
+    """From 1D kernels everywhere, widen where the mean score gains most for its cost, within the budget.
+
+    `budget` is a share of the dense network's cost in `unit`. A step is taken only if the score rises. Gains
+    of one convolution hardly depend on the others, so they are worked out again only when their turn comes.
+
+    Raises:
+        InputError: 1D kernels everywhere are over the budget.
+    """
+    convs = {c.name: c for c in list_convolutions(spec.model, replace(spec.shape, patch=patch))}
+    dense = replace(spec, encoder=_mixed(convs, dict.fromkeys(convs, len(_SETS) - 1)))
+    dense = replace(dense, decoder=dense.encoder)
+    most = budget * getattr(dense.cost(patch), unit)
+
+    def judged(choice: Choice) -> tuple[float, float]:
+        operator = _mixed(convs, choice)
+        made = replace(spec, encoder=operator, decoder=operator)
+        return objective(layers(made, patch)), float(getattr(made.cost(patch), unit))
+
+    choice: dict[str, int] = dict.fromkeys(convs, 0)
+    before, cost = judged(choice)
+    if cost > most:
+        raise InputError(
+            f"analyze.budget: got {budget}, 1D kernels everywhere take {budget * cost / most:.3f}"
+        )
+    best = before
+    queue = [(-float("inf"), place, name, 1) for place, name in enumerate(convs)]
+    heapq.heapify(queue)
+    while queue:
+        _, place, name, level = heapq.heappop(queue)
+        value, price = judged({**choice, name: level})
+        gain = (value - best) / max(price - cost, 1.0)
+        if queue and -gain > queue[0][0] and gain > 0:
+            heapq.heappush(queue, (-gain, place, name, level))
+            continue
+        if gain > 0 and price <= most:
+            choice[name], best, cost = level, value, price
+        if level + 1 < len(_SETS):
+            heapq.heappush(queue, (-float("inf"), place, name, level + 1))
+        advance()
+    operator = _mixed(convs, choice)
+    provenance = {"method": "static 3DRF kernel choice", "unit": unit, "budget": budget}
+    return Fitted(Layout(operator.layout.convolutions, provenance), before, best, cost)
+
+
+def _mixed(convs: Mapping[str, ConvSpec], choice: Choice) -> Mixed:
+    """The layout of a choice of sets."""
+    return Mixed(Layout({name: split(conv, _SETS[choice[name]], 1, 0) for name, conv in convs.items()}))

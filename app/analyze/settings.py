@@ -1,0 +1,32 @@
+"""The numbers of an analysis; their values are in conf/config.yaml."""
+
+from dataclasses import dataclass
+
+from app.core.errors import InputError
+
+OPTIMISERS = ("stage", "kernel")
+UNITS = ("params", "macs")
+
+
+@dataclass(frozen=True)
+class AnalyzeSettings:
+    """What is worked out beside the table."""
+
+    latency: bool
+    """Whether each convolution is timed."""
+    optimise: str | None
+    """stage: move blocks between levels. kernel: choose sub-kernels. None: neither."""
+    budget: float
+    """Share of the cost that the optimised network may have: of this network's own for stage, of the dense
+    network's for kernel."""
+    unit: str
+    """params or macs."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.optimise is not None and self.optimise not in OPTIMISERS:
+            raise InputError(f"analyze.optimise: got {self.optimise!r}, wanted stage or kernel")
+        if self.unit not in UNITS:
+            raise InputError(f"analyze.unit: got {self.unit!r}, wanted params or macs")
+        if not self.budget > 0:
+            raise InputError(f"analyze.budget: got {self.budget}, wanted above 0")

@@ -1,0 +1,144 @@
+"""The receptive field of every convolution of a network, by walking through its computation."""
+
+import operator
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from app.analyze.field import Field, enlarged, entering, input_field, joined, narrowed, through, united
+from app.core.errors import InputError
+from app.core.types import as_size
+from app.ops.connection import Connected, Connection, grouped_links
+
+_PASSING = (
+    *(nn.GroupNorm, nn.BatchNorm3d, nn.InstanceNorm3d, nn.Identity, nn.Dropout3d),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Sigmoid),
+)
+_SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
+
+
+def fields(
+    network: nn.Module, channels: int, paths: Collection[str], stages: Collection[str]
+) -> dict[str, Field]:
+    """The field after each module of `paths`; channels are counted from the entry of its stage.
+
+    Raises:
+        InputError: the network computes with something this knows no connection of.
+    """
+    found: dict[str, Field] = {}
+    _walk(network, "", [input_field(channels)], _Stops(paths, stages, found))
+    return found
+
+
+def field_of(module: nn.Module, channels: int) -> Field:
+    """The field after one module."""
+    return _walk(module, "", [input_field(channels)], _Stops((), (), {}))
+
+
+class _Stops:
+    """Modules to be entered on their own: those whose field is wanted, and stages."""
+
+    def __init__(self, paths: Collection[str], stages: Collection[str], found: dict[str, Field]) -> None:
+        self.paths, self.stages, self.found = set(paths), set(stages), found
+
+    def below(self, path: str) -> set[str]:
+        """Relative to a module's path."""
+        prefix = f"{path}." if path else ""
+        return {stop.removeprefix(prefix) for stop in self.paths | self.stages if stop.startswith(prefix)} - {
+            path
+        }
+
+
+def _walk(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Field:
+    """The field after the module at `path`, for the fields of what goes in."""
+    if path in stops.stages:
+        seen = [entering(field) for field in seen]
+    result = _primitive(module, seen)
+    if result is None:
+        result = _interpret(module, path, seen, stops)
+    if path in stops.paths:
+        stops.found[path] = result
+    return entering(result) if path in stops.stages else result
+
+
+def _primitive(module: nn.Module, seen: list[Field]) -> Field | None:
+    """After a module that can be told at a glance; None for one made of others."""
+    field = seen[0]
+    if isinstance(module, Connected):
+        for connection in module.connections():
+            field = through(field, connection)
+        return field
+    if isinstance(module, nn.Conv3d):
+        return through(field, _connection(module))
+    if isinstance(module, nn.ConvTranspose3d):
+        assert module.kernel_size == module.stride, "voxels made many"
+        return enlarged(field, module.out_channels, as_size(module.stride))
+    if isinstance(module, nn.AvgPool3d):
+        return through(field, _pool(module, len(field.low)))
+    return field if isinstance(module, _PASSING) else None
+
+
+def _interpret(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Field:
+    tracer = _Tracer(stops.below(path))
+    inputs = iter(seen)
+    known: dict[fx.Node, Any] = {}
+    for node in tracer.trace(module).nodes:
+        given = [known[arg] for arg in node.all_input_nodes if arg in known]
+        if node.op == "placeholder":
+            known[node] = next(inputs)
+        elif node.op == "call_module":
+            below = f"{path}.{node.target}" if path else str(node.target)
+            known[node] = _walk(module.get_submodule(str(node.target)), below, given, stops)
+        elif node.op == "output":
+            result: Field = given[0]
+            return result
+        else:
+            known[node] = _function(node, given)
+    raise AssertionError("a graph ends with its output")
+
+
+def _function(node: fx.Node, given: list[Field]) -> Field:
+    if node.target is torch.cat:
+        return joined(given)
+    if node.target in _SUMS:
+        return united(*given)
+    if node.target is torch.relu:
+        return given[0]
+    if node.target is operator.getitem and isinstance(node.args[1], tuple):
+        return narrowed(given[0], node.args[1][1])  # type: ignore[arg-type]
+    raise InputError(f"analyze: got {node.target} in {node.format_node()}, which has no known connection")
+
+
+class _Tracer(fx.Tracer):
+    """Stops at what is told at a glance and at what is to be entered on its own."""
+
+    def __init__(self, stops: Collection[str]) -> None:
+        super().__init__()
+        self._stops = stops
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """As the class says."""
+        known = (*_PASSING, nn.Conv3d, nn.ConvTranspose3d, nn.AvgPool3d)
+        return module_qualified_name in self._stops or isinstance(m, (*known, Connected))
+
+
+def _connection(conv: nn.Conv3d) -> Connection:
+    """Kernels reach from -padding on, so an even or unpadded one is not about the middle."""
+    assert not isinstance(conv.padding, str)
+    low = -np.array(conv.padding)
+    high = low + (np.array(conv.kernel_size) - 1) * np.array(conv.dilation)
+    links = grouped_links(conv.in_channels, conv.out_channels, conv.groups)
+    return Connection(links, *_everywhere(conv.out_channels, low, high), as_size(conv.stride))
+
+
+def _pool(pool: nn.AvgPool3d, channels: int) -> Connection:
+    kernel, stride = as_size(pool.kernel_size), as_size(pool.stride)  # type: ignore[arg-type]
+    ends = _everywhere(channels, np.zeros(3, dtype=np.int64), np.array(kernel) - 1)
+    return Connection(np.eye(channels, dtype=np.bool_), *ends, stride)
+
+
+def _everywhere(channels: int, low: Any, high: Any) -> tuple[Any, Any]:
+    return np.tile(low, (channels, 1)), np.tile(high, (channels, 1))

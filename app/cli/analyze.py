@@ -1,0 +1,112 @@
+"""mode=analyze: receptive field and cost, convolution by convolution; static optimisers of both."""
+
+import csv
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from app.analyze.kernels import SETS_ABOVE_THE_CHEAPEST, choose_kernels
+from app.analyze.layers import Layer, layers, objective, timed
+from app.analyze.picture import draw_layers
+from app.analyze.settings import AnalyzeSettings
+from app.analyze.stages import arrange
+from app.cli.build import build_cache, build_device, build_network, build_plan
+from app.cli.run_config import open_folder
+from app.cli.settings import read_settings
+from app.cli.task import open_task
+from app.core import run_folder
+from app.core.files import write_text
+from app.core.layout import write_layout
+from app.core.progress import progress_bar
+from app.core.types import Size, Spacing
+from app.models.network import NetworkSpec, list_convolutions
+from app.models.unet import UNetModel
+
+TABLE, PICTURE = "analysis.csv", "analysis.png"
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write and print the table, draw it, and write the optimised model or layout where one is asked for."""
+    settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
+    folder = open_folder(cfg)
+    build_device(cfg)
+    task, _ = open_task(cfg)
+    plan, _ = build_plan(cfg, task, build_cache(cfg, task))
+    spec = build_network(cfg, task, plan)
+    found = layers(spec, plan.patch)
+    if settings.latency:
+        found = timed(spec, plan.patch, found)
+    _write(folder / TABLE, found)
+    draw_layers(folder / PICTURE, found, plan.patch)
+    _print(found, spec, plan.patch)
+    if settings.optimise == "stage":
+        _optimise_stages(spec, plan.patch, settings, folder)
+    elif settings.optimise == "kernel":
+        _optimise_kernels(spec, plan.patch, settings, folder)
+
+
+def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
+    with progress_bar("Moving blocks", 0) as advance:
+        found = arrange(spec, patch, unit=settings.unit, budget=settings.budget, advance=advance)
+    described = found.model.describe()
+    del described["kind"]
+    values = {"_target_": f"{UNetModel.__module__}.{UNetModel.__name__}", **described}
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    write_text(folder / "model" / "arranged.yaml", yaml.safe_dump(listed, sort_keys=False))
+    log.info("mean score %.3f -> %.3f", found.before, found.after)
+    log.info("train it: python run.py --config-dir %s model=arranged ...", folder.resolve())
+
+
+def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
+    steps = SETS_ABOVE_THE_CHEAPEST * len(list_convolutions(spec.model, spec.shape))
+    with progress_bar("Choosing kernels", steps) as advance:
+        found = choose_kernels(spec, patch, unit=settings.unit, budget=settings.budget, advance=advance)
+    write_layout(folder / run_folder.LAYOUT, found.layout)
+    log.info("mean score %.3f with 1D kernels -> %.3f", found.before, found.after)
+    log.info("train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)
+
+
+def _write(path: Path, found: Sequence[Layer]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    axes = [f"{name}_{axis}" for name in ("jump", "field_min", "field_mean", "field_max") for axis in "dhw"]
+    writer.writerow(["name", *axes, "channels", "score", "gain", "params", "macs", "latency_ms"])
+    for layer in found:
+        sizes = [*layer.jump, *layer.field_min, *layer.field_mean, *layer.field_max]
+        rest = [layer.channels, round(layer.score, 4), round(layer.gain, 4), layer.params, layer.macs]
+        writer.writerow([layer.name, *(f"{size:g}" for size in sizes), *rest, layer.latency_ms])
+    write_text(path, text.getvalue())
+
+
+def _print(found: Sequence[Layer], spec: NetworkSpec, patch: Size) -> None:
+    """The table in short, with what is no spatial convolution as the rest."""
+    whole = spec.cost(patch)
+    columns = ("convolution", "field", "channels", "score", "gain", "params", "MMAC", "ms")
+    table = Table(*columns, title="receptive field and cost; 3DRF score in our formulation")
+    for layer in found:
+        ms = "" if layer.latency_ms is None else f"{layer.latency_ms:.2f}"
+        numbers = (f"{layer.channels:.1f}", f"{layer.score:.2f}", f"{layer.gain:+.2f}")
+        table.add_row(
+            *(layer.name, _shown(layer.field_mean), *numbers),
+            *(f"{layer.params:,}", f"{layer.macs / 1e6:.1f}", ms),
+        )
+    rest = (
+        whole.params - sum(layer.params for layer in found),
+        whole.macs - sum(layer.macs for layer in found),
+    )
+    table.add_row("the rest", *[""] * 4, f"{rest[0]:,}", f"{rest[1] / 1e6:.1f}", "")
+    mean = f"{objective(found):.2f}"
+    table.add_row("all", "", "", mean, "", f"{whole.params:,}", f"{whole.macs / 1e6:.1f}", "")
+    Console().print(table)
+
+
+def _shown(size: Spacing) -> str:
+    return "x".join(f"{length:.4g}" for length in size)

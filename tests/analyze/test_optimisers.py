@@ -1,0 +1,64 @@
+"""Acceptance check D6: the static optimisers keep the budget, repeat themselves and never lower the score."""
+
+import pytest
+
+from app.analyze.kernels import choose_kernels
+from app.analyze.layers import layers, objective
+from app.analyze.settings import AnalyzeSettings
+from app.analyze.stages import arrange
+from app.core.errors import InputError
+from app.models.model import Shape
+from app.models.network import NetworkSpec, design, network_from
+from app.models.unet import UNetModel
+from app.ops.mixed import Mixed
+from app.ops.plain import Conv3d
+
+SHAPE = Shape(1, 2, (4, 8, 8), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), ((3, 3, 3),) * 3)
+PATCH = (16, 32, 32)
+
+
+def spec(blocks: int = 2) -> NetworkSpec:
+    return design(UNetModel("plain", blocks, 1, True), SHAPE, Conv3d(), None)
+
+
+@pytest.mark.parametrize("unit", ["params", "macs"])
+def test_d6_blocks_move_within_the_budget(unit: str) -> None:
+    before = spec()
+    moves: list[None] = []
+    found = arrange(before, PATCH, unit=unit, budget=1.0, advance=lambda: moves.append(None))
+    again = arrange(before, PATCH, unit=unit, budget=1.0, advance=lambda: None)
+    assert found == again and found.after > found.before and moves
+    after = design(found.model, SHAPE, Conv3d(), None)
+    assert getattr(after.cost(PATCH), unit) <= getattr(before.cost(PATCH), unit)
+    assert objective(layers(after, PATCH)) == found.after
+    counts = (*found.model.blocks("encoder", 3), *found.model.blocks("decoder", 2))
+    assert sum(counts) == 8 and counts != (2, 2, 2, 1, 1)
+    assert network_from(after.describe()) == after
+
+
+def test_d6_a_budget_that_nothing_fits_moves_nothing() -> None:
+    found = arrange(spec(), PATCH, unit="macs", budget=0.01, advance=lambda: None)
+    assert found.model.blocks("encoder", 3) == (2, 2, 2) and found.after == found.before
+
+
+@pytest.mark.parametrize("unit", ["params", "macs"])
+def test_d6_kernels_widen_within_the_budget(unit: str) -> None:
+    found = choose_kernels(spec(), PATCH, unit=unit, budget=0.5, advance=lambda: None)
+    assert found == choose_kernels(spec(), PATCH, unit=unit, budget=0.5, advance=lambda: None)
+    assert found.after > found.before
+    after = design(spec().model, SHAPE, Mixed(found.layout), None)
+    cost = getattr(after.cost(PATCH), unit)
+    assert cost == found.cost and cost <= 0.5 * getattr(spec().cost(PATCH), unit)
+    assert objective(layers(after, PATCH)) == found.after
+
+
+def test_impossible_settings_are_named() -> None:
+    with pytest.raises(InputError, match=r"analyze\.budget: got 0\.01, 1D kernels everywhere take 0\.\d"):
+        choose_kernels(spec(), PATCH, unit="macs", budget=0.01, advance=lambda: None)
+    for values, message in [
+        ((True, "channel", 1.0, "macs"), "got 'channel', wanted stage or kernel"),
+        ((True, None, 1.0, "joules"), "got 'joules'"),
+        ((True, None, 0.0, "macs"), "analyze.budget: got 0"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            AnalyzeSettings(*values)  # type: ignore[arg-type]
