@@ -10,16 +10,11 @@ from app.core.layout import Layout
 from app.core.types import Size
 from app.models.network import NetworkSpec, list_convolutions
 from app.ops import ConvSpec
-from app.ops.cakes import KERNEL_SETS, split
+from app.ops.cakes import split
 from app.ops.mixed import Mixed
+from app.ops.vocabulary import vocabulary
 
-_SETS: tuple[tuple[Size, ...], ...] = (
-    KERNEL_SETS["1d"],
-    KERNEL_SETS["12d"],
-    KERNEL_SETS["2d"],
-    KERNEL_SETS["123d"],
-    ((3, 3, 3),),
-)
+_SETS = tuple(vocabulary(kernels, "kernels") for kernels in ("1d", "12d", "2d", "123d", ["3x3x3"]))
 SETS_ABOVE_THE_CHEAPEST = len(_SETS) - 1
 Choice = Mapping[str, int]
 

@@ -7,9 +7,10 @@ import torch
 
 from app.compress.depthwise import by_channel, from_weights
 from app.compress.separable import natural_kernels
+from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size, as_size
-from app.ops.cakes import KERNEL_SETS
+from app.ops.vocabulary import vocabulary
 
 SHARE = 0.6
 """Of a filter's energy that a sub-kernel has to hold; a filter of equal taps has 3/27, 9/27 or all of it."""
@@ -22,11 +23,11 @@ def natural_layout(convs: Mapping[str, torch.nn.Conv3d]) -> Layout:
     )
 
 
-def _groups(conv: torch.nn.Conv3d) -> dict[Size, int]:
+def _groups(conv: torch.nn.Conv3d) -> dict[Kernel, int]:
     found = from_weights(by_channel(conv.weight), 1)
     kernel = as_size(conv.kernel_size)
-    fitting = [k for k in KERNEL_SETS["123d"] if all(a <= b for a, b in zip(k, kernel, strict=True))]
-    kinds = natural_kernels(found.filters.reshape(-1, *kernel), [*fitting, kernel], share=SHARE)
+    fitting = dict.fromkeys(known.within(kernel).size for known in vocabulary("123d", "natural layout"))
+    kinds = natural_kernels(found.filters.reshape(-1, *kernel), list(fitting), share=SHARE)
     energy: dict[Size, float] = {}
     for kind, weight in zip(kinds, found.mix.square().sum(dim=(1, 2)).tolist(), strict=True):
         energy[kind] = energy.get(kind, 0.0) + weight
@@ -34,10 +35,10 @@ def _groups(conv: torch.nn.Conv3d) -> dict[Size, int]:
     return _whole({kind: part / total for kind, part in energy.items()}, conv.out_channels)
 
 
-def _whole(shares: Mapping[Size, float], channels: int) -> dict[Size, int]:
+def _whole(shares: Mapping[Size, float], channels: int) -> dict[Kernel, int]:
     """Whole channels by largest remainder; what gets none is left out."""
     counts = {kind: int(share * channels) for kind, share in shares.items()}
     rest = sorted(shares, key=lambda kind: counts[kind] - shares[kind] * channels)
     for kind in rest[: channels - sum(counts.values())]:
         counts[kind] += 1
-    return {kind: count for kind, count in counts.items() if count}
+    return {Kernel(kind): count for kind, count in counts.items() if count}

@@ -1,6 +1,7 @@
 import torch
 
 from app.compress.natural import natural_layout
+from app.core.kernel import Kernel
 from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
@@ -14,7 +15,7 @@ def test_channels_are_shared_out_by_the_energy_of_the_filters() -> None:
     conv.weight.data[:, 0, 1, :, :] = (3 / 9) ** 0.5
     conv.weight.data[:, 1, :, 1, 1] = (1 / 3) ** 0.5
     layout = natural_layout({"encoder.0.1": conv})
-    assert layout.convolutions == {"encoder.0.1": {(1, 3, 3): 6, (3, 1, 1): 2}}
+    assert layout.convolutions == {"encoder.0.1": {Kernel((1, 3, 3)): 6, Kernel((3, 1, 1)): 2}}
 
 
 def test_it_is_a_layout_of_the_network_it_came_from() -> None:

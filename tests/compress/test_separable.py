@@ -6,7 +6,7 @@ import torch
 from app.compress.method import chain_kernels
 from app.compress.separable import captured, natural_kernels, split_filters
 from app.core.types import Size
-from app.ops.cakes import KERNEL_SETS
+from app.ops.vocabulary import vocabulary
 
 
 @pytest.mark.parametrize("chain", ["2d1d", "1d"])
@@ -33,7 +33,8 @@ def test_two_factors_keep_the_leading_singular_value() -> None:
 def test_a_filter_is_nearest_to_the_kernel_it_fills(kernel: Size) -> None:
     filters = torch.zeros(1, 3, 3, 3)
     filters[:, *(slice(None) if taps == 3 else slice(1, 2) for taps in kernel)] = 1
-    assert natural_kernels(filters, KERNEL_SETS["123d"], share=0.9) == [kernel]
+    known = [kernel.size for kernel in vocabulary("123d", "test")]
+    assert natural_kernels(filters, known, share=0.9) == [kernel]
 
 
 def test_silent_filters_give_numbers() -> None:
