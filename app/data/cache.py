@@ -24,6 +24,7 @@ from app.core.task import Case, Task
 from app.data.fingerprint import Fingerprint, case_facts, summarise
 from app.data.geometry import Geometry
 from app.data.prepare import prepare, read_case
+from app.data.volume_io import scan_files
 
 _FORMAT = 1  # raised whenever preparing changes, so that old entries are not taken for new ones
 _INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a patch on
@@ -117,7 +118,7 @@ class Cache:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _content(self, case: Case) -> str:
-        return _hash([self._digests[str(path)] for path in (case.image, case.label)])
+        return _hash([self._digests[str(path)] for path in _files(case)])
 
     def _digest_files(self) -> None:
         """Hash every file once; later runs recognise it by size and time of change."""
@@ -125,7 +126,7 @@ class Cache:
             return
         memo_path = self._folder / "digests.json"
         memo: dict[str, list[Any]] = read_json(memo_path) if memo_path.is_file() else {}
-        files = [path for case in self._task.cases for path in (case.image, case.label) if path is not None]
+        files = [path for case in self._task.cases for path in _files(case)]
         stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
         known = {name: entry for name, entry in memo.items() if entry[:2] == stamps.get(name)}
         for name in sorted(set(stamps) - set(known)):
@@ -152,6 +153,10 @@ class Cache:
                 pool.shutdown(cancel_futures=True)
                 raise
         return results
+
+
+def _files(case: Case) -> list[Path]:
+    return [file for path in (case.image, case.label) if path is not None for file in scan_files(path)]
 
 
 def _foreground_index(labels: NDArray[np.uint8]) -> NDArray[np.int32]:

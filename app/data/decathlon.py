@@ -55,7 +55,7 @@ def _case(folder: Path, entry: Any, path: Path) -> Case:
         raise InputError(f"{path}: training: got {entry!r}, wanted {{image: path, label: path}}")
     image, label = folder / entry["image"], folder / entry["label"]
     for file in (image, label):
-        if not file.is_file():
+        if not file.exists():
             raise InputError(f"{path}: case {case_name(image)}: {file}: no such file")
     return Case(case_name(image), image, label)
 

@@ -1,8 +1,6 @@
 """One case from its files to the arrays a network trains on."""
 
 from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +10,7 @@ from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.data.geometry import Geometry, forward_image, forward_labels, plan_geometry
 from app.data.intensity import normalise
-from app.data.volume_io import LabelMap, Volume, read_label_map, read_volume
+from app.data.volume_io import LabelMap, Volume, check_same_grid, read_label_map, read_volume
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,3 @@ def check_channels(volume: Volume, modalities: tuple[str, ...], where: str) -> N
     if volume.voxels.shape[0] != len(modalities):
         wanted = f"{len(modalities)} ({', '.join(modalities)})"
         raise InputError(f"{where}: got {volume.voxels.shape[0]} channels, wanted {wanted}")
-
-
-def check_same_grid(grid: Volume | LabelMap, other: Volume | LabelMap, path: Path, other_path: Path) -> None:
-    """Raise InputError unless both have one shape and their corners lie within a tenth of a voxel."""
-    shape, wanted = grid.voxels.shape[-3:], other.voxels.shape[-3:]
-    if shape != wanted:
-        raise InputError(f"{path}: got shape {shape}, wanted {wanted} as {other_path}")
-    corners = np.array(list(product(*((0, n - 1) for n in shape), (1,))), dtype=np.float64)
-    apart_mm = float(np.linalg.norm(corners @ (grid.affine - other.affine).T, axis=1).max())
-    tolerance_mm = 0.1 * min(other.spacing)
-    if apart_mm > tolerance_mm:
-        raise InputError(
-            f"{path}: got a grid up to {apart_mm:.3g} mm away from {other_path}, "
-            f"wanted at most {tolerance_mm:.3g} mm"
-        )

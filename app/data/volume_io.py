@@ -1,24 +1,21 @@
-"""Scans and label maps, from files and back: NIfTI through nibabel, every fault of a file named."""
+"""Scans and label maps, from files and back: the formats behind one door, every fault of a file named."""
 
-import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.types import Spacing, as_spacing
+from app.data import dicom, itk_file, nifti
+from app.data.header import Header
 
-SUFFIXES = (".nii.gz", ".nii")
-
-_GEOMETRY = (
-    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
-    *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
-)
+SUFFIXES = (*nifti.SUFFIXES, *itk_file.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -46,25 +43,51 @@ class LabelMap(_OnGrid):
 
 
 def case_name(path: Path) -> str:
-    """The file name without its NIfTI suffix."""
+    """The file name without its suffix; a folder's whole name."""
+    if path.is_dir():
+        return path.name
     for suffix in SUFFIXES:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
     raise InputError(f"{path}: got suffix {path.suffix!r}, wanted one of {', '.join(SUFFIXES)}")
 
 
+def scan_files(path: Path) -> list[Path]:
+    """The files a scan is made of: itself, or those of its folder, hidden ones left out."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] != ".")
+
+
+def read_header(path: Path) -> Header:
+    """Size, channels, affine and type of a scan or label map; no voxel is read.
+
+    Raises:
+        InputError: missing, no such format, or a header that cannot be true (negative or gigantic
+            dimensions, an affine that cannot be inverted).
+    """
+    if _is_channel_folder(path):
+        first, *rest = [read_header(channel) for channel in _channels(path)]
+        channels = first.channels + sum(header.channels for header in rest)
+        return replace(first, channels=channels)
+    read, _ = _format(path)
+    return read(path)
+
+
 def read_volume(path: Path) -> Volume:
-    """Read a scan of one channel (i, j, k) or several (i, j, k, C).
+    """Read a scan: a file of one channel or several, a DICOM series folder, or a folder of channels.
+
+    A folder of channels holds one scan (file or series folder) a channel, in the order of their names.
 
     Raises:
         InputError: missing, unreadable or truncated file, wrong dimensions, NaN or infinite voxels,
-            an affine that cannot be inverted.
+            an affine that cannot be inverted, channels on different grids.
     """
+    if _is_channel_folder(path):
+        return _stack(_channels(path))
     voxels, affine = _read(path)
     if voxels.ndim == 3:
         voxels = voxels[..., np.newaxis]
-    if voxels.ndim != 4 or 0 in voxels.shape:
-        raise InputError(f"{path}: got shape {voxels.shape}, wanted (i, j, k) or (i, j, k, channels)")
     channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
     if not np.isfinite(channels_first).all():
         bad = int(channels_first.size - np.isfinite(channels_first).sum())
@@ -79,9 +102,7 @@ def read_label_map(path: Path, label_count: int) -> LabelMap:
         InputError: as `read_volume`, or a value that is no such integer.
     """
     voxels, affine = _read(path)
-    if voxels.ndim == 4 and voxels.shape[-1] == 1:
-        voxels = voxels[..., 0]
-    if voxels.ndim != 3 or 0 in voxels.shape:
+    if voxels.ndim != 3:
         raise InputError(f"{path}: got shape {voxels.shape}, wanted a label map (i, j, k)")
     unknown = sorted(set(np.unique(voxels).tolist()) - set(range(label_count)))
     if unknown:
@@ -91,25 +112,61 @@ def read_label_map(path: Path, label_count: int) -> LabelMap:
 
 def write_label_map(path: Path, voxels: NDArray[np.uint8], like: Path) -> None:
     """Write label values (i, j, k) atomically as 8-bit NIfTI with exactly the geometry of the scan `like`."""
-    source = nib.Nifti1Header.from_header(nib.load(like).header, check=False)
-    header = nib.Nifti1Header()
-    for field in _GEOMETRY:
-        header[field] = source[field]
+    if like.name.endswith(nifti.SUFFIXES):
+        header = nifti.geometry_of(like)
+    else:
+        header = nifti.geometry_from(read_header(like).affine)
     header.set_data_dtype(np.uint8)
     with atomic_path(path) as temporary:
         nib.save(nib.Nifti1Image(voxels, None, header), temporary)
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+def check_same_grid(grid: Volume | LabelMap, other: Volume | LabelMap, path: Path, other_path: Path) -> None:
+    """Raise InputError unless both have one shape and their corners lie within a tenth of a voxel."""
+    shape, wanted = grid.voxels.shape[-3:], other.voxels.shape[-3:]
+    if shape != wanted:
+        raise InputError(f"{path}: got shape {shape}, wanted {wanted} as {other_path}")
+    corners = np.array(list(product(*((0, n - 1) for n in shape), (1,))), dtype=np.float64)
+    apart_mm = float(np.linalg.norm(corners @ (grid.affine - other.affine).T, axis=1).max())
+    tolerance_mm = 0.1 * min(other.spacing)
+    if apart_mm > tolerance_mm:
+        raise InputError(
+            f"{path}: got a grid up to {apart_mm:.3g} mm away from {other_path}, "
+            f"wanted at most {tolerance_mm:.3g} mm"
+        )
+
+
+def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDArray[np.generic]]]:
+    """The functions that read header and voxels of a file or series folder."""
     case_name(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file")
-    try:
-        image = nib.load(path)
-        voxels = np.asanyarray(image.dataobj)
-    except (ImageFileError, EOFError, OSError, ValueError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read as NIfTI, is it truncated? ({error})") from None
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path}: got a singular affine {affine.tolist()}, wanted one that can be inverted")
-    return voxels, affine
+    if path.is_dir():
+        return dicom.read_header, dicom.read_voxels
+    module = nifti if path.name.endswith(nifti.SUFFIXES) else itk_file
+    return module.read_header, module.read_voxels
+
+
+def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    """Voxels (i, j, k) or (i, j, k, channels) and affine; the header is judged before voxels are read."""
+    read_header_of, read_voxels = _format(path)
+    header = read_header_of(path)
+    return read_voxels(path), header.affine
+
+
+def _is_channel_folder(path: Path) -> bool:
+    return path.is_dir() and not dicom.is_dicom_folder(path)
+
+
+def _channels(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    if not found:
+        raise InputError(f"{folder}: got an empty folder, wanted a DICOM series or one scan a channel")
+    return found
+
+
+def _stack(channels: list[Path]) -> Volume:
+    volumes = [read_volume(path) for path in channels]
+    for volume, path in zip(volumes[1:], channels[1:], strict=True):
+        check_same_grid(volume, volumes[0], path, channels[0])
+    return Volume(volumes[0].affine, np.concatenate([volume.voxels for volume in volumes]))

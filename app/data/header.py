@@ -1,0 +1,73 @@
+"""What a file says of its voxels before any is read, and whether that can be true.
+
+A header is a stranger's word: dimensions are believed only as far as the file could hold them.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.memory import machine_memory_bytes
+from app.core.types import Size
+
+_DEFLATE = 1032  # bytes that one byte of deflate can become at most (zlib's technical details)
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Header:
+    """Size (i, j, k), channels, affine to RAS millimetres, the stored type, and bytes on disk."""
+
+    size: Size
+    channels: int
+    affine: NDArray[np.float64]
+    dtype: np.dtype[np.generic]
+    stored_bytes: int
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimetres along (i, j, k)."""
+        i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return i, j, k
+
+
+def make_header(
+    path: Path,
+    shape: tuple[int, ...],
+    *,
+    affine: NDArray[np.float64],
+    dtype: np.dtype[np.generic],
+    stored_bytes: int,
+) -> Header:
+    """A header of voxels (i, j, k) or (i, j, k, channels), checked.
+
+    Raises:
+        InputError: other dimensions, more voxels than the file or this machine can hold, voxels that are no
+            numbers, an affine that cannot be inverted.
+    """
+    size, channels = shape[:3], shape[3] if len(shape) == 4 else 1
+    if len(shape) not in (3, 4) or min(shape) < 1:
+        raise InputError(f"{path}: got shape {shape}, wanted (i, j, k) or (i, j, k, channels)")
+    if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
+        raise InputError(f"{path}: got voxels of type {dtype}, wanted whole or real numbers")
+    _refuse_gigantic(path, shape, dtype.itemsize, stored_bytes)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError(f"{path}: got a singular affine {affine.tolist()}, wanted one that can be inverted")
+    return Header((size[0], size[1], size[2]), channels, affine, dtype, stored_bytes)
+
+
+def _refuse_gigantic(path: Path, shape: tuple[int, ...], voxel_bytes: int, stored_bytes: int) -> None:
+    voxels = math.prod(shape)
+    if voxels * voxel_bytes > _DEFLATE * stored_bytes:
+        raise InputError(
+            f"{path}: got shape {shape} in its header, more than a file of {stored_bytes} bytes can hold"
+        )
+    if voxels * _FLOAT_BYTES > machine_memory_bytes():
+        raise InputError(
+            f"{path}: got shape {shape}, needs {voxels * _FLOAT_BYTES / 1e9:.0f} GB of memory, "
+            f"this machine has {machine_memory_bytes() / 1e9:.0f} GB"
+        )

@@ -1,0 +1,89 @@
+"""NRRD and MetaImage files through SimpleITK, their voxels in the file itself."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.data.header import Header, make_header
+
+SUFFIXES = (".nrrd", ".mha")
+
+_ELSEWHERE = {  # a field that names another file to read voxels from: no business of a data set's header
+    ".nrrd": re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE),
+    ".mha": re.compile(rb"^ElementDataFile\s*=\s*+(?!LOCAL)", re.MULTILINE),
+}
+_HEADER_BYTES = 65_536
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_header(path: Path) -> Header:
+    """Read the header alone.
+
+    Raises:
+        InputError: not of its suffix's format, or a header that cannot be true.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(_HEADER_BYTES)
+    if _ELSEWHERE[path.suffix].search(start.split(b"\n\n")[0]):
+        raise InputError(f"{path}: its voxels are in another file, wanted them in the file itself")
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read ({_last_line(error)})") from None
+    one_voxel = file_order(sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), _components(reader)))
+    size = tuple(int(n) for n in reader.GetSize())
+    return make_header(
+        path,
+        (*size, *one_voxel.shape[len(size) :]),
+        affine=affine_from(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin()),
+        dtype=one_voxel.dtype,
+        stored_bytes=path.stat().st_size,
+    )
+
+
+def read_voxels(path: Path) -> NDArray[np.generic]:
+    """Voxels (i, j, k) or (i, j, k, channels), as stored.
+
+    Raises:
+        InputError: truncated or damaged.
+    """
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read, is it truncated? ({_last_line(error)})") from None
+    return file_order(image)
+
+
+def file_order(image: sitk.Image) -> NDArray[np.generic]:
+    """An image's voxels as (i, j, k) or (i, j, k, channels)."""
+    voxels = sitk.GetArrayFromImage(image)  # (k, j, i) or (t, k, j, i), then components
+    axes = tuple(reversed(range(image.GetDimension())))
+    result: NDArray[np.generic] = voxels.transpose((*axes, *range(len(axes), voxels.ndim)))
+    return result
+
+
+def affine_from(
+    direction: tuple[float, ...], spacing: tuple[float, ...], origin: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """ITK's geometry (LPS, of three or more axes) as an affine from (i, j, k) to RAS millimetres."""
+    axes = np.array(direction).reshape(len(spacing), len(spacing))[:3, :3]
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.array(spacing[:3])
+    affine[:3, 3] = origin[:3]
+    return np.asarray(LPS_TO_RAS @ affine)
+
+
+def _components(reader: sitk.ImageFileReader) -> int:
+    """Components of a vector image; SimpleITK wants 0 for a scalar one."""
+    count = int(reader.GetNumberOfComponents())
+    return count if count > 1 else 0
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

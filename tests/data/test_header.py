@@ -1,0 +1,122 @@
+"""Headers that lie end in a message: nothing is allocated for voxels that cannot be there."""
+
+import gzip
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.memory import machine_memory_bytes
+from app.data.header import make_header
+from app.data.volume_io import read_header, read_volume
+
+MHA = b"""ObjectType = Image
+NDims = 3
+BinaryData = True
+CompressedData = False
+DimSize = %s
+ElementSpacing = 1 1 1
+ElementType = MET_SHORT
+ElementDataFile = %s
+"""
+NRRD = b"""NRRD0004
+type: short
+dimension: 3
+sizes: %s
+endian: little
+encoding: raw
+%s
+"""
+
+
+def nifti(path: Path, **fields: Any) -> Path:
+    """A NIfTI file of 4x4x4 zeros with header fields overwritten."""
+    header = nib.Nifti1Header()
+    header.set_data_shape((4, 4, 4))
+    header.set_sform(np.eye(4), code=1)
+    for name, value in fields.items():
+        header[name] = value
+    with gzip.open(path, "wb") as stream:
+        stream.write(header.binaryblock + bytes(4) + bytes(4 * 64))
+    return path
+
+
+def refused(path: Path, message: str) -> None:
+    """Refused with the message, with less than 50 MB allocated on the way."""
+    tracemalloc.start()
+    for read in (read_header, read_volume):
+        with pytest.raises(InputError, match=message) as error:
+            read(path)
+        assert str(path) in str(error.value) and "\n" not in str(error.value)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_dimensions_no_file_of_that_size_can_hold(tmp_path: Path) -> None:
+    gigantic = nifti(tmp_path / "a.nii.gz", dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])
+    refused(gigantic, r"got shape \(32767, 32767, 32767\) in its header, more than a file of \d+ bytes")
+    (tmp_path / "a.mha").write_bytes(MHA % (b"90000 90000 90000", b"LOCAL") + bytes(100))
+    refused(tmp_path / "a.mha", "got shape .* more than a file of")
+    (tmp_path / "a.nrrd").write_bytes(NRRD % (b"90000 90000 90000", b"") + bytes(100))
+    refused(tmp_path / "a.nrrd", "got shape .* more than a file of")
+
+
+@pytest.mark.parametrize("dim", [[3, -4, 4, 4, 1, 1, 1, 1], [3, 0, 4, 4, 1, 1, 1, 1]])
+def test_sizes_below_one(tmp_path: Path, dim: list[int]) -> None:
+    refused(nifti(tmp_path / "a.nii.gz", dim=dim), "got shape|cannot be read")
+
+
+@pytest.mark.parametrize(
+    "dim", [[1, 4, 4, 4, 1, 1, 1, 1], [-3, 4, 4, 4, 1, 1, 1, 1], [5, 4, 4, 4, 2, 2, 1, 1]]
+)
+def test_other_numbers_of_dimensions(tmp_path: Path, dim: list[int]) -> None:
+    refused(nifti(tmp_path / "a.nii.gz", dim=dim), "got shape|cannot be read")
+
+
+@pytest.mark.parametrize("row", [[0, 0, 0, 0], [np.nan, 0, 0, 0], [np.inf, 0, 0, 0]])
+def test_affines_that_cannot_be_inverted(tmp_path: Path, row: list[float]) -> None:
+    refused(nifti(tmp_path / "a.nii.gz", srow_x=row), "singular affine")
+
+
+def test_negative_spacing_is_read_by_its_size(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "a.nii.gz", pixdim=[1, -2, 1, 1, 1, 1, 1, 1], sform_code=0)
+    assert read_header(path).spacing == (2.0, 1.0, 1.0)
+
+
+def test_voxels_that_are_no_numbers(tmp_path: Path) -> None:
+    refused(nifti(tmp_path / "a.nii.gz", datatype=128, bitpix=24), "got voxels of type")
+    refused(nifti(tmp_path / "b.nii.gz", datatype=32, bitpix=64), "got voxels of type complex64")
+    refused(nifti(tmp_path / "c.nii.gz", datatype=999), "cannot be read|got voxels")
+
+
+def test_more_voxels_than_this_machine_holds(tmp_path: Path) -> None:
+    side = round((machine_memory_bytes() / 4) ** (1 / 3)) + 1
+    affine: NDArray[np.float64] = np.eye(4)
+    with pytest.raises(InputError, match=r"needs \d+ GB of memory, this machine has \d+ GB"):
+        make_header(
+            tmp_path, (side, side, side), affine=affine, dtype=np.dtype(np.int16), stored_bytes=10**12
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.mha", MHA % (b"4 4 4", b"../secret.raw")),
+        ("a.nrrd", NRRD % (b"4 4 4", b"data file: ../secret.raw\n")),
+    ],
+)
+def test_voxels_in_another_file_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, "its voxels are in another file")
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd", "a.mha"])
+@pytest.mark.parametrize("content", [b"", b"x" * 1000, bytes(1000)])
+def test_files_that_are_nothing(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, "cannot be read|got")
