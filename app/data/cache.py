@@ -8,27 +8,24 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.files import read_json, write_json
 from app.core.plan import Plan
-from app.core.progress import progress_bar
 from app.core.task import Case, Task
 from app.data.fingerprint import Fingerprint, case_facts, summarise
 from app.data.geometry import Geometry
+from app.data.parallel import over_cases
 from app.data.prepare import prepare, read_case
 from app.data.volume_io import scan_files
 
 _FORMAT = 1  # raised whenever preparing changes, so that old entries are not taken for new ones
 _INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a patch on
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -75,8 +72,13 @@ class Cache:
         path = self._folder / f"fingerprint-{self.data_hash()[:16]}.json"
         if path.is_file():
             return Fingerprint.from_dict(read_json(path))
-        facts = self._over_cases("Reading cases", self._task.cases, lambda case: case_facts(case, self._task))
-        fingerprint = summarise([facts[case.id] for case in self._task.cases])
+        facts = over_cases(
+            "Reading cases",
+            self._task.cases,
+            lambda case: case_facts(case, self._task),
+            workers=self._workers,
+        )
+        fingerprint = summarise(list(facts.values()))
         write_json(path, fingerprint.to_dict())
         return fingerprint
 
@@ -94,8 +96,11 @@ class Cache:
             for case in self._task.cases
         }
         missing = [case for case in self._task.cases if not cached[case.id].folder.is_dir()]
-        self._over_cases(
-            "Preparing cases", missing, lambda case: self._store(case, plan, cached[case.id].folder)
+        over_cases(
+            "Preparing cases",
+            missing,
+            lambda case: self._store(case, plan, cached[case.id].folder),
+            workers=self._workers,
         )
         return cached
 
@@ -135,24 +140,6 @@ class Cache:
         if known != memo:
             write_json(memo_path, known)
         self._digests = {name: entry[2] for name, entry in known.items()}
-
-    def _over_cases(
-        self, title: str, cases: Sequence[Case], work: Callable[[Case], _Result]
-    ) -> dict[str, _Result]:
-        """Do `work` on all cases in threads; the first error stops the rest."""
-        if not cases:
-            return {}
-        results: dict[str, _Result] = {}
-        with progress_bar(title, len(cases)) as advance, ThreadPoolExecutor(self._workers) as pool:
-            futures = {pool.submit(work, case): case for case in cases}
-            try:
-                for future in as_completed(futures):
-                    results[futures[future].id] = future.result()
-                    advance()
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-        return results
 
 
 def _files(case: Case) -> list[Path]:

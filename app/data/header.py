@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.types import Size
+from app.data.grid import axis_codes
 
 _DEFLATE = 1032  # bytes that one byte of deflate can become at most (zlib's technical details)
 _FLOAT_BYTES = 4
@@ -33,6 +34,11 @@ class Header:
         """Millimetres along (i, j, k)."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
+
+    @property
+    def orientation(self) -> str:
+        """Where the axes run to, as in RAS or LPS."""
+        return axis_codes(self.affine)
 
 
 def make_header(

@@ -8,10 +8,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.core.types import as_size
+from app.data.grid import corners_apart_mm
 from app.data.header import Header, make_header
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -65,6 +68,52 @@ def geometry_from(affine: NDArray[np.float64]) -> nib.Nifti1Header:
     image.set_qform(affine, code="scanner")
     image.header.set_xyzt_units("mm")
     return image.header
+
+
+def doubts(path: Path) -> dict[str, str]:
+    """What a header leaves open or says twice and differently: a sentence by kind of doubt."""
+    header = _unmended(path)
+    found = {
+        "forms_disagree": _forms_disagree(header),
+        "negative_spacing": _negative_spacing(header),
+        "no_orientation": _no_orientation(header),
+        "not_millimetres": _not_millimetres(header),
+    }
+    return {kind: sentence for kind, sentence in found.items() if sentence}
+
+
+def _unmended(path: Path) -> nib.Nifti1Header:
+    """The header as the file has it; nibabel mends some of it when it loads an image."""
+    with ImageOpener(path) as stream:
+        return type(nib.load(path).header).from_fileobj(stream, check=False)
+
+
+def _forms_disagree(header: nib.Nifti1Header) -> str:
+    try:
+        qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
+    except (HeaderDataError, ValueError) as error:
+        return f"the qform cannot be computed ({error})"
+    if qform is None or sform is None:
+        return ""
+    shape = as_size((*header.get_data_shape(), 1, 1, 1)[:3])
+    apart_mm = corners_apart_mm(shape, qform, sform)
+    tolerance_mm = 0.1 * float(np.linalg.norm(sform[:3, :3], axis=0).min())
+    return f"qform and sform are up to {apart_mm:.3g} mm apart" if apart_mm > tolerance_mm else ""
+
+
+def _negative_spacing(header: nib.Nifti1Header) -> str:
+    spacing = header["pixdim"][1:4].tolist()
+    return f"got voxel sizes {spacing}" if min(spacing) <= 0 else ""
+
+
+def _no_orientation(header: nib.Nifti1Header) -> str:
+    coded = int(header["qform_code"]) or int(header["sform_code"])
+    return "" if coded else "neither qform nor sform is set"
+
+
+def _not_millimetres(header: nib.Nifti1Header) -> str:
+    unit = header.get_xyzt_units()[0]
+    return "" if unit in ("mm", "unknown") else f"got lengths in {unit}"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.data.geometry import Geometry, forward_image, forward_labels, plan_geometry
 from app.data.intensity import normalise
-from app.data.volume_io import LabelMap, Volume, check_same_grid, read_label_map, read_volume
+from app.data.volume_io import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
     assert case.label is not None
     try:
         volume = read_volume(case.image)
-        label_map = read_label_map(case.label, len(task.labels))
+        label_map = turn_like(read_label_map(case.label, len(task.labels)), volume)
         check_channels(volume, task.modalities, str(case.image))
         check_same_grid(label_map, volume, case.label, case.image)
     except InputError as error:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
-from app.core.types import Spacing, as_spacing
+from app.core.types import Spacing, as_size, as_spacing
 from app.data import dicom, itk_file, nifti
+from app.data.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
 from app.data.header import Header
+from app.data.label_values import count_values
 
 SUFFIXES = (*nifti.SUFFIXES, *itk_file.SUFFIXES)
 
@@ -83,16 +85,21 @@ def read_volume(path: Path) -> Volume:
         InputError: missing, unreadable or truncated file, wrong dimensions, NaN or infinite voxels,
             an affine that cannot be inverted, channels on different grids.
     """
+    volume = load_volume(path)
+    if not np.isfinite(volume.voxels).all():
+        bad = int(volume.voxels.size - np.isfinite(volume.voxels).sum())
+        raise InputError(f"{path}: got {bad} NaN or infinite voxels, wanted finite intensities")
+    return volume
+
+
+def load_volume(path: Path) -> Volume:
+    """As `read_volume`, but with whatever intensities are stored."""
     if _is_channel_folder(path):
         return _stack(_channels(path))
     voxels, affine = _read(path)
     if voxels.ndim == 3:
         voxels = voxels[..., np.newaxis]
-    channels_first = np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32)
-    if not np.isfinite(channels_first).all():
-        bad = int(channels_first.size - np.isfinite(channels_first).sum())
-        raise InputError(f"{path}: got {bad} NaN or infinite voxels, wanted finite intensities")
-    return Volume(affine, channels_first)
+    return Volume(affine, np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32))
 
 
 def read_label_map(path: Path, label_count: int) -> LabelMap:
@@ -101,22 +108,46 @@ def read_label_map(path: Path, label_count: int) -> LabelMap:
     Raises:
         InputError: as `read_volume`, or a value that is no such integer.
     """
-    voxels, affine = _read(path)
-    if voxels.ndim != 3:
-        raise InputError(f"{path}: got shape {voxels.shape}, wanted a label map (i, j, k)")
-    unknown = sorted(set(np.unique(voxels).tolist()) - set(range(label_count)))
+    voxels, affine = load_labels(path)
+    unknown = sorted(set(count_values(voxels)) - set(range(label_count)))
     if unknown:
         raise InputError(f"{path}: got label values {unknown[:5]}, wanted integers 0 to {label_count - 1}")
     return LabelMap(affine, np.ascontiguousarray(voxels, dtype=np.uint8))
 
 
+def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+    """Whatever values a label map (i, j, k) stores, as stored, and the affine."""
+    voxels, affine = _read(path)
+    if voxels.ndim != 3:
+        raise InputError(f"{path}: got shape {voxels.shape}, wanted a label map (i, j, k)")
+    return voxels, affine
+
+
+def turn_like(label_map: LabelMap, volume: Volume) -> LabelMap:
+    """The label map with its axes in the order and direction of the scan's; nothing is interpolated."""
+    if axis_codes(label_map.affine) == axis_codes(volume.affine):
+        return label_map
+    _, affine = turned_grid(as_size(label_map.voxels.shape), label_map.affine, volume.affine)
+    return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, volume.affine))
+
+
 def write_label_map(path: Path, voxels: NDArray[np.uint8], like: Path) -> None:
     """Write label values (i, j, k) atomically as 8-bit NIfTI with exactly the geometry of the scan `like`."""
+    _write_nifti(path, voxels, like)
+
+
+def write_volume(path: Path, voxels: NDArray[np.float32], like: Path) -> None:
+    """Write intensities (C, i, j, k) atomically as float32 NIfTI with exactly the geometry of `like`."""
+    channels_last = np.moveaxis(voxels, 0, -1)
+    _write_nifti(path, channels_last[..., 0] if voxels.shape[0] == 1 else channels_last, like)
+
+
+def _write_nifti(path: Path, voxels: NDArray[Any], like: Path) -> None:
     if like.name.endswith(nifti.SUFFIXES):
         header = nifti.geometry_of(like)
     else:
         header = nifti.geometry_from(read_header(like).affine)
-    header.set_data_dtype(np.uint8)
+    header.set_data_dtype(voxels.dtype)
     with atomic_path(path) as temporary:
         nib.save(nib.Nifti1Image(voxels, None, header), temporary)
 
@@ -126,8 +157,7 @@ def check_same_grid(grid: Volume | LabelMap, other: Volume | LabelMap, path: Pat
     shape, wanted = grid.voxels.shape[-3:], other.voxels.shape[-3:]
     if shape != wanted:
         raise InputError(f"{path}: got shape {shape}, wanted {wanted} as {other_path}")
-    corners = np.array(list(product(*((0, n - 1) for n in shape), (1,))), dtype=np.float64)
-    apart_mm = float(np.linalg.norm(corners @ (grid.affine - other.affine).T, axis=1).max())
+    apart_mm = corners_apart_mm(as_size(shape), grid.affine, other.affine)
     tolerance_mm = 0.1 * min(other.spacing)
     if apart_mm > tolerance_mm:
         raise InputError(
@@ -166,7 +196,7 @@ def _channels(folder: Path) -> list[Path]:
 
 
 def _stack(channels: list[Path]) -> Volume:
-    volumes = [read_volume(path) for path in channels]
+    volumes = [load_volume(path) for path in channels]
     for volume, path in zip(volumes[1:], channels[1:], strict=True):
         check_same_grid(volume, volumes[0], path, channels[0])
     return Volume(volumes[0].affine, np.concatenate([volume.voxels for volume in volumes]))

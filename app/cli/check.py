@@ -1,0 +1,76 @@
+"""mode=check: every case read once, what is wrong with it in a table; exit code 1 when something is."""
+
+import logging
+import os
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.cli.run_config import open_folder
+from app.cli.task import open_task
+from app.core import run_folder
+from app.core.errors import InputError
+from app.data.doctor.check import Checked, check_task
+from app.data.doctor.finding import Severity
+from app.data.doctor.repair import repair_task
+from app.data.doctor.table import rows, write_check
+from app.report.check import write_check_page
+
+log = logging.getLogger(__name__)
+
+_PRINTED = ("case", "status", "voxels", "findings")
+_COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green"}
+
+
+def run(cfg: DictConfig) -> None:
+    """Print and write check.csv and check.html; with check.repair also a repaired copy.
+
+    Raises:
+        InputError: something is wrong that was not repaired.
+    """
+    folder = open_folder(cfg)
+    task, facts = open_task(cfg)
+    checked = check_task(task, facts.group_rule, workers=len(os.sched_getaffinity(0)))
+    _print(checked, task.name)
+    write_check(folder / run_folder.CHECK, checked)
+    write_check_page(folder / run_folder.CHECK, folder / run_folder.CHECK_PAGE, name=task.name)
+    log.info("check: %s", folder / run_folder.CHECK_PAGE)
+    if cfg.check.repair is not None:
+        target = Path(cfg.check.repair)
+        mended = repair_task(Path(facts.folder), checked, target)
+        log.info("%d of %d cases repaired in a copy: %s", mended, len(task.cases), target)
+    _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
+
+
+def _print(checked: Checked, name: str) -> None:
+    """One row a case; the files have more columns."""
+    table = Table(title=name)
+    for column in _PRINTED[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(_PRINTED[-1], ratio=1)
+    for row in rows(checked):
+        table.add_row(*(Text(row[column], style=_style(column, row)) for column in _PRINTED))
+    Console().print(table)
+    counts = ", ".join(f"{severity}: {checked.count(severity)}" for severity in Severity)
+    log.info("%d cases; findings: %s", len(checked.cases), counts)
+
+
+def _style(column: str, row: dict[str, str]) -> str:
+    return _COLORS[row["status"]] if column == "status" else ""
+
+
+def _refuse_errors(checked: Checked, *, repaired: bool, table: Path) -> None:
+    errors = [
+        (case, one.kind)
+        for case, found in checked.findings.items()
+        for one in found
+        if one.severity == Severity.ERROR and not (repaired and one.repairable)
+    ]
+    if errors:
+        listed = ", ".join(f"{case or 'the set'} {kind}" for case, kind in errors[:3])
+        more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
+        left = "left after repair" if repaired else "found"
+        raise InputError(f"{len(errors)} errors {left}: {listed}{more}; see {table}")

@@ -1,0 +1,56 @@
+"""The whole examination of a data set: cases in parallel, then what only shows between them."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.core.task import GroupRule, Task
+from app.data.doctor.examine import Examined, examine
+from app.data.doctor.finding import Finding, Severity, error
+from app.data.doctor.grid_rules import GRID_RULES, header_doubts
+from app.data.doctor.image_rules import IMAGE_RULES
+from app.data.doctor.label_rules import LABEL_RULES
+from app.data.doctor.set_rules import SET_RULES
+from app.data.parallel import over_cases
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Every case as it was found, and the findings by case id ("" for the set as a whole)."""
+
+    cases: dict[str, Examined]
+    findings: dict[str, tuple[Finding, ...]]
+
+    def count(self, severity: Severity) -> int:
+        """How many findings are that bad."""
+        return sum(one.severity == severity for found in self.findings.values() for one in found)
+
+
+def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
+    """Read every case of a task once and apply all rules."""
+    cases = over_cases("Checking cases", task.cases, examine, workers=workers)
+    findings: dict[str, list[Finding]] = defaultdict(list)
+    for case, examined in cases.items():
+        findings[case] += check_case(examined, task)
+    for rule in SET_RULES:
+        for case, finding in rule(list(cases.values()), task, group):
+            findings[case].append(finding)
+    return Checked(cases, {case: tuple(found) for case, found in findings.items() if found})
+
+
+def check_case(examined: Examined, task: Task) -> Iterator[Finding]:
+    """What is wrong with one case by itself."""
+    image, label = examined.image, examined.label
+    for kind, fault in (("image", examined.image_fault), ("label", examined.label_fault)):
+        if fault:
+            yield error(f"unreadable_{kind}", fault, "fetch or export the file again")
+    if image:
+        for image_rule in IMAGE_RULES:
+            yield from image_rule(image, task)
+    if label:
+        for label_rule in LABEL_RULES:
+            yield from label_rule(label, task)
+    if image and label:
+        for grid_rule in GRID_RULES:
+            yield from grid_rule(image.header, label.header)
+    yield from header_doubts(examined.doubts)

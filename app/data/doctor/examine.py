@@ -1,0 +1,118 @@
+"""One case, read once: everything the rules ask about, in a few numbers.
+
+Unlike preparing, an examination goes on where a file is at fault: the fault is what it reports.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.task import Case
+from app.data import nifti
+from app.data.header import Header
+from app.data.label_values import count_values
+from app.data.volume_io import load_labels, load_volume, read_header
+
+_THUMBNAIL = 12  # voxels a side: coarse enough that noise averages out, fine enough that two heads differ
+_Facts = TypeVar("_Facts")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Range of the finite voxels of one channel, and how many are not finite."""
+
+    low: float
+    high: float
+    not_finite: int
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A scan's header, channels and content."""
+
+    header: Header
+    channels: tuple[Channel, ...]
+    digest: str
+    thumbnail: NDArray[np.float32]
+    """Of the first channel, flat, of zero mean and unit length: a product of two is a correlation."""
+
+
+@dataclass(frozen=True)
+class LabelFacts:
+    """A label map's header, voxels by value, and content."""
+
+    header: Header
+    values: dict[float, int]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What is known of a case; a file that cannot be read is None and has its fault instead."""
+
+    case: Case
+    image: ImageFacts | None
+    image_fault: str
+    label: LabelFacts | None
+    label_fault: str
+    doubts: dict[str, str]
+    """What a NIfTI header of the scan leaves open, by kind."""
+
+
+def examine(case: Case) -> Examined:
+    """Read scan and label map once; their faults are part of the answer."""
+    assert case.label is not None
+    image, image_fault = _facts_or_fault(_image_facts, case.image)
+    label, label_fault = _facts_or_fault(_label_facts, case.label)
+    is_nifti = image is not None and case.image.name.endswith(nifti.SUFFIXES)
+    doubts = nifti.doubts(case.image) if is_nifti else {}
+    return Examined(case, image, image_fault, label, label_fault, doubts)
+
+
+def _facts_or_fault(read: Callable[[Path], _Facts], path: Path) -> tuple[_Facts | None, str]:
+    try:
+        return read(path), ""
+    except InputError as error:
+        return None, str(error)
+
+
+def _image_facts(path: Path) -> ImageFacts:
+    header, volume = read_header(path), load_volume(path)
+    digest = _digest(volume.voxels)
+    channels = tuple(_channel(voxels) for voxels in volume.voxels)
+    return ImageFacts(header, channels, digest, _thumbnail(volume.voxels[0]))
+
+
+def _label_facts(path: Path) -> LabelFacts:
+    header = read_header(path)
+    voxels, _ = load_labels(path)
+    return LabelFacts(header, count_values(voxels), _digest(voxels.astype(np.float32)))
+
+
+def _channel(voxels: NDArray[np.float32]) -> Channel:
+    finite = np.isfinite(voxels)
+    if finite.all():
+        return Channel(float(voxels.min()), float(voxels.max()), 0)
+    known = voxels[finite]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    return Channel(low, high, int(voxels.size - known.size))
+
+
+def _thumbnail(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    grid = torch.from_numpy(np.nan_to_num(voxels, nan=0.0, posinf=0.0, neginf=0.0))[None]
+    small = F.adaptive_avg_pool3d(grid, _THUMBNAIL).double().flatten()
+    centred = small - small.mean()
+    return np.asarray((centred / centred.norm().clamp_min(1e-12)).float().numpy())
+
+
+def _digest(voxels: NDArray[np.float32]) -> str:
+    """Of shape and content, however the file stores it."""
+    return hashlib.sha256(repr(voxels.shape).encode() + np.ascontiguousarray(voxels).data).hexdigest()

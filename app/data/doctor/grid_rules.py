@@ -1,0 +1,66 @@
+"""What can be wrong between a scan and its label map, or in a header: a function a kind of fault."""
+
+from collections.abc import Iterator
+
+from app.data.doctor.finding import Finding, error, note, warning
+from app.data.doctor.image_rules import by
+from app.data.grid import corners_apart_mm, turned_grid
+from app.data.header import Header
+
+SAME = 0.1  # of a voxel: closer grids are taken for one
+REPAIRABLE = 1.0  # voxels apart, up to which the label was surely drawn on this scan
+
+_ADVICE = {
+    "forms_disagree": "the sform is used; compare with the scanner's own images which one is right",
+    "negative_spacing": "its size is used and directions come from the affine; export the scan again",
+    "no_orientation": "left and right are a guess; export the scan again with its orientation",
+    "not_millimetres": "it is read as millimetres; convert the header",
+}
+
+
+def other_shape(image: Header, label: Header) -> Iterator[Finding]:
+    """Different numbers of voxels."""
+    size, _ = turned_grid(label.size, label.affine, image.affine)
+    if label.channels != 1 or size != image.size:
+        yield error(
+            "other_shape",
+            f"label has {by(label.size)} voxels, the scan {by(image.size)}",
+            "resample the label onto the scan it was drawn on",
+        )
+
+
+def other_grid(image: Header, label: Header) -> Iterator[Finding]:
+    """The same numbers of voxels in different places."""
+    size, affine = turned_grid(label.size, label.affine, image.affine)
+    if size != image.size:
+        return
+    apart_mm = corners_apart_mm(size, affine, image.affine)
+    if apart_mm > SAME * min(image.spacing):
+        near = apart_mm <= REPAIRABLE * min(image.spacing)
+        yield error(
+            "other_grid",
+            f"label and scan are up to {apart_mm:.3g} mm apart",
+            "check.repair gives the label the scan's geometry"
+            if near
+            else "find out which of both geometries is right, then resample or overwrite the other",
+            repairable=near,
+        )
+
+
+def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
+    """Stored with different orders or directions of axes."""
+    if image.orientation != label.orientation:
+        yield note(
+            "other_orientation",
+            f"label is stored as {label.orientation}, the scan as {image.orientation}",
+            "nothing to do, the label is turned when it is read",
+        )
+
+
+def header_doubts(doubts: dict[str, str]) -> Iterator[Finding]:
+    """What a NIfTI header leaves open or says twice and differently."""
+    for kind, sentence in doubts.items():
+        yield warning(kind, sentence, _ADVICE[kind])
+
+
+GRID_RULES = (other_shape, other_grid, other_orientation)

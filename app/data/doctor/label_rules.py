@@ -1,0 +1,76 @@
+"""What can be wrong with a label map: a function a kind of fault, named as the fault is."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from app.core.task import Task
+from app.data.doctor.examine import LabelFacts
+from app.data.doctor.finding import Finding, error, note, warning
+
+ALMOST_WHOLE = 0.01  # floats this close to an integer are a stored integer, not an interpolated mask
+_SHOWN = 5
+
+
+def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
+    """Values between integers, as interpolation leaves them, or NaN."""
+    odd = [value for value in label.values if not value.is_integer()]
+    if odd:
+        safe = all(math.isfinite(value) and abs(value - round(value)) <= ALMOST_WHOLE for value in odd)
+        yield error(
+            "fractional_labels",
+            f"label has values that are no integers: {_listed(odd)}",
+            "check.repair rounds them" if safe else "make it anew with nearest-neighbour resampling",
+            repairable=safe,
+        )
+
+
+def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
+    """Integers stored as floating point."""
+    if label.header.dtype.kind == "f" and all(value.is_integer() for value in label.values):
+        yield note(
+            "float_labels",
+            f"label is stored as {label.header.dtype}",
+            "nothing to do, it is read as integers; check.repair stores it so",
+            repairable=True,
+        )
+
+
+def unknown_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
+    """Integers that dataset.json does not name."""
+    whole = [value for value in label.values if value.is_integer()]
+    unknown = [value for value in whole if value not in range(len(task.labels))]
+    if unknown:
+        voxels, last = sum(label.values[value] for value in unknown), len(task.labels) - 1
+        yield error(
+            "unknown_labels",
+            f"label has {voxels} voxels of {_listed(unknown)}, dataset.json names 0 to {last}",
+            "name the values in dataset.json, or change them in the label",
+        )
+
+
+def empty_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
+    """Nothing is outlined."""
+    if set(label.values) == {0.0}:
+        yield warning(
+            "empty_label",
+            "label is all background",
+            "right if the scan shows none of it; else outline it or take the case out of dataset.json",
+        )
+
+
+def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
+    """No voxel is background."""
+    if 0.0 not in label.values:
+        yield warning(
+            "full_label",
+            "label has no background",
+            "is background stored as another value, or is the label inverted?",
+        )
+
+
+def _listed(values: Sequence[float]) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
+    return shown if len(values) <= _SHOWN else f"{shown} and {len(values) - _SHOWN} more"
+
+
+LABEL_RULES = (fractional_labels, float_labels, unknown_labels, empty_label, full_label)

@@ -1,0 +1,82 @@
+"""A copy of a data set in which everything that can be mended without a guess is mended.
+
+The source is only read. What is not at fault is copied as it is, so the copy is a whole data set.
+"""
+
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from app.core.errors import InputError
+from app.core.files import read_json, write_json
+from app.core.progress import progress_bar
+from app.core.task import Case
+from app.data.doctor.check import Checked
+from app.data.doctor.finding import Finding
+from app.data.volume_io import load_labels, load_volume, write_label_map, write_volume
+
+
+def repair_task(source: Path, checked: Checked, target: Path) -> int:
+    """Write a Decathlon folder `target` from the one at `source`; return how many cases were mended.
+
+    Raises:
+        InputError: `target` is there already, or lies inside the source.
+    """
+    if target.exists() or target.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"check.repair: {target}: wanted a new folder outside {source}")
+    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    mended, entries = 0, []
+    try:
+        with progress_bar("Writing the copy", len(checked.cases)) as advance:
+            for name, examined in checked.cases.items():
+                repairs = [found for found in checked.findings.get(name, ()) if found.repairable]
+                mended += bool(repairs)
+                entries.append(_copy_case(examined.case, repairs, temporary))
+                advance(note=name)
+        facts = {key: value for key, value in read_json(source / "dataset.json").items() if key != "test"}
+        write_json(temporary / "dataset.json", {**facts, "numTest": 0, "training": entries})
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return mended
+
+
+def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> dict[str, str]:
+    """Write image and label; return their entry of dataset.json."""
+    kinds = {repair.kind for repair in repairs}
+    assert case.label is not None
+    image = folder / "imagesTr" / case.image.name
+    label = folder / "labelsTr" / case.label.name
+    if "not_finite" in kinds:
+        image = image.with_name(f"{case.id}.nii.gz")
+        _write_finite(case.image, image)
+    else:
+        _copy(case.image, image)
+    if kinds & {"fractional_labels", "float_labels", "other_grid"}:
+        label = label.with_name(f"{case.id}.nii.gz")
+        voxels, _ = load_labels(case.label)
+        like = case.image if "other_grid" in kinds else case.label
+        write_label_map(label, np.rint(voxels).astype(np.uint8), like=like)
+    else:
+        _copy(case.label, label)
+    return {key: f"./{path.relative_to(folder)}" for key, path in (("image", image), ("label", label))}
+
+
+def _write_finite(source: Path, target: Path) -> None:
+    """NaN and infinity become the lowest finite value of their channel, which is background."""
+    volume = load_volume(source)
+    for channel in volume.voxels:
+        finite = np.isfinite(channel)
+        channel[~finite] = channel[finite].min() if finite.any() else 0
+    write_volume(target, volume.voxels, like=source)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)

@@ -1,0 +1,136 @@
+"""What can be wrong between cases: a function a kind of fault, giving findings by case ("" for the set)."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.task import GroupRule, Task
+from app.data.doctor.examine import Examined
+from app.data.doctor.finding import Finding, error, note, warning
+from app.data.volume_io import SUFFIXES
+
+_ALIKE = (
+    0.99  # correlation of coarse pictures; two sides of one head reach 0.89, two people of one build 0.92
+)
+_SIBLINGS = 0.25  # share of cases most like their neighbour by number, above which they belong together
+_BY_CHANCE = 6  # so many in a set of any size: two are expected, seven come once in 200 sets
+
+SetFindings = Iterator[tuple[str, Finding]]
+
+
+def duplicate_image(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """The same voxels under two names: one copy would judge what was learnt from the other."""
+    digests = {one.case.id: one.image.digest for one in examined if one.image}
+    for case, others in _equal(digests).items():
+        yield case, error("duplicate_image", f"same scan as {others}", "keep one of them in dataset.json")
+
+
+def duplicate_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """The same outlines for different scans: a label saved under a wrong name."""
+    images = {one.case.id: one.image.digest for one in examined if one.image}
+    digests = {one.case.id: one.label.digest for one in examined if one.label and set(one.label.values) - {0}}
+    for case, others in _equal(digests).items():
+        if any(images.get(case) != images.get(other) for other in others.split(", ")):
+            yield (
+                case,
+                warning("duplicate_label", f"same label as {others}", "was it saved under the wrong name?"),
+            )
+
+
+def near_duplicate(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """Scans almost equal, by coarse pictures: one patient twice, or one scan processed twice."""
+    known = [one for one in examined if one.image]
+    for first, second in np.argwhere(np.triu(_likeness(known), 1) > _ALIKE):
+        one, other = known[first], known[second]
+        assert one.image and other.image
+        together = group is not None and group.key(one.case.id) == group.key(other.case.id)
+        if one.image.digest != other.image.digest and not together:
+            advice = "if it is one patient, keep them in one fold with task.group"
+            yield one.case.id, warning("near_duplicate", f"scan is almost that of {other.case.id}", advice)
+
+
+def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """Cases most like the one numbered next: two sides or two visits of one patient."""
+    known = [one for one in examined if one.image and _number(one) is not None]
+    if group is not None or len(known) < 3:
+        return
+    numbers = np.array([_number(one) for one in known])
+    most_alike = _likeness(known).argmax(axis=1)
+    pairs = int((np.abs(numbers - numbers[most_alike]) == 1).sum())
+    if pairs > max(_BY_CHANCE, _SIBLINGS * len(known)):
+        yield (
+            "",
+            warning(
+                "sibling_numbers",
+                f"{pairs} of {len(known)} cases are most like the case numbered before or after them",
+                "if those are one patient, keep them in one fold: task.group={pattern: '(\\d+)$', block: 2}",
+            ),
+        )
+
+
+def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """A label of dataset.json that no case has."""
+    seen = {value for one in examined if one.label for value in one.label.values}
+    for value, name in enumerate(task.labels):
+        if value and value not in seen:
+            advice = "take it out of dataset.json, or find the cases that show it"
+            yield "", warning("absent_label", f"no case has label {value} ({name})", advice)
+
+
+def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """Scans beside the listed ones that dataset.json does not name."""
+    listed = {case.image for case in task.cases}
+    folders = {case.image.parent for case in task.cases}
+    files = {path for folder in folders for path in folder.iterdir() if path.name[0] != "."}
+    extra = sorted(path.name for path in files - listed if path.name.endswith(SUFFIXES))
+    if extra:
+        advice = "list them with their labels in dataset.json to train on them"
+        yield "", note("unlisted", f"{len(extra)} scans are not listed, such as {extra[0]}", advice)
+
+
+def mixed_orientations(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """Scans stored with different axis orders."""
+    counts: dict[str, int] = defaultdict(int)
+    for one in examined:
+        if one.image:
+            counts[one.image.header.orientation] += 1
+    if len(counts) > 1:
+        shown = ", ".join(f"{count} {codes}" for codes, count in sorted(counts.items()))
+        advice = "nothing to do, all are turned alike when they are prepared"
+        yield "", note("mixed_orientations", f"scans are stored as {shown}", advice)
+
+
+def _equal(digests: dict[str, str]) -> dict[str, str]:
+    """Case id -> the ids of the others with its digest."""
+    ids: dict[str, list[str]] = defaultdict(list)
+    for case, digest in digests.items():
+        ids[digest].append(case)
+    return {
+        case: ", ".join(other for other in ids[digest] if other != case)
+        for case, digest in digests.items()
+        if len(ids[digest]) > 1
+    }
+
+
+def _likeness(known: Sequence[Examined]) -> NDArray[np.float32]:
+    """Correlations of the cases' coarse pictures, 0 with themselves."""
+    if not known:
+        return np.zeros((0, 0), dtype=np.float32)
+    pictures = np.stack([one.image.thumbnail for one in known if one.image])
+    likeness = pictures @ pictures.T
+    np.fill_diagonal(likeness, 0)
+    return np.asarray(likeness)
+
+
+def _number(one: Examined) -> int | None:
+    found = re.search(r"(\d+)$", one.case.id)
+    return int(found.group(1)) if found else None
+
+
+SET_RULES = (
+    *(duplicate_image, duplicate_label, near_duplicate, sibling_numbers),
+    *(absent_label, unlisted, mixed_orientations),
+)

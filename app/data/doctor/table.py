@@ -1,0 +1,65 @@
+"""What was checked as rows of text: one a case, then one for the set as a whole."""
+
+import csv
+import io
+from pathlib import Path
+
+from app.core.files import write_text
+from app.data.doctor.check import Checked
+from app.data.doctor.examine import Examined
+from app.data.doctor.finding import Finding, Severity
+from app.data.doctor.image_rules import by
+
+COLUMNS = (
+    "case",
+    "status",
+    "voxels",
+    "spacing_mm",
+    "orientation",
+    "range",
+    "label_voxels",
+    "kinds",
+    "findings",
+)
+_SHOWN_VALUES = 8
+
+
+def rows(checked: Checked) -> list[dict[str, str]]:
+    """Cases in the order of dataset.json; the set's own findings last, under the name (all)."""
+    listed = [_row(one, checked.findings.get(name, ())) for name, one in checked.cases.items()]
+    whole = checked.findings.get("", ())
+    if whole:
+        listed.append(dict.fromkeys(COLUMNS, "") | {"case": "(all)"} | _words(whole))
+    return listed
+
+
+def write_check(path: Path, checked: Checked) -> None:
+    """check.csv."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows(checked))
+    write_text(path, text.getvalue())
+
+
+def _row(one: Examined, findings: tuple[Finding, ...]) -> dict[str, str]:
+    row = dict.fromkeys(COLUMNS, "") | {"case": one.case.id} | _words(findings)
+    if one.image:
+        header = one.image.header
+        row["voxels"] = by(header.size) + (f" x{header.channels}" if header.channels > 1 else "")
+        row["spacing_mm"] = " ".join(f"{mm:.4g}" for mm in header.spacing)
+        row["orientation"] = header.orientation
+        row["range"] = ", ".join(f"{channel.low:.5g}..{channel.high:.5g}" for channel in one.image.channels)
+    if one.label:
+        values = list(one.label.values.items())
+        row["label_voxels"] = " ".join(f"{value:g}:{count}" for value, count in values[:_SHOWN_VALUES])
+    return row
+
+
+def _words(findings: tuple[Finding, ...]) -> dict[str, str]:
+    worst = next((s for s in Severity if any(one.severity == s for one in findings)), None)
+    return {
+        "status": worst.value if worst else "ok",
+        "kinds": " ".join(sorted({one.kind for one in findings})),
+        "findings": " | ".join(str(one) for one in findings),
+    }

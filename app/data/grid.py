@@ -1,0 +1,42 @@
+"""Voxel grids in space: how far two lie apart, and one turned onto the axes of another."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.types import Size, as_size
+
+Affine = NDArray[np.float64]
+"""(4, 4), from voxel (i, j, k) to RAS millimetres."""
+
+
+def corners_apart_mm(size: Size, first: Affine, second: Affine) -> float:
+    """The largest distance between the same corner voxel of two grids of `size` voxels."""
+    corners = np.array([(*corner, 1) for corner in np.ndindex(2, 2, 2)]) * (*(n - 1 for n in size), 1)
+    return float(np.linalg.norm(corners @ (first - second).T, axis=1).max())
+
+
+def axis_codes(affine: Affine) -> str:
+    """Where the voxel axes run to, as in RAS or LPS."""
+    return "".join(code or "?" for code in nib.aff2axcodes(affine))
+
+
+def turned_grid(size: Size, affine: Affine, like: Affine) -> tuple[Size, Affine]:
+    """Size and affine of a grid after its axes are permuted and flipped to run as those of `like`."""
+    turn = _turn(affine, like)
+    turned = affine @ nib.orientations.inv_ornt_aff(turn, size)
+    places = np.argsort(turn[:, 0])
+    return as_size([size[int(axis)] for axis in places]), np.asarray(turned)
+
+
+def turned_voxels(voxels: NDArray[Any], affine: Affine, like: Affine) -> NDArray[Any]:
+    """The voxels (i, j, k) of such a grid, permuted and flipped alike; nothing is interpolated."""
+    result: NDArray[Any] = nib.orientations.apply_orientation(voxels, _turn(affine, like))
+    return result
+
+
+def _turn(affine: Affine, like: Affine) -> Any:
+    own, wanted = nib.io_orientation(affine), nib.io_orientation(like)
+    return nib.orientations.ornt_transform(own, wanted)

@@ -1,0 +1,36 @@
+"""check.csv as a page: the cases with the worst findings first."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from app.core.files import write_text
+
+_WORST_FIRST = ("error", "warning", "note", "ok")
+_HIDDEN = ("kinds",)
+
+
+def write_check_page(table: Path, output: Path, *, name: str) -> None:
+    """Write one self-contained HTML page; every word that comes from a file is escaped."""
+    with table.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = [column for column in rows[0] if column not in _HIDDEN]
+    cases = [row for row in rows if row["case"] != "(all)"]
+    counts = Counter(row["status"] for row in cases)
+    shown = [
+        {**row, "findings": row["findings"].split(" | ") if row["findings"] else []}
+        for row in sorted(rows, key=lambda row: _WORST_FIRST.index(row["status"]))
+    ]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+    )
+    page = environment.get_template("check.html").render(
+        name=name,
+        columns=columns,
+        rows=shown,
+        total=len(cases),
+        counts={status: counts[status] for status in _WORST_FIRST if counts[status]},
+    )
+    write_text(output, page)
