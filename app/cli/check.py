@@ -2,17 +2,21 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.prompt import Prompt
 from rich.table import Table
 from rich.text import Text
 
 from app.cli.run_config import open_folder
+from app.cli.settings import required
 from app.cli.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
+from app.data.describe import describe, write_dataset_json
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
@@ -26,12 +30,14 @@ _COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
 def run(cfg: DictConfig) -> None:
-    """Print and write check.csv and check.html; with check.repair also a repaired copy.
+    """Print and write check.csv and check.html; dataset.json before, a copy after, if asked for.
 
     Raises:
         InputError: something is wrong that was not repaired.
     """
     folder = open_folder(cfg)
+    if cfg.check.write_dataset_json:
+        _describe(cfg)
     task, facts = open_task(cfg)
     checked = check_task(task, facts.group_rule, workers=len(os.sched_getaffinity(0)))
     _print(checked, task.name)
@@ -43,6 +49,22 @@ def run(cfg: DictConfig) -> None:
         mended = repair_task(Path(facts.folder), checked, target)
         log.info("%d of %d cases repaired in a copy: %s", mended, len(task.cases), target)
     _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
+
+
+def _describe(cfg: DictConfig) -> None:
+    """Write dataset.json, asking for the names that no file tells."""
+    described = describe(Path(required(cfg.task, "folder", "task")))
+    modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
+    values = [f"label value {value}" for value in range(1, described.largest_label + 1)]
+    labels = cfg.check.labels or ["background", *_ask(values, "labels")]
+    path = write_dataset_json(described, modality=list(modality), labels=list(labels))
+    log.info("%d cases listed in %s", len(described.pairs), path)
+
+
+def _ask(things: list[str], key: str) -> list[str]:
+    if not sys.stdin.isatty():
+        raise InputError(f"check.{key}: not set; wanted names of {', '.join(things)}: check.{key}=[...]")
+    return [Prompt.ask(f"Name of {thing}") for thing in things]
 
 
 def _print(checked: Checked, name: str) -> None:

@@ -28,6 +28,7 @@ def read_task(folder: Path) -> Task:
     if not cases:
         raise InputError(f"{path}: training: got no case, wanted at least one")
     _refuse_duplicates(cases, path)
+    _refuse_missing(cases, path)
     return Task(
         name=folder.resolve().name,
         modalities=_numbered(facts, "modality", path),
@@ -54,10 +55,17 @@ def _case(folder: Path, entry: Any, path: Path) -> Case:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise InputError(f"{path}: training: got {entry!r}, wanted {{image: path, label: path}}")
     image, label = folder / entry["image"], folder / entry["label"]
-    for file in (image, label):
-        if not file.exists():
-            raise InputError(f"{path}: case {case_name(image)}: {file}: no such file")
     return Case(case_name(image), image, label)
+
+
+def _refuse_missing(cases: tuple[Case, ...], path: Path) -> None:
+    missing = [
+        (case.id, file) for case in cases for file in (case.image, case.label) if file and not file.exists()
+    ]
+    if missing:
+        case, file = missing[0]
+        more = f", and {len(missing) - 1} more listed files are missing" if len(missing) > 1 else ""
+        raise InputError(f"{path}: case {case}: {file}: no such file{more}")
 
 
 def _refuse_duplicates(cases: tuple[Case, ...], path: Path) -> None:
