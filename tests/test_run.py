@@ -42,7 +42,9 @@ def call(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, str(ROOT / "run.py"), *arguments]
-    return subprocess.run(line, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        line, cwd=place, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+    )
 
 
 def test_a_run_folder_explains_itself(trained: Path) -> None:
@@ -123,6 +125,7 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
         cwd=place,
         stderr=subprocess.PIPE,
         text=True,
+        encoding="utf-8",
     )
     limit = time.monotonic() + 120
     while not (folder / "last.pt").is_file() and time.monotonic() < limit:

@@ -13,7 +13,12 @@ from conftest import MakeTask
 def check(folder: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "run.py", "mode=check", "task=decathlon", f"task.folder={folder}"]
     return subprocess.run(
-        [*command, f"paths.run={run}", *more], capture_output=True, text=True, check=False, timeout=120
+        [*command, f"paths.run={run}", *more],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=120,
     )
 
 
