@@ -59,7 +59,7 @@ def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
 @pytest.mark.parametrize("option", GROUPS["train"])
 def test_every_training_is_typed(option: str) -> None:
     values = plain(composed(f"train={option}").train)
-    del values["resume"]
+    del values["resume"], values["init"]
     read_settings(TrainSettings, values, "train")
 
 

@@ -33,6 +33,7 @@ from app.data.cache import Cache, CachedCase
 from app.data.split import Split, split_cases
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
+from app.search.inherit import inherit_search
 from app.train.loop import train
 from app.train.settings import TrainSettings
 from app.train.state import Loss, TrainingState
@@ -93,7 +94,7 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
-    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume"), "train")
+    settings = read_settings(TrainSettings, without(without(plain(cfg.train), "resume"), "init"), "train")
     network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
@@ -114,6 +115,9 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
     """
     torch.manual_seed(this.cfg.seed)
     network = to_device(this.network.build(), this.device)
+    init = this.cfg.train.get("init")
+    if init and not this.resumed:
+        inherit_search(network, this.network, read_checkpoint(Path(init) / run_folder.LAST))
     make_optimizer, make_schedule = build_optimizer(this.cfg)
     optimizer = make_optimizer(network.parameters())
     state = TrainingState(network, optimizer, make_schedule(optimizer), this.settings)

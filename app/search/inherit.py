@@ -13,12 +13,37 @@ from torch import Tensor, fx, nn
 
 from app.core.errors import InputError
 from app.core.layout import Layout
+from app.models.checkpoint import Checkpoint
+from app.models.network import NetworkSpec
 from app.ops.mixed import MixedConv3d
 from app.ops.supernet import AllPathsConv3d, SuperConv3d
 from app.search.costs import Site
 from app.search.decode import assign_slots
+from app.search.penalty import super_convolutions
+from app.search.search import searched_sites
 
 _ADDITIONS = (operator.add, operator.iadd, "add", "add_")
+
+
+def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -> None:
+    """Fill `target`, a network of `spec`, from the checkpoint of a search.
+
+    Raises:
+        InputError: the checkpoint has no gates, or is of a network of another shape.
+    """
+    sites, layout = searched_sites(searched.network), spec.layout()
+    if not sites:
+        raise InputError("train.init: got a run without gates, wanted the run folder of mode=search")
+    if layout is None:
+        raise InputError("train.init: wanted op=cakes op.layout=<layout.yaml> of that search")
+    if (spec.model, spec.shape) != (searched.network.model, searched.network.shape):
+        raise InputError(
+            f"train.init: got a search of {searched.network.model} {searched.network.shape}, "
+            f"wanted {spec.model} {spec.shape}"
+        )
+    source = searched.network.build()
+    source.load_state_dict(searched.inference_weights)
+    inherit(target, source, dict(zip(super_convolutions(source), sites, strict=True)), layout)
 
 
 @torch.no_grad()

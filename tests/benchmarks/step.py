@@ -67,7 +67,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     plan, _ = build_plan(cfg, task, cache)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
     values = plain(cfg.train)
-    del values["resume"]
+    del values["resume"], values["init"]
     settings = read_settings(TrainSettings, values, "train")
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
