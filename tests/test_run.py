@@ -166,8 +166,8 @@ def test_help_lists_what_can_be_chosen(place: Path) -> None:
     done = call(place, "--help")
     assert done.returncode == 0
     for text in (
-        "mode: evaluate, plan, predict",
-        "op: cakes, conv2d, conv3d, p3d",
+        "mode: analyze, check, compress",
+        "op: antblock, cakes, conv2d, conv3d",
         "train.resume=<run folder>",
     ):
         assert text in done.stdout
