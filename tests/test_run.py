@@ -54,7 +54,7 @@ def test_a_run_folder_explains_itself(trained: Path) -> None:
         "run.log",
     }
     assert {path.name for path in trained.iterdir()} == wanted
-    summary = json.loads((trained / "summary.json").read_text())
+    summary = json.loads((trained / "summary.json").read_text(encoding="utf-8"))
     assert (summary["task"], summary["op"], summary["steps"], summary["samples"]) == (
         "phantom",
         "cakes",
@@ -62,7 +62,7 @@ def test_a_run_folder_explains_itself(trained: Path) -> None:
         8,
     )
     assert set(summary["dice"]) == {"organ", "vessel", "lesion"}
-    held_out = json.loads((trained / "split.json").read_text())["validation"]
+    held_out = json.loads((trained / "split.json").read_text(encoding="utf-8"))["validation"]
     with (trained / "cases.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["case"] for row in rows} == set(held_out) and len(rows) == 3 * len(held_out)
@@ -72,8 +72,8 @@ def test_a_run_folder_explains_itself(trained: Path) -> None:
 
 
 def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> None:
-    files = json.loads((trained / "split.json").read_text())["files"]
-    held_out = json.loads((trained / "split.json").read_text())["validation"]
+    files = json.loads((trained / "split.json").read_text(encoding="utf-8"))["files"]
+    held_out = json.loads((trained / "split.json").read_text(encoding="utf-8"))["validation"]
     scans = place / "scans"
     scans.mkdir()
     for case in held_out:
@@ -95,7 +95,7 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
     )
     done = call(place, "mode=evaluate", *folders)
     assert done.returncode == 0, done.stderr
-    assert (place / "eval" / "cases.csv").read_text() == (trained / "cases.csv").read_text()
+    assert (place / "eval" / "cases.csv").read_bytes() == (trained / "cases.csv").read_bytes()
 
 
 def test_killed_at_any_moment_a_run_goes_on(place: Path) -> None:
@@ -115,7 +115,7 @@ def test_killed_at_any_moment_a_run_goes_on(place: Path) -> None:
     done = run_py(place, f"train.resume={killed}")
     assert done.returncode == 0, done.stderr
     assert "going on at step" in done.stdout
-    assert (killed / "cases.csv").read_text() == (whole / "cases.csv").read_text()
+    assert (killed / "cases.csv").read_bytes() == (whole / "cases.csv").read_bytes()
 
 
 def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None:
@@ -140,7 +140,7 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
 def test_many_runs_make_one_page(trained: Path, place: Path) -> None:
     done = call(place, "mode=report", f"report.runs={place}", f"report.output={place / 'all.html'}")
     assert done.returncode == 0, done.stderr
-    assert "cakes" in (place / "all.html").read_text()
+    assert "cakes" in (place / "all.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_jobs_build_on_one_another_and_outlive_a_failure(
     assert float(rows["mixed"]["difference"]) == pytest.approx(
         float(rows["mixed"]["mean_dice"]) - float(rows["dense"]["mean_dice"]), abs=1e-5
     )
-    assert "Against the baseline" in (tmp_path / "sweep" / "report.html").read_text()
-    assert "9d" in (tmp_path / "sweep" / "broken" / "run.log").read_text()
+    assert "Against the baseline" in (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
+    assert "9d" in (tmp_path / "sweep" / "broken" / "run.log").read_text(encoding="utf-8")
     told = capfd.readouterr().err
     assert "sweep: 3 of 5 done, 2 failed" in told
 
@@ -85,7 +85,7 @@ def test_killed_sweep_goes_on_and_skips_what_is_done(
     written = (first / "summary.json").stat().st_mtime_ns
     assert sweep(tmp_path, "seed=0,1", monkeypatch=monkeypatch) == 0
     assert (first / "summary.json").stat().st_mtime_ns == written
-    assert "going on at step" in (second / "run.log").read_text()
+    assert "going on at step" in (second / "run.log").read_text(encoding="utf-8")
     assert {row["state"] for row in results(tmp_path).values()} == {"done"}
     assert sweep(tmp_path, "seed=0,1", "train.steps=6", monkeypatch=monkeypatch) == 1
     assert (first / "summary.json").stat().st_mtime_ns == written

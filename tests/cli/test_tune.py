@@ -106,7 +106,7 @@ def test_study_goes_on_and_its_best_runs_again(
     name = f"trial-{first.number:03d}"
     again = ("--config-dir", str(place), f"experiment={name}", f"paths.run={tmp_path / 'again'}")
     call(tmp_path, *again, monkeypatch=monkeypatch)
-    summary = json.loads((tmp_path / "again" / "summary.json").read_text())
+    summary = json.loads((tmp_path / "again" / "summary.json").read_text(encoding="utf-8"))
     assert [summary[figure] for figure in BOTH] == first.values
 
 

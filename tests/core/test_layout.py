@@ -20,7 +20,7 @@ def test_round_trip_keeps_order_and_provenance(tmp_path: Path) -> None:
     again = read_layout(tmp_path / "layout.yaml")
     assert again == LAYOUT
     assert list(again.convolutions["encoder.0.0"]) == [Kernel((1, 3, 3)), Kernel((3, 1, 1))]
-    assert "encoder.0.1: {3x3x3d2: 16}" in (tmp_path / "layout.yaml").read_text()
+    assert "encoder.0.1: {3x3x3d2: 16}" in (tmp_path / "layout.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_errors_name_case_what_and_path(make_task: MakeTask, tmp_path: Path) -> 
 
 def test_wrong_channels_are_named(make_task: MakeTask, tmp_path: Path) -> None:
     folder = make_task(cases=1, channels=2)
-    facts = json.loads((folder / "dataset.json").read_text())
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     facts["modality"] = {"0": "CT", "1": "PET", "2": "MRI"}
     (folder / "dataset.json").write_text(json.dumps(facts))
     with pytest.raises(InputError, match=r"got 2 channels, wanted 3 \(CT, PET, MRI\)"):

@@ -11,7 +11,7 @@ from app.data.decathlon import read_task
 
 def edit(folder: Path, **changes: Any) -> None:
     path = folder / "dataset.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}))
 
 
 def test_listed_cases_count_and_hidden_files_do_not(make_task: MakeTask) -> None:
@@ -52,7 +52,7 @@ def test_wrong_facts_are_named(make_task: MakeTask, changes: dict[str, Any], mes
 
 def test_a_case_listed_twice_is_refused(make_task: MakeTask) -> None:
     folder = make_task(cases=1)
-    entry = json.loads((folder / "dataset.json").read_text())["training"][0]
+    entry = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"][0]
     edit(folder, training=[entry, entry])
     with pytest.raises(InputError, match="listed twice"):
         read_task(folder)

@@ -26,7 +26,7 @@ def test_a_described_folder_is_a_task(make_task: MakeTask, names: tuple[str, str
     task = read_task(folder)
     assert task.modalities == ("CT", "PET") and task.foreground == ("tumour",)
     assert [case.id for case in task.cases] == ["blob_001", "blob_002", "blob_003"]
-    assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 3
+    assert json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["numTraining"] == 3
     with pytest.raises(InputError, match="is there already"):
         describe(folder)
 

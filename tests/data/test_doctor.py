@@ -148,7 +148,7 @@ def test_faults_between_cases_are_found(make_task: MakeTask) -> None:
     folder = make_task(cases=4)
     copy(folder, "imagesTr/blob_001.nii.gz", "imagesTr/blob_004.nii.gz", noisy)
     nib.save(nib.load(folder / IMAGE), folder / "imagesTr" / "extra.nii.gz")
-    facts = json.loads((folder / "dataset.json").read_text())
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     facts["labels"]["2"] = "other"
     (folder / "dataset.json").write_text(json.dumps(facts))
     turn = np.array([[0, -1], [2, 1], [1, 1]])
@@ -200,7 +200,7 @@ def test_the_table_has_a_row_a_case(make_task: MakeTask, tmp_path: Path) -> None
     PLANTED["not_finite"](folder)
     _, checked = check(folder)
     write_check(tmp_path / "check.csv", checked)
-    lines = (tmp_path / "check.csv").read_text().splitlines()
+    lines = (tmp_path / "check.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == ",".join(COLUMNS) and len(lines) == 4
     row = rows(checked)[1]
     assert row["status"] == "error" and row["kinds"] == "not_finite" and row["voxels"] == "19x22x17"

@@ -40,7 +40,7 @@ def test_is_a_decathlon_folder(folder: Path) -> None:
     assert task.modalities == ("MRI",)
     assert task.labels == ("background", "organ", "vessel", "lesion")
     assert [case.id for case in task.cases] == [f"phantom_{number:03d}" for number in range(1, 7)]
-    facts = json.loads((folder / "dataset.json").read_text())
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     assert (facts["numTraining"], facts["test"], facts["licence"]) == (6, [], "CC0")
 
 

@@ -133,7 +133,7 @@ def test_metrics_file_has_a_row_an_epoch(bench: Bench, tmp_path: Path) -> None:
     state = bench.state()
     bench.train(state)
     write_metrics(tmp_path / "metrics.csv", state.history)
-    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    lines = (tmp_path / "metrics.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "step,seconds,train_loss,lr,val_dice_mean,val_dice_blob"
     assert [line.split(",")[0] for line in lines[1:]] == ["2", "4", "6"]
 
