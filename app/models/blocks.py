@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from app.ops import ConvSpec, Operator
-from app.ops.norm import activation, instance_norm
+from app.ops.norm import InstanceNorm3d, activation
 
 
 class PlainBlock(nn.Sequential):
@@ -39,7 +39,7 @@ class ResidualBlock(nn.Module):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
         if first.in_channels != first.out_channels:
             self.shortcut.append(nn.Conv3d(first.in_channels, first.out_channels, 1, bias=False))
-            self.shortcut.append(instance_norm(first.out_channels))
+            self.shortcut.append(InstanceNorm3d(first.out_channels))
         self.activation = activation()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
 
 
 def _normalised(conv: ConvSpec, operator: Operator) -> list[nn.Module]:
-    norm = [] if operator.complete(conv) else [instance_norm(conv.out_channels)]
+    norm = [] if operator.complete(conv) else [InstanceNorm3d(conv.out_channels)]
     return [operator.build(conv), *norm]
 
 

@@ -13,7 +13,7 @@ from app.core.types import Size
 from app.ops.channelwise import Channelwise
 from app.ops.connection import Connection
 from app.ops.grouped import GroupedConv, chain_cost, depthwise, pointwise
-from app.ops.norm import instance_norm
+from app.ops.norm import InstanceNorm3d
 from app.ops.operator import ConvSpec, Cost
 
 
@@ -49,10 +49,10 @@ class AntBlock(nn.Module):
         super().__init__()
         *before, projection = ant_chain(conv, expansion, groups)
         expanded = projection.in_channels
-        steps = [(c.build(), instance_norm(expanded), nn.ReLU6(inplace=True)) for c in before]
+        steps = [(c.build(), InstanceNorm3d(expanded), nn.ReLU6(inplace=True)) for c in before]
         self.body = nn.Sequential(*(module for step in steps for module in step))
         self.attention = ChannelAttention(expanded, hidden) if hidden else nn.Identity()
-        self.projection = nn.Sequential(projection.build(), instance_norm(conv.out_channels))
+        self.projection = nn.Sequential(projection.build(), InstanceNorm3d(conv.out_channels))
         self.residual = conv.stride == (1, 1, 1) and conv.in_channels == conv.out_channels
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from app.ops.channelwise import Channelwise
 from app.ops.connection import Connection
 from app.ops.dimensionwise import BRANCHES, DimensionwiseConv
 from app.ops.grouped import GroupedConv
-from app.ops.norm import instance_norm
+from app.ops.norm import InstanceNorm3d
 from app.ops.operator import ConvSpec, Cost
 from app.ops.plain import strided
 
@@ -121,4 +121,4 @@ def _projection(in_channels: int, out_channels: int, kernel: Size) -> GroupedCon
 
 
 def _norm(channels: int) -> list[nn.Module]:
-    return [instance_norm(channels), nn.PReLU(channels)]
+    return [InstanceNorm3d(channels), nn.PReLU(channels)]

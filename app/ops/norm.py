@@ -1,14 +1,66 @@
 """What follows a convolution: instance norm and activation."""
 
-from torch import nn
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 
-def instance_norm(channels: int) -> nn.Module:
+class InstanceNorm3d(nn.GroupNorm):
     """Instance norm with learnt scale and shift, as a group norm of one channel a group.
 
     Equal to torch's InstanceNorm3d, which would leave the channels-last layout at a third of a step's time.
     """
-    return nn.GroupNorm(channels, channels)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, D, H, W) of any size -> the same shape and memory format."""
+        return normalise(x, self.weight, self.bias, self.eps)
+
+
+def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,)."""
+    if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        result: Tensor = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+        return result
+    return F.group_norm(x, x.shape[1], weight, bias, eps)
+
+
+class _SampleBySample(torch.autograd.Function):
+    """Instance norm as a batch norm of each sample alone.
+
+    On the CPU and in channels-last, group norm's backward takes the channels of a voxel one at a time where
+    groups have one channel, batch norm's takes them together: a quarter of the time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+        normed = torch.empty_like(x)
+        mean, scale = (x.new_empty(x.shape[:2]) for _ in range(2))
+        for index in range(len(x)):
+            out = normed[index : index + 1], mean[index], scale[index]
+            torch.native_batch_norm(x[index : index + 1], weight, bias, None, None, True, 0.0, eps, out=out)
+        ctx.save_for_backward(x, weight, mean, scale)
+        ctx.eps, ctx.shifted = eps, bias is not None
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        x, weight, *statistics = ctx.saved_tensors
+        samples = [
+            torch.ops.aten.native_batch_norm_backward(
+                *(grad[index : index + 1], x[index : index + 1], weight, None, None),
+                *(part[index] for part in statistics),
+                *(True, ctx.eps, [True, True, True]),
+            )
+            for index in range(len(x))
+        ]
+        of_x, *others = zip(*samples, strict=True)
+        of_weight, of_bias = (torch.stack(part).sum(0) for part in others)
+        return torch.cat(of_x), of_weight, of_bias if ctx.shifted else None, None
 
 
 def activation() -> nn.Module:

@@ -16,7 +16,7 @@ from app.core.errors import InputError
 from app.core.types import Size
 from app.ops.channelwise import Channelwise
 from app.ops.grouped import chain_cost, pointwise
-from app.ops.norm import instance_norm
+from app.ops.norm import InstanceNorm3d
 from app.ops.operator import ConvSpec, Cost
 from app.ops.plain import strided
 from app.ops.shifts import SHIFTS, AddressShift, ChannelShift, directions
@@ -40,12 +40,12 @@ class ShiftConv3d(nn.Module):
         )
         self.branch = nn.Sequential(
             pointwise(conv.in_channels, expanded, groups=groups[0]).build(),
-            instance_norm(expanded),
+            InstanceNorm3d(expanded),
             nn.ReLU(inplace=True),
             ChannelShift(expanded, groups[0]),
             AddressShift(expanded, directions(conv.kernel), mode),
             pointwise(expanded, made, groups=groups[1]).build(),
-            instance_norm(made),
+            InstanceNorm3d(made),
         )
 
     def forward(self, x: Tensor) -> Tensor:

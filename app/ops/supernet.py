@@ -24,6 +24,7 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.types import Size, as_size
 from app.ops.candidates import CANDIDATES, Candidates
+from app.ops.norm import normalise
 from app.ops.operator import ConvSpec, Cost, Operator
 from app.ops.plain import Conv3d, strided
 from app.ops.vocabulary import vocabulary
@@ -113,7 +114,7 @@ class AllPathsConv3d(SuperConv3d):
         padding = as_size([voxels // 2 for voxels in kernel.extent])
         weight = self.candidates.of(index)
         path = F.conv3d(x, weight, None, self.stride, padding, dilation=kernel.dilation)
-        return F.group_norm(path, len(gate), weight=gate)
+        return normalise(path, gate)
 
     def _active(self) -> Tensor:
         """1 for the paths that take part, (kernels, slots)."""

@@ -132,7 +132,7 @@ class _Carrier:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, SuperConv3d) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, SuperConv3d | nn.GroupNorm) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _sign(source: SuperConv3d, index: int, slots: Tensor) -> Tensor:
