@@ -19,7 +19,7 @@ Scores = Mapping[str, NDArray[np.float64]]
 Counts = dict[str, dict[Kernel, int]]
 """Channels per kernel, by convolution."""
 
-_LEAST_SPENT = 0.98  # share of the budget that is to be used where channels are not rounded
+_LEAST_SPENT = 0.98  # share of the budget that is to be used, if rounded channels allow it
 _GAP = 1e-3  # of the total score: far below what scores can tell
 _SECONDS = 60.0  # for the solver; what it has then is within the bound it reports
 _DEAD = -1e9  # the score of a dead gate, which is minus infinity
@@ -61,9 +61,12 @@ def best_under_budget(
     """
     dense = dense_total(sites, costs)
     _refuse_impossible(sites, costs, budget, dense)
-    least = _LEAST_SPENT * budget if align == 1 else 0.0
     problem = _Problem.of(sites, scores, costs, align)
-    solution = problem.solve(least * dense, budget * dense)
+    solution = problem.solve(_LEAST_SPENT * budget * dense, budget * dense)
+    if solution is None and align > 1:
+        solution = problem.solve(0.0, budget * dense)
+    if solution is None:
+        raise InputError("search.budget: no layout in whole groups of search.align channels meets it")
     counts = {
         site.conv.name: _named(site, numbers) for site, numbers in zip(sites, solution.numbers, strict=True)
     }
@@ -155,7 +158,7 @@ class _Problem:
         gains = [np.maximum(scores[site.conv.name], _DEAD).ravel() for site in sites]
         return cls(columns, np.concatenate(gains), sparse.csr_array(sparse.hstack([xs, ns])), low, high)
 
-    def solve(self, least: float, most: float) -> _Solution:
+    def solve(self, least: float, most: float) -> _Solution | None:
         flat = [column for layer in self.columns for kernel in layer for column in kernel]
         slots, numbers = len(self.gain), len(flat)
         # In shares of the budget: raw MACs of 1e9 would drown the solver's tolerance.
@@ -171,7 +174,7 @@ class _Problem:
             options={"time_limit": _SECONDS, "mip_rel_gap": _GAP},
         )
         if result.x is None:
-            raise InputError("search.budget: no layout in whole groups of search.align channels meets it")
+            return None
         return _Solution(self._counts(np.rint(result.x[slots:])), float(result.mip_gap or 0.0))
 
     def _counts(self, numbers: NDArray[np.float64]) -> list[list[int]]:
