@@ -143,6 +143,15 @@ def test_many_runs_make_one_page(trained: Path, place: Path) -> None:
     assert "cakes" in (place / "all.html").read_text(encoding="utf-8")
 
 
+def test_many_runs_are_timed_together(trained: Path, place: Path) -> None:
+    done = call(place, "mode=time", f"time.runs={trained.parent}")
+    assert done.returncode == 0, done.stderr
+    head, *rows = (trained.parent / "timings.csv").read_text(encoding="utf-8").splitlines()
+    assert head == "run,forward_ms,step_ms,machine"
+    forward, step = (float(value) for value in next(row for row in rows if "run," in row).split(",")[1:3])
+    assert 0 < forward < step
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

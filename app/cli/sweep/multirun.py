@@ -24,6 +24,7 @@ from app.cli.sweep.jobs import plan_jobs, sweep_name
 from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
+from app.cli.time_runs import time_runs
 from app.core.sweep import Entry, Sweep, write_sweep
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class SweepSettings:
     """Of its folder and report; None for the keys swept."""
     baseline: str | None
     """The group of jobs that all others are compared with; None for that of the first job with scores."""
+    timed: bool
+    """Measure the milliseconds of all networks together once the jobs are done."""
     jobs: dict[str, str]
     """Lines of overrides by name, as after `python run.py -m`; `@name/` is the folder of an earlier job."""
 
@@ -87,5 +90,7 @@ def run_sweep(config: DictConfig) -> bool:
     prepare_once(compose(config, job.overrides) for job in waiting)
     with progress_line(folder, [job.name for job in jobs]):
         launch_in_order(config, folder, jobs, waiting)
+    if settings.timed and waiting:
+        time_runs(folder, config)
     collect(folder, sweep)
     return all(state(folder, job.name) == "done" for job in jobs)

@@ -1,0 +1,93 @@
+"""mode=time: milliseconds of the networks of many runs, measured together."""
+
+import csv
+import io
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.build import build_device, build_loss, build_optimizer
+from app.cli.environment import machine
+from app.cli.settings import plain, read_settings, required, without
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import write_text
+from app.models.checkpoint import read_checkpoint
+from app.models.network import to_device
+from app.ops.supernet import SuperNet
+from app.report.runs import find_runs
+from app.train.settings import TrainSettings
+from app.train.state import TrainingState
+from app.train.timing import Subject, Timing, time_networks
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Time every trained network below `time.runs`; write timings.csv there."""
+    folder = Path(required(cfg.time, "runs", "time"))
+    build_device(cfg)
+    timings = time_runs(folder, cfg)
+    table = Table("Run", "Forward of a patch [ms]", "Training step [ms]")
+    for name, timing in timings.items():
+        table.add_row(name, f"{timing.forward_ms:.1f}", f"{timing.step_ms:.1f}")
+    Console().print(table)
+    log.info("timings: %s", folder / run_folder.TIMINGS)
+
+
+def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
+    """Time the trained networks at or below a folder in turn, with `cfg.device`, and write timings.csv.
+
+    Super-networks of searches are left out: nobody predicts with them.
+
+    Raises:
+        InputError: there is no trained network.
+    """
+    runs = [path for path in find_runs(folder) if (path / run_folder.LAST).is_file()]
+    found = {str(path.relative_to(folder)): _subject(path, cfg) for path in runs}
+    subjects = {name: subject for name, subject in found.items() if subject is not None}
+    if not subjects:
+        raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
+    timings = time_networks(subjects)
+    write_text(folder / run_folder.TIMINGS, _csv(timings, machine()))
+    return timings
+
+
+def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
+    checkpoint = read_checkpoint(folder / run_folder.LAST)
+    spec, plan = checkpoint.network, checkpoint.plan
+    if isinstance(spec.encoder, SuperNet):
+        return None
+    stored = OmegaConf.load(folder / run_folder.CONFIG)
+    assert isinstance(stored, DictConfig)
+    values = without(without(plain(stored.train), "resume"), "init")
+    settings = read_settings(TrainSettings, values, "train")
+    network = to_device(spec.build(), build_device(cfg))
+    make_optimizer, make_schedule = build_optimizer(stored)
+    optimizer = make_optimizer(network.parameters())
+    return Subject(
+        state=TrainingState(network, optimizer, make_schedule(optimizer), settings),
+        loss=build_loss(stored),
+        in_channels=spec.shape.in_channels,
+        classes=spec.shape.classes,
+        patch=plan.patch,
+        batch=plan.batch,
+        clip_norm=settings.clip_norm,
+    )
+
+
+def _csv(timings: Mapping[str, Timing], facts: Mapping[str, object]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "forward_ms", "step_ms", "machine"])
+    writer.writerows(_rows(timings, "; ".join(f"{name} {value}" for name, value in facts.items())))
+    return text.getvalue()
+
+
+def _rows(timings: Mapping[str, Timing], described: str) -> Iterable[tuple[str, str, str, str]]:
+    for name, timing in timings.items():
+        yield name, f"{timing.forward_ms:.2f}", f"{timing.step_ms:.2f}", described

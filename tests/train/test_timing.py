@@ -1,0 +1,32 @@
+"""Networks timed in turn."""
+
+import torch
+from torch import nn
+
+from app.train.settings import TrainSettings
+from app.train.state import TrainingState
+from app.train.timing import Subject, time_networks
+
+
+def subject(width: int) -> Subject:
+    network = nn.Sequential(nn.Conv3d(1, width, 3, padding=1), nn.Conv3d(width, 2, 3, padding=1))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    settings = TrainSettings(1, 1, None, None, None, None, 0.5, None)
+    state = TrainingState(network, optimizer, schedule, settings)
+    return Subject(
+        state,
+        lambda logits, labels: nn.functional.cross_entropy(logits, labels[:, 0].long()),
+        in_channels=1,
+        classes=2,
+        patch=(12, 12, 12),
+        batch=2,
+        clip_norm=None,
+    )
+
+
+def test_a_network_of_sixtyfold_work_takes_longer_and_a_step_longer_than_a_pass() -> None:
+    timings = time_networks({"wide": subject(64), "narrow": subject(1)})
+    assert list(timings) == ["wide", "narrow"]
+    assert timings["wide"].step_ms > 2 * timings["narrow"].step_ms
+    assert timings["wide"].step_ms > timings["wide"].forward_ms > 0
