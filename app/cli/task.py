@@ -11,6 +11,7 @@ from app.core.task import GroupRule, Task
 from app.data.decathlon import read_task
 from app.data.download import Archive, fetch_task
 from app.data.phantom import PhantomSettings, generate_phantom
+from app.data.planted import PlantedSettings, generate_planted
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class TaskSettings:
     download: bool
     archive: dict[str, Any] | None
     phantom: dict[str, Any] | None
+    planted: dict[str, Any] | None
     group: dict[str, Any] | None
     nsd_tolerance_mm: float
     steps: int
@@ -41,6 +43,8 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
     folder = Path(settings.folder)
     if settings.phantom is not None:
         generate_phantom(folder, settings=read_settings(PhantomSettings, settings.phantom, "task.phantom"))
+    if settings.planted is not None:
+        generate_planted(folder, settings=read_settings(PlantedSettings, settings.planted, "task.planted"))
     if settings.download and settings.archive and not folder.is_dir():
         fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
     return read_task(folder), settings

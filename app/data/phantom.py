@@ -3,11 +3,8 @@
 Each case is a patient (`phantom_anatomy`) in a scanner that has its own grid, orientation and faults.
 """
 
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +15,11 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from app.core.errors import InputError
-from app.core.files import atomic_path, read_json, write_json
-from app.core.progress import progress_bar
 from app.core.types import Size, Spacing
+from app.data.generated import generate, plain_values
 from app.data.phantom_anatomy import LABELS, draw_patient, picture
 from app.data.phantom_shapes import Field, Waves
 
-_FACTS = "phantom.json"
 _DRAWING = 1
 """Raise it when the same settings would give other voxels."""
 
@@ -78,77 +73,27 @@ def generate_phantom(folder: Path, *, settings: PhantomSettings) -> None:
     Raises:
         InputError: the folder holds something else.
     """
-    facts = _facts(settings)
-    if _holds(folder, facts):
-        return
-    with _building_site(folder) as building, progress_bar(folder.name, settings.cases) as advance:
-        for index in range(settings.cases):
-            _write_case(building, index, settings)
-            advance()
-        write_json(building / "dataset.json", _dataset(settings))
-        write_json(building / _FACTS, facts)
-        if not _holds(folder, facts):  # another process may have been faster
-            building.replace(folder)
-
-
-def _facts(settings: PhantomSettings) -> dict[str, Any]:
-    plain = {name: list(v) if isinstance(v, list | tuple) else v for name, v in asdict(settings).items()}
-    return {"drawing": _DRAWING, **plain}
-
-
-def _holds(folder: Path, facts: dict[str, Any]) -> bool:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    found = read_json(folder / _FACTS) if (folder / _FACTS).is_file() else "other files"
-    if found != facts:
-        raise InputError(
-            f"{folder}: holds {found}, wanted {facts} or an empty place; move it or choose another"
-        )
-    return True
-
-
-@contextmanager
-def _building_site(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`; what is left of it in the end is removed."""
-    building = folder.with_name(f".{uuid.uuid4().hex}.{folder.name}")
-    building.mkdir(parents=True)
-    try:
-        yield building
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    facts = {"drawing": _DRAWING, **plain_values(settings)}
+    cases = [partial(_draw_case, index, settings) for index in range(settings.cases)]
+    generate(folder, facts=facts, dataset=_dataset(settings), cases=cases)
 
 
 def _dataset(settings: PhantomSettings) -> dict[str, Any]:
-    names = [_name(index) for index in range(settings.cases)]
     return {
         "name": "phantom",
         "description": "Made-up torsos with an organ, its vessels and its lesions; no patient was scanned",
-        "reference": "generated",
-        "licence": "CC0",
-        "tensorImageSize": "3D",
         "modality": {"0": "MRI"},
         "labels": {str(value): name for value, name in enumerate(LABELS)},
-        "numTraining": len(names),
-        "numTest": 0,
-        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names],
-        "test": [],
     }
 
 
-def _name(index: int) -> str:
-    return f"phantom_{index + 1:03d}.nii.gz"
-
-
-def _write_case(folder: Path, index: int, settings: PhantomSettings) -> None:
+def _draw_case(index: int, settings: PhantomSettings) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
     generator = np.random.default_rng([settings.seed, index])
     patient = draw_patient(generator)
     scanner = _draw_scanner(generator, index, settings)
     points = _points(scanner, settings)
     clean, labels = picture(patient, points, edge=2 / max(settings.size))
-    voxels = _scan(clean, points, scanner, generator)
-    for kind, array in (("imagesTr", voxels), ("labelsTr", labels)):
-        with atomic_path(folder / kind / _name(index)) as path:
-            nib.save(_oriented(array, scanner), path)
+    return _oriented(_scan(clean, points, scanner, generator), scanner), _oriented(labels, scanner)
 
 
 def _draw_scanner(generator: np.random.Generator, index: int, settings: PhantomSettings) -> _Scanner:

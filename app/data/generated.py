@@ -1,0 +1,84 @@
+"""Made-up data sets in the layout of the Medical Segmentation Decathlon, written whole or not at all."""
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+
+from app.core.errors import InputError
+from app.core.files import atomic_path, read_json, write_json
+from app.core.progress import progress_bar
+
+_FACTS = "generated.json"
+
+Drawn = tuple[nib.Nifti1Image, nib.Nifti1Image]
+"""Image and label of a case."""
+
+
+def generate(
+    folder: Path,
+    *,
+    facts: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    cases: Sequence[Callable[[], Drawn]],
+) -> None:
+    """Write `cases` and a dataset.json; a data set of the same facts that is there already stays.
+
+    `dataset` has name, description, modality and labels as in dataset.json; cases are numbered from 1.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    if _holds(folder, facts):
+        return
+    names = [f"{dataset['name']}_{number:03d}.nii.gz" for number in range(1, len(cases) + 1)]
+    with _building_site(folder) as building, progress_bar(folder.name, len(cases)) as advance:
+        for name, draw in zip(names, cases, strict=True):
+            for kind, volume in zip(("imagesTr", "labelsTr"), draw(), strict=True):
+                with atomic_path(building / kind / name) as path:
+                    nib.save(volume, path)
+            advance()
+        write_json(building / "dataset.json", {**_COMMON, **dataset, **_listed(names)})
+        write_json(building / _FACTS, dict(facts))
+        if not _holds(folder, facts):  # another process may have been faster
+            building.replace(folder)
+
+
+def plain_values(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass as JSON gives them back."""
+    return {name: list(v) if isinstance(v, list | tuple) else v for name, v in asdict(settings).items()}
+
+
+_COMMON = {"reference": "generated", "licence": "CC0", "tensorImageSize": "3D"}
+
+
+def _listed(names: Sequence[str]) -> dict[str, Any]:
+    pairs = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
+    return {"numTraining": len(names), "numTest": 0, "training": pairs, "test": []}
+
+
+def _holds(folder: Path, facts: Mapping[str, Any]) -> bool:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    found = read_json(folder / _FACTS) if (folder / _FACTS).is_file() else "other files"
+    if found != facts:
+        raise InputError(
+            f"{folder}: holds {found}, wanted {facts} or an empty place; move it or choose another"
+        )
+    return True
+
+
+@contextmanager
+def _building_site(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; what is left of it in the end is removed."""
+    building = folder.with_name(f".{uuid.uuid4().hex}.{folder.name}")
+    building.mkdir(parents=True)
+    try:
+        yield building
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

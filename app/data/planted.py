@@ -1,0 +1,70 @@
+"""Volumes whose right kernels are known: rods or plates along chosen axes, deep in noise.
+
+Along a planted axis the label never changes, across it every voxel is drawn anew. So only taps along planted
+axes can tell label from noise, and a search for kernels can be checked.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from app.core.errors import InputError
+from app.core.types import Size
+from app.data.generated import Drawn, generate, plain_values
+
+_GREY = 100  # of one standard deviation of the noise, in whole numbers
+_BACKGROUND = 1000
+
+
+@dataclass(frozen=True)
+class PlantedSettings:
+    """What to make."""
+
+    cases: int
+    seed: int
+    size: Size
+    """Voxels (D, H, W) of 1 mm."""
+    axes: tuple[int, ...]
+    """Of (D, H, W), those along which labels are constant: one plants rods, two plates."""
+    share: float
+    """Of voxels that are labelled."""
+    contrast: float
+    """Of label to background, in standard deviations of the noise."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if self.cases < 1 or self.seed < 0 or min(self.size) < 1:
+            raise InputError(f"task.planted: got {self}, wanted cases, a seed and voxels")
+        if len(self.axes) not in (1, 2) or not set(self.axes) <= {0, 1, 2}:
+            raise InputError(f"task.planted.axes: got {list(self.axes)}, wanted one or two of 0, 1, 2")
+        if not 0 < self.share < 1:
+            raise InputError(f"task.planted.share: got {self.share}, wanted between 0 and 1")
+
+
+def generate_planted(folder: Path, *, settings: PlantedSettings) -> None:
+    """Write the data set, whole or not at all; one of the same settings that is there already stays.
+
+    Raises:
+        InputError: the folder holds something else.
+    """
+    dataset = {
+        "name": "planted",
+        "description": "Rods or plates of random places in noise",
+        "modality": {"0": "MRI"},
+        "labels": {"0": "background", "1": "rod" if len(settings.axes) == 1 else "plate"},
+    }
+    cases = [partial(_draw_case, index, settings) for index in range(settings.cases)]
+    generate(folder, facts=plain_values(settings), dataset=dataset, cases=cases)
+
+
+def _draw_case(index: int, settings: PlantedSettings) -> Drawn:
+    generator = np.random.default_rng([settings.seed, index])
+    across = [1 if axis in settings.axes else voxels for axis, voxels in enumerate(settings.size)]
+    labels = np.broadcast_to(generator.random(across) < settings.share, settings.size).T  # (W, H, D)
+    signal = settings.contrast * labels + generator.standard_normal(labels.shape)
+    grey = np.rint(_BACKGROUND + _GREY * signal).astype(np.int16)
+    image, label = (nib.Nifti1Image(array, np.eye(4)) for array in (grey, labels.astype(np.uint8)))
+    return image, label
