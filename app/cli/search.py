@@ -4,9 +4,12 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
 from app.cli.build import build_loss, build_network_of
 from app.cli.environment import machine
@@ -25,12 +28,22 @@ from app.ops.plain import Conv3d
 from app.ops.supernet import SuperNet
 from app.report.layout_picture import write_layout_picture
 from app.search.costs import CostModel, MacsCost, ParamsCost, Site, dense_total
-from app.search.decode import Scores
+from app.search.decode import Decoded
+from app.search.evolve import FIRST, Choice
 from app.search.latency import latency_costs
 from app.search.methods import SearchSettings
-from app.search.search import Search, budget_share, network_scores, random_scores, searched_sites
+from app.search.search import (
+    Search,
+    budget_share,
+    choose,
+    network_scores,
+    random_scores,
+    searched_sites,
+)
+from app.train.state import Loss, batch_loss
 
 log = logging.getLogger(__name__)
+_JUDGED_BATCHES = 3
 
 
 def run(cfg: DictConfig) -> None:
@@ -39,14 +52,10 @@ def run(cfg: DictConfig) -> None:
         cfg = _lengthened(cfg)
     this = open_training(cfg, _build_supernet)
     search = _search(this)
-    search.decode(
-        random_scores(search.sites, seed=0)
-    )  # an impossible budget shows now, not after the training
-    scores, facts = _scores(this, search)
-    started = time.perf_counter()
-    layout = search.layout(search.decode(scores), _provenance(this, search))
-    facts["decode_seconds"] = round(time.perf_counter() - started, 1)
-    _write(this, layout, facts)
+    # An impossible budget shows now, not after the training.
+    search.decode(random_scores(search.sites, seed=0))
+    decoded, facts = _find(this, search)
+    _write(this, search.layout(decoded, _provenance(this, search)), facts)
 
 
 def _search(this: Training) -> Search:
@@ -56,14 +65,45 @@ def _search(this: Training) -> Search:
     return Search(settings, sites, costs, _share(this, sites, costs, settings))
 
 
-def _scores(this: Training, search: Search) -> tuple[Scores, dict[str, Any]]:
-    """What matters, by a trained super-network or, to compare with, by chance."""
-    if search.settings.way.length == 0:
-        scores = random_scores(search.sites, this.cfg.seed)
-        return scores, {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": this.cfg.seed}
+def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
+    """Channels per kernel, by a trained super-network or, to compare with, by chance."""
+    seed, way = int(this.cfg.seed), search.settings.way
+    if way.length == 0:
+        facts = {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": seed}
+        return search.decode(random_scores(search.sites, seed)), facts
     loss = build_loss(this.cfg)
     state = train_network(this, lambda network: search.loss(loss, network))
-    return network_scores(state.judged, search.sites), training_facts(this, state)
+    started = time.perf_counter()
+    if way.decode == "evolve":
+        decoded, found = _evolve(this, search, state.judged, loss)
+    else:
+        decoded, found = search.decode(network_scores(state.judged, search.sites)), {}
+    seconds = {"decode_seconds": round(time.perf_counter() - started, 1)}
+    return decoded, {**training_facts(this, state), **seconds, **found}
+
+
+def _evolve(
+    this: Training, search: Search, network: nn.Module, loss: Loss
+) -> tuple[Decoded, dict[str, float]]:
+    """The best layout of many, judged on patches of training cases that no step has seen."""
+    steps = this.settings.steps
+    batches = [this.batches.batch(step) for step in range(steps, steps + _JUDGED_BATCHES)]
+
+    @torch.inference_mode()
+    def judge(choice: Choice) -> float:
+        choose(network, search.sites, choice)
+        return fmean(batch_loss(network, batch, loss).item() for batch in batches)
+
+    network.eval()
+    evolution = search.evolution(network)
+    choice, judged = evolution.run(judge, trials=search.settings.trials, seed=int(this.cfg.seed))
+    first = judged[:FIRST]
+    return evolution.decoded(choice), {
+        "trials": len(judged),
+        "loss_best": round(min(judged), 5),
+        "loss_first_mean": round(fmean(first), 5),
+        "loss_first_best": round(min(first), 5),
+    }
 
 
 def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
@@ -109,6 +149,9 @@ def _build_supernet(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
         paths=settings.way.paths,
         weights=settings.weights,
         temperature=settings.temperature,
+        unit=settings.aligned if settings.way.decode != "top" else 1,
+        most_units=settings.most_units,
+        share=settings.drawn_share,
     )
     return build_network_of(cfg, task, plan, operator)
 

@@ -3,21 +3,25 @@
 Slot c of the output is always made of the candidates of slot c, so the next convolution finds the same
 feature in the same place at every step. What differs is how the candidates of a slot are joined:
 
-- `sampled`: one kernel a slot and step, drawn from the softmax of its gates (Gumbel straight-through); in
-  eval mode the likeliest. All candidates cost one dense convolution.
+- `sampled`: one kernel a slot, or a unit of neighbouring slots, and step, drawn from the softmax of its gates
+  (Gumbel straight-through); in eval mode the likeliest. All candidates cost one dense convolution.
 - `all`: each candidate has its own norm, the gate is that norm's scale, all are added up: the cost-priority
   super-network of CAKES (Yu et al., AAAI 2021).
 - `random`: as `all`, but at each step only as many of the (kernel, slot) paths as there are slots, drawn
   evenly; in eval mode those with the largest gates: its performance-priority super-network.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from app.core.errors import InputError
@@ -33,14 +37,21 @@ _FIRST_GATE = 0.5  # as far from dying as from ruling
 
 
 class SuperConv3d(nn.Module, ABC):
-    """(B, in, D, H, W) -> (B, slots, D/s, H/s, W/s), rounded up; `gates` is (kernels, slots)."""
+    """(B, in, D, H, W) -> (B, slots, D/s, H/s, W/s), rounded up.
 
-    def __init__(self, candidates: Candidates, slots: int, stride: Size, temperature: float) -> None:
+    `gates` is (kernels, units): each `unit` slots in a row have one gate a kernel.
+    """
+
+    def __init__(
+        self, candidates: Candidates, slots: int, stride: Size, *, temperature: float, unit: int
+    ) -> None:
         super().__init__()
         self.candidates = candidates
+        self.slots = slots
         self.stride = stride
         self.temperature = temperature
-        self.gates = nn.Parameter(torch.full((len(candidates.kernels), slots), _FIRST_GATE))
+        self.unit = unit
+        self.gates = nn.Parameter(torch.full((len(candidates.kernels), -(-slots // unit)), _FIRST_GATE))
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -50,6 +61,10 @@ class SuperConv3d(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
+
+    def of_slots(self, of_units: Tensor) -> Tensor:
+        """(kernels, units) -> (kernels, slots)."""
+        return of_units.repeat_interleave(self.unit, dim=1)[:, : self.slots]
 
     @abstractmethod
     def scores(self) -> Tensor:
@@ -61,7 +76,14 @@ class SuperConv3d(nn.Module, ABC):
 
 
 class SampledConv3d(SuperConv3d):
-    """One kernel a slot and step."""
+    """One kernel a unit and step."""
+
+    def fix_chances(self, share: float) -> None:
+        """Draw kernels of `share` of the dense taps on average, as evenly as that allows; gates stay so."""
+        taps = np.array([kernel.taps for kernel in self.kernels]) / math.prod(self.candidates.cover)
+        gates = torch.from_numpy(-self.temperature * _slope(taps, share) * taps)
+        self.gates.data.copy_(gates[:, None].expand_as(self.gates))
+        self.gates.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """One dense convolution with the chosen taps."""
@@ -70,22 +92,23 @@ class SampledConv3d(SuperConv3d):
 
     def scores(self) -> Tensor:
         """Log probabilities."""
-        return F.log_softmax(self.gates.detach() / self.temperature, dim=0)
+        return self.of_slots(F.log_softmax(self.gates.detach() / self.temperature, dim=0))
 
     def probabilities(self) -> Tensor:
         """Chance of each kernel in each slot, (kernels, slots), differentiable."""
-        return F.softmax(self.gates / self.temperature, dim=0)
+        return self.of_slots(F.softmax(self.gates / self.temperature, dim=0))
 
     def keep(self, chosen: Tensor) -> None:
-        """Minus infinity is a gate whose chance is zero."""
-        dead = torch.ones_like(self.gates, dtype=torch.bool).scatter_(0, chosen[None], False)
-        self.gates.data.masked_fill_(dead, -torch.inf)
+        """Minus infinity is a gate whose chance is zero; a unit goes by its first slot."""
+        alive = torch.full_like(self.gates, -torch.inf).scatter_(0, chosen[None, :: self.unit], 0.0)
+        self.gates.data.copy_(alive)
 
     def _choice(self) -> Tensor:
         logits = self.gates / self.temperature
         if self.training:
-            return F.gumbel_softmax(logits, hard=True, dim=0)
-        return torch.zeros_like(logits).scatter_(0, logits.argmax(dim=0, keepdim=True), 1.0)
+            return self.of_slots(F.gumbel_softmax(logits, hard=True, dim=0))
+        likeliest = logits.argmax(dim=0, keepdim=True)
+        return self.of_slots(torch.zeros_like(logits).scatter_(0, likeliest, 1.0))
 
 
 class AllPathsConv3d(SuperConv3d):
@@ -155,6 +178,12 @@ class SuperNet(Operator):
     """shared or separate."""
     temperature: float
     """Divides the gates before the softmax of `sampled`: smaller is faster to decide."""
+    unit: int = 1
+    """Channels in a row that share one gate a kernel; only for `sampled`."""
+    most_units: int | None = None
+    """Of one convolution: where `unit` would make more, units are wider."""
+    share: float | None = None
+    """Of the dense taps that kernels drawn by `sampled` have on average; None: their gates are trained."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -189,13 +218,27 @@ class SuperNet(Operator):
         flat = (kernel.within(conv.kernel) for kernel in vocabulary(self.kernels, "kernels"))
         return tuple(dict.fromkeys(flat))
 
+    def unit_of(self, conv: ConvSpec) -> int:
+        """Channels of a convolution that share one gate a kernel."""
+        if self.most_units is None:
+            return self.unit
+        widest = -(-conv.out_channels // self.most_units)
+        return -(-widest // self.unit) * self.unit
+
     def build(self, conv: ConvSpec) -> nn.Module:
         """All candidates where searched, dense elsewhere."""
         kernels = self.candidates(conv)
         if not kernels:
             return Conv3d().build(conv)
         candidates = CANDIDATES[self.weights](conv.in_channels, conv.out_channels, kernels)
-        return PATHS[self.paths](candidates, conv.out_channels, conv.stride, self.temperature)
+        module = PATHS[self.paths](
+            *(candidates, conv.out_channels, conv.stride),
+            temperature=self.temperature,
+            unit=self.unit_of(conv),
+        )
+        if self.share is not None and isinstance(module, SampledConv3d):
+            module.fix_chances(self.share)
+        return module
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         """The super-network's own, not what it will shrink to."""
@@ -216,3 +259,17 @@ class SuperNet(Operator):
             value = described[name]
             described[name] = value if isinstance(value, str) else list(value)
         return described
+
+
+def _slope(taps: NDArray[np.float64], share: float) -> float:
+    """How fast the chance of a kernel falls with its taps, so that their mean is `share` (0 to 1)."""
+
+    def excess(slope: float) -> float:
+        chances = np.exp(-slope * (taps - taps.mean()))
+        return float((chances * taps).sum() / chances.sum() - share)
+
+    steepest = 200.0  # the rarest kernel is all but never drawn
+    if excess(steepest) >= 0 or excess(-steepest) <= 0:
+        return steepest if excess(steepest) >= 0 else -steepest
+    slope: float = brentq(excess, -steepest, steepest)
+    return slope

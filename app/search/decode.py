@@ -31,8 +31,9 @@ class Decoded:
 
     counts: Counts
     share: float
-    gap: float
-    """Bound on the relative distance of the total score from the best possible one; 0 is proven optimal."""
+    gap: float | None
+    """Bound on the relative distance of the total score from the best possible one; 0 is proven optimal, None
+    not known."""
 
 
 def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
@@ -57,7 +58,7 @@ def best_under_budget(
     what is left over. Solved by HiGHS.
 
     Raises:
-        InputError: the cheapest layout costs more than the budget, or the dearest less.
+        InputError: the cheapest layout costs more than the budget, or the dearest does not use it.
     """
     dense = dense_total(sites, costs)
     _refuse_impossible(sites, costs, budget, dense)
@@ -99,11 +100,12 @@ def _refuse_impossible(sites: Sequence[Site], costs: CostModel, budget: float, d
     whole = [
         [costs.group(site.conv, kernel, site.conv.out_channels) for kernel in site.kernels] for site in sites
     ]
-    low, high = (sum(pick(layer) for layer in whole) / dense for pick in (min, max))
+    low, dearest = (sum(pick(layer) for layer in whole) / dense for pick in (min, max))
+    high = dearest / _LEAST_SPENT
     if not low <= budget <= high:
         raise InputError(
             f"search.budget: got {budget:g} of the dense {costs.unit}, "
-            f"these kernels allow {math.ceil(1000 * low) / 1000:g} to {math.floor(1000 * high) / 1000:g}"
+            f"these kernels allow {math.ceil(1e4 * low) / 1e4:g} to {math.floor(1e4 * high) / 1e4:g}"
         )
 
 
@@ -175,7 +177,7 @@ class _Problem:
         )
         if result.x is None:
             return None
-        return _Solution(self._counts(np.rint(result.x[slots:])), float(result.mip_gap or 0.0))
+        return _Solution(self._counts(np.rint(result.x[slots:])), round(float(result.mip_gap or 0.0), 6))
 
     def _counts(self, numbers: NDArray[np.float64]) -> list[list[int]]:
         """Channels per kernel of each layer."""

@@ -15,12 +15,18 @@ class Method:
     penalty: str
     """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
     decode: str
-    """top (per layer the C largest of n * C, whatever they cost) or budget (the best layout under it)."""
+    """top (per layer the C largest of n * C, whatever they cost), budget (the largest total score under it)
+    or evolve (the best of many layouts under it, each tried whole)."""
     length: int
     """Times the usual number of steps; 0 needs no training."""
 
 
+_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
+
+_USUAL_SHARE = 0.25  # of the taps, where the budget is no share
+
 METHODS = {
+    "evolve": Method(paths="sampled", penalty="none", decode="evolve", length=1),
     "budget": Method(paths="sampled", penalty="budget", decode="budget", length=1),
     "paper_cost": Method(paths="all", penalty="gates", decode="top", length=1),
     "paper_performance": Method(paths="random", penalty="none", decode="top", length=2),
@@ -33,7 +39,8 @@ class SearchSettings:
     """What `search` says; the values are in conf/search."""
 
     method: str
-    """budget, paper_cost, paper_performance, or random: a layout drawn under the budget, to compare with."""
+    """evolve, budget, paper_cost, paper_performance, or random: a layout drawn under the budget, to compare
+    with."""
     budget: float
     """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
     unit: str
@@ -46,6 +53,8 @@ class SearchSettings:
     align: int | None
     """Channels per kernel in multiples of this; None: 16 for a latency budget, else 1."""
     temperature: float
+    trials: int
+    """Layouts that `evolve` tries."""
     strength: float | None
     """Of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
     latency_table: str | None
@@ -62,6 +71,8 @@ class SearchSettings:
         least = 8 if self.unit == "latency" else 1
         if self.align is not None and self.align < least:
             raise InputError(f"search.align: got {self.align}, wanted at least {least} for unit {self.unit}")
+        if self.trials < 1:
+            raise InputError(f"search.trials: got {self.trials}, wanted at least 1")
         if self.strength is not None and self.strength < 0:
             raise InputError(f"search.strength: got {self.strength}, wanted 0 or more")
 
@@ -76,6 +87,18 @@ class SearchSettings:
         if self.align is not None:
             return self.align
         return 16 if self.unit == "latency" else 1
+
+    @property
+    def most_units(self) -> int | None:
+        """Units of channels that a convolution is at most tried in; None: each slot stands alone."""
+        return _UNITS if self.way.decode == "evolve" else None
+
+    @property
+    def drawn_share(self) -> float | None:
+        """Of the dense taps that drawn kernels have on average; None where gates learn what to draw."""
+        if self.way.decode != "evolve":
+            return None
+        return self.budget if self.budget <= 1 else _USUAL_SHARE
 
     @property
     def penalty_strength(self) -> float:

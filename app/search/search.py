@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from app.core.layout import Layout
 from app.models.network import NetworkSpec, list_convolutions
-from app.ops.supernet import SampledConv3d, SuperNet
+from app.ops.supernet import SampledConv3d, SuperConv3d, SuperNet
 from app.search.costs import CostModel, Site, dense_total
 from app.search.decode import Decoded, Scores, best_under_budget, top_counts, total_cost
+from app.search.evolve import Choice, Evolution
 from app.search.methods import SearchSettings
 from app.search.penalty import budget_penalty, gate_penalty, penalised, super_convolutions
 from app.train.state import Loss
@@ -50,6 +52,20 @@ class Search:
         dense = dense_total(self.sites, self.costs)
         return Decoded(counts, total_cost(self.sites, counts, self.costs) / dense, 0.0)
 
+    def evolution(self, network: nn.Module) -> Evolution:
+        """What evolves on a trained super-network."""
+        parts = sites_to_modules(network, self.sites)
+        return Evolution(
+            sites=self.sites,
+            units={site.conv.name: _unit_sizes(part) for site, part in parts.items()},
+            chances={
+                site.conv.name: part.probabilities()[:, 0].double().detach().cpu().numpy()
+                for site, part in parts.items()
+            },
+            costs=self.costs,
+            budget=self.share,
+        )
+
     def layout(self, decoded: Decoded, provenance: Mapping[str, Any]) -> Layout:
         """The layout, with what each convolution costs as a share of the dense total."""
         dense = dense_total(self.sites, self.costs)
@@ -60,7 +76,7 @@ class Search:
             }
             for site in self.sites
         }
-        facts = {"share": round(decoded.share, 5), "gap": round(decoded.gap, 6), "costs": costs}
+        facts = {"share": round(decoded.share, 5), "gap": decoded.gap, "costs": costs}
         return Layout(decoded.counts, {**provenance, **facts})
 
 
@@ -80,10 +96,22 @@ def sites_to_modules(network: nn.Module, sites: Sequence[Site]) -> dict[Site, An
     return dict(zip(sites, super_convolutions(network).values(), strict=True))
 
 
+def choose(network: nn.Module, sites: Sequence[Site], choice: Choice) -> None:
+    """Leave each unit of a super-network the kernel that a choice gives it."""
+    for site, part in sites_to_modules(network, sites).items():
+        chosen = torch.from_numpy(choice[site.conv.name]).to(part.gates.device)
+        part.keep(part.of_slots(chosen[None])[0])
+
+
 def network_scores(network: nn.Module, sites: Sequence[Site]) -> Scores:
     """What the gates of a trained super-network say, by convolution."""
     parts = sites_to_modules(network, sites)
     return {site.conv.name: part.scores().double().cpu().numpy() for site, part in parts.items()}
+
+
+def _unit_sizes(part: SuperConv3d) -> list[int]:
+    starts = range(0, part.slots, part.unit)
+    return [min(part.unit, part.slots - start) for start in starts]
 
 
 def random_scores(sites: Sequence[Site], seed: int) -> Scores:

@@ -51,10 +51,7 @@ class TrainingState:
         Raises:
             InputError: the loss is not finite; names the step and the cases, the weights stay as they were.
         """
-        device = next(self.network.parameters()).device
-        image = batch.image.to(device).contiguous(memory_format=torch.channels_last_3d)
-        logits = self.network(image)
-        value = loss(logits, batch.labels.to(device)[:, None].float())
+        value = batch_loss(self.network, batch, loss)
         if not torch.isfinite(value):
             raise InputError(
                 f"step {self.step}: got a loss of {value.item()} on cases {', '.join(batch.cases)}; "
@@ -106,6 +103,13 @@ class TrainingState:
         self.step, self.clock = rest["step"], rest["clock"]
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
+
+
+def batch_loss(network: nn.Module, batch: Batch, loss: Loss) -> Tensor:
+    """The loss of a network on a batch, a scalar."""
+    device = next(network.parameters()).device
+    image = batch.image.to(device).contiguous(memory_format=torch.channels_last_3d)
+    return loss(network(image), batch.labels.to(device)[:, None].float())
 
 
 def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:

@@ -26,9 +26,7 @@ def test_rods_run_along_the_planted_axis_and_end_nowhere(tmp_path: Path) -> None
     assert label.shape == (10, 20, 30)
     assert (label == label[:1]).all()
     assert 0.25 < label.mean() < 0.35
-    assert (
-        0.2 < (label[:, 1:] != label[:, :-1]).mean() < 0.6
-    )
+    assert 0.2 < (label[:, 1:] != label[:, :-1]).mean() < 0.6
     inside, outside = image[label == 1], image[label == 0]
     assert (inside.mean() - outside.mean()) / outside.std() == pytest.approx(2.0, abs=0.1)
 

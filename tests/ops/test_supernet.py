@@ -139,3 +139,25 @@ def test_impossible_settings_are_named() -> None:
     ):
         with pytest.raises(InputError, match=message):
             replace(SUPER, **changes)
+
+
+def test_fixed_chances_have_the_share_of_taps_asked_for_and_are_not_trained() -> None:
+    operator = replace(SUPER, share=0.2, unit=4).bind([CONV])
+    module = operator.build(CONV)
+    assert isinstance(module, SampledConv3d)
+    taps = torch.tensor([float(kernel.taps) for kernel in module.kernels]) / 27
+    chances = module.probabilities()
+    assert chances.shape == (7, 12)
+    assert float((chances[:, 0] * taps).sum()) == pytest.approx(0.2, abs=1e-4)
+    assert not module.gates.requires_grad
+
+
+def test_units_draw_together_and_are_as_many_as_allowed() -> None:
+    operator = replace(SUPER, unit=2, most_units=3)
+    module = operator.bind([CONV]).build(CONV)
+    assert isinstance(module, SampledConv3d)
+    assert (module.unit, module.gates.shape) == (4, (7, 3))
+    for _ in range(5):
+        kernels = module._choice().argmax(dim=0)
+        assert torch.equal(kernels, kernels[::4].repeat_interleave(4))
+    assert module.scores().shape == (7, 12)

@@ -23,6 +23,7 @@ SETTINGS = SearchSettings(
     where="encoder",
     weights="shared",
     align=None,
+    trials=48,
     temperature=0.1,
     strength=None,
     latency_table=None,

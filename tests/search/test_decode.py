@@ -104,7 +104,7 @@ def test_impossible_budgets_are_named_with_what_is_possible() -> None:
     sites = network_sites("12d")
     for budget in (0.05, 0.5):
         with pytest.raises(
-            InputError, match=rf"got {budget} of the dense macs, these kernels allow 0.112 to 0.333"
+            InputError, match=rf"got {budget} of the dense macs, these kernels allow 0.1112 to 0.3401"
         ):
             best_under_budget(sites, random_scores(sites, 0), MacsCost(), budget=budget, align=1)
 
@@ -129,7 +129,7 @@ def test_an_absolute_budget_leaves_the_rest_of_the_network_its_part() -> None:
 
 def test_impossible_settings_are_named() -> None:
     for changes, message in (
-        ({"method": "best"}, "search.method: got 'best', wanted one of budget, paper_cost"),
+        ({"method": "best"}, "search.method: got 'best', wanted one of evolve, budget, paper_cost"),
         ({"unit": "joule"}, "search.unit: got 'joule'"),
         ({"budget": 0.0}, "search.budget: got 0.0"),
         ({"unit": "latency", "align": 4}, "search.align: got 4, wanted at least 8 for unit latency"),
