@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from app.core.layout import Layout
@@ -59,7 +60,7 @@ class Search:
             sites=self.sites,
             units={site.conv.name: _unit_sizes(part) for site, part in parts.items()},
             chances={
-                site.conv.name: part.probabilities()[:, 0].double().detach().cpu().numpy()
+                site.conv.name: _chances(part)
                 for site, part in parts.items()
             },
             costs=self.costs,
@@ -107,6 +108,12 @@ def network_scores(network: nn.Module, sites: Sequence[Site]) -> Scores:
     """What the gates of a trained super-network say, by convolution."""
     parts = sites_to_modules(network, sites)
     return {site.conv.name: part.scores().double().cpu().numpy() for site, part in parts.items()}
+
+
+def _chances(part: SampledConv3d) -> NDArray[np.float64]:
+    """Of each kernel in the first unit, which are those of all."""
+    chances: NDArray[np.float64] = part.probabilities()[:, 0].detach().double().cpu().numpy()
+    return chances / chances.sum()
 
 
 def _unit_sizes(part: SuperConv3d) -> list[int]:
