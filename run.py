@@ -1,8 +1,11 @@
 """The command line: composes the configuration and calls the function its mode names."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig
 
+from app.cli.command_line import command_line
 from app.cli.main import run
 
 
@@ -13,4 +16,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with command_line(sys.argv[1:]):
+        main()

@@ -27,6 +27,7 @@ def trained(place: Path) -> Path:
     """The folder of a smoke run on a small phantom."""
     done = call(place, "train=smoke", "op=cakes", f"paths.run={place / 'run'}")
     assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
     return place / "run"
 
 
@@ -169,6 +170,16 @@ def test_a_user_error_is_one_clear_message(place: Path, arguments: list[str], me
     assert done.returncode == 1
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_quiet_says_nothing_and_verbose_says_why(place: Path) -> None:
+    settings = ("train=smoke", "train.steps=1", "train.epoch_steps=1")
+    quiet = call(place, *settings, "log=quiet", f"paths.run={place / 'quiet'}")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    assert "mean Dice" in (place / "quiet" / "run.log").read_text(encoding="utf-8")
+    verbose = call(place, "mode=plan", "log=verbose", f"paths.run={place / 'verbose'}")
+    assert "app.cli.build plan: batch 2: " in verbose.stdout
+    assert f"wrote {place / 'verbose' / 'plan.yaml'}, " in verbose.stdout
 
 
 def test_help_lists_what_can_be_chosen(place: Path) -> None:

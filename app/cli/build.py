@@ -1,5 +1,6 @@
 """Objects from the configuration, one at a time."""
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from app.ops import Operator
 from app.ops.attention import Attended
 from app.train.state import Loss
 
+log = logging.getLogger(__name__)
+
 
 def build_device(cfg: DictConfig) -> torch.device:
     """The device, with torch's threads set.
@@ -51,7 +54,10 @@ def build_cache(cfg: DictConfig, task: Task) -> Cache:
 
 def build_plan(cfg: DictConfig, task: Task, cache: Cache) -> tuple[Plan, dict[str, str]]:
     """What follows from the data, unless set in `plan`."""
-    return make_plan(cache.fingerprint(), task, read_settings(PlanSettings, cfg.plan, "plan"))
+    plan, reasons = make_plan(cache.fingerprint(), task, read_settings(PlanSettings, cfg.plan, "plan"))
+    for name, value in plan.to_dict().items():
+        log.debug("plan: %s %s: %s", name, value, reasons[name])
+    return plan, reasons
 
 
 def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:

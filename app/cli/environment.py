@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 
+from app import __version__
+
 
 def environment(data_hash: str) -> dict[str, Any]:
     """Versions, processor, threads, git revision and data hash, as for environment.json."""
     packages = ("torch", "monai", "numpy", "nibabel", "SimpleITK", "hydra-core")
     return {
+        "version": __version__,
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
         "processor": _processor(),

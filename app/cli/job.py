@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from app.cli.log import log_into
-from app.core.errors import InputError
+from app.cli.user_errors import USER_ERRORS, in_one_line
 from app.core.sweep import read_record, write_record
 
 log = logging.getLogger(__name__)
@@ -27,9 +26,9 @@ def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], None]) -
     started = time.perf_counter()
     try:
         mode(cfg)
-    except (InputError, OmegaConfBaseException) as error:
-        log.error("error: %s", first := str(error).splitlines()[0])
-        write_record(folder, record.now("failed", error=first))
+    except USER_ERRORS as error:
+        log.error("error: %s", line := in_one_line(error))
+        write_record(folder, record.now("failed", error=line))
     except Exception as error:
         log.exception("failed")
         write_record(folder, record.now("failed", error=f"{type(error).__name__}: {error}, see {folder}"))

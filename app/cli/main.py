@@ -9,10 +9,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from app.cli.job import run_job
-from app.core.errors import InputError
+from app.cli.user_errors import USER_ERRORS, in_one_line
 
 INTERRUPTED = 130
 
@@ -42,8 +41,8 @@ def exit_codes() -> Iterator[None]:
     except Interrupted as note:
         print(note, file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except (InputError, OmegaConfBaseException) as error:
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
+    except USER_ERRORS as error:
+        print(f"error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -74,7 +74,7 @@ def _stored(folder: Path) -> DictConfig:
     assert isinstance(stored, DictConfig)
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
-        if key == "train.resume":
+        if key in ("train.resume", "log"):
             continue
         if not key.startswith(_CHANGEABLE):
             raise InputError(

@@ -1,6 +1,7 @@
 """Files that are either whole or absent: written under a temporary name, synced, then renamed."""
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from app.core.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -23,6 +26,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
+        log.debug("wrote %s, %d bytes", path, path.stat().st_size)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
-"""One look for all long work: a bar with count, elapsed time and ETA on stderr."""
+"""One look for all long work: a bar with count, time and ETA on stderr, unless this logger is quiet."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+log = logging.getLogger(__name__)
+
+
+def progress_shown() -> bool:
+    """Whether the user wants to see progress."""
+    return log.isEnabledFor(logging.INFO)
+
 
 @contextmanager
 def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator["Advance"]:
@@ -27,7 +35,7 @@ def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator["Advance"
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True, quiet=not progress_shown())) as bar:
         yield Advance(bar, bar.add_task(title, total=total, completed=done, note=""))
 
 

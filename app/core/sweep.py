@@ -1,15 +1,19 @@
 """A sweep on disk: which jobs it has, where each of them is, and how far each has come."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 
 SWEEP = "sweep.json"
 JOB = "job.json"
+TIMINGS = "timings.csv"
+"""Beside runs: columns run, forward_ms, step_ms, machine; all measured together, so that they compare."""
 State = Literal["waiting", "running", "done", "failed"]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -56,15 +60,7 @@ def read_sweep(folder: Path) -> Sweep | None:
     Raises:
         InputError: the file is broken.
     """
-    path = folder / SWEEP
-    if not path.is_file():
-        return None
-    values = read_json(path)
-    try:
-        entries = tuple(_entry(entry) for entry in values["entries"])
-        return Sweep(str(values["name"]), values["baseline"], entries)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a sweep ({error!r})") from None
+    return _read(folder / SWEEP, _sweep, "a sweep")
 
 
 def write_record(folder: Path, record: JobRecord) -> None:
@@ -78,15 +74,26 @@ def read_record(folder: Path) -> JobRecord | None:
     Raises:
         InputError: the file is broken.
     """
-    path = folder / JOB
+    return _read(folder / JOB, _record, "the record of a job")
+
+
+def _read(path: Path, build: Callable[[dict[str, Any]], _Value], what: str) -> _Value | None:
     if not path.is_file():
         return None
+    values = read_json(path)
     try:
-        values = dict(read_json(path))
-        return JobRecord(**(values | {"overrides": tuple(values["overrides"])}))
+        return build(dict(values))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not the record of a job ({error!r})") from None
+        raise InputError(f"{path}: not {what} ({error!r})") from None
 
 
-def _entry(values: dict[str, Any]) -> Entry:
-    return Entry(str(values["name"]), str(values["group"]), tuple(values["overrides"]))
+def _sweep(values: dict[str, Any]) -> Sweep:
+    entries = tuple(
+        Entry(str(entry["name"]), str(entry["group"]), tuple(entry["overrides"]))
+        for entry in values["entries"]
+    )
+    return Sweep(str(values["name"]), values["baseline"], entries)
+
+
+def _record(values: dict[str, Any]) -> JobRecord:
+    return JobRecord(**(values | {"overrides": tuple(values["overrides"])}))

@@ -30,3 +30,9 @@ def kernels_absent(runs: Sequence[Run]) -> list[str]:
 def left_out(folders: Sequence[Path]) -> list[str]:
     """One sentence a folder that looks like a run and has no results."""
     return [f"Left out: {folder} has no {' and no '.join(RESULTS)}." for folder in folders]
+
+
+def one_machine(runs: Sequence[Run]) -> list[str]:
+    """One sentence about milliseconds that cannot be compared."""
+    machines = sorted({run.timing.machine for run in runs if run.timing.machine})
+    return [f"Milliseconds are from {', '.join(machines)}: do not compare them."] if len(machines) > 1 else []

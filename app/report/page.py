@@ -12,7 +12,7 @@ from app.report import curves, kernels, pictures, strips, tables, tradeoff
 from app.report.cases import case_views, label_values
 from app.report.groups import Comparison, compare
 from app.report.header import facts, headline, machines, subtitle, title
-from app.report.missing import absent, kernels_absent, left_out
+from app.report.missing import absent, kernels_absent, left_out, one_machine
 from app.report.ranking import best_run
 from app.report.runs import Run, read_runs, with_results
 from app.report.wording import DASH
@@ -61,7 +61,7 @@ def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "machines": machines(runs),
         "headline": headline(runs[0]) if len(runs) == 1 else [],
         "results": tables.results(runs, labels),
-        "results_notes": absent(runs, "summary.json") + absent(runs, "environment.json"),
+        "results_notes": absent(runs, "summary.json") + absent(runs, "environment.json") + one_machine(runs),
     }
 
 

@@ -9,6 +9,7 @@ from app.core.files import write_text
 from app.core.sweep import Entry, JobRecord, Sweep, read_record
 from app.report.groups import Comparison, compare
 from app.report.runs import Run, has_results, read_runs
+from app.report.timings import Timing
 
 Cells = dict[str, object]
 
@@ -58,7 +59,12 @@ def _figures(run: Run, labels: Sequence[str]) -> Cells:
     return {
         **{name: getattr(of, name) for name in (*words, *figures)},
         **{f"{name}_{label}": getattr(of, name).get(label) for name in scores for label in labels},
+        **(_times(run.timing) if run.timing.machine else {}),
     }
+
+
+def _times(of: Timing) -> Cells:
+    return {"forward_ms": of.forward_ms, "step_ms": of.step_ms}
 
 
 def _difference(run: Run, comparison: Comparison | None) -> Cells:

@@ -8,6 +8,8 @@ from app.report.runs import Run
 from app.report.summary import Summary
 from app.report.wording import DASH, decimals, duration, mean, mean_of, plain, scaled, signed, whole
 
+_TIMES = ("Forward (ms)", "Step (ms)")
+
 
 @dataclass(frozen=True)
 class Table:
@@ -31,9 +33,16 @@ def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
         "Samples",
         "Training (s)",
     )
-    columns = (*left, *(f"Dice {label}" for label in labels), *right, "Peak RSS (MB)")
-    rows = [_result(run, labels) for run in runs]
+    timed = any(run.timing.machine for run in runs)
+    columns = (*left, *(f"Dice {label}" for label in labels), *right, "Peak RSS (MB)", *_TIMES * timed)
+    rows = [_result(run, labels) + _times([run]) * timed for run in runs]
     return Table("Results, one row a run", columns, rows, wordy=(1, 2))
+
+
+def _times(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Mean milliseconds, where measured."""
+    forward, step = (mean(getattr(run.timing, name) for run in runs) for name in ("forward_ms", "step_ms"))
+    return decimals(forward, 1), decimals(step, 1)
 
 
 def _result(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
@@ -57,8 +66,10 @@ def comparison(of: Comparison, labels: Sequence[str]) -> Table:
     """One row a group of runs: means over its runs, and the paired difference from the baseline."""
     left = ("Group", "Runs", "Mean Dice", *(f"Dice {label}" for label in labels))
     paired = (f"Dice less {of.baseline}", "95 % interval", "p", "Paired cases")
-    columns = (*left, *paired, "Parameters", "MACs per patch", "Training (s)")
-    return Table("Groups of runs", columns, [_group(group, labels) for group in of.groups])
+    timed = any(run.timing.machine for group in of.groups for run in group.runs)
+    columns = (*left, *paired, "Parameters", "MACs per patch", "Training (s)", *_TIMES * timed)
+    rows = [_group(group, labels) + _times(group.runs) * timed for group in of.groups]
+    return Table("Groups of runs", columns, rows)
 
 
 def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:

@@ -8,8 +8,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from app.report.chart import INK, MUTED, Chart, Key, chart, key, series_color
 from app.report.groups import Comparison, Group
-from app.report.summary import Summary
+from app.report.runs import Run
 from app.report.wording import mean, scaled
+
+Cost = Callable[[Run], float | None]
 
 
 @dataclass(frozen=True)
@@ -23,11 +25,13 @@ class Point:
 
 
 def tradeoffs(comparison: Comparison) -> list[Chart]:
-    """Dice against MACs, parameters and training time, where at least two groups differ in them."""
-    kinds: tuple[tuple[str, str, Callable[[Summary], float | None]], ...] = (
-        ("Dice against MACs", "MACs per patch", lambda of: of.macs_per_patch),
-        ("Dice against parameters", "parameters", lambda of: of.params),
-        ("Dice against training time", "seconds of training", lambda of: of.train_seconds),
+    """Dice against each cost, where at least two groups differ in it."""
+    kinds: tuple[tuple[str, str, Cost], ...] = (
+        ("Dice against MACs", "MACs per patch", lambda run: run.summary.macs_per_patch),
+        ("Dice against parameters", "parameters", lambda run: run.summary.params),
+        ("Dice against training time", "seconds of training", lambda run: run.summary.train_seconds),
+        ("Dice against latency", "ms a forward pass", lambda run: run.timing.forward_ms),
+        ("Dice against step time", "ms a training step", lambda run: run.timing.step_ms),
     )
     drawn = []
     for title, unit, cost in kinds:
@@ -51,10 +55,10 @@ def front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def _points(groups: Sequence[Group], cost: Callable[[Summary], float | None]) -> list[Point]:
+def _points(groups: Sequence[Group], cost: Cost) -> list[Point]:
     points = []
     for number, group in enumerate(groups, start=1):
-        pairs = ((cost(run.summary), run.summary.mean_dice) for run in group.runs)
+        pairs = ((cost(run), run.summary.mean_dice) for run in group.runs)
         known = tuple((x, y) for x, y in pairs if x and y is not None)
         x, y = mean(x for x, _ in known), mean(y for _, y in known)
         if x is not None and y is not None:

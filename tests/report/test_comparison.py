@@ -10,6 +10,7 @@ from app.report.comparison import difference, holm
 from app.report.groups import compare
 from app.report.runs import Run, Score
 from app.report.summary import Summary
+from app.report.timings import Timing
 from app.report.tradeoff import Point, front
 
 
@@ -77,4 +78,4 @@ def run(name: str, cases: dict[str, tuple[float | None, ...]]) -> Run:
         for label, dice in zip(("one", "two"), values, strict=True)
     )
     nothing = dict.fromkeys(("environment", "metrics", "split", "plan", "layout"))
-    return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, **nothing)
+    return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, timing=Timing(), **nothing)

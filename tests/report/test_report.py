@@ -17,7 +17,7 @@ from app.report.pictures import fullest_slice, grey_window, spread_slices
 from app.report.ranking import notable_cases
 from app.report.runs import read_runs
 from app.report.scans import read_scan
-from app.report.wording import duration, scaled
+from app.report.wording import DASH, duration, scaled
 
 HOSTILE = "<script>alert('$x_1$')</script>"
 DICE = {"case_a": (0.9, 0.7), "case_b": (0.5, None), "case_c": (1.0, 0.8)}
@@ -185,6 +185,24 @@ def test_run_without_results_beside_others_is_left_out_aloud(tmp_path: Path) -> 
 def test_same_runs_give_the_same_page(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     assert report(tmp_path, folder).source == report(tmp_path, folder).source
+
+
+def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("dense", "mixed", "later"):
+        make_run(runs / name)
+    (runs / "timings.csv").write_text(
+        "run,forward_ms,step_ms,machine\ndense,41.25,180.5,two cores\nmixed,20.75,,two cores\n"
+    )
+    page = report(tmp_path, runs)
+    assert "milliseconds measured on two cores" in page.text
+    assert "do not compare" not in page.text
+    assert "Dice against latency" in page.text
+    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row)[-2:] for row in rows if "4.32 G" in row]
+    assert cells[:3] == [["41.2", "180.5"], [DASH, DASH], ["20.8", DASH]]  # by name: dense, later, mixed
+    (runs / "timings.csv").write_text("run,forward_ms,step_ms,machine\ndense,1,2,one\nmixed,3,4,other\n")
+    assert "Milliseconds are from one, other: do not compare them." in report(tmp_path, runs).text
 
 
 def test_wording() -> None:

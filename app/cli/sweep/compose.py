@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from app.cli.nearest import explain
 from app.cli.sweep.jobs import PLACES, Job
 from app.core.errors import InputError
 
@@ -19,10 +20,11 @@ def compose(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises:
         InputError: an override names what does not exist.
     """
+    loader = GlobalHydra.instance().config_loader()
     try:
-        return GlobalHydra.instance().config_loader().load_sweep_config(config, list(overrides))
+        return loader.load_sweep_config(config, list(overrides))
     except HydraException as error:
-        raise InputError(f"sweep: {' '.join(overrides)}: {' '.join(str(error).split())}") from None
+        raise InputError(f"sweep: {explain(error, overrides, loader)}") from None
 
 
 def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:

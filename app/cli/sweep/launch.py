@@ -62,6 +62,7 @@ def state(folder: Path, name: str) -> str:
 def _launch_together(
     config: DictConfig, folder: Path, jobs: Sequence[Job], ready: Sequence[Job], first: int
 ) -> None:
+    # The one private import: a launcher takes a HydraContext, and that nothing but this class.
     context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(config))
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=run, config=config

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.cli.sweep.watching import watching
+from app.core.progress import progress_shown
 from app.core.sweep import JobRecord, read_record
 from app.report.wording import duration
 
@@ -36,7 +37,8 @@ class _Line:
         ended = {name: record for name, record in records.items() if record.state in _ENDED}
         for name in sorted(set(ended) - self._known):
             self._known.add(name)
-            print(self._text(name, ended), file=sys.stderr, flush=True)
+            if progress_shown():
+                print(self._text(name, ended), file=sys.stderr, flush=True)
 
     def _text(self, name: str, ended: dict[str, JobRecord]) -> str:
         record = ended[name]

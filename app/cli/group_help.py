@@ -1,0 +1,44 @@
+"""`--help <name>`: a group's options with what each file says of itself, or a section of config.yaml."""
+
+import re
+from pathlib import Path
+
+from app.core.errors import InputError
+
+
+def group_help(conf: Path, name: str) -> str:
+    """The options of a group, a line each, then the default's file; or the section of that name.
+
+    Raises:
+        InputError: there is neither.
+    """
+    root = (conf / "config.yaml").read_text(encoding="utf-8")
+    files = sorted((conf / name).glob("*.yaml"))
+    section = re.search(rf"^{re.escape(name)}:.*\n(?: .*\n)+", root, re.MULTILINE)
+    if not files and section is None:
+        known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
+        sections = re.findall(r"^(\w+):.*\n ", root, re.MULTILINE)
+        raise InputError(f"--help: got {name!r}, wanted one of {', '.join(sorted({*known, *sections}))}")
+    default = re.search(rf"^  - {re.escape(name)}: (\w+)", root, re.MULTILINE)
+    parts = [*_options(name, files), *_default(conf / name, default)]
+    return "\n".join([*parts, section[0]] if section else parts)
+
+
+def _options(name: str, files: list[Path]) -> list[str]:
+    width = max((len(path.stem) for path in files), default=0)
+    return [f"{name}={path.stem:{width}}  {_opening(path)}".rstrip() for path in files]
+
+
+def _opening(path: Path) -> str:
+    """What a file's first comment says, the line that names its package left out."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    said = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
+    return said[0] if said else ""
+
+
+def _default(folder: Path, default: re.Match[str] | None) -> list[str]:
+    """The default's file, comments included; nothing where there is none."""
+    path = folder / f"{default[1]}.yaml" if default else None
+    if path is None or not path.is_file():
+        return []
+    return ["", f"default: {path.stem}", "", path.read_text(encoding="utf-8")]

@@ -1,0 +1,90 @@
+"""Names on a command line that do not exist, answered with the nearest that do."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+_ROOT = "config"
+_ALIKE = 0.72  # of SequenceMatcher's ratio: trian and train have 0.8, rate and train 0.67
+_MOST = 3  # names proposed
+
+
+def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -> str:
+    """One line on why these overrides do not compose: the first name that is wrong, else what Hydra says."""
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, loader)
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+    chosen = [each for each in overrides if loader.get_group_options(each.key_or_group)]
+    wrong = [_wrong_option(each, loader.get_group_options(each.key_or_group)) for each in chosen]
+    if not any(wrong):
+        lines = [each.input_line for each in chosen if each.input_line and not each.is_sweep_override()]
+        config = loader.load_configuration(_ROOT, lines, RunMode.RUN)
+        wrong = [_wrong_key(each, config) for each in overrides if each not in chosen]
+    return next(filter(None, wrong), " ".join(str(error).split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """The names most alike, best first; a dotted name may also be alike in its last part alone."""
+
+    def likeness(key: str) -> tuple[float, float]:
+        whole = _ratio(name, key)
+        return max(whole, 0.95 * _ratio(name.rpartition(".")[2], key.rpartition(".")[2])), whole
+
+    scored = sorted(((likeness(key), key) for key in known), reverse=True)
+    return [key for (score, _), key in scored if score >= _ALIKE][:_MOST]
+
+
+def _unreadable(word: str, loader: ConfigLoader) -> str:
+    meant = [group for group in loader.list_groups("") if word in loader.get_group_options(group)]
+    return f"got {word!r}, wanted key=value{_proposed([f'{group}={word}' for group in meant])}"
+
+
+def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
+    """The first choice that is no option; null and lists of options are left to Hydra."""
+    for option in _choices(override):
+        if isinstance(option, str) and option not in options:
+            group = override.key_or_group
+            wanted = ", ".join(options)
+            return f"{group}: got {option!r}, wanted one of {wanted}{_proposed(nearest(option, options))}"
+    return None
+
+
+def _wrong_key(override: Override, config: DictConfig) -> str | None:
+    name = override.key_or_group
+    keys = set(_flat(OmegaConf.to_container(config, resolve=False)))
+    if override.is_add() or name in keys:
+        return None
+    if name in config.hydra.runtime.choices:
+        return f"{name}: got {override.value()!r}, there is no {name}/{override.value()}.yaml"
+    wanted = [key for key in keys if name.startswith("hydra") or not key.startswith("hydra")]
+    found = _proposed(nearest(name, wanted)) or "; python run.py --help lists what there is"
+    return f"{name}: there is no such name{found}"
+
+
+def _choices(override: Override) -> Iterator[object]:
+    if override.is_discrete_sweep():
+        yield from override.sweep_iterator()
+    elif not override.is_delete():
+        yield override.value()
+
+
+def _proposed(names: Sequence[str]) -> str:
+    return f"; did you mean {' or '.join(names)}?" if names else ""
+
+
+def _ratio(one: str, other: str) -> float:
+    return SequenceMatcher(None, one, other).ratio()
+
+
+def _flat(values: Any, above: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{above}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")

@@ -1,0 +1,34 @@
+"""Milliseconds of the runs of a folder: timings.csv beside them, measured together on one machine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.sweep import TIMINGS
+from app.report.records import number, read_rows
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A forward pass over a patch and a training step over a batch; None where not measured."""
+
+    forward_ms: float | None = None
+    step_ms: float | None = None
+    machine: str | None = None
+
+
+def read_timings(folder: Path) -> dict[str, Timing]:
+    """Timings by the names of run folders in `folder`; empty without the file.
+
+    Raises:
+        InputError: the file lacks a column, or a cell is not a number.
+    """
+    path = folder / TIMINGS
+    rows = read_rows(path, columns=("run", "forward_ms", "step_ms", "machine")) or []
+    return {
+        row["run"]: Timing(
+            number(row["forward_ms"], where=f"{path}: {row['run']}: forward_ms"),
+            number(row["step_ms"], where=f"{path}: {row['run']}: step_ms"),
+            row["machine"],
+        )
+        for row in rows
+    }
