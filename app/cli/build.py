@@ -26,6 +26,7 @@ from app.models.network import NetworkSpec, design
 from app.ops import Operator
 from app.ops.attention import Attended
 from app.train.state import Loss
+from app.train.target_loss import TargetLoss
 
 
 def build_device(cfg: DictConfig) -> torch.device:
@@ -65,7 +66,15 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
 
 def build_network_of(cfg: DictConfig, task: Task, plan: Plan, operator: Operator) -> NetworkSpec:
     """The network's spec with an operator other than the configuration's."""
-    shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels, plan.patch)
+    shape = Shape(
+        in_channels=len(task.modalities),
+        classes=len(task.regions or task.segmented),
+        widths=plan.widths,
+        strides=plan.strides,
+        kernels=plan.kernels,
+        patch=plan.patch,
+        regions=tuple(task.regions.values()),
+    )
     if cfg.decoder_op.get("attention") and "_target_" not in cfg.decoder_op:
         raise InputError(
             "decoder_op.attention: the decoder follows the encoder; set decoder_op too, or op.attention"
@@ -91,10 +100,13 @@ def build_batches(
     return BatchSource(sampler, chain, seed=cfg.seed)
 
 
-def build_loss(cfg: DictConfig) -> Loss:
-    """The loss, summed over levels of deep supervision with halved weights."""
-    loss: Loss = DeepSupervisionLoss(_instantiate(cfg.loss))
-    return loss
+def build_loss(cfg: DictConfig, task: Task) -> Loss:
+    """The loss for the task's targets, summed over levels of deep supervision with halved weights."""
+    loss: Loss = _instantiate(cfg.region_loss if task.regions else cfg.loss)
+    if task.regions or task.ignore is not None:
+        loss = TargetLoss(loss, regions=tuple(task.regions.values()), ignore=task.ignore)
+    summed: Loss = DeepSupervisionLoss(loss)
+    return summed
 
 
 def build_optimizer(

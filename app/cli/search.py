@@ -61,7 +61,7 @@ def _scores(this: Training, search: Search) -> tuple[Scores, dict[str, Any]]:
     if search.settings.way.length == 0:
         scores = random_scores(search.sites, this.cfg.seed)
         return scores, {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": this.cfg.seed}
-    loss = build_loss(this.cfg)
+    loss = build_loss(this.cfg, this.task)
     state = train_network(this, lambda network: search.loss(loss, network))
     return network_scores(state.judged, search.sites), training_facts(this, state)
 

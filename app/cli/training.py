@@ -71,7 +71,7 @@ class Training:
             network=self.network,
             plan=self.plan,
             modalities=self.task.modalities,
-            labels=self.task.labels,
+            labels=self.task.segmented,
             weights=weights,
             averaged=averaged,
             training=training,
@@ -152,7 +152,8 @@ def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]
     return partial(
         validation_dice,
         cases=spread(held_out, this.settings.validation_cases),
-        labels=this.task.foreground,
+        targets=this.task.targets,
+        ignore=this.task.ignore,
         plan=this.plan,
         # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
         sliding=replace(build_sliding(this.cfg), overlap=0.25, mirror_axes=()),

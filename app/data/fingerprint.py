@@ -66,7 +66,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
     volume, label_map = read_case(case, task)
     geometry = plan_geometry(volume.voxels, volume.affine, None)
     image, labels = forward_image(volume.voxels, geometry), forward_labels(label_map.voxels, geometry)
-    inside = image[:, labels > 0]
+    inside = image[:, (labels > 0) & (labels < len(task.segmented))]
     if inside.shape[1] > _SAMPLES:
         rng = np.random.default_rng(zlib.crc32(case.id.encode()))
         inside = inside[:, rng.choice(inside.shape[1], _SAMPLES, replace=False)]

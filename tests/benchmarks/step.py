@@ -77,7 +77,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     make_optimizer, make_schedule = build_optimizer(cfg)
     optimizer = make_optimizer(network.parameters())
     state = TrainingState(network, optimizer, make_schedule(optimizer), settings)
-    loss, batch = build_loss(cfg), batches.batch(0)
+    loss, batch = build_loss(cfg, task), batches.batch(0)
     return batches.batch, lambda _: state.update(batch, loss, settings.clip_norm), spec.cost(plan.patch)
 
 
