@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app.core.files import read_json, write_json
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.data.fingerprint import Fingerprint, case_facts, summarise
+from app.data.fingerprint import FINGERPRINT_FORMAT, Fingerprint, case_facts, summarise
 from app.data.geometry import Geometry
 from app.data.label_values import count_values
 from app.data.parallel import over_cases
@@ -71,7 +71,7 @@ class Cache:
 
     def fingerprint(self) -> Fingerprint:
         """The data set's fingerprint, computed once for the same content."""
-        path = self._folder / f"fingerprint-{self.data_hash()[:16]}.json"
+        path = self._folder / f"fingerprint-{_hash([FINGERPRINT_FORMAT, self.data_hash()])[:16]}.json"
         if path.is_file():
             return Fingerprint.from_dict(read_json(path))
         facts = over_cases(
