@@ -13,13 +13,19 @@ from app.data.fingerprint import Fingerprint, case_facts, summarise
 from app.data.planner import PlanSettings, make_plan
 
 AUTO = PlanSettings(
+    file=None,
     spacing=None,
     patch=None,
-    batch=2,
+    batch=None,
+    max_batch=2,
     base_width=16,
     max_width=128,
     max_levels=6,
+    widths=None,
+    strides=None,
+    kernels=None,
     max_patch_voxels=100_000,
+    memory_gb=None,
     normalisation=None,
 )
 
