@@ -59,7 +59,7 @@ def main(overrides: list[str]) -> None:
             *network.split(),
             *overrides,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
         predicted, measured = json.loads(done.stdout.splitlines()[-1])
         error = 100 * (predicted / measured - 1)
         table.add_row(network, f"{predicted / 1e6:.0f}", f"{measured / 1e6:.0f}", f"{error:+.0f}")
