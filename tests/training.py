@@ -77,7 +77,8 @@ class Bench:
         validate = partial(
             validation_dice,
             cases=self.cached[:1],
-            labels=self.task.foreground,
+            targets=self.task.targets,
+            ignore=self.task.ignore,
             plan=self.plan,
             sliding=SLIDING,
         )

@@ -38,7 +38,7 @@ def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
     Raises:
         InputError: the network computes with something whose connection is not known.
     """
-    spec = replace(spec, shape=replace(spec.shape, patch=patch))
+    spec = _seeing(spec, patch)
     with torch.device("meta"):
         network, paths = build_named(spec)
     stages = {name: name.rpartition(".")[0] for name in paths}
@@ -71,7 +71,7 @@ def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
 
 def timed(spec: NetworkSpec, patch: Size, found: Sequence[Layer]) -> list[Layer]:
     """With the milliseconds of each convolution on what it sees of a patch."""
-    spec = replace(spec, shape=replace(spec.shape, patch=patch))
+    spec = _seeing(spec, patch)
     network, paths = build_named(spec)
     seen = {
         conv.name: (1, conv.in_channels, *(conv.size or patch))
@@ -88,3 +88,8 @@ def timed(spec: NetworkSpec, patch: Size, found: Sequence[Layer]) -> list[Layer]
 def objective(found: Sequence[Layer]) -> float:
     """Mean score of the convolutions: how much they see on average, in logarithms."""
     return float(np.mean([layer.score for layer in found]))
+
+
+def _seeing(spec: NetworkSpec, patch: Size) -> NetworkSpec:
+    """For another patch; what classes mean, labels or regions, comes after the last convolution."""
+    return replace(spec, shape=replace(spec.shape, patch=patch, regions=()))

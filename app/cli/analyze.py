@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> None:
     folder = open_folder(cfg)
     build_device(cfg)
     task, _ = open_task(cfg)
-    plan, _ = build_plan(cfg, task, build_cache(cfg, task))
+    plan, _ = build_plan(cfg, task, build_cache(cfg, task), build_network)
     spec = build_network(cfg, task, plan)
     found = layers(spec, plan.patch)
     if settings.latency:

@@ -14,19 +14,27 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.settings import plain, read_settings
 from app.core.errors import InputError
+from app.core.memory import machine_memory_bytes
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.augment import Augment, AugmentSettings
 from app.data.batches import BatchSource
+from app.data.budget import MemoryBudget, plan_within
 from app.data.cache import Cache, CachedCase
 from app.data.patches import PatchSampler
-from app.data.planner import PlanSettings, make_plan
+from app.data.planner import PlanSettings
 from app.infer.sliding import SlidingSettings
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.ops import Operator
 from app.ops.attention import Attended
+from app.train.memory import process_peak_bytes, step_bytes
 from app.train.state import Loss
+from app.train.target_loss import TargetLoss
+
+BuildNetwork = Callable[[DictConfig, Task, Plan], NetworkSpec]
+
+_SHARE = 0.7  # of the memory, for a training; the rest is for the system, other programs and the file cache
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +60,26 @@ def build_cache(cfg: DictConfig, task: Task) -> Cache:
     return Cache(Path(cfg.paths.cache), task, workers=len(os.sched_getaffinity(0)))
 
 
-def build_plan(cfg: DictConfig, task: Task, cache: Cache) -> tuple[Plan, dict[str, str]]:
-    """What follows from the data, unless set in `plan`."""
-    plan, reasons = make_plan(cache.fingerprint(), task, read_settings(PlanSettings, cfg.plan, "plan"))
+def build_plan(cfg: DictConfig, task: Task, cache: Cache, build: BuildNetwork) -> tuple[Plan, dict[str, str]]:
+    """What follows from the data and from the memory the network may take, unless set in `plan`."""
+    settings = read_settings(PlanSettings, cfg.plan, "plan")
+    loss, on_gpu = build_loss(cfg, task), build_device(cfg).type == "cuda"
+
+    def predict(plan: Plan) -> int:
+        measure = step_bytes if on_gpu else process_peak_bytes
+        return measure(build(cfg, task, plan), plan, loss)
+
+    limit = round(settings.memory_gb * 1e9) if settings.memory_gb else round(_SHARE * _memory_bytes(on_gpu))
+    plan, reasons = plan_within(cache.fingerprint(), task, settings, MemoryBudget(limit, predict))
     for name, value in plan.to_dict().items():
         log.debug("plan: %s %s: %s", name, value, reasons[name])
     return plan, reasons
+
+
+def _memory_bytes(on_gpu: bool) -> int:
+    if on_gpu:
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    return machine_memory_bytes()
 
 
 def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
@@ -71,7 +93,15 @@ def build_network(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
 
 def build_network_of(cfg: DictConfig, task: Task, plan: Plan, operator: Operator) -> NetworkSpec:
     """The network's spec with an operator other than the configuration's."""
-    shape = Shape(len(task.modalities), len(task.labels), plan.widths, plan.strides, plan.kernels, plan.patch)
+    shape = Shape(
+        in_channels=len(task.modalities),
+        classes=len(task.regions or task.segmented),
+        widths=plan.widths,
+        strides=plan.strides,
+        kernels=plan.kernels,
+        patch=plan.patch,
+        regions=tuple(task.regions.values()),
+    )
     if cfg.decoder_op.get("attention") and "_target_" not in cfg.decoder_op:
         raise InputError(
             "decoder_op.attention: the decoder follows the encoder; set decoder_op too, or op.attention"
@@ -97,10 +127,13 @@ def build_batches(
     return BatchSource(sampler, chain, seed=cfg.seed)
 
 
-def build_loss(cfg: DictConfig) -> Loss:
-    """The loss, summed over levels of deep supervision with halved weights."""
-    loss: Loss = DeepSupervisionLoss(_instantiate(cfg.loss))
-    return loss
+def build_loss(cfg: DictConfig, task: Task) -> Loss:
+    """The loss for the task's targets, summed over levels of deep supervision with halved weights."""
+    loss: Loss = _instantiate(cfg.region_loss if task.regions else cfg.loss)
+    if task.regions or task.ignore is not None:
+        loss = TargetLoss(loss, regions=tuple(task.regions.values()), ignore=task.ignore)
+    summed: Loss = DeepSupervisionLoss(loss)
+    return summed
 
 
 def build_optimizer(

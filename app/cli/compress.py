@@ -71,7 +71,7 @@ def run(cfg: DictConfig) -> None:
     write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(state))
     rows = [_row("before", this, _before(this, trained)), _row("after", after, finish(after, state))]
     if cfg.compress.finetune:
-        loss = build_loss(cfg)
+        loss = build_loss(cfg, this.task)
         state = train_network(after, lambda _network: loss)
         rows.append(_row("fine-tuned", after, finish(after, state)))
     _write_table(this.folder / TABLE, rows)

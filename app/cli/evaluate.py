@@ -43,7 +43,13 @@ def _score(
     ours, theirs = (read_label_map(path, len(task.labels)) for path in (predicted, reference))
     check_same_grid(ours, theirs, predicted, reference)
     return score_case(
-        case, ours.voxels, theirs.voxels, spacing=theirs.spacing, labels=task.foreground, metrics=metrics
+        case,
+        ours.voxels,
+        theirs.voxels,
+        spacing=theirs.spacing,
+        targets=task.targets,
+        ignore=task.ignore,
+        metrics=metrics,
     )
 
 

@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.build import build_cache, build_plan
+from app.cli.build import build_cache, build_network, build_plan
 from app.cli.run_config import open_folder
 from app.cli.task import open_task
 from app.core import run_folder
@@ -21,7 +21,7 @@ def run(cfg: DictConfig) -> None:
     folder = open_folder(cfg)
     task, _ = open_task(cfg)
     cache = build_cache(cfg, task)
-    plan, reasons = build_plan(cfg, task, cache)
+    plan, reasons = build_plan(cfg, task, cache, build_network)
     write_json(folder / run_folder.FINGERPRINT, cache.fingerprint().to_dict())
     write_plan(folder / run_folder.PLAN, plan, reasons)
     table = Table("value", "planned", "reason", title=task.name)

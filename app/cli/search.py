@@ -71,7 +71,7 @@ def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
     if way.length == 0:
         facts = {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": seed}
         return search.decode(random_scores(search.sites, seed)), facts
-    loss = build_loss(this.cfg)
+    loss = build_loss(this.cfg, this.task)
     state = train_network(this, lambda network: search.loss(loss, network))
     started = time.perf_counter()
     if way.decode == "evolve":

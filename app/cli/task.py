@@ -1,12 +1,13 @@
 """The task a configuration names: its folder, fetched or generated when it is missing, and its facts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from app.cli.settings import plain, read_settings
+from app.core.errors import InputError
 from app.core.task import GroupRule, Task
 from app.data.decathlon import read_task
 from app.data.download import Archive, fetch_task
@@ -24,6 +25,8 @@ class TaskSettings:
     phantom: dict[str, Any] | None
     planted: dict[str, Any] | None
     group: dict[str, Any] | None
+    regions: dict[str, list[int]] | None
+    ignore: str | None
     nsd_tolerance_mm: float
     steps: int
 
@@ -47,4 +50,13 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
         generate_planted(folder, settings=read_settings(PlantedSettings, settings.planted, "task.planted"))
     if settings.download and settings.archive and not folder.is_dir():
         fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
-    return read_task(folder), settings
+    return _with_targets(read_task(folder), settings), settings
+
+
+def _with_targets(task: Task, settings: TaskSettings) -> Task:
+    """The task with its regions and the label that is ignored."""
+    if settings.ignore is not None and settings.ignore not in task.labels:
+        raise InputError(f"task.ignore: got {settings.ignore!r}, wanted one of {', '.join(task.labels)}")
+    regions = {name: tuple(values) for name, values in (settings.regions or {}).items()}
+    ignore = None if settings.ignore is None else task.labels.index(settings.ignore)
+    return replace(task, regions=regions, ignore=ignore)

@@ -13,6 +13,7 @@ from rich.table import Table
 from app.cli.build import build_device, build_loss, build_optimizer
 from app.cli.environment import machine
 from app.cli.settings import plain, read_settings, required, without
+from app.cli.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text
@@ -64,16 +65,17 @@ def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
         return None
     stored = OmegaConf.load(folder / run_folder.CONFIG)
     assert isinstance(stored, DictConfig)
-    values = without(without(plain(stored.train), "resume"), "init")
+    task, _ = open_task(stored)
+    values = without(plain(stored.train), "resume", "init")
     settings = read_settings(TrainSettings, values, "train")
     network = to_device(spec.build(), build_device(cfg))
     make_optimizer, make_schedule = build_optimizer(stored)
     optimizer = make_optimizer(network.parameters())
     return Subject(
         state=TrainingState(network, optimizer, make_schedule(optimizer), settings),
-        loss=build_loss(stored),
+        loss=build_loss(stored, task),
         in_channels=spec.shape.in_channels,
-        classes=spec.shape.classes,
+        labels=len(task.labels),
         patch=plan.patch,
         batch=plan.batch,
         clip_norm=settings.clip_norm,

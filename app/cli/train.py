@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> None:
     """Prepare, train, evaluate, report; or go on where `train.resume` stopped."""
     this = open_training(cfg, build_network)
-    loss = build_loss(this.cfg)
+    loss = build_loss(this.cfg, this.task)
     state = train_network(this, lambda network: loss)
     finish(this, state)
 

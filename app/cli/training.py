@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from app.cli.build import (
+    BuildNetwork,
     build_batches,
     build_cache,
     build_device,
@@ -26,7 +27,7 @@ from app.cli.task import TaskSettings, open_task
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.layout import write_layout
-from app.core.plan import Plan, write_plan
+from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
 from app.data.batches import BatchSource
 from app.data.cache import Cache, CachedCase
@@ -42,7 +43,6 @@ from app.train.validate import spread, validation_dice
 
 log = logging.getLogger(__name__)
 
-BuildNetwork = Callable[[DictConfig, Task, Plan], NetworkSpec]
 MakeLoss = Callable[[nn.Module], Loss]
 """A network -> its loss; most losses do not look at the network."""
 
@@ -71,7 +71,7 @@ class Training:
             network=self.network,
             plan=self.plan,
             modalities=self.task.modalities,
-            labels=self.task.labels,
+            labels=self.task.segmented,
             weights=weights,
             averaged=averaged,
             training=training,
@@ -90,7 +90,10 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     device = build_device(cfg)
     task, facts = open_task(cfg)
     cache = build_cache(cfg, task)
-    plan, reasons = build_plan(cfg, task, cache)
+    # A run that goes on keeps its plan: this machine's memory may differ from that of the one it began on.
+    plan, reasons = (
+        read_plan(folder / run_folder.PLAN) if resumed else build_plan(cfg, task, cache, build_network)
+    )
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
@@ -152,7 +155,8 @@ def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]
     return partial(
         validation_dice,
         cases=spread(held_out, this.settings.validation_cases),
-        labels=this.task.foreground,
+        targets=this.task.targets,
+        ignore=this.task.ignore,
         plan=this.plan,
         # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
         sliding=replace(build_sliding(this.cfg), overlap=0.25, mirror_axes=()),

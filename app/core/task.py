@@ -1,7 +1,8 @@
 """A task: what is to be segmented in which scans."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.core.errors import InputError
@@ -46,14 +47,61 @@ class GroupRule:
 
 @dataclass(frozen=True)
 class Task:
-    """The facts of a data set: one name per image channel, one per label value (0 is background)."""
+    """The facts of a data set: one name per image channel, one per label value (0 is background).
+
+    With `regions` (name: label values), which may overlap, a network learns each region by itself; what it
+    predicts and what files hold are label values all the same. Voxels of the value `ignore` neither train
+    nor judge: nobody knows what they are.
+    """
 
     name: str
     modalities: tuple[str, ...]
     labels: tuple[str, ...]
     cases: tuple[Case, ...]
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse regions that label values cannot be told from."""
+        if self.ignore is not None and self.ignore != len(self.labels) - 1:
+            raise InputError(
+                f"task.ignore: got label value {self.ignore}, wanted the last, {len(self.labels) - 1}"
+            )
+        known = range(1, len(self.segmented))
+        for name, values in self.regions.items():
+            if not values or not set(values) <= set(known):
+                raise InputError(
+                    f"task.regions: {name}: got {list(values)}, wanted label values {list(known)}"
+                )
+        if self.regions:
+            _refuse_alike(self.regions, known)
 
     @property
     def foreground(self) -> tuple[str, ...]:
-        """Names of label values 1, 2, ..."""
-        return self.labels[1:]
+        """Names of label values 1, 2, ... that can be predicted."""
+        return self.segmented[1:]
+
+    @property
+    def segmented(self) -> tuple[str, ...]:
+        """Names of the label values that can be predicted, background included."""
+        return self.labels[: self.ignore]
+
+    @property
+    def targets(self) -> dict[str, tuple[int, ...]]:
+        """What is scored, and the label values it is made of: the regions, or each label by itself."""
+        if self.regions:
+            return dict(self.regions)
+        return {name: (value,) for value, name in enumerate(self.foreground, start=1)}
+
+
+def _refuse_alike(regions: Mapping[str, tuple[int, ...]], values: range) -> None:
+    """Two label values in the same regions, or one in none (as background is), could not be told apart."""
+    seen: dict[tuple[str, ...], int] = {(): 0}
+    for value in values:
+        member = tuple(name for name, inside in regions.items() if value in inside)
+        if member in seen:
+            shared = " and ".join(member) or "no region"
+            raise InputError(
+                f"task.regions: label values {seen[member]} and {value} are both in {shared} alone"
+            )
+        seen[member] = value

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from app.core.files import read_json, write_json
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.data.fingerprint import Fingerprint, case_facts, summarise
+from app.data.fingerprint import FINGERPRINT_FORMAT, Fingerprint, case_facts, summarise
 from app.data.geometry import Geometry
+from app.data.label_values import count_values
 from app.data.parallel import over_cases
 from app.data.prepare import prepare, read_case
 from app.data.volume_io import scan_files
@@ -65,11 +66,12 @@ class Cache:
         """SHA-256 over names and contents of all cases, and the task's labels and modalities."""
         self._digest_files()
         listed = [(case.id, self._content(case)) for case in self._task.cases]
-        return _hash([self._task.labels, self._task.modalities, listed])
+        ignored = [] if self._task.ignore is None else [self._task.ignore]
+        return _hash([self._task.labels, self._task.modalities, listed, *ignored])
 
     def fingerprint(self) -> Fingerprint:
         """The data set's fingerprint, computed once for the same content."""
-        path = self._folder / f"fingerprint-{self.data_hash()[:16]}.json"
+        path = self._folder / f"fingerprint-{_hash([FINGERPRINT_FORMAT, self.data_hash()])[:16]}.json"
         if path.is_file():
             return Fingerprint.from_dict(read_json(path))
         facts = over_cases(
@@ -89,6 +91,7 @@ class Cache:
             "format": _FORMAT,
             "spacing": plan.spacing,
             "normalisation": plan.to_dict()["normalisation"],
+            **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
         }
         folder = self._folder / _hash(settings)[:16]
         cached = {
@@ -113,7 +116,7 @@ class Cache:
         try:
             np.save(temporary / "image.npy", prepared.image)
             np.save(temporary / "labels.npy", prepared.labels)
-            np.save(temporary / "foreground.npy", _foreground_index(prepared.labels))
+            np.save(temporary / "foreground.npy", _foreground_index(prepared.labels, self._task.ignore))
             write_json(temporary / "geometry.json", prepared.geometry.to_dict())
             temporary.rename(folder)
         except OSError:
@@ -146,10 +149,10 @@ def _files(case: Case) -> list[Path]:
     return [file for path in (case.image, case.label) if path is not None for file in scan_files(path)]
 
 
-def _foreground_index(labels: NDArray[np.uint8]) -> NDArray[np.int32]:
+def _foreground_index(labels: NDArray[np.uint8], ignore: int | None) -> NDArray[np.int32]:
     rng = np.random.default_rng(0)
     rows: list[NDArray[np.int32]] = [np.empty((0, 4), dtype=np.int32)]
-    for label in np.unique(labels[labels > 0]):
+    for label in sorted(set(map(int, count_values(labels))) - {0, ignore}):
         places = np.argwhere(labels == label).astype(np.int32)
         if len(places) > _INDEXED:
             places = places[np.sort(rng.choice(len(places), _INDEXED, replace=False))]

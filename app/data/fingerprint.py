@@ -1,5 +1,6 @@
 """The facts of a data set that a plan follows from, read from every labelled case once."""
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
@@ -14,6 +16,7 @@ from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.geometry import forward_image, forward_labels, plan_geometry
 from app.data.prepare import read_case
 
+FINGERPRINT_FORMAT = 2  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
 
 
@@ -26,6 +29,18 @@ class CaseFacts:
     nonzero_share: tuple[float, ...]
     label_voxels: tuple[int, ...]
     foreground: NDArray[np.float32]  # (C, samples)
+    components_mm3: tuple[tuple[float, ...], ...]
+    """Volumes of the connected components of label values 1, 2, ..."""
+
+
+@dataclass(frozen=True)
+class Components:
+    """Connected components of one label: how many a case that has it, and how large."""
+
+    median_count: float
+    median_mm3: float
+    small_mm3: float
+    """10th percentile of the volumes."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +55,8 @@ class Fingerprint:
     nonzero_share: tuple[float, ...]
     label_share: tuple[float, ...]
     """Mean share of the cropped volume that each label takes."""
+    components: tuple[Components, ...]
+    """Of label values 1, 2, ...; all zero for a label that no case has."""
     intensities: tuple[Normalisation, ...]
     """0.5 and 99.5 percentile, mean and standard deviation of the foreground, channel by channel."""
 
@@ -57,6 +74,7 @@ class Fingerprint:
             fine_spacing=as_spacing(values["fine_spacing"]),
             nonzero_share=tuple(values["nonzero_share"]),
             label_share=tuple(values["label_share"]),
+            components=tuple(Components(**label) for label in values["components"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
         )
 
@@ -66,7 +84,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
     volume, label_map = read_case(case, task)
     geometry = plan_geometry(volume.voxels, volume.affine, None)
     image, labels = forward_image(volume.voxels, geometry), forward_labels(label_map.voxels, geometry)
-    inside = image[:, labels > 0]
+    inside = image[:, (labels > 0) & (labels < len(task.segmented))]
     if inside.shape[1] > _SAMPLES:
         rng = np.random.default_rng(zlib.crc32(case.id.encode()))
         inside = inside[:, rng.choice(inside.shape[1], _SAMPLES, replace=False)]
@@ -76,6 +94,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
         label_voxels=tuple(np.bincount(labels.ravel(), minlength=len(task.labels)).tolist()),
         foreground=inside,
+        components_mm3=_components(labels, len(task.labels), math.prod(geometry.spacing)),
     )
 
 
@@ -91,8 +110,28 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         fine_spacing=as_spacing(np.percentile(spacings, 10, axis=0).tolist()),
         nonzero_share=tuple(np.median([case.nonzero_share for case in facts], axis=0).tolist()),
         label_share=tuple(np.mean(shares, axis=0).tolist()),
+        components=tuple(_summarise(label) for label in zip(*(f.components_mm3 for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
     )
+
+
+def _components(labels: NDArray[np.uint8], count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
+    """Volumes of the components of each label from 1, voxels joined by faces; inside the label's box."""
+    boxes = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
+    volumes: list[tuple[float, ...]] = []
+    for value, box in enumerate(boxes, start=1):
+        joined = ndimage.label(labels[box] == value)[0] if box is not None else np.zeros(1, dtype=np.int32)
+        volumes.append(tuple((np.bincount(joined.ravel())[1:] * voxel_mm3).tolist()))
+    return tuple(volumes)
+
+
+def _summarise(by_case: Sequence[tuple[float, ...]]) -> Components:
+    present = [volumes for volumes in by_case if volumes]
+    if not present:
+        return Components(0.0, 0.0, 0.0)
+    pooled = np.concatenate([np.asarray(volumes) for volumes in present])
+    count = float(np.median([len(volumes) for volumes in present]))
+    return Components(count, float(np.median(pooled)), float(np.percentile(pooled, 10)))
 
 
 def _intensities(inside: NDArray[np.float64]) -> Normalisation:

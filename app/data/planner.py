@@ -5,7 +5,7 @@ the patch is bounded by voxels, because time on a CPU is what runs out first.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
@@ -23,52 +23,103 @@ _SPARSE = 0.75  # below this share of non-zero voxels, zero is background and ke
 class PlanSettings:
     """What the user may fix; None is planned from the data."""
 
+    file: str | None
+    """A plan.yaml to take instead, of another run or task; what else is set here replaces its values."""
     spacing: tuple[float, ...] | None
     patch: tuple[int, ...] | None
-    batch: int
+    batch: int | None
+    max_batch: int
     base_width: int
     """Channels at full resolution; they double with every level up to max_width."""
     max_width: int
     max_levels: int
+    widths: tuple[int, ...] | None
+    strides: tuple[list[int], ...] | None
+    kernels: tuple[list[int], ...] | None
     max_patch_voxels: int
+    memory_gb: float | None
+    """What a training may take; None for what this machine has."""
     normalisation: tuple[str, ...] | None
     """ct, zscore or zscore_nonzero for each channel."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
-        for name, least in (("batch", 1), ("base_width", 1), ("max_levels", 1), ("max_patch_voxels", 512)):
-            if getattr(self, name) < least:
-                raise InputError(f"plan.{name}: got {getattr(self, name)}, wanted at least {least}")
+        bounds = (("max_batch", 1), ("base_width", 1), ("max_levels", 1), ("max_patch_voxels", 512))
+        for name, least in (*bounds, ("batch", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"plan.{name}: got {value}, wanted at least {least}")
+        if self.memory_gb is not None and self.memory_gb <= 0:
+            raise InputError(f"plan.memory_gb: got {self.memory_gb}, wanted more than 0")
         for name in ("spacing", "patch"):
             value = getattr(self, name)
             if value is not None and (len(value) != 3 or min(value) <= 0):
                 raise InputError(f"plan.{name}: got {list(value)}, wanted three positive numbers [D, H, W]")
+        for name in ("strides", "kernels"):
+            for entry in getattr(self, name) or ():
+                if len(entry) != 3 or min(entry) < 1:
+                    raise InputError(f"plan.{name}: got {list(entry)}, wanted [D, H, W] for each level")
 
 
 def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
-    """The plan for a data set, and one reason for each of its values."""
-    reasons = {"batch": "set by plan.batch"}
+    """The plan for a data set, and one reason for each of its values.
+
+    Raises:
+        InputError: settings that contradict each other or the data.
+    """
+    reasons: dict[str, str] = {}
     spacing, reasons["spacing"] = _spacing(fingerprint, settings)
     median_mm = [n * mm for n, mm in zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)]
     size = as_size([max(1, round(mm / step)) for mm, step in zip(median_mm, spacing, strict=True)])
     wanted, why = _wanted_patch(size, settings)
     strides, kernels = _levels(wanted, spacing, settings.max_levels)
-    patch = wanted if settings.patch else _round_patch(wanted, strides, whole=wanted == size)
-    normalisation, reasons["normalisation"] = _normalisation(fingerprint, task, settings)
-    reasons["patch"] = f"{why}, in multiples of the total stride" if settings.patch is None else why
     reasons["strides"] = "halved while at least 4 voxels stay and no axis is pooled ahead of a coarser one"
     reasons["kernels"] = f"1 along axes over {_COARSE:g} times coarser than the finest at that level"
+    if settings.strides is not None:
+        strides, kernels, reasons["strides"] = _set_strides(settings.strides, spacing)
+    patch = wanted if settings.patch else _round_patch(wanted, strides, whole=wanted == size)
+    reasons["patch"] = f"{why}, in multiples of the total stride" if settings.patch is None else why
+    batch, reasons["batch"] = _batch(settings)
+    normalisation, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
     reasons["widths"] = f"plan.base_width {settings.base_width}, doubled per level to {settings.max_width}"
     plan = Plan(
         spacing=spacing,
         patch=patch,
-        batch=settings.batch,
+        batch=batch,
         widths=tuple(min(settings.base_width * 2**i, settings.max_width) for i in range(len(strides))),
         strides=strides,
         kernels=kernels,
         normalisation=normalisation,
     )
+    return with_set(plan, reasons, settings)
+
+
+def with_set(plan: Plan, reasons: dict[str, str], settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
+    """The plan with the widths and kernels that are set."""
+    if settings.widths is not None:
+        plan, reasons["widths"] = replace(plan, widths=settings.widths), "set by plan.widths"
+    if settings.kernels is not None:
+        kernels = tuple(as_size(kernel) for kernel in settings.kernels)
+        plan, reasons["kernels"] = replace(plan, kernels=kernels), "set by plan.kernels"
     return plan, reasons
+
+
+def _set_strides(
+    given: tuple[list[int], ...], spacing: Spacing
+) -> tuple[tuple[Size, ...], tuple[Size, ...], str]:
+    """Strides as set, and the kernels that follow from them."""
+    strides = tuple(as_size(stride) for stride in given)
+    step, kernels = list(spacing), []
+    for stride in strides:
+        step = [mm * s for mm, s in zip(step, stride, strict=True)]
+        kernels.append(_kernel(step))
+    return strides, tuple(kernels), "set by plan.strides"
+
+
+def _batch(settings: PlanSettings) -> tuple[int, str]:
+    if settings.batch is not None:
+        return settings.batch, "set by plan.batch"
+    return settings.max_batch, f"plan.max_batch {settings.max_batch}"
 
 
 def _spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:
@@ -122,7 +173,7 @@ def _round_patch(wanted: Size, strides: tuple[Size, ...], *, whole: bool) -> Siz
     return as_size([max(1, round_to(n / total)) * total for n, total in zip(wanted, totals, strict=True)])
 
 
-def _normalisation(
+def plan_normalisation(
     fingerprint: Fingerprint, task: Task, settings: PlanSettings
 ) -> tuple[tuple[Normalisation, ...], str]:
     schemes = settings.normalisation or tuple(

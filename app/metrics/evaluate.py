@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +16,7 @@ from app.core.types import Spacing
 from app.metrics.dice import Dice
 from app.metrics.metric import Metric
 from app.metrics.surface import HausdorffDistance95, NormalisedSurfaceDice
+from app.metrics.target_masks import target_masks
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,20 @@ def score_case(
     reference: NDArray[np.uint8],
     *,
     spacing: Spacing,
-    labels: Sequence[str],
+    targets: Mapping[str, tuple[int, ...]],
     metrics: Sequence[Metric],
+    ignore: int | None = None,
 ) -> list[Score]:
-    """Score label maps of one shape; `labels` are the names of values 1, 2, ..., `spacing` is per axis."""
+    """Score label maps of one shape; `targets` are label values by name, `spacing` is per axis.
+
+    Where the reference has the value `ignore`, nothing counts.
+    """
     voxel_mm3 = float(np.prod(spacing))
     scores = []
-    for value, label in enumerate(labels, start=1):
-        masks = predicted == value, reference == value
+    for name, masks in target_masks(predicted, reference, targets, ignore).items():
         values = {metric.name: metric(*masks, spacing) for metric in metrics}
         volumes = [float(mask.sum()) * voxel_mm3 for mask in masks]
-        scores.append(Score(case, label, values, *volumes))
+        scores.append(Score(case, name, values, *volumes))
     return scores
 
 

@@ -21,6 +21,8 @@ class Shape:
     kernels: tuple[Size, ...]
     patch: Size | None = None
     """Voxels of a patch; only operators made for one size need it."""
+    regions: tuple[tuple[int, ...], ...] = ()
+    """Label values of each class where classes are regions that may overlap; empty where they are labels."""
 
 
 class Model(Described, ABC):

@@ -1,6 +1,6 @@
 """A network from its description, and the description a checkpoint keeps."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from app.core.described import restore
 from app.core.layout import Layout
 from app.core.types import Size, as_size
 from app.models.model import Model, Shape
+from app.models.regions import RegionNetwork
 from app.ops import ConvSpec, Cost, Operator, operator_from
 from app.ops.wrapper import Wrapper
 
@@ -27,7 +28,8 @@ class NetworkSpec:
 
     def build(self) -> nn.Module:
         """A network with fresh weights, drawn from torch's global generator."""
-        return self.model.build(self.shape, self.encoder, self.decoder)
+        network = self.model.build(self.shape, self.encoder, self.decoder)
+        return RegionNetwork(network, self.shape.regions) if self.shape.regions else network
 
     def describe(self) -> dict[str, Any]:
         """Plain values; `network_from` is the inverse."""
@@ -89,6 +91,7 @@ def network_from(description: dict[str, Any]) -> NetworkSpec:
             strides=tuple(as_size(stride) for stride in shape["strides"]),
             kernels=tuple(as_size(kernel) for kernel in shape["kernels"]),
             patch=as_size(shape["patch"]) if shape.get("patch") else None,
+            regions=tuple(tuple(int(value) for value in region) for region in shape.get("regions", ())),
         ),
         encoder=operator_from(description["encoder"]),
         decoder=operator_from(description["decoder"]),
@@ -106,7 +109,7 @@ def list_convolutions(model: Model, shape: Shape) -> tuple[ConvSpec, ...]:
 def build_named(spec: NetworkSpec) -> tuple[nn.Module, dict[str, str]]:
     """A network with fresh weights, and by each convolution's name the path of its module."""
     made: dict[int, str] = {}
-    network = spec.model.build(spec.shape, _Noting(spec.encoder, made), _Noting(spec.decoder, made))
+    network = replace(spec, encoder=_Noting(spec.encoder, made), decoder=_Noting(spec.decoder, made)).build()
     return network, {made[id(module)]: path for path, module in network.named_modules() if id(module) in made}
 
 

@@ -59,10 +59,7 @@ class Search:
         return Evolution(
             sites=self.sites,
             units={site.conv.name: _unit_sizes(part) for site, part in parts.items()},
-            chances={
-                site.conv.name: _chances(part)
-                for site, part in parts.items()
-            },
+            chances={site.conv.name: _chances(part) for site, part in parts.items()},
             costs=self.costs,
             budget=self.share,
         )
@@ -112,8 +109,9 @@ def network_scores(network: nn.Module, sites: Sequence[Site]) -> Scores:
 
 def _chances(part: SampledConv3d) -> NDArray[np.float64]:
     """Of each kernel in the first unit, which are those of all."""
-    chances: NDArray[np.float64] = part.probabilities()[:, 0].detach().double().cpu().numpy()
-    return chances / chances.sum()
+    raw: NDArray[np.float64] = part.probabilities()[:, 0].detach().double().cpu().numpy()
+    chances: NDArray[np.float64] = raw / raw.sum()
+    return chances
 
 
 def _unit_sizes(part: SuperConv3d) -> list[int]:

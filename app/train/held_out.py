@@ -28,7 +28,8 @@ def evaluate_held_out(
                 predicted,
                 reference.voxels,
                 spacing=volume.spacing,
-                labels=task.foreground,
+                targets=task.targets,
+                ignore=task.ignore,
                 metrics=metrics,
             )
             advance(note=case.id)

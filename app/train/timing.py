@@ -23,7 +23,7 @@ class Subject:
     state: TrainingState
     loss: Loss
     in_channels: int
-    classes: int
+    labels: int
     patch: Size
     batch: int
     clip_norm: float | None
@@ -81,5 +81,5 @@ def _step(subject: Subject) -> Callable[[], object]:
 def _noise(subject: Subject, batch: int) -> Batch:
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(batch, subject.in_channels, *subject.patch, generator=generator)
-    labels = torch.randint(subject.classes, (batch, *subject.patch), generator=generator)
+    labels = torch.randint(subject.labels, (batch, *subject.patch), generator=generator)
     return Batch(image, labels, ("noise",))

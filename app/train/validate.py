@@ -1,6 +1,6 @@
 """Dice of a network on prepared held-out cases, as training goes on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -11,28 +11,29 @@ from app.core.plan import Plan
 from app.data.cache import CachedCase
 from app.infer.sliding import SlidingSettings, sliding_logits
 from app.metrics.dice import Dice
+from app.metrics.target_masks import target_masks
 
 
 def validation_dice(
     network: nn.Module,
     cases: Sequence[CachedCase],
     *,
-    labels: Sequence[str],
+    targets: Mapping[str, tuple[int, ...]],
+    ignore: int | None,
     plan: Plan,
     sliding: SlidingSettings,
 ) -> dict[str, float | None]:
-    """Mean Dice over cases by label name, on the network's grid; None where no case has the label."""
+    """Mean Dice over cases by target name, on the network's grid; None where no case has the target."""
     device = next(network.parameters()).device
-    found: dict[str, list[float]] = {label: [] for label in labels}
+    found: dict[str, list[float]] = {name: [] for name in targets}
     for case in cases:
         image = torch.from_numpy(np.array(case.image())).to(device)
         predicted = sliding_logits(network, image, plan, sliding).argmax(dim=0).cpu().numpy()
-        reference = case.labels()
-        for value, label in enumerate(labels, start=1):
-            dice = Dice()(predicted == value, reference == value, (1.0, 1.0, 1.0))
+        for name, masks in target_masks(predicted, case.labels(), targets, ignore).items():
+            dice = Dice()(*masks, (1.0, 1.0, 1.0))
             if dice is not None:
-                found[label].append(dice)
-    return {label: fmean(values) if values else None for label, values in found.items()}
+                found[name].append(dice)
+    return {name: fmean(values) if values else None for name, values in found.items()}
 
 
 def spread(cases: Sequence[CachedCase], count: int | None) -> Sequence[CachedCase]:

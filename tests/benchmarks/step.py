@@ -64,7 +64,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     device = build_device(cfg)
     task, facts = open_task(cfg)
     cache = build_cache(cfg, task)
-    plan, _ = build_plan(cfg, task, cache)
+    plan, _ = build_plan(cfg, task, cache, build_network)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
     values = plain(cfg.train)
     del values["resume"], values["init"]
@@ -77,7 +77,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     make_optimizer, make_schedule = build_optimizer(cfg)
     optimizer = make_optimizer(network.parameters())
     state = TrainingState(network, optimizer, make_schedule(optimizer), settings)
-    loss, batch = build_loss(cfg), batches.batch(0)
+    loss, batch = build_loss(cfg, task), batches.batch(0)
     return batches.batch, lambda _: state.update(batch, loss, settings.clip_norm), spec.cost(plan.patch)
 
 

@@ -13,13 +13,19 @@ from app.data.fingerprint import Fingerprint, case_facts, summarise
 from app.data.planner import PlanSettings, make_plan
 
 AUTO = PlanSettings(
+    file=None,
     spacing=None,
     patch=None,
-    batch=2,
+    batch=None,
+    max_batch=2,
     base_width=16,
     max_width=128,
     max_levels=6,
+    widths=None,
+    strides=None,
+    kernels=None,
     max_patch_voxels=100_000,
+    memory_gb=None,
     normalisation=None,
 )
 
@@ -41,6 +47,8 @@ def test_fingerprint_figures_by_hand(make_task: MakeTask) -> None:
     assert fingerprint.median_spacing == (3.0, 1.0, 0.5)
     assert fingerprint.nonzero_share == (1.0,)
     assert abs(sum(fingerprint.label_share) - 1) < 1e-6
+    (blob,) = fingerprint.components
+    assert blob.median_count == 1 and 0.8 < blob.median_mm3 / (4 / 3 * np.pi * 5**3 * 1.5) < 1.1
     (intensities,) = fingerprint.intensities
     assert abs(intensities.mean - 150) < 3 and abs(intensities.std - 20) < 3
 

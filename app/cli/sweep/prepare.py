@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from omegaconf import DictConfig
 
-from app.cli.build import build_cache, build_plan
+from app.cli.build import build_cache, build_network, build_plan
 from app.cli.settings import plain
 from app.cli.task import open_task
 from app.core.errors import InputError
@@ -25,6 +25,6 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
         try:
             task, _ = open_task(cfg)
             cache = build_cache(cfg, task)
-            cache.prepare(build_plan(cfg, task, cache)[0])
+            cache.prepare(build_plan(cfg, task, cache, build_network)[0])
         except InputError as error:
             log.warning("not prepared: %s", error)

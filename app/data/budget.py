@@ -1,0 +1,67 @@
+"""A plan that fits into memory: patch and batch shrink until it does."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data.fingerprint import Fingerprint
+from app.data.plan_reuse import reuse_plan
+from app.data.planner import PlanSettings, make_plan
+
+_SMALLEST_VOXELS = 32**3  # a smaller patch sees too little; rather one sample a batch
+_STEP = 0.8  # of the voxels kept at each try
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Bytes a training may take, and how to predict what it will."""
+
+    limit_bytes: int
+    predict_bytes: Callable[[Plan], int]
+
+
+def plan_within(
+    fingerprint: Fingerprint, task: Task, settings: PlanSettings, budget: MemoryBudget
+) -> tuple[Plan, dict[str, str]]:
+    """As `make_plan`, with a smaller patch, then a smaller batch, where the budget asks for it.
+
+    Raises:
+        InputError: what is left when both are fixed or as small as they may be does not fit either.
+    """
+    if settings.file is not None:
+        plan, reasons = reuse_plan(Path(settings.file), fingerprint, task, settings)
+    else:
+        plan, reasons = make_plan(fingerprint, task, settings)
+    tried, needed = settings, budget.predict_bytes(plan)
+    while needed > budget.limit_bytes:
+        tried = _smaller(tried, plan, needed, budget.limit_bytes)
+        plan, reasons = make_plan(fingerprint, task, tried)
+        needed = budget.predict_bytes(plan)
+        reasons = _reasons(reasons, settings, tried, budget.limit_bytes)
+    reasons["batch"] += f"; a training takes about {needed / 1e9:.1f} GB"
+    return plan, reasons
+
+
+def _smaller(settings: PlanSettings, plan: Plan, needed: int, limit: int) -> PlanSettings:
+    voxels = min(settings.max_patch_voxels, math.prod(plan.patch))
+    free = settings.file is None
+    if free and settings.patch is None and voxels * _STEP >= _SMALLEST_VOXELS:
+        return replace(settings, max_patch_voxels=int(voxels * _STEP))
+    if free and settings.batch is None and plan.batch > 1:
+        return replace(settings, max_batch=plan.batch - 1)
+    raise InputError(
+        f"plan.memory_gb: got {limit / 1e9:.2f} GB, patch {list(plan.patch)} and batch {plan.batch} need "
+        f"about {needed / 1e9:.2f} GB; set a smaller plan.patch, plan.batch or plan.base_width"
+    )
+
+
+def _reasons(reasons: dict[str, str], asked: PlanSettings, tried: PlanSettings, limit: int) -> dict[str, str]:
+    """With the budget named where it had a say."""
+    why = f", to fit plan.memory_gb {limit / 1e9:.1f}"
+    changed = {"patch": asked.max_patch_voxels != tried.max_patch_voxels}
+    changed["batch"] = asked.max_batch != tried.max_batch
+    return {name: text + why if changed.get(name) else text for name, text in reasons.items()}

@@ -1,0 +1,40 @@
+"""The plan of another run or task, taken as it is but for what is set."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.core.plan import Plan, read_plan
+from app.core.task import Task
+from app.core.types import as_size, as_spacing
+from app.data.fingerprint import Fingerprint
+from app.data.planner import PlanSettings, plan_normalisation, with_set
+
+
+def reuse_plan(
+    path: Path, fingerprint: Fingerprint, task: Task, settings: PlanSettings
+) -> tuple[Plan, dict[str, str]]:
+    """The plan in a file, and for each value why it was chosen there or that it is set here.
+
+    Raises:
+        InputError: no plan, one for other channels, or strides set that its levels do not have.
+    """
+    plan, reasons = read_plan(path)
+    if len(plan.normalisation) != len(task.modalities):
+        raise InputError(
+            f"plan.file: {path}: is for {len(plan.normalisation)} channels, "
+            f"the task has {len(task.modalities)} ({', '.join(task.modalities)})"
+        )
+    if settings.strides is not None:
+        raise InputError("plan.strides: the levels of a reused plan are fixed; leave out plan.file")
+    reasons = {name: f"{path}: {reason}" for name, reason in reasons.items()}
+    if settings.spacing is not None:
+        plan, reasons["spacing"] = replace(plan, spacing=as_spacing(settings.spacing)), "set by plan.spacing"
+    if settings.patch is not None:
+        plan, reasons["patch"] = replace(plan, patch=as_size(settings.patch)), "set by plan.patch"
+    if settings.batch is not None:
+        plan, reasons["batch"] = replace(plan, batch=settings.batch), "set by plan.batch"
+    if settings.normalisation is not None:
+        channels, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
+        plan = replace(plan, normalisation=channels)
+    return with_set(plan, reasons, settings)

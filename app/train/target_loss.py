@@ -1,0 +1,43 @@
+"""A loss on label maps, for tasks whose targets are not simply the labels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from app.train.state import Loss
+
+_SURE = 20.0  # a logit beyond which a softmax or sigmoid is 0 or 1 in float32, give or take 1e-9
+
+
+class TargetLoss:
+    """Hands a loss the masks of regions in place of label values, and keeps ignored voxels out of it.
+
+    An ignored voxel gets a sure and right answer, that it is background: so it adds nothing to an overlap
+    or a cross-entropy, and no gradient passes through it. Means over voxels still count it.
+    """
+
+    def __init__(self, loss: Loss, *, regions: Sequence[Sequence[int]], ignore: int | None) -> None:
+        self._loss = loss
+        self._regions = regions
+        self._ignore = ignore
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Logits (B, classes, D, H, W) and label values (B, 1, D, H, W)."""
+        if self._ignore is not None:
+            ignored = labels == self._ignore
+            logits = torch.where(ignored, self._background(logits), logits)
+            labels = labels.masked_fill(ignored, 0)
+        if self._regions:
+            labels = torch.cat([_inside(labels, region) for region in self._regions], dim=1)
+        return self._loss(logits, labels)
+
+    def _background(self, logits: Tensor) -> Tensor:
+        sure = torch.full((1, logits.shape[1], 1, 1, 1), -_SURE, dtype=logits.dtype, device=logits.device)
+        if not self._regions:
+            sure[:, 0] = _SURE
+        return sure
+
+
+def _inside(labels: Tensor, values: Sequence[int]) -> Tensor:
+    return sum((labels == value).float() for value in values)  # type: ignore[return-value]

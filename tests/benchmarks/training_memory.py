@@ -1,0 +1,98 @@
+"""The memory of a training, predicted and measured: one row a network, each in a process of its own.
+
+python -m tests.benchmarks.training_memory task=phantom
+Overrides are as for run.py. The prediction is what the memory budget of a plan goes by.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.build import (
+    build_batches,
+    build_cache,
+    build_device,
+    build_loss,
+    build_network,
+    build_optimizer,
+    build_plan,
+)
+from app.cli.settings import plain, read_settings
+from app.cli.task import open_task
+from app.models.network import to_device
+from app.train.memory import process_peak_bytes
+from app.train.settings import TrainSettings
+from app.train.state import TrainingState
+
+NETWORKS = (
+    "plan.patch=[40,56,40]",
+    "plan.patch=[40,56,40] op=cakes",
+    "plan.patch=[64,64,64]",
+    "plan.patch=[64,64,64] op=cakes",
+    "plan.patch=[64,64,64] plan.batch=1 plan.base_width=8",
+    "plan.patch=[48,48,48] plan.base_width=32 plan.max_width=256",
+    "plan.patch=[32,96,96] op=p3d",
+    "plan.patch=[64,64,64] model=resunet",
+    "plan.patch=[96,96,96]",
+    "plan.patch=[128,128,96] plan.batch=1",
+)
+STEPS = 4
+
+
+def main(overrides: list[str]) -> None:
+    """Print the table."""
+    one("plan.patch=[16,16,16]", *overrides)  # prepares the cases, so that no child does
+    table = Table("network", "predicted MB", "measured MB", "error %")
+    for network in NETWORKS:
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.training_memory",
+            "--one",
+            *network.split(),
+            *overrides,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+        predicted, measured = json.loads(done.stdout.splitlines()[-1])
+        error = 100 * (predicted / measured - 1)
+        table.add_row(network, f"{predicted / 1e6:.0f}", f"{measured / 1e6:.0f}", f"{error:+.0f}")
+    Console(width=110).print(table)
+
+
+def one(*overrides: str) -> tuple[int, int]:
+    """Bytes predicted before training and resident at most after some steps."""
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        cfg = compose("config", ["choices=null", "paths.run=null", "device=cpu", *overrides])
+    device = build_device(cfg)
+    task, _ = open_task(cfg)
+    cache = build_cache(cfg, task)
+    plan, _ = build_plan(cfg, task, cache, build_network)
+    cases = list(cache.prepare(plan).values())
+    network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
+    predicted = process_peak_bytes(network, plan, loss)
+    settings = read_settings(
+        TrainSettings, {key: value for key, value in plain(cfg.train).items() if key != "resume"}, "train"
+    )
+    module = to_device(network.build(), device)
+    make_optimizer, make_schedule = build_optimizer(cfg)
+    optimizer = make_optimizer(module.parameters())
+    state = TrainingState(module, optimizer, make_schedule(optimizer), settings)
+    module.train()
+    for batch in build_batches(cfg, cases, plan, len(task.labels), 0.33).ahead(0, STEPS):
+        state.update(batch, loss, settings.clip_norm)
+    return predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        torch.manual_seed(0)
+        print(json.dumps(one(*sys.argv[2:])))
+    else:
+        main(sys.argv[1:])
