@@ -17,6 +17,7 @@ from app.cli.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text
+from app.core.sweep import TIMINGS
 from app.models.checkpoint import read_checkpoint
 from app.models.network import to_device
 from app.ops.supernet import SuperNet
@@ -37,7 +38,7 @@ def run(cfg: DictConfig) -> None:
     for name, timing in timings.items():
         table.add_row(name, f"{timing.forward_ms:.1f}", f"{timing.step_ms:.1f}")
     Console().print(table)
-    log.info("timings: %s", folder / run_folder.TIMINGS)
+    log.info("timings: %s", folder / TIMINGS)
 
 
 def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
@@ -54,7 +55,7 @@ def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
     if not subjects:
         raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
     timings = time_networks(subjects)
-    write_text(folder / run_folder.TIMINGS, _csv(timings, machine()))
+    write_text(folder / TIMINGS, _csv(timings, machine()))
     return timings
 
 

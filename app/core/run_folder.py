@@ -21,7 +21,6 @@ REPORT = "report.html"
 LOG = "run.log"
 STOP = "stop"
 RESULTS = "results.csv"
-TIMINGS = "timings.csv"
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -13,6 +13,9 @@ from app.cli.nearest import explain
 from app.cli.sweep.jobs import PLACES, Job
 from app.core.errors import InputError
 
+_OF_ONE_MODE = ("analyze", "check", "compress", "evaluate", "export", "predict", "search", "time")
+"""Sections of the configuration that only the mode of the same name reads."""
+
 
 def compose(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """The configuration of a job of the sweep that `config` began.
@@ -34,7 +37,9 @@ def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
         composed = compose(config, job.overrides)
         values = OmegaConf.to_container(composed, resolve=False)  # `now` and places would differ each time
         assert isinstance(values, dict)
-        kept = {key: value for key, value in values.items() if key not in (*PLACES, "hydra")}
+        mode = composed.hydra.runtime.choices.mode
+        other = {section for section in _OF_ONE_MODE if section != mode}
+        kept = {key: value for key, value in values.items() if key not in {*PLACES, *other, "hydra"}}
         before = [found[job.target(line, jobs).name] for line in job.references]
         found[job.name] = _digest([kept, before])
     return list(found.values())
