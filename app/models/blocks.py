@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from app.ops import ConvSpec, Operator
+from app.ops.convolution import FastConv3d
 from app.ops.norm import InstanceNorm3d, activation
 
 
@@ -38,7 +39,7 @@ class ResidualBlock(nn.Module):
         if first.stride != (1, 1, 1):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
         if first.in_channels != first.out_channels:
-            self.shortcut.append(nn.Conv3d(first.in_channels, first.out_channels, 1, bias=False))
+            self.shortcut.append(FastConv3d(first.in_channels, first.out_channels, 1, bias=False))
             self.shortcut.append(InstanceNorm3d(first.out_channels))
         self.activation = activation()
 

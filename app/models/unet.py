@@ -14,6 +14,7 @@ from app.core.types import Size
 from app.models.blocks import BLOCKS, Block
 from app.models.model import Model, Shape
 from app.ops import ConvSpec, Operator
+from app.ops.convolution import FastConv3d
 from app.ops.plain import strided
 
 
@@ -90,7 +91,7 @@ class UNet(nn.Module):
             first = ConvSpec(f"decoder.{level}", 2 * width, width, kernel, (1, 1, 1), size)
             self.decoder.append(_stage(first, block, decoder_blocks[level], decoder))
             if level == 0 or model.deep_supervision:
-                self.heads.append(nn.Conv3d(width, shape.classes, 1))
+                self.heads.append(FastConv3d(width, shape.classes, 1))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(B, in_channels, D, H, W) -> logits, or a list of them; see the class."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from app.core.types import Size, as_size
+from app.ops.convolution import FastConv3d
 from app.ops.operator import Cost
 from app.ops.plain import strided
 
@@ -24,7 +25,7 @@ class GroupedConv:
     def build(self) -> nn.Conv3d:
         """With fresh weights."""
         padding = as_size([taps // 2 for taps in self.kernel])
-        return nn.Conv3d(
+        return FastConv3d(
             *(self.in_channels, self.out_channels, self.kernel, self.stride, padding),
             groups=self.groups,
             bias=False,

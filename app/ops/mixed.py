@@ -14,8 +14,9 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size
+from app.ops.convolution import dense_conv
 from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.plain import Conv3d, dense_conv, dense_cost
+from app.ops.plain import Conv3d, dense_cost
 
 
 class MixedConv3d(nn.Module):

@@ -17,7 +17,7 @@ class InstanceNorm3d(nn.GroupNorm):
         super().__init__(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, D, H, W) of any size -> the same shape and memory format."""
+        """(B, C, D, H, W) of any size -> the same shape."""
         return normalise(x, self.weight, self.bias, self.eps)
 
 
@@ -38,6 +38,8 @@ class _SampleBySample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+        # Torch 2.13 fills `out` wrongly, and says nothing, where the input is neither contiguous nor this.
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         normed = torch.empty_like(x)
         mean, scale = (x.new_empty(x.shape[:2]) for _ in range(2))
         for index in range(len(x)):
@@ -50,6 +52,7 @@ class _SampleBySample(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         x, weight, *statistics = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last_3d)
         samples = [
             torch.ops.aten.native_batch_norm_backward(
                 *(grad[index : index + 1], x[index : index + 1], weight, None, None),

@@ -6,8 +6,9 @@ from torch import nn
 
 from app.core.kernel import Kernel
 from app.core.types import Size
+from app.ops.convolution import dense_conv
 from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.plain import dense_conv, dense_cost, strided
+from app.ops.plain import dense_cost, strided
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.kernel import Kernel
 from app.core.progress import progress_bar
+from app.ops.convolution import dense_conv
 from app.ops.operator import ConvSpec
-from app.ops.plain import dense_conv
 from app.search.costs import Site
 
 Machine = Mapping[str, Any]
