@@ -14,7 +14,7 @@ from app.core.types import Size
 from app.models.blocks import BLOCKS, Block
 from app.models.model import Model, Shape
 from app.ops import ConvSpec, Operator
-from app.ops.convolution import FastConv3d
+from app.ops.convolution import FastConv3d, Upsample3d
 from app.ops.plain import strided
 
 
@@ -86,7 +86,7 @@ class UNet(nn.Module):
             sizes.append(_after(first))
         for level, width in enumerate(shape.widths[:-1]):
             stride = shape.strides[level + 1]
-            self.up.append(nn.ConvTranspose3d(shape.widths[level + 1], width, stride, stride, bias=False))
+            self.up.append(Upsample3d(shape.widths[level + 1], width, stride))
             kernel, size = shape.kernels[level], sizes[level + 1]
             first = ConvSpec(f"decoder.{level}", 2 * width, width, kernel, (1, 1, 1), size)
             self.decoder.append(_stage(first, block, decoder_blocks[level], decoder))

@@ -41,6 +41,27 @@ class DepthConv3d(FastConv3d):
         return y.view(*y.shape[:2], *x.shape[2:])
 
 
+class Upsample3d(nn.ConvTranspose3d):
+    """A transposed convolution whose kernels do not overlap; on the CPU without gradients one matrix product.
+
+    Torch (2.13) gives a single volume of few voxels to a plain loop, and its result is not channels-last,
+    so that whatever follows turns it round.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: Size) -> None:
+        super().__init__(in_channels, out_channels, stride, stride, bias=False)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, in, D, H, W) -> (B, out, D * s, H * s, W * s)."""
+        if not _is_plain_inference(x):
+            return super().forward(x, output_size)
+        size = [voxels * step for voxels, step in zip(x.shape[2:], self.stride, strict=True)]
+        taps = self.weight.permute(0, 2, 3, 4, 1).flatten(1)
+        y = x.permute(0, 2, 3, 4, 1) @ taps
+        y = y.view(*y.shape[:4], *self.stride, self.out_channels).permute(0, 1, 4, 2, 5, 3, 6, 7)
+        return y.reshape(len(x), *size, self.out_channels).permute(0, 4, 1, 2, 3)
+
+
 def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size) -> nn.Conv3d:
     """A convolution without bias that keeps the size, but for the stride, rounded up."""
     padding = as_size([voxels // 2 for voxels in kernel.extent])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from app.core.kernel import Kernel
-from app.ops.convolution import DepthConv3d, FastConv3d, dense_conv
+from app.ops.convolution import DepthConv3d, FastConv3d, Upsample3d, dense_conv
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -36,4 +36,15 @@ def test_without_gradients_the_values_are_torchs(batch: int, stride: int, groups
     with torch.inference_mode():
         y = module(x)
     torch.testing.assert_close(y, nn.Conv3d.forward(module, x).detach(), atol=1e-5, rtol=1e-5)
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 2)])
+def test_upsampling_without_gradients_is_the_transposed_convolution(stride: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
+    module = Upsample3d(4, 3, stride).to(memory_format=torch.channels_last_3d)
+    x = torch.randn(2, 4, 3, 5, 4).contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        y = module(x)
+    torch.testing.assert_close(y, nn.ConvTranspose3d.forward(module, x).detach(), atol=1e-5, rtol=1e-5)
     assert y.is_contiguous(memory_format=torch.channels_last_3d)
