@@ -24,6 +24,7 @@ def write_series(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.flo
             "0008|0060": "CT",
             "0020|000e": series,
             "0020|000d": series + ".1",
+            "0020|0052": series + ".2",
             "0020|0032": "\\".join(f"{value:.10g}" for value in position),
             "0020|0037": "\\".join(f"{value:.10g}" for value in (*axes[:, 0], *axes[:, 1])),
             "0020|0013": str(voxels.shape[2] - k),

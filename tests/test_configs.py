@@ -8,6 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from app.cli.build import build_sliding
+from app.cli.run_config import with_flips
 from app.cli.settings import plain, read_settings
 from app.cli.sweep.jobs import plan_jobs
 from app.cli.task import TaskSettings
@@ -100,6 +102,15 @@ def test_decoder_options_are_the_operators() -> None:
     assert set(GROUPS["decoder_op"]) == {*GROUPS["op"], "same"}
     for option in GROUPS["op"]:
         assert composed(f"op={option}").op == composed(f"decoder_op={option}").decoder_op
+
+
+def test_what_is_mirrored_follows_what_training_flips() -> None:
+    assert build_sliding(composed()).mirror_axes == (2,)
+    assert build_sliding(composed("augment=none")).mirror_axes == ()
+    assert build_sliding(with_flips(composed(), [0, 1])).mirror_axes == (0, 1)
+    assert build_sliding(composed("infer=fast")).mirror_axes == ()
+    with pytest.raises(InputError, match=r"got \[1, 2\], wanted axes among \[2\]"):
+        build_sliding(composed("infer.mirror_axes=[1,2]"))
 
 
 @pytest.mark.parametrize(

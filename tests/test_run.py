@@ -80,10 +80,13 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
     for case in held_out:
         (scans / Path(files[case]["image"]).name).symlink_to(files[case]["image"])
     out = place / "masks"
-    done = call(
-        place, "mode=predict", f"predict.model={trained}", f"predict.input={scans}", f"predict.output={out}"
-    )
+    predict = (f"predict.model={trained}", f"predict.input={scans}", f"predict.output={out}")
+    done = call(place, "mode=predict", *predict, "infer.mirror_axes=[0,1,2]")
+    assert done.returncode == 1 and "wanted axes among [2]: those that training flipped" in done.stderr
+    done = call(place, "mode=predict", *predict, "augment=none")  # the run's own augmentation counts
     assert done.returncode == 0, done.stderr
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["sliding"]["mirror_axes"] == [2] and set(manifest["cases"]) == set(held_out)
     for case in held_out:
         ours, again = nib.load(out / f"{case}.nii.gz"), nib.load(trained / "predictions" / f"{case}.nii.gz")
         np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(again.dataobj))
@@ -186,7 +189,7 @@ def test_help_lists_what_can_be_chosen(place: Path) -> None:
     done = call(place, "--help")
     assert done.returncode == 0
     for text in (
-        "mode: analyze, check, compress",
+        "mode: analyze, check, cleanup, compress",
         "op: antblock, cakes, conv2d, conv3d",
         "train.resume=<run folder>",
     ):

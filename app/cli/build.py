@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from monai.losses.ds_loss import DeepSupervisionLoss
 from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -129,6 +128,8 @@ def build_batches(
 
 def build_loss(cfg: DictConfig, task: Task) -> Loss:
     """The loss for the task's targets, summed over levels of deep supervision with halved weights."""
+    from monai.losses.ds_loss import DeepSupervisionLoss  # seconds to import, for training alone
+
     loss: Loss = _instantiate(cfg.region_loss if task.regions else cfg.loss)
     if task.regions or task.ignore is not None:
         loss = TargetLoss(loss, regions=tuple(task.regions.values()), ignore=task.ignore)
@@ -144,8 +145,14 @@ def build_optimizer(
 
 
 def build_sliding(cfg: DictConfig) -> SlidingSettings:
-    """How windows are laid at the end and in prediction."""
-    return read_settings(SlidingSettings, cfg.infer, "infer")
+    """How windows are laid at the end and in prediction.
+
+    Raises:
+        InputError: axes to mirror that training does not flip.
+    """
+    sliding = read_settings(SlidingSettings, cfg.infer, "infer")
+    sliding.check_mirrors(cfg.augment.flip_axes)
+    return sliding
 
 
 def _build_operator(section: DictConfig) -> Operator:

@@ -1,31 +1,97 @@
-"""mode=predict: label maps for a scan or a folder of scans."""
+"""mode=predict: label maps for scans, each in its scan's own geometry, with a manifest beside them."""
 
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TypeVar
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from app.cli.build import build_device, build_sliding
-from app.cli.settings import required
+from app.cli.main import Interrupted
+from app.cli.run_config import with_flips
+from app.cli.settings import plain, read_settings, required
 from app.core.errors import InputError
-from app.infer.predict import list_scans, predict_scans
+from app.data.volume_io import case_name
+from app.infer.cleanup import NO_CLEANUP
+from app.infer.dicom_seg import check_dicom_seg
+from app.infer.manifest import Manifest, describe_segmenter
+from app.infer.members import flipped_axes
+from app.infer.outputs import OutputSettings
+from app.infer.predict import Predicted, predict_scans
+from app.infer.scans import list_scans
 from app.infer.segmenter import Segmenter
 
 log = logging.getLogger(__name__)
+_Settings = TypeVar("_Settings")
+
+
+@dataclass(frozen=True)
+class _Running:
+    """How the networks are run."""
+
+    weights: str
+    """last or best"""
+    engine: str
+    """One of app.infer.engines."""
+    memory_gb: float | None
+    """What the process may hold at most."""
+    cleanup: bool
+    """Whether to clean up where the runs record a gain."""
 
 
 def run(cfg: DictConfig) -> None:
     """Segment every scan; InputError at the end when some could not be."""
-    model, source, output = (
-        Path(required(cfg.predict, key, "predict")) for key in ("model", "input", "output")
-    )
-    scans = list_scans(source)
+    settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
+    runs = _paths(cfg.predict, "model")
+    scans = list_scans(_paths(cfg.predict, "input"))
+    output = Path(required(cfg.predict, "output", "predict"))
+    if settings.format == "dicom":
+        for scan in scans:
+            check_dicom_seg(scan)
+    segmenter = _segmenter(cfg, runs, running)
+    header = describe_segmenter(segmenter, list(map(str, runs)), running.weights, running.engine)
+    manifest = Manifest(output, header)
+    try:
+        done = predict_scans(segmenter, scans, output, settings, manifest)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; the same command goes on with the scans that are left") from None
+    _report(done, scans, output, manifest)
+
+
+def _section(cls: type[_Settings], cfg: DictConfig) -> _Settings:
+    """What a class has of the section `predict`."""
+    values = plain(cfg.predict)
+    return read_settings(cls, {field.name: values[field.name] for field in fields(cls)}, "predict")  # type: ignore[arg-type]
+
+
+def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segmenter:
     segmenter = Segmenter.load(
-        model, sliding=build_sliding(cfg), device=build_device(cfg), weights=cfg.predict.weights
+        runs,
+        sliding=build_sliding(with_flips(cfg, flipped_axes(runs))),
+        device=build_device(cfg),
+        weights=running.weights,
+        engine=running.engine,
+        memory_gb=running.memory_gb,
     )
-    done = predict_scans(segmenter, scans, output, overwrite=cfg.predict.overwrite)
+    return segmenter if running.cleanup else replace(segmenter, cleanup=NO_CLEANUP)
+
+
+def _report(done: Predicted, scans: Sequence[Path], output: Path, manifest: Manifest) -> None:
     log.info("%d label maps written to %s, %d kept from before", len(done.written), output, len(done.kept))
+    strange = manifest.by_others(map(case_name, done.kept))
+    if strange:
+        log.warning("kept, but made by other networks: %s; see predict.overwrite", ", ".join(strange))
     for message in done.failed.values():
         log.error("failed: %s", message)
     if done.failed:
         raise InputError(f"{len(done.failed)} of {len(scans)} scans could not be segmented, see above")
+
+
+def _paths(section: DictConfig, key: str) -> list[Path]:
+    """One path or a list of them."""
+    value = section[key]
+    if isinstance(value, ListConfig):
+        return [Path(item) for item in value]
+    return [Path(required(section, key, "predict"))]

@@ -1,5 +1,6 @@
 """The run folder of a training, and the configuration of one that goes on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -38,7 +39,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
 
 
 def adopt(cfg: DictConfig, source: Path) -> DictConfig:
-    """This command's configuration, for the data and the network of another run.
+    """This command's configuration, for the data and the network of another run, flipped as it was.
 
     Raises:
         InputError: that folder holds no run.
@@ -52,7 +53,14 @@ def adopt(cfg: DictConfig, source: Path) -> DictConfig:
     with open_dict(adopted):
         for key in (*_OF_THE_NETWORK, "choices"):
             adopted[key] = stored[key]
-    return adopted
+    return with_flips(adopted, stored.augment.flip_axes)
+
+
+def with_flips(cfg: DictConfig, axes: Sequence[int]) -> DictConfig:
+    """The configuration for networks whose training flipped these axes: what is mirrored follows them."""
+    changed = cfg.copy()
+    changed.augment.flip_axes = list(axes)
+    return changed
 
 
 def open_folder(cfg: DictConfig) -> Path:

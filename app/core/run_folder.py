@@ -17,10 +17,13 @@ SUMMARY = "summary.json"
 LAST = "last.pt"
 BEST = "best.pt"
 PREDICTIONS = "predictions"
+CLEANUP = "cleanup.json"
+EXPORT = "export"
 REPORT = "report.html"
 LOG = "run.log"
 STOP = "stop"
 RESULTS = "results.csv"
+TIMINGS = "timings.csv"
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -65,6 +65,11 @@ def read_voxels(folder: Path) -> NDArray[np.generic]:
         raise InputError(f"{folder}: cannot be read ({str(error).strip().splitlines()[-1]})") from None
 
 
+def slice_files(folder: Path) -> tuple[str, ...]:
+    """The files of a series in the order of the voxels' last axis."""
+    return _slices(folder).files
+
+
 def _is_dicom(file: Path) -> bool:
     with file.open("rb") as stream:
         return stream.read(_PREAMBLE_BYTES + len(_MAGIC)).endswith(_MAGIC)

@@ -9,11 +9,10 @@ from typing import Any, Self
 
 import nibabel as nib
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from app.core.types import Size, Spacing, as_size, as_spacing
-from app.data.resample import resample_image, resample_labels, resample_logits
+from app.data.resample import resample_image, resample_labels
 
 _CANONICAL = nib.orientations.axcodes2ornt(("S", "A", "R"))
 
@@ -37,6 +36,12 @@ class Geometry:
     def cropped(self) -> Size:
         """Voxels inside the crop."""
         return as_size([stop - start for start, stop in zip(self.start, self.stop, strict=True)])
+
+    @property
+    def scan(self) -> Size:
+        """Voxels of the scan in its file's own axis order (i, j, k)."""
+        axes = nib.orientations.ornt_transform(np.asarray(self.orientation), _CANONICAL)[:, 0]
+        return as_size([self.full[int(axis)] for axis in axes])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -79,41 +84,31 @@ def plan_geometry(
 
 def forward_image(voxels: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
     """A scan (C, i, j, k) as (C, D, H, W) on the network's grid, cubic."""
-    return resample_image(_crop(_orient(voxels, geometry.orientation), geometry), geometry.resampled)
+    return resample_image(network_view(voxels, geometry), geometry.resampled)
 
 
 def forward_labels(voxels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
     """A label map (i, j, k) as (D, H, W) on the network's grid: the label with the largest linear share."""
-    oriented = _orient(voxels[np.newaxis], geometry.orientation)
-    return resample_labels(_crop(oriented, geometry)[0], geometry.resampled)
+    cropped = np.ascontiguousarray(network_view(voxels[np.newaxis], geometry)[0])
+    return resample_labels(cropped, geometry.resampled)
 
 
-def restore_logits(logits: torch.Tensor, geometry: Geometry) -> NDArray[np.uint8]:
-    """Logits (L, D, H, W) on the network's grid as a label map (i, j, k) on the scan's own."""
-    labels = resample_logits(logits, geometry.cropped).numpy()
-    return _to_file(labels, geometry)
+def network_view(voxels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """(C, i, j, k) on the scan's own grid as (C, D, H, W) inside the crop: the same memory, to write into."""
+    return _orient(voxels, geometry.orientation)[(slice(None), *_slices(geometry))]
 
 
 def restore_labels(labels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
     """A label map (D, H, W) on the network's grid as (i, j, k) on the scan's own."""
-    return _to_file(resample_labels(labels, geometry.cropped), geometry)
-
-
-def _to_file(cropped: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
-    full = np.zeros(geometry.full, dtype=np.uint8)
-    full[_slices(geometry)] = cropped
-    back = nib.orientations.ornt_transform(_CANONICAL, np.asarray(geometry.orientation))
-    return np.ascontiguousarray(nib.orientations.apply_orientation(full, back))
+    restored = np.zeros((1, *geometry.scan), dtype=np.uint8)
+    network_view(restored, geometry)[0] = resample_labels(labels, geometry.cropped)
+    return np.asarray(restored[0])
 
 
 def _orient(voxels: NDArray[Any], orientation: Any) -> NDArray[Any]:
     transform = nib.orientations.ornt_transform(np.asarray(orientation), _CANONICAL)
     channels_last = np.moveaxis(voxels, 0, -1)
     return np.moveaxis(nib.orientations.apply_orientation(channels_last, transform), -1, 0)
-
-
-def _crop(oriented: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    return np.ascontiguousarray(oriented[(slice(None), *_slices(geometry))])
 
 
 def _slices(geometry: Geometry) -> tuple[slice, ...]:

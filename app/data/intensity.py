@@ -7,26 +7,36 @@ from numpy.typing import NDArray
 
 from app.core.plan import Normalisation
 
+_PIECE_VOXELS = 2**22  # voxels whose double-precision copies are held at once
+
 
 def normalise(image: NDArray[np.float32], channels: Sequence[Normalisation]) -> NDArray[np.float32]:
-    """(C, D, H, W) -> the same shape; a constant channel becomes zero."""
-    return np.stack([_channel(image[index], how) for index, how in enumerate(channels)])
+    """(C, D, H, W), changed in place and returned; a constant channel becomes zero."""
+    for channel, how in zip(image, channels, strict=True):
+        if how.scheme == "ct":
+            np.clip(channel, how.low, how.high, out=channel)
+            np.subtract(channel, how.mean, out=channel)
+            np.divide(channel, max(how.std, 1e-6), out=channel)
+        else:
+            _zscore(channel, nonzero=how.scheme == "zscore_nonzero")
+    return image
 
 
-def _channel(channel: NDArray[np.float32], how: Normalisation) -> NDArray[np.float32]:
-    if how.scheme == "ct":
-        clipped = np.clip(channel, how.low, how.high)
-        return np.asarray((clipped - how.mean) / max(how.std, 1e-6), dtype=np.float32)
-    if how.scheme == "zscore":
-        return _zscore(channel, np.ones_like(channel, dtype=bool))
-    return _zscore(channel, channel != 0)
-
-
-def _zscore(channel: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _zscore(channel: NDArray[np.float32], *, nonzero: bool) -> None:
     """Statistics in double precision: intensities up to 1e6 in millions of voxels overflow float32 sums."""
-    result = np.zeros_like(channel)
-    if where.any():
-        values = channel[where].astype(np.float64)
-        spread = float(values.std())
-        result[where] = (values - values.mean()) / (spread if spread > 0 else 1.0)
-    return result
+    pieces = np.array_split(channel, max(1, channel.size // _PIECE_VOXELS))  # views along D
+    places = [piece != 0 if nonzero else np.ones(piece.shape, dtype=bool) for piece in pieces]
+    count = sum(int(where.sum()) for where in places)
+    if count == 0:
+        return
+    mean = (
+        sum(float(piece[where].sum(dtype=np.float64)) for piece, where in zip(pieces, places, strict=True))
+        / count
+    )
+    squares = (
+        float(((piece[where].astype(np.float64) - mean) ** 2).sum())
+        for piece, where in zip(pieces, places, strict=True)
+    )
+    spread = float(np.sqrt(sum(squares) / count))
+    for piece, where in zip(pieces, places, strict=True):
+        piece[where] = (piece[where].astype(np.float64) - mean) / (spread if spread > 0 else 1.0)

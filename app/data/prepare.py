@@ -23,7 +23,7 @@ class Prepared:
 
 
 def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan) -> Prepared:
-    """Reorient, crop to non-zero, resample, normalise; `restore_logits` goes back by `geometry`."""
+    """Reorient, crop to non-zero, resample, normalise; app.infer.restore goes back by `geometry`."""
     geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing)
     image = normalise(forward_image(volume.voxels, geometry), plan.normalisation)
     labels = forward_labels(label_map.voxels, geometry) if label_map is not None else None

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -123,32 +122,38 @@ def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     return voxels, affine
 
 
-def turn_like(label_map: LabelMap, volume: Volume) -> LabelMap:
-    """The label map with its axes in the order and direction of the scan's; nothing is interpolated."""
-    if axis_codes(label_map.affine) == axis_codes(volume.affine):
+def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
+    """The label map with its axes in the order and direction of the grid's; nothing is interpolated."""
+    if axis_codes(label_map.affine) == axis_codes(grid.affine):
         return label_map
-    _, affine = turned_grid(as_size(label_map.voxels.shape), label_map.affine, volume.affine)
-    return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, volume.affine))
+    _, affine = turned_grid(as_size(label_map.voxels.shape), label_map.affine, grid.affine)
+    return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, grid.affine))
 
 
 def write_label_map(path: Path, voxels: NDArray[np.uint8], like: Path) -> None:
-    """Write label values (i, j, k) atomically as 8-bit NIfTI with exactly the geometry of the scan `like`."""
-    _write_nifti(path, voxels, like)
+    """Write label values (i, j, k) atomically with exactly the geometry of the scan `like`."""
+    write_voxels(path, voxels, like)
 
 
 def write_volume(path: Path, voxels: NDArray[np.float32], like: Path) -> None:
-    """Write intensities (C, i, j, k) atomically as float32 NIfTI with exactly the geometry of `like`."""
+    """Write intensities (C, i, j, k) atomically with exactly the geometry of the scan `like`."""
     channels_last = np.moveaxis(voxels, 0, -1)
-    _write_nifti(path, channels_last[..., 0] if voxels.shape[0] == 1 else channels_last, like)
+    write_voxels(path, channels_last[..., 0] if voxels.shape[0] == 1 else channels_last, like)
 
 
-def _write_nifti(path: Path, voxels: NDArray[Any], like: Path) -> None:
-    if like.name.endswith(nifti.SUFFIXES):
-        header = nifti.geometry_of(like)
-    else:
-        header = nifti.geometry_from(read_header(like).affine)
-    header.set_data_dtype(voxels.dtype)
+def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path) -> None:
+    """Write (i, j, k) or (i, j, k, K) of any type atomically, in the format of the suffix of `path`.
+
+    The geometry is exactly that of the scan `like`: from NIfTI to NIfTI with codes and units.
+    """
+    case_name(path)
     with atomic_path(path) as temporary:
+        if not path.name.endswith(nifti.SUFFIXES):
+            itk_file.write_voxels(temporary, voxels, read_header(like).affine)
+            return
+        same_format = like.name.endswith(nifti.SUFFIXES) and not like.is_dir()
+        header = nifti.geometry_of(like) if same_format else nifti.geometry_from(read_header(like).affine)
+        header.set_data_dtype(voxels.dtype)
         nib.save(nib.Nifti1Image(voxels, None, header), temporary)
 
 

@@ -1,12 +1,25 @@
-"""Scans in, label maps out, each in its scan's own geometry; one bad scan does not stop the rest."""
+"""Scans in, label maps out, each in its scan's own geometry; one bad scan does not stop the rest.
 
-from collections.abc import Iterable, Sequence
+While a network works on one scan, the next is read and the one before is written.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
-from app.data.volume_io import SUFFIXES, case_name, write_label_map
+from app.core.types import Spacing
+from app.data.prepare import Prepared, check_channels
+from app.data.volume_io import case_name, read_volume
+from app.infer.checks import scan_warnings
+from app.infer.clock import Clock
+from app.infer.manifest import Manifest, volumes_ml
+from app.infer.outputs import Outputs, OutputSettings
+from app.infer.segmentation import Arrays
 from app.infer.segmenter import Segmenter
 
 
@@ -19,43 +32,115 @@ class Predicted:
     failed: dict[Path, str]
 
 
-def list_scans(source: Path) -> list[Path]:
-    """A scan itself, or the scans directly in a folder, hidden files left out.
+@dataclass(frozen=True)
+class _Loaded:
+    """A scan read and prepared, its voxels forgotten."""
 
-    Raises:
-        InputError: no such file or folder, or no scan in it.
-    """
-    if source.is_file():
-        case_name(source)
-        return [source]
-    if not source.is_dir():
-        raise InputError(f"predict.input: {source}: no such file or folder")
-    scans = sorted(
-        path for path in source.iterdir() if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
-    )
-    if not scans:
-        raise InputError(f"predict.input: {source}: got no scan in it, wanted files {', '.join(SUFFIXES)}")
-    return scans
+    prepared: Prepared
+    spacing: Spacing
+    warnings: list[str]
+    seconds: dict[str, float]
 
 
-def predict_scans(segmenter: Segmenter, scans: Sequence[Path], output: Path, *, overwrite: bool) -> Predicted:
-    """Write `<output>/<case>.nii.gz` for each scan; without `overwrite`, what is there is kept."""
-    targets = {scan: output / f"{case_name(scan)}.nii.gz" for scan in scans}
-    _refuse_collisions(targets.items())
-    kept = [target for target in targets.values() if target.is_file() and not overwrite]
-    written: list[Path] = []
+def predict_scans(
+    segmenter: Segmenter, scans: Sequence[Path], output: Path, settings: OutputSettings, manifest: Manifest
+) -> Predicted:
+    """Write `<output>/<case>.<format>` for each scan; without `overwrite`, what is there is kept."""
+    outputs = {scan: Outputs.of(scan, output, settings) for scan in scans}
+    _refuse_collisions((scan, out.labels) for scan, out in outputs.items())
+    kept = [out.labels for out in outputs.values() if out.labels.is_file() and not settings.overwrite]
+    todo = [scan for scan in scans if outputs[scan].labels not in kept]
     failed: dict[Path, str] = {}
-    with progress_bar("Segmenting", len(scans), done=len(kept)) as advance:
-        for scan, target in targets.items():
-            if target in kept:
-                continue
+    with progress_bar("Segmenting", len(scans), done=len(kept)) as advance, ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
+        for scan, load in _read_ahead(segmenter, todo):
+            write: Callable[[], None]
             try:
-                write_label_map(target, segmenter.segment_file(scan), like=scan)
-                written.append(target)
+                write = _segment(segmenter, scan, load(), outputs[scan], manifest)
             except InputError as error:
-                failed[scan] = str(error)
+                write = partial(_raise, error)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(_finish, scan, write, manifest, failed)
             advance(note=scan.name)
-    return Predicted(tuple(written), tuple(kept), failed)
+        if writing is not None:
+            writing.result()
+    done = [outputs[scan].labels for scan in todo if scan not in failed]
+    return Predicted(tuple(done), tuple(kept), failed)
+
+
+def _finish(scan: Path, write: Callable[[], None], manifest: Manifest, failed: dict[Path, str]) -> None:
+    """Write a scan's results, or put down why there are none."""
+    try:
+        write()
+    except InputError as error:
+        failed[scan] = str(error)
+        manifest.record(case_name(scan), input=str(scan), status="failed", error=str(error))
+
+
+def _raise(error: InputError) -> None:
+    raise error
+
+
+def _read_ahead(segmenter: Segmenter, scans: Sequence[Path]) -> Iterator[tuple[Path, Callable[[], _Loaded]]]:
+    """Each scan with what gives it, read while the one before is worked on unless memory is limited."""
+    if segmenter.memory_gb is not None:
+        yield from ((scan, partial(_load, segmenter, scan)) for scan in scans)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        following = reader.submit(_load, segmenter, scans[0]) if scans else None
+        for index, scan in enumerate(scans):
+            assert following is not None
+            current = following
+            if index + 1 < len(scans):
+                following = reader.submit(_load, segmenter, scans[index + 1])
+            yield scan, current.result
+
+
+def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
+    clock = Clock()
+    with clock.step("read"):
+        volume = read_volume(scan)
+    check_channels(volume, segmenter.modalities, str(scan))
+    with clock.step("prepare"):
+        prepared = segmenter.prepare(volume)
+    warnings = scan_warnings(volume, prepared, segmenter.plans[0], segmenter.modalities)
+    return _Loaded(prepared, volume.spacing, warnings, clock.seconds)
+
+
+def _segment(
+    segmenter: Segmenter, scan: Path, loaded: _Loaded, outputs: Outputs, manifest: Manifest
+) -> Callable[[], None]:
+    """Run the networks; what is returned writes the results and their record."""
+    arrays = outputs.arrays(loaded.prepared.geometry.scan, len(segmenter.labels))
+    segmentation = segmenter.segment(loaded.prepared, arrays)
+    facts = {
+        "input": str(scan),
+        "output": outputs.labels.name,
+        "status": "written",
+        "volumes_ml": volumes_ml(arrays.labels, loaded.spacing, segmenter.labels),
+        "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
+        "warnings": loaded.warnings,
+    }
+    seconds = {**loaded.seconds, **segmentation.seconds}
+    return partial(_write, scan, arrays, outputs, segmenter.labels, manifest, facts=facts, seconds=seconds)
+
+
+def _write(
+    scan: Path,
+    arrays: Arrays,
+    outputs: Outputs,
+    labels: tuple[str, ...],
+    manifest: Manifest,
+    *,
+    facts: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    clock = Clock()
+    with clock.step("write"):
+        outputs.write(arrays, scan, labels)
+    rounded = {name: round(value, 3) for name, value in {**seconds, **clock.seconds}.items()}
+    manifest.record(case_name(scan), **facts, seconds=rounded)
 
 
 def _refuse_collisions(targets: Iterable[tuple[Path, Path]]) -> None:

@@ -1,77 +1,150 @@
-"""A trained network as a function from a scan to a label map in the scan's own geometry."""
+"""Trained networks as a function from a scan to a label map in the scan's own geometry.
 
+from app.infer import Segmenter
+labels = Segmenter.load("runs/hippocampus/first")(sitk.ReadImage("scan.nii.gz"))
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from numpy.typing import ArrayLike, NDArray
 
-from app.core import run_folder
-from app.core.errors import InputError
 from app.core.plan import Plan
-from app.data.geometry import restore_logits
-from app.data.prepare import check_channels, prepare
+from app.data.prepare import Prepared, check_channels, prepare
 from app.data.volume_io import Volume, read_volume
-from app.infer.sliding import SlidingSettings, sliding_logits
-from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.infer.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
+from app.infer.engines import find_engine
+from app.infer.engines.eager import EagerEngine
+from app.infer.engines.engine import Engine
+from app.infer.images import labels_to_itk, volume_from_array, volume_from_itk
+from app.infer.members import flipped_axes, read_members, stored_sliding
+from app.infer.memory import require
+from app.infer.segmentation import Arrays, Segmentation, segment
+from app.infer.sliding import SlidingSettings
+from app.models.checkpoint import Checkpoint
 from app.models.network import to_device
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """A network in eval mode, with what it was trained to see and name."""
+    """Networks that name the same labels in images prepared the same way; their logits are averaged."""
 
-    network: nn.Module
-    plan: Plan
+    members: tuple[Engine, ...]
+    plans: tuple[Plan, ...]
+    """One a member, of the same spacing, normalisation and patch."""
     modalities: tuple[str, ...]
     labels: tuple[str, ...]
     sliding: SlidingSettings
-    device: torch.device
+    memory_gb: float | None = None
+    """What the process may hold at most; scans are gone through in parts to keep to it."""
+    cleanup: Cleanup = NO_CLEANUP
+    """What is done to label maps afterwards, because cross-validation showed a gain."""
+    digests: tuple[str, ...] = ()
+    """SHA-256 of each member's network and weights."""
 
     @classmethod
     def load(
-        cls, run: Path, *, sliding: SlidingSettings, device: torch.device, weights: str = "last"
+        cls,
+        runs: Path | str | Sequence[Path | str],
+        *,
+        sliding: SlidingSettings | None = None,
+        device: torch.device | str = "cpu",
+        weights: str = "last",
+        engine: str = "torch",
+        memory_gb: float | None = None,
     ) -> "Segmenter":
-        """From a run folder; `weights` is last or best.
+        """From a run folder, or several whose networks are averaged.
+
+        `sliding` is what the first run was evaluated with unless given, `weights` is last or best, `engine`
+        one of app.infer.engines.
 
         Raises:
-            InputError: no such run or checkpoint, or a damaged one.
+            InputError: no such run or checkpoint, a damaged one, runs that cannot be averaged, or axes to
+                mirror that a training did not flip.
         """
-        names = {"last": run_folder.LAST, "best": run_folder.BEST}
-        if weights not in names:
-            raise InputError(f"weights: got {weights!r}, wanted last or best")
-        return cls.from_checkpoint(read_checkpoint(run / names[weights]), sliding=sliding, device=device)
+        folders = [Path(run) for run in ([runs] if isinstance(runs, Path | str) else runs)]
+        read = read_members(folders, weights)
+        sliding = sliding or stored_sliding(folders)
+        if sliding.mirror_axes:
+            sliding.check_mirrors(flipped_axes(folders))
+        make = find_engine(engine, torch.device(device))
+        first = read[0].checkpoint
+        return cls(
+            members=tuple(make(member) for member in read),
+            plans=tuple(member.checkpoint.plan for member in read),
+            modalities=first.modalities,
+            labels=first.labels,
+            sliding=sliding,
+            memory_gb=memory_gb,
+            cleanup=read_cleanup(folders),
+            digests=tuple(member.checkpoint.digest for member in read),
+        )
 
     @classmethod
     def from_checkpoint(
         cls, checkpoint: Checkpoint, *, sliding: SlidingSettings, device: torch.device
     ) -> "Segmenter":
-        """With the averaged weights where training kept an average."""
-        network = checkpoint.network.build()
-        network.load_state_dict(checkpoint.inference_weights)
-        network = to_device(network, device).eval()
-        return cls(network, checkpoint.plan, checkpoint.modalities, checkpoint.labels, sliding, device)
+        """One network, run by torch."""
+        engine = EagerEngine(to_device(checkpoint.trained_network(), device))
+        return cls((engine,), (checkpoint.plan,), checkpoint.modalities, checkpoint.labels, sliding)
 
-    def __call__(self, volume: Volume) -> NDArray[np.uint8]:
-        """A scan (C, i, j, k) -> label values (i, j, k).
+    def __call__(self, image: Any, affine: ArrayLike | None = None) -> Any:
+        """A scan -> its label values, in the scan's own geometry.
+
+        A SimpleITK image (scalar, or a vector of channels) gives an image of the same grid. An array
+        (i, j, k) or (C, i, j, k), with its affine from voxels to RAS millimetres, gives (i, j, k) uint8, and
+        so does a Volume. Intensities are those of the training scans: Hounsfield units for CT.
 
         Raises:
-            InputError: other channels than the network was trained on.
+            InputError: other channels than the networks were trained on, or it does not fit in memory.
         """
-        check_channels(volume, self.modalities, "scan")
-        prepared = prepare(volume, None, self.plan)
-        image = torch.from_numpy(prepared.image).to(self.device)
-        logits = sliding_logits(self.network, image, self.plan, self.sliding)
-        return restore_logits(logits.float().cpu(), prepared.geometry)
+        if isinstance(image, sitk.Image):
+            return labels_to_itk(self._labels(volume_from_itk(image)), image)
+        if isinstance(image, Volume):
+            return self._labels(image)
+        return self._labels(volume_from_array(image, affine))
 
     def segment_file(self, path: Path) -> NDArray[np.uint8]:
         """A scan's file -> label values (i, j, k).
 
         Raises:
-            InputError: the file cannot be read, or has other channels than the network was trained on.
+            InputError: the file cannot be read, or has other channels than the networks were trained on.
         """
         volume = read_volume(path)
         check_channels(volume, self.modalities, str(path))
-        return self(volume)
+        return self._labels(volume)
+
+    def prepare(self, volume: Volume) -> Prepared:
+        """A scan on the networks' grid; what comes before `segment`, for those who read ahead."""
+        check_channels(volume, self.modalities, "scan")
+        require(volume.voxels.nbytes, self.memory_gb, "preparing this scan")
+        return prepare(volume, None, self.plans[0])
+
+    def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
+        """Fill `arrays`, all on the scan's own grid, from a prepared scan.
+
+        Raises:
+            InputError: it does not fit in memory.
+        """
+        segmentation = segment(
+            prepared,
+            arrays,
+            self.members,
+            plans=self.plans,
+            labels=self.labels,
+            sliding=self.sliding,
+            memory_gb=self.memory_gb,
+        )
+        clean(arrays.labels, self.cleanup, self.labels)
+        return segmentation
+
+    def _labels(self, volume: Volume) -> NDArray[np.uint8]:
+        prepared = self.prepare(volume)
+        arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8))
+        self.segment(prepared, arrays)
+        return arrays.labels

@@ -1,16 +1,26 @@
-"""A network over a volume larger than its patch: overlapping windows, Gaussian weights, mirror TTA."""
+"""A network over a volume larger than its patch: overlapping windows, added up layer by layer.
+
+Only logits that later windows still add to are held: as many slices as a window is deep. Finished slices are
+handed on and forgotten, so memory does not grow with the length of a scan.
+"""
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import product
 
 import torch
-from monai.inferers.inferer import SlidingWindowInferer
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.types import Size, as_size
+from app.infer.average import Average
+from app.infer.engines.eager import EagerEngine
+from app.infer.engines.engine import Engine
+from app.infer.labels import background_logits
+from app.infer.windows import Windows, lay_windows
 
 _STRETCH = (
     1.25  # a window may be this much longer than the patch: cheaper than two, and norms see the same scale
@@ -19,7 +29,7 @@ _STRETCH = (
 
 @dataclass(frozen=True)
 class SlidingSettings:
-    """How windows are laid and what is averaged."""
+    """How windows are laid, what is averaged and what is left out."""
 
     overlap: float
     """Share of a window that its neighbour covers too."""
@@ -27,6 +37,10 @@ class SlidingSettings:
     """Windows per forward pass."""
     mirror_axes: tuple[int, ...]
     """Axes of (D, H, W) over whose mirror images, and their combinations, predictions are averaged."""
+    certain: float | None = None
+    """A window whose every voxel has a label of at least this probability takes no mirror images."""
+    skip_air: bool = False
+    """Leave out windows without tissue, by the rule in app.infer.air."""
 
     def __post_init__(self) -> None:
         """Refuse what no window can be laid by."""
@@ -36,41 +50,148 @@ class SlidingSettings:
             raise InputError(f"windows: got {self.windows}, wanted at least 1")
         if not set(self.mirror_axes) <= {0, 1, 2}:
             raise InputError(f"mirror_axes: got {list(self.mirror_axes)}, wanted axes among 0, 1, 2")
+        if self.certain is not None and not 0.5 <= self.certain < 1:
+            raise InputError(f"certain: got {self.certain}, wanted null or from 0.5 to below 1")
+
+    def check_mirrors(self, flipped: Sequence[int]) -> None:
+        """Raise InputError unless training flipped every axis mirrored: along others a network guesses."""
+        if not set(self.mirror_axes) <= set(flipped):
+            raise InputError(
+                f"mirror_axes: got {list(self.mirror_axes)}, wanted axes among {list(flipped)}: "
+                "those that training flipped (augment.flip_axes)"
+            )
+
+
+def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
+    """(C, D, H, W) -> logits (L, D, H, W) of the whole volume, for volumes small enough to hold them."""
+    windows = lay_windows(as_size(image.shape[1:]), window_size(image.shape[1:], [plan]), settings.overlap)
+    engine = Average([EagerEngine(network)], mirror_axes=settings.mirror_axes, certain=settings.certain)
+    slices = stream_logits(engine, image, windows, at_once=settings.windows)
+    return torch.cat([finished.clone() for finished in slices], dim=1)
 
 
 @torch.inference_mode()
-def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
-    """(C, D, H, W) -> logits (L, D, H, W) on the image's device; `network` must be in eval mode."""
-    inferer = SlidingWindowInferer(
-        roi_size=window_size(as_size(image.shape[1:]), plan),
-        sw_batch_size=settings.windows,
-        overlap=settings.overlap,
-        mode="gaussian",
-        sigma_scale=0.125,
-        cache_roi_weight_map=True,
-    )
-    total: Tensor | None = None
-    flips = _mirrors(settings.mirror_axes)
-    for axes in flips:
-        turned = image[None].flip(axes) if axes else image[None]
-        logits = inferer(turned, network)
-        assert isinstance(logits, Tensor)
-        logits = logits.flip(axes) if axes else logits
-        total = logits if total is None else total.add_(logits)
-    assert total is not None
-    return total[0] / len(flips)
+def stream_logits(
+    engine: Engine,
+    image: Tensor,
+    windows: Windows,
+    *,
+    at_once: int,
+    rows: range | None = None,
+    skip: Callable[[Tensor], bool] | None = None,
+) -> Iterator[Tensor]:
+    """(C, D, H, W) -> logits (L, d, len(rows), W) of the next d finished slices, until all D are done.
+
+    `rows` is the part of H wanted, by default all: only windows that touch it run. Windows that `skip` says
+    so of do not run; what no window covers is background. A tensor is valid until the next is asked for.
+    """
+    padded = _pad(image, windows)
+    (before, _), (above, _), (left, _) = windows.padding
+    rows = rows or range(windows.volume[1])
+    belt = _Belt(windows, first=rows.start + above, height=len(rows), width=padded.shape[3])
+    starts, depth = windows.starts[0], windows.size[0]
+    for start, following in zip(starts, (*starts[1:], starts[-1] + depth), strict=True):
+        _run_layer(engine, padded, start, windows, belt, at_once=at_once, skip=skip)
+        finished = belt.finish(following - start)
+        first, stop = max(before - start, 0), before + windows.volume[0] - start
+        yield finished[:, first:stop, :, left : left + windows.volume[2]]
+        belt.advance(following - start)
 
 
-def window_size(volume: Size, plan: Plan) -> Size:
-    """The patch, but along an axis hardly longer than it one longer window instead of two that overlap."""
+def window_size(volume: Sequence[int], plans: Sequence[Plan]) -> Size:
+    """The patch, but along an axis hardly longer than it one longer window instead of two that overlap.
+
+    Networks of several plans with one patch see windows that all of them can halve as often as they do.
+    """
+    multiples = [math.lcm(*(plan.total_stride[axis] for plan in plans)) for axis in range(3)]
     sizes = []
-    for extent, length, multiple in zip(volume, plan.patch, plan.total_stride, strict=True):
+    for extent, length, multiple in zip(volume, plans[0].patch, multiples, strict=True):
         whole = math.ceil(extent / multiple) * multiple
         sizes.append(whole if length < whole <= _STRETCH * length else length)
     return as_size(sizes)
 
 
-def _mirrors(axes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Every subset of the axes, the empty one first, as axes of (B, C, D, H, W)."""
-    subsets = chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1))
-    return [tuple(axis + 2 for axis in subset) for subset in subsets]
+class _Belt:
+    """Weighted sums of logits over the slices that one layer of windows covers, moved from layer to layer."""
+
+    def __init__(self, windows: Windows, *, first: int, height: int, width: int) -> None:
+        self._weights = windows.weights()
+        self._first, self._stop = first, first + height
+        self._sums: Tensor | None = None
+        self._counts = torch.zeros(windows.size[0], height, width)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever added; not even the number of classes is known then."""
+        return self._sums is None
+
+    def touches(self, row: int, height: int) -> bool:
+        """Whether a window that begins at `row` of H covers any row wanted."""
+        return row < self._stop and row + height > self._first
+
+    def add(self, logits: Tensor, row: int, column: int) -> None:
+        """Add a window's logits (L, d, h, w) at its place in (H, W)."""
+        if self._sums is None:
+            self._weights = self._weights.to(logits.device)
+            self._counts = self._counts.to(logits.device)
+            self._sums = logits.new_zeros(logits.shape[0], *self._counts.shape)
+        low, high = max(row, self._first), min(row + logits.shape[2], self._stop)
+        inside, columns = slice(low - row, high - row), slice(column, column + logits.shape[3])
+        place = (slice(None), slice(low - self._first, high - self._first), columns)
+        weights = self._weights[:, inside]
+        self._sums[(slice(None), *place)].addcmul_(logits[:, :, inside], weights)
+        self._counts[place] += weights
+
+    def finish(self, slices: int) -> Tensor:
+        """The mean logits (L, slices, H, W) of the first slices, in place."""
+        assert self._sums is not None
+        counts, done = self._counts[:slices], self._sums[:, :slices]
+        uncovered = counts == 0
+        done.div_(counts.masked_fill(uncovered, 1))
+        if uncovered.any():
+            done[:, uncovered] = background_logits(done)[:, None]
+        return done
+
+    def advance(self, slices: int) -> None:
+        """Forget the first slices and make room for as many."""
+        assert self._sums is not None
+        held = self._counts.shape[0]
+        for first in range(0, held - slices, slices):  # piece by piece: a copy onto itself must not overlap
+            stop = min(first + slices, held - slices)
+            self._sums[:, first:stop] = self._sums[:, first + slices : stop + slices]
+            self._counts[first:stop] = self._counts[first + slices : stop + slices]
+        self._sums[:, max(held - slices, 0) :] = 0
+        self._counts[max(held - slices, 0) :] = 0
+
+
+def _run_layer(
+    engine: Engine,
+    image: Tensor,
+    start: int,
+    windows: Windows,
+    belt: _Belt,
+    *,
+    at_once: int,
+    skip: Callable[[Tensor], bool] | None,
+) -> None:
+    """Run all windows that begin at slice `start`, `at_once` a pass."""
+    depth, height, width = windows.size
+    places = [(row, col) for row, col in product(*windows.starts[1:]) if belt.touches(row, height)]
+    cuts = {
+        place: image[:, start : start + depth, place[0] : place[0] + height, place[1] : place[1] + width]
+        for place in places
+    }
+    kept = [place for place in places if skip is None or not skip(cuts[place])]
+    if not kept and belt.is_empty:
+        kept = places[:1]  # one window always runs: it tells the number of classes
+    for first in range(0, len(kept), at_once):
+        batch = kept[first : first + at_once]
+        for place, logits in zip(batch, engine(torch.stack([cuts[p] for p in batch])), strict=True):
+            belt.add(logits, *place)
+
+
+def _pad(image: Tensor, windows: Windows) -> Tensor:
+    (before, after), (above, below), (left, right) = windows.padding
+    if not any((before, after, above, below, left, right)):
+        return image
+    return F.pad(image, (left, right, above, below, before, after))

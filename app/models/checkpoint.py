@@ -1,11 +1,14 @@
 """What a checkpoint holds: it rebuilds its own network and is read as data alone (weights_only)."""
 
+import hashlib
+import json
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
@@ -34,6 +37,21 @@ class Checkpoint:
     def inference_weights(self) -> Weights:
         """The averaged weights where there are some."""
         return self.weights if self.averaged is None else self.averaged
+
+    def trained_network(self) -> nn.Module:
+        """The network in eval mode, with the averaged weights where there are some."""
+        network = self.network.build()
+        network.load_state_dict(self.inference_weights)
+        return network.eval()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the network and the weights it predicts with."""
+        digest = hashlib.sha256(json.dumps(self.network.describe(), sort_keys=True).encode())
+        for name, values in sorted(self.inference_weights.items()):
+            digest.update(name.encode())
+            digest.update(values.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

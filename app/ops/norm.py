@@ -26,7 +26,8 @@ def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float 
     if x.device.type == "cpu" and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         result: Tensor = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
         return result
-    return F.group_norm(x, x.shape[1], weight, bias, eps)
+    channels = int(x.shape[1])  # a constant to exporters that trace
+    return F.group_norm(x, channels, weight, bias, eps)
 
 
 class _SampleBySample(torch.autograd.Function):

@@ -9,6 +9,7 @@ from torch import nn
 
 from app.core.plan import Plan
 from app.data.cache import CachedCase
+from app.infer.labels import labels_of
 from app.infer.sliding import SlidingSettings, sliding_logits
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
@@ -28,7 +29,7 @@ def validation_dice(
     found: dict[str, list[float]] = {name: [] for name in targets}
     for case in cases:
         image = torch.from_numpy(np.array(case.image())).to(device)
-        predicted = sliding_logits(network, image, plan, sliding).argmax(dim=0).cpu().numpy()
+        predicted = labels_of(sliding_logits(network, image, plan, sliding)).cpu().numpy()
         for name, masks in target_masks(predicted, case.labels(), targets, ignore).items():
             dice = Dice()(*masks, (1.0, 1.0, 1.0))
             if dice is not None:

@@ -10,17 +10,15 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from app.core.types import Size, Spacing, as_size, as_spacing
+from app.data import resample
 from app.data.geometry import (
     Geometry,
     forward_image,
     forward_labels,
     plan_geometry,
     restore_labels,
-    restore_logits,
 )
 from app.data.resample import resample_image
-
-torch = pytest.importorskip("torch")
 
 ORIENTATIONS = [
     "".join(signs)
@@ -114,9 +112,16 @@ def test_labels_outside_the_crop_come_back_as_background() -> None:
     voxels = np.zeros((1, 4, 4, 4), dtype=np.float32)
     voxels[0, 1:3, 1:3, 1:3] = 1
     geometry = plan_geometry(voxels, np.eye(4), None)
-    logits = torch.stack([torch.zeros(2, 2, 2), torch.ones(2, 2, 2)])
-    restored = restore_logits(logits, geometry)
+    restored = restore_labels(np.ones((2, 2, 2), dtype=np.uint8), geometry)
     assert restored.sum() == 8 and restored[1:3, 1:3, 1:3].all()
+
+
+@pytest.mark.parametrize("size", [(150, 40, 50), (61, 64, 41), (45, 30, 32)])
+def test_resampling_in_slabs_equals_resampling_at_once(monkeypatch: pytest.MonkeyPatch, size: Size) -> None:
+    image = np.random.default_rng(0).normal(0, 500, (2, 90, 40, 36)).astype(np.float32)
+    whole = resample_image(image, size)
+    monkeypatch.setattr(resample, "_SLAB_VOXELS", 7 * 64 * 50)
+    np.testing.assert_allclose(resample_image(image, size), whole, atol=1e-3)
 
 
 def test_resampled_image_covers_the_same_extent() -> None:

@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from app.core.plan import Normalisation
+from app.data import intensity
 from app.data.intensity import normalise
 
 
@@ -26,3 +28,14 @@ def test_constant_and_empty_channels_become_zero() -> None:
     image = np.stack([np.full((2, 2, 2), 7.0), np.zeros((2, 2, 2))]).astype(np.float32)
     result = normalise(image, [Normalisation("zscore"), Normalisation("zscore_nonzero")])
     assert not result.any()
+
+
+def test_statistics_do_not_depend_on_the_pieces_they_are_summed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.random.default_rng(0).uniform(-5, 900, (1, 31, 12, 9)).astype(np.float32)
+    image[0, :7] = 0
+    expected = (image - image[image != 0].astype(np.float64).mean()) / image[image != 0].astype(
+        np.float64
+    ).std()
+    monkeypatch.setattr(intensity, "_PIECE_VOXELS", 500)
+    result = normalise(image.copy(), [Normalisation("zscore_nonzero")])
+    np.testing.assert_allclose(result, np.where(image != 0, expected, 0), rtol=1e-6, atol=1e-6)

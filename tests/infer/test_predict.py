@@ -1,17 +1,39 @@
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from conftest import MakeTask
+from dicom_series import write_series
 from test_geometry import ORIENTATIONS, in_orientation
+from test_sliding import PLAN
 from training import SLIDING, make_bench
 
 from app.core.errors import InputError
-from app.infer.predict import list_scans, predict_scans
+from app.core.files import read_json
+from app.core.plan import Normalisation
+from app.data.dicom import slice_files
+from app.data.prepare import prepare
+from app.data.volume_io import Volume, read_volume, write_voxels
+from app.infer.checks import scan_warnings
+from app.infer.manifest import Manifest, describe_segmenter
+from app.infer.outputs import OutputSettings
+from app.infer.predict import Predicted, predict_scans
+from app.infer.scans import list_scans
 from app.infer.segmenter import Segmenter
 from app.models.checkpoint import write_checkpoint
+
+NIFTI = OutputSettings("nii.gz", False, False, False)
+
+
+def predict(
+    segmenter: Segmenter, scans: list[Path], output: Path, settings: OutputSettings = NIFTI
+) -> Predicted:
+    return predict_scans(segmenter, scans, output, settings, Manifest(output, {}))
 
 
 @pytest.fixture
@@ -25,10 +47,10 @@ def test_a_bad_scan_does_not_stop_the_rest(segmenter: Segmenter, make_task: Make
     folder = make_task(cases=3) / "imagesTr"
     (folder / "blob_002.nii.gz").write_bytes(b"broken")
     (folder / "._blob_001.nii.gz").write_bytes(b"AppleDouble")
-    done = predict_scans(segmenter, list_scans(folder), tmp_path / "out", overwrite=False)
+    done = predict(segmenter, list_scans([folder]), tmp_path / "out")
     assert [path.name for path in done.written] == ["blob_001.nii.gz", "blob_003.nii.gz"]
     assert list(done.failed) == [folder / "blob_002.nii.gz"]
-    again = predict_scans(segmenter, list_scans(folder), tmp_path / "out", overwrite=False)
+    again = predict(segmenter, list_scans([folder]), tmp_path / "out")
     assert len(again.kept) == 2 and not again.written
     for name in ("blob_001.nii.gz", "blob_003.nii.gz"):
         scan, mask = nib.load(folder / name), nib.load(tmp_path / "out" / name)
@@ -52,10 +74,10 @@ def test_the_mask_does_not_depend_on_how_the_scan_is_stored(
 
 def test_wrong_input_is_named(segmenter: Segmenter, make_task: MakeTask, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
-        list_scans(tmp_path / "nowhere")
+        list_scans([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="got no scan"):
-        list_scans(tmp_path / "empty")
+        list_scans([tmp_path / "empty"])
     two = make_task(cases=1, channels=2, name="Task91_Two") / "imagesTr" / "blob_001.nii.gz"
     with pytest.raises(InputError, match=r"got 2 channels, wanted 1 \(MRI\)"):
         segmenter.segment_file(two)
@@ -66,4 +88,114 @@ def test_wrong_input_is_named(segmenter: Segmenter, make_task: MakeTask, tmp_pat
 def test_a_scan_is_never_overwritten_by_its_mask(segmenter: Segmenter, make_task: MakeTask) -> None:
     scan = make_task(cases=1) / "imagesTr" / "blob_001.nii.gz"
     with pytest.raises(InputError, match="would both be"):
-        predict_scans(segmenter, [scan], scan.parent, overwrite=True)
+        predict(segmenter, [scan], scan.parent)
+
+
+OBLIQUE = np.array([[0.8, -0.6, 0, 5], [0.6, 0.8, 0, -7], [0, 0, 1.25, 11], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("source", [".nii.gz", ".mha"])
+def test_label_maps_lie_where_their_scan_lies(
+    segmenter: Segmenter, tmp_path: Path, suffix: str, source: str
+) -> None:
+    image = np.random.default_rng(0).normal(size=(17, 21, 16)).astype(np.float32)
+    nib.save(nib.Nifti1Image(image, OBLIQUE), tmp_path / "scan.nii.gz")
+    write_voxels(tmp_path / f"scan{source}", image, like=tmp_path / "scan.nii.gz")
+    settings = replace(NIFTI, format=suffix[1:])
+    done = predict(segmenter, [tmp_path / f"scan{source}"], tmp_path / "out", settings)
+    (path,) = done.written
+    assert path.name == f"scan{suffix}"
+    np.testing.assert_allclose(read_volume(path).affine, OBLIQUE, atol=1e-6)
+    theirs, ours = sitk.ReadImage(str(tmp_path / f"scan{source}")), sitk.ReadImage(str(path))
+    assert ours.GetSize() == theirs.GetSize()
+    for name in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(ours, name)(), getattr(theirs, name)(), atol=1e-6)
+
+
+def test_probabilities_and_entropy_fit_the_labels(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path
+) -> None:
+    scan = make_task(cases=1, affine=OBLIQUE) / "imagesTr" / "blob_001.nii.gz"
+    settings = OutputSettings("nii.gz", probabilities=True, entropy=True, overwrite=False)
+    (path,) = predict(segmenter, [scan], tmp_path / "out", settings).written
+    labels = np.asarray(nib.load(path).dataobj)
+    probabilities = nib.load(tmp_path / "out" / "probabilities" / path.name).get_fdata()
+    entropy = nib.load(tmp_path / "out" / "entropy" / path.name).get_fdata()
+    assert probabilities.shape == (*labels.shape, 2) and entropy.shape == labels.shape
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(-1), labels)
+    p = probabilities[..., 1].clip(1e-12, 1 - 1e-12)
+    np.testing.assert_allclose(entropy, -p * np.log2(p) - (1 - p) * np.log2(1 - p), atol=1e-4)
+
+
+def test_the_manifest_tells_volumes_times_and_faults(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path
+) -> None:
+    folder = make_task(cases=2, affine=np.diag([2.0, 1.0, 5.0, 1.0])) / "imagesTr"
+    (folder / "blob_002.nii.gz").write_bytes(b"broken")
+    output = tmp_path / "out"
+    facts = describe_segmenter(segmenter, ["run"], "last", "torch")
+    predict_scans(segmenter, list_scans([folder]), output, NIFTI, Manifest(output, facts))
+    manifest = read_json(output / "manifest.json")
+    good, bad = manifest["cases"]["blob_001"], manifest["cases"]["blob_002"]
+    voxels = int((np.asarray(nib.load(output / "blob_001.nii.gz").dataobj) == 1).sum())
+    assert good["volumes_ml"] == {"blob": round(voxels * 0.01, 4)}
+    assert set(good["seconds"]) == {"read", "prepare", "network", "restore", "confidence", "write"}
+    assert "spacing 5 mm along D" in good["warnings"][0]
+    assert 0 <= good["confidence"]["soft_dice"]["blob"] <= 1 and good["confidence"]["agreement"] is None
+    assert bad["status"] == "failed" and "cannot be read as NIfTI" in bad["error"]
+    assert manifest["digests"] == list(segmenter.digests) and manifest["labels"] == ["background", "blob"]
+    predict(segmenter, [folder / "blob_001.nii.gz"], output)
+    assert read_json(output / "manifest.json")["cases"]["blob_001"] == good
+    assert Manifest(output, facts).by_others(["blob_001", "new"]) == []
+    assert Manifest(output, {**facts, "digests": ["other"]}).by_others(["blob_001", "new"]) == ["blob_001"]
+
+
+def test_an_image_of_simpleitk_gives_one_of_the_same_grid(segmenter: Segmenter) -> None:
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(16, 21, 17)).astype(np.float32))
+    image.SetSpacing((0.8, 1.1, 1.4))
+    image.SetOrigin((5.0, -7.0, 11.0))
+    labels = segmenter(image)
+    assert labels.GetSize() == (17, 21, 16) and labels.GetPixelID() == sitk.sitkUInt8
+    assert labels.GetOrigin() == image.GetOrigin() and labels.GetDirection() == image.GetDirection()
+    affine = np.diag([-0.8, -1.1, 1.4, 1.0])
+    affine[:3, 3] = -5, 7, 11
+    array = segmenter(sitk.GetArrayFromImage(image).transpose(2, 1, 0), affine)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels).transpose(2, 1, 0), array)
+    with pytest.raises(InputError, match="wanted affine="):
+        segmenter(np.zeros((4, 4, 4), dtype=np.float32))
+
+
+def test_a_dicom_segmentation_opens_against_its_series(segmenter: Segmenter, tmp_path: Path) -> None:
+    if any(find_spec(name) is None for name in ("highdicom", "pydicom")):
+        pytest.skip("needs highdicom")
+    import highdicom
+
+    voxels = np.random.default_rng(0).normal(50, 200, (17, 21, 16)).astype(np.int16)
+    series = write_series(tmp_path / "series", voxels, OBLIQUE)
+    settings = replace(NIFTI, format="dicom")
+    (path,) = predict(segmenter, list_scans([series]), tmp_path / "out", settings).written
+    plain = segmenter.segment_file(series)
+    assert plain.any()
+    read = highdicom.seg.segread(path)
+    assert [read.get_segment_description(1).segment_label] == ["blob"]
+    uids = [pydicom_uid(file) for file in slice_files(series)]
+    pixels = read.get_pixels_by_source_instance(uids, segment_numbers=[1], ignore_spatial_locations=True,
+                                                assert_missing_frames_are_empty=True)  # fmt: skip
+    np.testing.assert_array_equal(pixels[..., 0].transpose(2, 1, 0), plain)
+
+
+def pydicom_uid(file: str) -> str:
+    import pydicom
+
+    return str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
+
+
+def test_intensities_far_from_the_training_set_are_noted() -> None:
+    plan = replace(PLAN, normalisation=(Normalisation("ct", -100, 200, 50, 80),))
+    rng = np.random.default_rng(0)
+    for scale, warned in ((1.0, False), (0.001, True)):
+        volume = Volume(np.eye(4), (rng.uniform(-1000, 1000, (1, 20, 20, 20)) * scale).astype(np.float32))
+        found = scan_warnings(volume, prepare(volume, None, plan), plan, ["CT"])
+        assert bool(found) == warned and all("Hounsfield" in line for line in found)

@@ -1,11 +1,18 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.inferers.inferer import SlidingWindowInferer
 from torch import nn
 
 from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
 from app.core.types import Size
-from app.infer.sliding import SlidingSettings, sliding_logits, window_size
+from app.infer.air import is_air
+from app.infer.engines.eager import EagerEngine
+from app.infer.labels import labels_of
+from app.infer.sliding import SlidingSettings, sliding_logits, stream_logits, window_size
+from app.infer.windows import lay_windows
 
 PLAN = Plan(
     spacing=(1.0, 1.0, 1.0),
@@ -17,6 +24,7 @@ PLAN = Plan(
     normalisation=(Normalisation("zscore"),),
 )
 PLAIN = SlidingSettings(overlap=0.5, windows=2, mirror_axes=())
+SIZES = st.tuples(*[st.integers(3, 30)] * 3)
 
 
 class Brightness(nn.Module):
@@ -33,12 +41,51 @@ class Slope(nn.Module):
         return torch.arange(x.shape[2], dtype=x.dtype)[None, None, :, None, None].expand(*x.shape) + 0 * x
 
 
+def mixing_network() -> nn.Module:
+    """What a voxel becomes depends on where in the window it lies."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv3d(1, 4, 5, padding=2), nn.GroupNorm(4, 4), nn.Tanh(), nn.Conv3d(4, 3, 1)
+    ).eval()
+
+
 @pytest.mark.parametrize("size", [(8, 8, 8), (5, 8, 3), (21, 9, 16), (30, 8, 11)])
 def test_windows_join_without_seams(size: Size) -> None:
     image = torch.randn(1, *size)
-    for settings in (PLAIN, SlidingSettings(overlap=0.25, windows=3, mirror_axes=(0, 2))):
-        logits = sliding_logits(Brightness(), image, PLAN, settings)
+    for settings_ in (PLAIN, SlidingSettings(overlap=0.25, windows=3, mirror_axes=(0, 2))):
+        logits = sliding_logits(Brightness(), image, PLAN, settings_)
         torch.testing.assert_close(logits, torch.cat([image, 2 * image + 1]), atol=1e-5, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(size=SIZES, overlap=st.sampled_from([0.0, 0.25, 0.5, 0.7]), at_once=st.integers(1, 3))
+def test_streaming_equals_monai_holding_everything(size: Size, overlap: float, at_once: int) -> None:
+    network, image = mixing_network(), torch.randn(1, *size, generator=torch.Generator().manual_seed(1))
+    window = window_size(size, [PLAN])
+    plain = SlidingWindowInferer(window, 1, overlap, mode="gaussian", sigma_scale=0.125)
+    with torch.inference_mode():
+        expected = plain(image[None], network)[0]
+    ours = sliding_logits(network, image, PLAN, SlidingSettings(overlap, at_once, ()))
+    torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+    assert (labels_of(ours) != expected.argmax(0)).float().mean() <= 1e-5
+
+
+@pytest.mark.parametrize("rows", [range(0, 3), range(5, 17), range(11, 29)])
+def test_a_part_of_the_rows_is_that_part_of_the_whole(rows: range) -> None:
+    engine, image = EagerEngine(mixing_network()), torch.randn(1, 13, 29, 9)
+    windows = lay_windows((13, 29, 9), (8, 8, 8), 0.5)
+    whole, part = (
+        torch.cat([s.clone() for s in stream_logits(engine, image, windows, at_once=2, rows=which)], dim=1)
+        for which in (None, rows)
+    )
+    torch.testing.assert_close(part, whole[:, :, rows.start : rows.stop], atol=1e-5, rtol=1e-5)
+
+
+def test_slices_come_as_soon_as_no_later_window_covers_them() -> None:
+    windows = lay_windows((20, 8, 8), (8, 8, 8), 0.5)
+    slices = stream_logits(EagerEngine(Brightness()), torch.zeros(1, 20, 8, 8), windows, at_once=1)
+    assert windows.starts[0] == (0, 4, 8, 12)
+    assert [finished.shape[1] for finished in slices] == [4, 4, 4, 8]
 
 
 def test_mirroring_averages_over_all_combinations() -> None:
@@ -46,9 +93,35 @@ def test_mirroring_averages_over_all_combinations() -> None:
     torch.testing.assert_close(flat, torch.full_like(flat, 3.5))
 
 
+def test_windows_without_tissue_do_not_run_and_are_background() -> None:
+    image = torch.zeros(1, 24, 8, 8)
+    image[:, 16:] = torch.randn(1, 8, 8, 8)
+    ran: list[float] = []
+
+    def engine(windows: torch.Tensor) -> torch.Tensor:
+        ran.extend(float(window.std()) for window in windows)
+        return torch.cat([windows * 0, windows * 0 + 1], dim=1)
+
+    laid = lay_windows((24, 8, 8), (8, 8, 8), 0.5)
+    skip = lambda window: is_air(window, PLAN.normalisation)  # noqa: E731
+    logits = torch.cat([s.clone() for s in stream_logits(engine, image, laid, at_once=1, skip=skip)], dim=1)
+    assert len(ran) == 3 and ran[0] == 0  # the first always runs; then those at 12 and 16
+    labels = labels_of(logits)[:, 0, 0]
+    assert labels.tolist() == [1] * 8 + [0] * 4 + [1] * 12
+
+
+def test_air_on_ct_is_what_lies_at_the_clip_bound() -> None:
+    ct = Normalisation("ct", low=-100, high=200, mean=50, std=100)
+    pet = Normalisation("zscore")
+    window = torch.stack([torch.full((4, 4, 4), -1.5), torch.randn(4, 4, 4)])
+    assert is_air(window, [ct, pet]) and not is_air(window, [pet, pet])
+    window[0, 0, 0, 0] = -1.4
+    assert not is_air(window, [ct, pet])
+
+
 def test_an_axis_hardly_longer_than_the_patch_takes_one_window() -> None:
-    assert window_size((10, 11, 30), PLAN) == (10, 8, 8)
-    assert window_size((3, 8, 9), PLAN) == (8, 8, 10)
+    assert window_size((10, 11, 30), [PLAN]) == (10, 8, 8)
+    assert window_size((3, 8, 9), [PLAN]) == (8, 8, 10)
 
 
 def test_impossible_settings_are_named() -> None:
@@ -56,6 +129,7 @@ def test_impossible_settings_are_named() -> None:
         ((1.0, 1, ()), "overlap"),
         ((0.5, 0, ()), "windows"),
         ((0.5, 1, (4,)), "mirror_axes"),
+        ((0.5, 1, (), 1.5), "certain"),
     ):
         with pytest.raises(InputError, match=message):
             SlidingSettings(*values)

@@ -1,0 +1,33 @@
+"""mode=cleanup: find out on held-out predictions which clean-up helps, and record it in the runs."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig, ListConfig
+from rich.console import Console
+from rich.table import Table
+
+from app.cli.settings import required
+from app.infer.choose_cleanup import choose_cleanup
+from app.infer.cleanup import write_cleanup
+from app.infer.members import read_members
+
+log = logging.getLogger(__name__)
+
+
+def run(cfg: DictConfig) -> None:
+    """Write cleanup.json into every run; mode=predict follows it from then on."""
+    value = cfg.cleanup.runs
+    listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
+    runs = [Path(item) for item in listed]
+    labels = read_members(runs, "last")[0].checkpoint.labels
+    cleanup, evidence = choose_cleanup(runs, labels)
+    variants = list(next(iter(evidence["dice"].values())))
+    table = Table("label", *variants, title=f"mean Dice over {evidence['cases']} held-out cases")
+    for name, dice in evidence["dice"].items():
+        table.add_row(name, *(f"{dice[variant]:.4f}" for variant in variants))
+    Console().print(table)
+    for folder in runs:
+        write_cleanup(folder, cleanup, evidence)
+    log.info("largest component alone: %s", ", ".join(cleanup.largest_component) or "for no label")
+    log.info("holes filled: %s", ", ".join(cleanup.fill_holes) or "for no label")

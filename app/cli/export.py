@@ -1,0 +1,52 @@
+"""mode=export: a trained network for other engines and programs, checked against torch."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from app.cli.build import build_device, build_sliding
+from app.cli.run_config import with_flips
+from app.cli.settings import required
+from app.core import run_folder
+from app.core.errors import InputError
+from app.infer.bundle import export_bundle
+from app.infer.engines import missing_packages
+from app.infer.engines.engine import Member
+from app.infer.export import export_onnx, export_torch
+from app.infer.members import flipped_axes, read_members
+from app.infer.quantise import quantise
+from app.infer.sliding import SlidingSettings
+
+log = logging.getLogger(__name__)
+
+_Export = Callable[[Member, Path, SlidingSettings], float]
+_FORMATS: dict[str, _Export] = {"onnx": export_onnx, "torch": export_torch, "bundle": export_bundle}
+
+
+def run(cfg: DictConfig) -> None:
+    """Write the export and say how far it is from torch; 8 bits go where predict.engine finds them."""
+    build_device(cfg)  # threads
+    run = Path(required(cfg.export, "model", "export"))
+    (member,) = read_members([run], cfg.export.weights)
+    if cfg.export.format == "int8":
+        _quantise(member, cfg.export.cases)
+        return
+    if cfg.export.format not in _FORMATS:
+        raise InputError(f"export.format: got {cfg.export.format!r}, wanted {', '.join([*_FORMATS, 'int8'])}")
+    folder = Path(cfg.export.output or run / run_folder.EXPORT / cfg.export.format)
+    sliding = build_sliding(with_flips(cfg, flipped_axes([run])))
+    difference = _FORMATS[cfg.export.format](member, folder, sliding)
+    log.info("%s: logits within %.1e of torch's", folder, difference)
+
+
+def _quantise(member: Member, cases: int | None) -> None:
+    missing = missing_packages("openvino_int8")
+    if missing:
+        raise InputError(f"export.format=int8 needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    facts = quantise(member, cases=cases)
+    log.info(
+        "mean Dice %.4f in 8 bits, %.4f before, on %d held-out cases; use predict.engine=openvino_int8",
+        facts["dice_int8"], facts["dice"], facts["cases"],
+    )  # fmt: skip

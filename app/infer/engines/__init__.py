@@ -1,0 +1,54 @@
+"""The ways to run a network, by the name that `predict.engine` gives them."""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import torch
+
+from app.core.errors import InputError
+from app.infer.engines.compiled import compiled_engine
+from app.infer.engines.eager import eager_engine
+from app.infer.engines.engine import Engine, Member
+from app.infer.engines.onnxruntime import onnxruntime_engine
+from app.infer.engines.openvino import openvino_engine, openvino_int8_engine
+
+_Make = Callable[[Member, torch.device], Engine]
+
+ENGINES: dict[str, _Make] = {
+    "torch": eager_engine,
+    "compile": compiled_engine,
+    "onnxruntime": onnxruntime_engine,
+    "openvino": openvino_engine,
+    "openvino_int8": openvino_int8_engine,
+}
+_NEEDS = {  # optional packages
+    "onnxruntime": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
+    "openvino_int8": ("onnx", "openvino", "nncf"),
+}
+
+
+def find_engine(name: str, device: torch.device) -> Callable[[Member], Engine]:
+    """What makes an engine of a network.
+
+    Raises:
+        InputError: no such engine, not installed, or not for this device.
+    """
+    if name not in ENGINES:
+        raise InputError(f"predict.engine: got {name!r}, wanted one of {', '.join(ENGINES)}")
+    missing = missing_packages(name)
+    if missing:
+        raise InputError(f"predict.engine={name} needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    if name in _NEEDS and device.type != "cpu":
+        raise InputError(f"predict.engine={name} runs on the CPU, got device {device.type}; set device=cpu")
+    return lambda member: ENGINES[name](member, device)
+
+
+def installed_engines() -> list[str]:
+    """Names of the engines whose packages are here."""
+    return [name for name in ENGINES if not missing_packages(name)]
+
+
+def missing_packages(name: str) -> list[str]:
+    """What an engine needs and this environment lacks."""
+    return [package for package in _NEEDS.get(name, ()) if find_spec(package) is None]

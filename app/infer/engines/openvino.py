@@ -1,0 +1,59 @@
+"""OpenVINO on the CPU, in float32 or in 8 bits.
+
+A graph of fixed size runs fastest, so one is compiled for each size of window met and kept beside the file.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.core.types import Size, as_size
+from app.infer.engines.engine import Engine, Member
+from app.infer.int8_file import accepted_int8
+from app.infer.onnx_file import cached_onnx
+
+
+class OpenVinoEngine:
+    """A graph that OpenVINO reads, an ONNX file or its own, with as many threads as torch has."""
+
+    def __init__(self, path: Path) -> None:
+        import openvino
+
+        self._path = path
+        self._core: Any = openvino.Core()
+        self._core.set_property({"CACHE_DIR": str(path.parent / "openvino")})
+        self._compiled: dict[Size, Any] = {}
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """(B, C, D, H, W) -> logits (B, L, D, H, W), window after window."""
+        run = self._for_size(windows.shape[1], as_size(windows.shape[2:]))
+        logits = [np.array(run(window[None].contiguous().numpy())[0]) for window in windows]
+        return torch.from_numpy(np.concatenate(logits))
+
+    def _for_size(self, channels: int, size: Size) -> Any:
+        if size not in self._compiled:
+            graph = self._core.read_model(self._path)
+            graph.reshape([1, channels, *size])
+            options = {
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "INFERENCE_PRECISION_HINT": "f32",  # no half precision behind one's back; 8 bits stay 8 bits
+            }
+            self._compiled[size] = self._core.compile_model(graph, "CPU", options)
+        return self._compiled[size]
+
+
+def openvino_engine(member: Member, device: torch.device) -> Engine:
+    """In float32, from the network's ONNX file in the run folder."""
+    return OpenVinoEngine(cached_onnx(member, OpenVinoEngine))
+
+
+def openvino_int8_engine(member: Member, device: torch.device) -> Engine:
+    """In 8 bits, from what `mode=export export.format=int8` left in the run folder.
+
+    Raises:
+        InputError: nothing there for these weights, or it lost too much Dice to be offered.
+    """
+    return OpenVinoEngine(accepted_int8(member))

@@ -1,0 +1,69 @@
+"""Labelled cases segmented by a segmenter: Dice by label, for judging a change of engine or of settings."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import read_json
+from app.core.progress import progress_bar
+from app.core.task import Case
+from app.data.volume_io import LabelMap, Volume, read_label_map, read_volume, turn_like
+from app.infer.segmenter import Segmenter
+from app.metrics.dice import Dice
+from app.metrics.target_masks import target_masks
+
+CaseDice = dict[str, dict[str, float | None]]
+"""Dice by label name by case."""
+
+
+def recorded_cases(run: Path, part: str) -> list[Case]:
+    """The cases that a run trained on (`train`) or held out (`validation`), where it found them.
+
+    Raises:
+        InputError: no record, or files that are not there any more.
+    """
+    path = run / run_folder.SPLIT
+    split = read_json(path)
+    try:
+        files = {case: split["files"][case] for case in split[part]}
+        cases = [Case(case, Path(paths["image"]), Path(paths["label"])) for case, paths in files.items()]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a split ({error!r})") from None
+    gone = [case.image for case in cases if not case.image.exists()]
+    if gone:
+        raise InputError(f"{path}: {gone[0]}: no such file; run from the folder the run was started in")
+    return cases
+
+
+def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
+    """Dice of every foreground label of every case, in the scan's own geometry."""
+    listed = list(cases)
+    targets = {name: (value,) for value, name in enumerate(segmenter.labels) if value}
+    found: CaseDice = {}
+    with progress_bar("Scoring", len(listed)) as advance:
+        for case in listed:
+            assert case.label is not None
+            volume = read_volume(case.image)
+            reference = read_reference(case.label, segmenter.labels, like=volume)
+            masks = target_masks(segmenter(volume), reference.voxels, targets, ignore=len(segmenter.labels))
+            found[case.id] = {name: Dice()(*pair, volume.spacing) for name, pair in masks.items()}
+            advance(note=case.id)
+    return found
+
+
+def read_reference(path: Path, labels: Sequence[str], *, like: Volume | LabelMap) -> LabelMap:
+    """A reference, its axes as `like` has them; it may hold one value beyond the labels, which is ignored."""
+    return turn_like(read_label_map(path, len(labels) + 1), like)
+
+
+def mean_dice(found: CaseDice) -> float:
+    """Over cases of each label, then over labels."""
+    labels = next(iter(found.values()))
+    means = []
+    for name in labels:
+        known = [value for case in found.values() if (value := case[name]) is not None]
+        if known:
+            means.append(fmean(known))
+    return fmean(means)

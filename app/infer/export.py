@@ -1,0 +1,108 @@
+"""A trained network for use elsewhere: the graph, what is done to a scan before and after, and a check.
+
+Nothing is left behind that does not agree with torch: the exported graph is run on random windows of two
+sizes and compared before it takes its name.
+"""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.core.errors import InputError
+from app.core.files import atomic_path, write_json
+from app.infer.engines import missing_packages
+from app.infer.engines.engine import Engine, Member
+from app.infer.engines.onnxruntime import OnnxRuntimeEngine
+from app.infer.engines.parity import check_parity
+from app.infer.onnx_file import INPUT, OUTPUT, cached_onnx
+from app.infer.sliding import SlidingSettings
+from app.models.checkpoint import Checkpoint
+
+
+def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float:
+    """Write model.onnx and preprocessing.json; return the largest difference to torch.
+
+    Raises:
+        InputError: packages are missing, or the graph does not agree with torch.
+    """
+    missing = missing_packages("onnxruntime")
+    if missing:
+        raise InputError(f"export.format=onnx needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    with atomic_path(folder / "model.onnx") as temporary:
+        shutil.copyfile(cached_onnx(member, OnnxRuntimeEngine), temporary)
+        difference = check_parity(OnnxRuntimeEngine(temporary), member.checkpoint)
+    _write_preprocessing(folder, member.checkpoint, sliding, file="model.onnx", difference=difference)
+    return difference
+
+
+def export_torch(member: Member, folder: Path, sliding: SlidingSettings) -> float:
+    """Write model.pt2, a graph of torch.export, and preprocessing.json; return the largest difference.
+
+    Raises:
+        InputError: the graph does not agree with torch.
+    """
+    with atomic_path(folder / "model.pt2") as temporary:
+        save_exported(temporary, member.checkpoint)
+        difference = check_parity(load_exported(temporary), member.checkpoint)
+    _write_preprocessing(folder, member.checkpoint, sliding, file="model.pt2", difference=difference)
+    return difference
+
+
+def save_exported(path: Path, checkpoint: Checkpoint) -> None:
+    """A torch.export graph of any number of windows of the plan's patch."""
+    sample = torch.zeros(2, len(checkpoint.modalities), *checkpoint.plan.patch)
+    windows = torch.export.Dim("windows", min=1)
+    with torch.no_grad():
+        graph = torch.export.export(checkpoint.trained_network(), (sample,), dynamic_shapes=({0: windows},))
+    torch.export.save(graph, path)
+
+
+def load_exported(path: Path) -> Engine:
+    """The graph of `save_exported` as an engine."""
+    network = torch.export.load(path).module()
+
+    def run(windows: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = network(windows)
+        return logits
+
+    return run
+
+
+def preprocessing(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str, Any]:
+    """All that turns a scan into windows and logits into its label map, step by step."""
+    plan = checkpoint.plan
+    return {
+        "input": {"name": INPUT, "shape": ["windows", len(checkpoint.modalities), *plan.patch]},
+        "output": {"name": OUTPUT, "shape": ["windows", len(checkpoint.labels), *plan.patch]},
+        "modalities": list(checkpoint.modalities),
+        "labels": list(checkpoint.labels),
+        "orientation": "SAR",
+        "spacing_mm": list(plan.spacing),
+        "normalisation": [asdict(channel) for channel in plan.normalisation],
+        "patch": list(plan.patch),
+        "size_multiple": list(plan.total_stride),
+        "sliding": asdict(sliding),
+        "weights_sha256": checkpoint.digest,
+        "steps": [
+            "orient axes to (superior, anterior, right), by permutation and flips alone",
+            "crop to the box of voxels that are non-zero in any channel",
+            "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
+            "normalise each channel: ct clips to low..high; all subtract a mean and divide by a deviation, "
+            "of the training set for ct, of the image for zscore, of its non-zero voxels for zscore_nonzero",
+            "lay windows of patch with the overlap; pad shorter axes with zeros on both sides",
+            "average logits of windows with Gaussian weights (deviation 1/8 of the window)",
+            "resample logits linearly to the crop, take the largest, put the crop back, undo the orientation",
+        ],
+    }
+
+
+def _write_preprocessing(
+    folder: Path, checkpoint: Checkpoint, sliding: SlidingSettings, *, file: str, difference: float
+) -> None:
+    facts = {"file": file, "largest_difference": difference, **preprocessing(checkpoint, sliding)}
+    write_json(folder / "preprocessing.json", facts)

@@ -1,0 +1,44 @@
+"""Images of NumPy and SimpleITK as volumes, and label maps back as the same kind."""
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import ArrayLike, NDArray
+
+from app.core.errors import InputError
+from app.data.itk_file import affine_from, file_order
+from app.data.volume_io import Volume
+
+
+def volume_from_array(voxels: NDArray[np.generic], affine: ArrayLike | None) -> Volume:
+    """(i, j, k) or (C, i, j, k) and the affine from (i, j, k) to RAS millimetres.
+
+    Raises:
+        InputError: other dimensions, an affine that is missing or cannot be inverted, NaN or infinite voxels.
+    """
+    if affine is None:
+        raise InputError("image: got an array alone, wanted affine=<4x4, voxels to RAS millimetres> with it")
+    to_mm = np.asarray(affine, dtype=np.float64)
+    if to_mm.shape != (4, 4) or not np.isfinite(to_mm).all() or abs(np.linalg.det(to_mm[:3, :3])) < 1e-9:
+        raise InputError(f"affine: got {to_mm.tolist()}, wanted 4x4 that can be inverted")
+    channels = np.asarray(voxels, dtype=np.float32)
+    channels = channels[np.newaxis] if channels.ndim == 3 else channels
+    if channels.ndim != 4 or 0 in channels.shape:
+        raise InputError(f"image: got shape {np.shape(voxels)}, wanted (i, j, k) or (C, i, j, k)")
+    if not np.isfinite(channels).all():
+        raise InputError("image: got NaN or infinite voxels, wanted finite intensities")
+    return Volume(to_mm, channels)
+
+
+def volume_from_itk(image: sitk.Image) -> Volume:
+    """A scalar or vector image of three dimensions."""
+    voxels = file_order(image)
+    affine = affine_from(image.GetDirection(), image.GetSpacing(), image.GetOrigin())
+    channels_first = np.moveaxis(voxels, -1, 0) if voxels.ndim == 4 else voxels
+    return volume_from_array(channels_first, affine)
+
+
+def labels_to_itk(labels: NDArray[np.uint8], like: sitk.Image) -> sitk.Image:
+    """Label values (i, j, k) as an image with exactly the geometry of `like`."""
+    image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
+    image.CopyInformation(like if like.GetDimension() == 3 else like[:, :, :, 0])
+    return image

@@ -1,0 +1,37 @@
+"""A network in 8 bits in its run folder: the graph, and the record of what it lost on held-out cases."""
+
+from pathlib import Path
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import read_json
+from app.infer.engines.engine import Member
+
+LARGEST_LOSS = 0.002  # of mean Dice on held-out cases: below the standard error of a comparison of 130 cases
+
+
+def int8_paths(member: Member) -> tuple[Path, Path]:
+    """Where the graph and its record are, named by the weights."""
+    folder, name = member.run / run_folder.EXPORT, member.checkpoint.digest[:16]
+    return folder / f"{name}-int8.xml", folder / f"{name}-int8.json"
+
+
+def accepted_int8(member: Member) -> Path:
+    """The graph, if its loss was measured and is small enough.
+
+    Raises:
+        InputError: it is not there, or it lost too much.
+    """
+    graph, record = int8_paths(member)
+    if not record.is_file():
+        raise InputError(
+            f"predict.engine=openvino_int8: {member.run} has no 8-bit network for these weights; "
+            f"make it with mode=export export.format=int8 export.model={member.run}"
+        )
+    lost = float(read_json(record)["dice_lost"])
+    if lost > LARGEST_LOSS or not graph.is_file():
+        raise InputError(
+            f"predict.engine=openvino_int8: {member.run}: 8 bits lose {lost:.4f} Dice on held-out cases, "
+            f"{LARGEST_LOSS} is the most that is offered"
+        )
+    return graph

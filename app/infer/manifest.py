@@ -1,0 +1,60 @@
+"""manifest.json beside the label maps: by what they were made, and what is known of each."""
+
+import platform
+from collections.abc import Iterable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.files import read_json, write_json
+from app.core.types import Spacing
+from app.infer.memory import peak_bytes
+from app.infer.segmenter import Segmenter
+
+NAME = "manifest.json"
+
+
+class Manifest:
+    """The record of a folder of label maps; rewritten whole after each case, so it is never behind."""
+
+    def __init__(self, folder: Path, made_by: dict[str, Any]) -> None:
+        self._path = folder / NAME
+        before = read_json(self._path) if self._path.is_file() else {}
+        self._cases: dict[str, Any] = dict(before.get("cases", {}))
+        self._made_by = made_by
+
+    def record(self, case: str, **facts: Any) -> None:
+        """Put down what became of a case; what is known from before of a case that was kept stays."""
+        self._cases[case] = {**facts, "digests": self._made_by.get("digests")}
+        content = {**self._made_by, "peak_memory_mb": round(peak_bytes() / 1e6), "cases": self._cases}
+        write_json(self._path, content)
+
+    def by_others(self, cases: Iterable[str]) -> list[str]:
+        """Those of the cases that networks other than these made."""
+        known = {case: self._cases[case].get("digests") for case in cases if case in self._cases}
+        return [case for case, digests in known.items() if digests != self._made_by.get("digests")]
+
+
+def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engine: str) -> dict[str, Any]:
+    """Versions, networks and settings, as the manifest opens with them."""
+    packages = ("torch", "numpy", "nibabel", "SimpleITK")
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "model": [{"run": run, "weights": weights} for run in runs],
+        "digests": list(segmenter.digests),
+        "engine": engine,
+        "sliding": asdict(segmenter.sliding),
+        "cleanup": asdict(segmenter.cleanup),
+        "labels": list(segmenter.labels),
+    }
+
+
+def volumes_ml(labels: NDArray[np.uint8], spacing: Spacing, names: tuple[str, ...]) -> dict[str, float]:
+    """Millilitres of each foreground label."""
+    counts = np.bincount(labels.ravel(order="K"), minlength=len(names))
+    voxel_ml = float(np.prod(spacing)) / 1000
+    return {name: round(int(counts[value]) * voxel_ml, 4) for value, name in enumerate(names) if value}

@@ -1,0 +1,92 @@
+"""The trained networks of one or several run folders, and how their runs were evaluated."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.infer.engines.engine import Member
+from app.infer.sliding import SlidingSettings
+from app.models.checkpoint import Checkpoint, read_checkpoint
+
+_WEIGHTS = {"last": run_folder.LAST, "best": run_folder.BEST}
+
+
+def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
+    """The networks of the runs; `weights` is last or best.
+
+    Raises:
+        InputError: no run, no such checkpoint, a damaged one, or networks that cannot be averaged.
+    """
+    if weights not in _WEIGHTS:
+        raise InputError(f"weights: got {weights!r}, wanted last or best")
+    if not runs:
+        raise InputError("model: got no run folder, wanted at least one")
+    members = [Member(run, read_checkpoint(run / _WEIGHTS[weights])) for run in runs]
+    for member in members[1:]:
+        _refuse_differences(members[0], member)
+    return members
+
+
+def flipped_axes(runs: Sequence[Path]) -> tuple[int, ...]:
+    """The axes of (D, H, W) that the training of every one of the runs flipped.
+
+    Raises:
+        InputError: a run without its configuration.
+    """
+    flipped = [_stored(run, "augment", "flip_axes") for run in runs]
+    return tuple(axis for axis in flipped[0] if all(axis in axes for axes in flipped))
+
+
+def stored_sliding(runs: Sequence[Path]) -> SlidingSettings:
+    """How the first run laid its windows when it was evaluated, mirroring what all of them flipped.
+
+    Raises:
+        InputError: a run without its configuration.
+    """
+    values = _stored(runs[0], "infer")
+    flipped = flipped_axes(runs)
+    try:
+        axes = tuple(axis for axis in values["mirror_axes"] if axis in flipped)
+        return SlidingSettings(**{**values, "mirror_axes": axes})
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{runs[0]}: no section infer as this version writes it ({error!r})") from None
+
+
+def _stored(run: Path, *keys: str) -> Any:
+    """What a run's configuration says under these keys."""
+    path = run / run_folder.CONFIG
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for key in keys:
+            value = value[key]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a run folder holds its configuration") from None
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: has no {'.'.join(keys)} ({error!r})") from None
+    return value
+
+
+def _refuse_differences(first: Member, other: Member) -> None:
+    ours, theirs = _shared_facts(first.checkpoint), _shared_facts(other.checkpoint)
+    differing = [name for name in ours if ours[name] != theirs[name]]
+    if differing:
+        name = differing[0]
+        raise InputError(
+            f"model: {other.run}: got {name} {theirs[name]}, wanted {ours[name]} as {first.run}; "
+            "only networks prepared for alike can be averaged"
+        )
+
+
+def _shared_facts(checkpoint: Checkpoint) -> dict[str, object]:
+    plan = checkpoint.plan
+    return {
+        "labels": list(checkpoint.labels),
+        "modalities": list(checkpoint.modalities),
+        "spacing": list(plan.spacing),
+        "patch": list(plan.patch),
+        "normalisation": plan.normalisation,
+    }

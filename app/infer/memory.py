@@ -1,0 +1,83 @@
+"""A limit on the memory of the process, and what it means for the way a volume is gone through.
+
+A volume is cut into parts along H only when its logits would not fit otherwise: windows on a cut run twice.
+"""
+
+import math
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.infer.restore import PIECE_VALUES
+from app.infer.windows import Windows
+
+_FLOAT = 4  # bytes
+_PIECES = 4  # tensors of a piece that restoring holds at once: both neighbours, their mean, its meaning
+_ACTIVATIONS = 8  # feature maps of the first level's width that a U-Net's pass holds at its widest
+_LOGITS = 3  # of a batch of windows at once: a pass, its mirror image, the sum
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use now; where the system does not tell, the most it ever used."""
+    facts = Path("/proc/self/statm")
+    if facts.is_file():
+        return int(facts.read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory this process ever had in use."""
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def require(more: int, limit_gb: float | None, what: str) -> None:
+    """Raise InputError unless `more` bytes fit under the limit."""
+    wanted = (resident_bytes() + more) / 1e9
+    if limit_gb is not None and wanted > limit_gb:
+        raise InputError(
+            f"predict.memory_gb: got {limit_gb:g} GB, {what} needs {math.ceil(wanted * 10) / 10:g} GB; "
+            "set that, or give a smaller scan"
+        )
+
+
+def pass_bytes(windows: Windows, plans: Sequence[Plan], *, at_once: int, classes: int) -> int:
+    """What a forward pass over a batch of windows holds, by the width of the first level."""
+    voxels = at_once * math.prod(windows.size)
+    return _FLOAT * voxels * (_ACTIVATIONS * max(plan.widths[0] for plan in plans) + _LOGITS * classes)
+
+
+def belt_bytes(windows: Windows, height: int, *, classes: int) -> int:
+    """Logits and weights held while windows move on, for `height` rows of H."""
+    width = max(windows.volume[2], windows.size[2])
+    return _FLOAT * (classes + 1) * windows.size[0] * height * width
+
+
+def cut_rows(
+    height: int,
+    needs: Callable[[range], range],
+    windows: Windows,
+    *,
+    classes: int,
+    fixed: int,
+    limit_gb: float,
+) -> list[range]:
+    """The fewest parts of `height` rows of the scan whose logits fit under the limit beside `fixed` bytes.
+
+    `needs` gives the rows of the network's grid that a part takes.
+
+    Raises:
+        InputError: not even single windows fit; says how much would.
+    """
+    fixed += _PIECES * _FLOAT * PIECE_VALUES
+    for parts in range(1, len(windows.starts[1]) + 1):
+        step = math.ceil(height / parts)
+        cuts = [range(first, min(first + step, height)) for first in range(0, height, step)]
+        most = fixed + max(belt_bytes(windows, len(needs(cut)), classes=classes) for cut in cuts)
+        if resident_bytes() + most <= limit_gb * 1e9:
+            return cuts
+    require(most, limit_gb, "the network's pass and the logits of one row of windows")
+    raise AssertionError("what does not fit was refused")

@@ -1,0 +1,81 @@
+"""The files that a segmentation becomes."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.core.errors import InputError
+from app.core.types import Size
+from app.data.volume_io import case_name, write_label_map, write_voxels
+from app.infer.dicom_seg import write_dicom_seg
+from app.infer.segmentation import Arrays
+
+FORMATS = {"nii.gz": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".dcm"}
+
+
+@dataclass(frozen=True)
+class OutputSettings:
+    """What is written of each scan."""
+
+    format: str
+    """Of label maps: nii.gz, nrrd, mha, or dicom for a DICOM segmentation of a DICOM series."""
+    probabilities: bool
+    """Also the probability of every class, in the subfolder probabilities, as NIfTI (i, j, k, class)."""
+    entropy: bool
+    """Also the entropy of the classes' probabilities in bits, in the subfolder entropy, as NIfTI."""
+    overwrite: bool
+    """False keeps label maps that are there already."""
+
+    def __post_init__(self) -> None:
+        """Refuse formats nobody writes."""
+        if self.format not in FORMATS:
+            raise InputError(f"predict.format: got {self.format!r}, wanted one of {', '.join(FORMATS)}")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where the results of one scan go; None is not wanted."""
+
+    labels: Path
+    probabilities: Path | None
+    entropy: Path | None
+
+    @classmethod
+    def of(cls, scan: Path, folder: Path, settings: OutputSettings) -> "Outputs":
+        """The scan's own names in the output folder."""
+        case = case_name(scan)
+        return cls(
+            labels=folder / f"{case}{FORMATS[settings.format]}",
+            probabilities=folder / "probabilities" / f"{case}.nii.gz" if settings.probabilities else None,
+            entropy=folder / "entropy" / f"{case}.nii.gz" if settings.entropy else None,
+        )
+
+    def arrays(self, size: Size, classes: int) -> Arrays:
+        """Empty arrays for a scan of `size` (i, j, k); numbers for every voxel and class are kept on disk."""
+        probabilities = None if self.probabilities is None else _on_disk(self.probabilities, (classes, *size))
+        entropy = None if self.entropy is None else _on_disk(self.entropy, size)
+        return Arrays(np.zeros(size, dtype=np.uint8), probabilities, entropy)
+
+    def write(self, arrays: Arrays, scan: Path, names: tuple[str, ...]) -> None:
+        """Write what is wanted, label maps last: where they are, everything is.
+
+        Raises:
+            InputError: a DICOM segmentation is wanted of a scan that is no DICOM series.
+        """
+        if self.probabilities is not None and arrays.probabilities is not None:
+            write_voxels(self.probabilities, np.moveaxis(arrays.probabilities, 0, -1), scan)
+        if self.entropy is not None and arrays.entropy is not None:
+            write_voxels(self.entropy, arrays.entropy, scan)
+        if self.labels.name.endswith(FORMATS["dicom"]):
+            write_dicom_seg(self.labels, arrays.labels, names, series=scan)
+        else:
+            write_label_map(self.labels, arrays.labels, like=scan)
+
+
+def _on_disk(beside: Path, shape: tuple[int, ...]) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:
+    """A mapped file without a name, gone with the array: 20 classes of a large CT are 13 GB."""
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=beside.parent) as file:
+        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

@@ -1,0 +1,132 @@
+"""Logits from the network's grid back to the scan's own, a few slices at a time.
+
+Linear along each axis with voxel edges meeting at the ends, as torch's trilinear interpolation without
+aligned corners; what comes out of a piece is written at once as labels or probabilities, so that no volume
+of all classes ever exists.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from app.data.geometry import Geometry
+
+PIECE_VALUES = 2**24  # logits on the scan's grid at once: 64 MB
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """An array (D, H, W) or (K, D, H, W) over a scan's crop, and what logits (L, ...) become in it."""
+
+    voxels: NDArray[Any]
+    meaning: Callable[[Tensor], Tensor]
+
+
+class Restorer:
+    """Takes finished slices of logits in order and paints canvases with them.
+
+    `columns` are the rows of H, on the scan's grid, that it paints; `rows` those it needs of the network's.
+    """
+
+    def __init__(self, geometry: Geometry, canvases: Sequence[Canvas], columns: range | None = None) -> None:
+        self._columns = columns or range(geometry.cropped[1])
+        self._canvases = tuple(canvases)
+        self._width = geometry.cropped[2]
+        self._depth = _Line.between(geometry.resampled[0], geometry.cropped[0])
+        self.rows = rows_needed(geometry, self._columns)
+        self._height = _Line.between(geometry.resampled[1], geometry.cropped[1]).part(self._columns)
+        self._held: Tensor | None = None  # the last slice seen; the next piece may lie between it and others
+        self._seen = 0
+        self._painted = 0
+
+    def add(self, slices: Tensor) -> None:
+        """The next slices (L, d, len(rows), W); only valid during the call."""
+        first = self._seen - (0 if self._held is None else 1)
+        self._seen += slices.shape[1]
+        stop = self._depth.complete(self._seen)
+        at_once = max(1, PIECE_VALUES // (slices.shape[0] * len(self._columns) * self._width))
+        for begin in range(self._painted, stop, at_once):
+            piece = range(begin, min(begin + at_once, stop))
+            needed = self._depth.needs(piece)
+            self._paint(self._take(slices, first, needed), piece)
+        self._painted = max(stop, self._painted)
+        self._held = slices[:, -1:].clone()
+
+    def _take(self, slices: Tensor, first: int, needed: range) -> Tensor:
+        """Slices by their number in the volume; number `first` may be the one held from before."""
+        if self._held is None:
+            return slices[:, needed.start - first : needed.stop - first]
+        held = [self._held] if needed.start == first else []
+        rest = slices[:, max(needed.start - first - 1, 0) : needed.stop - first - 1]
+        return torch.cat([*held, rest], dim=1) if held else rest
+
+    def _paint(self, slices: Tensor, piece: range) -> None:
+        labels, depth, height, width = slices.shape
+        if width != self._width:
+            lines = slices.reshape(labels * depth, height, width)
+            wide = F.interpolate(lines, size=self._width, mode="linear", align_corners=False)
+            slices = wide.reshape(labels, depth, height, self._width)
+        slices = self._height.apply(slices, dim=2)
+        logits = self._depth.part(piece).apply(slices, dim=1)
+        place = (
+            ...,
+            slice(piece.start, piece.stop),
+            slice(self._columns.start, self._columns.stop),
+            slice(None),
+        )
+        for canvas in self._canvases:
+            canvas.voxels[place] = canvas.meaning(logits).cpu().numpy()
+
+
+def rows_needed(geometry: Geometry, columns: range) -> range:
+    """The rows of H on the network's grid that `columns` of the scan's lie between."""
+    return _Line.between(geometry.resampled[1], geometry.cropped[1]).needs(columns)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Linear interpolation along one axis: target voxel i lies between source voxels `low[i]` and `high[i]`.
+
+    `weight[i]` is the share of the latter; None where source and target are the same voxels.
+    """
+
+    low: Tensor
+    high: Tensor
+    weight: Tensor | None
+
+    @classmethod
+    def between(cls, source: int, target: int) -> "_Line":
+        """Over one extent, from `source` to `target` voxels."""
+        if source == target:
+            return cls(torch.arange(target), torch.arange(target), None)
+        place = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp_(min=0)
+        low = place.floor().to(torch.int64).clamp_(max=source - 1)
+        return cls(low, (low + 1).clamp_(max=source - 1), (place - low).float())
+
+    def needs(self, piece: range) -> range:
+        """The source voxels that a piece of the target lies between."""
+        return range(int(self.low[piece.start]), int(self.high[piece.stop - 1]) + 1)
+
+    def complete(self, seen: int) -> int:
+        """How many target voxels lie between the first `seen` source voxels."""
+        return int(torch.searchsorted(self.high, seen))
+
+    def part(self, piece: range) -> "_Line":
+        """The line to a piece of the target, from the source voxels it needs."""
+        cut, begin = slice(piece.start, piece.stop), self.low[piece.start]
+        weight = None if self.weight is None else self.weight[cut]
+        return _Line(self.low[cut] - begin, self.high[cut] - begin, weight)
+
+    def apply(self, values: Tensor, dim: int) -> Tensor:
+        """Interpolate along `dim`."""
+        if self.weight is None:
+            return values
+        shape = [1] * values.dim()
+        shape[dim] = -1
+        low, high = (values.index_select(dim, index.to(values.device)) for index in (self.low, self.high))
+        return torch.lerp(low, high, self.weight.to(values.device).view(shape))

@@ -1,0 +1,122 @@
+"""From a prepared scan to what is known of it: labels, probabilities, entropy, confidence and times."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.core.plan import Plan
+from app.core.types import as_size
+from app.data.geometry import Geometry, network_view
+from app.data.prepare import Prepared
+from app.infer.air import is_air
+from app.infer.average import Average
+from app.infer.clock import Clock
+from app.infer.confidence import Agreement, SoftDice
+from app.infer.engines.engine import Engine
+from app.infer.labels import entropy_of, labels_of, probabilities_of
+from app.infer.memory import cut_rows, pass_bytes
+from app.infer.restore import Canvas, Restorer, rows_needed
+from app.infer.sliding import SlidingSettings, stream_logits, window_size
+from app.infer.windows import Windows, lay_windows
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Where results go, on the scan's own grid; what is None is not computed.
+
+    `labels` (i, j, k), `entropy` (i, j, k) in bits, `probabilities` (L, i, j, k); they may be mapped files.
+    """
+
+    labels: NDArray[np.uint8]
+    probabilities: NDArray[np.float32] | None = None
+    entropy: NDArray[np.float32] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Memory of all of them."""
+        return sum(array.nbytes for array in self._all() if array is not None)
+
+    def canvases(self, prepared: Prepared) -> list[Canvas]:
+        """Views of the arrays inside the crop, in the network's axis order, to paint."""
+        geometry = prepared.geometry
+        canvases = [Canvas(network_view(self.labels[None], geometry)[0], labels_of)]
+        if self.probabilities is not None:
+            self.probabilities[0] = 1  # outside the crop it is background
+            canvases.append(Canvas(network_view(self.probabilities, geometry), probabilities_of))
+        if self.entropy is not None:
+            canvases.append(Canvas(network_view(self.entropy[None], geometry)[0], entropy_of))
+        return canvases
+
+    def _all(self) -> tuple[NDArray[np.generic] | None, ...]:
+        return self.labels, self.probabilities, self.entropy
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What is known of a scan.
+
+    Confidence by label name, from 0 to 1, None where the label is not predicted; `agreement` is None
+    altogether where a single pass had nobody to agree with. Seconds by step.
+    """
+
+    arrays: Arrays
+    soft_dice: dict[str, float | None]
+    agreement: dict[str, float | None] | None
+    seconds: dict[str, float]
+
+
+def segment(
+    prepared: Prepared,
+    arrays: Arrays,
+    members: Sequence[Engine],
+    *,
+    plans: Sequence[Plan],
+    labels: Sequence[str],
+    sliding: SlidingSettings,
+    memory_gb: float | None,
+) -> Segmentation:
+    """Run every window once, painting `arrays` as slices finish.
+
+    Raises:
+        InputError: it does not fit under the memory limit.
+    """
+    image = torch.from_numpy(prepared.image)
+    windows = lay_windows(as_size(image.shape[1:]), window_size(image.shape[1:], plans), sliding.overlap)
+    agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
+    engine = Average(members, mirror_axes=sliding.mirror_axes, certain=sliding.certain, agreement=agreement)
+    skip = partial(is_air, channels=plans[0].normalisation) if sliding.skip_air else None
+    canvases, clock = arrays.canvases(prepared), Clock()
+    fixed = arrays.bytes + pass_bytes(windows, plans, at_once=sliding.windows, classes=len(labels))
+    for columns in _parts(prepared.geometry, windows, len(labels), fixed=fixed, memory_gb=memory_gb):
+        restorer = Restorer(prepared.geometry, canvases, columns)
+        slices = stream_logits(engine, image, windows, at_once=sliding.windows, rows=restorer.rows, skip=skip)
+        for finished in clock.timed("network", slices):
+            with clock.step("restore"):
+                restorer.add(finished)
+            with clock.step("confidence"):
+                soft_dice.add(finished)
+    return Segmentation(
+        arrays=arrays,
+        soft_dice=_foreground(labels, soft_dice.dice()),
+        agreement=_foreground(labels, agreement.dice()) if agreement.votes else None,
+        seconds=clock.seconds,
+    )
+
+
+def _parts(
+    geometry: Geometry, windows: Windows, classes: int, *, fixed: int, memory_gb: float | None
+) -> list[range]:
+    """The rows of H, on the scan's grid, that are gone through one part after another."""
+    height = geometry.cropped[1]
+    if memory_gb is None:
+        return [range(height)]
+    needs = partial(rows_needed, geometry)
+    return cut_rows(height, needs, windows, classes=classes, fixed=fixed, limit_gb=memory_gb)
+
+
+def _foreground(labels: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:
+    return dict(zip(labels[1:], values[1:], strict=True))

@@ -1,0 +1,101 @@
+"""Milliseconds of a window and peak memory of every installed engine, for one or several trained networks.
+
+python -m tests.benchmarks.engines <run folder> [<run folder> ...] [--threads 1] [--passes 15]
+Each engine has a process of its own and runs windows of the run's patch. `difference` is the largest of its
+logits to those of torch.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from app.core.errors import InputError
+from app.infer.engines import ENGINES, find_engine, missing_packages
+from app.infer.engines.engine import Engine
+from app.infer.members import read_members
+from app.infer.memory import peak_bytes
+
+_MOST_SECONDS = 300
+_CPU = torch.device("cpu")
+
+
+def main() -> None:
+    """Measure every engine on every run; one table, and the fastest engine of each run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--passes", type=int, default=15)
+    parser.add_argument("--engine", choices=list(ENGINES), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.engine:
+        print(json.dumps(measure(options.runs[0], options.engine, options.threads, options.passes)))
+        return
+    table = Table("run", "engine", "ms a window", "least", "peak MB", "difference")
+    for run in options.runs:
+        found = {name: _in_own_process(run, name, options) for name in ENGINES if not missing_packages(name)}
+        for name, facts in found.items():
+            table.add_row(run.name, name, *_row(facts))
+        fastest = min((name for name in found if "ms" in found[name]), key=lambda name: found[name]["ms"])
+        table.add_row(run.name, f"fastest: {fastest}", end_section=True)
+    Console(width=110).print(table)
+    absent = [name for name in ENGINES if missing_packages(name)]
+    print(
+        f"not installed: {', '.join(absent) or 'none'}; torch {torch.__version__}, threads {options.threads}"
+    )
+
+
+def measure(run: Path, name: str, threads: int, passes: int) -> dict[str, Any]:
+    """One engine in this process; why it is left out where it cannot run."""
+    torch.set_num_threads(threads)
+    (member,) = read_members([run], "last")
+    size = (len(member.checkpoint.modalities), *member.checkpoint.plan.patch)
+    windows = torch.randn(1, *size, generator=torch.Generator().manual_seed(0))
+    try:
+        engine = find_engine(name, _CPU)(member)
+    except InputError as error:
+        return {"left_out": str(error).split(";")[0]}
+    logits = engine(windows).clone()
+    times = [_seconds(engine, windows) for _ in range(passes)]
+    peak_mb = peak_bytes() / 1e6
+    difference = float((logits - find_engine("torch", _CPU)(member)(windows)).abs().max())
+    return {"ms": 1000 * median(times), "least": 1000 * min(times), "mb": peak_mb, "off": difference}
+
+
+def _seconds(engine: Engine, windows: torch.Tensor) -> float:
+    started = time.perf_counter()
+    engine(windows)
+    return time.perf_counter() - started
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    if "left_out" in facts:
+        return [facts["left_out"]]
+    return [f"{facts['ms']:.1f}", f"{facts['least']:.1f}", f"{facts['mb']:.0f}", f"{facts['off']:.1e}"]
+
+
+def _in_own_process(run: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
+    limits = ["--threads", str(options.threads), "--passes", str(options.passes)]
+    command = [sys.executable, "-m", "tests.benchmarks.engines", str(run), "--engine", name, *limits]
+    try:
+        done = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, encoding="utf-8", timeout=_MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return {"left_out": f"took more than {_MOST_SECONDS} s"}
+    facts: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return facts
+
+
+if __name__ == "__main__":
+    main()

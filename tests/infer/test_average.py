@@ -1,0 +1,52 @@
+import torch
+from test_sliding import Slope, mixing_network
+
+from app.infer.average import Average, mirrors
+from app.infer.confidence import Agreement, SoftDice
+from app.infer.engines.eager import EagerEngine
+
+
+def test_mirrors_are_all_subsets_of_the_axes() -> None:
+    assert mirrors((0, 2)) == [(), (2,), (4,), (2, 4)]
+
+
+def test_members_and_mirrors_are_averaged() -> None:
+    windows = torch.zeros(2, 1, 4, 4, 4)
+    double = lambda x: 2 * Slope()(x)  # noqa: E731
+    mean = Average([EagerEngine(Slope()), double])(windows)
+    torch.testing.assert_close(mean, 1.5 * Slope()(windows))
+    torch.testing.assert_close(Average([double], mirror_axes=(0,))(windows), torch.full_like(windows, 3.0))
+
+
+def test_windows_that_are_certain_take_no_mirror_images() -> None:
+    seen: list[int] = []
+
+    def engine(windows: torch.Tensor) -> torch.Tensor:
+        seen.append(len(windows))
+        return torch.cat([windows, torch.zeros_like(windows)], dim=1)
+
+    windows = torch.stack([torch.full((1, 2, 2, 2), 9.0), torch.full((1, 2, 2, 2), 0.5)])
+    mean = Average([engine], mirror_axes=(0, 1), certain=0.95)(windows)
+    assert seen == [2, 1, 1, 1]
+    torch.testing.assert_close(mean[:, :1], windows)
+
+
+def test_early_exit_leaves_uncertain_windows_as_the_full_mean_has_them() -> None:
+    network, windows = EagerEngine(mixing_network()), torch.randn(3, 1, 6, 6, 6)
+    full = Average([network], mirror_axes=(0, 1, 2))(windows)
+    torch.testing.assert_close(Average([network], mirror_axes=(0, 1, 2), certain=0.99999)(windows), full)
+
+
+def test_agreement_is_the_dice_of_each_pass_with_the_decision() -> None:
+    agreement = Agreement(3)
+    decided = torch.tensor([0, 1, 1, 1], dtype=torch.uint8)
+    agreement.count([torch.tensor([0, 1, 1, 0], dtype=torch.uint8), decided], decided)
+    assert agreement.dice() == [2 * 2 / 5, 2 * 5 / 11, None] and agreement.votes == 2
+
+
+def test_soft_dice_is_what_the_probabilities_expect() -> None:
+    logits = torch.tensor([[0.9, 0.2], [0.1, 0.8]]).log()[:, None, None]
+    soft = SoftDice(2)
+    soft.add(logits)
+    first, second = soft.dice()
+    assert abs(first - 2 * 0.9 / (1.1 + 1)) < 1e-6 and abs(second - 2 * 0.8 / (0.9 + 1)) < 1e-6

@@ -1,0 +1,123 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import MakeTask
+from training import SLIDING, Bench, make_bench
+
+from app.core.errors import InputError
+from app.core.files import write_json, write_text
+from app.infer.engines import ENGINES, find_engine, installed_engines, missing_packages
+from app.infer.engines.engine import Member
+from app.infer.int8_file import int8_paths
+from app.infer.members import flipped_axes, read_members, stored_sliding
+from app.infer.segmenter import Segmenter
+from app.infer.sliding import SlidingSettings
+from app.models.checkpoint import write_checkpoint
+
+CPU = torch.device("cpu")
+EXACT = [name for name in ENGINES if name != "openvino_int8"]
+
+
+@pytest.fixture
+def bench(make_task: MakeTask, tmp_path: Path) -> Bench:
+    return make_bench(make_task(cases=3), tmp_path / "cache")
+
+
+@pytest.fixture
+def member(bench: Bench, tmp_path: Path) -> Member:
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
+    (member,) = read_members([tmp_path / "run"], "last")
+    return member
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", [name for name in EXACT if name != "compile"])
+def test_every_engine_agrees_with_torch(member: Member, name: str) -> None:
+    if missing := missing_packages(name):
+        pytest.skip(f"needs {missing}")
+    engine, reference = find_engine(name, CPU)(member), find_engine("torch", CPU)(member)
+    for shape in ((1, 1, 16, 16, 16), (3, 1, 16, 20, 16)):
+        windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        logits = engine(windows)
+        torch.testing.assert_close(logits, reference(windows), atol=1e-4, rtol=0)
+        logits += 1  # the caller's to change
+        torch.testing.assert_close(engine(windows), reference(windows), atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_compiled_network_agrees_with_torch(member: Member) -> None:
+    windows = torch.randn(2, 1, 16, 16, 16)
+    compiled, reference = find_engine("compile", CPU)(member), find_engine("torch", CPU)(member)
+    torch.testing.assert_close(compiled(windows), reference(windows), atol=1e-4, rtol=0)
+
+
+def test_unknown_and_unusable_engines_are_named(member: Member) -> None:
+    assert "torch" in installed_engines()
+    with pytest.raises(InputError, match="got 'abacus', wanted one of torch"):
+        find_engine("abacus", CPU)
+    if not missing_packages("openvino_int8"):
+        with pytest.raises(InputError, match="no 8-bit network"):
+            find_engine("openvino_int8", CPU)(member)
+        graph, record = int8_paths(member)
+        write_json(record, {"dice_lost": 0.01})
+        graph.write_text("", encoding="utf-8")
+        with pytest.raises(InputError, match=r"lose 0\.0100 Dice"):
+            find_engine("openvino_int8", CPU)(member)
+
+
+def test_several_networks_are_averaged(bench: Bench, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "one" / "last.pt", bench.checkpoint(bench.state()))
+    torch.manual_seed(5)
+    other = bench.state()
+    bench.train(other)
+    write_checkpoint(tmp_path / "two" / "last.pt", bench.checkpoint(other))
+    both = Segmenter.load([tmp_path / "one", tmp_path / "two"], sliding=SLIDING)
+    windows = torch.randn(1, 1, 16, 16, 16)
+    assert len(both.members) == len(set(both.digests)) == 2
+    image = np.random.default_rng(0).normal(50, 20, (16, 16, 16)).astype(np.float32)
+    labels = both(image, np.eye(4))
+    assert labels.shape == image.shape and labels.dtype == np.uint8
+    assert not torch.equal(both.members[0](windows), both.members[1](windows))
+
+
+def test_networks_prepared_for_differently_are_not_averaged(bench: Bench, tmp_path: Path) -> None:
+    first = bench.checkpoint(bench.state())
+    write_checkpoint(tmp_path / "one" / "last.pt", first)
+    write_checkpoint(
+        tmp_path / "two" / "last.pt", replace(first, plan=replace(first.plan, spacing=(2.0, 1.0, 1.0)))
+    )
+    with pytest.raises(InputError, match=r"two: got spacing \[2.0, 1.0, 1.0\], wanted \[1.0, 1.0, 1.0\]"):
+        read_members([tmp_path / "one", tmp_path / "two"], "last")
+
+
+def write_config(run: Path, flips: list[int], mirrors: list[int]) -> Path:
+    config = {
+        "augment": {"flip_axes": flips},
+        "infer": {"overlap": 0.3, "windows": 4, "mirror_axes": mirrors},
+    }
+    write_text(run / "config.yaml", yaml.safe_dump(config))
+    return run
+
+
+def test_windows_are_laid_as_the_run_was_evaluated(tmp_path: Path) -> None:
+    first = write_config(tmp_path / "first", [0, 1], [1])
+    assert stored_sliding([first]) == SlidingSettings(0.3, 4, (1,))
+    other = write_config(tmp_path / "other", [0], [0])
+    assert flipped_axes([first, other]) == (0,) and stored_sliding([first, other]).mirror_axes == ()
+    with pytest.raises(InputError, match="no such file"):
+        stored_sliding([tmp_path / "nowhere"])
+    write_text(first / "config.yaml", "augment: {}")
+    with pytest.raises(InputError, match=r"config\.yaml: has no augment\.flip_axes"):
+        flipped_axes([first])
+
+
+def test_axes_that_training_never_flipped_are_not_mirrored(bench: Bench, tmp_path: Path) -> None:
+    run = write_config(tmp_path / "run", [2], [2])
+    write_checkpoint(run / "last.pt", bench.checkpoint(bench.state()))
+    assert Segmenter.load(run).sliding.mirror_axes == (2,)
+    with pytest.raises(InputError, match=r"mirror_axes: got \[0, 1, 2\], wanted axes among \[2\]"):
+        Segmenter.load(run, sliding=replace(SLIDING, mirror_axes=(0, 1, 2)))

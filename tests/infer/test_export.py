@@ -1,0 +1,103 @@
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from conftest import MakeTask
+from training import SETTINGS, SLIDING, make_bench
+
+from app.core.errors import InputError
+from app.core.files import read_json, write_json, write_text
+from app.infer.bundle import export_bundle
+from app.infer.engines import find_engine, missing_packages
+from app.infer.engines.engine import Member
+from app.infer.engines.parity import check_parity
+from app.infer.evaluate import dice_of_cases, mean_dice, recorded_cases
+from app.infer.export import export_onnx, export_torch, load_exported
+from app.infer.members import read_members
+from app.infer.quantise import quantise
+from app.infer.segmenter import Segmenter
+from app.models.checkpoint import write_checkpoint
+
+
+def make_run(make_task: MakeTask, folder: Path, steps: int) -> Member:
+    """A run of a few steps, with its split."""
+    bench = make_bench(make_task(cases=4), folder / "cache")
+    settings = replace(SETTINGS, steps=steps, epoch_steps=steps)
+    state = bench.state(settings)
+    bench.train(state, settings)
+    run = folder / "run"
+    write_checkpoint(run / "last.pt", bench.checkpoint(state))
+    files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in bench.task.cases}
+    split = {"fold": 0, "train": sorted(files)[1:], "validation": sorted(files)[:1], "files": files}
+    write_json(run / "split.json", split)
+    config = "{augment: {flip_axes: []}, infer: {overlap: 0.25, windows: 2, mirror_axes: []}}"
+    write_text(run / "config.yaml", config)
+    return read_members([run], "last")[0]
+
+
+@pytest.fixture
+def begun(make_task: MakeTask, tmp_path: Path) -> Member:
+    return make_run(make_task, tmp_path, steps=1)
+
+
+@pytest.fixture
+def trained(make_task: MakeTask, tmp_path: Path) -> Member:
+    """Its network finds the blobs."""
+    return make_run(make_task, tmp_path, steps=60)
+
+
+def test_exports_agree_and_say_how_to_prepare_a_scan(begun: Member, tmp_path: Path) -> None:
+    assert export_torch(begun, tmp_path / "pt2", SLIDING) <= 1e-4
+    facts = read_json(tmp_path / "pt2" / "preprocessing.json")
+    assert facts["file"] == "model.pt2" and facts["patch"] == [16, 16, 16]
+    assert facts["orientation"] == "SAR" and facts["normalisation"][0]["scheme"] == "zscore"
+    engine = load_exported(tmp_path / "pt2" / "model.pt2")
+    assert engine(torch.zeros(2, 1, 16, 16, 16)).shape == (2, 2, 16, 16, 16)
+    if not missing_packages("onnxruntime"):
+        assert export_onnx(begun, tmp_path / "onnx", SLIDING) <= 1e-4
+        assert (tmp_path / "onnx" / "model.onnx").is_file()
+
+
+def test_an_export_that_differs_is_refused(begun: Member) -> None:
+    exact = find_engine("torch", torch.device("cpu"))(begun)
+    with pytest.raises(InputError, match=r"logits differ from torch's by 0\.01"):
+        check_parity(lambda windows: exact(windows) + 0.01, begun.checkpoint)
+
+
+def test_the_bundle_runs_in_monai_and_segments_as_we_do(trained: Member, tmp_path: Path) -> None:
+    from monai.bundle.scripts import run as run_bundle
+
+    export_bundle(trained, tmp_path / "bundle", SLIDING)
+    (case,) = recorded_cases(trained.run, "validation")
+    run_bundle(
+        config_file=str(tmp_path / "bundle" / "configs" / "inference.json"),
+        bundle_root=str(tmp_path / "bundle"),
+        image=str(case.image),
+        output_dir=str(tmp_path / "out"),
+    )
+    theirs = nib.load(tmp_path / "out" / "blob_001_seg.nii.gz")
+    ours = Segmenter.load(trained.run, sliding=SLIDING).segment_file(case.image)
+    assert ours.any() and (np.asarray(theirs.dataobj) != ours).mean() < 0.002
+    np.testing.assert_allclose(theirs.affine, nib.load(case.image).affine, atol=1e-6)
+
+
+def test_eight_bits_are_judged_on_held_out_cases(trained: Member) -> None:
+    if missing := missing_packages("openvino_int8"):
+        pytest.skip(f"needs {missing}")
+    facts = quantise(trained, cases=None)
+    assert facts["cases"] == 1 and facts["dice"] > 0.6 and facts["dice_lost"] <= 0.002
+    assert abs(facts["dice"] - facts["dice_int8"] - facts["dice_lost"]) < 1e-9
+    segmenter = Segmenter.load(trained.run, engine="openvino_int8", sliding=SLIDING)
+    held_out = recorded_cases(trained.run, "validation")
+    assert abs(mean_dice(dice_of_cases(segmenter, held_out)) - facts["dice_int8"]) < 1e-6
+
+
+def test_cases_that_are_gone_are_named(begun: Member) -> None:
+    split = read_json(begun.run / "split.json")
+    split["files"]["blob_001"]["image"] = "/nowhere/blob_001.nii.gz"
+    write_json(begun.run / "split.json", split)
+    with pytest.raises(InputError, match=r"/nowhere/blob_001\.nii\.gz: no such file"):
+        recorded_cases(begun.run, "validation")

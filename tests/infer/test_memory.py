@@ -1,0 +1,57 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import MakeTask
+from training import SLIDING, make_bench
+
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.infer import memory, restore
+from app.infer.memory import belt_bytes, cut_rows, pass_bytes
+from app.infer.segmenter import Segmenter
+from app.infer.windows import lay_windows
+from app.models.checkpoint import write_checkpoint
+
+IN_USE = 1_000_000_000
+WINDOWS = lay_windows((30, 70, 40), (16, 16, 16), SLIDING.overlap)
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "resident_bytes", lambda: IN_USE)
+    for module in (memory, restore):
+        monkeypatch.setattr(module, "PIECE_VALUES", 20_000)
+
+
+def limit_for(height: int, fixed: int) -> float:
+    """GB that just hold the logits of `height` rows."""
+    return (IN_USE + fixed + 16 * 20_000 + belt_bytes(WINDOWS, height, classes=2) + 1) / 1e9
+
+
+def test_a_belt_of_logits_is_as_deep_as_a_window() -> None:
+    assert belt_bytes(WINDOWS, 70, classes=2) == 4 * 3 * 16 * 70 * 40
+
+
+def test_rows_are_cut_into_as_few_parts_as_fit() -> None:
+    for height, parts in ((70, 1), (69, 2), (35, 2), (24, 3)):
+        cuts = cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=limit_for(height, 7))
+        assert len(cuts) == parts
+        assert [row for cut in cuts for row in cut] == list(range(70))
+    with pytest.raises(InputError, match=r"predict.memory_gb: got 1 GB, .* needs 1.1 GB; set that"):
+        cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=1.0)
+
+
+def test_a_scan_in_parts_has_the_same_labels(make_task: MakeTask, tmp_path: Path) -> None:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
+    segmenter = Segmenter.load(tmp_path / "run", sliding=SLIDING)
+    image = np.random.default_rng(0).normal(size=(40, 70, 30)).astype(np.float32)
+    whole = segmenter(image, np.eye(4))
+    plans: tuple[Plan, ...] = segmenter.plans
+    fixed = whole.nbytes + pass_bytes(WINDOWS, plans, at_once=SLIDING.windows, classes=2)
+    in_parts = replace(segmenter, memory_gb=limit_for(24, fixed))(image, np.eye(4))
+    assert whole.any() and (in_parts != whole).mean() <= 1e-5
+    with pytest.raises(InputError, match="preparing this scan needs"):
+        replace(segmenter, memory_gb=1.0)(image, np.eye(4))
