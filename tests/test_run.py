@@ -141,6 +141,45 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
     assert "Traceback" not in message
 
 
+@pytest.fixture(scope="module")
+def searched(place: Path) -> Path:
+    """The folder of a search by evolution under a budget in milliseconds."""
+    settings = ("search.unit=latency", "search.budget=0.6", "search.align=8", "search.trials=30")
+    done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'searched'}")
+    assert done.returncode == 0, done.stderr
+    return place / "searched"
+
+
+def test_a_search_writes_a_layout_that_trains_from_its_weights(searched: Path, place: Path) -> None:
+    for name in ("layout.yaml", "layout.png", "summary.json", "last.pt"):
+        assert (searched / name).is_file()
+    summary = json.loads((searched / "summary.json").read_text(encoding="utf-8"))
+    assert summary["trials"] == 30 and summary["layout"]["share"] <= 0.6
+    assert summary["layout"]["macs_per_patch"] < summary["dense"]["macs_per_patch"]
+    layout = f"op.layout={searched / 'layout.yaml'}"
+    done = call(
+        *(place, "train=smoke", "op=cakes", layout, f"train.init={searched}"),
+        f"paths.run={place / 'inherited'}",
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((place / "inherited" / "summary.json").read_text(encoding="utf-8"))
+    assert found["params"] == summary["layout"]["params"]
+
+
+def test_a_search_that_cannot_be_is_one_clear_message(searched: Path, trained: Path, place: Path) -> None:
+    layout = f"op.layout={searched / 'layout.yaml'}"
+    for arguments, message in (
+        (["mode=search", "search.budget=0.01", "search.unit=macs"], "these kernels allow 0.1112 to"),
+        (["mode=search", "search.kernels=7d"], "kernels: got '7d', wanted one of"),
+        (["mode=search", "search.where=[stem]"], "where: got ['stem']"),
+        (["op=cakes", layout, "plan.base_width=8"], "op.layout is for another network: encoder.0.0: 16"),
+        (["op=cakes", layout, f"train.init={trained}"], "train.init: got a run without gates"),
+    ):
+        done = call(place, "train=smoke", *arguments, f"paths.run={place / 'impossible' / str(len(message))}")
+        assert done.returncode == 1, done.stdout
+        assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 def test_many_runs_make_one_page(trained: Path, place: Path) -> None:
     done = call(place, "mode=report", f"report.runs={place}", f"report.output={place / 'all.html'}")
     assert done.returncode == 0, done.stderr

@@ -21,7 +21,8 @@ from app.core.files import write_json
 from app.core.layout import Layout, write_layout
 from app.core.plan import Plan
 from app.core.task import Task
-from app.models.network import NetworkSpec, design
+from app.models.network import NetworkSpec, design, to_device
+from app.ops.latency import latency_ms
 from app.ops.mixed import Mixed
 from app.ops.operator import Cost
 from app.ops.plain import Conv3d
@@ -169,9 +170,17 @@ def _share(this: Training, sites: tuple[Site, ...], costs: CostModel, settings: 
     searched = dense_total(sites, costs)
     if settings.budget <= 1:
         return settings.budget
-    dense = replace(this.network, encoder=Conv3d(), decoder=Conv3d()).cost(this.plan.patch)
-    whole = {"params": float(dense.params), "macs": float(dense.macs)}.get(settings.unit, searched)
-    return budget_share(settings.budget, searched=searched, whole=whole)
+    dense = replace(this.network, encoder=Conv3d(), decoder=Conv3d())
+    return budget_share(settings.budget, searched=searched, whole=_whole(this, dense, settings.unit))
+
+
+def _whole(this: Training, dense: NetworkSpec, unit: str) -> float:
+    """Cost of the whole network with dense convolutions: counted, or milliseconds measured now."""
+    if unit == "latency":
+        network = to_device(dense.build(), this.device).eval()
+        return latency_ms(network, (1, dense.shape.in_channels, *this.plan.patch))
+    cost = dense.cost(this.plan.patch)
+    return float(cost.params if unit == "params" else cost.macs)
 
 
 def _provenance(this: Training, search: Search) -> dict[str, Any]:

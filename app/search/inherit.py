@@ -132,7 +132,8 @@ class _Carrier:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, SuperConv3d | nn.GroupNorm) or super().is_leaf_module(m, module_qualified_name)
+        ours = SuperConv3d | nn.Conv3d | nn.ConvTranspose3d | nn.GroupNorm  # with subclasses of our own
+        return isinstance(m, ours) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _sign(source: SuperConv3d, index: int, slots: Tensor) -> Tensor:

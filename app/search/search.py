@@ -46,7 +46,7 @@ class Search:
         Raises:
             InputError: no layout meets the budget.
         """
-        if self.settings.way.decode == "budget":
+        if self.settings.way.decode != "top":
             align = self.settings.aligned
             return best_under_budget(self.sites, scores, self.costs, budget=self.share, align=align)
         counts = top_counts(self.sites, scores)
