@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from app.core.types import by
 from app.data.doctor.finding import Finding, error, note, warning
-from app.data.doctor.image_rules import by
 from app.data.grid import corners_apart_mm, turned_grid
 from app.data.header import Header
 
