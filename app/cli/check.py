@@ -48,6 +48,7 @@ def run(cfg: DictConfig) -> None:
         target = Path(cfg.check.repair)
         mended = repair_task(Path(facts.folder), checked, target)
         log.info("%d of %d cases repaired in a copy: %s", mended, len(task.cases), target)
+        _warn_of_guesses(checked)
     _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
 
 
@@ -82,6 +83,14 @@ def _print(checked: Checked, name: str) -> None:
 
 def _style(column: str, row: dict[str, str]) -> str:
     return _COLORS[row["status"]] if column == "status" else ""
+
+
+def _warn_of_guesses(checked: Checked) -> None:
+    """What was not finite is background now, which only a person can say is right."""
+    for case, found in checked.findings.items():
+        for one in found:
+            if one.kind == "not_finite":
+                log.warning("%s: %s, background in the copy; look whether that is right", case, one.found)
 
 
 def _refuse_errors(checked: Checked, *, repaired: bool, table: Path) -> None:

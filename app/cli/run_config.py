@@ -25,7 +25,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
     """
     if cfg.train.resume is not None:
         folder = Path(cfg.train.resume)
-        stored = _stored(folder)
+        stored = _stored(folder, cfg)
         log_into(folder)
         return folder, stored, True
     folder = open_folder(cfg)
@@ -53,6 +53,7 @@ def adopt(cfg: DictConfig, source: Path) -> DictConfig:
     with open_dict(adopted):
         for key in (*_OF_THE_NETWORK, "choices"):
             adopted[key] = stored[key]
+        _complete(adopted, cfg)
     return with_flips(adopted, stored.augment.flip_axes)
 
 
@@ -71,7 +72,14 @@ def open_folder(cfg: DictConfig) -> Path:
     return folder
 
 
-def _stored(folder: Path) -> DictConfig:
+def _complete(stored: DictConfig, cfg: DictConfig) -> None:
+    """Facts of task and plan that the run's version of this program did not know get their defaults."""
+    with open_dict(stored):
+        for key in ("task", "plan"):
+            stored[key] = OmegaConf.merge(cfg[key], stored[key])
+
+
+def _stored(folder: Path, cfg: DictConfig) -> DictConfig:
     """The configuration the run began with, changed by this command's overrides of limits and places."""
     path = folder / run_folder.CONFIG
     if not path.is_file() or not (folder / run_folder.LAST).is_file():
@@ -80,6 +88,7 @@ def _stored(folder: Path) -> DictConfig:
         )
     stored = OmegaConf.load(path)
     assert isinstance(stored, DictConfig)
+    _complete(stored, cfg)
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
         if key in ("train.resume", "log"):

@@ -19,3 +19,8 @@ def as_spacing(values: Sequence[float]) -> Spacing:
     """Three numbers as a Spacing."""
     depth, height, width = (float(value) for value in values)
     return depth, height, width
+
+
+def by(size: Size) -> str:
+    """A size to read: 40x56x40."""
+    return "x".join(str(n) for n in size)

@@ -42,7 +42,7 @@ def plan_within(
         plan, reasons = make_plan(fingerprint, task, tried)
         needed = budget.predict_bytes(plan)
         reasons = _reasons(reasons, settings, tried, budget.limit_bytes)
-    reasons["batch"] += f"; a training takes about {needed / 1e9:.1f} GB"
+    reasons["batch"] += f"; a training takes about {needed / 1e9:.1f} GB of memory"
     return plan, reasons
 
 

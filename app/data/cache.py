@@ -153,10 +153,11 @@ def _foreground_index(labels: NDArray[np.uint8], ignore: int | None) -> NDArray[
     rng = np.random.default_rng(0)
     rows: list[NDArray[np.int32]] = [np.empty((0, 4), dtype=np.int32)]
     for label in sorted(set(map(int, count_values(labels))) - {0, ignore}):
-        places = np.argwhere(labels == label).astype(np.int32)
+        places = np.flatnonzero(labels == label)
         if len(places) > _INDEXED:
             places = places[np.sort(rng.choice(len(places), _INDEXED, replace=False))]
-        rows.append(np.insert(places, 0, label, axis=1))
+        voxels = np.stack(np.unravel_index(places, labels.shape), axis=1).astype(np.int32)
+        rows.append(np.insert(voxels, 0, label, axis=1))
     return np.concatenate(rows)
 
 

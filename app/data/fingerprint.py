@@ -14,6 +14,7 @@ from app.core.plan import Normalisation
 from app.core.task import Case, Task
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.geometry import forward_image, forward_labels, plan_geometry
+from app.data.label_values import count_integers
 from app.data.prepare import read_case
 
 FINGERPRINT_FORMAT = 2  # raised whenever a fact is added or found otherwise
@@ -92,7 +93,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         size=as_size(labels.shape),
         spacing=geometry.spacing,
         nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
-        label_voxels=tuple(np.bincount(labels.ravel(), minlength=len(task.labels)).tolist()),
+        label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
         foreground=inside,
         components_mm3=_components(labels, len(task.labels), math.prod(geometry.spacing)),
     )
@@ -121,7 +122,7 @@ def _components(labels: NDArray[np.uint8], count: int, voxel_mm3: float) -> tupl
     volumes: list[tuple[float, ...]] = []
     for value, box in enumerate(boxes, start=1):
         joined = ndimage.label(labels[box] == value)[0] if box is not None else np.zeros(1, dtype=np.int32)
-        volumes.append(tuple((np.bincount(joined.ravel())[1:] * voxel_mm3).tolist()))
+        volumes.append(tuple((count_integers(joined, 1)[1:] * voxel_mm3).tolist()))
     return tuple(volumes)
 
 

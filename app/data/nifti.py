@@ -19,6 +19,7 @@ from app.data.header import Header, make_header
 
 SUFFIXES = (".nii.gz", ".nii")
 
+_UNITS = {1: "metres", 3: "micrometres"}  # NIfTI-1; 2 is mm, 0 unknown
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
@@ -45,7 +46,8 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
     with _faults_named(path):
         stored = nib.load(path).dataobj
         scaled = (stored.slope, stored.inter) != (1, 0)
-        voxels = stored.get_scaled(np.float32) if scaled else np.asanyarray(stored)
+        with np.errstate(over="ignore"):  # infinity is found and named by whoever wants finite voxels
+            voxels = np.asanyarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored)
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]
     result: NDArray[np.generic] = voxels
@@ -112,8 +114,8 @@ def _no_orientation(header: nib.Nifti1Header) -> str:
 
 
 def _not_millimetres(header: nib.Nifti1Header) -> str:
-    unit = header.get_xyzt_units()[0]
-    return "" if unit in ("mm", "unknown") else f"got lengths in {unit}"
+    code = int(header["xyzt_units"]) & 0b111  # the rest is of time
+    return "" if code in (0, 2) else f"got lengths in {_UNITS.get(code, f'unit number {code}')}"
 
 
 @contextmanager
@@ -123,4 +125,5 @@ def _faults_named(path: Path) -> Iterator[None]:
     try:
         yield
     except faults as error:
-        raise InputError(f"{path}: cannot be read as NIfTI, is it truncated? ({error})") from None
+        told = " ".join(str(error).split())  # some of these messages have several lines
+        raise InputError(f"{path}: cannot be read as NIfTI, is it truncated? ({told})") from None

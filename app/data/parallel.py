@@ -1,13 +1,21 @@
 """The same work on many cases, in threads: decompression and numpy leave the interpreter free."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
+from app.core.errors import InputError
+from app.core.memory import machine_memory_bytes
 from app.core.progress import progress_bar
 from app.core.task import Case
+from app.data.volume_io import read_header
+
+_COPIES = 5  # of a scan in single precision, held at once: 512x512x600 voxels take 3 GB to prepare
+_FLOAT_BYTES = 4
+_SHARE = 0.7  # of the machine's memory that all workers may take together
 
 log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -16,11 +24,17 @@ _Result = TypeVar("_Result")
 def over_cases(
     title: str, cases: Sequence[Case], work: Callable[[Case], _Result], *, workers: int
 ) -> dict[str, _Result]:
-    """Results by case id, under a bar with that title; the first error stops the rest."""
+    """Results by case id, under a bar with that title; the first error stops the rest.
+
+    Fewer workers run where the largest scans would not fit into memory side by side.
+    """
     if not cases:
         return {}
     results: dict[str, _Result] = {}
-    with progress_bar(title, len(cases)) as advance, ThreadPoolExecutor(workers) as pool:
+    with (
+        progress_bar(title, len(cases)) as advance,
+        ThreadPoolExecutor(fitting_workers(cases, workers)) as pool,
+    ):
         futures = {pool.submit(_timed, title, case, work): case for case in cases}
         try:
             for future in as_completed(futures):
@@ -32,8 +46,23 @@ def over_cases(
     return {case.id: results[case.id] for case in cases}
 
 
+def fitting_workers(cases: Sequence[Case], workers: int) -> int:
+    """At most `workers`, at least one; as many as the largest scan fits into memory."""
+    each = _COPIES * _FLOAT_BYTES * max(_voxels(case) for case in cases)
+    return max(1, min(workers, int(_SHARE * machine_memory_bytes() / max(each, 1))))
+
+
 def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:
     started = time.perf_counter()
     result = work(case)
     log.debug("%s: %s in %.2f s", title, case.id, time.perf_counter() - started)
     return result
+
+
+def _voxels(case: Case) -> int:
+    """Of all channels; 0 for a file that cannot be read, which whoever reads it will say."""
+    try:
+        header = read_header(case.image)
+    except InputError:
+        return 0
+    return math.prod(header.size) * header.channels

@@ -12,10 +12,11 @@ from app.core.plan import Normalisation, Plan
 from app.core.task import Task
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.fingerprint import Fingerprint
+from app.data.plan_reasons import normalisation_reason, patch_reason
 
-_COARSE = (
-    2.0  # an axis this much coarser than the finest is neither pooled nor convolved until it has caught up
-)
+# An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
+_COARSE = 2.0
+_LEAST = 4  # voxels of the deepest level along an axis
 _SPARSE = 0.75  # below this share of non-zero voxels, zero is background and kept out of the statistics
 
 
@@ -71,17 +72,28 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
     spacing, reasons["spacing"] = _spacing(fingerprint, settings)
     median_mm = [n * mm for n, mm in zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)]
     size = as_size([max(1, round(mm / step)) for mm, step in zip(median_mm, spacing, strict=True)])
-    wanted, why = _wanted_patch(size, settings)
+    wanted = _wanted_patch(size, settings)
     strides, kernels = _levels(wanted, spacing, settings.max_levels)
-    reasons["strides"] = "halved while at least 4 voxels stay and no axis is pooled ahead of a coarser one"
-    reasons["kernels"] = f"1 along axes over {_COARSE:g} times coarser than the finest at that level"
+    reasons["strides"] = (
+        f"each level halves the grid while {_LEAST} voxels stay along an axis; where slices lie far apart, "
+        "first in plane, until voxels are about as long as wide"
+    )
+    reasons["kernels"] = (
+        f"3 voxels along an axis; 1 where voxels are over {_COARSE:g} times longer than along the finest, "
+        "as neighbours there have little in common"
+    )
     if settings.strides is not None:
         strides, kernels, reasons["strides"] = _set_strides(settings.strides, spacing)
-    patch = wanted if settings.patch else _round_patch(wanted, strides, whole=wanted == size)
-    reasons["patch"] = f"{why}, in multiples of the total stride" if settings.patch is None else why
+    patch, reasons["patch"] = wanted, "set by plan.patch"
+    if settings.patch is None:
+        patch = _round_patch(wanted, strides, whole=wanted == size)
+        reasons["patch"] = patch_reason(patch, size, spacing, settings.max_patch_voxels)
     batch, reasons["batch"] = _batch(settings)
     normalisation, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
-    reasons["widths"] = f"plan.base_width {settings.base_width}, doubled per level to {settings.max_width}"
+    reasons["widths"] = (
+        f"{settings.base_width} channels at full resolution (plan.base_width), doubled with each level "
+        f"up to {settings.max_width} (plan.max_width)"
+    )
     plan = Plan(
         spacing=spacing,
         patch=patch,
@@ -119,7 +131,7 @@ def _set_strides(
 def _batch(settings: PlanSettings) -> tuple[int, str]:
     if settings.batch is not None:
         return settings.batch, "set by plan.batch"
-    return settings.max_batch, f"plan.max_batch {settings.max_batch}"
+    return settings.max_batch, f"{settings.max_batch} patches a step (plan.max_batch)"
 
 
 def _spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:
@@ -128,22 +140,21 @@ def _spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing,
     spacing = list(fingerprint.median_spacing)
     coarse = spacing.index(max(spacing))
     if spacing[coarse] / min(spacing) <= 3:
-        return as_spacing(spacing), f"median of {fingerprint.cases} cases"
+        return as_spacing(spacing), f"the median voxel size of {fingerprint.cases} scans, in mm"
     finest_other = max(spacing[:coarse] + spacing[coarse + 1 :])
     spacing[coarse] = max(fingerprint.fine_spacing[coarse], finest_other)
-    return as_spacing(
-        spacing
-    ), "median; on the coarse axis the 10th percentile, so that fine scans keep detail"
+    return as_spacing(spacing), (
+        f"the median voxel size of {fingerprint.cases} scans, in mm; between slices, which lie far apart, "
+        "the 10th percentile, so that the scans of thinner slices keep their detail"
+    )
 
 
-def _wanted_patch(size: Size, settings: PlanSettings) -> tuple[Size, str]:
+def _wanted_patch(size: Size, settings: PlanSettings) -> Size:
+    """A typical scan, shrunk in its proportions where it is too large."""
     if settings.patch is not None:
-        return as_size(settings.patch), "set by plan.patch"
+        return as_size(settings.patch)
     shrink = min(1.0, (settings.max_patch_voxels / math.prod(size)) ** (1 / 3))
-    patch = as_size([max(1, round(n * shrink)) for n in size])
-    if shrink == 1.0:
-        return patch, f"the median size {list(size)}"
-    return patch, f"the median size {list(size)} shrunk to plan.max_patch_voxels {settings.max_patch_voxels}"
+    return as_size([max(1, round(n * shrink)) for n in size])
 
 
 def _levels(patch: Size, spacing: Spacing, max_levels: int) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
@@ -152,7 +163,7 @@ def _levels(patch: Size, spacing: Spacing, max_levels: int) -> tuple[tuple[Size,
     strides, kernels = [(1, 1, 1)], [_kernel(step)]
     while len(strides) < max_levels:
         caught_up = [step[axis] <= _COARSE * min(step) for axis in range(3)]
-        stride = [2 if size[axis] / 2 >= 4 and caught_up[axis] else 1 for axis in range(3)]
+        stride = [2 if size[axis] / 2 >= _LEAST and caught_up[axis] else 1 for axis in range(3)]
         if stride == [1, 1, 1]:
             break
         size = [n / s for n, s in zip(size, stride, strict=True)]
@@ -188,11 +199,9 @@ def plan_normalisation(
         known if scheme == "ct" else Normalisation(scheme)
         for scheme, known in zip(schemes, fingerprint.intensities, strict=True)
     )
-    pairs = ", ".join(f"{name}: {how}" for name, how in zip(task.modalities, schemes, strict=True))
-    return (
-        channels,
-        f"by modality ({pairs})" if settings.normalisation is None else "set by plan.normalisation",
-    )
+    if settings.normalisation is not None:
+        return channels, "set by plan.normalisation"
+    return channels, normalisation_reason(channels, task.modalities, fingerprint.nonzero_share)
 
 
 def _scheme(modality: str, nonzero_share: float) -> str:

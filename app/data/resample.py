@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from app.core.types import Size
+from app.data.label_values import count_values
+
+_LABEL_SLAB = 2**22  # voxels of a label map resampled at once: their shares take 16 MB a volume of them
 
 _SLAB_VOXELS = 2**23  # voxels resampled at once: their spline coefficients take 64 MB
 _REACH = 16  # slices after which a cubic spline has forgotten a voxel: its pole 0.268 to that power is 1e-9
@@ -30,20 +33,10 @@ def resample_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """(D, H, W) -> size: each label's mask is resampled linearly, the largest share wins, ties the lower."""
     if labels.shape == size:
         return labels
-    result = torch.zeros(size, dtype=torch.uint8)
-    largest = torch.full(size, -1.0)
-    for label in np.unique(labels):
-        share = _linear(torch.from_numpy(labels == label).float()[None], size)[0]
-        wins = share > largest
-        result[wins] = int(label)
-        largest = torch.maximum(largest, share)
-    return np.asarray(result.numpy())
-
-
-def _linear(channels: torch.Tensor, size: Size) -> torch.Tensor:
-    if channels.shape[1:] == size:
-        return channels
-    return F.interpolate(channels[None], size=size, mode="trilinear", align_corners=False)[0]
+    values = [int(value) for value in count_values(labels)]
+    slices = max(1, _LABEL_SLAB // math.prod(size[1:]))
+    slabs = [range(first, min(first + slices, size[0])) for first in range(0, size[0], slices)]
+    return np.concatenate([_label_slab(labels, values, size, slab) for slab in slabs])
 
 
 def _spline(channel: NDArray[np.float32], size: Size, first: int, stop: int) -> NDArray[np.float32]:
@@ -59,3 +52,21 @@ def _spline(channel: NDArray[np.float32], size: Size, first: int, stop: int) -> 
     grid.SetInterpolator(sitk.sitkBSpline)
     resampled: NDArray[np.float32] = sitk.GetArrayFromImage(grid.Execute(source))
     return resampled
+
+
+def _label_slab(labels: NDArray[np.uint8], values: list[int], size: Size, slab: range) -> NDArray[np.uint8]:
+    """The slices `slab` of the label map on its new grid."""
+    depth = labels.shape[0]
+    place = ((torch.arange(slab.start, slab.stop) + 0.5) * (depth / size[0]) - 0.5).clamp_(min=0)
+    low = place.long().clamp_(max=depth - 1)
+    high = (low + 1).clamp_(max=depth - 1)
+    weight, around = (place - low)[:, None, None], torch.from_numpy(labels[low[0] : high[-1] + 1])
+    result = torch.zeros((len(slab), *size[1:]), dtype=torch.uint8)
+    largest = torch.full(result.shape, -1.0)
+    for value in values:
+        mask = (around == value).float()
+        lines = torch.lerp(mask[low - low[0]], mask[high - low[0]], weight)
+        share = F.interpolate(lines[None], size=size[1:], mode="bilinear", align_corners=False)[0]
+        result[share > largest] = value
+        largest = torch.maximum(largest, share)
+    return np.asarray(result.numpy())

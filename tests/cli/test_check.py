@@ -44,4 +44,5 @@ def test_described_checked_and_repaired(make_task: MakeTask, tmp_path: Path) -> 
 
     repaired = check(folder, run, f"check.repair={tmp_path / 'copy'}")
     assert repaired.returncode == 0, repaired.stderr
+    assert "blob_002: got 1 NaN or infinite voxels, background in the copy" in repaired.stdout
     assert check(tmp_path / "copy", run).returncode == 0

@@ -33,7 +33,7 @@ def test_what_fits_is_left_alone(large: tuple[Fingerprint, Task]) -> None:
     plan, reasons = plan_within(*large, AUTO, budget(250))
     assert plan.patch == (48, 48, 48) and plan.batch == 2
     assert "memory_gb" not in reasons["patch"]
-    assert reasons["batch"] == "plan.max_batch 2; a training takes about 0.2 GB"
+    assert reasons["batch"] == "2 patches a step (plan.max_batch); a training takes about 0.2 GB of memory"
 
 
 def test_the_patch_shrinks_first_and_then_the_batch(large: tuple[Fingerprint, Task]) -> None:

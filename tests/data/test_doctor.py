@@ -18,10 +18,15 @@ from app.data.cache import Cache
 from app.data.decathlon import read_task
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
+from app.data.doctor.grid_rules import DOUBTS, GRID_RULES
+from app.data.doctor.image_rules import IMAGE_RULES
+from app.data.doctor.label_rules import LABEL_RULES
 from app.data.doctor.repair import repair_task
+from app.data.doctor.set_rules import SET_RULES
 from app.data.doctor.table import COLUMNS, rows, write_check
 
 Voxels = NDArray[np.float32]
+TURN = np.array([[0, -1], [2, 1], [1, 1]])  # of the axes, as nibabel writes it
 IMAGE, LABEL = "imagesTr/blob_002.nii.gz", "labelsTr/blob_002.nii.gz"
 
 
@@ -93,9 +98,7 @@ PLANTED: dict[str, Plant] = {
     "not_hounsfield": lambda f: change(f / IMAGE, lambda v: v + 1000),
     "other_shape": lambda f: change(f / LABEL, lambda v: v[:-1], np.uint8),
     "other_grid": lambda f: move(f / LABEL, shifted(3.0)),
-    "other_orientation": lambda f: nib.save(
-        nib.load(f / LABEL).as_reoriented(np.array([[0, -1], [2, 1], [1, 1]])), f / LABEL
-    ),
+    "other_orientation": lambda f: nib.save(nib.load(f / LABEL).as_reoriented(TURN), f / LABEL),
     "fractional_labels": lambda f: change(f / LABEL, set_voxel(0.4)),
     "float_labels": lambda f: change(f / LABEL, np.copy),
     "unknown_labels": lambda f: change(f / LABEL, set_voxel(7), np.uint8),
@@ -113,6 +116,16 @@ PLANTED: dict[str, Plant] = {
     "duplicate_image": lambda f: copy(f, "imagesTr/blob_001.nii.gz", IMAGE, np.copy),
     "duplicate_label": lambda f: copy(f, "labelsTr/blob_001.nii.gz", LABEL, np.copy),
 }
+
+
+BETWEEN = {"near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations"}
+"""Found between cases; planted in tests of their own below."""
+
+
+def test_no_kind_of_fault_is_without_a_test() -> None:
+    rules = (*IMAGE_RULES, *LABEL_RULES, *GRID_RULES, *SET_RULES)
+    read = {"unreadable_image", "unreadable_label"}
+    assert {rule.__name__ for rule in rules} | set(DOUBTS) | read == set(PLANTED) | BETWEEN
 
 
 @pytest.mark.parametrize("kind", PLANTED)
@@ -150,10 +163,9 @@ def test_faults_between_cases_are_found(make_task: MakeTask) -> None:
     nib.save(nib.load(folder / IMAGE), folder / "imagesTr" / "extra.nii.gz")
     facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     facts["labels"]["2"] = "other"
-    (folder / "dataset.json").write_text(json.dumps(facts))
-    turn = np.array([[0, -1], [2, 1], [1, 1]])
+    (folder / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
     for path in (folder / IMAGE, folder / LABEL):
-        nib.save(nib.load(path).as_reoriented(turn), path)
+        nib.save(nib.load(path).as_reoriented(TURN), path)
     _, checked = check(folder)
     assert kinds(checked, "blob_001") == {"near_duplicate"}
     assert kinds(checked, "") == {"absent_label", "unlisted", "mixed_orientations"}

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
+from app.core.task import Case
+from app.data.doctor.examine import examine
 from app.data.header import make_header
 from app.data.volume_io import read_header, read_volume
 
@@ -92,6 +94,22 @@ def test_voxels_that_are_no_numbers(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "a.nii.gz", datatype=128, bitpix=24), "got voxels of type")
     refused(nifti(tmp_path / "b.nii.gz", datatype=32, bitpix=64), "got voxels of type complex64")
     refused(nifti(tmp_path / "c.nii.gz", datatype=999), "cannot be read|got voxels")
+
+
+def test_whatever_a_header_says_ends_in_facts_or_one_line(tmp_path: Path) -> None:
+    """Some bytes of a sound header overwritten at random, two hundred times over."""
+    sound = gzip.decompress(nifti(tmp_path / "a.nii.gz", scl_slope=1, qform_code=1).read_bytes())
+    rng = np.random.default_rng(0)
+    path, faults = tmp_path / "a.nii", 0
+    for _ in range(200):
+        content = bytearray(sound)
+        for place in rng.integers(0, 352, size=rng.integers(1, 6)):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content)
+        found = examine(Case("a", path, path))
+        faults += bool(found.image_fault)
+        assert (found.image is None) == bool(found.image_fault) and "\n" not in found.image_fault
+    assert 10 < faults < 190
 
 
 def test_more_voxels_than_this_machine_holds(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_small_scans_are_taken_whole(make_task: MakeTask) -> None:
     assert plan.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
     assert plan.widths == (16, 32, 64, 128)
     assert set(reasons) == set(plan.to_dict())
+    assert reasons["patch"].startswith("holds a typical scan of 35x50x35 voxels as a whole")
+    assert reasons["patch"].endswith("the network sees 40x56x40 mm at once")
 
 
 def test_coarse_slices_are_neither_pooled_nor_convolved_until_the_plane_has_caught_up(
@@ -81,11 +83,15 @@ def test_coarse_slices_are_neither_pooled_nor_convolved_until_the_plane_has_caug
 
 def test_normalisation_follows_the_modality(make_task: MakeTask) -> None:
     ct = read_task(make_task(cases=2, modality="CT"))
-    plan, _ = make_plan(fingerprint_of(ct), ct, AUTO)
+    plan, reasons = make_plan(fingerprint_of(ct), ct, AUTO)
     assert plan.normalisation[0].scheme == "ct" and plan.normalisation[0].high > 150
+    assert "clipped to 101..201 " in reasons["normalisation"]
+    assert reasons["normalisation"].endswith(", less 149, over 20")
     mr = replace(ct, modalities=("FLAIR",))
     sparse = altered(fingerprint_of(mr), nonzero_share=(0.4,))
-    assert make_plan(sparse, mr, AUTO)[0].normalisation[0].scheme == "zscore_nonzero"
+    plan, reasons = make_plan(sparse, mr, AUTO)
+    assert plan.normalisation[0].scheme == "zscore_nonzero"
+    assert reasons["normalisation"].startswith("FLAIR: 60 % of a typical scan are exactly 0")
     assert (
         make_plan(sparse, mr, replace(AUTO, normalisation=("zscore",)))[0].normalisation[0].scheme == "zscore"
     )

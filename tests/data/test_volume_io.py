@@ -26,6 +26,18 @@ def test_3d_and_4d_scans_become_channels_first(tmp_path: Path) -> None:
     np.testing.assert_allclose(volume.spacing, np.linalg.norm(OBLIQUE[:3, :3], axis=0), rtol=1e-6)
 
 
+def test_scaled_voxels_are_what_they_stand_for(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.arange(8, dtype=np.int16).reshape(2, 2, 2), OBLIQUE)
+    image.header.set_slope_inter(0.5, -1000)
+    nib.save(image, tmp_path / "a.nii.gz")
+    raw = gzip.decompress((tmp_path / "a.nii.gz").read_bytes())
+    assert np.frombuffer(raw[112:120], dtype="<f4").tolist() == [0.5, -1000]
+    stored = np.frombuffer(raw[352:], dtype="<i2").reshape(2, 2, 2, order="F")
+    volume = read_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(volume.voxels[0], stored * np.float32(0.5) - 1000)
+    assert volume.voxels.dtype == np.float32
+
+
 def test_float_labels_with_integer_values_are_labels(tmp_path: Path) -> None:
     labels = np.array([0, 1, 2, 1], dtype=np.float32).reshape(1, 2, 2)
     assert read_label_map(save(tmp_path / "a.nii.gz", labels), 3).voxels.dtype == np.uint8

@@ -115,4 +115,6 @@ def _thumbnail(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _digest(voxels: NDArray[np.float32]) -> str:
     """Of shape and content, however the file stores it."""
-    return hashlib.sha256(repr(voxels.shape).encode() + np.ascontiguousarray(voxels).data).hexdigest()
+    digest = hashlib.sha256(repr(voxels.shape).encode())
+    digest.update(np.ascontiguousarray(voxels).data)
+    return digest.hexdigest()

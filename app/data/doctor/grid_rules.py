@@ -2,20 +2,21 @@
 
 from collections.abc import Iterator
 
+from app.core.types import by
 from app.data.doctor.finding import Finding, error, note, warning
-from app.data.doctor.image_rules import by
 from app.data.grid import corners_apart_mm, turned_grid
 from app.data.header import Header
 
 SAME = 0.1  # of a voxel: closer grids are taken for one
 REPAIRABLE = 1.0  # voxels apart, up to which the label was surely drawn on this scan
 
-_ADVICE = {
+DOUBTS = {
     "forms_disagree": "the sform is used; compare with the scanner's own images which one is right",
     "negative_spacing": "its size is used and directions come from the affine; export the scan again",
     "no_orientation": "left and right are a guess; export the scan again with its orientation",
     "not_millimetres": "it is read as millimetres; convert the header",
 }
+"""Advice by kind of doubt about a header; app.data.nifti finds them."""
 
 
 def other_shape(image: Header, label: Header) -> Iterator[Finding]:
@@ -60,7 +61,7 @@ def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
 def header_doubts(doubts: dict[str, str]) -> Iterator[Finding]:
     """What a NIfTI header leaves open or says twice and differently."""
     for kind, sentence in doubts.items():
-        yield warning(kind, sentence, _ADVICE[kind])
+        yield warning(kind, sentence, DOUBTS[kind])
 
 
 GRID_RULES = (other_shape, other_grid, other_orientation)

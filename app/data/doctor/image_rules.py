@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from app.core.task import Task
-from app.core.types import Size
+from app.core.types import by
 from app.data.doctor.examine import ImageFacts
 from app.data.doctor.finding import Finding, error, warning
 
@@ -85,11 +85,6 @@ def odd_spacing(image: ImageFacts, task: Task) -> Iterator[Finding]:
             f"spacing is {' x '.join(f'{mm:.3g}' for mm in spacing)} mm",
             "is it in metres, centimetres or micrometres? Correct the header",
         )
-
-
-def by(size: Size) -> str:
-    """A size to read: 4x5x6."""
-    return "x".join(str(n) for n in size)
 
 
 IMAGE_RULES = (other_channels, not_finite, constant_image, not_hounsfield, tiny, huge, odd_spacing)

@@ -16,7 +16,7 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
-from app.data.volume_io import load_labels, load_volume, write_label_map, write_volume
+from app.data.volume_io import case_name, load_labels, load_volume, write_label_map, write_volume
 
 
 def repair_task(source: Path, checked: Checked, target: Path) -> int:
@@ -45,11 +45,11 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
 
 
 def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> dict[str, str]:
-    """Write image and label; return their entry of dataset.json."""
+    """Write image and label, both named by the case; return their entry of dataset.json."""
     kinds = {repair.kind for repair in repairs}
     assert case.label is not None
     image = folder / "imagesTr" / case.image.name
-    label = folder / "labelsTr" / case.label.name
+    label = folder / "labelsTr" / case.label.name.replace(case_name(case.label), case.id, 1)
     if "not_finite" in kinds:
         image = image.with_name(f"{case.id}.nii.gz")
         _write_finite(case.image, image)

@@ -12,9 +12,7 @@ from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, error, note, warning
 from app.data.volume_io import SUFFIXES
 
-_ALIKE = (
-    0.99  # correlation of coarse pictures; two sides of one head reach 0.89, two people of one build 0.92
-)
+_ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
 _SIBLINGS = 0.25  # share of cases most like their neighbour by number, above which they belong together
 _BY_CHANCE = 6  # so many in a set of any size: two are expected, seven come once in 200 sets
 

@@ -5,10 +5,10 @@ import io
 from pathlib import Path
 
 from app.core.files import write_text
+from app.core.types import by
 from app.data.doctor.check import Checked
 from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, Severity
-from app.data.doctor.image_rules import by
 
 COLUMNS = (
     "case",

@@ -1,0 +1,46 @@
+"""Why a plan is what it is, in the words of someone who reads scans."""
+
+from collections.abc import Sequence
+
+from app.core.plan import Normalisation
+from app.core.types import Size, Spacing, as_size, by
+
+
+def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
+    """Of a patch planned for a typical scan of `scan` voxels and at most about `most`."""
+    seen = by(as_size([round(n * mm) for n, mm in zip(patch, spacing, strict=True)]))
+    if all(n >= extent for n, extent in zip(patch, scan, strict=True)):
+        why = f"holds a typical scan of {by(scan)} voxels as a whole"
+    else:
+        why = f"a part of about {most} voxels (plan.max_patch_voxels) of a typical scan of {by(scan)}"
+    return f"{why}, rounded so that each level halves it evenly; the network sees {seen} mm at once"
+
+
+def normalisation_reason(
+    channels: Sequence[Normalisation], modalities: Sequence[str], nonzero_share: Sequence[float]
+) -> str:
+    """One sentence a channel."""
+    words = {"ct": _ct, "zscore": _zscore, "zscore_nonzero": _nonzero}
+    return "; ".join(
+        f"{name}: {words[channel.scheme](channel, share)}"
+        for name, channel, share in zip(modalities, channels, nonzero_share, strict=True)
+    )
+
+
+def _ct(channel: Normalisation, _share: float) -> str:
+    return (
+        "Hounsfield units mean the same in every scan, so all are treated alike: clipped to "
+        f"{channel.low:.0f}..{channel.high:.0f} (0.5 to 99.5 % of what is outlined), "
+        f"less {channel.mean:.0f}, over {channel.std:.0f}"
+    )
+
+
+def _zscore(_channel: Normalisation, _share: float) -> str:
+    return "intensities have no common unit, so each scan is brought to mean 0 and deviation 1"
+
+
+def _nonzero(_channel: Normalisation, share: float) -> str:
+    return (
+        f"{100 * (1 - share):.0f} % of a typical scan are exactly 0, so were blanked out; the rest of each "
+        "scan is brought to mean 0 and deviation 1"
+    )

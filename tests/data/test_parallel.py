@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+from conftest import MakeTask
+
+from app.core.task import Case
+from app.data import parallel
+from app.data.decathlon import read_task
+from app.data.parallel import fitting_workers, over_cases
+
+
+def test_results_are_in_the_order_of_the_cases(make_task: MakeTask) -> None:
+    cases = read_task(make_task(cases=5)).cases
+    found = over_cases("Naming", cases, lambda case: case.image.name, workers=3)
+    assert list(found.items()) == [(case.id, f"{case.id}.nii.gz") for case in cases]
+    assert over_cases("Naming", (), lambda case: case.id, workers=3) == {}
+
+
+def test_large_scans_are_worked_on_by_fewer(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = read_task(make_task(cases=2, shape=(10, 10, 10))).cases
+    scan_bytes = parallel._COPIES * 4 * 1000
+    for memory, workers in ((100 * scan_bytes, 8), (5 * scan_bytes, 3), (scan_bytes, 1)):
+        monkeypatch.setattr(parallel, "machine_memory_bytes", lambda memory=memory: memory)
+        assert fitting_workers(cases, 8) == workers
+    unreadable = Case("x", Path("x.nii.gz"), None)
+    assert fitting_workers([unreadable], 8) == 8
