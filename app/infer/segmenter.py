@@ -45,7 +45,7 @@ class Segmenter:
     cleanup: Cleanup = NO_CLEANUP
     """What is done to label maps afterwards, because cross-validation showed a gain."""
     digests: tuple[str, ...] = ()
-    """SHA-256 of each member's network and weights."""
+    """SHA-256 of each member's weights."""
 
     @classmethod
     def load(
