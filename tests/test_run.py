@@ -91,6 +91,10 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
         ours, again = nib.load(out / f"{case}.nii.gz"), nib.load(trained / "predictions" / f"{case}.nii.gz")
         np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(again.dataobj))
         np.testing.assert_array_equal(ours.affine, nib.load(files[case]["image"]).affine)
+    (scans / "broken.nii.gz").write_bytes(b"no scan")
+    done = call(place, "mode=predict", *predict)
+    assert done.returncode == 1 and f"1 of {len(held_out) + 1} scans could not be segmented" in done.stderr
+    assert f"0 label maps written to {out}, {len(held_out)} kept from before" in done.stdout
     labels = Path(files[held_out[0]]["label"]).parent
     folders = (
         f"evaluate.predictions={out}",
@@ -233,3 +237,14 @@ def test_help_lists_what_can_be_chosen(place: Path) -> None:
         "train.resume=<run folder>",
     ):
         assert text in done.stdout
+
+
+def test_a_trained_network_is_exported_and_its_label_maps_cleaned_up(trained: Path, place: Path) -> None:
+    export = (f"export.model={trained}", "export.format=torch", f"export.output={place / 'exported'}")
+    done = call(place, "mode=export", *export)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in (place / "exported").iterdir()} == {"model.pt2", "preprocessing.json"}
+    done = call(place, "mode=cleanup", f"cleanup.runs={trained}")
+    assert done.returncode == 0, done.stderr
+    evidence = json.loads((trained / "cleanup.json").read_text(encoding="utf-8"))["evidence"]
+    assert set(evidence["dice"]) == {"organ", "vessel", "lesion"} and evidence["cases"] == 2

@@ -19,12 +19,12 @@ from app.core.plan import Normalisation
 from app.data.dicom import slice_files
 from app.data.prepare import prepare
 from app.data.volume_io import Volume, read_volume, write_voxels
+from app.infer import Segmenter
 from app.infer.checks import scan_warnings
 from app.infer.manifest import Manifest, describe_segmenter
 from app.infer.outputs import OutputSettings
 from app.infer.predict import Predicted, predict_scans
 from app.infer.scans import list_scans
-from app.infer.segmenter import Segmenter
 from app.models.checkpoint import write_checkpoint
 
 NIFTI = OutputSettings("nii.gz", False, False, False)
