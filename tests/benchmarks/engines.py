@@ -2,7 +2,8 @@
 
 python -m tests.benchmarks.engines <run folder> [<run folder> ...] [--engines torch ...] [--threads 1]
 Each engine has a process of its own and runs windows of the run's patch. CPU ms are those of all threads:
-with one thread and an idle machine the two times are one. `difference` is the largest of its logits to torch.
+with one thread and an idle machine the two times are one. `difference` is the largest of its logits to
+torch in its contiguous layout.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from rich.table import Table
 from app.core.errors import InputError
 from app.infer.engines import ENGINES, find_engine, missing_packages
 from app.infer.engines.engine import Engine
+from app.infer.engines.parity import exact_logits
 from app.infer.members import read_members
 from app.infer.memory import peak_bytes
 
@@ -70,7 +72,7 @@ def measure(run: Path, name: str, threads: int, passes: int) -> dict[str, Any]:
     logits = engine(windows).clone()
     wall, cpu = zip(*(_seconds(engine, windows) for _ in range(passes)), strict=True)
     peak_mb = peak_bytes() / 1e6
-    difference = float((logits - find_engine("torch", _CPU)(member)(windows)).abs().max())
+    difference = float((logits - exact_logits(member.checkpoint, windows)).abs().max())
     return {"ms": 1000 * median(wall), "cpu": 1000 * median(cpu), "mb": peak_mb, "off": difference}
 
 
