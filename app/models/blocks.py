@@ -45,8 +45,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
-        total: Tensor = self.second(self.first(x)).add_(self.shortcut(x))
-        return self.activation(total)  # type: ignore[no-any-return]
+        return self.activation(self.second(self.first(x)) + self.shortcut(x))  # type: ignore[no-any-return]
 
 
 def _normalised(conv: ConvSpec, operator: Operator) -> list[nn.Module]:

@@ -5,11 +5,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from app.core.errors import InputError
 from app.models.model import Model, Shape
 from app.models.network import NetworkSpec, design, list_convolutions, network_from, to_device
 from app.models.unet import UNetModel
+from app.ops import Operator
+from app.ops.attention import Attended
 from app.ops.cakes import Cakes
 from app.ops.p3d import P3d
 from app.ops.plain import Conv2d, Conv3d
@@ -22,7 +25,9 @@ SHAPE = Shape(
     kernels=((1, 3, 3), (3, 3, 3), (3, 3, 3)),
 )
 UNET = UNetModel(block="plain", encoder_blocks=2, decoder_blocks=2, deep_supervision=True)
-OPTIONS = sorted(path.stem for path in Path("conf/model").glob("*.yaml"))
+MODELS, OPERATORS = (
+    sorted(path.stem for path in Path(f"conf/{group}").glob("*.yaml")) for group in ("model", "op")
+)
 
 
 def model_option(option: str) -> Model:
@@ -33,7 +38,13 @@ def model_option(option: str) -> Model:
     return model
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+def operator_option(option: str) -> Operator:
+    operator = instantiate(OmegaConf.load(f"conf/op/{option}.yaml"), _convert_="all")
+    assert isinstance(operator, Operator)
+    return operator
+
+
+@pytest.mark.parametrize("option", MODELS)
 def test_every_model_trains_and_rebuilds_itself(option: str) -> None:
     torch.manual_seed(0)
     spec = design(model_option(option), SHAPE, Conv3d(), None)
@@ -49,6 +60,21 @@ def test_every_model_trains_and_rebuilds_itself(option: str) -> None:
     again.load_state_dict(network.state_dict())
     assert torch.equal(network.eval()(x), again.eval()(x))
     torch.testing.assert_close(network(x), outputs[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("gated", [False, True], ids=["plain", "eca"])
+@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_operator_trains_in_every_model(model: str, op: str, gated: bool) -> None:
+    """An operator may end with whatever it likes: nothing after it changes its output in place."""
+    torch.manual_seed(0)
+    operator = Attended(operator_option(op), "eca") if gated else operator_option(op)
+    network = design(model_option(model), replace(SHAPE, patch=(6, 8, 12)), operator, None).build()
+    outputs = network(torch.randn(2, 2, 6, 8, 12))
+    assert [tuple(level.shape) for level in outputs] == [(2, 3, 6, 8, 12), (2, 3, 6, 4, 6)]
+    sum(level.square().mean() for level in outputs).backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None and weight.grad.isfinite().all(), name
 
 
 def test_convolutions_are_named_by_place() -> None:
