@@ -13,7 +13,7 @@ from hydra.errors import OverrideParseException
 
 from app.core.errors import InputError
 
-PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log")
+PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track")
 """Keys of the configuration that change where and how fast a job runs, not what comes out."""
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"@([A-Za-z][\w-]*)")
