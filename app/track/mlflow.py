@@ -27,6 +27,7 @@ class Mlflow:
             InputError: MLflow is not installed.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # and tell of each table it creates
         try:
             from mlflow import MlflowClient
         except ModuleNotFoundError:
