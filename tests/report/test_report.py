@@ -203,6 +203,10 @@ def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
     assert cells[:3] == [["41.2", "180.5"], [DASH, DASH], ["20.8", DASH]]  # by name: dense, later, mixed
     (runs / "timings.csv").write_text("run,forward_ms,step_ms,machine\ndense,1,2,one\nmixed,3,4,other\n")
     assert "Milliseconds are from one, other: do not compare them." in report(tmp_path, runs).text
+    (runs / "timings.csv").rename(tmp_path / "timings.csv")
+    assert "milliseconds measured on" not in report(tmp_path, runs).text  # its names are of another folder
+    (tmp_path / "timings.csv").write_text("run,forward_ms,step_ms,machine\nruns/dense,1,2,one\n")
+    assert "milliseconds measured on one" in report(tmp_path, runs).text
 
 
 def test_wording() -> None:
