@@ -120,4 +120,5 @@ def _finish(tuning: _Tuning) -> None:
         job = tuning.job(trial)
         reached = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, trial.values, strict=True))
         path = write_experiment(tuning.folder, job.name, job.described, reached)
-        log.info("best: %s (%s) -> %s", " ".join(map(str, trial.params.items())), reached, path)
+        chosen = " ".join(f"{key}={value}" for key, value in trial.params.items())
+        log.info("best: %s (%s) -> %s", chosen, reached, path)
