@@ -1,6 +1,7 @@
-"""Four jobs side by side, through every launcher there is a file for, give the results of a serial sweep."""
+"""Four jobs through every launcher that is installed: the results are those of a serial sweep."""
 
 import csv
+import importlib.util
 import runpy
 import sys
 from pathlib import Path
@@ -18,11 +19,12 @@ _TIMES = ("train_seconds",)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plugin", LAUNCHERS)
-def test_results_are_those_of_a_serial_sweep(
-    plugin: str, tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+def test_every_launcher_gives_the_results_of_a_serial_sweep(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip(f"hydra_plugins.{plugin}")
+    installed = [plugin for plugin in LAUNCHERS if importlib.util.find_spec(f"hydra_plugins.{plugin}")]
+    if not installed:
+        pytest.skip("no launcher is installed")
     make_task()
     serial = results(tmp_path, "serial", monkeypatch=monkeypatch)
     assert [(row["run"], row["state"]) for row in serial] == [
@@ -30,7 +32,8 @@ def test_results_are_those_of_a_serial_sweep(
         *(("op-cakes+seed-0", "done"), ("op-cakes+seed-1", "done")),
     ]
     assert len({row["mean_dice"] for row in serial}) == 4
-    assert results(tmp_path, plugin, *LAUNCHERS[plugin], monkeypatch=monkeypatch) == serial
+    for plugin in installed:
+        assert results(tmp_path, plugin, *LAUNCHERS[plugin], monkeypatch=monkeypatch) == serial, plugin
 
 
 def results(folder: Path, name: str, *launcher: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
