@@ -11,6 +11,7 @@ ALLOWED = {
     "data": {"core"},
     "metrics": {"core"},
     "report": {"core"},
+    "track": {"core", "report"},
     "models": {"core", "ops"},
     "infer": {"core", "ops", "data", "metrics", "models"},
     "train": {"core", "ops", "data", "metrics", "models", "infer"},
@@ -19,7 +20,7 @@ ALLOWED = {
     "compress": {"core", "ops", "models"},
     "cli": {
         *("core", "ops", "data", "metrics", "models", "infer", "train", "report"),
-        *("search", "analyze", "compress"),
+        *("search", "analyze", "compress", "track"),
     },
 }
 FILES = sorted(Path("app").rglob("*.py"))

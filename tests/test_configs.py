@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from app.cli.build import build_sliding
+from app.cli.build import build_sliding, build_tracker
 from app.cli.run_config import with_flips
 from app.cli.settings import plain, read_settings
 from app.cli.sweep.jobs import plan_jobs
@@ -87,6 +87,17 @@ def test_every_loss_falls_with_the_right_answer(option: str) -> None:
     labels = torch.randint(0, 3, (2, 1, 4, 4, 4))
     right = 20.0 * torch.nn.functional.one_hot(labels[:, 0], 3).movedim(-1, 1) - 10  # sure by sigmoid too
     assert loss(right, labels.float()) < 0.1 < loss(-right, labels.float())
+
+
+@pytest.mark.parametrize("option", GROUPS["track"])
+def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Path) -> None:
+    cfg = composed(f"track={option}", "choices.task=blobs")
+    if option == "mlflow":
+        cfg.track.folder = str(tmp_path / "store")
+    try:
+        build_tracker(cfg, tmp_path, going_on=False).follow([{"step": 1, "train_loss": 0.5}])
+    except InputError as error:
+        assert f"track={option}: not installed; pip install" in str(error)
 
 
 @pytest.mark.parametrize("option", GROUPS["sweep"])

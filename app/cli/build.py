@@ -27,6 +27,7 @@ from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.ops import Operator
 from app.ops.attention import Attended
+from app.track.tracker import RunFolder, Tracker
 from app.train.memory import process_peak_bytes, step_bytes
 from app.train.state import Loss
 from app.train.target_loss import TargetLoss
@@ -153,6 +154,13 @@ def build_sliding(cfg: DictConfig) -> SlidingSettings:
     sliding = read_settings(SlidingSettings, cfg.infer, "infer")
     sliding.check_mirrors(cfg.augment.flip_axes)
     return sliding
+
+
+def build_tracker(cfg: DictConfig, run: Path, *, going_on: bool) -> Tracker:
+    """What follows the run beside its folder."""
+    chosen = cfg.get("track")  # a run of before there was a choice goes on without
+    make: Callable[..., Tracker] = _instantiate(chosen) if chosen else RunFolder
+    return make(run, going_on=going_on)
 
 
 def _build_operator(section: DictConfig) -> Operator:

@@ -120,6 +120,7 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
         "dense": {"params": dense.params, "macs_per_patch": dense.macs},
     }
     write_json(this.folder / run_folder.SUMMARY, summary)
+    this.tracker.finish()
     log.info(
         "%s: %.1f %% of the dense %s of the searched convolutions; the whole network has %.3f M parameters "
         "(dense %.3f M) and %.2f GMAC a patch (dense %.2f)",

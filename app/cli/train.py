@@ -34,6 +34,7 @@ def finish(this: Training, state: TrainingState) -> dict[str, Any]:
     summary = {**training_facts(this, state), **summarise_scores(scores), "peak_rss_mb": peak_rss_mb()}
     write_json(this.folder / run_folder.SUMMARY, summary)
     write_report([this.folder], this.folder / run_folder.REPORT)
+    this.tracker.finish()
     dice = ", ".join(f"{label} {value or 0:.4f}" for label, value in summary["dice"].items())
     log.info("mean Dice %.4f (%s)", summary["mean_dice"] or 0, dice)
     log.info("report: %s", this.folder / run_folder.REPORT)

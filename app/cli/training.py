@@ -18,6 +18,7 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
     build_sliding,
+    build_tracker,
 )
 from app.cli.environment import environment
 from app.cli.main import Interrupted
@@ -35,6 +36,7 @@ from app.data.split import Split, split_cases
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.search.inherit import inherit_search
+from app.track.tracker import Tracker
 from app.train.loop import train
 from app.train.settings import TrainSettings
 from app.train.state import Loss, TrainingState
@@ -63,6 +65,7 @@ class Training:
     batches: BatchSource
     cached: Mapping[str, CachedCase]
     resumed: bool
+    tracker: Tracker
 
     def checkpoint(self, state: TrainingState) -> Checkpoint:
         """The state as it goes to disk."""
@@ -103,7 +106,8 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     training = [cached[case.id] for case in split.training]
     batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
     opened = Training(
-        cfg, folder, device, task, facts, plan, split, network, settings, batches, cached, resumed
+        *(cfg, folder, device, task, facts, plan, split, network, settings, batches, cached, resumed),
+        build_tracker(cfg, folder, going_on=resumed),
     )
     if not resumed:
         _write_facts(opened, reasons, cache)
@@ -178,6 +182,7 @@ def _save(state: TrainingState, best: bool, *, this: Training) -> None:
     if best:
         write_checkpoint(this.folder / run_folder.BEST, checkpoint)
     write_checkpoint(this.folder / run_folder.LAST, checkpoint)
+    this.tracker.follow(state.history)
 
 
 def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> None:

@@ -45,12 +45,14 @@ def difference(ours: CaseMeans, baseline: CaseMeans) -> Difference | None:
     if len(shared) < 2:
         return None
     values = np.array([ours[case] - baseline[case] for case in shared])
-    interval = stats.bootstrap(
-        (values,), np.mean, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return Difference(
-        float(values.mean()), float(interval.low), float(interval.high), len(shared), _p(values)
-    )
+    low, high = _bootstrap(values)
+    return Difference(float(values.mean()), low, high, len(shared), _p(values))
+
+
+def interval(values: Sequence[float | None]) -> tuple[float, float] | None:
+    """The 95 % bootstrap interval of the mean of the defined values; None for fewer than two."""
+    defined = np.array([value for value in values if value is not None])
+    return _bootstrap(defined) if len(defined) > 1 else None
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -62,6 +64,13 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
         reached = min(1.0, max(reached, (len(order) - rank) * p))
         corrected[index] = reached
     return corrected
+
+
+def _bootstrap(values: np.ndarray) -> tuple[float, float]:
+    found = stats.bootstrap(
+        (values,), np.mean, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _p(values: np.ndarray) -> float | None:

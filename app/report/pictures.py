@@ -63,6 +63,16 @@ def planes(scan: Scan, label_values: Sequence[int]) -> list[Plane]:
     return [Plane(view.name, _slices(scan, view, label_values, window)) for view in _VIEWS]
 
 
+def fullest_planes(scan: Scan, label_values: Sequence[int]) -> list[tuple[str, Figure]]:
+    """The slice with the most foreground of each plane, by the plane's name."""
+    window = grey_window(scan.image)
+    places = [fullest_slice(scan.reference, scan.prediction, view.cut) for view in _VIEWS]
+    return [
+        (view.name, _draw(scan, view, index, label_values, window))
+        for view, index in zip(_VIEWS, places, strict=True)
+    ]
+
+
 def legend(labels: Mapping[str, int]) -> list[tuple[str, str]]:
     """Label names and the colours of their contours."""
     return [(name, contour_color(index)) for index, name in enumerate(labels)]

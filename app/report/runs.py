@@ -8,7 +8,7 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.report.records import Mapping, Row, number, read_mapping, read_rows
 from app.report.summary import Summary, read_summary
-from app.report.timings import Timing, read_timings
+from app.report.timings import Timing, timing_of
 
 MARKS = ("config.yaml", "summary.json")
 RESULTS = ("summary.json", "metrics.csv")
@@ -117,7 +117,7 @@ def _read_run(folder: Path, name: str) -> Run:
         split=read_mapping(folder / "split.json"),
         plan=read_mapping(folder / "plan.yaml"),
         layout=read_mapping(folder / "layout.yaml"),
-        timing=read_timings(folder.parent).get(folder.name, Timing()),
+        timing=timing_of(folder),
     )
 
 

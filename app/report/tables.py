@@ -3,10 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.report.comparison import interval
 from app.report.groups import Comparison, Group
 from app.report.runs import Run
 from app.report.summary import Summary
-from app.report.wording import DASH, decimals, duration, mean, mean_of, plain, scaled, signed, whole
+from app.report.wording import (
+    DASH,
+    decimals,
+    duration,
+    mean,
+    mean_of,
+    plain,
+    probability,
+    scaled,
+    signed,
+    whole,
+)
 
 _TIMES = ("Forward (ms)", "Step (ms)")
 
@@ -23,43 +35,42 @@ class Table:
 
 def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     """One row a run; HD95 and NSD are means over the labels where they are defined."""
-    left = ("Run", "Model", "Operator", "Fold", "Seed", "Mean Dice")
-    right = (
-        "HD95 (mm)",
-        "NSD",
-        "Parameters",
-        "MACs per patch",
-        "Steps",
-        "Samples",
-        "Training (s)",
-    )
     timed = any(run.timing.machine for run in runs)
-    columns = (*left, *(f"Dice {label}" for label in labels), *right, "Peak RSS (MB)", *_TIMES * timed)
-    rows = [_result(run, labels) + _times([run]) * timed for run in runs]
-    return Table("Results, one row a run", columns, rows, wordy=(1, 2))
+    scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD")
+    costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training (s)")
+    rest = ("Steps", "Samples", "Peak RSS (MB)", "Model", "Operator", "Fold", "Seed")
+    columns = ("Run", *scores, *costs, *rest)
+    rows = [
+        (run.name, *_scores(run.summary, labels), *_costs(run, timed=timed), *_rest(run.summary))
+        for run in runs
+    ]
+    return Table("Results, one row a run", columns, rows, wordy=(len(columns) - 4, len(columns) - 3))
+
+
+def _scores(of: Summary, labels: Sequence[str]) -> tuple[str, ...]:
+    return (
+        decimals(of.mean_dice, 3),
+        *(decimals(of.dice.get(label), 3) for label in labels),
+        mean_of(of.hd95_mm.values(), 2),
+        mean_of(of.nsd.values(), 3),
+    )
+
+
+def _costs(run: Run, *, timed: bool) -> tuple[str, ...]:
+    of = run.summary
+    times = _times([run]) if timed else ()
+    return whole(of.params), scaled(of.macs_per_patch), *times, decimals(of.train_seconds, 1)
+
+
+def _rest(of: Summary) -> tuple[str, ...]:
+    figures = (whole(figure) for figure in (of.steps, of.samples, of.peak_rss_mb))
+    return *figures, *(word or DASH for word in (of.model, of.op, of.fold, of.seed))
 
 
 def _times(runs: Sequence[Run]) -> tuple[str, ...]:
     """Mean milliseconds, where measured."""
     forward, step = (mean(getattr(run.timing, name) for run in runs) for name in ("forward_ms", "step_ms"))
     return decimals(forward, 1), decimals(step, 1)
-
-
-def _result(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
-    of = run.summary
-    return (
-        run.name,
-        *(word or DASH for word in (of.model, of.op, of.fold, of.seed)),
-        decimals(of.mean_dice, 3),
-        *(decimals(of.dice.get(label), 3) for label in labels),
-        mean_of(of.hd95_mm.values(), 2),
-        mean_of(of.nsd.values(), 3),
-        whole(of.params),
-        scaled(of.macs_per_patch),
-        *(whole(figure) for figure in (of.steps, of.samples)),
-        decimals(of.train_seconds, 1),
-        whole(of.peak_rss_mb),
-    )
 
 
 def comparison(of: Comparison, labels: Sequence[str]) -> Table:
@@ -81,7 +92,7 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
         else (
             signed(less.mean),
             f"{signed(less.low)} to {signed(less.high)}",
-            decimals(less.p, 3),
+            probability(less.p),
             str(less.cases),
         )
     )
@@ -98,19 +109,22 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def by_label(run: Run) -> Table:
-    """One row a label: the three metrics as summary.json has them, and in how many cases each is defined."""
+    """One row a label: the metrics as summary.json has them, and in how many cases Dice is defined."""
     of = run.summary
     rows = [
         (
             label,
             decimals(of.dice.get(label), 3),
+            _interval(run, label),
             decimals(of.hd95_mm.get(label), 2),
             decimals(of.nsd.get(label), 3),
             _defined(run, label),
         )
         for label in run.labels()
     ]
-    return Table("Means per label", ("Label", "Dice", "HD95 (mm)", "NSD", "Cases scored"), rows)
+    return Table(
+        "Means per label", ("Label", "Dice", "95 % interval", "HD95 (mm)", "NSD", "Cases scored"), rows
+    )
 
 
 def by_case(run: Run) -> Table:
@@ -154,6 +168,12 @@ def _choice(item: object) -> tuple[str, str]:
     if isinstance(item, dict) and "value" in item:
         return plain(item["value"]), plain(item.get("reason"))
     return plain(item), DASH
+
+
+def _interval(run: Run, label: str) -> str:
+    """Of the label's mean Dice over the cases."""
+    found = interval([score.dice for score in run.scores or () if score.label == label])
+    return DASH if found is None else f"{found[0]:.3f} to {found[1]:.3f}"
 
 
 def _defined(run: Run, label: str) -> str:

@@ -1,4 +1,4 @@
-"""Milliseconds of the runs of a folder: timings.csv beside them, measured together on one machine."""
+"""Milliseconds of runs: timings.csv in a folder above them, measured together on one machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,20 @@ class Timing:
     machine: str | None = None
 
 
+def timing_of(run: Path) -> Timing:
+    """From the nearest timings.csv at or above a run folder, which names runs by their path below it.
+
+    Raises:
+        InputError: that file is broken.
+    """
+    for folder in (run, *run.parents):
+        if (folder / TIMINGS).is_file():
+            return read_timings(folder).get(str(run.relative_to(folder)), Timing())
+    return Timing()
+
+
 def read_timings(folder: Path) -> dict[str, Timing]:
-    """Timings by the names of run folders in `folder`; empty without the file.
+    """Timings by the paths of run folders below `folder`; empty without the file.
 
     Raises:
         InputError: the file lacks a column, or a cell is not a number.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from app.report.chart import INK, MUTED, Chart, Key, chart, key, series_color
 from app.report.groups import Comparison, Group
@@ -97,11 +97,17 @@ def _draw_point(axes: Axes, point: Point) -> None:
 
 def _draw_axes(axes: Axes, unit: str, costs: Sequence[float]) -> None:
     axes.set_xscale("log")
-    narrow = max(costs) < 30 * min(costs)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+    axes.xaxis.set_major_locator(_ticks(max(costs) / min(costs)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.margins(0.12)
     axes.set_xlabel(unit)
     axes.set_ylabel("mean Dice")
+
+
+def _ticks(span: float) -> Locator:
+    """Round numbers for costs that span less than a factor of 5, where powers of ten would be one or none."""
+    if span < 5:
+        return MaxNLocator(4)
+    return LogLocator(subs=(1, 2, 5) if span < 30 else (1,))

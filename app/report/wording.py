@@ -16,6 +16,11 @@ def signed(value: float) -> str:
     return f"{value:+.4f}"
 
 
+def probability(value: float | None) -> str:
+    """0.0213 -> 0.021; what rounds to nothing is below 0.001."""
+    return "< 0.001" if value is not None and value < 0.0005 else decimals(value, 3)
+
+
 def whole(value: float | None) -> str:
     """1234567 -> 1,234,567."""
     return DASH if value is None else f"{value:,.0f}"

@@ -76,7 +76,7 @@ def test_wrong_sweeps_are_one_clear_line(lines: dict[str, str], command: list[st
 
 def test_a_sweep_is_named_from_its_keys_or_its_file() -> None:
     assert sweep_name({"": ""}, ["op=conv3d,p3d", "seed=0,1", "paths.data=/scans"], None) == "op+seed"
-    assert sweep_name(LINES, ["task=hippocampus", "device=cpu"], "kernels") == "kernels"
+    assert sweep_name(LINES, ["task=hippocampus", "hydra/launcher=cores"], "kernels") == "kernels"
     ten, twenty = (sweep_name(LINES, [f"train.steps={steps}"], "kernels") for steps in (10, 20))
     assert ten.startswith("kernels-")
     assert ten != twenty

@@ -14,7 +14,7 @@ optuna = pytest.importorskip("optuna")
 
 from app.cli.tune.pruning import Pruning  # noqa: E402
 from app.cli.tune.space import distributions  # noqa: E402
-from app.cli.tune.study import answer, best, left_over, open_study  # noqa: E402
+from app.cli.tune.study import answer, ask, best, left_over, open_study  # noqa: E402
 
 TINY = (
     *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
@@ -79,6 +79,13 @@ def test_best_of_two_objectives_are_those_none_beats(tmp_path: Path) -> None:
     assert [trial.number for trial in best(study)] == [3, 1, 0]
     with pytest.raises(InputError, match="was begun with"):
         open_study(tmp_path, {"mean_dice": "maximize"})
+
+
+def test_a_study_keeps_its_values_to_choose_from(tmp_path: Path) -> None:
+    study = open_study(tmp_path, BOTH)
+    ask(study, distributions({"op": ["p3d", "conv3d"]}))
+    with pytest.raises(InputError, match=r"tune\.space: .*set another folder with paths\.sweep"):
+        ask(study, distributions({"op": ["p3d", "cakes"]}))
 
 
 def test_unknown_objective_names_the_known(tmp_path: Path) -> None:

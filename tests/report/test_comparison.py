@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep
-from app.report.comparison import difference, holm
+from app.report.comparison import difference, holm, interval
 from app.report.groups import compare
 from app.report.runs import Run, Score
 from app.report.summary import Summary
@@ -29,6 +29,13 @@ def test_constant_difference_has_no_spread() -> None:
     assert found is not None
     assert (found.mean, found.low, found.high) == pytest.approx((0.05, 0.05, 0.05))
     assert found.p == pytest.approx(2 / 2**8)  # all eight signs alike, two-sided
+
+
+def test_interval_of_a_mean_leaves_out_what_is_undefined() -> None:
+    assert interval([0.8, None, 0.8]) == pytest.approx((0.8, 0.8))
+    low, high = interval([0.0, 1.0] * 50) or (0, 0)
+    assert (low, high) == pytest.approx((0.4, 0.6), abs=0.02)  # 1.96 of a standard error of 0.05
+    assert interval([0.5, None]) is None
 
 
 def test_holm_multiplies_by_what_is_left() -> None:

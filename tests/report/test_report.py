@@ -17,7 +17,7 @@ from app.report.pictures import fullest_slice, grey_window, spread_slices
 from app.report.ranking import notable_cases
 from app.report.runs import read_runs
 from app.report.scans import read_scan
-from app.report.wording import DASH, duration, scaled
+from app.report.wording import DASH, duration, probability, scaled
 
 HOSTILE = "<script>alert('$x_1$')</script>"
 DICE = {"case_a": (0.9, 0.7), "case_b": (0.5, None), "case_c": (1.0, 0.8)}
@@ -56,8 +56,8 @@ def test_page_has_the_numbers_of_the_run(page: Page) -> None:
     (row,) = [row for row in rows if ">cakes<" in row]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
     assert cells == [
-        *("unet", "cakes", "0", "7", "0.775", "0.800", "0.750", "2.50", "0.910"),
-        *("1,234,567", "4.32 G", "1,000", "2,000", "61.5", "512"),
+        *("0.775", "0.800", "0.750", "2.50", "0.910", "1,234,567", "4.32 G", "61.5"),
+        *("1,000", "2,000", "512", "unet", "cakes", "0", "7"),
     ]
     for text in ("phantom", "2025-03-04", "torch 2.6.0", "1 min 02 s", "32, 40, 48", "fits the memory"):
         assert text in page.text
@@ -199,14 +199,19 @@ def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
     assert "do not compare" not in page.text
     assert "Dice against latency" in page.text
     rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row)[-2:] for row in rows if "4.32 G" in row]
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row)[7:9] for row in rows if "4.32 G" in row]
     assert cells[:3] == [["41.2", "180.5"], [DASH, DASH], ["20.8", DASH]]  # by name: dense, later, mixed
     (runs / "timings.csv").write_text("run,forward_ms,step_ms,machine\ndense,1,2,one\nmixed,3,4,other\n")
     assert "Milliseconds are from one, other: do not compare them." in report(tmp_path, runs).text
+    (runs / "timings.csv").rename(tmp_path / "timings.csv")
+    assert "milliseconds measured on" not in report(tmp_path, runs).text  # its names are of another folder
+    (tmp_path / "timings.csv").write_text("run,forward_ms,step_ms,machine\nruns/dense,1,2,one\n")
+    assert "milliseconds measured on one" in report(tmp_path, runs).text
 
 
 def test_wording() -> None:
     assert [scaled(value) for value in (12, 4.32e9, 999_999)] == ["12", "4.32 G", "1 M"]
+    assert [probability(value) for value in (0.0213, 0.0004, None)] == ["0.021", "< 0.001", DASH]
     assert [duration(value) for value in (59, 61.5, 4000)] == ["59 s", "1 min 02 s", "1 h 06 min"]
 
 

@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.core import run_folder
 from app.core.sweep import Sweep, read_record
@@ -33,8 +34,10 @@ def collect(folder: Path, sweep: Sweep) -> None:
 
 
 def _table(comparison: Comparison) -> Table:
-    less = f"Dice less {comparison.baseline}"
-    table = Table("Group", "Runs", "Mean Dice", less, "95 % interval", "Cases", "Parameters", "MACs")
+    """Narrow enough for 80 columns where names are short; results.csv has every figure."""
+    names = ("Group", "Runs", "Mean Dice", "Difference (95 %)", "Params", "MACs")
+    title = f"Mean Dice, and its paired difference to {comparison.baseline}"
+    table = Table(*(Column(name, no_wrap=True) for name in names), title=title, box=SIMPLE)
     for group in comparison.groups:
         table.add_row(group.name, str(len(group.runs)), *_figures(group))
     return table
@@ -46,9 +49,5 @@ def _figures(group: Group) -> tuple[str, ...]:
         mean(getattr(run.summary, name) for run in group.runs)
         for name in ("mean_dice", "params", "macs_per_patch")
     )
-    less = (
-        (DASH, DASH, DASH)
-        if found is None
-        else (signed(found.mean), f"{signed(found.low)} to {signed(found.high)}", str(found.cases))
-    )
-    return decimals(dice, 4), *less, scaled(params), scaled(macs)
+    less = DASH if found is None else f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
+    return decimals(dice, 4), less, scaled(params), scaled(macs)

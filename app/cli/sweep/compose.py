@@ -39,7 +39,7 @@ def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
         assert isinstance(values, dict)
         mode = composed.hydra.runtime.choices.mode
         other = {section for section in _OF_ONE_MODE if section != mode}
-        kept = {key: value for key, value in values.items() if key not in {*PLACES, *other, "hydra"}}
+        kept = {key: value for key, value in values.items() if key not in {*PLACES, *other}}
         before = [found[job.target(line, jobs).name] for line in job.references]
         found[job.name] = _digest([kept, before])
     return list(found.values())

@@ -13,7 +13,7 @@ from hydra.errors import OverrideParseException
 
 from app.core.errors import InputError
 
-PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log")
+PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track", "hydra")
 """Keys of the configuration that change where and how fast a job runs, not what comes out."""
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"@([A-Za-z][\w-]*)")
@@ -173,7 +173,7 @@ def _short(value: str) -> str:
 
 
 def _is_place(key: str) -> bool:
-    return key.lstrip("+~").partition(".")[0] in PLACES
+    return re.split("[./]", key.lstrip("+~"))[0] in PLACES
 
 
 def _digest(value: object) -> str:

@@ -1,5 +1,6 @@
 """Jobs through Hydra's launchers, those first that others build on; what became of each is read from disk."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def state(folder: Path, name: str) -> str:
 def _launch_together(
     config: DictConfig, folder: Path, jobs: Sequence[Job], ready: Sequence[Job], first: int
 ) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use over the network
     # The one private import: a launcher takes a HydraContext, and that nothing but this class.
     context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(config))
     launcher = Plugins.instance().instantiate_launcher(

@@ -11,10 +11,12 @@ from hydra.core.override_parser.types import Override
 from app.cli.sweep.jobs import parse
 from app.core.files import write_text
 
+_GROUP = "experiment"
+
 
 def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: str) -> Path:
     """Write the overrides of a trial; `remark` says what it reached."""
-    path = folder / "experiment" / f"{name}.yaml"
+    path = folder / _GROUP / f"{name}.yaml"
     groups: list[dict[str, str]] = []
     values: dict[str, Any] = {}
     for key, override in parse(overrides, name).items():
@@ -27,6 +29,12 @@ def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: 
     header = f"# @package _global_\n# python run.py --config-dir {folder} experiment={name}\n# {remark}\n"
     write_text(path, header + yaml.safe_dump(body, sort_keys=False, default_flow_style=None))
     return path
+
+
+def remove_experiments(folder: Path) -> None:
+    """Remove what was written before: a later trial may have beaten it."""
+    for path in (folder / _GROUP).glob("*.yaml"):
+        path.unlink()
 
 
 def _is_group(key: str) -> bool:

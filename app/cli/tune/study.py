@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -39,6 +40,18 @@ def left_over(study: Study) -> list[Trial]:
     """Trials that an interruption left without an answer."""
     frozen = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return [Trial(study, trial._trial_id) for trial in frozen]
+
+
+def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
+    """A trial with a proposal for each key of the space.
+
+    Raises:
+        InputError: the study was begun with other values to choose from.
+    """
+    try:
+        return study.ask(dict(space))
+    except ValueError as error:
+        raise InputError(f"tune.space: {error}; set another folder with paths.sweep") from None
 
 
 def answer(study: Study, trial: Trial, run: Path, *, failed: bool, pruned: bool) -> None:

@@ -23,11 +23,11 @@ from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.sweep.watching import watching
-from app.cli.tune.experiment import write_experiment
+from app.cli.tune.experiment import remove_experiments, write_experiment
 from app.cli.tune.pruning import Pruning
 from app.cli.tune.settings import TuneSettings
 from app.cli.tune.space import distributions
-from app.cli.tune.study import answer, best, left_over, open_study
+from app.cli.tune.study import answer, ask, best, left_over, open_study
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
 
@@ -63,7 +63,7 @@ def tune(cfg: DictConfig) -> None:
     with progress_line(tuning.folder, [f"trial-{number:03d}" for number in range(settings.trials)]):
         while waiting or _ended(tuning) < settings.trials:
             wanted = min(settings.at_once, settings.trials - _ended(tuning))
-            waiting += [study.ask(tuning.space) for _ in range(wanted - len(waiting))]
+            waiting += [ask(study, tuning.space) for _ in range(wanted - len(waiting))]
             _run(tuning, waiting)
             waiting = []
     _finish(tuning)
@@ -112,9 +112,13 @@ def _finish(tuning: _Tuning) -> None:
     sweep = Sweep("tune", None, tuple(Entry(job.name, job.name, job.described) for job in jobs))
     write_sweep(tuning.folder, sweep)
     collect(tuning.folder, sweep)
-    names = list(tuning.settings.objectives)
-    for trial in best(tuning.study):
+    names, found = list(tuning.settings.objectives), best(tuning.study)
+    if not found:
+        raise InputError(f"tune: none of {len(jobs)} trials came to an end; see {tuning.folder}")
+    remove_experiments(tuning.folder)
+    for trial in found:
         job = tuning.job(trial)
         reached = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, trial.values, strict=True))
         path = write_experiment(tuning.folder, job.name, job.described, reached)
-        log.info("best: %s (%s) -> %s", " ".join(map(str, trial.params.items())), reached, path)
+        chosen = " ".join(f"{key}={value}" for key, value in trial.params.items())
+        log.info("best: %s (%s) -> %s", chosen, reached, path)

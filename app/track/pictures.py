@@ -1,0 +1,34 @@
+"""The worst, median and best case of a run as plain pictures."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from app.report.cases import label_values
+from app.report.pictures import fullest_planes
+from app.report.ranking import notable_cases
+from app.report.runs import read_runs
+from app.report.scans import NotDrawable, read_scan
+
+
+def case_pictures(run: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Names such as worst/axial, and pictures (height, width, RGB); a case without files is left out."""
+    (read,) = read_runs([run.resolve()])
+    for ranked in notable_cases(read):
+        try:
+            scan = read_scan(read, ranked.case)
+        except NotDrawable:  # the report says why
+            continue
+        for plane, figure in fullest_planes(scan, list(label_values(read).values())):
+            yield f"{ranked.place}/{plane}".lower(), _pixels(figure)
+
+
+def _pixels(figure: Figure) -> NDArray[np.uint8]:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="rgba", facecolor="black")
+    width, height = figure.canvas.get_width_height()
+    return np.frombuffer(stream.getvalue(), np.uint8).reshape(height, width, 4)[..., :3]

@@ -1,0 +1,51 @@
+"""track=tensorboard: event files in the run folder, so that `tensorboard --logdir runs` shows all runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.track.facts import results, settings
+from app.track.pictures import case_pictures
+from app.track.tracker import Row
+
+
+class TensorBoard:
+    """Curves by step; then settings and results for the table of runs, and the notable cases."""
+
+    def __init__(self, run: Path, *, going_on: bool) -> None:
+        """Open the run's event file; a run that goes on tells its history again in place of what was told.
+
+        Raises:
+            InputError: TensorBoard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ModuleNotFoundError:
+            raise InputError("track=tensorboard: not installed; pip install 'tensorboard>=2.21,<3'") from None
+        self._run = run
+        self._writer = SummaryWriter(run, purge_step=0 if going_on else None)
+        self._told = 0
+
+    def follow(self, history: Sequence[Row]) -> None:
+        """Add the new rows and write them out."""
+        for row in history[self._told :]:
+            for name, value in row.items():
+                if name != "step" and value is not None:
+                    self._writer.add_scalar(_tag(name), value, int(row["step"] or 0))
+        self._told = len(history)
+        self._writer.flush()
+
+    def finish(self) -> None:
+        """Add the configuration, the table of runs' row, and pictures of cases."""
+        config = (self._run / run_folder.CONFIG).read_text(encoding="utf-8")
+        self._writer.add_text("config", "    " + config.replace("\n", "\n    "))
+        for name, picture in case_pictures(self._run):
+            self._writer.add_image(f"cases/{name}", picture, dataformats="HWC")
+        self._writer.add_hparams(settings(self._run), results(self._run), run_name=".")
+        self._writer.close()
+
+
+def _tag(name: str) -> str:
+    """Labels of one figure under one heading: val_dice_liver -> val_dice/liver."""
+    return name.replace("val_dice_", "val_dice/", 1)

@@ -1,0 +1,50 @@
+"""Four jobs through every launcher that is installed: the results are those of a serial sweep."""
+
+import csv
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MakeTask
+from test_sweep import TINY
+
+LAUNCHERS = {
+    "hydra_joblib_launcher": ("hydra/launcher=cores", "hydra.launcher.n_jobs=2"),
+    "hydra_submitit_launcher": ("hydra/launcher=processes",),
+    "hydra_ray_launcher": ("hydra/launcher=cluster", "hydra.launcher.ray.init.num_cpus=2"),
+}
+_TIMES = ("train_seconds",)
+
+
+@pytest.mark.slow
+def test_every_launcher_gives_the_results_of_a_serial_sweep(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = [plugin for plugin in LAUNCHERS if importlib.util.find_spec(f"hydra_plugins.{plugin}")]
+    if not installed:
+        pytest.skip("no launcher is installed")
+    make_task()
+    serial = results(tmp_path, "serial", monkeypatch=monkeypatch)
+    assert [(row["run"], row["state"]) for row in serial] == [
+        *(("op-conv3d+seed-0", "done"), ("op-conv3d+seed-1", "done")),
+        *(("op-cakes+seed-0", "done"), ("op-cakes+seed-1", "done")),
+    ]
+    assert len({row["mean_dice"] for row in serial}) == 4
+    for plugin in installed:
+        assert results(tmp_path, plugin, *LAUNCHERS[plugin], monkeypatch=monkeypatch) == serial, plugin
+
+
+def results(folder: Path, name: str, *launcher: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """The rows of results.csv but for the times."""
+    places = (f"paths.cache={folder / 'cache'}", f"paths.sweep={folder / name}")
+    jobs = ("op=conv3d,cakes", "seed=0,1", f"task.folder={folder / 'Task90_Blobs'}")
+    monkeypatch.setattr(sys, "argv", ["run.py", "-m", *jobs, *TINY, *places, *launcher])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path("run.py", run_name="__main__")
+    assert ended.value.code == 0
+    with (folder / name / "results.csv").open(newline="", encoding="utf-8") as file:
+        return [
+            {key: value for key, value in row.items() if key not in _TIMES} for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,100 @@
+"""The commands of the documentation, run page by page as they stand there, on small volumes."""
+
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app import __version__
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LINKED = ("app", "conf", "run.py")
+SMALL = (
+    *("train=smoke", "infer=fast", "augment=none", "threads=1"),
+    *("plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
+)
+SHORT = ("train.steps=4", "train.epoch_steps=2")
+PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
+BLOCK = re.compile(r"^```(bash|python)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like that of the project, for what the commands leave behind."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_of_a_page_run(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    for language, needs, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+        for module in needs.split():
+            pytest.importorskip(module)
+        for command in [text] if language == "python" else text.splitlines():
+            run(language, command, monkeypatch)
+
+
+def run(language: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if language == "python":
+        exec(compile(command, "<page>", "exec"), {"__name__": "__page__"})
+    elif command.startswith("python run.py"):
+        monkeypatch.setattr(sys, "argv", ["run.py", *small(shlex.split(command)[2:])])
+        assert exit_code() == 0, command
+    else:
+        subprocess.run(["bash", "-c", command], check=True, timeout=60)
+
+
+def exit_code() -> int:
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def small(words: list[str]) -> list[str]:
+    """The command on generated volumes of few voxels and for a few steps; else what it says itself wins."""
+    flags = list(takewhile(lambda word: "=" not in word, words))
+    ours = [re.sub(r"^task=(hippocampus|sarcoma)$", "task=phantom", word) for word in words[len(flags) :]]
+    if not ours or ours[0].startswith("train.resume"):
+        return words
+    ours = [word for word in ours if word != "task.download=true"]
+    generated = () if "task=decathlon" in ours else PHANTOM
+    one = ("seed=0",) if any(word.startswith("sweep=") for word in ours) else ()
+    return [*flags, *SMALL, *generated, *one, *ours, *SHORT]
+
+
+def documents() -> Iterator[Path]:
+    yield from (*PAGES, ROOT / "README.md", ROOT / "ARCHITECTURE.md")
+
+
+def test_links_lead_somewhere() -> None:
+    for page in documents():
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_page_is_listed() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert {page.name for page in PAGES} == {*re.findall(r"\]\((\S+?\.md)\)", index), "README.md"} - {
+        "../ARCHITECTURE.md"
+    }
+
+
+def test_version_is_the_same_everywhere() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == __version__
+    assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert all({"title", "authors", "year", "notes"} <= set(source) for source in cited["references"])

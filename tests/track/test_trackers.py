@@ -1,0 +1,78 @@
+"""Trackers over a small synthetic run: what they are told is read back with their own programs."""
+
+from pathlib import Path
+
+import pytest
+from test_report import HOSTILE, make_run
+
+from app.track.facts import results, settings
+from app.track.mlflow import Mlflow
+from app.track.pictures import case_pictures
+from app.track.tensorboard import TensorBoard
+
+HISTORY = [
+    {"step": 10, "train_loss": 0.9, "val_dice_mean": None},
+    {"step": 20, "train_loss": 0.5, "val_dice_mean": 0.6},
+]
+VIEWS = ("axial", "coronal", "sagittal")
+PLANES = {f"{place}/{view}" for place in ("worst", "median", "best") for view in VIEWS}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = make_run(tmp_path / "run")
+    (folder / "config.yaml").write_text(
+        "seed: 7\npaths: {data: /scans}\noptimizer: {lr: 0.002}\nplan: {patch: [16, 16, 16], batch: null}\n"
+    )
+    return folder
+
+
+def test_settings_and_results_are_flat(run: Path) -> None:
+    assert settings(run) == {"seed": 7, "plan.patch": "[16, 16, 16]", "optimizer.lr": 0.002}
+    found = results(run)
+    assert (found["mean_dice"], found["dice.one"], found["macs_per_patch"]) == (0.775, 0.8, 4.321e9)
+    assert not {"seed", "fold", "task", "patch"} & set(found)
+
+
+def test_pictures_are_of_the_notable_cases(run: Path) -> None:
+    found = dict(case_pictures(run))
+    assert set(found) == PLANES
+    assert all(picture.shape[2:] == (3,) and picture.max() > 0 for picture in found.values())
+    (run / "predictions" / "case_b.nii.gz").unlink()
+    assert set(dict(case_pictures(run))) == {name for name in PLANES if not name.startswith("worst")}
+
+
+def test_tensorboard_reads_back_one_history_of_an_interrupted_run(run: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    TensorBoard(run, going_on=False).follow(HISTORY[:1])
+    again = TensorBoard(run, going_on=True)
+    again.follow(HISTORY[:1])
+    again.follow(HISTORY)
+    again.finish()
+    events = accumulator.EventAccumulator(str(run)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train_loss")] == [
+        (10, pytest.approx(0.9)),
+        (20, pytest.approx(0.5)),
+    ]
+    assert [event.step for event in events.Scalars("val_dice/mean")] == [20]
+    assert events.Scalars("mean_dice")[0].value == pytest.approx(0.775)
+    assert set(events.Tags()["images"]) == {f"cases/{name}" for name in PLANES}
+
+
+def test_mlflow_reads_back_one_run_of_an_interrupted_one(run: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    place = {"folder": str(run.parent / "store"), "experiment": "phantom"}
+    Mlflow(run, going_on=False, **place).follow(HISTORY[:1])
+    again = Mlflow(run, going_on=True, **place)
+    again.follow(HISTORY)
+    again.finish()
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.parent / 'store' / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("phantom")
+    (found,) = client.search_runs([experiment.experiment_id])
+    assert (found.info.status, found.info.run_name) == ("FINISHED", "run")
+    history = client.get_metric_history(found.info.run_id, "train_loss")
+    assert sorted((metric.step, metric.value) for metric in history) == [(10, 0.9), (20, 0.5)]
+    assert found.data.params["optimizer.lr"] == "0.002"
+    assert found.data.metrics["mean_dice"] == 0.775
+    assert not any(letter in name for name in found.data.metrics for letter in HOSTILE if letter in "<>$'()")
+    assert {entry.path for entry in client.list_artifacts(found.info.run_id)} >= {"cases", "config.yaml"}
