@@ -1,0 +1,28 @@
+"""The configuration of a run that is taken up again, also one that an older version wrote."""
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from test_configs import composed
+
+from app.cli.run_config import adopt
+from app.cli.settings import read_settings
+from app.cli.task import TaskSettings
+from app.data.planner import PlanSettings
+
+
+def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) -> None:
+    cfg = composed("choices=null", "paths.run=null", "task=hippocampus", "plan.batch=4", "op=cakes")
+    values = OmegaConf.to_container(cfg)
+    assert isinstance(values, dict)
+    for section, keys in (("plan", ("file", "max_batch", "memory_gb")), ("task", ("regions", "ignore"))):
+        for key in keys:
+            del values[section][key]
+    OmegaConf.save(OmegaConf.create(values), tmp_path / "config.yaml")
+
+    adopted = adopt(composed("choices=null", "paths.run=null", "plan.max_batch=3", "train.steps=7"), tmp_path)
+    plan = read_settings(PlanSettings, adopted.plan, "plan")
+    task = read_settings(TaskSettings, adopted.task, "task")
+    assert (plan.batch, plan.max_batch, plan.file) == (4, 3, None)
+    assert task.folder.endswith("Task04_Hippocampus") and task.phantom is None and task.regions is None
+    assert adopted.op == cfg.op and adopted.train.steps == 7
