@@ -2,6 +2,9 @@
 
 A case's folder appears under its name whole or not at all (written beside it, then renamed), so two runs
 may prepare at once: the first to finish wins, the other's copy is dropped.
+
+Arrays are plain .npy: a patch of 40x56x56 voxels takes 0.6 ms out of a memory map, 43 ms out of blosc2 and
+270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks/cache_formats.py, six scans of CT and PET).
 """
 
 import hashlib

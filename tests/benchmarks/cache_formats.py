@@ -60,7 +60,7 @@ def formats() -> dict[str, tuple[Store, Open]]:
         import zarr
 
         found["zarr"] = (
-            lambda path, image: zarr.save_array(str(path), image, chunks=within(CHUNK, image)),
+            lambda path, image: zarr.create_array(str(path), data=image, chunks=within(CHUNK, image)),
             lambda path: zarr.open_array(str(path), mode="r"),
         )
     return found
