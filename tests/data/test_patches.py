@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from conftest import MakeTask
 from test_cache import plan_for
 
+from app.core.memory import machine_memory_bytes
 from app.data.cache import Cache, CachedCase
 from app.data.decathlon import read_task
 from app.data.patches import PatchSampler
@@ -55,3 +57,21 @@ def test_the_margin_lies_evenly_around_the_patch(cases: list[CachedCase]) -> Non
         cases, size=(4, 4, 4), margin=(4, 4, 4), batch=2, foreground_share=0.5, seed=0
     ).draw(3)
     np.testing.assert_array_equal(wide.image[..., 1:-1, 1:-1, 1:-1], narrow.image)
+
+
+def test_a_cache_larger_than_memory_is_drawn_from(tmp_path: Path) -> None:
+    """A file with a hole: as long as all memory, with nothing on disk but what was written."""
+    slices = machine_memory_bytes() // (4 * 1024 * 1024) + 1
+    image = np.lib.format.open_memmap(
+        tmp_path / "image.npy", mode="w+", dtype=np.float32, shape=(1, slices, 1024, 1024)
+    )
+    np.lib.format.open_memmap(tmp_path / "labels.npy", mode="w+", dtype=np.uint8, shape=image.shape[1:])
+    last = [slices - 1, 1000, 1000]
+    image[0, slices - 1, 1000, 1000] = 7
+    np.save(tmp_path / "foreground.npy", np.array([[1, *last]], dtype=np.int32))
+    del image
+    tracemalloc.start()
+    drawn = sampler([CachedCase("large", tmp_path)], share=1.0).draw(0)
+    assert drawn.image.shape == (2, 1, 6, 6, 6) and (drawn.image == 7).sum() == 2
+    assert tracemalloc.get_traced_memory()[1] < 1e6
+    tracemalloc.stop()
