@@ -1,9 +1,15 @@
+from dataclasses import replace
 from itertools import product
 
 import torch
 from torch import nn
 
+from app.analyze.layers import layers
+from app.models.model import Shape
+from app.models.network import build_named, design, network_from
 from app.models.regions import RegionNetwork
+from app.models.unet import UNetModel
+from app.ops.plain import Conv3d
 
 BRAIN = ((1, 2, 3), (2, 3), (3,))  # whole, core, enhancing
 
@@ -49,3 +55,14 @@ def test_training_sees_the_regions_themselves() -> None:
     given = torch.randn(2, 3, 2, 2, 2)
     assert torch.equal(network(given), given)
     assert list(network.state_dict()) == []
+
+
+def test_what_looks_into_networks_finds_its_way_through_regions() -> None:
+    shape = Shape(1, 3, (4, 6), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3), (3, 3, 3)), (16, 16, 16), BRAIN)
+    spec = design(UNetModel("plain", 1, 1, True), shape, Conv3d(), None)
+    network, paths = build_named(spec)
+    network.load_state_dict(network_from(spec.describe()).build().state_dict())
+    assert all(isinstance(network.get_submodule(path), nn.Conv3d) for path in paths.values())
+    assert network.eval()(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 4, 16, 16, 16)
+    plain = design(spec.model, replace(shape, regions=()), Conv3d(), None)
+    assert layers(spec, (16, 16, 16)) == layers(plain, (16, 16, 16))
