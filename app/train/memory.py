@@ -20,7 +20,7 @@ from app.train.state import Loss
 _FLOAT_BYTES = 4
 _COPIES = 3  # of the weights besides themselves and their gradients: Adam's two moments, a moving average
 # What the C heap keeps of blocks that are free again, oneDNN's own buffers, the batches made ahead. Fitted to
-# ten networks from 0.85 to 2.9 GB, within 17 % of each; six others, of 1.2 to 1.5 GB, are met within 7 %
+# ten networks from 0.85 to 2.9 GB, within 17 % of each; seven others, of 1.2 to 3.0 GB, are met within 7 %
 # (tests/benchmarks/training_memory.py).
 _HEAP_BYTES = 200_000_000
 _HEAP_GROWTH = 1.15
