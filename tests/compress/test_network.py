@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from app.compress.choices import PRICES
 from app.compress.methods import method_of
-from app.compress.network import PRICES, count_decomposable, decompose
+from app.compress.network import count_decomposable, decompose
 from app.compress.settings import CompressSettings
 from app.core.errors import InputError
 from app.models.model import Shape
@@ -45,7 +46,7 @@ def decomposed(spec: NetworkSpec, **changes: object) -> tuple[NetworkSpec, float
         seed=0,
         advance=lambda: done.append(None),
     )
-    assert len(done) == count_decomposable(spec)
+    assert len(done) == 2 * count_decomposable(spec)
     again = network_from(found.spec.describe()).build().eval()
     again.load_state_dict(found.weights)
     with torch.no_grad():
