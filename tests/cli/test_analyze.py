@@ -30,7 +30,7 @@ def test_every_convolution_has_a_row_and_an_arranged_model_trains(
 
     arranged = ("--config-dir", str(run), "model=arranged", f"paths.run={trained}")
     assert call(tmp_path, *arranged, monkeypatch=monkeypatch) == 0
-    again = ("mode=analyze", "analyze.latency=false", f"paths.run={tmp_path / 'again'}", *arranged[:3])
+    again = (*arranged[:3], "mode=analyze", "analyze.latency=false", f"paths.run={tmp_path / 'again'}")
     assert call(tmp_path, *again, monkeypatch=monkeypatch) == 0
     summary = json.loads((trained / "summary.json").read_text(encoding="utf-8"))
     assert summary["model"] == "arranged" and len(rows(tmp_path / "again")) == 6

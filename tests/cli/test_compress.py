@@ -23,7 +23,7 @@ TINY = (
 def call(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of `python run.py` on the blobs in `folder`."""
     places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")
-    monkeypatch.setattr(sys, "argv", ["run.py", *TINY, *places, *overrides])
+    monkeypatch.setattr(sys, "argv", ["run.py", *overrides, *TINY, *places])
     try:
         runpy.run_path("run.py", run_name="__main__")
     except SystemExit as ended:
