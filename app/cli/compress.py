@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from app.cli.build import build_loss, build_optimizer, build_sliding
-from app.cli.run_config import adopt
+from app.cli.run_config import adopt, stored_config
 from app.cli.settings import plain, read_settings, required, without
 from app.cli.train import finish
 from app.cli.training import Training, open_training, train_network
@@ -27,7 +27,7 @@ from app.compress.network import count_decomposable, decompose
 from app.compress.settings import CompressSettings
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.files import write_text
+from app.core.files import read_json, write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
 from app.data.patches import PatchSampler
@@ -58,7 +58,7 @@ def run(cfg: DictConfig) -> None:
     this = open_training(cfg, lambda _cfg, _task, _plan: spec)
     if this.plan != trained.plan:
         raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
-    with progress_bar("Decomposing", count_decomposable(spec)) as advance:
+    with progress_bar("Decomposing", 2 * count_decomposable(spec)) as advance:
         found = decompose(
             *(spec, trained.inference_weights, _patches(this, settings.patches), method),
             seed=cfg.seed,
@@ -69,12 +69,14 @@ def run(cfg: DictConfig) -> None:
     after = replace(this, network=found.spec, resumed=True)
     state = _begun(after, found.weights)
     write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(state))
-    rows = [_row("before", this, _before(this, trained)), _row("after", after, finish(after, state))]
+    rows = [_row("before", this, _before(this, trained, source)), _row("after", after, finish(after, state))]
+    _write_table(this.folder / TABLE, rows)
     if cfg.compress.finetune:
         loss = build_loss(cfg, this.task)
         state = train_network(after, lambda _network: loss)
         rows.append(_row("fine-tuned", after, finish(after, state)))
-    _write_table(this.folder / TABLE, rows)
+        _write_table(this.folder / TABLE, rows)
+    _print_table(this.folder / TABLE, rows)
 
 
 def _patches(this: Training, count: int) -> list[Tensor]:
@@ -99,8 +101,12 @@ def _begun(this: Training, weights: Weights) -> TrainingState:
     return TrainingState(network, optimizer, make_schedule(optimizer), this.settings)
 
 
-def _before(this: Training, trained: Checkpoint) -> dict[str, Any]:
-    """Dice of the network as it was, under the same settings of inference."""
+def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]:
+    """Dice of the network as it was: its run's own where inference was set as now, else evaluated again."""
+    summary = source / run_folder.SUMMARY
+    if summary.is_file() and stored_config(source, "compress.model").infer == this.cfg.infer:
+        recorded: dict[str, Any] = read_json(summary)
+        return recorded
     segmenter = Segmenter.from_checkpoint(trained, sliding=build_sliding(this.cfg), device=this.device)
     return summarise_scores(
         evaluate_held_out(segmenter, this.split.validation, this.task, this.folder / BEFORE, (Dice(),))
@@ -121,7 +127,7 @@ def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
 
 
 def _write_ranks(path: Path, chosen: Mapping[str, Choice]) -> None:
-    """What became of each convolution, and the share of its response's energy that was to be lost."""
+    """What became of each convolution, and the share of energy that was to be lost by it."""
     entries = {
         name: {**(_plain(choice) if choice.factors else {"form": "dense"}), "lost": round(choice.error, 5)}
         for name, choice in chosen.items()
@@ -136,12 +142,16 @@ def _plain(choice: Choice) -> dict[str, Any]:
 
 
 def _write_table(path: Path, rows: list[Row]) -> None:
-    """The table as CSV, and on the screen."""
+    """The table as CSV."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def _print_table(path: Path, rows: list[Row]) -> None:
+    """The same on the screen."""
     table = Table(*rows[0], title=str(path))
     for row in rows:
         table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))

@@ -44,11 +44,7 @@ def adopt(cfg: DictConfig, source: Path) -> DictConfig:
     Raises:
         InputError: that folder holds no run.
     """
-    path = source / run_folder.CONFIG
-    if not path.is_file():
-        raise InputError(f"{source}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}")
-    stored = OmegaConf.load(path)
-    assert isinstance(stored, DictConfig)
+    stored = stored_config(source, "compress.model")
     adopted = cfg.copy()
     with open_dict(adopted):
         for key in (*_OF_THE_NETWORK, "choices"):
@@ -62,6 +58,22 @@ def with_flips(cfg: DictConfig, axes: Sequence[int]) -> DictConfig:
     changed = cfg.copy()
     changed.augment.flip_axes = list(axes)
     return changed
+
+
+def stored_config(folder: Path, what: str) -> DictConfig:
+    """The configuration a run began with; `what` named its folder.
+
+    Raises:
+        InputError: that folder holds no run.
+    """
+    path = folder / run_folder.CONFIG
+    if not path.is_file() or not (folder / run_folder.LAST).is_file():
+        raise InputError(
+            f"{what}: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
+        )
+    stored = OmegaConf.load(path)
+    assert isinstance(stored, DictConfig)
+    return stored
 
 
 def open_folder(cfg: DictConfig) -> Path:
@@ -81,13 +93,7 @@ def _complete(stored: DictConfig, cfg: DictConfig) -> None:
 
 def _stored(folder: Path, cfg: DictConfig) -> DictConfig:
     """The configuration the run began with, changed by this command's overrides of limits and places."""
-    path = folder / run_folder.CONFIG
-    if not path.is_file() or not (folder / run_folder.LAST).is_file():
-        raise InputError(
-            f"train.resume: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
-        )
-    stored = OmegaConf.load(path)
-    assert isinstance(stored, DictConfig)
+    stored = stored_config(folder, "train.resume")
     _complete(stored, cfg)
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group

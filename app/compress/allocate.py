@@ -14,7 +14,7 @@ class Choice:
     factors: Factors | None
     cost: float
     error: float
-    """Share of its response's energy that is lost."""
+    """Share of the energy that is lost: of the network's answer, or of the weights where no data are seen."""
 
 
 def allocate(choices: Mapping[str, Sequence[Choice]], budget: float) -> dict[str, Choice]:

@@ -9,25 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from app.compress.allocate import Choice, allocate
+from app.compress.choices import PRICES, judge, list_choices
 from app.compress.method import Method
 from app.compress.samples import Rows, sample_rows
 from app.compress.task import UNKNOWN, ConvTask, following
 from app.core.errors import InputError
 from app.models.checkpoint import Weights
 from app.models.network import NetworkSpec, build_named, list_convolutions, to_device
-from app.ops import ConvSpec, Cost
 from app.ops.decomposed import Decomposed, Factors
-from app.ops.grouped import build_chain, chain_cost
-from app.ops.latency import latency_ms
-from app.ops.plain import Conv3d
-
-Price = Callable[[Callable[[], nn.Module], Cost, tuple[int, int, int, int]], float]
-"""What makes a module, its cost and the (C, D, H, W) it sees -> what is to be saved."""
-PRICES: dict[str, Price] = {
-    "params": lambda _make, cost, _seen: cost.params,
-    "macs": lambda _make, cost, _seen: cost.macs,
-    "latency": lambda make, _cost, seen: latency_ms(make(), (1, *seen)),
-}
 
 
 @dataclass(frozen=True)
@@ -52,18 +41,14 @@ def decompose(
 ) -> Decomposition:
     """Choose ranks under the budget, then fit convolution by convolution, forwards.
 
-    `patches` (B, C, D, H, W) are the only data seen, at places by `seed`. `advance` is called after each
-    convolution.
+    `patches` (B, C, D, H, W) are the only data seen, at places by `seed`. `advance` is called twice for each
+    convolution: its choices are known, it is replaced.
 
     Raises:
         InputError: no convolution can be decomposed, or the budget is below the least possible.
     """
     original, paths = _trained(spec, weights)
-    current = copy.deepcopy(original)
-    convs = {name: original.get_submodule(path) for name, path in paths.items()}
-    dense = {
-        name: conv for name, conv in convs.items() if isinstance(conv, nn.Conv3d) and _decomposable(conv)
-    }
+    dense = _dense(original, paths)
     if not dense:
         raise InputError("compress.model: got no dense convolution that could be decomposed")
     settings = method.settings
@@ -71,25 +56,31 @@ def decompose(
     rows = look(original, dense)
     after = {name: following(original, paths[name]) if settings.fits("data") else UNKNOWN for name in dense}
     tasks = {name: ConvTask(conv, rows[name], after[name]) for name, conv in dense.items()}
-    chosen = _chosen(spec, original, tasks, method)
+    convs = {conv.name: conv for conv in list_convolutions(spec.model, spec.shape)}
+    changed = _Changed(original, patches[0])
+    options: dict[str, list[Choice]] = {}
+    for name, task in tasks.items():
+        options[name] = list_choices(convs[name], task, method)
+        if settings.fits("data"):
+            fit = partial(replace(method, settings=replace(settings, fit="data")).fit, task)  # no slow sweeps
+            options[name] = judge(options[name], partial(changed.error, paths[name], fit))
+        advance()
+    chosen = allocate(options, _left(spec, original, options, method))
+    current = copy.deepcopy(original)
     for name, choice in chosen.items():
         if choice.factors is not None:
             task = tasks.pop(name)
             if settings.fits("asymmetric"):
-                here = current.get_submodule(paths[name])
-                assert isinstance(here, nn.Conv3d)
-                seen = look(current, {name: here})
-                task = replace(task, rows=Rows(seen[name].inputs, task.rows.outputs))
+                task = _as_seen(current, paths[name], task, look)
             current.set_submodule(paths[name], method.fit(task, choice.factors))
         advance()
     return Decomposition(_described(spec, chosen), current.state_dict(), chosen, dense)
 
 
 def count_decomposable(spec: NetworkSpec) -> int:
-    """How many convolutions `decompose` will advance over."""
+    """How many convolutions `decompose` will look at and replace."""
     with torch.device("meta"):
-        network, paths = build_named(spec)
-    return sum(_decomposable(network.get_submodule(path)) for path in paths.values())
+        return len(_dense(*build_named(spec)))
 
 
 def _trained(spec: NetworkSpec, weights: Weights) -> tuple[nn.Module, dict[str, str]]:
@@ -98,49 +89,54 @@ def _trained(spec: NetworkSpec, weights: Weights) -> tuple[nn.Module, dict[str, 
     return to_device(network, torch.device("cpu")).eval(), paths
 
 
-def _decomposable(module: nn.Module) -> bool:
-    """Dense, over more than a voxel and a channel: one channel is depthwise already."""
-    if not isinstance(module, nn.Conv3d) or module.groups > 1:
-        return False
-    return module.in_channels > 1 and module.weight[0, 0].numel() > 1
+def _dense(network: nn.Module, paths: Mapping[str, str]) -> dict[str, nn.Conv3d]:
+    """The dense convolutions, over more than a voxel and a channel: one channel is depthwise already."""
+    convs = ((name, network.get_submodule(path)) for name, path in paths.items())
+    return {
+        name: conv
+        for name, conv in convs
+        if isinstance(conv, nn.Conv3d)
+        and conv.groups == 1
+        and conv.in_channels > 1
+        and conv.weight[0, 0].numel() > 1
+    }
 
 
-def _chosen(
-    spec: NetworkSpec, network: nn.Module, tasks: Mapping[str, ConvTask], method: Method
-) -> dict[str, Choice]:
-    specs = {conv.name: conv for conv in list_convolutions(spec.model, spec.shape)}
-    price = PRICES[method.settings.unit]
-    patch = spec.shape.patch
+class _Changed:
+    """What a network answers to a batch of patches, and how far off it is with one convolution changed."""
+
+    @torch.no_grad()
+    def __init__(self, network: nn.Module, patch: Tensor) -> None:
+        self.network, self.patch = network, patch.contiguous(memory_format=torch.channels_last_3d)
+        self.answer = network(self.patch)
+        centred = self.answer - self.answer.mean(dim=(0, 2, 3, 4), keepdim=True)
+        self.energy = float(centred.square().sum())
+
+    @torch.no_grad()
+    def error(self, path: str, fit: Callable[[Factors], nn.Module], factors: Factors) -> float:
+        """Share of the answer's energy."""
+        dense = self.network.get_submodule(path)
+        self.network.set_submodule(path, to_device(fit(factors), torch.device("cpu")))
+        off = float((self.network(self.patch) - self.answer).square().sum())
+        self.network.set_submodule(path, dense)
+        return off / self.energy
+
+
+def _left(
+    spec: NetworkSpec, network: nn.Module, options: Mapping[str, Sequence[Choice]], method: Method
+) -> float:
+    """The budget less what cannot be decomposed."""
+    patch, price = spec.shape.patch, PRICES[method.settings.unit]
     assert patch is not None
     whole = price(lambda: network, spec.cost(patch), (spec.shape.in_channels, *patch))
-    choices = {name: _choices(specs[name], task, method, price) for name, task in tasks.items()}
-    dense = sum(options[-1].cost for options in choices.values())
-    return allocate(choices, method.settings.budget * whole - (whole - dense))
+    dense = sum(choices[-1].cost for choices in options.values())
+    return method.settings.budget * whole - (whole - dense)
 
 
-def _choices(conv: ConvSpec, task: ConvTask, method: Method, price: Price) -> list[Choice]:
-    """Every rank that saves something, and last the dense convolution."""
-    assert conv.size is not None
-    energies = method.energies(task)
-    lost = 1 - energies.cumsum(0) / energies.sum().clamp_min(torch.finfo(energies.dtype).tiny)
-    seen = (conv.in_channels, *conv.size)
-    dense = Choice(None, price(lambda: task.conv, Conv3d().cost(conv, conv.size), seen), 0.0)
-    choices = []
-    for rank in _ranks(len(energies), method.settings.unit):
-        factors = method.factors(conv, rank)
-        chain = factors.chain(conv)
-        cost = price(lambda chain=chain: build_chain(chain), chain_cost(chain, conv.size), seen)  # type: ignore[misc]
-        if cost < dense.cost:
-            choices.append(Choice(factors, cost, max(0.0, float(lost[rank - 1]))))
-    return [*choices, dense]
-
-
-def _ranks(most: int, unit: str) -> list[int]:
-    """Every rank; where each has to be timed, ever fewer."""
-    if unit != "latency":
-        return list(range(1, most + 1))
-    powers = [2**power for power in range(most.bit_length())]
-    return sorted(rank for rank in {*powers, *(3 * power // 2 for power in powers)} if rank <= most)
+def _as_seen(network: nn.Module, path: str, task: ConvTask, look: Callable[..., dict[str, Rows]]) -> ConvTask:
+    """The task with inputs as this network, decomposed up to here, makes them."""
+    here = network.get_submodule(path)
+    return replace(task, rows=Rows(look(network, {path: here})[path].inputs, task.rows.outputs))
 
 
 def _described(spec: NetworkSpec, chosen: Mapping[str, Choice]) -> NetworkSpec:

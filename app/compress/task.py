@@ -17,9 +17,12 @@ class Following:
     gain: Tensor | None
     shift: Tensor | None
     slope: float | None
+    eps: float = 0.0
+    """What the norm adds to a variance."""
 
 
 UNKNOWN = Following(None, None, None)
+_SILENT = 1e-6  # of the largest scale: a channel that the norm shuts off still has an inverse
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,12 @@ class ConvTask:
 
     @cached_property
     def scale(self) -> Tensor:
-        """(out,): the norm's gain over the channel's spread; ones where no norm follows."""
-        spread = self.rows.outputs.double().std(dim=0)
+        """(out,): what the norm multiplies each channel by; ones where no norm follows."""
+        variance = self.rows.outputs.double().var(dim=0)
         if self.following.gain is None:
-            return torch.ones_like(spread)
-        return self.following.gain.abs() / spread.clamp_min(1e-12)
+            return torch.ones_like(variance)
+        scale = self.following.gain.abs() / (variance + self.following.eps).sqrt()
+        return scale.clamp_min(_SILENT * float(scale.max()))
 
     @cached_property
     def weights(self) -> Tensor:
@@ -85,4 +89,4 @@ def following(network: nn.Module, path: str) -> Following:
         return UNKNOWN
     bend = rest[1] if len(rest) > 1 else None
     slope = bend.negative_slope if isinstance(bend, nn.LeakyReLU) else None
-    return Following(norm.weight.detach().double(), norm.bias.detach().double(), slope)
+    return Following(norm.weight.detach().double(), norm.bias.detach().double(), slope, norm.eps)

@@ -1,6 +1,7 @@
 """Acceptance check D6: the static optimisers keep the budget, repeat themselves and never lower the score."""
 
 import pytest
+import torch
 
 from app.analyze.kernels import choose_kernels
 from app.analyze.layers import layers, objective
@@ -19,6 +20,17 @@ PATCH = (16, 32, 32)
 
 def spec(blocks: int = 2) -> NetworkSpec:
     return design(UNetModel("plain", blocks, 1, True), SHAPE, Conv3d(), None)
+
+
+@pytest.fixture(autouse=True)
+def _untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Static: whoever asks for a gradient fails."""
+
+    def fail(*_given: object, **_named: object) -> None:
+        raise AssertionError("a static optimiser trains nothing")
+
+    monkeypatch.setattr(torch.Tensor, "backward", fail)
+    monkeypatch.setattr(torch.autograd, "grad", fail)
 
 
 @pytest.mark.parametrize("unit", ["params", "macs"])

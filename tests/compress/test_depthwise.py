@@ -50,10 +50,12 @@ def test_a1_full_rank_is_exact(
     dtype: torch.dtype, tolerance: float, stride: int, dilation: int, bias: bool
 ) -> None:
     torch.manual_seed(0)
-    conv = nn.Conv3d(3, 8, 3, stride, dilation, dilation, bias=bias, dtype=dtype)
-    x = torch.randn(2, 3, 7, 8, 6, dtype=dtype)
-    wanted, got = conv(x), decomposed(conv, 8)(x)
-    assert (wanted - got).norm() <= tolerance * wanted.norm()
+    for out, rank in ((8, 8), (32, 27)):
+        conv = nn.Conv3d(3, out, 3, stride, dilation, dilation, bias=bias, dtype=dtype)
+        x = torch.randn(2, 3, 7, 8, 6, dtype=dtype)
+        wanted, got = conv(x), decomposed(conv, rank)(x)
+        assert (wanted - got).norm() <= tolerance * wanted.norm()
+        assert (wanted - decomposed(conv, 1)(x)).norm() > 0.1 * wanted.norm()
 
 
 def test_a2_the_error_of_the_weights_is_the_tail_of_the_singular_values() -> None:
@@ -89,6 +91,18 @@ def test_a4_sweeps_never_raise_the_error(seed: int, rank: int) -> None:
         errors.append(error(current, inputs, target))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a4_a_step_is_the_least_that_its_channel_can_do(rank: int) -> None:
+    """The channel visited last, against a least-squares fit to what the others leave, cut to its rank."""
+    weights, inputs, target = layer(3)
+    found = compensated(from_weights(weights, rank), inputs, target, sweeps=1)
+    parts = found.responses(inputs)
+    left = target - parts[:-1].sum(0)
+    fitted = inputs[-1] @ torch.linalg.lstsq(inputs[-1], left).solution
+    u, values, right = torch.linalg.svd(fitted, full_matrices=False)
+    torch.testing.assert_close(parts[-1], (u * values)[:, :rank] @ right[:rank], rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(5))

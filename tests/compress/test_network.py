@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from app.compress.choices import PRICES
 from app.compress.methods import method_of
-from app.compress.network import PRICES, count_decomposable, decompose
+from app.compress.network import count_decomposable, decompose
 from app.compress.settings import CompressSettings
 from app.core.errors import InputError
 from app.models.model import Shape
@@ -13,7 +14,7 @@ from app.models.unet import UNetModel
 from app.ops import Cost, Operator
 from app.ops.attention import Attended
 from app.ops.cakes import Cakes
-from app.ops.plain import Conv3d
+from app.ops.plain import Conv2d, Conv3d
 
 SHAPE = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, (8, 8, 8))
 SETTINGS = CompressSettings(
@@ -45,7 +46,7 @@ def decomposed(spec: NetworkSpec, **changes: object) -> tuple[NetworkSpec, float
         seed=0,
         advance=lambda: done.append(None),
     )
-    assert len(done) == count_decomposable(spec)
+    assert len(done) == 2 * count_decomposable(spec)
     again = network_from(found.spec.describe()).build().eval()
     again.load_state_dict(found.weights)
     with torch.no_grad():
@@ -64,15 +65,20 @@ def decomposed(spec: NetworkSpec, **changes: object) -> tuple[NetworkSpec, float
 )
 def test_it_keeps_the_budget_and_rebuilds_itself(method: str, unit: str, block: str) -> None:
     spec = network(Attended(Conv3d(), "eca"), block)
-    found, _ = decomposed(spec, method=method, unit=unit)
+    found, distance = decomposed(spec, method=method, unit=unit)
     after, before = (getattr(s.cost((8, 8, 8)), unit) for s in (found, spec))
-    assert 0.35 < after / before <= 0.5
+    assert 0.35 < after / before <= 0.5 and 0 < distance < 1
+
+
+def test_convolutions_within_slices_keep_their_kernels() -> None:
+    found, distance = decomposed(network(Conv2d()), budget=0.7)
+    kernels = {m.kernel_size for m in found.build().modules() if isinstance(m, torch.nn.Conv3d)}
+    assert kernels == {(1, 3, 3), (1, 1, 1)} and distance < 1
 
 
 def test_better_fits_come_nearer() -> None:
     fits = ("weights", "sweeps", "asymmetric", "activation")
     distance = {fit: decomposed(network(Conv3d()), fit=fit, budget=0.7)[1] for fit in fits}
-    print(distance)
     assert all(distance[fit] < distance["weights"] for fit in fits[1:])
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from app.core.errors import InputError
@@ -69,8 +70,12 @@ def test_e7_without_groups_and_attention_it_is_mobilenet_v2() -> None:
     kinds = [type(m) for m in block.modules() if isinstance(m, nn.Conv3d | nn.ReLU6 | ChannelAttention)]
     assert [issubclass(kind, nn.Conv3d) for kind in kinds] == [True, False, True, False, True]
     assert kinds[1] is kinds[3] is nn.ReLU6
+    convs = [m.weight for m in block.modules() if isinstance(m, nn.Conv3d)]
     x = torch.randn(1, 8, 4, 4, 4)
-    torch.testing.assert_close(block(x), x + block.projection(block.body(x)))
+    y = F.relu6(F.instance_norm(F.conv3d(x, convs[0])))
+    y = F.relu6(F.instance_norm(F.conv3d(y, convs[1], padding=1, groups=48)))
+    y = x + F.instance_norm(F.conv3d(y, convs[2]))
+    torch.testing.assert_close(block(x), y, rtol=1e-4, atol=1e-5)
 
 
 def test_e8_groups_that_do_not_divide_are_refused() -> None:

@@ -9,10 +9,6 @@ import torch.nn.functional as F
 from app.ops.eca import Eca, eca_kernel
 
 
-def gates(module: Eca, x: torch.Tensor) -> torch.Tensor:
-    return module(torch.ones_like(x) * x.mean((2, 3, 4), keepdim=True)).mean((2, 3, 4)) / x.mean((2, 3, 4))
-
-
 @pytest.mark.parametrize("channels", [4, 16, 64, 300])
 def test_f1_adds_exactly_the_kernel_s_parameters(channels: int) -> None:
     assert sum(p.numel() for p in Eca(channels).parameters()) == eca_kernel(channels)
@@ -59,11 +55,15 @@ def test_f7_equals_a_convolution_along_the_channels(shape: tuple[int, ...]) -> N
     torch.testing.assert_close(module(x), x * gate.reshape(*shape[:2], 1, 1, 1))
 
 
-def test_f8_half_precision_is_finite() -> None:
-    x = 100 * torch.randn(1, 16, 8, 8, 8)
-    assert Eca(16).bfloat16()(x.bfloat16()).isfinite().all()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_f8_half_precision_is_finite_and_near(dtype: torch.dtype) -> None:
+    x, module = 100 * torch.randn(1, 16, 8, 8, 8), Eca(16)
+    wanted = module(x)
     with torch.autocast("cpu", torch.bfloat16):
-        assert Eca(16)(x).isfinite().all()
+        torch.testing.assert_close(module(x), wanted, rtol=0.02, atol=0.02)
+    halved = module.to(dtype)(x.to(dtype))
+    assert halved.isfinite().all()
+    torch.testing.assert_close(halved.float(), wanted, rtol=0.05, atol=0.05)
 
 
 def test_f9_powers_of_two_are_exact() -> None:

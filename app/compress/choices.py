@@ -1,0 +1,80 @@
+"""What a convolution may become: every rank with its cost, and what of the network's answer it loses."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from app.compress.allocate import Choice
+from app.compress.method import Method
+from app.compress.task import ConvTask
+from app.core.types import as_size
+from app.ops import ConvSpec, Cost
+from app.ops.decomposed import Factors
+from app.ops.grouped import build_chain, chain_cost
+from app.ops.latency import latency_ms
+from app.ops.plain import Conv3d
+
+Price = Callable[[Callable[[], nn.Module], Cost, tuple[int, int, int, int]], float]
+"""What makes a module, its cost and the (C, D, H, W) it sees -> what is to be saved."""
+PRICES: dict[str, Price] = {
+    "params": lambda _make, cost, _seen: cost.params,
+    "macs": lambda _make, cost, _seen: cost.macs,
+    "latency": lambda make, _cost, seen: latency_ms(make(), (1, *seen)),
+}
+_LEAST = 1e-12  # errors below this are equal
+_ENOUGH = 1e-3  # of the answer's energy: less is nothing beside what a budget costs
+
+
+def list_choices(conv: ConvSpec, task: ConvTask, method: Method) -> list[Choice]:
+    """Every rank that saves something, and last the dense convolution; errors are those of its response."""
+    conv = replace(conv, kernel=as_size(task.conv.kernel_size))  # fewer axes than asked for within slices
+    assert conv.size is not None
+    energies = method.energies(task)
+    lost = 1 - energies.cumsum(0) / energies.sum().clamp_min(torch.finfo(energies.dtype).tiny)
+    price, seen = PRICES[method.settings.unit], (conv.in_channels, *conv.size)
+    dense = Choice(None, price(lambda: task.conv, Conv3d().cost(conv, conv.size), seen), 0.0)
+    choices = []
+    for rank in _ranks(len(energies), method.settings.unit):
+        factors = method.factors(conv, rank)
+        chain = factors.chain(conv)
+        cost = price(lambda chain=chain: build_chain(chain), chain_cost(chain, conv.size), seen)  # type: ignore[misc]
+        if cost < dense.cost:
+            choices.append(Choice(factors, cost, max(0.0, float(lost[rank - 1]))))
+    return [*choices, dense]
+
+
+def judge(choices: Sequence[Choice], error: Callable[[Factors], float]) -> list[Choice]:
+    """The same with errors of the network's answer, as `error` measures them for one convolution changed.
+
+    A convolution near the output may lose far less of its response than one at the bottom of the network.
+    Measured for the first, second, fourth, eighth ... choice until nothing to speak of is lost; in between,
+    the ratio of the answer's error to the response's is interpolated in logarithms.
+    """
+    *decomposed, dense = choices
+    places: list[int] = []
+    ratios: list[float] = []
+    for place in (2**power - 1 for power in range(len(decomposed).bit_length())):
+        choice = decomposed[place]
+        assert choice.factors is not None
+        found = error(choice.factors)
+        places.append(place)
+        ratios.append(math.log(max(found, _LEAST) / max(choice.error, _LEAST)))
+        if found < _ENOUGH:
+            break
+    if not places:
+        return [dense]
+    between = np.exp(np.interp(np.log1p(np.arange(len(decomposed))), np.log1p(places), ratios))
+    weighed = [replace(c, error=c.error * float(r)) for c, r in zip(decomposed, between, strict=True)]
+    return [*weighed, dense]
+
+
+def _ranks(most: int, unit: str) -> list[int]:
+    """Every rank; where each has to be timed, ever fewer."""
+    if unit != "latency":
+        return list(range(1, most + 1))
+    powers = [2**power for power in range(most.bit_length())]
+    return sorted(rank for rank in {*powers, *(3 * power // 2 for power in powers)} if rank <= most)

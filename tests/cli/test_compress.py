@@ -1,0 +1,85 @@
+"""mode=compress from the command line: what it leaves behind, and that it is a run folder like any other."""
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import yaml
+from conftest import MakeTask
+
+from app.core.layout import read_layout
+
+TINY = (
+    *("task=decathlon", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2", "folds=2"),
+    *("train=smoke", "infer=fast", "augment=none", "threads=1"),
+)
+
+
+def call(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `python run.py` on the blobs in `folder`."""
+    places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")
+    monkeypatch.setattr(sys, "argv", ["run.py", *overrides, *TINY, *places])
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def table(run: Path) -> dict[str, dict[str, str]]:
+    with (run / "compression.csv").open(encoding="utf-8", newline="") as file:
+        return {row["network"]: row for row in csv.DictReader(file)}
+
+
+def test_a_trained_network_is_decomposed_and_trained_on(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, trained, small = make_task(), tmp_path / "trained", tmp_path / "small"
+    assert call(tmp_path, f"paths.run={trained}", monkeypatch=monkeypatch) == 0
+    settings = ("mode=compress", f"compress.model={trained}", "compress.budget=0.6")
+    more = ("compress.finetune=true", "train.steps=2", f"paths.run={small}")
+    assert call(tmp_path, *settings, *more, monkeypatch=monkeypatch) == 0
+
+    rows, summary = table(small), json.loads((small / "summary.json").read_text(encoding="utf-8"))
+    assert list(rows) == ["before", "after", "fine-tuned"]
+    before, after, tuned = rows.values()
+    original = json.loads((trained / "summary.json").read_text(encoding="utf-8"))
+    assert int(before["macs_per_patch"]) == original["macs_per_patch"]
+    assert float(before["mean_dice"]) == original["mean_dice"] == float(before["dice_blob"])
+    share = int(after["macs_per_patch"]) / int(before["macs_per_patch"])
+    assert 0.4 < share <= 0.6 and int(after["params"]) < int(before["params"])
+    assert all(float(row["ms_per_patch"]) > 0 and 0 <= float(row["dice_blob"]) <= 1 for row in rows.values())
+    assert (summary["op"], summary["steps"]) == ("conv3d-dwd", 2)
+    assert (str(summary["params"]), str(summary["mean_dice"])) == (tuned["params"], tuned["mean_dice"])
+    assert "fine-tuned" in capsys.readouterr().out
+
+    ranks = yaml.safe_load((small / "ranks.yaml").read_text(encoding="utf-8"))
+    assert "encoder.0.0" not in ranks and {entry["form"] for entry in ranks.values()} >= {"depthwise"}
+    assert set(read_layout(small / "natural_layout.yaml").convolutions) == set(ranks)
+
+    case = next((small / "predictions").iterdir()).name
+    masks = tmp_path / "masks"
+    scans = ("mode=predict", f"predict.input={data / 'imagesTr' / case}", f"predict.output={masks}")
+    assert call(tmp_path, *scans, f"predict.model={small}", monkeypatch=monkeypatch) == 0
+    ours, again = (nib.load(folder / case) for folder in (small / "predictions", masks))
+    np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(again.dataobj))
+
+
+def test_what_is_wrong_is_one_line(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_task()
+    for overrides, message in [
+        ((), "compress.model: not set"),
+        (("compress.model=nowhere",), "nowhere"),
+        (("compress.model=nowhere", "compress.method=prune"), "compress.method: got 'prune'"),
+    ]:
+        run = f"paths.run={tmp_path / 'run'}"
+        assert call(tmp_path, "mode=compress", run, *overrides, monkeypatch=monkeypatch) == 1
+        told = capsys.readouterr().err
+        assert message in told and "Traceback" not in told

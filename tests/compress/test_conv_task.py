@@ -1,0 +1,70 @@
+import pytest
+import torch
+from test_network import SETTINGS
+from torch import nn
+
+from app.compress.depthwise import by_channel
+from app.compress.methods import method_of
+from app.compress.samples import Rows, taps
+from app.compress.task import UNKNOWN, ConvTask, following
+from app.models.blocks import PlainBlock, ResidualBlock
+from app.ops import ConvSpec
+from app.ops.plain import Conv3d
+
+CONV = ConvSpec("encoder.0.1", 4, 4, (3, 3, 3), (1, 1, 1))
+
+
+def task_of(conv: nn.Conv3d, x: torch.Tensor, block: nn.Module | None = None) -> ConvTask:
+    """Every place of `x` a row."""
+    y = conv(x).detach()
+    grid = torch.meshgrid(*(torch.arange(n) for n in (len(x), *y.shape[2:])), indexing="ij")
+    places = torch.stack([axis.flatten() for axis in grid], dim=1)
+    after = UNKNOWN if block is None else following(block, "0")
+    return ConvTask(conv, Rows(taps(x, conv, places), y.movedim(1, -1).flatten(0, 3)), after)
+
+
+@pytest.mark.parametrize(("method", "rank"), [("dwd", 1), ("channel", 2), ("spatial", 2)])
+def test_the_mean_response_stays_where_there_is_a_bias(method: str, rank: int) -> None:
+    """Inputs far from zero: without a bias of its own a low rank would shift every channel."""
+    torch.manual_seed(0)
+    conv, x = nn.Conv3d(4, 6, 3, padding=1), 3 + torch.randn(2, 4, 5, 6, 7)
+    made = method_of(method, SETTINGS)
+    factors = made.factors(CONV, rank)
+    wanted, got = conv(x), made.fit(task_of(conv, x), factors)(x)
+    assert (wanted - got).norm() > 0.05 * wanted.norm()
+    torch.testing.assert_close(got.mean((0, 2, 3, 4)), wanted.mean((0, 2, 3, 4)), rtol=1e-3, atol=1e-3)
+
+
+def test_channels_count_as_the_norm_makes_them() -> None:
+    """A gain of 2 over a spread of 3, and a spread that the norm's eps outweighs."""
+    block = PlainBlock([CONV], Conv3d())
+    block[1].weight.data = torch.tensor([2.0, 1.0, 0.0, 1.0])
+    outputs = torch.randn(500, 4, dtype=torch.float64)
+    outputs = (outputs - outputs.mean(0)) / outputs.std(0) * torch.tensor([3.0, 1.0, 1.0, 1e-9])
+    task = ConvTask(block[0], Rows(torch.zeros(4, 500, 27), outputs), following(block, "0"))
+    wanted = torch.tensor([2 / 3, 1.0, 1e-5**-0.5 * 1e-6, 1e-5**-0.5], dtype=torch.float64)
+    torch.testing.assert_close(task.scale, wanted, rtol=1e-4, atol=0)
+    assert task.following.slope == 0.01
+
+
+@pytest.mark.parametrize("method", ["dwd", "channel"])
+def test_a10_a_channel_that_the_norm_shuts_off_gives_numbers(method: str) -> None:
+    torch.manual_seed(0)
+    block = PlainBlock([CONV], Conv3d())
+    block[1].weight.data[1] = 0
+    made = method_of(method, SETTINGS)
+    fitted = made.fit(task_of(block[0], torch.randn(2, 4, 5, 6, 7), block), made.factors(CONV, 2))
+    assert all(weight.isfinite().all() for weight in fitted.parameters())
+
+
+def test_the_second_of_a_residual_pair_has_a_norm_and_no_activation() -> None:
+    block = ResidualBlock([CONV, CONV], Conv3d())
+    assert following(block, "first.0").slope == 0.01
+    after = following(block, "second.0")
+    assert after.slope is None and after.gain is not None and after.eps == 1e-5
+    assert following(nn.Sequential(block.second[0]), "0") == UNKNOWN
+
+
+def test_weights_are_by_channel() -> None:
+    conv = nn.Conv3d(2, 3, 3)
+    assert torch.equal(by_channel(conv.weight)[1, 2], conv.weight[2, 1].double().flatten())
