@@ -3,7 +3,7 @@
 python -m tests.benchmarks.engines <run folder> [<run folder> ...] [--engines torch ...] [--threads 1]
 Each engine has a process of its own and runs windows of the run's patch. CPU ms are those of all threads:
 with one thread and an idle machine the two times are one. `difference` is the largest of its logits to
-torch in its contiguous layout.
+those in double precision.
 """
 
 import argparse
