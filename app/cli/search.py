@@ -11,7 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from app.cli.build import build_loss, build_network_of
+from app.cli.build import build_device, build_loss, build_network_of
 from app.cli.environment import machine
 from app.cli.settings import plain, read_settings
 from app.cli.train import training_facts
@@ -30,7 +30,7 @@ from app.ops.supernet import SuperNet
 from app.report.layout_picture import write_layout_picture
 from app.search.costs import CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded
-from app.search.evolve import FIRST, Choice
+from app.search.evolve import FIRST, Choice, even_chances
 from app.search.latency import latency_costs
 from app.search.methods import SearchSettings
 from app.search.search import (
@@ -52,18 +52,18 @@ def run(cfg: DictConfig) -> None:
     if cfg.train.resume is None:
         cfg = _lengthened(cfg)
     this = open_training(cfg, _build_supernet)
-    search = _search(this)
+    search = _search(this.cfg, this.network, this.plan)
     # An impossible budget shows now, not after the training.
     search.decode(random_scores(search.sites, seed=0))
     decoded, facts = _find(this, search)
     _write(this, search.layout(decoded, _provenance(this, search)), facts)
 
 
-def _search(this: Training) -> Search:
-    settings = _settings(this.cfg)
-    sites = searched_sites(this.network)
-    costs = _cost_model(this, sites, settings)
-    return Search(settings, sites, costs, _share(this, sites, costs, settings))
+def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
+    settings = _settings(cfg)
+    sites = searched_sites(spec)
+    costs = _cost_model(cfg, sites, settings)
+    return Search(settings, sites, costs, _share(cfg, spec, plan, dense_total(sites, costs)))
 
 
 def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
@@ -153,35 +153,40 @@ def _build_supernet(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
         temperature=settings.temperature,
         unit=settings.aligned if settings.way.decode != "top" else 1,
         most_units=settings.most_units,
-        share=settings.drawn_share,
     )
-    return build_network_of(cfg, task, plan, operator)
+    spec = build_network_of(cfg, task, plan, operator)
+    if settings.way.decode != "evolve":
+        return spec
+    search = _search(cfg, spec, plan)
+    drawn = even_chances(search.sites, search.costs, search.share)
+    chances = {name: values.tolist() for name, values in drawn.items()}
+    return build_network_of(cfg, task, plan, replace(operator, chances=chances))
 
 
-def _cost_model(this: Training, sites: tuple[Site, ...], settings: SearchSettings) -> CostModel:
+def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], settings: SearchSettings) -> CostModel:
     if settings.unit == "params":
         return ParamsCost()
     if settings.unit == "macs":
         return MacsCost()
-    path = Path(settings.latency_table or Path(this.cfg.paths.cache) / "latency.json")
+    path = Path(settings.latency_table or Path(cfg.paths.cache) / "latency.json")
     return latency_costs(path, sites, align=settings.aligned, machine=machine())
 
 
-def _share(this: Training, sites: tuple[Site, ...], costs: CostModel, settings: SearchSettings) -> float:
-    searched = dense_total(sites, costs)
+def _share(cfg: DictConfig, spec: NetworkSpec, plan: Plan, searched: float) -> float:
+    settings = _settings(cfg)
     if settings.budget <= 1:
         return settings.budget
-    dense = replace(this.network, encoder=Conv3d(), decoder=Conv3d())
-    return budget_share(settings.budget, searched=searched, whole=_whole(this, dense, settings.unit))
+    dense = replace(spec, encoder=Conv3d(), decoder=Conv3d())
+    return budget_share(settings.budget, searched=searched, whole=_whole(cfg, dense, plan))
 
 
-def _whole(this: Training, dense: NetworkSpec, unit: str) -> float:
+def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan) -> float:
     """Cost of the whole network with dense convolutions: counted, or milliseconds measured now."""
-    if unit == "latency":
-        network = to_device(dense.build(), this.device).eval()
-        return latency_ms(network, (1, dense.shape.in_channels, *this.plan.patch))
-    cost = dense.cost(this.plan.patch)
-    return float(cost.params if unit == "params" else cost.macs)
+    if cfg.search.unit == "latency":
+        network = to_device(dense.build(), build_device(cfg)).eval()
+        return latency_ms(network, (1, dense.shape.in_channels, *plan.patch))
+    cost = dense.cost(plan.patch)
+    return float(cost.params if cfg.search.unit == "params" else cost.macs)
 
 
 def _provenance(this: Training, search: Search) -> dict[str, Any]:

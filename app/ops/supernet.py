@@ -11,17 +11,13 @@ feature in the same place at every step. What differs is how the candidates of a
   evenly; in eval mode those with the largest gates: its performance-priority super-network.
 """
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from scipy.optimize import brentq
 from torch import Tensor, nn
 
 from app.core.errors import InputError
@@ -78,10 +74,9 @@ class SuperConv3d(nn.Module, ABC):
 class SampledConv3d(SuperConv3d):
     """One kernel a unit and step."""
 
-    def fix_chances(self, share: float) -> None:
-        """Draw kernels of `share` of the dense taps on average, as evenly as that allows; gates stay so."""
-        taps = np.array([kernel.taps for kernel in self.kernels]) / math.prod(self.candidates.cover)
-        gates = torch.from_numpy(-self.temperature * _slope(taps, share) * taps)
+    def fix_chances(self, chances: Sequence[float]) -> None:
+        """Draw kernels with these chances in every unit; gates stay so."""
+        gates = self.temperature * torch.log(torch.tensor(chances))
         self.gates.data.copy_(gates[:, None].expand_as(self.gates))
         self.gates.requires_grad_(False)
 
@@ -182,8 +177,8 @@ class SuperNet(Operator):
     """Channels in a row that share one gate a kernel; only for `sampled`."""
     most_units: int | None = None
     """Of one convolution: where `unit` would make more, units are wider."""
-    share: float | None = None
-    """Of the dense taps that kernels drawn by `sampled` have on average; None: their gates are trained."""
+    chances: Mapping[str, Sequence[float]] | None = None
+    """By convolution, of each kernel to be drawn by `sampled`; None: gates are trained to say so."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -236,8 +231,8 @@ class SuperNet(Operator):
             temperature=self.temperature,
             unit=self.unit_of(conv),
         )
-        if self.share is not None and isinstance(module, SampledConv3d):
-            module.fix_chances(self.share)
+        if self.chances is not None and isinstance(module, SampledConv3d):
+            module.fix_chances(self.chances[conv.name])
         return module
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
@@ -258,18 +253,6 @@ class SuperNet(Operator):
         for name in ("kernels", "where"):
             value = described[name]
             described[name] = value if isinstance(value, str) else list(value)
+        if self.chances is not None:
+            described["chances"] = {name: list(values) for name, values in self.chances.items()}
         return described
-
-
-def _slope(taps: NDArray[np.float64], share: float) -> float:
-    """How fast the chance of a kernel falls with its taps, so that their mean is `share` (0 to 1)."""
-
-    def excess(slope: float) -> float:
-        chances = np.exp(-slope * (taps - taps.mean()))
-        return float((chances * taps).sum() / chances.sum() - share)
-
-    steepest = 200.0  # the rarest kernel is all but never drawn
-    if excess(steepest) >= 0 or excess(-steepest) <= 0:
-        return steepest if excess(steepest) >= 0 else -steepest
-    slope: float = brentq(excess, -steepest, steepest)
-    return slope

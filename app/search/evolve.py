@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
@@ -22,10 +23,41 @@ FIRST = 24  # drawn by chance; as many live at a time
 _CONTEST = 6
 _MUTATED = 3  # units at most
 _TRIES = 5000
+_STEEPEST = 1e9
 _SPENT = (0.98, 0.9, 0.0)  # of the budget, at least; the next where units are too coarse
 
 Choice = Mapping[str, NDArray[np.int64]]
 """The kernel's index of each unit, by convolution."""
+
+
+def even_chances(sites: Sequence[Site], costs: CostModel, budget: float) -> dict[str, NDArray[np.float64]]:
+    """The chance of each kernel, by convolution, so that a drawn layout costs the budget on average.
+
+    Of all such chances those that say least else (of largest entropy): a slot's kernel is drawn with
+    exp(-rate * its cost). Cheap layers choose freely, dear ones rarely a dear kernel.
+    """
+    dense = dense_total(sites, costs)
+    each = [
+        np.array([costs.group(site.conv, kernel, site.conv.out_channels) for kernel in site.kernels]) / dense
+        for site in sites
+    ]
+    slots = [site.conv.out_channels for site in sites]
+
+    def chances(rate: float) -> list[NDArray[np.float64]]:
+        raw = [np.exp(-rate * (cost - cost.min()) / n) for cost, n in zip(each, slots, strict=True)]
+        return [values / values.sum() for values in raw]
+
+    def excess(rate: float) -> float:
+        drawn = chances(rate)
+        return float(sum((p * cost).sum() for p, cost in zip(drawn, each, strict=True))) - budget
+
+    rate = 0.0
+    if excess(0.0) > 0:
+        steep = 1.0
+        while excess(steep) > 0 and steep < _STEEPEST:
+            steep *= 2
+        rate = brentq(excess, 0.0, steep) if excess(steep) < 0 else steep
+    return {site.conv.name: values for site, values in zip(sites, chances(rate), strict=True)}
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ class Method:
 
 _UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
 
-_USUAL_SHARE = 0.25  # of the taps, where the budget is no share
-
 METHODS = {
     "evolve": Method(paths="sampled", penalty="none", decode="evolve", length=1),
     "budget": Method(paths="sampled", penalty="budget", decode="budget", length=1),
@@ -92,13 +90,6 @@ class SearchSettings:
     def most_units(self) -> int | None:
         """Units of channels that a convolution is at most tried in; None: each slot stands alone."""
         return _UNITS if self.way.decode == "evolve" else None
-
-    @property
-    def drawn_share(self) -> float | None:
-        """Of the dense taps that drawn kernels have on average; None where gates learn what to draw."""
-        if self.way.decode != "evolve":
-            return None
-        return self.budget if self.budget <= 1 else _USUAL_SHARE
 
     @property
     def penalty_strength(self) -> float:

@@ -141,15 +141,14 @@ def test_impossible_settings_are_named() -> None:
             replace(SUPER, **changes)
 
 
-def test_fixed_chances_have_the_share_of_taps_asked_for_and_are_not_trained() -> None:
-    operator = replace(SUPER, share=0.2, unit=4).bind([CONV])
+def test_fixed_chances_are_drawn_by_and_not_trained() -> None:
+    chances = [0.4, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05]
+    operator = replace(SUPER, chances={CONV.name: chances}, unit=4).bind([CONV])
     module = operator.build(CONV)
     assert isinstance(module, SampledConv3d)
-    taps = torch.tensor([float(kernel.taps) for kernel in module.kernels]) / 27
-    chances = module.probabilities()
-    assert chances.shape == (7, 12)
-    assert float((chances[:, 0] * taps).sum()) == pytest.approx(0.2, abs=1e-4)
+    torch.testing.assert_close(module.probabilities(), torch.tensor(chances)[:, None].expand(7, 12))
     assert not module.gates.requires_grad
+    assert operator_from(operator.describe()) == operator
 
 
 def test_units_draw_together_and_are_as_many_as_allowed() -> None:

@@ -1,13 +1,15 @@
 """Evolution where the best layout is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from planted import SETTINGS, convolutions, planted_search
 
 from app.core.errors import InputError
 from app.ops.vocabulary import vocabulary
-from app.search.costs import MacsCost, Site
-from app.search.evolve import Choice, Evolution
+from app.search.costs import MacsCost, Site, dense_total
+from app.search.evolve import Choice, Evolution, even_chances
 from app.search.search import choose, sites_to_modules
 
 
@@ -57,3 +59,17 @@ def test_a_choice_is_what_the_super_network_computes() -> None:
     choose(network, search.sites, choice)
     for site, part in sites_to_modules(network, search.sites).items():
         assert part.scores().argmax(dim=0).tolist() == choice[site.conv.name].tolist()
+
+
+def test_even_chances_cost_the_budget_and_leave_cheap_layers_their_choice() -> None:
+    dear, cheap = convolutions()[1], replace(convolutions()[1], name="cheap", size=(3, 3, 3))
+    sites = [Site(conv, vocabulary("123d", "")) for conv in (dear, cheap)]
+    chances = even_chances(sites, MacsCost(), 0.2)
+    dense = dense_total(sites, MacsCost())
+    mean = sum(
+        chances[site.conv.name] @ [MacsCost().group(site.conv, kernel, 16) for kernel in site.kernels]
+        for site in sites
+    )
+    assert mean / dense == pytest.approx(0.2, abs=1e-6)
+    assert chances["cheap"][-1] > 0.13
+    assert chances[dear.name][-1] < 0.05
