@@ -147,8 +147,8 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
 
 @pytest.fixture(scope="module")
 def searched(place: Path) -> Path:
-    """The folder of a search by evolution under a budget in milliseconds."""
-    settings = ("search.unit=latency", "search.budget=0.6", "search.align=8", "search.trials=30")
+    """The folder of a search by evolution."""
+    settings = ("search.unit=macs", "search.budget=0.3", "search.align=8", "search.trials=30")
     done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'searched'}")
     assert done.returncode == 0, done.stderr
     return place / "searched"
@@ -158,7 +158,7 @@ def test_a_search_writes_a_layout_that_trains_from_its_weights(searched: Path, p
     for name in ("layout.yaml", "layout.png", "summary.json", "last.pt"):
         assert (searched / name).is_file()
     summary = json.loads((searched / "summary.json").read_text(encoding="utf-8"))
-    assert summary["trials"] == 30 and summary["layout"]["share"] <= 0.6
+    assert summary["trials"] == 30 and summary["layout"]["share"] <= 0.3
     assert summary["layout"]["macs_per_patch"] < summary["dense"]["macs_per_patch"]
     layout = f"op.layout={searched / 'layout.yaml'}"
     done = call(
@@ -168,6 +168,16 @@ def test_a_search_writes_a_layout_that_trains_from_its_weights(searched: Path, p
     assert done.returncode == 0, done.stderr
     found = json.loads((place / "inherited" / "summary.json").read_text(encoding="utf-8"))
     assert found["params"] == summary["layout"]["params"]
+
+
+def test_a_search_under_milliseconds_keeps_what_it_measured(place: Path) -> None:
+    """Budget 1: how long kernels take here is not for a test to say, but the dense layout always meets it."""
+    settings = ("search.unit=latency", "search.budget=1", "search.trials=24")
+    done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'latency'}")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((place / "latency" / "summary.json").read_text(encoding="utf-8"))
+    assert 0 < summary["layout"]["share"] <= 1
+    assert json.loads((place / "cache" / "latency.json").read_text(encoding="utf-8"))["ms"]
 
 
 def test_a_search_that_cannot_be_is_one_clear_message(searched: Path, trained: Path, place: Path) -> None:

@@ -24,6 +24,8 @@ _CONTEST = 6
 _MUTATED = 3  # units at most
 _TRIES = 5000
 _STEEPEST = 1e9
+_RAREST = 1e-6  # chance of a kernel beside the likeliest one, at least
+_UNMET = "search.budget: no layout in whole units of channels meets it"
 _SPENT = (0.98, 0.9, 0.0)  # of the budget, at least; the next where units are too coarse
 
 Choice = Mapping[str, NDArray[np.int64]]
@@ -44,19 +46,20 @@ def even_chances(sites: Sequence[Site], costs: CostModel, budget: float) -> dict
     slots = [site.conv.out_channels for site in sites]
 
     def chances(rate: float) -> list[NDArray[np.float64]]:
-        raw = [np.exp(-rate * (cost - cost.min()) / n) for cost, n in zip(each, slots, strict=True)]
+        exponents = [-rate * cost / n for cost, n in zip(each, slots, strict=True)]
+        raw = [np.maximum(np.exp(values - values.max()), _RAREST) for values in exponents]
         return [values / values.sum() for values in raw]
 
     def excess(rate: float) -> float:
         drawn = chances(rate)
         return float(sum((p * cost).sum() for p, cost in zip(drawn, each, strict=True))) - budget
 
-    rate = 0.0
-    if excess(0.0) > 0:
-        steep = 1.0
-        while excess(steep) > 0 and steep < _STEEPEST:
-            steep *= 2
-        rate = brentq(excess, 0.0, steep) if excess(steep) < 0 else steep
+    sign = 1.0 if excess(0.0) > 0 else -1.0  # the dear kernels are the rare ones, or the cheap ones are
+    steep = 1.0
+    while sign * excess(sign * steep) > 0 and steep < _STEEPEST:
+        steep *= 2
+    met = sign * excess(sign * steep) < 0
+    rate = brentq(excess, *sorted((0.0, sign * steep))) if met else sign * steep
     return {site.conv.name: values for site, values in zip(sites, chances(rate), strict=True)}
 
 
@@ -79,16 +82,15 @@ class Evolution:
             InputError: no choice meets the budget.
         """
         rng = np.random.default_rng(seed)
-        least = next((share for share in _SPENT if self._first(rng, share) is not None), None)
+        least = next((share for share in _SPENT if self._drawn(rng, share) is not None), None)
         if least is None:
-            raise InputError("search.budget: no layout in whole units of channels meets it")
+            raise InputError(_UNMET)
         living: deque[tuple[float, Choice]] = deque(maxlen=FIRST)
         best: tuple[float, Choice] | None = None
         judged = []
         with progress_bar("Trying layouts", trials) as advance:
             for number in range(trials):
                 choice = self._first(rng, least) if number < FIRST else self._child(rng, living, least)
-                assert choice is not None, "what was met once is met again"
                 judged.append(judge(choice))
                 living.append((judged[-1], choice))
                 best = living[-1] if best is None or judged[-1] < best[0] else best
@@ -116,8 +118,15 @@ class Evolution:
     def _meets(self, choice: Choice, least: float) -> bool:
         return least * self.budget <= self._share(self.counts(choice)) <= self.budget
 
-    def _first(self, rng: np.random.Generator, least: float) -> Choice | None:
-        """Drawn afresh."""
+    def _first(self, rng: np.random.Generator, least: float) -> Choice:
+        """Drawn afresh; where that much of the budget is hard to spend by chance, less is."""
+        for share in (each for each in _SPENT if each <= least):
+            choice = self._drawn(rng, share)
+            if choice is not None:
+                return choice
+        raise InputError(_UNMET)
+
+    def _drawn(self, rng: np.random.Generator, least: float) -> Choice | None:
         for _ in range(_TRIES):
             choice = {
                 name: rng.choice(len(self.chances[name]), size=len(units), p=self.chances[name])
@@ -129,7 +138,7 @@ class Evolution:
 
     def _child(
         self, rng: np.random.Generator, living: Sequence[tuple[float, Choice]], least: float
-    ) -> Choice | None:
+    ) -> Choice:
         """The best of a few, with some units changed."""
         contest = rng.choice(len(living), size=_CONTEST, replace=False)
         _, parent = min((living[index] for index in contest), key=lambda one: one[0])

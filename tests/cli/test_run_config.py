@@ -19,6 +19,7 @@ def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) 
         for key in keys:
             del values[section][key]
     OmegaConf.save(OmegaConf.create(values), tmp_path / "config.yaml")
+    (tmp_path / "last.pt").touch()
 
     adopted = adopt(composed("choices=null", "paths.run=null", "plan.max_batch=3", "train.steps=7"), tmp_path)
     plan = read_settings(PlanSettings, adopted.plan, "plan")
