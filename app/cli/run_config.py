@@ -49,7 +49,7 @@ def adopt(cfg: DictConfig, source: Path) -> DictConfig:
     with open_dict(adopted):
         for key in (*_OF_THE_NETWORK, "choices"):
             adopted[key] = stored[key]
-        _complete(adopted, cfg)
+        complete(adopted, cfg)
     return with_flips(adopted, stored.augment.flip_axes)
 
 
@@ -84,7 +84,7 @@ def open_folder(cfg: DictConfig) -> Path:
     return folder
 
 
-def _complete(stored: DictConfig, cfg: DictConfig) -> None:
+def complete(stored: DictConfig, cfg: DictConfig) -> None:
     """Facts of task and plan that the run's version of this program did not know get their defaults."""
     with open_dict(stored):
         for key in ("task", "plan"):
@@ -94,7 +94,7 @@ def _complete(stored: DictConfig, cfg: DictConfig) -> None:
 def _stored(folder: Path, cfg: DictConfig) -> DictConfig:
     """The configuration the run began with, changed by this command's overrides of limits and places."""
     stored = stored_config(folder, "train.resume")
-    _complete(stored, cfg)
+    complete(stored, cfg)
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
         if key in ("train.resume", "log"):

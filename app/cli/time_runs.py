@@ -6,12 +6,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from app.cli.build import build_device, build_loss, build_optimizer
 from app.cli.environment import machine
+from app.cli.run_config import complete, stored_config
 from app.cli.settings import plain, read_settings, required, without
 from app.cli.task import open_task
 from app.core import run_folder
@@ -64,8 +65,8 @@ def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
     spec, plan = checkpoint.network, checkpoint.plan
     if isinstance(spec.encoder, SuperNet):
         return None
-    stored = OmegaConf.load(folder / run_folder.CONFIG)
-    assert isinstance(stored, DictConfig)
+    stored = stored_config(folder, "time.runs")
+    complete(stored, cfg)
     task, _ = open_task(stored)
     values = without(plain(stored.train), "resume", "init")
     settings = read_settings(TrainSettings, values, "train")
