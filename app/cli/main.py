@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from app.cli.job import run_job
 from app.cli.user_errors import USER_ERRORS, in_one_line
+from app.core.allocator import keep_freed_memory
 
 INTERRUPTED = 130
 
@@ -25,6 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 def run(cfg: DictConfig) -> None:
     """Call the function that `cfg.mode.run` names, as a run of its own or as a job of a sweep."""
+    keep_freed_memory()
     mode = get_method(cfg.mode.run)
     if is_multirun():
         run_job(Path(HydraConfig.get().runtime.output_dir), cfg, mode)

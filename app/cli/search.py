@@ -28,9 +28,9 @@ from app.ops.operator import Cost
 from app.ops.plain import Conv3d
 from app.ops.supernet import SuperNet
 from app.report.layout_picture import write_layout_picture
-from app.search.costs import CostModel, MacsCost, ParamsCost, Site, dense_total
+from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded
-from app.search.evolve import FIRST, Choice, even_chances
+from app.search.evolve import FIRST, Choice
 from app.search.latency import latency_costs
 from app.search.methods import SearchSettings
 from app.search.search import (
@@ -38,7 +38,6 @@ from app.search.search import (
     budget_share,
     choose,
     network_scores,
-    random_scores,
     searched_sites,
 )
 from app.train.state import Loss, batch_loss
@@ -53,8 +52,7 @@ def run(cfg: DictConfig) -> None:
         cfg = _lengthened(cfg)
     this = open_training(cfg, _build_supernet)
     search = _search(this.cfg, this.network, this.plan)
-    # An impossible budget shows now, not after the training.
-    search.decode(random_scores(search.sites, seed=0))
+    search.refuse_impossible()  # now, not after the training
     decoded, facts = _find(this, search)
     _write(this, search.layout(decoded, _provenance(this, search)), facts)
 
@@ -62,8 +60,9 @@ def run(cfg: DictConfig) -> None:
 def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
     settings = _settings(cfg)
     sites = searched_sites(spec)
-    costs = _cost_model(cfg, sites, settings)
-    return Search(settings, sites, costs, _share(cfg, spec, plan, dense_total(sites, costs)))
+    budget = _budget(cfg, spec, plan, settings.unit, settings.budget)
+    limits = (_budget(cfg, spec, plan, unit, most) for unit, most in settings.limited.items())
+    return Search(settings, sites, budget, tuple(limits))
 
 
 def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
@@ -71,7 +70,7 @@ def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
     seed, way = int(this.cfg.seed), search.settings.way
     if way.length == 0:
         facts = {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": seed}
-        return search.decode(random_scores(search.sites, seed)), facts
+        return search.evolution().by_chance(seed), facts
     loss = build_loss(this.cfg, this.task)
     state = train_network(this, lambda network: search.loss(loss, network))
     started = time.perf_counter()
@@ -96,7 +95,7 @@ def _evolve(
         return fmean(batch_loss(network, batch, loss).item() for batch in batches)
 
     network.eval()
-    evolution = search.evolution(network)
+    evolution = search.evolution()
     choice, judged = evolution.run(judge, trials=search.settings.trials, seed=int(this.cfg.seed))
     first = judged[:FIRST]
     return evolution.decoded(choice), {
@@ -157,36 +156,37 @@ def _build_supernet(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
     spec = build_network_of(cfg, task, plan, operator)
     if settings.way.decode != "evolve":
         return spec
-    search = _search(cfg, spec, plan)
-    drawn = even_chances(search.sites, search.costs, search.share)
+    drawn = _search(cfg, spec, plan).evolution().chances
     chances = {name: values.tolist() for name, values in drawn.items()}
     return build_network_of(cfg, task, plan, replace(operator, chances=chances))
 
 
-def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], settings: SearchSettings) -> CostModel:
-    if settings.unit == "params":
+def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], unit: str) -> CostModel:
+    if unit == "params":
         return ParamsCost()
-    if settings.unit == "macs":
+    if unit == "macs":
         return MacsCost()
+    settings = _settings(cfg)
     path = Path(settings.latency_table or Path(cfg.paths.cache) / "latency.json")
     return latency_costs(path, sites, align=settings.aligned, machine=machine())
 
 
-def _share(cfg: DictConfig, spec: NetworkSpec, plan: Plan, searched: float) -> float:
-    settings = _settings(cfg)
-    if settings.budget <= 1:
-        return settings.budget
-    dense = replace(spec, encoder=Conv3d(), decoder=Conv3d())
-    return budget_share(settings.budget, searched=searched, whole=_whole(cfg, dense, plan))
+def _budget(cfg: DictConfig, spec: NetworkSpec, plan: Plan, unit: str, most: float) -> Budget:
+    sites = searched_sites(spec)
+    costs = _cost_model(cfg, sites, unit)
+    if most <= 1:
+        return Budget(costs, most)
+    whole = _whole(cfg, replace(spec, encoder=Conv3d(), decoder=Conv3d()), plan, unit)
+    return Budget(costs, budget_share(most, searched=dense_total(sites, costs), whole=whole))
 
 
-def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan) -> float:
+def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan, unit: str) -> float:
     """Cost of the whole network with dense convolutions: counted, or milliseconds measured now."""
-    if cfg.search.unit == "latency":
+    if unit == "latency":
         network = to_device(dense.build(), build_device(cfg)).eval()
         return latency_ms(network, (1, dense.shape.in_channels, *plan.patch))
     cost = dense.cost(plan.patch)
-    return float(cost.params if cfg.search.unit == "params" else cost.macs)
+    return float(cost.params if unit == "params" else cost.macs)
 
 
 def _provenance(this: Training, search: Search) -> dict[str, Any]:
@@ -196,7 +196,8 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
         "method": settings.method,
         "unit": settings.unit,
         "budget": settings.budget,
-        "budget_share": round(search.share, 5),
+        "budget_share": round(search.budget.share, 5),
+        "limits": settings.limited,
         "align": settings.aligned,
         "kernels": kernels,
         "weights": settings.weights,

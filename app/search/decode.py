@@ -12,12 +12,10 @@ from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.ops.operator import ConvSpec
-from app.search.costs import CostModel, Site, dense_total
+from app.search.costs import Budget, CostModel, Counts, Site, dense_total
 
 Scores = Mapping[str, NDArray[np.float64]]
 """How much each (kernel, slot) matters, (kernels, slots), by convolution; larger is more."""
-Counts = dict[str, dict[Kernel, int]]
-"""Channels per kernel, by convolution."""
 
 _LEAST_SPENT = 0.98  # share of the budget that is to be used, if rounded channels allow it
 _GAP = 1e-3  # of the total score: far below what scores can tell
@@ -47,10 +45,8 @@ def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
     return counts
 
 
-def best_under_budget(
-    sites: Sequence[Site], scores: Scores, costs: CostModel, *, budget: float, align: int
-) -> Decoded:
-    """The counts of largest total score whose cost is at most `budget` of the dense cost.
+def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, align: int) -> Decoded:
+    """The counts of largest total score whose cost is within the budget.
 
     One integer program over all layers: x[kernel, slot] in [0, 1] says which kernel a slot has, integers say
     how many groups of `align` channels each kernel has. For given counts the x form a transport problem, so
@@ -60,27 +56,47 @@ def best_under_budget(
     Raises:
         InputError: the cheapest layout costs more than the budget, or the dearest does not use it.
     """
-    dense = dense_total(sites, costs)
-    _refuse_impossible(sites, costs, budget, dense)
-    problem = _Problem.of(sites, scores, costs, align)
-    solution = problem.solve(_LEAST_SPENT * budget * dense, budget * dense)
+    refuse_impossible(sites, budget)
+    problem = _Problem.of(sites, scores, budget.costs, align)
+    most = budget.share * dense_total(sites, budget.costs)
+    solution = problem.solve(_LEAST_SPENT * most, most)
     if solution is None and align > 1:
-        solution = problem.solve(0.0, budget * dense)
+        solution = problem.solve(0.0, most)
     if solution is None:
         raise InputError("search.budget: no layout in whole groups of search.align channels meets it")
     counts = {
         site.conv.name: _named(site, numbers) for site, numbers in zip(sites, solution.numbers, strict=True)
     }
-    return Decoded(counts, total_cost(sites, counts, costs) / dense, solution.gap)
+    return Decoded(counts, budget.spent(sites, counts), solution.gap)
 
 
-def total_cost(sites: Sequence[Site], counts: Counts, costs: CostModel) -> float:
-    """The cost of the searched convolutions with these counts."""
-    return sum(
-        costs.group(site.conv, kernel, channels)
-        for site in sites
-        for kernel, channels in counts[site.conv.name].items()
-    )
+def refuse_impossible(sites: Sequence[Site], budget: Budget) -> None:
+    """See that the kernels allow what is asked.
+
+    Raises:
+        InputError: the cheapest layout costs more than the budget, or the dearest does not use it.
+    """
+    low, high = _extremes(sites, budget.costs)
+    high /= _LEAST_SPENT
+    if not low <= budget.share <= high:
+        raise InputError(
+            f"search.budget: got {budget.share:g} of the dense {budget.costs.unit}, "
+            f"these kernels allow {_up(low):g} to {math.floor(1e4 * high) / 1e4:g}"
+        )
+
+
+def refuse_impossible_limit(sites: Sequence[Site], limit: Budget) -> None:
+    """Likewise, of a limit that need not be used up.
+
+    Raises:
+        InputError: the cheapest layout costs more.
+    """
+    low, _ = _extremes(sites, limit.costs)
+    if limit.share < low:
+        raise InputError(
+            f"search.limits.{limit.costs.unit}: got {limit.share:g} of the dense {limit.costs.unit}, "
+            f"these kernels allow {_up(low):g} or more"
+        )
 
 
 def assign_slots(site: Site, counts: Mapping[Kernel, int], scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -92,21 +108,21 @@ def assign_slots(site: Site, counts: Mapping[Kernel, int], scores: NDArray[np.fl
     return kernels
 
 
-def _named(site: Site, numbers: Sequence[int] | NDArray[np.int64]) -> dict[Kernel, int]:
-    return {kernel: int(n) for kernel, n in zip(site.kernels, numbers, strict=True) if n}
-
-
-def _refuse_impossible(sites: Sequence[Site], costs: CostModel, budget: float, dense: float) -> None:
+def _extremes(sites: Sequence[Site], costs: CostModel) -> tuple[float, float]:
+    """Of the cheapest and the dearest layout, as shares of the dense cost."""
     whole = [
         [costs.group(site.conv, kernel, site.conv.out_channels) for kernel in site.kernels] for site in sites
     ]
-    low, dearest = (sum(pick(layer) for layer in whole) / dense for pick in (min, max))
-    high = dearest / _LEAST_SPENT
-    if not low <= budget <= high:
-        raise InputError(
-            f"search.budget: got {budget:g} of the dense {costs.unit}, "
-            f"these kernels allow {math.ceil(1e4 * low) / 1e4:g} to {math.floor(1e4 * high) / 1e4:g}"
-        )
+    low, high = (sum(pick(layer) for layer in whole) / dense_total(sites, costs) for pick in (min, max))
+    return low, high
+
+
+def _up(share: float) -> float:
+    return math.ceil(1e4 * share) / 1e4
+
+
+def _named(site: Site, numbers: Sequence[int] | NDArray[np.int64]) -> dict[Kernel, int]:
+    return {kernel: int(n) for kernel, n in zip(site.kernels, numbers, strict=True) if n}
 
 
 @dataclass(frozen=True)

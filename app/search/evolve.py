@@ -12,74 +12,77 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
+from scipy.optimize import minimize
+from scipy.special import log_softmax, logsumexp, softmax
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
-from app.search.costs import CostModel, Site, dense_total
-from app.search.decode import Counts, Decoded, total_cost
+from app.search.costs import Budget, Counts, Site, dense_total, slot_costs
+from app.search.decode import Decoded
 
 FIRST = 24  # drawn by chance; as many live at a time
 _CONTEST = 6
 _MUTATED = 3  # units at most
 _TRIES = 5000
-_STEEPEST = 1e9
+_STEEPEST = 1e6  # rate for the dearest kernel of all
 _RAREST = 1e-6  # chance of a kernel beside the likeliest one, at least
-_UNMET = "search.budget: no layout in whole units of channels meets it"
+_UNMET = "search.budget, search.limits: no layout in whole units of channels was found that meets them"
 _SPENT = (0.98, 0.9, 0.0)  # of the budget, at least; the next where units are too coarse
 
 Choice = Mapping[str, NDArray[np.int64]]
 """The kernel's index of each unit, by convolution."""
 
 
-def even_chances(sites: Sequence[Site], costs: CostModel, budget: float) -> dict[str, NDArray[np.float64]]:
-    """The chance of each kernel, by convolution, so that a drawn layout costs the budget on average.
+def even_chances(sites: Sequence[Site], budgets: Sequence[Budget]) -> dict[str, NDArray[np.float64]]:
+    """The chance of each kernel, by convolution, so that a drawn layout costs the first budget on average.
 
-    Of all such chances those that say least else (of largest entropy): a slot's kernel is drawn with
-    exp(-rate * its cost). Cheap layers choose freely, dear ones rarely a dear kernel.
+    The other budgets are limits: on average they are not exceeded. Of all such chances those that say least
+    else (of largest entropy): a slot's kernel is drawn with exp(-sum of rate * its cost), one rate a budget.
+    Cheap layers choose freely, dear ones rarely a dear kernel. The rates minimise the convex dual.
     """
-    dense = dense_total(sites, costs)
-    each = [
-        np.array([costs.group(site.conv, kernel, site.conv.out_channels) for kernel in site.kernels]) / dense
-        for site in sites
-    ]
     slots = [site.conv.out_channels for site in sites]
+    dense = np.array([dense_total(sites, budget.costs) for budget in budgets])
+    each = [[slot_costs(site, budget.costs) for budget in budgets] for site in sites]
+    costs = [np.array(of_site) / dense[:, None] for of_site in each]  # (budgets, kernels) of each site
+    scale = np.max([cost.max(axis=1) for cost in costs], axis=0)
+    shares = np.array([budget.share for budget in budgets]) / scale
+    costs = [cost / scale[:, None] for cost in costs]
 
-    def chances(rate: float) -> list[NDArray[np.float64]]:
-        exponents = [-rate * cost / n for cost, n in zip(each, slots, strict=True)]
-        raw = [np.maximum(np.exp(values - values.max()), _RAREST) for values in exponents]
-        return [values / values.sum() for values in raw]
+    def dual(rates: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        each = list(zip(slots, costs, strict=True))
+        value = shares @ rates + sum(n * logsumexp(-rates @ cost) for n, cost in each)
+        return value, shares - sum(n * (cost @ softmax(-rates @ cost)) for n, cost in each)
 
-    def excess(rate: float) -> float:
-        drawn = chances(rate)
-        return float(sum((p * cost).sum() for p, cost in zip(drawn, each, strict=True))) - budget
-
-    sign = 1.0 if excess(0.0) > 0 else -1.0  # the dear kernels are the rare ones, or the cheap ones are
-    steep = 1.0
-    while sign * excess(sign * steep) > 0 and steep < _STEEPEST:
-        steep *= 2
-    met = sign * excess(sign * steep) < 0
-    rate = brentq(excess, *sorted((0.0, sign * steep))) if met else sign * steep
-    return {site.conv.name: values for site, values in zip(sites, chances(rate), strict=True)}
+    free, held = (-_STEEPEST, _STEEPEST), (0.0, _STEEPEST)  # a limit may be left unused
+    bounds = [free, *[held] * (len(budgets) - 1)]
+    rates = minimize(dual, np.zeros(len(budgets)), jac=True, bounds=bounds, options={"ftol": 0.0}).x
+    raw = [np.exp(np.maximum(log_softmax(-rates @ cost), np.log(_RAREST))) for cost in costs]
+    return {site.conv.name: values / values.sum() for site, values in zip(sites, raw, strict=True)}
 
 
 @dataclass(frozen=True)
 class Evolution:
-    """What evolves: units of channels per convolution, under a budget as a share of the dense cost."""
+    """What evolves: the kernels of units of channels, within budgets of which the first is to be used up."""
 
     sites: Sequence[Site]
-    units: Mapping[str, Sequence[int]]
-    """Channels of each unit, by convolution."""
+    budgets: Sequence[Budget]
     chances: Mapping[str, NDArray[np.float64]]
     """Of each kernel in a first or a mutated unit, by convolution."""
-    costs: CostModel
-    budget: float
+
+    def by_chance(self, seed: int) -> Decoded:
+        """One that nothing has judged.
+
+        Raises:
+            InputError: no choice meets the budgets.
+        """
+        rng = np.random.default_rng(seed)
+        return self.decoded(self._first(rng, _SPENT[0]))
 
     def run(self, judge: Callable[[Choice], float], *, trials: int, seed: int) -> tuple[Choice, list[float]]:
         """The choice of the smallest judgement, and the judgements of all trials in order.
 
         Raises:
-            InputError: no choice meets the budget.
+            InputError: no choice meets the budgets.
         """
         rng = np.random.default_rng(seed)
         least = next((share for share in _SPENT if self._drawn(rng, share) is not None), None)
@@ -101,22 +104,22 @@ class Evolution:
     def decoded(self, choice: Choice) -> Decoded:
         """Channels per kernel and what they cost; how far from the best possible is not known."""
         counts = self.counts(choice)
-        return Decoded(counts, self._share(counts), None)
+        return Decoded(counts, self.budgets[0].spent(self.sites, counts), None)
 
     def counts(self, choice: Choice) -> Counts:
         """Channels per kernel."""
         counts: Counts = {}
         for site in self.sites:
             name = site.conv.name
-            channels = np.bincount(choice[name], weights=self.units[name], minlength=len(site.kernels))
+            channels = np.bincount(choice[name], weights=_units(site), minlength=len(site.kernels))
             counts[name] = {k: int(n) for k, n in zip(site.kernels, channels, strict=True) if n}
         return counts
 
-    def _share(self, counts: Counts) -> float:
-        return total_cost(self.sites, counts, self.costs) / dense_total(self.sites, self.costs)
-
     def _meets(self, choice: Choice, least: float) -> bool:
-        return least * self.budget <= self._share(self.counts(choice)) <= self.budget
+        counts, first = self.counts(choice), self.budgets[0]
+        used = first.spent(self.sites, counts)
+        within = all(limit.spent(self.sites, counts) <= limit.share for limit in self.budgets[1:])
+        return within and least * first.share <= used <= first.share
 
     def _first(self, rng: np.random.Generator, least: float) -> Choice:
         """Drawn afresh; where that much of the budget is hard to spend by chance, less is."""
@@ -129,8 +132,9 @@ class Evolution:
     def _drawn(self, rng: np.random.Generator, least: float) -> Choice | None:
         for _ in range(_TRIES):
             choice = {
-                name: rng.choice(len(self.chances[name]), size=len(units), p=self.chances[name])
-                for name, units in self.units.items()
+                name: rng.choice(len(chances), size=len(_units(site)), p=chances)
+                for site in self.sites
+                for name, chances in [(site.conv.name, self.chances[site.conv.name])]
             }
             if self._meets(choice, least):
                 return choice
@@ -142,7 +146,7 @@ class Evolution:
         """The best of a few, with some units changed."""
         contest = rng.choice(len(living), size=_CONTEST, replace=False)
         _, parent = min((living[index] for index in contest), key=lambda one: one[0])
-        places = [(name, unit) for name, units in self.units.items() for unit in range(len(units))]
+        places = [(site.conv.name, unit) for site in self.sites for unit in range(len(_units(site)))]
         for _ in range(_TRIES):
             child = {name: kernels.copy() for name, kernels in parent.items()}
             for place in rng.choice(len(places), size=rng.integers(1, _MUTATED + 1), replace=False):
@@ -152,3 +156,9 @@ class Evolution:
             if changed and self._meets(child, least):
                 return child
         return self._first(rng, least)
+
+
+def _units(site: Site) -> list[int]:
+    """Channels of each unit."""
+    slots = site.conv.out_channels
+    return [min(site.unit, slots - start) for start in range(0, slots, site.unit)]

@@ -16,19 +16,20 @@ class Method:
     """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
     decode: str
     """top (per layer the C largest of n * C, whatever they cost), budget (the largest total score under it)
-    or evolve (the best of many layouts under it, each tried whole)."""
+    or evolve (the best of many layouts under it, each tried whole; untrained, one of them)."""
     length: int
     """Times the usual number of steps; 0 needs no training."""
 
 
-_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
+UNITS = ("params", "macs", "latency")
+_MOST_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
 
 METHODS = {
     "evolve": Method(paths="sampled", penalty="none", decode="evolve", length=1),
     "budget": Method(paths="sampled", penalty="budget", decode="budget", length=1),
     "paper_cost": Method(paths="all", penalty="gates", decode="top", length=1),
     "paper_performance": Method(paths="random", penalty="none", decode="top", length=2),
-    "random": Method(paths="sampled", penalty="none", decode="budget", length=0),
+    "random": Method(paths="sampled", penalty="none", decode="evolve", length=0),
 }
 
 
@@ -43,6 +44,8 @@ class SearchSettings:
     """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
     unit: str
     """params, macs or latency (milliseconds of one patch on this machine)."""
+    limits: dict[str, float | None]
+    """Further budgets by unit, which need not be used up; None: no limit. For `evolve` and `random`."""
     kernels: Any
     """A named set, or a list of kernels."""
     where: Any
@@ -62,13 +65,19 @@ class SearchSettings:
         """Refuse what cannot be meant."""
         if self.method not in METHODS:
             raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(METHODS)}")
-        if self.unit not in ("params", "macs", "latency"):
-            raise InputError(f"search.unit: got {self.unit!r}, wanted params, macs or latency")
-        if self.budget <= 0:
-            raise InputError(f"search.budget: got {self.budget}, wanted more than 0")
-        least = 8 if self.unit == "latency" else 1
+        if self.unit not in UNITS:
+            raise InputError(f"search.unit: got {self.unit!r}, wanted {', '.join(UNITS)}")
+        if unknown := [unit for unit in self.limits if unit not in UNITS]:
+            raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(UNITS)}")
+        if self.limited and self.way.decode != "evolve":
+            raise InputError(f"search.limits: search.method {self.method} keeps none, evolve and random do")
+        for name, value in {"budget": self.budget, **self.limits}.items():
+            if value is not None and value <= 0:
+                key = name if name == "budget" else f"limits.{name}"
+                raise InputError(f"search.{key}: got {value}, wanted more than 0")
+        least = 8 if self._timed else 1
         if self.align is not None and self.align < least:
-            raise InputError(f"search.align: got {self.align}, wanted at least {least} for unit {self.unit}")
+            raise InputError(f"search.align: got {self.align}, wanted at least {least} for latency")
         if self.trials < 1:
             raise InputError(f"search.trials: got {self.trials}, wanted at least 1")
         if self.strength is not None and self.strength < 0:
@@ -84,12 +93,21 @@ class SearchSettings:
         """Channels per kernel in multiples of this."""
         if self.align is not None:
             return self.align
-        return 16 if self.unit == "latency" else 1
+        return 16 if self._timed else 1
+
+    @property
+    def limited(self) -> dict[str, float]:
+        """The limits that are set."""
+        return {unit: value for unit, value in self.limits.items() if value is not None}
+
+    @property
+    def _timed(self) -> bool:
+        return "latency" in (self.unit, *self.limited)
 
     @property
     def most_units(self) -> int | None:
         """Units of channels that a convolution is at most tried in; None: each slot stands alone."""
-        return _UNITS if self.way.decode == "evolve" else None
+        return _MOST_UNITS if self.way.decode == "evolve" else None
 
     @property
     def penalty_strength(self) -> float:

@@ -1,6 +1,5 @@
 """What a search adds to the loss, so that the gates learn what their kernels cost."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from app.core.kernel import Kernel
 from app.ops.supernet import SampledConv3d, SuperConv3d
-from app.search.costs import CostModel, Site, dense_total
+from app.search.costs import Budget, Site, dense_total, slot_costs
 from app.train.state import Loss
 
 Penalty = Callable[[], Tensor]
@@ -43,20 +42,19 @@ def gate_penalty(modules: Sequence[SuperConv3d], strength: float) -> Penalty:
     return penalty
 
 
-def budget_penalty(
-    modules: Mapping[Site, SampledConv3d], costs: CostModel, *, share: float, strength: float
-) -> Penalty:
-    """Squared logarithm of expected cost over budget; `share` is the budget as a share of the dense cost."""
-    dense = dense_total(list(modules), costs)
+def budget_penalty(modules: Mapping[Site, SampledConv3d], budget: Budget, *, strength: float) -> Penalty:
+    """Squared logarithm of expected cost over budget."""
+    dense = dense_total(list(modules), budget.costs)
     each = [
-        (_cost_a_slot(site, costs) / dense)[:, None].to(part.gates.device) for site, part in modules.items()
+        (torch.tensor(slot_costs(site, budget.costs)) / dense)[:, None].to(part.gates.device)
+        for site, part in modules.items()
     ]
 
     def penalty() -> Tensor:
         parts = [
             (cost * part.probabilities()).sum() for cost, part in zip(each, modules.values(), strict=True)
         ]
-        return strength * torch.log(torch.stack(parts).sum() / share).square()
+        return strength * torch.log(torch.stack(parts).sum() / budget.share).square()
 
     return penalty
 
@@ -64,11 +62,3 @@ def budget_penalty(
 def _tap_shares(kernels: tuple[Kernel, ...]) -> Tensor:
     taps = torch.tensor([float(kernel.taps) for kernel in kernels])
     return taps / taps.sum()
-
-
-def _cost_a_slot(site: Site, costs: CostModel) -> Tensor:
-    """The cost of one slot with each kernel, as a part of a layer that has no other."""
-    channels = site.conv.out_channels
-    values = [costs.group(site.conv, kernel, channels) / channels for kernel in site.kernels]
-    assert all(math.isfinite(value) for value in values)
-    return torch.tensor(values, dtype=torch.float32)

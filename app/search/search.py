@@ -4,17 +4,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from app.core.layout import Layout
 from app.models.network import NetworkSpec, list_convolutions
-from app.ops.supernet import SampledConv3d, SuperConv3d, SuperNet
-from app.search.costs import CostModel, Site, dense_total
-from app.search.decode import Decoded, Scores, best_under_budget, top_counts, total_cost
-from app.search.evolve import Choice, Evolution
+from app.ops.supernet import SampledConv3d, SuperNet
+from app.search.costs import Budget, Site, dense_total, total_cost
+from app.search.decode import (
+    Decoded,
+    Scores,
+    best_under_budget,
+    refuse_impossible,
+    refuse_impossible_limit,
+    top_counts,
+)
+from app.search.evolve import Choice, Evolution, even_chances
 from app.search.methods import SearchSettings
 from app.search.penalty import budget_penalty, gate_penalty, penalised, super_convolutions
 from app.train.state import Loss
@@ -22,12 +27,13 @@ from app.train.state import Loss
 
 @dataclass(frozen=True)
 class Search:
-    """What a search has decided before it trains; `share` is the budget as a share of the dense cost."""
+    """What a search has decided before it trains."""
 
     settings: SearchSettings
     sites: tuple[Site, ...]
-    costs: CostModel
-    share: float
+    budget: Budget
+    limits: tuple[Budget, ...] = ()
+    """Further ones, which need not be used up."""
 
     def loss(self, loss: Loss, network: nn.Module) -> Loss:
         """The loss with the penalty of the method."""
@@ -37,7 +43,7 @@ class Search:
             return penalised(loss, gate_penalty(list(parts.values()), strength))
         if self.settings.way.penalty == "budget":
             sampled = {site: part for site, part in parts.items() if isinstance(part, SampledConv3d)}
-            return penalised(loss, budget_penalty(sampled, self.costs, share=self.share, strength=strength))
+            return penalised(loss, budget_penalty(sampled, self.budget, strength=strength))
         return loss
 
     def decode(self, scores: Scores) -> Decoded:
@@ -46,31 +52,38 @@ class Search:
         Raises:
             InputError: no layout meets the budget.
         """
-        if self.settings.way.decode != "top":
-            align = self.settings.aligned
-            return best_under_budget(self.sites, scores, self.costs, budget=self.share, align=align)
+        if self.settings.way.decode == "budget":
+            return best_under_budget(self.sites, scores, self.budget, align=self.settings.aligned)
         counts = top_counts(self.sites, scores)
-        dense = dense_total(self.sites, self.costs)
-        return Decoded(counts, total_cost(self.sites, counts, self.costs) / dense, 0.0)
+        return Decoded(counts, self.budget.spent(self.sites, counts), 0.0)
 
-    def evolution(self, network: nn.Module) -> Evolution:
-        """What evolves on a trained super-network."""
-        parts = sites_to_modules(network, self.sites)
-        return Evolution(
-            sites=self.sites,
-            units={site.conv.name: _unit_sizes(part) for site, part in parts.items()},
-            chances={site.conv.name: _chances(part) for site, part in parts.items()},
-            costs=self.costs,
-            budget=self.share,
-        )
+    def refuse_impossible(self) -> None:
+        """See that some layout meets the budget and the limits, as far as a method has them.
+
+        Raises:
+            InputError: none does.
+        """
+        if self.settings.way.decode == "top":
+            return
+        refuse_impossible(self.sites, self.budget)
+        for limit in self.limits:
+            refuse_impossible_limit(self.sites, limit)
+        if self.settings.way.decode == "evolve":
+            self.evolution().by_chance(seed=0)
+
+    def evolution(self) -> Evolution:
+        """What evolves on a trained super-network, or is drawn by chance."""
+        budgets = (self.budget, *self.limits)
+        return Evolution(self.sites, budgets, even_chances(self.sites, budgets))
 
     def layout(self, decoded: Decoded, provenance: Mapping[str, Any]) -> Layout:
         """The layout, with what each convolution costs as a share of the dense total."""
-        dense = dense_total(self.sites, self.costs)
+        model = self.budget.costs
+        dense = dense_total(self.sites, model)
         costs = {
             site.conv.name: {
-                "dense": round(dense_total([site], self.costs) / dense, 5),
-                "layout": round(total_cost([site], decoded.counts, self.costs) / dense, 5),
+                "dense": round(dense_total([site], model) / dense, 5),
+                "layout": round(total_cost([site], decoded.counts, model) / dense, 5),
             }
             for site in self.sites
         }
@@ -83,9 +96,8 @@ def searched_sites(spec: NetworkSpec) -> tuple[Site, ...]:
     found = []
     for conv in list_convolutions(spec.model, spec.shape):
         operator = spec.decoder if conv.name.startswith("decoder") else spec.encoder
-        kernels = operator.candidates(conv) if isinstance(operator, SuperNet) else ()
-        if kernels:
-            found.append(Site(conv, kernels))
+        if isinstance(operator, SuperNet) and (kernels := operator.candidates(conv)):
+            found.append(Site(conv, kernels, operator.unit_of(conv)))
     return tuple(found)
 
 
@@ -105,24 +117,6 @@ def network_scores(network: nn.Module, sites: Sequence[Site]) -> Scores:
     """What the gates of a trained super-network say, by convolution."""
     parts = sites_to_modules(network, sites)
     return {site.conv.name: part.scores().double().cpu().numpy() for site, part in parts.items()}
-
-
-def _chances(part: SampledConv3d) -> NDArray[np.float64]:
-    """Of each kernel in the first unit, which are those of all."""
-    raw: NDArray[np.float64] = part.probabilities()[:, 0].detach().double().cpu().numpy()
-    chances: NDArray[np.float64] = raw / raw.sum()
-    return chances
-
-
-def _unit_sizes(part: SuperConv3d) -> list[int]:
-    starts = range(0, part.slots, part.unit)
-    return [min(part.unit, part.slots - start) for start in starts]
-
-
-def random_scores(sites: Sequence[Site], seed: int) -> Scores:
-    """Scores that know nothing: the layout they give is a random one of the budget's cost."""
-    rng = np.random.default_rng(seed)
-    return {site.conv.name: rng.normal(size=(len(site.kernels), site.conv.out_channels)) for site in sites}
 
 
 def budget_share(budget: float, *, searched: float, whole: float) -> float:

@@ -27,10 +27,9 @@ from app.ops.cakes import split
 from app.ops.mixed import Mixed
 from app.ops.plain import Conv3d
 from app.ops.vocabulary import vocabulary
-from app.search.costs import MacsCost, Site, dense_total
-from app.search.decode import Counts, best_under_budget, total_cost
+from app.search.costs import Budget, Counts, MacsCost, Site, dense_total, total_cost
+from app.search.evolve import Evolution, even_chances
 from app.search.latency import latency_costs
-from app.search.search import random_scores
 from tests.benchmarks.step import compose_for
 
 ALIGN, ROUNDS = 16, 15
@@ -42,7 +41,7 @@ MODEL = UNetModel("plain", 2, 2, deep_supervision=True)
 def main(overrides: list[str]) -> None:
     """Print one row a network."""
     device = build_device(compose_for("conv3d", overrides))
-    sites = [Site(conv, vocabulary("123d", "")) for conv in list_convolutions(MODEL, SHAPE)]
+    sites = [Site(conv, vocabulary("123d", ""), ALIGN) for conv in list_convolutions(MODEL, SHAPE)]
     with tempfile.TemporaryDirectory() as folder:
         costs = latency_costs(Path(folder) / "latency.json", sites, align=ALIGN, machine=machine())
     layouts = layouts_of(sites)
@@ -71,12 +70,11 @@ def layouts_of(sites: list[Site]) -> dict[str, Counts]:
         }
         for name in ("1d", "2d", "12d", "123d")
     }
-    drawn = {
-        f"random {budget}": best_under_budget(
-            sites, random_scores(sites, seed), MacsCost(), budget=budget, align=ALIGN
-        ).counts
-        for seed, budget in enumerate((0.15, 0.2, 0.3, 0.5))
-    }
+    drawn = {}
+    for seed, share in enumerate((0.15, 0.2, 0.3, 0.5)):
+        budgets = [Budget(MacsCost(), share)]
+        chance = Evolution(sites, budgets, even_chances(sites, budgets))
+        drawn[f"random {share}"] = chance.by_chance(seed).counts
     return equal | drawn
 
 

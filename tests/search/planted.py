@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from app.models.blocks import PlainBlock
 from app.ops import ConvSpec
 from app.ops.supernet import SuperConv3d, SuperNet
-from app.search.costs import MacsCost, Site
+from app.search.costs import Budget, MacsCost, Site
 from app.search.methods import SearchSettings
 from app.search.search import Search
 
@@ -19,6 +19,7 @@ SETTINGS = SearchSettings(
     method="budget",
     budget=0.25,
     unit="macs",
+    limits={},
     kernels="123d",
     where="encoder",
     weights="shared",
@@ -65,8 +66,8 @@ def planted_search(settings: SearchSettings, share: float) -> tuple[Search, Netw
     )
     operator = supernet.bind(convolutions())
     assert isinstance(operator, SuperNet)
-    sites = tuple(Site(conv, operator.candidates(conv)) for conv in convolutions())
-    return Search(settings, sites, MacsCost(), share), Network(operator)
+    sites = tuple(Site(conv, operator.candidates(conv), operator.unit_of(conv)) for conv in convolutions())
+    return Search(settings, sites, Budget(MacsCost(), share)), Network(operator)
 
 
 def train_planted(search: Search, network: Network, axes: tuple[int, ...], *, seed: int, steps: int) -> float:

@@ -11,8 +11,7 @@ from app.models.model import Shape
 from app.models.network import list_convolutions
 from app.models.unet import UNetModel
 from app.ops.mixed import Mixed
-from app.search.costs import MacsCost, Site, dense_total
-from app.search.decode import total_cost
+from app.search.costs import MacsCost, Site, dense_total, total_cost
 
 LAYOUTS = sorted(Path("conf/op/layouts").glob("*.yaml"))
 

@@ -1,5 +1,6 @@
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,9 +14,9 @@ from app.models.network import list_convolutions
 from app.models.unet import UNetModel
 from app.ops import ConvSpec
 from app.ops.supernet import SuperNet
-from app.search.costs import CostModel, MacsCost, ParamsCost, Site, dense_total
-from app.search.decode import assign_slots, best_under_budget, top_counts, total_cost
-from app.search.search import budget_share, random_scores
+from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, total_cost
+from app.search.decode import Scores, assign_slots, best_under_budget, refuse_impossible_limit, top_counts
+from app.search.search import budget_share
 
 LINE, PLANE, CUBE = (Kernel(size) for size in ((3, 1, 1), (1, 3, 3), (3, 3, 3)))
 
@@ -33,6 +34,11 @@ def network_sites(kernels: str = "123d") -> tuple[Site, ...]:
     return tuple(Site(conv, operator.candidates(conv)) for conv in convolutions if operator.candidates(conv))
 
 
+def random_scores(sites: Sequence[Site], seed: int) -> Scores:
+    rng = np.random.default_rng(seed)
+    return {one.conv.name: rng.normal(size=(len(one.kernels), one.conv.out_channels)) for one in sites}
+
+
 def test_costs_by_hand() -> None:
     conv = ConvSpec("a", 5, 16, (3, 3, 3), (2, 1, 1), (7, 4, 4))
     assert ParamsCost().group(conv, PLANE, 8) == 5 * 8 * 9
@@ -45,9 +51,8 @@ def test_costs_by_hand() -> None:
 
 def test_the_best_of_all_layouts_is_found() -> None:
     """Against every layout of two small layers."""
-    rng = np.random.default_rng(1)
     sites = [site("a", 3, LINE, PLANE, CUBE), site("b", 2, LINE, CUBE, in_channels=3)]
-    scores = {one.conv.name: rng.normal(size=(len(one.kernels), one.conv.out_channels)) for one in sites}
+    scores = random_scores(sites, 1)
     dense = dense_total(sites, ParamsCost())
     budget = (2 * (3 + 9 + 27) + 3 * (3 + 27)) / dense  # one of the few shares so small a network can have
     best = -math.inf
@@ -58,7 +63,7 @@ def test_the_best_of_all_layouts_is_found() -> None:
         value += sum(scores["b"][k, slot] for slot, k in enumerate(choice[3:]))
         if 0.98 * budget <= cost / dense <= budget:
             best = max(best, value)
-    decoded = best_under_budget(sites, scores, ParamsCost(), budget=budget, align=1)
+    decoded = best_under_budget(sites, scores, Budget(ParamsCost(), budget), align=1)
     assert decoded.gap == pytest.approx(0, abs=1e-3)
     value = 0.0
     for one in sites:
@@ -71,7 +76,7 @@ def test_the_best_of_all_layouts_is_found() -> None:
 @pytest.mark.parametrize("budget", [0.15, 0.3, 0.6])
 def test_the_budget_is_kept_and_used(costs: CostModel, budget: float) -> None:
     sites = network_sites()
-    decoded = best_under_budget(sites, random_scores(sites, 0), costs, budget=budget, align=1)
+    decoded = best_under_budget(sites, random_scores(sites, 0), Budget(costs, budget), align=1)
     assert total_cost(sites, decoded.counts, costs) == pytest.approx(
         decoded.share * dense_total(sites, costs)
     )
@@ -82,7 +87,7 @@ def test_the_budget_is_kept_and_used(costs: CostModel, budget: float) -> None:
 
 def test_aligned_counts_are_multiples_but_for_one_rest() -> None:
     sites = (*network_sites("12d"), site("odd", 21, LINE, PLANE))
-    decoded = best_under_budget(sites, random_scores(sites, 0), MacsCost(), budget=0.25, align=8)
+    decoded = best_under_budget(sites, random_scores(sites, 0), Budget(MacsCost(), 0.25), align=8)
     assert decoded.share <= 0.25
     for one in sites:
         odd = [n for n in decoded.counts[one.conv.name].values() if n % 8]
@@ -93,10 +98,10 @@ def test_same_scores_same_layout_and_larger_scores_win() -> None:
     sites = network_sites("1d")
     scores = random_scores(sites, 3)
     budget = 1 / 9
-    first, second = (best_under_budget(sites, scores, MacsCost(), budget=budget, align=1) for _ in range(2))
+    first, second = (best_under_budget(sites, scores, Budget(MacsCost(), budget), align=1) for _ in range(2))
     assert first == second
     liked = {name: values + 10 * (np.arange(3) == 1)[:, None] for name, values in scores.items()}
-    decoded = best_under_budget(sites, liked, MacsCost(), budget=budget, align=1)
+    decoded = best_under_budget(sites, liked, Budget(MacsCost(), budget), align=1)
     assert all(list(of) == [Kernel((1, 3, 1))] for of in decoded.counts.values())
 
 
@@ -106,7 +111,14 @@ def test_impossible_budgets_are_named_with_what_is_possible() -> None:
         with pytest.raises(
             InputError, match=rf"got {budget} of the dense macs, these kernels allow 0.1112 to 0.3401"
         ):
-            best_under_budget(sites, random_scores(sites, 0), MacsCost(), budget=budget, align=1)
+            best_under_budget(sites, random_scores(sites, 0), Budget(MacsCost(), budget), align=1)
+
+
+def test_an_impossible_limit_is_named_and_a_wide_one_is_none() -> None:
+    sites = network_sites("12d")
+    refuse_impossible_limit(sites, Budget(ParamsCost(), 5.0))
+    with pytest.raises(InputError, match=r"search\.limits\.params: got 0\.05 .* allow 0\.1112 or more"):
+        refuse_impossible_limit(sites, Budget(ParamsCost(), 0.05))
 
 
 def test_top_counts_with_ties() -> None:
@@ -132,8 +144,14 @@ def test_impossible_settings_are_named() -> None:
         ({"method": "best"}, "search.method: got 'best', wanted one of evolve, budget, paper_cost"),
         ({"unit": "joule"}, "search.unit: got 'joule'"),
         ({"budget": 0.0}, "search.budget: got 0.0"),
-        ({"unit": "latency", "align": 4}, "search.align: got 4, wanted at least 8 for unit latency"),
+        ({"unit": "latency", "align": 4}, "search.align: got 4, wanted at least 8 for latency"),
         ({"strength": -1.0}, "search.strength"),
+        ({"method": "evolve", "limits": {"joule": 1.0}}, "search.limits: got 'joule', wanted params, macs"),
+        (
+            {"method": "evolve", "limits": {"params": -1.0}},
+            "search.limits.params: got -1.0, wanted",
+        ),
+        ({"limits": {"params": 0.3}}, "search.limits: search.method budget keeps none"),
     ):
         with pytest.raises(InputError, match=message):
             replace(SETTINGS, **changes)

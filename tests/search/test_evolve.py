@@ -1,25 +1,26 @@
 """Evolution where the best layout is known."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from planted import SETTINGS, convolutions, planted_search
 
 from app.core.errors import InputError
 from app.ops.vocabulary import vocabulary
-from app.search.costs import MacsCost, Site, dense_total
+from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, slot_costs
 from app.search.evolve import Choice, Evolution, even_chances
 from app.search.search import choose, sites_to_modules
 
 
-def evolution(budget: float, unit: int = 2) -> Evolution:
+def evolution(share: float, unit: int = 2, *limits: Budget) -> Evolution:
     """Two convolutions of 16 channels in units, lines and planes to choose from."""
     kernels = vocabulary("12d", "")
-    sites = [Site(conv, kernels) for conv in convolutions()]
-    units = {site.conv.name: [unit] * (16 // unit) for site in sites}
+    sites = [Site(conv, kernels, unit) for conv in convolutions()]
     chances = {site.conv.name: np.full(len(kernels), 1 / len(kernels)) for site in sites}
-    return Evolution(sites, units, chances, MacsCost(), budget)
+    return Evolution(sites, [Budget(MacsCost(), share), *limits], chances)
 
 
 def test_the_best_choice_is_all_but_found_under_the_budget() -> None:
@@ -49,7 +50,7 @@ def test_every_trial_meets_the_budget_and_the_same_seed_tries_the_same() -> None
 
 
 def test_a_budget_that_no_layout_meets_is_refused() -> None:
-    with pytest.raises(InputError, match=r"search\.budget: no layout"):
+    with pytest.raises(InputError, match=r"search\.limits: no layout"):
         evolution(0.05).run(lambda choice: 0.0, trials=1, seed=0)
 
 
@@ -61,15 +62,49 @@ def test_a_choice_is_what_the_super_network_computes() -> None:
         assert part.scores().argmax(dim=0).tolist() == choice[site.conv.name].tolist()
 
 
-def test_even_chances_cost_the_budget_and_leave_cheap_layers_their_choice() -> None:
+def two_sites() -> list[Site]:
+    """As many weights each, the cheap one at a sixty-fourth of the multiply-adds."""
     dear, cheap = convolutions()[1], replace(convolutions()[1], name="cheap", size=(3, 3, 3))
-    sites = [Site(conv, vocabulary("123d", "")) for conv in (dear, cheap)]
-    chances = even_chances(sites, MacsCost(), 0.2)
-    dense = dense_total(sites, MacsCost())
-    mean = sum(
-        chances[site.conv.name] @ [MacsCost().group(site.conv, kernel, 16) for kernel in site.kernels]
-        for site in sites
-    )
-    assert mean / dense == pytest.approx(0.2, abs=1e-6)
+    return [Site(conv, vocabulary("123d", "")) for conv in (dear, cheap)]
+
+
+def mean_share(sites: list[Site], chances: Mapping[str, NDArray[np.float64]], costs: CostModel) -> float:
+    """Of layouts drawn by chance."""
+    means = [16 * chances[site.conv.name] @ slot_costs(site, costs) for site in sites]
+    return float(sum(means)) / dense_total(sites, costs)
+
+
+def test_even_chances_cost_the_budget_and_leave_cheap_layers_their_choice() -> None:
+    sites = two_sites()
+    chances = even_chances(sites, [Budget(MacsCost(), 0.2)])
+    assert mean_share(sites, chances, MacsCost()) == pytest.approx(0.2, abs=1e-6)
     assert chances["cheap"][-1] > 0.13
-    assert chances[dear.name][-1] < 0.05
+    assert chances["encoder.0.1"][-1] < 0.05
+
+
+def test_even_chances_keep_a_limit_and_ignore_one_that_is_kept_anyway() -> None:
+    sites, budget = two_sites(), Budget(MacsCost(), 0.2)
+    free = even_chances(sites, [budget])
+    weights = mean_share(sites, free, ParamsCost())
+    held = even_chances(sites, [budget, Budget(ParamsCost(), 0.9 * weights)])
+    assert mean_share(sites, held, ParamsCost()) == pytest.approx(0.9 * weights, abs=1e-6)
+    assert mean_share(sites, held, MacsCost()) == pytest.approx(0.2, abs=1e-6)
+    loose = even_chances(sites, [budget, Budget(ParamsCost(), 1.1 * weights)])
+    for name in free:
+        assert loose[name] == pytest.approx(free[name], abs=1e-5)
+
+
+def test_wide_and_impossible_budgets_get_the_dearest_and_the_cheapest_kernels() -> None:
+    sites = two_sites()
+    assert mean_share(sites, even_chances(sites, [Budget(MacsCost(), 2.0)]), MacsCost()) > 0.99
+    assert mean_share(sites, even_chances(sites, [Budget(MacsCost(), 0.01)]), MacsCost()) < 0.112
+
+
+def test_a_limit_holds_for_what_evolves_and_for_what_is_drawn() -> None:
+    limit = Budget(ParamsCost(), 0.205)
+    one = evolution(0.25, 2, limit)
+    for seed in range(5):
+        assert limit.spent(one.sites, one.by_chance(seed).counts) <= 0.205
+    found, _ = one.run(lambda choice: -float(choice["encoder.0.1"].sum()), trials=60, seed=0)
+    assert limit.spent(one.sites, one.counts(found)) <= 0.205
+    assert one.by_chance(0) == one.by_chance(0) != one.by_chance(1)

@@ -10,7 +10,7 @@ from app.models.network import design
 from app.models.unet import UNetModel
 from app.ops.mixed import Mixed
 from app.ops.supernet import SuperNet
-from app.search.costs import MacsCost
+from app.search.costs import Budget, MacsCost
 from app.search.decode import best_under_budget
 from app.search.inherit import choose_kernels, inherit
 from app.search.penalty import super_convolutions
@@ -37,7 +37,7 @@ def test_the_derived_network_equals_the_super_network_with_dead_gates(
     for part in super_convolutions(source).values():
         part.gates.data.uniform_(0.5, 1.5).mul_(torch.randn_like(part.gates).sign())
     sites = searched_sites(spec)
-    counts = best_under_budget(sites, network_scores(source, sites), MacsCost(), budget=0.3, align=1).counts
+    counts = best_under_budget(sites, network_scores(source, sites), Budget(MacsCost(), 0.3), align=1).counts
     layout = Layout(counts)
     target = design(UNET, SHAPE, Mixed(layout), None).build()
     by_path = dict(zip(super_convolutions(source), sites, strict=True))
@@ -59,7 +59,7 @@ def test_what_cannot_be_carried_is_named() -> None:
     for part in super_convolutions(source).values():
         part.gates.data.normal_()
     layout = Layout(
-        best_under_budget(sites, network_scores(source, sites), MacsCost(), budget=0.2, align=1).counts
+        best_under_budget(sites, network_scores(source, sites), Budget(MacsCost(), 0.2), align=1).counts
     )
     target = design(residual, SHAPE, Mixed(layout), None).build()
     with pytest.raises(InputError, match=r"inherit with model\.block=plain"):
