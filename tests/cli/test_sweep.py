@@ -10,14 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MakeTask
+from conftest import TINY, MakeTask
 
 from app.core.sweep import read_record
-
-TINY = (
-    *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
-    *("infer=fast", "augment=none", "threads=1", "folds=2"),
-)
 
 
 def sweep(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
