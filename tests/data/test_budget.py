@@ -58,7 +58,10 @@ def test_a_plan_is_reused_by_path(large: tuple[Fingerprint, Task], tmp_path: Pat
     write_plan(tmp_path / "plan.yaml", plan, reasons)
     reuse = replace(AUTO, file=str(tmp_path / "plan.yaml"))
     other = altered(large[0], median_size=(20, 20, 20), median_spacing=(9.0, 9.0, 9.0))
-    again, why = plan_within(other, large[1], reuse, budget(250))
+    again, why = plan_within(altered(other, cases=900), large[1], reuse, budget(250))
+    assert again == plan and why["steps"].startswith(f"{tmp_path / 'plan.yaml'}: 18 passes")
+    longer, why = plan_within(other, large[1], replace(reuse, steps=9, foreground_share=0.6), budget(250))
+    assert longer == replace(plan, steps=9, foreground_share=0.6) and why["steps"].startswith("set by")
     assert again == plan and why["spacing"] == f"{tmp_path / 'plan.yaml'}: set by plan.spacing"
     changed, why = plan_within(other, large[1], replace(reuse, batch=1, spacing=(2.0, 2.0, 2.0)), budget(250))
     assert (
