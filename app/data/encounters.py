@@ -30,5 +30,6 @@ def _in_cells(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _share_of_places(cells: NDArray[np.bool_], part: float) -> float:
     for axis, count in enumerate(cells.shape):
-        cells = sliding_window_view(cells, max(1, round(part * count)), axis=axis).any(axis=-1)
+        windows = sliding_window_view(cells, max(1, round(part * count)), axis=axis)
+        cells = np.logical_or.reduce(windows, axis=-1)
     return float(cells.mean())
