@@ -43,14 +43,19 @@ def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, f
 def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: int, got: int) -> str:
     """Of `got` steps where `wanted` go over `scans` scans `passes` times, a scan being `parts` patches."""
     text = (
-        f"{passes} passes (plan.passes) over {scans} scans, each worth {round(parts, 1):g} patches, "
-        f"{batch} patches a step"
+        f"{passes} passes (plan.passes) over {scans} scans, each worth {patches(round(parts, 1))}, "
+        f"{patches(batch)} a step"
     )
     if got < wanted:
         return f"{text}, would be {wanted}; bounded by plan.max_steps, as time runs out first"
     if got > wanted:
         return f"{text}, would be {wanted}; fewer than {got} leave a network unfinished"
     return f"{text}, rounded up to whole hundreds"
+
+
+def patches(count: float) -> str:
+    """`1 patch`, `5.3 patches`."""
+    return f"{count:g} patch{'' if count == 1 else 'es'}"
 
 
 def _ct(channel: Normalisation, _share: float) -> str:

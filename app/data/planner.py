@@ -12,7 +12,7 @@ from app.core.plan import Normalisation, Plan
 from app.core.task import Task
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.fingerprint import Fingerprint
-from app.data.plan_reasons import normalisation_reason, patch_reason
+from app.data.plan_reasons import normalisation_reason, patch_reason, patches
 from app.data.plan_training import plan_foreground_share, plan_steps
 
 # An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
@@ -152,7 +152,7 @@ def _set_strides(
 def _batch(settings: PlanSettings) -> tuple[int, str]:
     if settings.batch is not None:
         return settings.batch, "set by plan.batch"
-    return settings.max_batch, f"{settings.max_batch} patches a step (plan.max_batch)"
+    return settings.max_batch, f"{patches(settings.max_batch)} a step (plan.max_batch)"
 
 
 def _spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:

@@ -39,7 +39,7 @@ def test_what_fits_is_left_alone(large: tuple[Fingerprint, Task]) -> None:
 def test_the_patch_shrinks_first_and_then_the_batch(large: tuple[Fingerprint, Task]) -> None:
     plan, reasons = plan_within(*large, AUTO, budget(150))
     assert plan.batch == 2 and 2 * math.prod(plan.patch) * 1000 <= 150e6
-    assert reasons["patch"].endswith("to fit plan.memory_gb 0.1")
+    assert reasons["patch"].endswith("to fit plan.memory_gb 0.15")
     plan, reasons = plan_within(*large, AUTO, budget(40))
     assert plan.batch == 1 and math.prod(plan.patch) * 1000 <= 40e6
     assert "to fit plan.memory_gb" in reasons["batch"]

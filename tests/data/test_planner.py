@@ -146,7 +146,7 @@ def test_a_label_that_patches_rarely_meet_is_drawn_more_often(make_task: MakeTas
             219,
             35,
             2000,
-            "18 passes (plan.passes) over 219 scans, each worth 1 patches, 2 patches a step, rounded",
+            "18 passes (plan.passes) over 219 scans, each worth 1 patch, 2 patches a step, rounded",
         ),
         (60, 80, 2200, "over 60 scans, each worth 4 patches"),
         (10, 35, 400, "would be 100; fewer than 400 leave a network unfinished"),
