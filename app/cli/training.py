@@ -22,7 +22,7 @@ from app.cli.build import (
 )
 from app.cli.environment import environment
 from app.cli.main import Interrupted
-from app.cli.run_config import open_run
+from app.cli.run_config import as_planned, open_run, write_config
 from app.cli.settings import plain, read_settings, without
 from app.cli.task import TaskSettings, open_task
 from app.core import run_folder
@@ -81,10 +81,10 @@ class Training:
         )
 
 
-def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
+def open_training(cfg: DictConfig, build_network: BuildNetwork, *, length: int = 1) -> Training:
     """Read, plan, prepare and split; a new run's folder gets all that is known before the first step.
 
-    A run that goes on keeps the network of its checkpoint.
+    A run that goes on keeps the network of its checkpoint. It takes `length` times the steps asked for.
 
     Raises:
         InputError: the data or the configuration is wrong.
@@ -97,10 +97,13 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     plan, reasons = (
         read_plan(folder / run_folder.PLAN) if resumed else build_plan(cfg, task, cache, build_network)
     )
+    cfg = as_planned(cfg, plan, length=length)
+    if not resumed:
+        write_config(folder, cfg)
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
-    settings = read_settings(TrainSettings, without(without(plain(cfg.train), "resume"), "init"), "train")
+    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
     network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]

@@ -24,6 +24,7 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
+from app.cli.run_config import as_planned
 from app.cli.settings import plain, read_settings, without
 from app.cli.task import open_task
 from app.models.network import to_device
@@ -87,14 +88,14 @@ def one(*overrides: str) -> tuple[int, int]:
     cases = list(cache.prepare(plan).values())
     network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
     predicted = process_peak_bytes(network, plan, loss)
-    values = without(without(plain(cfg.train), "resume"), "init")
-    settings = read_settings(TrainSettings, values, "train")
+    cfg = as_planned(cfg, plan)
+    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
     module = to_device(network.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)
     optimizer = make_optimizer(module.parameters())
     state = TrainingState(module, optimizer, make_schedule(optimizer), settings)
     module.train()
-    for batch in build_batches(cfg, cases, plan, len(task.labels), 0.33).ahead(0, STEPS):
+    for batch in build_batches(cfg, cases, plan, len(task.labels), settings.foreground_share).ahead(0, STEPS):
         state.update(batch, loss, settings.clip_norm)
     return predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
