@@ -127,6 +127,9 @@ def test_probabilities_and_entropy_fit_the_labels(
     np.testing.assert_array_equal(probabilities.argmax(-1), labels)
     p = probabilities[..., 1].clip(1e-12, 1 - 1e-12)
     np.testing.assert_allclose(entropy, -p * np.log2(p) - (1 - p) * np.log2(1 - p), atol=1e-4)
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == ()
+    (tmp_path / "out" / "entropy" / path.name).unlink()
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == (path,)
 
 
 def test_the_manifest_tells_volumes_times_and_faults(
@@ -145,6 +148,7 @@ def test_the_manifest_tells_volumes_times_and_faults(
     assert "spacing 5 mm along D" in good["warnings"][0]
     assert 0 <= good["confidence"]["soft_dice"]["blob"] <= 1 and good["confidence"]["agreement"] is None
     assert bad["status"] == "failed" and "cannot be read as NIfTI" in bad["error"]
+    assert {"app", "python", "torch"} <= set(manifest["versions"])
     assert manifest["digests"] == list(segmenter.digests) and manifest["labels"] == ["background", "blob"]
     predict(segmenter, [folder / "blob_001.nii.gz"], output)
     assert read_json(output / "manifest.json")["cases"]["blob_001"] == good
