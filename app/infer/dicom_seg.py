@@ -26,7 +26,7 @@ def check_dicom_seg(scan: Path) -> None:
 
 
 def write_dicom_seg(path: Path, labels: NDArray[np.uint8], names: tuple[str, ...], *, series: Path) -> None:
-    """Write label values (i, j, k) of a series atomically: segment number n is label value n, found or not."""
+    """Write label values (i, j, k) of a series atomically; segment n is label value n, found or not."""
     import highdicom
     import pydicom
 
