@@ -17,8 +17,9 @@ _TOLD = 2000  # characters of a failed command's output
 class Spent:
     """What one run of a command took, its memory looked at ten times a second.
 
-    `together` is the most bytes that all its processes held at once, pages they share counted once (the
-    sum of PSS). `largest` is the most that any one of them ever held, by the kernel's own high-water mark.
+    `together` is the most bytes that all its processes held at once, pages they share counted once: the sum
+    of PSS, which counts less of what programs outside share too, so the machine should be idle. `largest` is
+    the most that any one of them ever held, by the kernel's own high-water mark.
     """
 
     seconds: float
