@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.convutils import gaussian_1d
-from monai.networks.layers.simplelayers import separable_filtering
 from torch import Tensor
 
 from app.core.errors import InputError
@@ -129,8 +127,7 @@ def _intensity(channel: Tensor, settings: AugmentSettings, rng: np.random.Genera
         noise = torch.empty_like(channel).normal_(generator=torch.Generator().manual_seed(seed))
         channel.add_(noise, alpha=spread)
     if rng.random() < settings.blur:
-        kernel = gaussian_1d(torch.tensor(rng.uniform(*settings.blur_sigma)), truncated=3.0).float()
-        channel.copy_(separable_filtering(channel[None, None], [kernel] * 3, mode="replicate")[0, 0])
+        _blur(channel, rng.uniform(*settings.blur_sigma))
     if rng.random() < settings.brightness:
         channel.mul_(rng.uniform(*settings.brightness_range))
     if rng.random() < settings.contrast:
@@ -139,6 +136,14 @@ def _intensity(channel: Tensor, settings: AugmentSettings, rng: np.random.Genera
         _low_resolution(channel, rng.uniform(*settings.low_resolution_range))
     if rng.random() < settings.gamma:
         _gamma(channel, rng.uniform(*settings.gamma_range), inverted=rng.random() < 0.25)
+
+
+def _blur(channel: Tensor, sigma: float) -> None:
+    from monai.networks.layers.convutils import gaussian_1d  # seconds to import, for training alone
+    from monai.networks.layers.simplelayers import separable_filtering
+
+    kernel = gaussian_1d(torch.tensor(sigma), truncated=3.0).float()
+    channel.copy_(separable_filtering(channel[None, None], [kernel] * 3, mode="replicate")[0, 0])
 
 
 def _contrast(channel: Tensor, factor: float) -> None:
