@@ -25,6 +25,7 @@ from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.time_runs import time_runs
+from app.core.allocator import keep_freed_memory
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
 
@@ -84,6 +85,7 @@ def run_sweep(config: DictConfig) -> bool:
     Raises:
         InputError: the sweep cannot be planned, or its folder holds a job of another configuration.
     """
+    keep_freed_memory()
     HydraConfig.instance().set_config(config)
     configure_log(config.hydra.job_logging, config.hydra.verbose)
     settings = read_settings(SweepSettings, config.sweep, "sweep")
