@@ -54,7 +54,7 @@ def _job(entry: Entry, record: JobRecord | None) -> Cells:
 def _figures(run: Run, labels: Sequence[str]) -> Cells:
     of = run.summary
     words = ("task", "fold", "seed", "model", "op")
-    figures = ("params", "macs_per_patch", "steps", "train_seconds", "mean_dice")
+    figures = ("params", "macs_per_patch", "steps", "train_seconds", "search_seconds", "mean_dice")
     scores = ("dice", "hd95_mm", "nsd")
     return {
         **{name: getattr(of, name) for name in (*words, *figures)},

@@ -24,12 +24,21 @@ class Summary:
     steps: float | None = None
     samples: float | None = None
     train_seconds: float | None = None
+    decode_seconds: float | None = None
+    """Of a search: from its trained super-network to a layout."""
     peak_rss_mb: float | None = None
     mean_dice: float | None = None
     dice: Scores = field(default_factory=dict)
     hd95_mm: Scores = field(default_factory=dict)
     nsd: Scores = field(default_factory=dict)
     label_values: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def search_seconds(self) -> float | None:
+        """Of a search, in all."""
+        if self.train_seconds is None or self.decode_seconds is None:
+            return None
+        return self.train_seconds + self.decode_seconds
 
 
 _WORDS = ("task", "fold", "seed", "model", "op")
@@ -39,6 +48,7 @@ _FIGURES = (
     "steps",
     "samples",
     "train_seconds",
+    "decode_seconds",
     "peak_rss_mb",
     "mean_dice",
 )

@@ -37,7 +37,7 @@ def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     """One row a run; HD95 and NSD are means over the labels where they are defined."""
     timed = any(run.timing.machine for run in runs)
     scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD")
-    costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training (s)")
+    costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training, search (s)")
     rest = ("Steps", "Samples", "Peak RSS (MB)", "Model", "Operator", "Fold", "Seed")
     columns = ("Run", *scores, *costs, *rest)
     rows = [
@@ -59,7 +59,12 @@ def _scores(of: Summary, labels: Sequence[str]) -> tuple[str, ...]:
 def _costs(run: Run, *, timed: bool) -> tuple[str, ...]:
     of = run.summary
     times = _times([run]) if timed else ()
-    return whole(of.params), scaled(of.macs_per_patch), *times, decimals(of.train_seconds, 1)
+    return (
+        whole(of.params),
+        scaled(of.macs_per_patch),
+        *times,
+        decimals(of.search_seconds or of.train_seconds, 1),
+    )
 
 
 def _rest(of: Summary) -> tuple[str, ...]:
@@ -78,7 +83,7 @@ def comparison(of: Comparison, labels: Sequence[str]) -> Table:
     left = ("Group", "Runs", "Mean Dice", *(f"Dice {label}" for label in labels))
     paired = (f"Dice less {of.baseline}", "95 % interval", "p", "Paired cases")
     timed = any(run.timing.machine for group in of.groups for run in group.runs)
-    columns = (*left, *paired, "Parameters", "MACs per patch", "Training (s)", *_TIMES * timed)
+    columns = (*left, *paired, "Parameters", "MACs per patch", "Training, search (s)", *_TIMES * timed)
     rows = [_group(group, labels) + _times(group.runs) * timed for group in of.groups]
     return Table("Groups of runs", columns, rows)
 
@@ -104,7 +109,7 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
         *paired,
         whole(mean(of.params for of in found)),
         scaled(mean(of.macs_per_patch for of in found)),
-        decimals(mean(of.train_seconds for of in found), 1),
+        decimals(mean(of.search_seconds or of.train_seconds for of in found), 1),
     )
 
 
