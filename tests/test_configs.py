@@ -10,14 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.build import build_sliding, build_tracker
 from app.cli.run_config import with_flips
-from app.cli.settings import plain, read_settings
+from app.cli.settings import plain, read_settings, train_settings
 from app.cli.sweep.jobs import plan_jobs
 from app.cli.task import TaskSettings
 from app.core.errors import InputError
 from app.data.augment import AugmentSettings
 from app.data.planner import PlanSettings
 from app.infer.sliding import SlidingSettings
-from app.train.settings import TrainSettings
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
@@ -60,9 +59,7 @@ def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
 
 @pytest.mark.parametrize("option", GROUPS["train"])
 def test_every_training_is_typed(option: str) -> None:
-    values = plain(composed(f"train={option}").train)
-    del values["resume"], values["init"]
-    read_settings(TrainSettings, values, "train")
+    assert train_settings(composed(f"train={option}").train).steps > 0
 
 
 @pytest.mark.parametrize("optimizer", GROUPS["optimizer"])

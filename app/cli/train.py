@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from app.cli.build import build_loss, build_network, build_sliding
 from app.cli.settings import plain
 from app.cli.training import Training, open_training, train_network
+from app.cli.yardstick import yardstick_facts
 from app.core import run_folder
 from app.core.files import write_json
 from app.infer.segmenter import Segmenter
@@ -55,6 +56,7 @@ def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
         "samples": state.step * this.plan.batch,
         "train_seconds": round(state.seconds, 1),
         "validation_seconds": round(state.validation_seconds, 1),
+        **yardstick_facts(this.folder, state.seconds),
     }
 
 

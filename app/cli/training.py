@@ -1,7 +1,8 @@
 """A training from its configuration: what is decided before the first step, and the steps themselves."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +24,11 @@ from app.cli.build import (
 from app.cli.environment import environment
 from app.cli.main import Interrupted
 from app.cli.run_config import open_run
-from app.cli.settings import plain, read_settings, without
+from app.cli.settings import train_settings
 from app.cli.task import TaskSettings, open_task
+from app.cli.yardstick import note_speed
 from app.core import run_folder
+from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.layout import write_layout
 from app.core.plan import Plan, read_plan, write_plan
@@ -100,7 +103,7 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork) -> Training:
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
-    settings = read_settings(TrainSettings, without(without(plain(cfg.train), "resume"), "init"), "train")
+    settings = train_settings(cfg.train)
     network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
@@ -119,6 +122,7 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
 
     Raises:
         Interrupted: by the user; the checkpoint is written.
+        InputError: the loss is not finite, or nothing can be written; says which checkpoint there is.
     """
     torch.manual_seed(this.cfg.seed)
     network = to_device(this.network.build(), this.device)
@@ -132,19 +136,44 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
         log.info("going on at step %d of %d", state.step, this.settings.steps)
     _log_start(this)
-    ended = train(
-        state,
-        this.batches,
-        make_loss(network),
-        settings=this.settings,
-        validate=_validation(this),
-        save=partial(_save, this=this),
-        stop=partial(_take_request, this.folder / run_folder.STOP),
-    )
+    _note_speed(this)
+    with _naming_the_checkpoint(this.folder):
+        ended = train(
+            state,
+            this.batches,
+            make_loss(network),
+            settings=this.settings,
+            validate=_validation(this),
+            save=partial(_save, this=this),
+            stop=partial(_take_request, this.folder / run_folder.STOP),
+        )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
         raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
+    _note_speed(this)
     return state
+
+
+def _note_speed(this: Training) -> None:
+    if this.cfg.train.get("yardstick"):
+        note_speed(this.folder, this.device)
+
+
+@contextmanager
+def _naming_the_checkpoint(folder: Path) -> Iterator[None]:
+    """Add to what stopped the training where it can go on from."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; {_checkpoint_of(folder)}") from None
+
+
+def _checkpoint_of(folder: Path) -> str:
+    path = folder / run_folder.LAST
+    if not path.is_file():
+        return "there is no checkpoint yet"
+    step = read_checkpoint(path).training["step"]
+    return f"{path} is from step {step}, go on there with train.resume={folder}"
 
 
 def _take_request(path: Path) -> bool:
@@ -177,12 +206,22 @@ def _log_start(this: Training) -> None:
 
 
 def _save(state: TrainingState, best: bool, *, this: Training) -> None:
+    _refuse_broken(state)
     write_metrics(this.folder / run_folder.METRICS, state.history)
     checkpoint = this.checkpoint(state)
     if best:
         write_checkpoint(this.folder / run_folder.BEST, checkpoint)
     write_checkpoint(this.folder / run_folder.LAST, checkpoint)
     this.tracker.follow(state.history)
+
+
+def _refuse_broken(state: TrainingState) -> None:
+    """A finite loss may have had gradients that were not: such weights never replace a checkpoint."""
+    for name, values in state.network.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise InputError(
+                f"step {state.step}: got weights that are not finite in {name}; lower optimizer.lr"
+            )
 
 
 def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> None:

@@ -24,6 +24,7 @@ LOG = "run.log"
 STOP = "stop"
 RESULTS = "results.csv"
 TIMINGS = "timings.csv"
+YARDSTICK = "yardstick.json"
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -26,12 +26,11 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
-from app.cli.settings import plain, read_settings
+from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.data.split import split_cases
 from app.models.network import to_device
 from app.ops import Cost
-from app.train.settings import TrainSettings
 from app.train.state import TrainingState
 
 ROUNDS = 15
@@ -66,9 +65,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     cache = build_cache(cfg, task)
     plan, _ = build_plan(cfg, task, cache, build_network)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
-    values = plain(cfg.train)
-    del values["resume"], values["init"]
-    settings = read_settings(TrainSettings, values, "train")
+    settings = train_settings(cfg.train)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
     batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)

@@ -24,11 +24,10 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
-from app.cli.settings import plain, read_settings, without
+from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.models.network import to_device
 from app.train.memory import process_peak_bytes
-from app.train.settings import TrainSettings
 from app.train.state import TrainingState
 
 FITTED = (  # those the two numbers of app.train.memory were fitted to
@@ -87,8 +86,7 @@ def one(*overrides: str) -> tuple[int, int]:
     cases = list(cache.prepare(plan).values())
     network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
     predicted = process_peak_bytes(network, plan, loss)
-    values = without(without(plain(cfg.train), "resume"), "init")
-    settings = read_settings(TrainSettings, values, "train")
+    settings = train_settings(cfg.train)
     module = to_device(network.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)
     optimizer = make_optimizer(module.parameters())
