@@ -1,7 +1,9 @@
 """Small real data sets, written to disk the way users have them."""
 
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +14,17 @@ from numpy.typing import NDArray
 
 MakeTask = Callable[..., Path]
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@contextmanager
+def no_room(size: int = 0) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes: writing fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ class PatchSampler:
         rng = np.random.default_rng([self._seed, 0, step])
         chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
         drawn = [
-            self._patch(case, rng, on_foreground=index >= self._foreground_from)
+            self._named_patch(case, rng, on_foreground=index >= self._foreground_from)
             for index, case in enumerate(chosen)
         ]
         images, labels = zip(*drawn, strict=True)
@@ -64,6 +64,16 @@ class PatchSampler:
         passed, place = divmod(index, len(self._cases))
         order = np.random.default_rng([self._seed, 1, passed]).permutation(len(self._cases))
         return self._cases[int(order[place])]
+
+    def _named_patch(
+        self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """A patch, or an error that names the case."""
+        try:
+            return self._patch(case, rng, on_foreground=on_foreground)
+        except Exception as error:
+            error.add_note(f"drawing a patch of case {case.id}")
+            raise
 
     def _patch(
         self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool

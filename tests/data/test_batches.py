@@ -1,11 +1,14 @@
+import pytest
 import torch
 from test_augment import NONE
 from test_patches import cases as cases  # noqa: PLC0414  a fixture, found by its name
 from test_patches import sampler
 
+from app.core.errors import InputError
 from app.data.augment import Augment
 from app.data.batches import BatchSource
 from app.data.cache import CachedCase
+from app.data.patches import PatchSampler
 
 
 def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase]) -> None:
@@ -21,3 +24,26 @@ def test_leaving_early_stops_the_thread(cases: list[CachedCase]) -> None:
     batches = BatchSource(sampler(cases), chain, seed=0).ahead(0, 1000)
     next(batches)
     batches.close()  # type: ignore[attr-defined]
+
+
+def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = BatchSource(sampler(cases), None, seed=0)
+    wanted = source.batch(1).cases
+    (case := next(case for case in cases if case.id == wanted[0])).folder.rename(
+        case.folder.with_name("gone")
+    )
+    with pytest.raises(InputError, match=f"case {case.id}: .*no such file"):
+        list(source.ahead(1, 3))
+    case.folder.with_name("gone").rename(case.folder)
+
+    def fail(image: torch.Tensor, labels: torch.Tensor, rng: object) -> None:
+        raise ZeroDivisionError
+
+    failing = BatchSource(sampler(cases), fail, seed=0)  # type: ignore[arg-type]
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(failing.ahead(1, 3))
+    assert caught.value.__notes__ == [f"augmenting the batch of step 1: cases {', '.join(wanted)}"]
+    monkeypatch.setattr(PatchSampler, "_patch", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(source.ahead(1, 3))
+    assert caught.value.__notes__ == [f"drawing a patch of case {wanted[0]}"]
