@@ -15,6 +15,7 @@ from app import __version__
 from app.cli.group_help import group_help
 from app.cli.main import exit_codes
 from app.cli.nearest import explain
+from app.cli.sweep.jobs import ALL_FOLDS
 
 _CONF = Path(__file__).parents[2] / "conf"
 _RAISE = "HYDRA_FULL_ERROR"
@@ -23,9 +24,14 @@ _RAISE = "HYDRA_FULL_ERROR"
 
 @contextmanager
 def command_line(words: Sequence[str]) -> Iterator[None]:
-    """Answer `--version` and `--help <name>` and exit; tell a wrong name in one line, exit code 1."""
+    """Answer `--version` and `--help <name>` and exit; tell a wrong name in one line, exit code 1.
+
+    `fold=all` makes a multirun of the command.
+    """
     with exit_codes():
         _answer(words)
+    if ALL_FOLDS in words:
+        sys.argv.append("--multirun")
     if os.environ.get(_RAISE) == "1":
         yield
         return

@@ -23,6 +23,8 @@ REPORT = "report.html"
 LOG = "run.log"
 STOP = "stop"
 RESULTS = "results.csv"
+FOLDS = "folds.json"
+FOLDS_TABLE = "folds.csv"
 TIMINGS = "timings.csv"
 YARDSTICK = "yardstick.json"
 
