@@ -28,6 +28,7 @@ from app.cli.build import (
 )
 from app.cli.settings import train_settings
 from app.cli.task import open_task
+from app.core.allocator import keep_freed_memory
 from app.data.split import split_cases
 from app.models.network import to_device
 from app.ops import Cost
@@ -39,6 +40,7 @@ Timed = Callable[[int], object]
 
 def main(operators: list[str], overrides: list[str]) -> None:
     """Print one row an operator."""
+    keep_freed_memory()
     timed: dict[str, Timed] = {}
     costs: dict[str, Cost] = {}
     for operator in operators:

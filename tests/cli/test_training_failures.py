@@ -13,7 +13,7 @@ import torch
 from conftest import MakeTask, no_room
 from test_sweep import TINY
 
-from app.cli import training
+from app.cli import training, yardstick
 from app.data import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
 
@@ -57,7 +57,9 @@ def on_call(number: int, usual: Callable[..., Any], instead: Callable[..., Any])
 def test_a_full_disk_leaves_the_checkpoint_before(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the run that goes on ends as any other, the machine measured around each part of it."""
     usual = training.write_checkpoint
+    monkeypatch.setattr(yardstick, "measure_yardstick", lambda device, threads: 0.5)
 
     def full(path: Path, checkpoint: Checkpoint) -> None:
         with no_room(1000):
@@ -66,7 +68,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     last = tmp_path / "run" / "last.pt"
     with monkeypatch.context() as patch:
         patch.setattr(training, "write_checkpoint", on_call(3, usual, full))  # best, last, best
-        code, told = call("train.epoch_steps=1")
+        code, told = call("train.epoch_steps=1", "train.yardstick=true")
     assert code == 1
     assert re.fullmatch(
         rf"error: \S+\.pt: cannot be written \(File too large\); {last} is from step \d, "
@@ -76,7 +78,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert read_checkpoint(last).training["step"] in (1, 2)
     assert not list(last.parent.glob(".*"))
     assert call(f"train.resume={last.parent}") == (0, "")
-    assert json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))["steps"] == 4
+    summary = json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["steps"], summary["yardstick_seconds"]) == (4, [0.5, 0.5, 0.5])
+    assert summary["yardstick_steps"] == pytest.approx(summary["train_seconds"] / 0.5, abs=0.2)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
