@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.core.errors import noting
 from app.data.augment import Augment
 from app.data.patches import PatchSampler
 
@@ -35,11 +36,8 @@ class BatchSource:
         image, labels = torch.from_numpy(patches.image), torch.from_numpy(patches.labels)
         if self._augment is None:
             return Batch(image, labels.long(), patches.cases)
-        try:
+        with noting(f"augmenting the batch of step {step}: cases {', '.join(patches.cases)}"):
             image, labels = self._augment(image, labels, np.random.default_rng([self._seed, 2, step]))
-        except Exception as error:
-            error.add_note(f"augmenting the batch of step {step}: cases {', '.join(patches.cases)}")
-            raise
         return Batch(image, labels, patches.cases)
 
     def ahead(self, first: int, stop: int) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from app.core.errors import InputError
+from app.core.errors import InputError, noting
 from app.core.memory import machine_memory_bytes
 from app.core.progress import progress_bar
 from app.core.task import Case
@@ -58,14 +58,12 @@ def fitting_workers(cases: Sequence[Case], workers: int) -> int:
 def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:
     started = time.perf_counter()
     try:
-        result = work(case)
+        with noting(f"{title}: case {case.id}, {case.image}"):
+            result = work(case)
     except InputError as error:
         raise error if case.id in str(error) else InputError(f"case {case.id}: {error}") from None
     except MemoryError:
         raise InputError(f"case {case.id}: {title.lower()}: out of memory; {case.image}") from None
-    except Exception as error:
-        error.add_note(f"{title}: case {case.id}, {case.image}")
-        raise
     log.debug("%s: %s in %.2f s", title, case.id, time.perf_counter() - started)
     return result
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.errors import noting
 from app.core.types import Size, as_size
 from app.data.cache import CachedCase
 
@@ -52,10 +53,10 @@ class PatchSampler:
         """The patches of one step; outside a volume the image is zero and the label background."""
         rng = np.random.default_rng([self._seed, 0, step])
         chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
-        drawn = [
-            self._named_patch(case, rng, on_foreground=index >= self._foreground_from)
-            for index, case in enumerate(chosen)
-        ]
+        drawn = []
+        for index, case in enumerate(chosen):
+            with noting(f"drawing a patch of case {case.id}"):
+                drawn.append(self._patch(case, rng, on_foreground=index >= self._foreground_from))
         images, labels = zip(*drawn, strict=True)
         return Patches(np.stack(images), np.stack(labels), tuple(case.id for case in chosen))
 
@@ -64,16 +65,6 @@ class PatchSampler:
         passed, place = divmod(index, len(self._cases))
         order = np.random.default_rng([self._seed, 1, passed]).permutation(len(self._cases))
         return self._cases[int(order[place])]
-
-    def _named_patch(
-        self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """A patch, or an error that names the case."""
-        try:
-            return self._patch(case, rng, on_foreground=on_foreground)
-        except Exception as error:
-            error.add_note(f"drawing a patch of case {case.id}")
-            raise
 
     def _patch(
         self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool
