@@ -5,10 +5,10 @@ from test_patches import cases as cases  # noqa: PLC0414  a fixture, found by it
 from test_patches import sampler
 
 from app.core.errors import InputError
+from app.data import augment, patches
 from app.data.augment import Augment
 from app.data.batches import BatchSource
 from app.data.cache import CachedCase
-from app.data.patches import PatchSampler
 
 
 def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase]) -> None:
@@ -36,14 +36,12 @@ def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch
         list(source.ahead(1, 3))
     case.folder.with_name("gone").rename(case.folder)
 
-    def fail(image: torch.Tensor, labels: torch.Tensor, rng: object) -> None:
-        raise ZeroDivisionError
-
-    failing = BatchSource(sampler(cases), fail, seed=0)  # type: ignore[arg-type]
-    with pytest.raises(ZeroDivisionError) as caught:
-        list(failing.ahead(1, 3))
-    assert caught.value.__notes__ == [f"augmenting the batch of step 1: cases {', '.join(wanted)}"]
-    monkeypatch.setattr(PatchSampler, "_patch", lambda *args, **kwargs: 1 / 0)
-    with pytest.raises(ZeroDivisionError) as caught:
-        list(source.ahead(1, 3))
-    assert caught.value.__notes__ == [f"drawing a patch of case {wanted[0]}"]
+    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    for module, name, doing in (
+        (augment, "_centre", f"augmenting the batch of step 1: cases {', '.join(wanted)}"),
+        (patches, "_cut", f"drawing a patch of case {wanted[0]}"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError) as caught:
+            list(BatchSource(sampler(cases), chain, seed=0).ahead(1, 3))
+        assert caught.value.__notes__ == [doing]
