@@ -15,6 +15,7 @@ from app import __version__
 from app.cli.group_help import group_help
 from app.cli.main import exit_codes
 from app.cli.nearest import explain
+from app.cli.torchrun import one_voice
 
 _CONF = Path(__file__).parents[2] / "conf"
 _RAISE = "HYDRA_FULL_ERROR"
@@ -33,7 +34,9 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except CompactHydraException as error:
-        print(f"error: {_explained(error, words)}", file=sys.stderr)
+        with one_voice() as speaks:
+            if speaks:
+                print(f"error: {_explained(error, words)}", file=sys.stderr)
         sys.exit(1)
     finally:
         del os.environ[_RAISE]

@@ -20,6 +20,12 @@ class Batch:
     labels: Tensor
     cases: tuple[str, ...]
 
+    def split(self, parts: int) -> list["Batch"]:
+        """As many batches of equal size."""
+        size = len(self.image) // parts
+        cuts = [slice(first, first + size) for first in range(0, len(self.image), size)]
+        return [Batch(self.image[cut], self.labels[cut], self.cases[cut]) for cut in cuts]
+
 
 class BatchSource:
     """Batches by step number: the same seed and step give the same batch, whatever came before."""
