@@ -16,6 +16,7 @@ from app.cli.group_help import group_help
 from app.cli.main import exit_codes
 from app.cli.nearest import explain
 from app.cli.sweep.jobs import ALL_FOLDS
+from app.cli.torchrun import one_voice
 
 _CONF = Path(__file__).parents[2] / "conf"
 _RAISE = "HYDRA_FULL_ERROR"
@@ -39,7 +40,9 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except CompactHydraException as error:
-        print(f"error: {_explained(error, words)}", file=sys.stderr)
+        with one_voice() as speaks:
+            if speaks:
+                print(f"error: {_explained(error, words)}", file=sys.stderr)
         sys.exit(1)
     finally:
         del os.environ[_RAISE]

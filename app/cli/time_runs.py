@@ -77,7 +77,7 @@ def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
         in_channels=spec.shape.in_channels,
         labels=len(task.labels),
         patch=plan.patch,
-        batch=plan.batch,
+        batch=plan.batch * settings.accumulate,
         clip_norm=settings.clip_norm,
     )
 

@@ -70,7 +70,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     settings = train_settings(cfg.train)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
-    batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
+    batches = build_batches(cfg, training, plan, len(task.labels), settings)
     spec = build_network(cfg, task, plan)
     network = to_device(spec.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)

@@ -92,7 +92,7 @@ def one(*overrides: str) -> tuple[int, int]:
     optimizer = make_optimizer(module.parameters())
     state = TrainingState(module, optimizer, make_schedule(optimizer), settings)
     module.train()
-    for batch in build_batches(cfg, cases, plan, len(task.labels), 0.33).ahead(0, STEPS):
+    for batch in build_batches(cfg, cases, plan, len(task.labels), settings).ahead(0, STEPS):
         state.update(batch, loss, settings.clip_norm)
     return predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

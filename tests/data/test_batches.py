@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from test_augment import NONE
@@ -24,6 +26,20 @@ def test_leaving_early_stops_the_thread(cases: list[CachedCase]) -> None:
     batches = BatchSource(sampler(cases), chain, seed=0).ahead(0, 1000)
     next(batches)
     batches.close()  # type: ignore[attr-defined]
+
+
+def test_shares_of_a_batch_together_are_the_batch(cases: list[CachedCase]) -> None:
+    everything = replace(
+        NONE, rotate=0.5, scale=0.5, noise=0.5, blur=0.5, brightness=0.5, gamma=0.5, flip_axes=(0, 1, 2)
+    )
+    chain = Augment(everything, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    whole = BatchSource(sampler(cases), chain, seed=0)
+    shares = [BatchSource(sampler(cases), chain, seed=0, places=[place]) for place in (0, 1)]
+    for step in range(8):
+        made, parts = whole.batch(step), [share.batch(step) for share in shares]
+        assert torch.equal(made.image, torch.cat([part.image for part in parts]))
+        assert torch.equal(made.labels, torch.cat([part.labels for part in parts]))
+        assert made.cases == parts[0].cases + parts[1].cases
 
 
 def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.time_runs import time_runs
+from app.cli.torchrun import refuse_several
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
 
@@ -68,8 +69,10 @@ def run_sweep(config: DictConfig) -> bool:
     """Run the jobs that are not done yet, collect the results of all; True when all are done.
 
     Raises:
-        InputError: the sweep cannot be planned, or its folder holds a job of another configuration.
+        InputError: the sweep cannot be planned, its folder holds a job of another configuration, or this is
+            one of several processes.
     """
+    refuse_several("a sweep")
     HydraConfig.instance().set_config(config)
     configure_log(config.hydra.job_logging, config.hydra.verbose)
     settings = read_settings(SweepSettings, config.sweep, "sweep")
