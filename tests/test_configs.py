@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from app.cli.build import build_sliding, build_tracker
 from app.cli.run_config import with_flips
 from app.cli.settings import plain, read_settings, train_settings
-from app.cli.sweep.jobs import plan_jobs
+from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.cli.task import TaskSettings
 from app.core.errors import InputError
 from app.data.augment import AugmentSettings
@@ -100,7 +100,8 @@ def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Pa
 @pytest.mark.parametrize("option", GROUPS["sweep"])
 def test_every_sweep_has_jobs_that_compose(option: str) -> None:
     cfg = composed(f"sweep={option}")
-    jobs = plan_jobs(plain(cfg.sweep.jobs), [f"sweep={option}"])
+    lines = {name: with_all_folds(line, cfg.folds) for name, line in plain(cfg.sweep.jobs).items()}
+    jobs = plan_jobs(lines, [f"sweep={option}"])
     assert cfg.sweep.baseline in {job.group for job in jobs}
     for job in jobs:
         composed(*job.overrides)

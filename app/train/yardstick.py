@@ -68,7 +68,7 @@ def measure_yardstick(
             return pool.submit(step_seconds, str(device), threads, patch, batch).result()
         except BrokenProcessPool:
             log.warning(
-                "yardstick: not measured, as its process was ended by the system; it takes about 5 GB"
+                "yardstick: not measured, as its process was ended by the system; it takes about 2.5 GB"
             )
             return None
 

@@ -52,7 +52,10 @@ def _tell(found: CrossValidation, folder: Path) -> None:
         *(found.mean_dice.cases, decimals(found.mean_dice.case_mean, 4), folder / run_folder.FOLDS),
     )
     if found.missing:
-        log.warning("not in it, as they have no results yet: %s", ", ".join(found.missing))
+        log.warning(
+            "not in it, as they have no results yet: %s; the same command goes on with them",
+            ", ".join(found.missing),
+        )
 
 
 def _with_error(of: Estimate) -> str:
