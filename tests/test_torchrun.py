@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -28,18 +30,28 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(place: Path, starter: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = start(place, starter, *arguments)
+    try:
+        stdout, stderr = process.communicate(timeout=600)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def start(place: Path, starter: tuple[str, ...], *arguments: str) -> subprocess.Popen[str]:
+    """As from a terminal: all processes in one group."""
     new = not any(argument.startswith("train.resume") for argument in arguments)
     places = (f"paths.data={place / 'data'}", f"paths.cache={place / 'cache'}")
     words = (*places, *PHANTOM, *SMALL, *arguments) if new else arguments
-    return subprocess.run(
+    return subprocess.Popen(
         [*starter, str(ROOT / "run.py"), *words],
         cwd=place,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        timeout=600,
-        check=False,
+        start_new_session=True,
     )
 
 
@@ -71,6 +83,19 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_stopped(place: Pat
     assert summaries[1]["samples"] == summaries[0]["samples"] == 16
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
     assert len(list((two / "predictions").iterdir())) == len(list((one / "predictions").iterdir()))
+
+
+@pytest.mark.slow
+def test_interrupted_from_the_terminal_processes_keep_one_checkpoint(place: Path) -> None:
+    folder = place / "interrupted"
+    process = start(place, TORCHRUN, "train.steps=100000", f"paths.run={folder}")
+    limit = time.monotonic() + 300
+    while not (folder / "last.pt").is_file() and time.monotonic() < limit:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, message = process.communicate(timeout=120)
+    step = read_checkpoint(folder / "last.pt").training["step"]
+    assert message.count(f"interrupted at step {step}; go on with train.resume={folder}") == 1, message
 
 
 @pytest.mark.slow

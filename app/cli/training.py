@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -95,9 +96,8 @@ def open_training(cfg: DictConfig, build_network: BuildNetwork, processes: Proce
         InputError: the data or the configuration is wrong.
     """
     if not processes.leads:
-        told = processes.agree({})
-        cfg = OmegaConf.create(told["cfg"])
-        folder, resumed = Path(told["folder"]), told["resumed"]
+        told: dict[str, Any] = processes.agree({})
+        cfg, folder, resumed = DictConfig(told["cfg"]), Path(told["folder"]), told["resumed"]
         return _open(cfg, folder, build_network, processes, resumed=resumed, planned=True)
     folder, cfg, resumed = open_run(cfg)
     opened = _open(cfg, folder, build_network, processes, resumed=resumed, planned=resumed)
