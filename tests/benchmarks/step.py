@@ -26,7 +26,8 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
-from app.cli.settings import plain, read_settings
+from app.cli.run_config import as_planned
+from app.cli.settings import plain, read_settings, without
 from app.cli.task import open_task
 from app.data.split import split_cases
 from app.models.network import to_device
@@ -66,9 +67,8 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     cache = build_cache(cfg, task)
     plan, _ = build_plan(cfg, task, cache, build_network)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
-    values = plain(cfg.train)
-    del values["resume"], values["init"]
-    settings = read_settings(TrainSettings, values, "train")
+    cfg = as_planned(cfg, plan)
+    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
     batches = build_batches(cfg, training, plan, len(task.labels), settings)

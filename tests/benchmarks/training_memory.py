@@ -24,6 +24,7 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
+from app.cli.run_config import as_planned
 from app.cli.settings import plain, read_settings, without
 from app.cli.task import open_task
 from app.models.network import to_device
@@ -87,8 +88,8 @@ def one(*overrides: str) -> tuple[int, int]:
     cases = list(cache.prepare(plan).values())
     network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
     predicted = process_peak_bytes(network, plan, loss)
-    values = without(without(plain(cfg.train), "resume"), "init")
-    settings = read_settings(TrainSettings, values, "train")
+    cfg = as_planned(cfg, plan)
+    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
     module = to_device(network.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)
     optimizer = make_optimizer(module.parameters())

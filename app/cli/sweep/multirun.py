@@ -26,6 +26,7 @@ from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.time_runs import time_runs
 from app.cli.torchrun import refuse_several
+from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,20 @@ class SweepSettings:
     """Measure the milliseconds of all networks together once the jobs are done."""
     jobs: dict[str, str]
     """Lines of overrides by name, as after `python run.py -m`; `@name/` is the folder of an earlier job."""
+    only: tuple[str, ...] | None
+    """The names of the lines to run; None for all."""
+
+    def lines(self) -> dict[str, str]:
+        """What is to run.
+
+        Raises:
+            InputError: `only` names a line that is not there.
+        """
+        if self.only is None:
+            return self.jobs or {"": ""}
+        if unknown := [name for name in self.only if name not in self.jobs]:
+            raise InputError(f"sweep.only: got {', '.join(unknown)}, wanted some of {', '.join(self.jobs)}")
+        return {name: text for name, text in self.jobs.items() if name in self.only}
 
 
 class Multirun(Callback):
@@ -76,7 +91,7 @@ def run_sweep(config: DictConfig) -> bool:
     configure_log(config.hydra.job_logging, config.hydra.verbose)
     settings = read_settings(SweepSettings, config.sweep, "sweep")
     command = list(config.hydra.overrides.task)
-    lines = settings.jobs or {"": ""}
+    lines = settings.lines()
     jobs = plan_jobs(lines, command)
     chosen = settings.name or config.hydra.runtime.choices.get("sweep")
     config.sweep.name = sweep_name(lines, command, chosen)
