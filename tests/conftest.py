@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 
 MakeTask = Callable[..., Path]
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+TINY = (
+    *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
+    *("infer=fast", "augment=none", "threads=1", "folds=2"),
+)
+"""Settings by which a run on `make_task`'s data takes a second."""
 
 
 @contextmanager

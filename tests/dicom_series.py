@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from app.data.itk_file import LPS_TO_RAS
+from app.data.itk_file import as_itk
 
 
 def write_series(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]) -> Path:
@@ -37,14 +37,3 @@ def write_series(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.flo
         writer.SetFileName(str(folder / f"slice_{(k * 7) % voxels.shape[2]:03d}_{k}.dcm"))
         writer.Execute(cut)
     return folder
-
-
-def as_itk(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> sitk.Image:
-    """An ITK image of voxels (i, j, k) or (i, j, k, C) whose axes are orthogonal."""
-    image = sitk.GetImageFromArray(np.moveaxis(voxels, (0, 1, 2), (2, 1, 0)), isVector=voxels.ndim == 4)
-    lps = LPS_TO_RAS @ affine
-    spacing = np.linalg.norm(lps[:3, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(lps[:3, 3].tolist())
-    return image

@@ -60,3 +60,30 @@ def test_hydra_stays_in_the_command_line(path: Path) -> None:
 def test_every_module_says_what_it_is(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+def loaded_by(module: str) -> set[str]:
+    """Every module that importing one of ours imports at once; what functions import later is left out."""
+    waiting, seen = [module], set[str]()
+    while waiting:
+        name = waiting.pop()
+        paths = [Path(*name.split("."), "__init__.py"), Path(*name.split(".")).with_suffix(".py")]
+        if name in seen:
+            continue
+        seen.add(name)
+        waiting += [name.rpartition(".")[0]] if "." in name else []
+        for node in [node for path in paths if path.is_file() for node in parsed(path).body]:
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                waiting += [f"{node.module}.{alias.name}" for alias in node.names]
+    return seen
+
+
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_a_prediction_starts_without_what_training_and_reports_need() -> None:
+    roots = {name.split(".")[0] for name in loaded_by("app.cli.predict")}
+    assert {"torch", "nibabel"} <= roots and not roots & {"monai", "matplotlib", "optuna", "onnxruntime"}

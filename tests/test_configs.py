@@ -7,9 +7,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
+from test_plan import PLAN
 
 from app.cli.build import build_sliding, build_tracker
-from app.cli.run_config import with_flips
+from app.cli.run_config import as_planned, with_flips
 from app.cli.settings import plain, read_settings, train_settings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.cli.task import TaskSettings
@@ -45,7 +46,7 @@ def test_every_mode_names_a_function(option: str) -> None:
 @pytest.mark.parametrize("option", GROUPS["task"])
 def test_every_task_has_typed_facts(option: str) -> None:
     cfg = composed(f"task={option}", *(["task.folder=x"] if option == "decathlon" else []))
-    assert read_settings(TaskSettings, plain(cfg.task), "task").steps > 0
+    assert read_settings(TaskSettings, plain(cfg.task), "task").nsd_tolerance_mm > 0
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,34 @@ def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
 
 @pytest.mark.parametrize("option", GROUPS["train"])
 def test_every_training_is_typed(option: str) -> None:
-    assert train_settings(composed(f"train={option}").train).steps > 0
+    cfg = as_planned(composed(f"train={option}", "task=hippocampus"), PLAN)
+    assert train_settings(cfg.train).steps > 0
+
+
+@pytest.mark.parametrize("schedule", GROUPS["schedule"])
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        ([], PLAN.steps),
+        (["plan.steps=30"], 30),
+        (["task.steps=40"], 40),
+        (["task.steps=40", "plan.steps=30", "train.steps=20"], 20),
+    ],
+)
+def test_steps_of_plan_task_or_training_reach_the_schedule(
+    schedule: str, overrides: list[str], steps: int
+) -> None:
+    cfg = as_planned(composed("task=hippocampus", f"schedule={schedule}", *overrides), PLAN, length=2)
+    (of_schedule,) = (
+        cfg.schedule[key] for key in ("T_max", "total_steps", "total_iters") if key in cfg.schedule
+    )
+    assert cfg.train.steps == of_schedule == 2 * steps
+
+
+def test_the_foreground_share_is_the_plans_unless_set() -> None:
+    assert as_planned(composed("train=smoke"), PLAN).train.foreground_share == PLAN.foreground_share
+    for override in ("plan.foreground_share=0.9", "train.foreground_share=0.9"):
+        assert as_planned(composed(override), PLAN).train.foreground_share == 0.9
 
 
 @pytest.mark.parametrize("optimizer", GROUPS["optimizer"])

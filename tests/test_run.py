@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
@@ -257,10 +258,13 @@ def test_a_user_error_is_one_clear_message(place: Path, arguments: list[str], me
 
 
 def test_quiet_says_nothing_and_verbose_says_why(place: Path) -> None:
-    settings = ("train=smoke", "train.steps=1", "train.epoch_steps=1")
+    settings = ("plan.steps=1", "train.epoch_steps=1", "train.validation_cases=1", "infer=fast")
     quiet = call(place, *settings, "log=quiet", f"paths.run={place / 'quiet'}")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     assert "mean Dice" in (place / "quiet" / "run.log").read_text(encoding="utf-8")
+    decided = yaml.safe_load((place / "quiet" / "config.yaml").read_text(encoding="utf-8"))
+    assert decided["train"]["steps"] == decided["schedule"]["total_iters"] == 1  # as planned
+    assert 0.5 <= decided["train"]["foreground_share"] <= 0.67
     verbose = call(place, "mode=plan", "log=verbose", f"paths.run={place / 'verbose'}")
     assert "app.cli.build plan: batch 2: " in verbose.stdout
     assert f"wrote {place / 'verbose' / 'plan.yaml'}, " in verbose.stdout

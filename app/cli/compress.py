@@ -56,7 +56,7 @@ def run(cfg: DictConfig) -> None:
     cfg.choices.op = f"{cfg.choices.op}-{settings.method}"
     spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
     this = open_training(cfg, lambda _cfg, _task, _plan: spec)
-    if this.plan != trained.plan:
+    if not this.plan.prepares_like(trained.plan):
         raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
     with progress_bar("Decomposing", 2 * count_decomposable(spec)) as advance:
         found = decompose(

@@ -12,11 +12,11 @@ from app.cli.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
 from app.infer.bundle import export_bundle
-from app.infer.engines import missing_packages
+from app.infer.engines import absent
 from app.infer.engines.engine import Member
 from app.infer.export import export_onnx, export_torch
 from app.infer.members import flipped_axes, read_members
-from app.infer.quantise import quantise
+from app.infer.quantise import PACKAGES, quantise
 from app.infer.sliding import SlidingSettings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def _quantise(member: Member, cases: int | None) -> None:
-    missing = missing_packages("openvino_int8")
+    missing = absent(PACKAGES)
     if missing:
         raise InputError(f"export.format=int8 needs {', '.join(missing)}: pip install {' '.join(missing)}")
     facts = quantise(member, cases=cases)

@@ -35,7 +35,7 @@ def run(cfg: DictConfig) -> None:
     else:
         with exit_codes():
             if not cfg.mode.get("several", False):
-                refuse_several(f"mode={HydraConfig.get().runtime.choices.mode}")
+                refuse_several(f"mode={HydraConfig.get().runtime.choices['mode']}")
             mode(cfg)
 
 

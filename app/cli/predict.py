@@ -83,6 +83,9 @@ def _report(done: Predicted, scans: Sequence[Path], output: Path, manifest: Mani
     strange = manifest.by_others(map(case_name, done.kept))
     if strange:
         log.warning("kept, but made by other networks: %s; see predict.overwrite", ", ".join(strange))
+    if done.bare:
+        names = ", ".join(case_name(path) for path in done.bare)
+        log.warning("kept, but without the probabilities or entropy wanted: %s; see predict.overwrite", names)
     for message in done.failed.values():
         log.error("failed: %s", message)
     if done.failed:

@@ -12,6 +12,7 @@ from app.cli.main import is_multirun
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text, writing
+from app.core.plan import Plan
 
 _OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed")
 _CHANGEABLE = ("train.", "paths.", "task.folder", "device", "threads")
@@ -34,8 +35,22 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
         return folder, cfg, True
     if going_on:
         raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
-    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
     return folder, cfg, False
+
+
+def as_planned(cfg: DictConfig, plan: Plan, *, length: int = 1) -> DictConfig:
+    """With the plan's steps and foreground share where `train` sets none, and `length` times the steps."""
+    planned = cfg.copy()
+    for key in ("steps", "foreground_share"):
+        if planned.train[key] is None:
+            planned.train[key] = getattr(plan, key)
+    planned.train.steps *= length
+    return planned
+
+
+def write_config(folder: Path, cfg: DictConfig) -> None:
+    """Record what a run was decided to be, all values resolved."""
+    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def adopt(cfg: DictConfig, source: Path) -> DictConfig:

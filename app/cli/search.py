@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import nn
 
 from app.cli.build import build_device, build_loss, build_network_of
@@ -48,9 +48,9 @@ _JUDGED_BATCHES = 3
 
 def run(cfg: DictConfig) -> None:
     """Train a super-network, read its gates, write layout.yaml, its picture and what it costs."""
-    if cfg.train.resume is None:
-        cfg = _lengthened(cfg)
-    this = open_training(cfg, _build_supernet)
+    # The stored configuration of a run that is resumed has its steps multiplied already.
+    length = 1 if cfg.train.resume else max(1, _settings(cfg).way.length)
+    this = open_training(cfg, _build_supernet, length=length)
     search = _search(this.cfg, this.network, this.plan)
     search.refuse_impossible()  # now, not after the training
     decoded, facts = _find(this, search)
@@ -210,11 +210,3 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
 
 def _settings(cfg: DictConfig) -> SearchSettings:
     return read_settings(SearchSettings, cfg.search, "search")
-
-
-def _lengthened(cfg: DictConfig) -> DictConfig:
-    """With as many times the steps as the method wants."""
-    steps = int(cfg.train.steps) * max(1, _settings(cfg).way.length)
-    merged = OmegaConf.merge(cfg, {"train": {"steps": steps}})
-    assert isinstance(merged, DictConfig)
-    return merged

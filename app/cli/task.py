@@ -28,7 +28,8 @@ class TaskSettings:
     regions: dict[str, list[int]] | None
     ignore: str | None
     nsd_tolerance_mm: float
-    steps: int
+    steps: int | None
+    """A training takes; None for as many as are planned."""
 
     @property
     def group_rule(self) -> GroupRule | None:

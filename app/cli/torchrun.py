@@ -81,20 +81,21 @@ def one_voice() -> Iterator[bool]:
     if process_count() == 1:
         yield True
         return
-    from torch.distributed import PrefixStore, TCPStore
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    failed, told = f"failed/{attempt}", f"told/{attempt}"
     try:
-        store = PrefixStore(f"voice/{attempt}", TCPStore(address, port, timeout=_TELLING))
-        first = store.add("failed", 1) == 1
+        store = TCPStore(address, port, timeout=_TELLING)
+        first = store.add(failed, 1) == 1
     except RuntimeError:  # torchrun itself is gone
         yield process_rank() == 0
         return
     yield first
     sys.stderr.flush()
     if first:
-        store.set("told", "yes")
+        store.set(told, "yes")
     else:
         with suppress(RuntimeError):
-            store.wait(["told"], _TELLING)
+            store.wait([told], _TELLING)

@@ -58,6 +58,8 @@ def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
         "macs_per_patch": cost.macs,
         "patch": list(this.plan.patch),
         "steps": state.step,
+        "processes": this.processes.count,
+        "precision": str(state.precision).removeprefix("torch."),
         "samples": state.step * this.plan.batch * this.settings.accumulate,
         "train_seconds": round(state.seconds, 1),
         "validation_seconds": round(state.validation_seconds, 1),

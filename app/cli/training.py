@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -23,7 +24,7 @@ from app.cli.build import (
 )
 from app.cli.environment import environment
 from app.cli.main import Interrupted
-from app.cli.run_config import open_run
+from app.cli.run_config import as_planned, open_run, write_config
 from app.cli.settings import train_settings
 from app.cli.task import TaskSettings, open_task
 from app.cli.yardstick import note_speed
@@ -87,22 +88,23 @@ class Training:
         )
 
 
-def open_training(cfg: DictConfig, build_network: BuildNetwork, processes: Processes = ALONE) -> Training:
+def open_training(
+    cfg: DictConfig, build_network: BuildNetwork, processes: Processes = ALONE, *, length: int = 1
+) -> Training:
     """Read, plan, prepare and split; a new run's folder gets all that is known before the first step.
 
-    A run that goes on keeps the network of its checkpoint. Of several processes the leading one does all
-    this; the others wait and then read what it has decided.
+    A run that goes on keeps the network of its checkpoint. It takes `length` times the steps asked for. Of
+    several processes the leading one does all this; the others wait and then read what it has decided.
 
     Raises:
         InputError: the data or the configuration is wrong.
     """
     if not processes.leads:
-        told = processes.agree({})
-        cfg = OmegaConf.create(told["cfg"])
-        folder, resumed = Path(told["folder"]), told["resumed"]
+        told: dict[str, Any] = processes.agree({})
+        cfg, folder, resumed = DictConfig(told["cfg"]), Path(told["folder"]), told["resumed"]
         return _open(cfg, folder, build_network, processes, resumed=resumed, planned=True)
     folder, cfg, resumed = open_run(cfg)
-    opened = _open(cfg, folder, build_network, processes, resumed=resumed, planned=resumed)
+    opened = _open(cfg, folder, build_network, processes, resumed=resumed, planned=resumed, length=length)
     whole = OmegaConf.to_container(opened.cfg, resolve=True)
     processes.agree({"cfg": whole, "folder": str(folder), "resumed": resumed})
     return opened
@@ -116,11 +118,11 @@ def _open(
     *,
     resumed: bool,
     planned: bool,
+    length: int = 1,
 ) -> Training:
     """A `planned` folder has a plan; it is kept, as the memory here may differ from where it was made."""
-    settings = train_settings(cfg.train)
     device = build_device(cfg)
-    choose_precision(settings.precision, device)  # refused now, not after the preparation
+    choose_precision(cfg.train.get("precision", "fp32"), device)  # refused now, not after the preparation
     task, facts = open_task(cfg)
     cache = build_cache(cfg, task)
     plan, reasons = (
@@ -130,9 +132,13 @@ def _open(
         raise InputError(
             f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
         )
+    cfg = as_planned(cfg, plan, length=length)
+    if not planned:
+        write_config(folder, cfg)
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
+    settings = train_settings(cfg.train)
     network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]

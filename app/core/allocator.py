@@ -5,7 +5,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _KEPT = 2**31 - 1  # bytes free at the end of the heap, at most
-_TENSOR = 2**30  # bytes of one block; larger ones are rare and go back to the system
+_TENSOR = 2**29  # bytes of one block; larger ones are rare and go back to the system
 
 
 def keep_freed_memory() -> bool:

@@ -1,7 +1,7 @@
 """A plan: everything about preparing and network size that follows from the data, with reasons."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,9 @@ import yaml
 from app.core.errors import InputError
 from app.core.files import write_text
 from app.core.types import Size, Spacing, as_size, as_spacing
+
+_EARLIER = {"foreground_share": 0.5, "steps": 2000}
+"""What trainings took before plans said it, of a batch of two one patch; older plans are read with these."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,17 @@ class Plan:
     strides: tuple[Size, ...]
     kernels: tuple[Size, ...]
     normalisation: tuple[Normalisation, ...]
+    foreground_share: float
+    """Of all patches of a training, centred on foreground."""
+    steps: int
+    """Of the optimizer, in a whole training."""
 
     def __post_init__(self) -> None:
-        """Refuse plans no network can be built from."""
+        """Refuse plans no network can be built from or trained by."""
+        if not 0 <= self.foreground_share <= 1:
+            raise InputError(f"plan.foreground_share: got {self.foreground_share}, wanted from 0 to 1")
+        if self.steps < 1:
+            raise InputError(f"plan.steps: got {self.steps}, wanted at least 1")
         if not len(self.widths) == len(self.strides) == len(self.kernels):
             raise InputError(
                 f"plan: widths, strides and kernels need one entry a level, "
@@ -67,17 +78,22 @@ class Plan:
             depth, height, width = depth * stride[0], height * stride[1], width * stride[2]
         return depth, height, width
 
+    def prepares_like(self, other: "Plan") -> bool:
+        """Whether scans, patches and networks are alike; only how long and on what is trained may differ."""
+        return self == replace(other, foreground_share=self.foreground_share, steps=self.steps)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; also reads what was written before plans said how long to train.
 
         Raises:
             InputError: a key is missing or unknown.
         """
+        values = {**_EARLIER, **values}
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise InputError(f"plan: got keys {sorted(values)}, wanted {sorted(known)}")
@@ -89,6 +105,8 @@ class Plan:
             strides=tuple(as_size(stride) for stride in values["strides"]),
             kernels=tuple(as_size(kernel) for kernel in values["kernels"]),
             normalisation=tuple(Normalisation(**channel) for channel in values["normalisation"]),
+            foreground_share=float(values["foreground_share"]),
+            steps=int(values["steps"]),
         )
 
 
@@ -112,7 +130,7 @@ def read_plan(path: Path) -> tuple[Plan, dict[str, str]]:
         raise InputError(f"{path}: no such plan") from None
     except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a plan ({error!r})") from None
-    return Plan.from_dict(values), reasons
+    return Plan.from_dict(values), {**dict.fromkeys(_EARLIER, "usual when this plan was made"), **reasons}
 
 
 def _plain(value: Any) -> Any:

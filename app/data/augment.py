@@ -13,8 +13,6 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from monai.networks.layers.convutils import gaussian_1d
-from monai.networks.layers.simplelayers import separable_filtering
 from torch import Tensor
 
 from app.core.errors import InputError
@@ -167,6 +165,9 @@ def _noise(channel: Tensor, seed: int, spread: float) -> None:
 
 
 def _blur(channel: Tensor, sigma: float) -> None:
+    from monai.networks.layers.convutils import gaussian_1d  # seconds to import, for training alone
+    from monai.networks.layers.simplelayers import separable_filtering
+
     kernel = gaussian_1d(torch.tensor(sigma), truncated=3.0).float()
     channel.copy_(separable_filtering(channel[None, None], [kernel] * 3, mode="replicate")[0, 0])
 

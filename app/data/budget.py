@@ -61,7 +61,7 @@ def _smaller(settings: PlanSettings, plan: Plan, needed: int, limit: int) -> Pla
 
 def _reasons(reasons: dict[str, str], asked: PlanSettings, tried: PlanSettings, limit: int) -> dict[str, str]:
     """With the budget named where it had a say."""
-    why = f", to fit plan.memory_gb {limit / 1e9:.1f}"
+    why = f", to fit plan.memory_gb {limit / 1e9:.3g}"
     changed = {"patch": asked.max_patch_voxels != tried.max_patch_voxels}
     changed["batch"] = asked.max_batch != tried.max_batch
     return {name: text + why if changed.get(name) else text for name, text in reasons.items()}

@@ -214,7 +214,7 @@ def _total_bytes(archive: Archive, response: HTTPResponse, start: int) -> int:
     offered = None if response.length is None else start + response.length
     wanted = offered if archive.size_bytes is None else archive.size_bytes
     if wanted is None:
-        raise InputError(f"{archive.url}: the server does not tell the size; give it as size_bytes")
+        raise InputError(f"{archive.url}: the server does not tell the size; set task.archive.size_bytes")
     if offered not in (None, wanted):
         raise InputError(f"{archive.url}: the server offers {offered} bytes, wanted {wanted}")
     return wanted

@@ -13,11 +13,12 @@ from scipy import ndimage
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
 from app.core.types import Size, Spacing, as_size, as_spacing
+from app.data.encounters import PARTS, share_met
 from app.data.geometry import forward_image, forward_labels, plan_geometry
 from app.data.label_values import count_integers
 from app.data.prepare import read_case
 
-FINGERPRINT_FORMAT = 2  # raised whenever a fact is added or found otherwise
+FINGERPRINT_FORMAT = 3  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
 
 
@@ -32,6 +33,8 @@ class CaseFacts:
     foreground: NDArray[np.float32]  # (C, samples)
     components_mm3: tuple[tuple[float, ...], ...]
     """Volumes of the connected components of label values 1, 2, ..."""
+    met: tuple[tuple[float, ...], ...]
+    """Of label values 1, 2, ...: how often boxes of PARTS of the case hold some; empty for one it lacks."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Fingerprint:
     """Mean share of the cropped volume that each label takes."""
     components: tuple[Components, ...]
     """Of label values 1, 2, ...; all zero for a label that no case has."""
+    met: tuple[tuple[float, ...], ...]
+    """Of label values 1, 2, ...: how often boxes of PARTS of a case that has it, from anywhere, hold some."""
     intensities: tuple[Normalisation, ...]
     """0.5 and 99.5 percentile, mean and standard deviation of the foreground, channel by channel."""
 
@@ -76,6 +81,7 @@ class Fingerprint:
             nonzero_share=tuple(values["nonzero_share"]),
             label_share=tuple(values["label_share"]),
             components=tuple(Components(**label) for label in values["components"]),
+            met=tuple(tuple(shares) for shares in values["met"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
         )
 
@@ -96,6 +102,10 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
         foreground=inside,
         components_mm3=_components(labels, len(task.labels), math.prod(geometry.spacing)),
+        met=tuple(
+            share_met(labels == value) if (labels == value).any() else ()
+            for value in range(1, len(task.labels))
+        ),
     )
 
 
@@ -112,6 +122,7 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         nonzero_share=tuple(np.median([case.nonzero_share for case in facts], axis=0).tolist()),
         label_share=tuple(np.mean(shares, axis=0).tolist()),
         components=tuple(_summarise(label) for label in zip(*(f.components_mm3 for f in facts), strict=True)),
+        met=tuple(_mean_met(label) for label in zip(*(f.met for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
     )
 
@@ -133,6 +144,11 @@ def _summarise(by_case: Sequence[tuple[float, ...]]) -> Components:
     pooled = np.concatenate([np.asarray(volumes) for volumes in present])
     count = float(np.median([len(volumes) for volumes in present]))
     return Components(count, float(np.median(pooled)), float(np.percentile(pooled, 10)))
+
+
+def _mean_met(by_case: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    present = [shares for shares in by_case if shares]
+    return tuple(np.mean(present, axis=0).tolist()) if present else (0.0,) * len(PARTS)
 
 
 def _intensities(inside: NDArray[np.float64]) -> Normalisation:

@@ -62,13 +62,18 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
 
 def write_voxels(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
     """Write (i, j, k) or (i, j, k, K), compressed, and their affine to RAS millimetres."""
+    sitk.WriteImage(as_itk(voxels, affine), str(path), useCompression=True)
+
+
+def as_itk(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> sitk.Image:
+    """An image of voxels (i, j, k) or (i, j, k, channels) whose axes are orthogonal."""
     image = sitk.GetImageFromArray(np.moveaxis(voxels, (0, 1, 2), (2, 1, 0)), isVector=voxels.ndim == 4)
     lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
-    sitk.WriteImage(image, str(path), useCompression=True)
+    return image
 
 
 def file_order(image: sitk.Image) -> NDArray[np.generic]:

@@ -3,6 +3,7 @@
 So a run that stops at step n and resumes there goes on exactly as if it had never stopped.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +28,7 @@ class Patches:
 
 
 class PatchSampler:
-    """Draws batches of patches of `size`, a `foreground_share` of each batch centred on foreground.
+    """Draws batches of patches of `size`, a `foreground_share` of all patches centred on foreground.
 
     What is cut out is `margin` voxels around the same centre, for augmentation to turn and scale in.
     """
@@ -46,7 +47,7 @@ class PatchSampler:
         self._cases = tuple(cases)
         self._size, self._margin = size, margin
         self._batch = batch
-        self._foreground_from = round(batch * (1 - foreground_share))
+        self._foreground_share = foreground_share
         self._seed = seed
 
     @property
@@ -62,7 +63,7 @@ class PatchSampler:
         rng = np.random.default_rng([self._seed, 0, step])
         chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
         starts = [
-            self._start(case, rng, on_foreground=index >= self._foreground_from)
+            self._start(case, rng, on_foreground=self._on_foreground(step * self._batch + index))
             for index, case in enumerate(chosen)
         ]
         taken = range(self._batch) if places is None else places
@@ -75,6 +76,10 @@ class PatchSampler:
         passed, place = divmod(index, len(self._cases))
         order = np.random.default_rng([self._seed, 1, passed]).permutation(len(self._cases))
         return self._cases[int(order[place])]
+
+    def _on_foreground(self, number: int) -> bool:
+        """Spread evenly: of the first n patches of a training, floor(n * share) are, whatever the batch."""
+        return math.floor((number + 1) * self._foreground_share) > math.floor(number * self._foreground_share)
 
     def _start(self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool) -> Size:
         """Where the margin around a patch begins."""

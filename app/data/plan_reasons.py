@@ -27,6 +27,37 @@ def normalisation_reason(
     )
 
 
+def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, float]) -> str:
+    """Of the label that the fewest patches from anywhere in a scan hold some of: the share `met` of them."""
+    least, most = (f"{100 * share:.0f} %" for share in bounds)
+    if met > 0.995:
+        each = name if labels == 1 else "every label"
+        return f"a patch from anywhere in a scan holds some of {each}; so {least} are centred on foreground"
+    hardest = "" if labels == 1 else ", the label hardest to meet"
+    return (
+        f"{100 * met:.0f} % of patches from anywhere in a scan hold some of {name}{hardest}; the fewer, the "
+        f"more are centred on foreground, from {least} where all do to {most} where none does"
+    )
+
+
+def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: int, got: int) -> str:
+    """Of `got` steps where `wanted` go over `scans` scans `passes` times, a scan being `parts` patches."""
+    text = (
+        f"{passes} passes (plan.passes) over {scans} scans, each worth {patches(round(parts, 1))}, "
+        f"{patches(batch)} a step"
+    )
+    if got < wanted:
+        return f"{text}, would be {wanted}; bounded by plan.max_steps, as time runs out first"
+    if got > wanted:
+        return f"{text}, would be {wanted}; fewer than {got} leave a network unfinished"
+    return f"{text}, rounded up to whole hundreds"
+
+
+def patches(count: float) -> str:
+    """`1 patch`, `5.3 patches`."""
+    return f"{count:g} patch{'' if count == 1 else 'es'}"
+
+
 def _ct(channel: Normalisation, _share: float) -> str:
     return (
         "Hounsfield units mean the same in every scan, so all are treated alike: clipped to "

@@ -1,4 +1,4 @@
-"""Fingerprint -> plan: spacing, patch, levels and normalisation, each with the reason.
+"""Fingerprint -> plan: spacing, patch, levels, normalisation and training, each with the reason.
 
 The rules follow nnU-Net's (Isensee et al., Nature Methods 2021) where they concern spacing and anisotropy;
 the patch is bounded by voxels, because time on a CPU is what runs out first.
@@ -12,7 +12,8 @@ from app.core.plan import Normalisation, Plan
 from app.core.task import Task
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.fingerprint import Fingerprint
-from app.data.plan_reasons import normalisation_reason, patch_reason
+from app.data.plan_reasons import normalisation_reason, patch_reason, patches
+from app.data.plan_training import plan_foreground_share, plan_steps
 
 # An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
 _COARSE = 2.0
@@ -42,16 +43,24 @@ class PlanSettings:
     """What a training may take; None for what this machine has."""
     normalisation: tuple[str, ...] | None
     """ct, zscore or zscore_nonzero for each channel."""
+    foreground_share: float | None
+    steps: int | None
+    passes: int
+    """Over all scans, in a training."""
+    max_steps: int
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be meant."""
         bounds = (("max_batch", 1), ("base_width", 1), ("max_levels", 1), ("max_patch_voxels", 512))
-        for name, least in (*bounds, ("batch", 1)):
+        training = (("steps", 1), ("passes", 1), ("max_steps", 1))
+        for name, least in (*bounds, ("batch", 1), *training):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"plan.{name}: got {value}, wanted at least {least}")
         if self.memory_gb is not None and self.memory_gb <= 0:
             raise InputError(f"plan.memory_gb: got {self.memory_gb}, wanted more than 0")
+        if self.foreground_share is not None and not 0 <= self.foreground_share <= 1:
+            raise InputError(f"plan.foreground_share: got {self.foreground_share}, wanted from 0 to 1")
         for name in ("spacing", "patch"):
             value = getattr(self, name)
             if value is not None and (len(value) != 3 or min(value) <= 0):
@@ -90,6 +99,11 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
         reasons["patch"] = patch_reason(patch, size, spacing, settings.max_patch_voxels)
     batch, reasons["batch"] = _batch(settings)
     normalisation, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
+    share, reasons["foreground_share"] = plan_foreground_share(fingerprint, task, patch, size)
+    parts = max(1.0, math.prod(size) / math.prod(patch))
+    steps, reasons["steps"] = plan_steps(
+        fingerprint.cases, parts, batch, passes=settings.passes, most=settings.max_steps
+    )
     reasons["widths"] = (
         f"{settings.base_width} channels at full resolution (plan.base_width), doubled with each level "
         f"up to {settings.max_width} (plan.max_width)"
@@ -102,17 +116,24 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
         strides=strides,
         kernels=kernels,
         normalisation=normalisation,
+        foreground_share=share,
+        steps=steps,
     )
     return with_set(plan, reasons, settings)
 
 
 def with_set(plan: Plan, reasons: dict[str, str], settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
-    """The plan with the widths and kernels that are set."""
+    """The plan with the widths, kernels, foreground share and steps that are set."""
     if settings.widths is not None:
         plan, reasons["widths"] = replace(plan, widths=settings.widths), "set by plan.widths"
     if settings.kernels is not None:
         kernels = tuple(as_size(kernel) for kernel in settings.kernels)
         plan, reasons["kernels"] = replace(plan, kernels=kernels), "set by plan.kernels"
+    if settings.foreground_share is not None:
+        plan = replace(plan, foreground_share=settings.foreground_share)
+        reasons["foreground_share"] = "set by plan.foreground_share"
+    if settings.steps is not None:
+        plan, reasons["steps"] = replace(plan, steps=settings.steps), "set by plan.steps or task.steps"
     return plan, reasons
 
 
@@ -131,7 +152,7 @@ def _set_strides(
 def _batch(settings: PlanSettings) -> tuple[int, str]:
     if settings.batch is not None:
         return settings.batch, "set by plan.batch"
-    return settings.max_batch, f"{settings.max_batch} patches a step (plan.max_batch)"
+    return settings.max_batch, f"{patches(settings.max_batch)} a step (plan.max_batch)"
 
 
 def _spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from app.core.files import write_json
+from app.core.files import atomic_path, write_json
 from app.core.plan import Normalisation
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
@@ -32,9 +32,9 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
         InputError: the network in it does not agree with torch.
     """
     checkpoint = member.checkpoint
-    (folder / "models").mkdir(parents=True, exist_ok=True)
-    save_exported(folder / "models" / "model.pt2", checkpoint)
-    difference = check_parity(load_exported(folder / "models" / "model.pt2"), checkpoint)
+    with atomic_path(folder / "models" / "model.pt2") as temporary:
+        save_exported(temporary, checkpoint)
+        difference = check_parity(load_exported(temporary), checkpoint)
     write_json(folder / "configs" / "metadata.json", _metadata(checkpoint))
     write_json(folder / "configs" / "inference.json", _inference(checkpoint, sliding))
     return difference

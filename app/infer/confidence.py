@@ -1,8 +1,9 @@
 """How sure a segmentation is of itself, label by label, on the network's grid.
 
 Agreement: the mean Dice between each single pass (of a fold's network, of a mirror image) and the decision
-they make together, counted over windows. Soft Dice: the Dice that the probabilities themselves expect of the
-decision, 2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
+they make together, counted over windows that take more than one pass. Soft Dice: the Dice that the
+probabilities themselves expect of the decision, 2 sum(p [decided]) / (sum p + sum [decided]), as in Borges
+et al., "Soft Dice Confidence", 2024.
 Both run from 0 to 1; a label nobody predicts has none.
 """
 

@@ -26,25 +26,15 @@ def check_dicom_seg(scan: Path) -> None:
 
 
 def write_dicom_seg(path: Path, labels: NDArray[np.uint8], names: tuple[str, ...], *, series: Path) -> None:
-    """Write label values (i, j, k) of a series atomically, one segment a label that occurs.
-
-    Raises:
-        InputError: no segment at all: the format cannot say that nothing was found.
-    """
+    """Write label values (i, j, k) of a series atomically; segment n is label value n, found or not."""
     import highdicom
     import pydicom
 
-    present = [value for value in range(1, len(names)) if (labels == value).any()]
-    if not present:
-        raise InputError(f"{series}: nothing was found, and a DICOM segmentation cannot be empty")
-    numbered = np.searchsorted([0, *present], labels).astype(np.uint8)  # segments are numbered without gaps
     segmentation = highdicom.seg.Segmentation(
         source_images=[pydicom.dcmread(file) for file in slice_files(series)],
-        pixel_array=np.ascontiguousarray(numbered.transpose(2, 1, 0)),
+        pixel_array=np.ascontiguousarray(labels.transpose(2, 1, 0)),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[
-            _describe(number, names[value]) for number, value in enumerate(present, start=1)
-        ],
+        segment_descriptions=[_describe(value, name) for value, name in enumerate(names[1:], start=1)],
         series_instance_uid=highdicom.UID(),
         series_number=1000,
         sop_instance_uid=highdicom.UID(),
@@ -53,7 +43,7 @@ def write_dicom_seg(path: Path, labels: NDArray[np.uint8], names: tuple[str, ...
         manufacturer_model_name="app",
         software_versions="1",
         device_serial_number="1",
-        omit_empty_frames=True,
+        omit_empty_frames=bool(labels.any()),  # an object has at least one frame
     )
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)

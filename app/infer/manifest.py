@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app import __version__
 from app.core.files import read_json, write_json
 from app.core.types import Spacing
+from app.infer.engines import NEEDS
 from app.infer.memory import peak_bytes
 from app.infer.segmenter import Segmenter
 
@@ -41,9 +43,10 @@ class Manifest:
 
 def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engine: str) -> dict[str, Any]:
     """Versions, networks and settings, as the manifest opens with them."""
-    packages = ("torch", "numpy", "nibabel", "SimpleITK")
+    packages = ("torch", "numpy", "nibabel", "SimpleITK", *NEEDS.get(engine, ()))
+    versions = {"app": __version__, "python": platform.python_version()}
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {**versions, **{name: version(name) for name in packages}},
         "model": [{"run": run, "weights": weights} for run in runs],
         "digests": list(segmenter.digests),
         "engine": engine,

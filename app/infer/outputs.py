@@ -52,6 +52,12 @@ class Outputs:
             entropy=folder / "entropy" / f"{case}.nii.gz" if settings.entropy else None,
         )
 
+    @property
+    def lacks_volumes(self) -> bool:
+        """Whether probabilities or entropy are wanted and not there."""
+        wanted = (self.probabilities, self.entropy)
+        return any(path is not None and not path.is_file() for path in wanted)
+
     def arrays(self, size: Size, classes: int) -> Arrays:
         """Empty arrays for a scan of `size` (i, j, k); numbers for every voxel and class are kept on disk."""
         probabilities = None if self.probabilities is None else _on_disk(self.probabilities, (classes, *size))

@@ -25,11 +25,15 @@ from app.infer.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of the scans: label maps written, kept from before, and errors by scan."""
+    """What became of the scans: label maps written, kept from before, and errors by scan.
+
+    Of those kept, `bare` are without probabilities or entropy that are wanted.
+    """
 
     written: tuple[Path, ...]
     kept: tuple[Path, ...]
     failed: dict[Path, str]
+    bare: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def predict_scans(
         if writing is not None:
             writing.result()
     done = [outputs[scan].labels for scan in todo if scan not in failed]
-    return Predicted(tuple(done), tuple(kept), failed)
+    bare = [out.labels for out in outputs.values() if out.labels in kept and out.lacks_volumes]
+    return Predicted(tuple(done), tuple(kept), failed, tuple(bare))
 
 
 def _finish(scan: Path, write: Callable[[], None], manifest: Manifest, failed: dict[Path, str]) -> None:

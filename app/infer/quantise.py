@@ -26,6 +26,7 @@ from app.infer.onnx_file import INPUT, cached_onnx
 from app.infer.segmenter import Segmenter
 from app.infer.windows import lay_windows
 
+PACKAGES = ("onnx", "openvino", "nncf")
 _CALIBRATION_CASES = 20
 _WINDOWS_A_CASE = 4  # 80 windows in all: ranges of activations have settled by then
 

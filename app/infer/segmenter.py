@@ -4,6 +4,7 @@ from app.infer import Segmenter
 labels = Segmenter.load("runs/hippocampus/first")(sitk.ReadImage("scan.nii.gz"))
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,9 +121,14 @@ class Segmenter:
         return self._labels(volume)
 
     def prepare(self, volume: Volume) -> Prepared:
-        """A scan on the networks' grid; what comes before `segment`, for those who read ahead."""
+        """A scan on the networks' grid; what comes before `segment`, for those who read ahead.
+
+        Raises:
+            InputError: other channels than the networks were trained on, or it does not fit in memory.
+        """
         check_channels(volume, self.modalities, "scan")
-        require(volume.voxels.nbytes, self.memory_gb, "preparing this scan")
+        finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # voxels there for each here
+        require(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
         return prepare(volume, None, self.plans[0])
 
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:

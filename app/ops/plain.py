@@ -15,26 +15,26 @@ from app.ops.operator import ConvSpec, Cost, Operator
 class Conv3d(Operator):
     """3x3x3, or what the plan allows."""
 
+    def kernel(self, conv: ConvSpec) -> Kernel:
+        """What the plan says."""
+        return Kernel(conv.kernel)
+
     def build(self, conv: ConvSpec) -> nn.Module:
         """One dense convolution."""
-        return dense_conv(conv.in_channels, conv.out_channels, Kernel(conv.kernel), conv.stride)
+        return dense_conv(conv.in_channels, conv.out_channels, self.kernel(conv), conv.stride)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         """in * out * taps."""
-        return dense_cost(conv.in_channels, conv.out_channels, Kernel(conv.kernel), conv.stride, size)
+        return dense_cost(conv.in_channels, conv.out_channels, self.kernel(conv), conv.stride, size)
 
 
 @dataclass(frozen=True)
-class Conv2d(Operator):
+class Conv2d(Conv3d):
     """1x3x3: every slice on its own."""
 
-    def build(self, conv: ConvSpec) -> nn.Module:
-        """One dense convolution within slices."""
-        return dense_conv(conv.in_channels, conv.out_channels, _in_plane(conv.kernel), conv.stride)
-
-    def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """in * out * taps of the slice."""
-        return dense_cost(conv.in_channels, conv.out_channels, _in_plane(conv.kernel), conv.stride, size)
+    def kernel(self, conv: ConvSpec) -> Kernel:
+        """Its part within slices."""
+        return Kernel((1, *conv.kernel[1:]))
 
 
 def dense_cost(in_channels: int, out_channels: int, kernel: Kernel, stride: Size, size: Size) -> Cost:
@@ -46,7 +46,3 @@ def dense_cost(in_channels: int, out_channels: int, kernel: Kernel, stride: Size
 def strided(size: Size, stride: Size) -> Size:
     """The output size of a convolution with this stride."""
     return as_size([math.ceil(n / step) for n, step in zip(size, stride, strict=True)])
-
-
-def _in_plane(kernel: Size) -> Kernel:
-    return Kernel((1, kernel[1], kernel[2]))

@@ -144,12 +144,11 @@ class RandomPathsConv3d(AllPathsConv3d):
 
     def _active(self) -> Tensor:
         count = self.gates.shape[1]
-        drawn = torch.rand(self.gates.numel()) if self.training else self.scores().flatten().cpu()
-        order = torch.argsort(
-            drawn, descending=True, stable=True
-        )  # stable: ties never keep more than `count`
-        active = torch.zeros(self.gates.numel()).index_fill_(0, order[:count], 1.0)
-        return active.view_as(self.gates).to(self.gates.device)
+        drawn = torch.rand_like(self.gates) if self.training else self.scores()
+        # Stable: ties never keep more than `count`.
+        order = torch.argsort(drawn.flatten(), descending=True, stable=True)
+        active = torch.zeros_like(drawn).flatten().index_fill_(0, order[:count], 1.0)
+        return active.view_as(self.gates)
 
 
 PATHS: dict[str, type[SampledConv3d] | type[AllPathsConv3d]] = {

@@ -38,10 +38,10 @@ class Processes:
     def places(self, batch: int, accumulate: int) -> list[int]:
         """The patches of a step's `batch` that this process makes, micro-batch after micro-batch.
 
-        Micro-batches take patches in turn, so that each has its part of those centred on foreground, and
-        they are the same however many processes share them.
+        Micro-batches are the same however many processes share them.
         """
-        micro_batches = (range(first, batch, accumulate) for first in range(accumulate))
+        size = batch // accumulate
+        micro_batches = (range(first, first + size) for first in range(0, batch, size))
         return [place for micro_batch in micro_batches for place in micro_batch[self.rank :: self.count]]
 
     def replicate(self, network: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ class TrainSettings:
     ema_decay: float | None
     """Keep an exponential moving average of the weights and judge by it."""
     foreground_share: float
-    """Share of each batch centred on foreground."""
+    """Share of all patches centred on foreground."""
     validation_cases: int | None
     """Held-out cases looked at after each epoch; None for all. The last evaluation always takes all."""
     accumulate: int = 1

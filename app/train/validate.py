@@ -39,7 +39,7 @@ def validation_dice(
         return {name: Dice()(*pair, (1.0, 1.0, 1.0)) for name, pair in masks.items()}
 
     found = processes.over(cases, case_dice)
-    known = {name: [dice[name] for dice in found if dice[name] is not None] for name in targets}
+    known = {name: [value for dice in found if (value := dice[name]) is not None] for name in targets}
     return {name: fmean(values) if values else None for name, values in known.items()}
 
 

@@ -46,6 +46,8 @@ PLAN = Plan(
     strides=((1, 1, 1), (2, 2, 2), (2, 2, 2)),
     kernels=((3, 3, 3),) * 3,
     normalisation=(Normalisation("ct", -1000.0, 1000.0, 0.0, 400.0),),
+    foreground_share=0.33,
+    steps=2000,
 )
 
 

@@ -26,6 +26,7 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
+from app.cli.run_config import as_planned
 from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.core.allocator import keep_freed_memory
@@ -67,6 +68,7 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     cache = build_cache(cfg, task)
     plan, _ = build_plan(cfg, task, cache, build_network)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
+    cfg = as_planned(cfg, plan)
     settings = train_settings(cfg.train)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]

@@ -24,6 +24,7 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
+from app.cli.run_config import as_planned
 from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.models.network import to_device
@@ -86,6 +87,7 @@ def one(*overrides: str) -> tuple[int, int]:
     cases = list(cache.prepare(plan).values())
     network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
     predicted = process_peak_bytes(network, plan, loss)
+    cfg = as_planned(cfg, plan)
     settings = train_settings(cfg.train)
     module = to_device(network.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)

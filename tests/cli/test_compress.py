@@ -10,14 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from conftest import MakeTask
+from conftest import TINY, MakeTask
 
 from app.core.layout import read_layout
-
-TINY = (
-    *("task=decathlon", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2", "folds=2"),
-    *("train=smoke", "infer=fast", "augment=none", "threads=1"),
-)
 
 
 def call(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:

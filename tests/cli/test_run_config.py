@@ -15,7 +15,9 @@ def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) 
     cfg = composed("choices=null", "paths.run=null", "task=hippocampus", "plan.batch=4", "op=cakes")
     values = OmegaConf.to_container(cfg)
     assert isinstance(values, dict)
-    for section, keys in (("plan", ("file", "max_batch", "memory_gb")), ("task", ("regions", "ignore"))):
+    values["task"]["steps"] = 2000
+    unknown = ("file", "max_batch", "memory_gb", "foreground_share", "steps", "passes", "max_steps")
+    for section, keys in (("plan", unknown), ("task", ("regions", "ignore"))):
         for key in keys:
             del values[section][key]
     OmegaConf.save(OmegaConf.create(values), tmp_path / "config.yaml")
@@ -24,6 +26,6 @@ def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) 
     adopted = adopt(composed("choices=null", "paths.run=null", "plan.max_batch=3", "train.steps=7"), tmp_path)
     plan = read_settings(PlanSettings, adopted.plan, "plan")
     task = read_settings(TaskSettings, adopted.task, "task")
-    assert (plan.batch, plan.max_batch, plan.file) == (4, 3, None)
+    assert (plan.batch, plan.max_batch, plan.file, plan.steps) == (4, 3, None, 2000)
     assert task.folder.endswith("Task04_Hippocampus") and task.phantom is None and task.regions is None
     assert adopted.op == cfg.op and adopted.train.steps == 7

@@ -10,14 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import MakeTask
+from conftest import TINY, MakeTask
 
 from app.core.sweep import read_record
-
-TINY = (
-    *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
-    *("infer=fast", "augment=none", "threads=1", "folds=2"),
-)
 
 
 def sweep(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -66,6 +61,17 @@ def test_jobs_build_on_one_another_and_outlive_a_failure(
     assert "9d" in (tmp_path / "sweep" / "broken" / "run.log").read_text(encoding="utf-8")
     told = capfd.readouterr().err
     assert "sweep: 3 of 5 done, 2 failed" in told
+
+
+def test_only_the_lines_asked_for_are_run(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_task()
+    given = ['+sweep.jobs.dense="op=conv3d"', '+sweep.jobs.mixed="op=cakes"']
+    assert sweep(tmp_path, *given, "sweep.only=[mixd]", monkeypatch=monkeypatch) == 1
+    assert "sweep.only: got mixd, wanted some of dense, mixed" in capfd.readouterr().err
+    assert sweep(tmp_path, *given, "sweep.only=[mixed]", monkeypatch=monkeypatch) == 0
+    assert list(results(tmp_path)) == ["mixed"]
 
 
 def test_killed_sweep_goes_on_and_skips_what_is_done(

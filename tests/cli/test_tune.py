@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import MakeTask
+from conftest import TINY, MakeTask
 
 from app.core.errors import InputError
 
@@ -16,10 +16,6 @@ from app.cli.tune.pruning import Pruning  # noqa: E402
 from app.cli.tune.space import distributions  # noqa: E402
 from app.cli.tune.study import answer, ask, best, left_over, open_study  # noqa: E402
 
-TINY = (
-    *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
-    *("infer=fast", "augment=none", "threads=1", "folds=2"),
-)
 BOTH = {"mean_dice": "maximize", "macs_per_patch": "minimize"}
 
 

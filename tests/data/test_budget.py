@@ -39,7 +39,7 @@ def test_what_fits_is_left_alone(large: tuple[Fingerprint, Task]) -> None:
 def test_the_patch_shrinks_first_and_then_the_batch(large: tuple[Fingerprint, Task]) -> None:
     plan, reasons = plan_within(*large, AUTO, budget(150))
     assert plan.batch == 2 and 2 * math.prod(plan.patch) * 1000 <= 150e6
-    assert reasons["patch"].endswith("to fit plan.memory_gb 0.1")
+    assert reasons["patch"].endswith("to fit plan.memory_gb 0.15")
     plan, reasons = plan_within(*large, AUTO, budget(40))
     assert plan.batch == 1 and math.prod(plan.patch) * 1000 <= 40e6
     assert "to fit plan.memory_gb" in reasons["batch"]
@@ -58,7 +58,10 @@ def test_a_plan_is_reused_by_path(large: tuple[Fingerprint, Task], tmp_path: Pat
     write_plan(tmp_path / "plan.yaml", plan, reasons)
     reuse = replace(AUTO, file=str(tmp_path / "plan.yaml"))
     other = altered(large[0], median_size=(20, 20, 20), median_spacing=(9.0, 9.0, 9.0))
-    again, why = plan_within(other, large[1], reuse, budget(250))
+    again, why = plan_within(altered(other, cases=900), large[1], reuse, budget(250))
+    assert again == plan and why["steps"].startswith(f"{tmp_path / 'plan.yaml'}: 18 passes")
+    longer, why = plan_within(other, large[1], replace(reuse, steps=9, foreground_share=0.6), budget(250))
+    assert longer == replace(plan, steps=9, foreground_share=0.6) and why["steps"].startswith("set by")
     assert again == plan and why["spacing"] == f"{tmp_path / 'plan.yaml'}: set by plan.spacing"
     changed, why = plan_within(other, large[1], replace(reuse, batch=1, spacing=(2.0, 2.0, 2.0)), budget(250))
     assert (

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from conftest import REAL_DATA, MakeTask
-from dicom_series import as_itk, write_series
+from dicom_series import write_series
 from test_planner import AUTO, fingerprint_of
 
 from app.core.errors import InputError
 from app.core.task import Case, Task
 from app.data.decathlon import read_task
+from app.data.itk_file import as_itk
 from app.data.planner import make_plan
 from app.data.prepare import prepare, read_case
 from app.data.volume_io import case_name, read_header, read_label_map, read_volume, write_label_map

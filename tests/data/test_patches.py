@@ -41,6 +41,24 @@ def test_the_forced_part_of_a_batch_is_centred_on_foreground(cases: list[CachedC
     assert not all(batch.labels[0].any() for batch in patches)
 
 
+@pytest.mark.parametrize(("batch", "share"), [(1, 0.25), (2, 0.67), (3, 0.5)])
+def test_the_share_on_foreground_holds_over_steps_whatever_the_batch(
+    tmp_path: Path, batch: int, share: float
+) -> None:
+    labels = np.zeros((40, 40, 40), dtype=np.uint8)
+    labels[20, 20, 20] = 1  # what patches from anywhere hardly ever meet
+    np.save(tmp_path / "image.npy", np.zeros((1, 40, 40, 40), dtype=np.float32))
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "foreground.npy", np.array([[1, 20, 20, 20]], dtype=np.int32))
+    case = CachedCase("tiny", tmp_path)
+    drawn = PatchSampler(
+        [case], size=(2, 2, 2), margin=(2, 2, 2), batch=batch, foreground_share=share, seed=0
+    )
+    steps = 120 // batch
+    centred = sum(int(patch.any()) for step in range(steps) for patch in drawn.draw(step).labels)
+    assert centred == int(share * steps * batch)
+
+
 def test_patch_larger_than_the_volume_is_padded_with_zeros(cases: list[CachedCase]) -> None:
     big = PatchSampler(
         cases, size=(40, 40, 40), margin=(40, 40, 40), batch=1, foreground_share=1.0, seed=0

@@ -9,6 +9,7 @@ from conftest import REAL_DATA, MakeTask
 from app.core.errors import InputError
 from app.core.task import Task
 from app.data.decathlon import read_task
+from app.data.encounters import PARTS
 from app.data.fingerprint import Fingerprint, case_facts, summarise
 from app.data.planner import PlanSettings, make_plan
 
@@ -27,7 +28,14 @@ AUTO = PlanSettings(
     max_patch_voxels=100_000,
     memory_gb=None,
     normalisation=None,
+    foreground_share=None,
+    steps=None,
+    passes=18,
+    max_steps=4000,
 )
+
+
+ALWAYS, NEVER = (1.0,) * len(PARTS), (0.0,) * len(PARTS)
 
 
 def fingerprint_of(task: Task) -> Fingerprint:
@@ -107,12 +115,64 @@ def test_settings_go_before_the_plan(make_task: MakeTask) -> None:
     assert plan.widths == (8, 16, 16) and reasons["patch"] == "set by plan.patch"
 
 
+def test_a_label_that_patches_rarely_meet_is_drawn_more_often(make_task: MakeTask) -> None:
+    task = replace(read_task(make_task(cases=2)), labels=("background", "liver", "tumour"))
+    read = fingerprint_of(replace(task, labels=task.labels[:2]))
+    rare = tuple(0.1 * share for share in PARTS)
+    large = altered(read, median_size=(200, 200, 200))
+
+    def planned(*met: tuple[float, ...], **fixed: Any) -> tuple[float, str]:
+        plan, reasons = make_plan(altered(large, met=met), task, replace(AUTO, patch=(50, 50, 50), **fixed))
+        return plan.foreground_share, reasons["foreground_share"]
+
+    share, reason = planned(ALWAYS, rare, max_levels=1)
+    assert share == round(0.67 - 0.17 * 0.1 / 4, 2) == 0.67
+    assert reason == (
+        "2 % of patches from anywhere in a scan hold some of tumour, the label hardest to meet; "
+        "the fewer, the more are centred on foreground, from 50 % where all do to 67 % where none does"
+    )
+    share, reason = planned(ALWAYS, ALWAYS, max_levels=1)
+    assert share == 0.5 and "holds some of every label" in reason
+    half = tuple(0.5 for _ in PARTS)
+    assert planned(half, NEVER, max_levels=1)[0] == 0.58  # no case has a tumour
+    assert planned(NEVER, NEVER, max_levels=1) == (0.5, "no scan has any foreground")
+    assert planned(ALWAYS, rare, max_levels=1, foreground_share=0.9) == (0.9, "set by plan.foreground_share")
+
+
+@pytest.mark.parametrize(
+    ("cases", "size", "steps", "reason"),
+    [
+        (
+            219,
+            35,
+            2000,
+            "18 passes (plan.passes) over 219 scans, each worth 1 patch, 2 patches a step, rounded",
+        ),
+        (60, 80, 2200, "over 60 scans, each worth 4 patches"),
+        (10, 35, 400, "would be 100; fewer than 400 leave a network unfinished"),
+        (500, 80, 4000, "would be 18000; bounded by plan.max_steps"),
+    ],
+)
+def test_steps_follow_the_amount_of_data(
+    make_task: MakeTask, cases: int, size: int, steps: int, reason: str
+) -> None:
+    task = read_task(make_task(cases=2))
+    data = altered(fingerprint_of(task), cases=cases, median_size=(size,) * 3)
+    plan, reasons = make_plan(data, task, replace(AUTO, patch=(40, 40, 80), max_levels=1))
+    assert plan.steps == steps and reason in reasons["steps"]
+    set_, reasons = make_plan(data, task, replace(AUTO, steps=7))
+    assert set_.steps == 7 and reasons["steps"] == "set by plan.steps or task.steps"
+
+
 def test_impossible_settings_are_named(make_task: MakeTask) -> None:
     task = read_task(make_task(cases=2))
     for changes, message in (
         ({"patch": (16, 16)}, "plan.patch"),
         ({"batch": 0}, "plan.batch"),
         ({"spacing": (0, 1, 1)}, "plan.spacing"),
+        ({"foreground_share": -0.1}, "plan.foreground_share"),
+        ({"steps": 0}, "plan.steps"),
+        ({"passes": 0}, "plan.passes"),
     ):
         with pytest.raises(InputError, match=message):
             replace(AUTO, **changes)

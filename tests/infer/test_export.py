@@ -11,13 +11,13 @@ from training import SETTINGS, SLIDING, make_bench
 from app.core.errors import InputError
 from app.core.files import read_json, write_json, write_text
 from app.infer.bundle import export_bundle
-from app.infer.engines import find_engine, missing_packages
+from app.infer.engines import absent, find_engine, missing_packages
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
 from app.infer.evaluate import dice_of_cases, mean_dice, recorded_cases
 from app.infer.export import export_onnx, export_torch, load_exported
 from app.infer.members import read_members
-from app.infer.quantise import quantise
+from app.infer.quantise import PACKAGES, quantise
 from app.infer.segmenter import Segmenter
 from app.models.checkpoint import write_checkpoint
 
@@ -85,7 +85,7 @@ def test_the_bundle_runs_in_monai_and_segments_as_we_do(trained: Member, tmp_pat
 
 
 def test_eight_bits_are_judged_on_held_out_cases(trained: Member) -> None:
-    if missing := missing_packages("openvino_int8"):
+    if missing := absent(PACKAGES):
         pytest.skip(f"needs {missing}")
     facts = quantise(trained, cases=None)
     assert facts["cases"] == 1 and facts["dice"] > 0.6 and facts["dice_lost"] <= 0.002

@@ -21,6 +21,7 @@ from app.data.prepare import prepare
 from app.data.volume_io import Volume, read_volume, write_voxels
 from app.infer import Segmenter
 from app.infer.checks import scan_warnings
+from app.infer.dicom_seg import write_dicom_seg
 from app.infer.manifest import Manifest, describe_segmenter
 from app.infer.outputs import OutputSettings
 from app.infer.predict import Predicted, predict_scans
@@ -127,6 +128,9 @@ def test_probabilities_and_entropy_fit_the_labels(
     np.testing.assert_array_equal(probabilities.argmax(-1), labels)
     p = probabilities[..., 1].clip(1e-12, 1 - 1e-12)
     np.testing.assert_allclose(entropy, -p * np.log2(p) - (1 - p) * np.log2(1 - p), atol=1e-4)
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == ()
+    (tmp_path / "out" / "entropy" / path.name).unlink()
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == (path,)
 
 
 def test_the_manifest_tells_volumes_times_and_faults(
@@ -145,6 +149,7 @@ def test_the_manifest_tells_volumes_times_and_faults(
     assert "spacing 5 mm along D" in good["warnings"][0]
     assert 0 <= good["confidence"]["soft_dice"]["blob"] <= 1 and good["confidence"]["agreement"] is None
     assert bad["status"] == "failed" and "cannot be read as NIfTI" in bad["error"]
+    assert {"app", "python", "torch"} <= set(manifest["versions"])
     assert manifest["digests"] == list(segmenter.digests) and manifest["labels"] == ["background", "blob"]
     predict(segmenter, [folder / "blob_001.nii.gz"], output)
     assert read_json(output / "manifest.json")["cases"]["blob_001"] == good
@@ -184,6 +189,27 @@ def test_a_dicom_segmentation_opens_against_its_series(segmenter: Segmenter, tmp
     pixels = read.get_pixels_by_source_instance(uids, segment_numbers=[1], ignore_spatial_locations=True,
                                                 assert_missing_frames_are_empty=True)  # fmt: skip
     np.testing.assert_array_equal(pixels[..., 0].transpose(2, 1, 0), plain)
+
+
+def test_a_dicom_segmentation_may_lack_labels_or_all_of_them(tmp_path: Path) -> None:
+    if any(find_spec(name) is None for name in ("highdicom", "pydicom")):
+        pytest.skip("needs highdicom")
+    import highdicom
+
+    series = write_series(tmp_path / "series", np.zeros((7, 8, 6), dtype=np.int16), OBLIQUE)
+    uids = [pydicom_uid(file) for file in slice_files(series)]
+    for value in (0, 2):
+        labels = np.zeros((7, 8, 6), dtype=np.uint8)
+        labels[2:4, 3:5, 1:3] = value
+        write_dicom_seg(tmp_path / "seg.dcm", labels, ("background", "a", "b"), series=series)
+        pixels = highdicom.seg.segread(tmp_path / "seg.dcm").get_pixels_by_source_instance(
+            uids,
+            segment_numbers=[1, 2],
+            combine_segments=True,
+            ignore_spatial_locations=True,
+            assert_missing_frames_are_empty=True,
+        )
+        np.testing.assert_array_equal(pixels.transpose(2, 1, 0), labels)
 
 
 def pydicom_uid(file: str) -> str:

@@ -55,3 +55,6 @@ def test_a_scan_in_parts_has_the_same_labels(make_task: MakeTask, tmp_path: Path
     assert whole.any() and (in_parts != whole).mean() <= 1e-5
     with pytest.raises(InputError, match="preparing this scan needs"):
         replace(segmenter, memory_gb=1.0)(image, np.eye(4))
+    eight_times = replace(segmenter, memory_gb=(IN_USE + 2 * image.nbytes) / 1e9)
+    with pytest.raises(InputError, match="preparing this scan needs"):
+        eight_times(image, np.diag([2.0, 2.0, 2.0, 1.0]))

@@ -22,6 +22,8 @@ PLAN = Plan(
     strides=((1, 1, 1), (2, 2, 2)),
     kernels=((3, 3, 3), (3, 3, 3)),
     normalisation=(Normalisation("zscore"),),
+    foreground_share=0.33,
+    steps=2000,
 )
 PLAIN = SlidingSettings(overlap=0.5, windows=2, mirror_axes=())
 SIZES = st.tuples(*[st.integers(3, 30)] * 3)

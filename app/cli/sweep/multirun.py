@@ -45,6 +45,20 @@ class SweepSettings:
     """Measure the milliseconds of all networks together once the jobs are done."""
     jobs: dict[str, str]
     """Lines of overrides by name, as after `python run.py -m`; `@name/` is the folder of an earlier job."""
+    only: tuple[str, ...] | None
+    """The names of the lines to run; None for all."""
+
+    def lines(self) -> dict[str, str]:
+        """What is to run.
+
+        Raises:
+            InputError: `only` names a line that is not there.
+        """
+        if self.only is None:
+            return self.jobs or {"": ""}
+        if unknown := [name for name in self.only if name not in self.jobs]:
+            raise InputError(f"sweep.only: got {', '.join(unknown)}, wanted some of {', '.join(self.jobs)}")
+        return {name: text for name, text in self.jobs.items() if name in self.only}
 
 
 class Multirun(Callback):
@@ -79,7 +93,7 @@ def run_sweep(config: DictConfig) -> bool:
     command = [with_all_folds(word, config.folds) for word in config.hydra.overrides.task]
     if any(word.startswith("paths.run=") for word in command):
         raise InputError("paths.run: is the folder of a single run; several have theirs below paths.sweep")
-    lines = {name: with_all_folds(line, config.folds) for name, line in (settings.jobs or {"": ""}).items()}
+    lines = {name: with_all_folds(line, config.folds) for name, line in settings.lines().items()}
     jobs = plan_jobs(lines, command)
     chosen = settings.name or config.hydra.runtime.choices.get("sweep")
     config.sweep.name = sweep_name(lines, command, chosen)

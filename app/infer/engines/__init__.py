@@ -1,6 +1,6 @@
 """The ways to run a network, by the name that `predict.engine` gives them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 
 import torch
@@ -21,10 +21,10 @@ ENGINES: dict[str, _Make] = {
     "openvino": openvino_engine,
     "openvino_int8": openvino_int8_engine,
 }
-_NEEDS = {  # optional packages
+NEEDS = {  # optional packages to run with
     "onnxruntime": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "openvino"),
-    "openvino_int8": ("onnx", "openvino", "nncf"),
+    "openvino_int8": ("openvino",),
 }
 
 
@@ -39,7 +39,7 @@ def find_engine(name: str, device: torch.device) -> Callable[[Member], Engine]:
     missing = missing_packages(name)
     if missing:
         raise InputError(f"predict.engine={name} needs {', '.join(missing)}: pip install {' '.join(missing)}")
-    if name in _NEEDS and device.type != "cpu":
+    if name in NEEDS and device.type != "cpu":
         raise InputError(f"predict.engine={name} runs on the CPU, got device {device.type}; set device=cpu")
     return lambda member: ENGINES[name](member, device)
 
@@ -51,4 +51,9 @@ def installed_engines() -> list[str]:
 
 def missing_packages(name: str) -> list[str]:
     """What an engine needs and this environment lacks."""
-    return [package for package in _NEEDS.get(name, ()) if find_spec(package) is None]
+    return absent(NEEDS.get(name, ()))
+
+
+def absent(packages: Iterable[str]) -> list[str]:
+    """Those that this environment lacks."""
+    return [package for package in packages if find_spec(package) is None]

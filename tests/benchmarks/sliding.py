@@ -1,0 +1,119 @@
+"""What leaving windows out costs in Dice and saves in passes, on the cases that runs held out.
+
+python -m tests.benchmarks.sliding <run folder> [<run folder> ...] [--cases 20]
+Rows are the settings a run was evaluated with, and one change of them each: infer.skip_air=true,
+infer.certain=0.99, nothing mirrored, and infer=fast. A pass is one window or mirror image of one through a
+network; `largest loss` is that of a single case and label.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from app.core.task import Case
+from app.infer.engines.engine import Engine
+from app.infer.evaluate import CaseDice, dice_of_cases, mean_dice, recorded_cases
+from app.infer.segmenter import Segmenter
+from app.infer.sliding import SlidingSettings
+from tests.benchmarks.confidence import spread
+
+
+@dataclass
+class Counted:
+    """An engine that counts the windows it is given."""
+
+    engine: Engine
+    passes: int = 0
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """(B, C, D, H, W) -> logits (B, L, D, H, W)."""
+        self.passes += len(windows)
+        return self.engine(windows)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Dice by case and label, passes, and seconds from reading to scoring."""
+
+    dice: CaseDice
+    passes: int
+    seconds: float
+
+
+def main() -> None:
+    """One table a run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--cases", type=int, help="of each run, spread over all it held out")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for run in options.runs:
+        segmenter = Segmenter.load(run)
+        cases = spread(recorded_cases(run, "validation"), options.cases)
+        show(run.name, {
+            name: outcome(replace(segmenter, sliding=sliding), cases)
+            for name, sliding in variants(segmenter.sliding).items()
+        })  # fmt: skip
+
+
+def variants(evaluated: SlidingSettings) -> dict[str, SlidingSettings]:
+    """The settings to compare, those of the evaluation first."""
+    changed = {
+        "skip_air": replace(evaluated, skip_air=True),
+        "certain 0.99": replace(evaluated, certain=0.99),
+        "nothing mirrored": replace(evaluated, mirror_axes=(), certain=None),
+        "fast": replace(evaluated, overlap=0.25, mirror_axes=(), certain=None),
+    }
+    return {"as evaluated": evaluated} | {
+        name: sliding for name, sliding in changed.items() if sliding != evaluated
+    }
+
+
+def outcome(segmenter: Segmenter, cases: Sequence[Case]) -> Outcome:
+    """All cases segmented and scored."""
+    counted = tuple(map(Counted, segmenter.members))
+    started = time.perf_counter()
+    dice = dice_of_cases(replace(segmenter, members=counted), cases)
+    return Outcome(dice, sum(engine.passes for engine in counted), time.perf_counter() - started)
+
+
+def show(title: str, outcomes: Mapping[str, Outcome]) -> None:
+    """The table of a run."""
+    first = next(iter(outcomes.values()))
+    header = ("settings", "mean Dice", "lost", "largest loss", "passes", "s")
+    table = Table(*header, title=f"{title}: {len(first.dice)} held-out cases")
+    for name, found in outcomes.items():
+        table.add_row(
+            name,
+            f"{mean_dice(found.dice):.4f}",
+            f"{mean_dice(first.dice) - mean_dice(found.dice):.4f}",
+            f"{largest_loss(first.dice, found.dice):.4f}",
+            str(found.passes),
+            f"{found.seconds:.1f}",
+        )
+    Console(width=100).print(table)
+
+
+def largest_loss(before: CaseDice, after: CaseDice) -> float:
+    """Of a single case and label; having no Dice, as nothing is there and nothing found, counts as 1."""
+    losses = [0.0]
+    for case, labels in before.items():
+        for name, old in labels.items():
+            new = after[case][name]
+            if old != new:
+                losses.append((1.0 if old is None else old) - (1.0 if new is None else new))
+    return max(losses)
+
+
+if __name__ == "__main__":
+    main()
