@@ -1,7 +1,9 @@
 """Small real data sets, written to disk the way users have them."""
 
 import json
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +19,17 @@ TINY = (
     *("infer=fast", "augment=none", "threads=1", "folds=2"),
 )
 """Settings by which a run on `make_task`'s data takes a second."""
+
+
+@contextmanager
+def no_room(size: int = 0) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes: writing fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,13 @@ from test_plan import PLAN
 
 from app.cli.build import build_sliding, build_tracker
 from app.cli.run_config import as_planned, with_flips
-from app.cli.settings import plain, read_settings, without
-from app.cli.sweep.jobs import plan_jobs
+from app.cli.settings import plain, read_settings, train_settings
+from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.cli.task import TaskSettings
 from app.core.errors import InputError
 from app.data.augment import AugmentSettings
 from app.data.planner import PlanSettings
 from app.infer.sliding import SlidingSettings
-from app.train.settings import TrainSettings
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
@@ -62,7 +61,7 @@ def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
 @pytest.mark.parametrize("option", GROUPS["train"])
 def test_every_training_is_typed(option: str) -> None:
     cfg = as_planned(composed(f"train={option}", "task=hippocampus"), PLAN)
-    read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
+    assert train_settings(cfg.train).steps > 0
 
 
 @pytest.mark.parametrize("schedule", GROUPS["schedule"])
@@ -129,7 +128,8 @@ def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Pa
 @pytest.mark.parametrize("option", GROUPS["sweep"])
 def test_every_sweep_has_jobs_that_compose(option: str) -> None:
     cfg = composed(f"sweep={option}")
-    jobs = plan_jobs(plain(cfg.sweep.jobs), [f"sweep={option}"])
+    lines = {name: with_all_folds(line, cfg.folds) for name, line in plain(cfg.sweep.jobs).items()}
+    jobs = plan_jobs(lines, [f"sweep={option}"])
     assert cfg.sweep.baseline in {job.group for job in jobs}
     for job in jobs:
         composed(*job.overrides)

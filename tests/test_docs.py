@@ -52,6 +52,10 @@ def run(language: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif command.startswith("python run.py"):
         monkeypatch.setattr(sys, "argv", ["run.py", *small(shlex.split(command)[2:])])
         assert exit_code() == 0, command
+    elif command.startswith("torchrun"):
+        before, _, after = command.partition(" run.py ")
+        torchrun = [sys.executable, "-m", "torch.distributed.run", *before.split()[1:]]
+        subprocess.run([*torchrun, "run.py", *small(shlex.split(after))], check=True, timeout=600)
     else:
         subprocess.run(["bash", "-c", command], check=True, timeout=60)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -107,17 +109,36 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
     assert (place / "eval" / "cases.csv").read_bytes() == (trained / "cases.csv").read_bytes()
 
 
+def outcome(folder: Path) -> dict[str, object]:
+    """What both checkpoints of a run hold, but for the time it took; tensors as bytes."""
+    return {name: _timeless(torch.load(folder / name, weights_only=True)) for name in ("last.pt", "best.pt")}
+
+
+def _timeless(value: object) -> object:
+    if isinstance(value, torch.Tensor):
+        return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
+    if isinstance(value, dict):
+        return {k: _timeless(v) for k, v in value.items() if k not in ("seconds", "validation_seconds")}
+    return [_timeless(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def test_killed_at_any_moment_a_run_goes_on(place: Path) -> None:
-    """`kill -9` after the first checkpoint: nothing is corrupt, and the end is that of a run in one go."""
+    """`kill -9` at random after the first checkpoint: nothing is corrupt, and the end is that of another run.
+
+    Of one in a single go, bit for bit: weights, their average, the optimizer, the schedule, random states.
+    """
     whole, killed = place / "whole", place / "killed"
     settings = ("train=smoke", "train.steps=8")
     assert call(place, *settings, f"paths.run={whole}").returncode == 0
     process = subprocess.Popen(
         command(place, *settings, f"paths.run={killed}"), cwd=place, stderr=subprocess.DEVNULL
     )
+    epochs, pause = random.randint(1, 3), random.uniform(0, 0.3)
+    print(f"killed {pause:.3f} s after epoch {epochs}")
     limit = time.monotonic() + 120
-    while not (killed / "last.pt").is_file() and time.monotonic() < limit:
+    while _epochs_kept(killed) < epochs and time.monotonic() < limit:
         time.sleep(0.02)
+    time.sleep(pause)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (killed / "summary.json").exists()
@@ -125,6 +146,13 @@ def test_killed_at_any_moment_a_run_goes_on(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "going on at step" in done.stdout
     assert (killed / "cases.csv").read_bytes() == (whole / "cases.csv").read_bytes()
+    assert outcome(killed) == outcome(whole)
+
+
+def _epochs_kept(folder: Path) -> int:
+    """Rows of metrics.csv, of which the last may be younger than the checkpoint."""
+    kept = (folder / "last.pt").is_file()
+    return len((folder / "metrics.csv").read_text(encoding="utf-8").splitlines()) - 1 if kept else 0
 
 
 def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None:

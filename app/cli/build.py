@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.settings import plain, read_settings
+from app.cli.torchrun import local_count, local_rank, process_count
 from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.plan import Plan
@@ -29,6 +30,8 @@ from app.ops import Operator
 from app.ops.attention import Attended
 from app.track.tracker import RunFolder, Tracker
 from app.train.memory import process_peak_bytes, step_bytes
+from app.train.processes import ALONE, Processes
+from app.train.settings import TrainSettings
 from app.train.state import Loss
 from app.train.target_loss import TargetLoss
 
@@ -40,10 +43,10 @@ log = logging.getLogger(__name__)
 
 
 def build_device(cfg: DictConfig) -> torch.device:
-    """The device, with torch's threads set.
+    """The device of this process, with torch's threads set.
 
     Raises:
-        InputError: a device this machine does not have.
+        InputError: a device this machine does not have, or more processes than GPUs.
     """
     torch.set_num_threads(
         int(cfg.threads or os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
@@ -52,7 +55,15 @@ def build_device(cfg: DictConfig) -> torch.device:
         raise InputError(f"device: got {cfg.device!r}, wanted auto, cpu or cuda")
     if cfg.device == "cuda" and not torch.cuda.is_available():
         raise InputError("device: got cuda, this machine has none that torch can use")
-    return torch.device("cuda" if cfg.device != "cpu" and torch.cuda.is_available() else "cpu")
+    if cfg.device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    found = torch.cuda.device_count()
+    if local_count() > found:
+        raise InputError(
+            f"device: got {local_count()} processes on a machine of {found} GPUs, wanted at most one on each"
+        )
+    torch.cuda.set_device(local_rank())
+    return torch.device("cuda", local_rank())
 
 
 def build_cache(cfg: DictConfig, task: Task) -> Cache:
@@ -67,9 +78,10 @@ def build_plan(cfg: DictConfig, task: Task, cache: Cache, build: BuildNetwork) -
 
     def predict(plan: Plan) -> int:
         measure = step_bytes if on_gpu else process_peak_bytes
-        return measure(build(cfg, task, plan), plan, loss)
+        return measure(build(cfg, task, plan), plan, loss, process_count())
 
     limit = round(settings.memory_gb * 1e9) if settings.memory_gb else round(_SHARE * _memory_bytes(on_gpu))
+    limit = limit if on_gpu else limit // local_count()
     plan, reasons = plan_within(cache.fingerprint(), task, settings, MemoryBudget(limit, predict))
     for name, value in plan.to_dict().items():
         log.debug("plan: %s %s: %s", name, value, reasons[name])
@@ -78,7 +90,7 @@ def build_plan(cfg: DictConfig, task: Task, cache: Cache, build: BuildNetwork) -
 
 def _memory_bytes(on_gpu: bool) -> int:
     if on_gpu:
-        return int(torch.cuda.get_device_properties(0).total_memory)
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
     return machine_memory_bytes()
 
 
@@ -111,20 +123,27 @@ def build_network_of(cfg: DictConfig, task: Task, plan: Plan, operator: Operator
 
 
 def build_batches(
-    cfg: DictConfig, cases: Sequence[CachedCase], plan: Plan, label_count: int, foreground_share: float
+    cfg: DictConfig,
+    cases: Sequence[CachedCase],
+    plan: Plan,
+    label_count: int,
+    settings: TrainSettings,
+    *,
+    processes: Processes = ALONE,
 ) -> BatchSource:
-    """Augmented patches of prepared cases."""
+    """Augmented patches of prepared cases: for each step those that this process takes."""
     augment = read_settings(AugmentSettings, cfg.augment, "augment")
     sampler = PatchSampler(
         cases,
         size=plan.patch,
         margin=augment.margin(plan.patch, plan.spacing),
-        batch=plan.batch,
-        foreground_share=foreground_share,
+        batch=plan.batch * settings.accumulate,
+        foreground_share=settings.foreground_share,
         seed=cfg.seed,
     )
     chain = Augment(augment, patch=plan.patch, spacing=plan.spacing, label_count=label_count)
-    return BatchSource(sampler, chain, seed=cfg.seed)
+    places = processes.places(sampler.batch, settings.accumulate)
+    return BatchSource(sampler, chain, seed=cfg.seed, places=places)
 
 
 def build_loss(cfg: DictConfig, task: Task) -> Loss:

@@ -10,7 +10,7 @@ from rich.table import Table
 from app.cli.settings import required
 from app.infer.choose_cleanup import choose_cleanup
 from app.infer.cleanup import write_cleanup
-from app.infer.members import read_members
+from app.infer.members import list_runs, read_members
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def run(cfg: DictConfig) -> None:
     """Write cleanup.json into every run; mode=predict follows it from then on."""
     value = cfg.cleanup.runs
     listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
-    runs = [Path(item) for item in listed]
+    runs = list_runs([Path(item) for item in listed])
     labels = read_members(runs, "last")[0].checkpoint.labels
     cleanup, evidence = choose_cleanup(runs, labels)
     variants = list(next(iter(evidence["dice"].values())))

@@ -15,6 +15,8 @@ from app import __version__
 from app.cli.group_help import group_help
 from app.cli.main import exit_codes
 from app.cli.nearest import explain
+from app.cli.sweep.jobs import ALL_FOLDS
+from app.cli.torchrun import one_voice
 
 _CONF = Path(__file__).parents[2] / "conf"
 _RAISE = "HYDRA_FULL_ERROR"
@@ -23,9 +25,14 @@ _RAISE = "HYDRA_FULL_ERROR"
 
 @contextmanager
 def command_line(words: Sequence[str]) -> Iterator[None]:
-    """Answer `--version` and `--help <name>` and exit; tell a wrong name in one line, exit code 1."""
+    """Answer `--version` and `--help <name>` and exit; tell a wrong name in one line, exit code 1.
+
+    `fold=all` makes a multirun of the command.
+    """
     with exit_codes():
         _answer(words)
+    if ALL_FOLDS in words:
+        sys.argv.append("--multirun")
     if os.environ.get(_RAISE) == "1":
         yield
         return
@@ -33,7 +40,9 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except CompactHydraException as error:
-        print(f"error: {_explained(error, words)}", file=sys.stderr)
+        with one_voice() as speaks:
+            if speaks:
+                print(f"error: {_explained(error, words)}", file=sys.stderr)
         sys.exit(1)
     finally:
         del os.environ[_RAISE]

@@ -4,10 +4,22 @@ import logging
 from pathlib import Path
 
 from app.core import run_folder
+from app.core.files import writing
+
+
+class _LogFile(logging.FileHandler):
+    """A log on a full disk loses lines in silence: whoever cannot write results there says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave the line out."""
 
 
 def log_into(folder: Path) -> None:
-    """Write what is logged from now on into the folder's run.log too, after what is there already."""
+    """Write what is logged from now on into the folder's run.log too, after what is there already.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     path = (folder / run_folder.LOG).resolve()
     root = logging.getLogger()
     if any(
@@ -15,6 +27,7 @@ def log_into(folder: Path) -> None:
         for handler in root.handlers
     ):
         return
-    handler = logging.FileHandler(path, encoding="utf-8")
+    with writing(path):
+        handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     root.addHandler(handler)

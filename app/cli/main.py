@@ -1,6 +1,7 @@
 """One mode after another ends here: what the user can mend is one line, everything else a traceback."""
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from app.cli.job import run_job
+from app.cli.torchrun import one_voice, process_count, process_rank, refuse_several
 from app.cli.user_errors import USER_ERRORS, in_one_line
 from app.core.allocator import keep_freed_memory
 
@@ -32,20 +34,36 @@ def run(cfg: DictConfig) -> None:
         run_job(Path(HydraConfig.get().runtime.output_dir), cfg, mode)
     else:
         with exit_codes():
+            if not cfg.mode.get("several", False):
+                refuse_several(f"mode={HydraConfig.get().runtime.choices['mode']}")
             mode(cfg)
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exit 1 on the user's error, 130 when interrupted, each with one line."""
+    """Exit 1 on the user's error, 130 when interrupted, with one line; of several processes one speaks."""
     try:
         yield
     except Interrupted as note:
-        print(note, file=sys.stderr)
+        if process_rank() == 0:
+            print(note, file=sys.stderr)
         sys.exit(INTERRUPTED)
     except USER_ERRORS as error:
-        print(f"error: {in_one_line(error)}", file=sys.stderr)
+        with one_voice() as speaks:
+            if speaks:
+                print(f"error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(1)
+    except Exception:
+        if process_count() == 1:
+            raise
+        with one_voice() as speaks:
+            if speaks:
+                traceback.print_exc()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        if process_rank() == 0:
+            raise
+        sys.exit(INTERRUPTED)
 
 
 def is_multirun() -> bool:

@@ -17,7 +17,7 @@ from app.data.volume_io import case_name
 from app.infer.cleanup import NO_CLEANUP
 from app.infer.dicom_seg import check_dicom_seg
 from app.infer.manifest import Manifest, describe_segmenter
-from app.infer.members import flipped_axes
+from app.infer.members import flipped_axes, list_runs
 from app.infer.outputs import OutputSettings
 from app.infer.predict import Predicted, predict_scans
 from app.infer.scans import list_scans
@@ -44,7 +44,7 @@ class _Running:
 def run(cfg: DictConfig) -> None:
     """Segment every scan; InputError at the end when some could not be."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
-    runs = _paths(cfg.predict, "model")
+    runs = list_runs(_paths(cfg.predict, "model"))
     scans = list_scans(_paths(cfg.predict, "input"))
     output = Path(required(cfg.predict, "output", "predict"))
     if settings.format == "dicom":

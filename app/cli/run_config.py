@@ -11,7 +11,7 @@ from app.cli.log import log_into
 from app.cli.main import is_multirun
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.files import write_text
+from app.core.files import write_text, writing
 from app.core.plan import Plan
 
 _OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed")
@@ -94,7 +94,8 @@ def stored_config(folder: Path, what: str) -> DictConfig:
 def open_folder(cfg: DictConfig) -> Path:
     """The folder that takes this run's files: `paths.run`, or the job's own in a multirun."""
     folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     log_into(folder)
     return folder
 

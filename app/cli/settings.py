@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from app.core.errors import InputError
+from app.train.settings import TrainSettings
 
 _Settings = TypeVar("_Settings")
 
@@ -27,6 +28,11 @@ def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any],
         raise InputError(f"{key}: {str(error.msg or error).splitlines()[0]}") from None
     assert isinstance(typed, dict)
     return cls(**{field.name: _tuples(typed[field.name]) for field in fields(cls)})  # type: ignore[arg-type]
+
+
+def train_settings(section: DictConfig) -> TrainSettings:
+    """The numbers of the section `train`; what else it holds is about this command alone."""
+    return read_settings(TrainSettings, without(plain(section), "resume", "init", "yardstick"), "train")
 
 
 def required(section: DictConfig, key: str, name: str) -> str:

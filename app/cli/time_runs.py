@@ -13,7 +13,7 @@ from rich.table import Table
 from app.cli.build import build_device, build_loss, build_optimizer
 from app.cli.environment import machine
 from app.cli.run_config import complete, stored_config
-from app.cli.settings import plain, read_settings, required, without
+from app.cli.settings import required, train_settings
 from app.cli.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
@@ -23,7 +23,6 @@ from app.models.checkpoint import read_checkpoint
 from app.models.network import to_device
 from app.ops.supernet import SuperNet
 from app.report.runs import find_runs
-from app.train.settings import TrainSettings
 from app.train.state import TrainingState
 from app.train.timing import Subject, Timing, time_networks
 
@@ -68,8 +67,7 @@ def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
     stored = stored_config(folder, "time.runs")
     complete(stored, cfg)
     task, _ = open_task(stored)
-    values = without(plain(stored.train), "resume", "init")
-    settings = read_settings(TrainSettings, values, "train")
+    settings = train_settings(stored.train)
     network = to_device(spec.build(), build_device(cfg))
     make_optimizer, make_schedule = build_optimizer(stored)
     optimizer = make_optimizer(network.parameters())
@@ -79,7 +77,7 @@ def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
         in_channels=spec.shape.in_channels,
         labels=len(task.labels),
         patch=plan.patch,
-        batch=plan.batch,
+        batch=plan.batch * settings.accumulate,
         clip_norm=settings.clip_norm,
     )
 

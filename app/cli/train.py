@@ -8,7 +8,9 @@ from omegaconf import DictConfig
 
 from app.cli.build import build_loss, build_network, build_sliding
 from app.cli.settings import plain
+from app.cli.torchrun import open_processes
 from app.cli.training import Training, open_training, train_network
+from app.cli.yardstick import yardstick_facts
 from app.core import run_folder
 from app.core.files import write_json
 from app.infer.segmenter import Segmenter
@@ -22,15 +24,19 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> None:
     """Prepare, train, evaluate, report; or go on where `train.resume` stopped."""
-    this = open_training(cfg, build_network)
-    loss = build_loss(this.cfg, this.task)
-    state = train_network(this, lambda network: loss)
-    finish(this, state)
+    with open_processes() as processes:
+        this = open_training(cfg, build_network, processes)
+        loss = build_loss(this.cfg, this.task)
+        state = train_network(this, lambda network: loss)
+        finish(this, state)
 
 
 def finish(this: Training, state: TrainingState) -> dict[str, Any]:
-    """Evaluate and report; the summary."""
+    """Evaluate, all processes together, and report; the summary, empty but for the leading process."""
     scores = _evaluate(this, state)
+    if not this.processes.leads:
+        return {}
+    write_cases(this.folder / run_folder.CASES, scores)
     summary = {**training_facts(this, state), **summarise_scores(scores), "peak_rss_mb": peak_rss_mb()}
     write_json(this.folder / run_folder.SUMMARY, summary)
     write_report([this.folder], this.folder / run_folder.REPORT)
@@ -52,9 +58,12 @@ def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
         "macs_per_patch": cost.macs,
         "patch": list(this.plan.patch),
         "steps": state.step,
-        "samples": state.step * this.plan.batch,
+        "processes": this.processes.count,
+        "precision": str(state.precision).removeprefix("torch."),
+        "samples": state.step * this.plan.batch * this.settings.accumulate,
         "train_seconds": round(state.seconds, 1),
         "validation_seconds": round(state.validation_seconds, 1),
+        **yardstick_facts(this.folder, state.seconds),
     }
 
 
@@ -69,6 +78,5 @@ def _evaluate(this: Training, state: TrainingState) -> list[Score]:
         this.checkpoint(state), sliding=build_sliding(this.cfg), device=this.device
     )
     metrics = standard_metrics(this.facts.nsd_tolerance_mm)
-    scores = evaluate_held_out(segmenter, this.split.validation, this.task, this.folder, metrics)
-    write_cases(this.folder / run_folder.CASES, scores)
-    return scores
+    cases, processes = this.split.validation, this.processes
+    return evaluate_held_out(segmenter, cases, this.task, this.folder, metrics, processes=processes)

@@ -1,13 +1,15 @@
 """A training from its configuration: what is decided before the first step, and the steps themselves."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from app.cli.build import (
@@ -23,9 +25,11 @@ from app.cli.build import (
 from app.cli.environment import environment
 from app.cli.main import Interrupted
 from app.cli.run_config import as_planned, open_run, write_config
-from app.cli.settings import plain, read_settings, without
+from app.cli.settings import train_settings
 from app.cli.task import TaskSettings, open_task
+from app.cli.yardstick import note_speed
 from app.core import run_folder
+from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.layout import write_layout
 from app.core.plan import Plan, read_plan, write_plan
@@ -36,8 +40,10 @@ from app.data.split import Split, split_cases
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.search.inherit import inherit_search
-from app.track.tracker import Tracker
+from app.track.tracker import RunFolder, Tracker
 from app.train.loop import train
+from app.train.precision import choose_precision
+from app.train.processes import ALONE, Processes
 from app.train.settings import TrainSettings
 from app.train.state import Loss, TrainingState
 from app.train.tracker import write_metrics
@@ -66,6 +72,7 @@ class Training:
     cached: Mapping[str, CachedCase]
     resumed: bool
     tracker: Tracker
+    processes: Processes
 
     def checkpoint(self, state: TrainingState) -> Checkpoint:
         """The state as it goes to disk."""
@@ -81,38 +88,71 @@ class Training:
         )
 
 
-def open_training(cfg: DictConfig, build_network: BuildNetwork, *, length: int = 1) -> Training:
+def open_training(
+    cfg: DictConfig, build_network: BuildNetwork, processes: Processes = ALONE, *, length: int = 1
+) -> Training:
     """Read, plan, prepare and split; a new run's folder gets all that is known before the first step.
 
-    A run that goes on keeps the network of its checkpoint. It takes `length` times the steps asked for.
+    A run that goes on keeps the network of its checkpoint. It takes `length` times the steps asked for. Of
+    several processes the leading one does all this; the others wait and then read what it has decided.
 
     Raises:
         InputError: the data or the configuration is wrong.
     """
+    if not processes.leads:
+        told: dict[str, Any] = processes.agree({})
+        cfg, folder, resumed = DictConfig(told["cfg"]), Path(told["folder"]), told["resumed"]
+        return _open(cfg, folder, build_network, processes, resumed=resumed, planned=True)
     folder, cfg, resumed = open_run(cfg)
+    opened = _open(cfg, folder, build_network, processes, resumed=resumed, planned=resumed, length=length)
+    whole = OmegaConf.to_container(opened.cfg, resolve=True)
+    processes.agree({"cfg": whole, "folder": str(folder), "resumed": resumed})
+    return opened
+
+
+def _open(
+    cfg: DictConfig,
+    folder: Path,
+    build_network: BuildNetwork,
+    processes: Processes,
+    *,
+    resumed: bool,
+    planned: bool,
+    length: int = 1,
+) -> Training:
+    """A `planned` folder has a plan; it is kept, as the memory here may differ from where it was made."""
     device = build_device(cfg)
+    choose_precision(cfg.train.get("precision", "fp32"), device)  # refused now, not after the preparation
     task, facts = open_task(cfg)
     cache = build_cache(cfg, task)
-    # A run that goes on keeps its plan: this machine's memory may differ from that of the one it began on.
     plan, reasons = (
-        read_plan(folder / run_folder.PLAN) if resumed else build_plan(cfg, task, cache, build_network)
+        read_plan(folder / run_folder.PLAN) if planned else build_plan(cfg, task, cache, build_network)
     )
+    if plan.batch % processes.count:
+        raise InputError(
+            f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
+        )
     cfg = as_planned(cfg, plan, length=length)
-    if not resumed:
+    if not planned:
         write_config(folder, cfg)
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
-    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
+    settings = train_settings(cfg.train)
     network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
-    batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
+    batches = build_batches(cfg, training, plan, len(task.labels), settings, processes=processes)
+    tracker = (
+        build_tracker(cfg, folder, going_on=resumed)
+        if processes.leads
+        else RunFolder(folder, going_on=resumed)
+    )
     opened = Training(
         *(cfg, folder, device, task, facts, plan, split, network, settings, batches, cached, resumed),
-        build_tracker(cfg, folder, going_on=resumed),
+        *(tracker, processes),
     )
-    if not resumed:
+    if not planned:
         _write_facts(opened, reasons, cache)
     return opened
 
@@ -122,6 +162,7 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
 
     Raises:
         Interrupted: by the user; the checkpoint is written.
+        InputError: the loss is not finite, or nothing can be written; says which checkpoint there is.
     """
     torch.manual_seed(this.cfg.seed)
     network = to_device(this.network.build(), this.device)
@@ -130,28 +171,55 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
         inherit_search(network, this.network, read_checkpoint(Path(init) / run_folder.LAST))
     make_optimizer, make_schedule = build_optimizer(this.cfg)
     optimizer = make_optimizer(network.parameters())
-    state = TrainingState(network, optimizer, make_schedule(optimizer), this.settings)
+    state = TrainingState(network, optimizer, make_schedule(optimizer), this.settings, this.processes)
     if this.resumed:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
         log.info("going on at step %d of %d", state.step, this.settings.steps)
     _log_start(this)
-    ended = train(
-        state,
-        this.batches,
-        make_loss(network),
-        settings=this.settings,
-        validate=_validation(this),
-        save=partial(_save, this=this),
-        stop=partial(_take_request, this.folder / run_folder.STOP),
-    )
+    _note_speed(this)
+    with _naming_the_checkpoint(this.folder):
+        ended = train(
+            state,
+            this.batches,
+            make_loss(network),
+            settings=this.settings,
+            validate=_validation(this),
+            save=partial(_save, this=this),
+            stop=lambda: this.processes.agree(this.processes.leads and _take_request(this.folder)),
+        )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
         raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
+    _note_speed(this)
     return state
 
 
-def _take_request(path: Path) -> bool:
+def _note_speed(this: Training) -> None:
+    """The leading process measures; the others wait in their first step."""
+    if this.processes.leads and this.cfg.train.get("yardstick"):
+        note_speed(this.folder, this.device)
+
+
+@contextmanager
+def _naming_the_checkpoint(folder: Path) -> Iterator[None]:
+    """Add to what stopped the training where it can go on from."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; {_checkpoint_of(folder)}") from None
+
+
+def _checkpoint_of(folder: Path) -> str:
+    path = folder / run_folder.LAST
+    if not path.is_file():
+        return "there is no checkpoint yet"
+    step = read_checkpoint(path).training["step"]
+    return f"{path} is from step {step}, go on there with train.resume={folder}"
+
+
+def _take_request(folder: Path) -> bool:
     """Whether `touch <run folder>/stop` asks the training to end after this epoch; removes the file."""
+    path = folder / run_folder.STOP
     asked = path.exists()
     path.unlink(missing_ok=True)
     return asked
@@ -167,6 +235,7 @@ def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]
         plan=this.plan,
         # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
         sliding=replace(build_sliding(this.cfg), overlap=0.25, mirror_axes=()),
+        processes=this.processes,
     )
 
 
@@ -180,12 +249,24 @@ def _log_start(this: Training) -> None:
 
 
 def _save(state: TrainingState, best: bool, *, this: Training) -> None:
+    if not this.processes.leads:
+        return
+    _refuse_broken(state)
     write_metrics(this.folder / run_folder.METRICS, state.history)
     checkpoint = this.checkpoint(state)
     if best:
         write_checkpoint(this.folder / run_folder.BEST, checkpoint)
     write_checkpoint(this.folder / run_folder.LAST, checkpoint)
     this.tracker.follow(state.history)
+
+
+def _refuse_broken(state: TrainingState) -> None:
+    """A finite loss may have had gradients that were not: such weights never replace a checkpoint."""
+    for name, values in state.network.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise InputError(
+                f"step {state.step}: got weights that are not finite in {name}; lower optimizer.lr"
+            )
 
 
 def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> None:

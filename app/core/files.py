@@ -1,17 +1,38 @@
 """Files that are either whole or absent: written under a temporary name, synced, then renamed."""
 
+import errno
 import json
 import logging
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from app.core.errors import InputError
 
 log = logging.getLogger(__name__)
+_REFUSED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None),  # no room; None is numpy's, which counts what it wrote
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # not there
+)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Tell in one line why nothing can be written at `path`.
+
+    Raises:
+        InputError: the disk is full, the folder read-only or a file, or the user may not.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        why = f"is the disk full? {error}" if error.errno is None else os.strerror(error.errno)
+        raise InputError(f"{path}: cannot be written ({why})") from error
 
 
 @contextmanager
@@ -19,16 +40,21 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the name `path`, on failure it is removed.
 
     The temporary name keeps all suffixes of `path`, so writers that look at `.nii.gz` work.
+
+    Raises:
+        InputError: nothing can be written there; what was there before still is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        log.debug("wrote %s, %d bytes", path, path.stat().st_size)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            log.debug("wrote %s, %d bytes", path, path.stat().st_size)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

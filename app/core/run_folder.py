@@ -23,7 +23,10 @@ REPORT = "report.html"
 LOG = "run.log"
 STOP = "stop"
 RESULTS = "results.csv"
+FOLDS = "folds.json"
+FOLDS_TABLE = "folds.csv"
 TIMINGS = "timings.csv"
+YARDSTICK = "yardstick.json"
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -6,7 +6,9 @@ are those of nnU-Net (Isensee et al., Nature Methods 2021).
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -60,6 +62,17 @@ class AugmentSettings:
         return as_size([math.ceil(voxels * 1.2 / 2) * 2 for voxels in patch])
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What was drawn for one patch."""
+
+    matrix: Tensor | None
+    """Millimetre offsets in the patch -> millimetre offsets in the scan; None for no change."""
+    flips: tuple[int, ...]
+    channels: tuple[tuple[Callable[[Tensor], object], ...], ...]
+    """Of each channel, changes of its intensities in place, one after the other."""
+
+
 class Augment:
     """Turns patches read with a margin into augmented patches of `patch` voxels."""
 
@@ -69,31 +82,36 @@ class Augment:
         self._spacing = torch.tensor(spacing)
         self._label_count = label_count
 
-    def __call__(self, image: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """(B, C, *margin) and (B, *margin) -> (B, C, *patch) and (B, *patch), labels as int64."""
-        image, labels = self._spatial(image, labels, rng)
+    def draw(self, patches: int, channels: int, rng: np.random.Generator) -> list[Changes]:
+        """What is done to each patch of a batch."""
         settings = self._settings
-        for sample in image:
-            for channel in sample:
-                _intensity(channel, settings, rng)
+        matrices = [self._draw_matrix(rng) for _ in range(patches)]
+        flips = [tuple(axis for axis in settings.flip_axes if rng.random() < 0.5) for _ in range(patches)]
+        intensities = [tuple(_draw_intensity(settings, rng) for _ in range(channels)) for _ in range(patches)]
+        return [Changes(*drawn) for drawn in zip(matrices, flips, intensities, strict=True)]
+
+    def apply(self, image: Tensor, labels: Tensor, changes: Sequence[Changes]) -> tuple[Tensor, Tensor]:
+        """(B, C, *margin) and (B, *margin) -> (B, C, *patch) and (B, *patch), labels as int64."""
+        image, labels = self._spatial(image, labels, changes)
+        for sample, drawn in zip(image, changes, strict=True):
+            for channel, steps in zip(sample, drawn.channels, strict=True):
+                for change in steps:
+                    change(channel)
         return image, labels
 
-    def _spatial(self, image: Tensor, labels: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        matrices = [self._draw_matrix(rng) for _ in image]
-        flips = [[axis for axis in self._settings.flip_axes if rng.random() < 0.5] for _ in image]
+    def _spatial(self, image: Tensor, labels: Tensor, changes: Sequence[Changes]) -> tuple[Tensor, Tensor]:
         cut_image, cut_labels = _centre(image, self._patch).clone(), _centre(labels, self._patch).long()
-        turned = [index for index, matrix in enumerate(matrices) if matrix is not None]
-        if turned:
-            stacked = torch.stack([matrix for matrix in matrices if matrix is not None])
+        matrices = {index: drawn.matrix for index, drawn in enumerate(changes) if drawn.matrix is not None}
+        if matrices:
+            turned, stacked = list(matrices), torch.stack(list(matrices.values()))
             cut_image[turned], cut_labels[turned] = self._resample(image[turned], labels[turned], stacked)
-        for index, axes in enumerate(flips):
-            if axes:
-                cut_image[index] = cut_image[index].flip([axis + 1 for axis in axes])
-                cut_labels[index] = cut_labels[index].flip(axes)
+        for index, drawn in enumerate(changes):
+            if drawn.flips:
+                cut_image[index] = cut_image[index].flip([axis + 1 for axis in drawn.flips])
+                cut_labels[index] = cut_labels[index].flip(drawn.flips)
         return cut_image, cut_labels
 
     def _draw_matrix(self, rng: np.random.Generator) -> Tensor | None:
-        """Millimetre offsets in the patch -> millimetre offsets in the scan; None for no change."""
         settings = self._settings
         matrix = None
         if rng.random() < settings.rotate:
@@ -119,23 +137,31 @@ class Augment:
         return sampled[:, : image.shape[1]], shares.argmax(dim=1)
 
 
-def _intensity(channel: Tensor, settings: AugmentSettings, rng: np.random.Generator) -> None:
-    """Change one channel (D, H, W) of one patch in place."""
+def _draw_intensity(
+    settings: AugmentSettings, rng: np.random.Generator
+) -> tuple[Callable[[Tensor], object], ...]:
+    """Changes of one channel (D, H, W) of one patch, in place."""
+    drawn: list[Callable[[Tensor], object]] = []
     if rng.random() < settings.noise:
         seed = int(rng.integers(2**62))
-        spread = math.sqrt(rng.uniform(*settings.noise_variance))
-        noise = torch.empty_like(channel).normal_(generator=torch.Generator().manual_seed(seed))
-        channel.add_(noise, alpha=spread)
+        drawn.append(partial(_noise, seed=seed, spread=math.sqrt(rng.uniform(*settings.noise_variance))))
     if rng.random() < settings.blur:
-        _blur(channel, rng.uniform(*settings.blur_sigma))
+        drawn.append(partial(_blur, sigma=rng.uniform(*settings.blur_sigma)))
     if rng.random() < settings.brightness:
-        channel.mul_(rng.uniform(*settings.brightness_range))
+        drawn.append(partial(Tensor.mul_, other=rng.uniform(*settings.brightness_range)))
     if rng.random() < settings.contrast:
-        _contrast(channel, rng.uniform(*settings.contrast_range))
+        drawn.append(partial(_contrast, factor=rng.uniform(*settings.contrast_range)))
     if rng.random() < settings.low_resolution:
-        _low_resolution(channel, rng.uniform(*settings.low_resolution_range))
+        drawn.append(partial(_low_resolution, zoom=rng.uniform(*settings.low_resolution_range)))
     if rng.random() < settings.gamma:
-        _gamma(channel, rng.uniform(*settings.gamma_range), inverted=rng.random() < 0.25)
+        gamma = rng.uniform(*settings.gamma_range)
+        drawn.append(partial(_gamma, gamma=gamma, inverted=rng.random() < 0.25))
+    return tuple(drawn)
+
+
+def _noise(channel: Tensor, seed: int, spread: float) -> None:
+    noise = torch.empty_like(channel).normal_(generator=torch.Generator().manual_seed(seed))
+    channel.add_(noise, alpha=spread)
 
 
 def _blur(channel: Tensor, sigma: float) -> None:

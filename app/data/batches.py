@@ -1,6 +1,6 @@
 """Patches, augmented, as the tensors a training step takes; computed ahead of the step that needs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from app.core.errors import noting
 from app.data.augment import Augment
 from app.data.patches import PatchSampler
 
@@ -20,22 +21,40 @@ class Batch:
     labels: Tensor
     cases: tuple[str, ...]
 
+    def split(self, parts: int) -> list["Batch"]:
+        """As many batches of equal size."""
+        size = len(self.image) // parts
+        cuts = [slice(first, first + size) for first in range(0, len(self.image), size)]
+        return [Batch(self.image[cut], self.labels[cut], self.cases[cut]) for cut in cuts]
+
 
 class BatchSource:
     """Batches by step number: the same seed and step give the same batch, whatever came before."""
 
-    def __init__(self, sampler: PatchSampler, augment: Augment | None, *, seed: int) -> None:
+    def __init__(
+        self,
+        sampler: PatchSampler,
+        augment: Augment | None,
+        *,
+        seed: int,
+        places: Sequence[int] | None = None,
+    ) -> None:
+        """`places` are the patches of each batch that are made here, in that order; None for all."""
         self._sampler = sampler
         self._augment = augment
         self._seed = seed
+        self._places = tuple(range(sampler.batch) if places is None else places)
 
     def batch(self, step: int) -> Batch:
         """The batch of one step."""
-        patches = self._sampler.draw(step)
+        patches = self._sampler.draw(step, self._places)
         image, labels = torch.from_numpy(patches.image), torch.from_numpy(patches.labels)
         if self._augment is None:
             return Batch(image, labels.long(), patches.cases)
-        image, labels = self._augment(image, labels, np.random.default_rng([self._seed, 2, step]))
+        rng = np.random.default_rng([self._seed, 2, step])
+        with noting(f"augmenting the batch of step {step}: cases {', '.join(patches.cases)}"):
+            changes = self._augment.draw(self._sampler.batch, image.shape[1], rng)
+            image, labels = self._augment.apply(image, labels, [changes[place] for place in self._places])
         return Batch(image, labels, patches.cases)
 
     def ahead(self, first: int, stop: int) -> Iterator[Batch]:

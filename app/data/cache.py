@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.files import read_json, write_json
+from app.core.errors import InputError
+from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.data.fingerprint import FINGERPRINT_FORMAT, Fingerprint, case_facts, summarise
@@ -34,26 +35,50 @@ _INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a
 
 @dataclass(frozen=True)
 class CachedCase:
-    """A prepared case on disk; arrays are memory-mapped, read-only."""
+    """A prepared case on disk; arrays are memory-mapped, read-only.
+
+    Reading one raises InputError where its file is missing or cut short.
+    """
 
     id: str
     folder: Path
 
     def image(self) -> NDArray[np.float32]:
         """(C, D, H, W)."""
-        return _mapped(self.folder / "image.npy")
+        return self._mapped("image.npy")
 
     def labels(self) -> NDArray[np.uint8]:
         """(D, H, W)."""
-        return _mapped(self.folder / "labels.npy")
+        return self._mapped("labels.npy")
 
     def foreground(self) -> NDArray[np.int32]:
         """Rows (label, d, h, w) of foreground voxels, sorted by label."""
-        return _mapped(self.folder / "foreground.npy")
+        return self._mapped("foreground.npy")
+
+    def check(self) -> None:
+        """Open every array.
+
+        Raises:
+            InputError: one is missing or cut short.
+        """
+        for array in (self.image, self.labels, self.foreground):
+            array()
 
     def geometry(self) -> Geometry:
         """The way back to the scan's own grid."""
         return Geometry.from_dict(read_json(self.folder / "geometry.json"))
+
+    def _mapped(self, name: str) -> NDArray[Any]:
+        path = self.folder / name
+        try:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (FileNotFoundError, ValueError, EOFError) as error:
+            why = "no such file" if isinstance(error, FileNotFoundError) else f"not a whole array ({error})"
+            raise InputError(
+                f"case {self.id}: {path}: {why}; the cache was changed from outside: "
+                f"delete {self.folder}, the next run prepares it anew"
+            ) from None
+        return array
 
 
 class Cache:
@@ -88,7 +113,11 @@ class Cache:
         return fingerprint
 
     def prepare(self, plan: Plan) -> dict[str, CachedCase]:
-        """Every case of the task, prepared as planned; only what is not there yet is computed."""
+        """Every case of the task, prepared as planned; only what is not there yet is computed.
+
+        Raises:
+            InputError: a case is unreadable, the disk is full, or what is there is damaged.
+        """
         self._digest_files()
         settings = {
             "format": _FORMAT,
@@ -108,6 +137,8 @@ class Cache:
             lambda case: self._store(case, plan, cached[case.id].folder),
             workers=self._workers,
         )
+        for case in cached.values():
+            case.check()
         return cached
 
     def _store(self, case: Case, plan: Plan, folder: Path) -> None:
@@ -115,14 +146,15 @@ class Cache:
         prepared = prepare(volume, label_map, plan)
         assert prepared.labels is not None
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-        temporary.mkdir(parents=True)
         try:
-            np.save(temporary / "image.npy", prepared.image)
-            np.save(temporary / "labels.npy", prepared.labels)
-            np.save(temporary / "foreground.npy", _foreground_index(prepared.labels, self._task.ignore))
-            write_json(temporary / "geometry.json", prepared.geometry.to_dict())
-            temporary.rename(folder)
-        except OSError:
+            with writing(folder):
+                temporary.mkdir(parents=True)
+                np.save(temporary / "image.npy", prepared.image)
+                np.save(temporary / "labels.npy", prepared.labels)
+                np.save(temporary / "foreground.npy", _foreground_index(prepared.labels, self._task.ignore))
+                write_json(temporary / "geometry.json", prepared.geometry.to_dict())
+                temporary.rename(folder)
+        except (InputError, OSError):
             if not folder.is_dir():
                 raise
         finally:
@@ -162,11 +194,6 @@ def _foreground_index(labels: NDArray[np.uint8], ignore: int | None) -> NDArray[
         voxels = np.stack(np.unravel_index(places, labels.shape), axis=1).astype(np.int32)
         rows.append(np.insert(voxels, 0, label, axis=1))
     return np.concatenate(rows)
-
-
-def _mapped(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
 
 
 def _hash(value: Any) -> str:

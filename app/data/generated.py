@@ -11,7 +11,7 @@ from typing import Any
 import nibabel as nib
 
 from app.core.errors import InputError
-from app.core.files import atomic_path, read_json, write_json
+from app.core.files import atomic_path, read_json, write_json, writing
 from app.core.progress import progress_bar
 
 _FACTS = "generated.json"
@@ -77,7 +77,8 @@ def _holds(folder: Path, facts: Mapping[str, Any]) -> bool:
 def _building_site(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`; what is left of it in the end is removed."""
     building = folder.with_name(f".{uuid.uuid4().hex}.{folder.name}")
-    building.mkdir(parents=True)
+    with writing(folder):
+        building.mkdir(parents=True)
     try:
         yield building
     finally:

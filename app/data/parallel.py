@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from app.core.errors import InputError
+from app.core.errors import InputError, noting
 from app.core.memory import machine_memory_bytes
 from app.core.progress import progress_bar
 from app.core.task import Case
@@ -24,9 +24,12 @@ _Result = TypeVar("_Result")
 def over_cases(
     title: str, cases: Sequence[Case], work: Callable[[Case], _Result], *, workers: int
 ) -> dict[str, _Result]:
-    """Results by case id, under a bar with that title; the first error stops the rest.
+    """Results by case id, under a bar with that title; the first error stops the rest and names its case.
 
     Fewer workers run where the largest scans would not fit into memory side by side.
+
+    Raises:
+        InputError: as `work` does, or there was not enough memory for a case.
     """
     if not cases:
         return {}
@@ -54,7 +57,13 @@ def fitting_workers(cases: Sequence[Case], workers: int) -> int:
 
 def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:
     started = time.perf_counter()
-    result = work(case)
+    try:
+        with noting(f"{title}: case {case.id}, {case.image}"):
+            result = work(case)
+    except InputError as error:
+        raise error if case.id in str(error) else InputError(f"case {case.id}: {error}") from None
+    except MemoryError:
+        raise InputError(f"case {case.id}: {title.lower()}: out of memory; {case.image}") from None
     log.debug("%s: %s in %.2f s", title, case.id, time.perf_counter() - started)
     return result
 

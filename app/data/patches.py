@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.errors import noting
 from app.core.types import Size, as_size
 from app.data.cache import CachedCase
 
@@ -49,16 +50,26 @@ class PatchSampler:
         self._foreground_share = foreground_share
         self._seed = seed
 
-    def draw(self, step: int) -> Patches:
-        """The patches of one step; outside a volume the image is zero and the label background."""
+    @property
+    def batch(self) -> int:
+        """Patches of a step."""
+        return self._batch
+
+    def draw(self, step: int, places: Sequence[int] | None = None) -> Patches:
+        """The patches of one step; outside a volume the image is zero and the label background.
+
+        With `places` only those of the batch are read, in that order; they are what they are in the whole.
+        """
         rng = np.random.default_rng([self._seed, 0, step])
         chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
-        drawn = [
-            self._patch(case, rng, on_foreground=self._on_foreground(step * self._batch + index))
+        starts = [
+            self._start(case, rng, on_foreground=self._on_foreground(step * self._batch + index))
             for index, case in enumerate(chosen)
         ]
-        images, labels = zip(*drawn, strict=True)
-        return Patches(np.stack(images), np.stack(labels), tuple(case.id for case in chosen))
+        taken = range(self._batch) if places is None else places
+        cut = [self._cut(chosen[index], starts[index]) for index in taken]
+        images, labels = zip(*cut, strict=True)
+        return Patches(np.stack(images), np.stack(labels), tuple(chosen[index].id for index in taken))
 
     def _case(self, index: int) -> CachedCase:
         """Every case once, in random order, before any comes again."""
@@ -70,18 +81,21 @@ class PatchSampler:
         """Spread evenly: of the first n patches of a training, floor(n * share) are, whatever the batch."""
         return math.floor((number + 1) * self._foreground_share) > math.floor(number * self._foreground_share)
 
-    def _patch(
-        self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        image, labels, foreground = case.image(), case.labels(), case.foreground()
-        shape = as_size(labels.shape)
-        if on_foreground and len(foreground):
-            start = _start_around(_foreground_voxel(foreground, rng), shape, self._size)
-        else:
-            start = _start_anywhere(shape, self._size, rng)
+    def _start(self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool) -> Size:
+        """Where the margin around a patch begins."""
+        with noting(f"placing a patch in case {case.id}"):
+            foreground, shape = case.foreground(), as_size(case.labels().shape)
+            if on_foreground and len(foreground):
+                start = _start_around(_foreground_voxel(foreground, rng), shape, self._size)
+            else:
+                start = _start_anywhere(shape, self._size, rng)
         around = zip(start, self._size, self._margin, strict=True)
-        start = as_size([first - (wide - length) // 2 for first, length, wide in around])
-        return _cut(image, start, self._margin), _cut(labels[np.newaxis], start, self._margin)[0]
+        return as_size([first - (wide - length) // 2 for first, length, wide in around])
+
+    def _cut(self, case: CachedCase, start: Size) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        with noting(f"drawing a patch of case {case.id}"):
+            labels = case.labels()[np.newaxis]
+            return _cut(case.image(), start, self._margin), _cut(labels, start, self._margin)[0]
 
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:

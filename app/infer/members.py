@@ -8,11 +8,21 @@ import yaml
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.sweep import read_record, read_sweep
 from app.infer.engines.engine import Member
 from app.infer.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint, read_checkpoint
 
 _WEIGHTS = {"last": run_folder.LAST, "best": run_folder.BEST}
+
+
+def list_runs(folders: Sequence[Path]) -> list[Path]:
+    """Run folders; one that holds the folds of a configuration instead counts as all of them.
+
+    Raises:
+        InputError: some of those are not trained to the end, or they are of several configurations.
+    """
+    return [run for folder in folders for run in _runs_of(folder)]
 
 
 def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
@@ -54,6 +64,25 @@ def stored_sliding(runs: Sequence[Path]) -> SlidingSettings:
         return SlidingSettings(**{**values, "mirror_axes": axes})
     except (KeyError, TypeError) as error:
         raise InputError(f"{runs[0]}: no section infer as this version writes it ({error!r})") from None
+
+
+def _runs_of(folder: Path) -> list[Path]:
+    sweep = None if (folder / run_folder.LAST).is_file() else read_sweep(folder)
+    if sweep is None:
+        return [folder]
+    groups = dict.fromkeys(entry.group for entry in sweep.entries)
+    if len(groups) > 1:
+        raise InputError(
+            f"model: {folder}: holds {', '.join(groups)}; give the run folders of one, as a list"
+        )
+    records = {entry.name: read_record(folder / entry.name) for entry in sweep.entries}
+    unfinished = [name for name, record in records.items() if record is None or record.state != "done"]
+    if unfinished:
+        raise InputError(
+            f"model: {folder}: not done: {', '.join(unfinished)}; the command that made it goes on, "
+            "or give the run folders of the others as a list"
+        )
+    return [folder / name for name in records]
 
 
 def _stored(run: Path, *keys: str) -> Any:

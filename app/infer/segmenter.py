@@ -23,7 +23,7 @@ from app.infer.engines import find_engine
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
 from app.infer.images import labels_to_itk, volume_from_array, volume_from_itk
-from app.infer.members import flipped_axes, read_members, stored_sliding
+from app.infer.members import flipped_axes, list_runs, read_members, stored_sliding
 from app.infer.memory import require
 from app.infer.segmentation import Arrays, Segmentation, segment
 from app.infer.sliding import SlidingSettings
@@ -59,7 +59,7 @@ class Segmenter:
         engine: str = "torch",
         memory_gb: float | None = None,
     ) -> "Segmenter":
-        """From a run folder, or several whose networks are averaged.
+        """From a run folder, or several, or the folder of all folds, whose networks are averaged.
 
         `sliding` is what the first run was evaluated with unless given, `weights` is last or best, `engine`
         one of app.infer.engines.
@@ -68,7 +68,7 @@ class Segmenter:
             InputError: no such run or checkpoint, a damaged one, runs that cannot be averaged, or axes to
                 mirror that a training did not flip.
         """
-        folders = [Path(run) for run in ([runs] if isinstance(runs, Path | str) else runs)]
+        folders = list_runs([Path(run) for run in ([runs] if isinstance(runs, Path | str) else runs)])
         read = read_members(folders, weights)
         sliding = sliding or stored_sliding(folders)
         if sliding.mirror_axes:

@@ -1,6 +1,7 @@
 """What a checkpoint holds: it rebuilds its own network and is read as data alone (weights_only)."""
 
 import hashlib
+import io
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,11 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write atomically: after a crash the file is the old or the new checkpoint, whole."""
+    """Write atomically: after a crash the file is the old or the new checkpoint, whole.
+
+    Raises:
+        InputError: nothing can be written there.
+    """
     content = {
         "format": _FORMAT,
         "network": checkpoint.network.describe(),
@@ -65,8 +70,10 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "averaged": checkpoint.averaged,
         "training": checkpoint.training,
     }
+    packed = io.BytesIO()  # torch, writing to a full disk itself, does not say that it is full
+    torch.save(content, packed)
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(packed.getbuffer())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

@@ -24,7 +24,7 @@ class InstanceNorm3d(nn.GroupNorm):
 def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,)."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
-    if x.device.type == "cpu" and not traced:
+    if x.device.type == "cpu" and x.dtype == weight.dtype and not traced:
         result: Tensor = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
         return result
     channels = int(x.shape[1])  # a constant to exporters that trace

@@ -30,7 +30,7 @@ def write_results(folder: Path, sweep: Sweep, output: Path) -> Comparison | None
         rows.append(
             _job(entry, record) | (_figures(run, labels) | _difference(run, comparison) if run else {})
         )
-    write_text(output, _csv(rows))
+    write_text(output, csv_text(rows))
     return comparison
 
 
@@ -80,8 +80,8 @@ def _difference(run: Run, comparison: Comparison | None) -> Cells:
     }
 
 
-def _csv(rows: Sequence[Cells]) -> str:
-    """Words first, as every row has them; then figures, in the order of the first run that has them."""
+def csv_text(rows: Sequence[Cells]) -> str:
+    """Rows under a header; columns in the order of the first row that has them."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")

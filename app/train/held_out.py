@@ -1,7 +1,9 @@
 """The last word on a run: every held-out case segmented and scored in the scan's own geometry."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from app.core import run_folder
 from app.core.progress import progress_bar
@@ -11,19 +13,29 @@ from app.data.volume_io import write_label_map
 from app.infer.segmenter import Segmenter
 from app.metrics.evaluate import Score, score_case
 from app.metrics.metric import Metric
+from app.train.processes import ALONE, Processes
 
 
 def evaluate_held_out(
-    segmenter: Segmenter, cases: Sequence[Case], task: Task, run: Path, metrics: Sequence[Metric]
+    segmenter: Segmenter,
+    cases: Sequence[Case],
+    task: Task,
+    run: Path,
+    metrics: Sequence[Metric],
+    *,
+    processes: Processes = ALONE,
 ) -> list[Score]:
-    """Write each case's label map into the run folder and score it against its reference."""
-    scores: list[Score] = []
-    with progress_bar("Evaluating", len(cases)) as advance:
-        for case in cases:
+    """Write each case's label map into the run folder and score it against its reference.
+
+    Each case is the work of one of the processes; all get the scores.
+    """
+    with progress_bar("Evaluating", len(processes.share(cases))) as advance:
+
+        def evaluate(case: Case) -> list[dict[str, Any]]:
             volume, reference = read_case(case, task)
             predicted = segmenter(volume)
             write_label_map(run_folder.prediction_path(run, case.id), predicted, like=case.image)
-            scores += score_case(
+            scores = score_case(
                 case.id,
                 predicted,
                 reference.voxels,
@@ -33,4 +45,7 @@ def evaluate_held_out(
                 metrics=metrics,
             )
             advance(note=case.id)
-    return scores
+            return [asdict(score) for score in scores]
+
+        found = processes.over(cases, evaluate)
+    return [Score(**score) for scores in found for score in scores]

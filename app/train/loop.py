@@ -35,9 +35,13 @@ def train(
     `stop` is asked after every epoch and ends the training early.
 
     A checkpoint is saved after every epoch and at the end; what is in memory then is what is on disk.
+    Several processes take the same steps: `validate` and `stop` give each of them the same answer.
     """
     ended = _limit(state, settings)
-    with _signals() as interrupted, progress_bar("Training", settings.steps, done=state.step) as advance:
+    with (
+        _signals(patient=state.processes.count > 1) as interrupted,
+        progress_bar("Training", settings.steps, done=state.step) as advance,
+    ):
         started = time.perf_counter()
         for batch in batches.ahead(state.step, settings.steps):
             if ended:
@@ -45,9 +49,10 @@ def train(
             state.network.train()
             state.update(batch, loss, settings.clip_norm)
             now = time.perf_counter()
-            state.seconds, started = state.seconds + now - started, now
+            spent, signals = state.processes.largest(now - started, interrupted())
+            state.seconds, started = state.seconds + spent, now
             state.follow(_clock(state, settings))
-            ended = "interrupted" if interrupted() else _limit(state, settings)
+            ended = "interrupted" if signals else _limit(state, settings)
             if state.step % settings.epoch_steps == 0 or ended in ("steps", "time"):
                 best = _close_epoch(state, validate)
                 ended = ended or _patience(state, settings) or ("request" if stop() else "")
@@ -64,7 +69,7 @@ def _close_epoch(state: TrainingState, validate: Validate) -> bool:
     """Validate and add a row to the history; True when its mean Dice is the best so far."""
     started = time.perf_counter()
     dice = validate(state.judged.eval())
-    state.validation_seconds += time.perf_counter() - started
+    state.validation_seconds += state.processes.largest(time.perf_counter() - started)[0]
     known = [value for value in dice.values() if value is not None]
     row: Row = {
         "step": state.step,
@@ -127,20 +132,25 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
 
 
 @contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first SIGINT or SIGTERM into a question to ask after each step; the second acts as usual."""
+def _signals(*, patient: bool) -> Iterator[Callable[[], int]]:
+    """Turn SIGINT and SIGTERM into a number to ask for after each step: how many have come.
+
+    The second acts as usual, unless `patient`: torchrun passes on what the terminal has sent already, and
+    ends by itself a process that takes too long.
+    """
     received: list[int] = []
     handled: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.getsignal(number) for number in handled}
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        signal.signal(number, previous[number])
+        if not patient:
+            signal.signal(number, previous[number])
 
     for number in previous:
         signal.signal(number, note)
     try:
-        yield lambda: bool(received)
+        yield lambda: len(received)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -26,24 +26,38 @@ _HEAP_BYTES = 200_000_000
 _HEAP_GROWTH = 1.15
 
 
-def process_peak_bytes(network: NetworkSpec, plan: Plan, loss: Loss) -> int:
+def process_peak_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
     """The resident memory this process will have had after training steps on the CPU."""
-    step = step_bytes(network, plan, loss)
+    step = step_bytes(network, plan, loss, processes)
     return _resident_bytes() + _HEAP_BYTES + round(_HEAP_GROWTH * step)
 
 
-def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss) -> int:
-    """The largest sum of all tensors that live at once in a training step."""
+def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
+    """The largest sum of all tensors that live at once in a training step, of one of so many processes.
+
+    In float32, so more than a step in half precision takes.
+    """
     device = torch.device("meta")
     with device:
         module = to_device(network.build(), device).train()
-        image = torch.empty(plan.batch, network.shape.in_channels, *plan.patch)
-        labels = torch.empty(plan.batch, 1, *plan.patch)
+        batch = -(-plan.batch // processes)
+        image = torch.empty(batch, network.shape.in_channels, *plan.patch)
+        labels = torch.empty(batch * processes, 1, *plan.patch)
     with _Alive() as alive:
-        value = loss(module(image.contiguous(memory_format=torch.channels_last_3d)), labels.float())
+        logits = module(image.contiguous(memory_format=torch.channels_last_3d))
+        value = loss(_of_all(logits, processes), labels.float())
         value.backward()  # type: ignore[no-untyped-call]
     weights = sum(parameter.numel() for parameter in module.parameters())
     return int(alive.peak) + _FLOAT_BYTES * (1 + _COPIES) * weights
+
+
+def _of_all(logits: Any, processes: int) -> Any:
+    """Logits as they are gathered from all processes."""
+    if processes == 1:
+        return logits
+    if isinstance(logits, list):
+        return [_of_all(level, processes) for level in logits]
+    return torch.cat([logits, *(torch.empty_like(logits) for _ in range(processes - 1))])
 
 
 def _resident_bytes() -> int:

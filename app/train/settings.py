@@ -25,10 +25,14 @@ class TrainSettings:
     """Share of all patches centred on foreground."""
     validation_cases: int | None
     """Held-out cases looked at after each epoch; None for all. The last evaluation always takes all."""
+    accumulate: int = 1
+    """Batches whose gradients are added up for one optimizer step."""
+    precision: str = "fp32"
+    """What the network computes with: fp32, bf16, fp16, or auto; older runs go on in fp32."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name in ("steps", "epoch_steps", "patience", "validation_cases"):
+        for name in ("steps", "epoch_steps", "patience", "validation_cases", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"train.{name}: got {value}, wanted at least 1")

@@ -1,6 +1,8 @@
 """Everything that changes while a network trains, one optimizer step, and the way to disk and back."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from app.core.errors import InputError
 from app.data.batches import Batch
 from app.models.checkpoint import Checkpoint, Weights
+from app.train.precision import choose_precision
+from app.train.processes import ALONE, Processes, without_exchange
 from app.train.settings import TrainSettings
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -26,8 +30,15 @@ class TrainingState:
         optimizer: torch.optim.Optimizer,
         schedule: LRScheduler,
         settings: TrainSettings,
+        processes: Processes = ALONE,
     ) -> None:
         self.network = network
+        self.processes = processes
+        self._replica = processes.replicate(network)
+        self._micro_batches = settings.accumulate
+        device = next(network.parameters()).device
+        self.precision = choose_precision(settings.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
         self.optimizer = optimizer
         self.schedule = schedule
         self.averaged = _average(network, settings.ema_decay)
@@ -46,26 +57,43 @@ class TrainingState:
         return self.network if self.averaged is None else self.averaged.module
 
     def update(self, batch: Batch, loss: Loss, clip_norm: float | None) -> None:
-        """One optimizer step.
+        """One optimizer step on this process's part of a batch, in `train.accumulate` micro-batches.
+
+        The loss is the mean of those of the micro-batches. Half-precision gradients that overflow are left
+        out: the step is counted, the weights stay.
 
         Raises:
             InputError: the loss is not finite; names the step and the cases, the weights stay as they were.
         """
-        value = batch_loss(self.network, batch, loss)
-        if not torch.isfinite(value):
-            raise InputError(
-                f"step {self.step}: got a loss of {value.item()} on cases {', '.join(batch.cases)}; "
-                "the last checkpoint is from before; lower optimizer.lr or set train.clip_norm"
-            )
         self.optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        parts = batch.split(self._micro_batches)
+        losses = [
+            self._backward(part, loss, last=index == len(parts)) for index, part in enumerate(parts, start=1)
+        ]
+        self.scaler.unscale_(self.optimizer)
         if clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), clip_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
-        self.losses.append(value.item())
+        self.losses.append(fmean(losses))
         self.step += 1
+
+    def _backward(self, part: Batch, loss: Loss, *, last: bool) -> float:
+        """Add a micro-batch's gradients to those there are; its loss."""
+        with nullcontext() if last else without_exchange(self._replica):
+            value = batch_loss(self._replica, part, loss, self.precision, self.processes)
+            if not torch.isfinite(value):
+                cases = [case for cases in self.processes.gather(part.cases) for case in cases]
+                raise InputError(
+                    f"step {self.step}: got a loss of {value.item()} on cases {', '.join(cases)}; "
+                    "the last checkpoint is from before; lower optimizer.lr or set train.clip_norm"
+                )
+            # Processes end with the mean of their gradients, of which each has a part of the whole.
+            share = self.processes.count / self._micro_batches
+            self.scaler.scale(share * value).backward()  # type: ignore[no-untyped-call]
+        return value.item()
 
     def follow(self, clock: int) -> None:
         """Bring the schedule to `clock` steps."""
@@ -80,7 +108,9 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "averages": 0 if self.averaged is None else int(self.averaged.n_averaged),
+            "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
+            "device_random": self._device_random(),
             "step": self.step,
             "clock": self.clock,
             "seconds": self.seconds,
@@ -89,6 +119,10 @@ class TrainingState:
             "history": self.history,
         }
         return self.network.state_dict(), averaged, rest
+
+    def _device_random(self) -> Tensor | None:
+        on_gpu = next(self.network.parameters()).device.type == "cuda"
+        return torch.cuda.get_rng_state() if on_gpu else None
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint as if the run had never stopped."""
@@ -99,17 +133,30 @@ class TrainingState:
             self.averaged.n_averaged.fill_(rest["averages"])
         self.optimizer.load_state_dict(rest["optimizer"])
         self.schedule.load_state_dict(rest["schedule"])
+        if rest.get("scaler"):  # a run of before, or of another precision, has none
+            self.scaler.load_state_dict(rest["scaler"])
         torch.set_rng_state(rest["random"])
+        if rest.get("device_random") is not None:
+            torch.cuda.set_rng_state(rest["device_random"])
         self.step, self.clock = rest["step"], rest["clock"]
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
 
 
-def batch_loss(network: nn.Module, batch: Batch, loss: Loss) -> Tensor:
-    """The loss of a network on a batch, a scalar."""
+def batch_loss(
+    network: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    precision: torch.dtype = torch.float32,
+    processes: Processes = ALONE,
+) -> Tensor:
+    """The loss of a network on the batch that all processes make together, a scalar."""
     device = next(network.parameters()).device
     image = batch.image.to(device).contiguous(memory_format=torch.channels_last_3d)
-    return loss(network(image), batch.labels.to(device)[:, None].float())
+    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+        logits = network(image)
+    labels = processes.whole(batch.labels.to(device, torch.uint8))
+    return loss(processes.whole(logits), labels[:, None].float())
 
 
 def _average(network: nn.Module, decay: float | None) -> AveragedModel | None:

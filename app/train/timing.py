@@ -26,6 +26,7 @@ class Subject:
     labels: int
     patch: Size
     batch: int
+    """Of a step, all micro-batches together."""
     clip_norm: float | None
 
 

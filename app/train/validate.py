@@ -13,6 +13,7 @@ from app.infer.labels import labels_of
 from app.infer.sliding import SlidingSettings, sliding_logits
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
+from app.train.processes import ALONE, Processes
 
 
 def validation_dice(
@@ -23,18 +24,23 @@ def validation_dice(
     ignore: int | None,
     plan: Plan,
     sliding: SlidingSettings,
+    processes: Processes = ALONE,
 ) -> dict[str, float | None]:
-    """Mean Dice over cases by target name, on the network's grid; None where no case has the target."""
+    """Mean Dice over cases by target name, on the network's grid; None where no case has the target.
+
+    Each case is segmented by one of the processes; all get the means.
+    """
     device = next(network.parameters()).device
-    found: dict[str, list[float]] = {name: [] for name in targets}
-    for case in cases:
+
+    def case_dice(case: CachedCase) -> dict[str, float | None]:
         image = torch.from_numpy(np.array(case.image())).to(device)
         predicted = labels_of(sliding_logits(network, image, plan, sliding)).cpu().numpy()
-        for name, masks in target_masks(predicted, case.labels(), targets, ignore).items():
-            dice = Dice()(*masks, (1.0, 1.0, 1.0))
-            if dice is not None:
-                found[name].append(dice)
-    return {name: fmean(values) if values else None for name, values in found.items()}
+        masks = target_masks(predicted, case.labels(), targets, ignore)
+        return {name: Dice()(*pair, (1.0, 1.0, 1.0)) for name, pair in masks.items()}
+
+    found = processes.over(cases, case_dice)
+    known = {name: [value for dice in found if (value := dice[name]) is not None] for name in targets}
+    return {name: fmean(values) if values else None for name, values in known.items()}
 
 
 def spread(cases: Sequence[CachedCase], count: int | None) -> Sequence[CachedCase]:

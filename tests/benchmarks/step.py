@@ -27,12 +27,12 @@ from app.cli.build import (
     build_plan,
 )
 from app.cli.run_config import as_planned
-from app.cli.settings import plain, read_settings, without
+from app.cli.settings import train_settings
 from app.cli.task import open_task
+from app.core.allocator import keep_freed_memory
 from app.data.split import split_cases
 from app.models.network import to_device
 from app.ops import Cost
-from app.train.settings import TrainSettings
 from app.train.state import TrainingState
 
 ROUNDS = 15
@@ -41,6 +41,7 @@ Timed = Callable[[int], object]
 
 def main(operators: list[str], overrides: list[str]) -> None:
     """Print one row an operator."""
+    keep_freed_memory()
     timed: dict[str, Timed] = {}
     costs: dict[str, Cost] = {}
     for operator in operators:
@@ -68,10 +69,10 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     plan, _ = build_plan(cfg, task, cache, build_network)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
     cfg = as_planned(cfg, plan)
-    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
+    settings = train_settings(cfg.train)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
-    batches = build_batches(cfg, training, plan, len(task.labels), settings.foreground_share)
+    batches = build_batches(cfg, training, plan, len(task.labels), settings)
     spec = build_network(cfg, task, plan)
     network = to_device(spec.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)

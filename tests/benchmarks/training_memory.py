@@ -25,11 +25,10 @@ from app.cli.build import (
     build_plan,
 )
 from app.cli.run_config import as_planned
-from app.cli.settings import plain, read_settings, without
+from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.models.network import to_device
 from app.train.memory import process_peak_bytes
-from app.train.settings import TrainSettings
 from app.train.state import TrainingState
 
 FITTED = (  # those the two numbers of app.train.memory were fitted to
@@ -89,13 +88,13 @@ def one(*overrides: str) -> tuple[int, int]:
     network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
     predicted = process_peak_bytes(network, plan, loss)
     cfg = as_planned(cfg, plan)
-    settings = read_settings(TrainSettings, without(plain(cfg.train), "resume", "init"), "train")
+    settings = train_settings(cfg.train)
     module = to_device(network.build(), device)
     make_optimizer, make_schedule = build_optimizer(cfg)
     optimizer = make_optimizer(module.parameters())
     state = TrainingState(module, optimizer, make_schedule(optimizer), settings)
     module.train()
-    for batch in build_batches(cfg, cases, plan, len(task.labels), settings.foreground_share).ahead(0, STEPS):
+    for batch in build_batches(cfg, cases, plan, len(task.labels), settings).ahead(0, STEPS):
         state.update(batch, loss, settings.clip_norm)
     return predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.cli.sweep.jobs import plan_jobs, sweep_name
+from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
 from app.cli.sweep.pinning import share
 from app.core.errors import InputError
 
@@ -85,3 +85,11 @@ def test_a_sweep_is_named_from_its_keys_or_its_file() -> None:
 def test_workers_share_the_cores_out() -> None:
     cores = [0, 1, 2, 3, 6]
     assert [list(share(cores, worker, 2)) for worker in (0, 1, 2)] == [[0, 1], [2, 3], [0, 1]]
+
+
+def test_all_folds_are_written_out() -> None:
+    assert with_all_folds("fold=all", 3) == "fold=0,1,2"
+    assert with_all_folds("op=cakes fold=all seed=0,1", 2) == "op=cakes fold=0,1 seed=0,1"
+    assert with_all_folds("manifold=all fold=allow", 2) == "manifold=all fold=allow"
+    (first, second) = plan_jobs({"": ""}, [with_all_folds("fold=all", 2)])
+    assert (first.name, second.name, first.group) == ("fold-0", "fold-1", "run")

@@ -1,6 +1,9 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
+from conftest import no_room
 
 from app.core.errors import InputError
 from app.core.files import atomic_path, read_json, write_json, write_text
@@ -30,3 +33,35 @@ def test_read_json_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(InputError, match=r"bad\.json: not valid JSON"):
         read_json(tmp_path / "bad.json")
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with no_room(), pytest.raises(InputError, match=r"a\.txt: cannot be written \(File too large\)"):
+        write_text(path, "new")
+    assert path.read_text(encoding="utf-8") == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+def test_what_cannot_be_written_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path, *args: object, **kwargs: object) -> None:
+        raise OSError(number, "refused", str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(InputError, match=rf"a\.txt: cannot be written \({os.strerror(number)}\)"):
+        write_text(tmp_path / "a.txt", "new")
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("no folder")
+    with pytest.raises(InputError, match=r"b\.txt: cannot be written"):
+        write_text(tmp_path / "a" / "b.txt", "new")
+
+
+def test_other_faults_of_the_system_keep_their_traceback(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
+        (tmp_path / "missing").read_text(encoding="utf-8")

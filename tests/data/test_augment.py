@@ -40,7 +40,7 @@ def batch(shape: tuple[int, int, int] = (20, 24, 28)) -> tuple[torch.Tensor, tor
 
 def apply(settings: AugmentSettings, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     chain = Augment(settings, patch=PATCH, spacing=(2.0, 1.0, 1.0), label_count=3)
-    return chain(*batch(), np.random.default_rng(seed))
+    return chain.apply(*batch(), chain.draw(2, 2, np.random.default_rng(seed)))
 
 
 def test_without_augmentation_it_is_the_centre() -> None:
@@ -96,8 +96,10 @@ def test_same_generator_same_result() -> None:
 def test_a_constant_channel_survives() -> None:
     everything = replace(NONE, noise=0, contrast=1.0, gamma=1.0, low_resolution=1.0, blur=1.0)
     chain = Augment(everything, patch=PATCH, spacing=(1.0, 1.0, 1.0), label_count=3)
-    image, _ = chain(
-        torch.zeros(1, 1, *PATCH), torch.zeros(1, *PATCH, dtype=torch.uint8), np.random.default_rng(0)
+    image, _ = chain.apply(
+        torch.zeros(1, 1, *PATCH),
+        torch.zeros(1, *PATCH, dtype=torch.uint8),
+        chain.draw(1, 1, np.random.default_rng(0)),
     )
     assert torch.isfinite(image).all()
 

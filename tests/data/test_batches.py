@@ -1,8 +1,13 @@
+from dataclasses import replace
+
+import pytest
 import torch
 from test_augment import NONE
 from test_patches import cases as cases  # noqa: PLC0414  a fixture, found by its name
 from test_patches import sampler
 
+from app.core.errors import InputError
+from app.data import augment, patches
 from app.data.augment import Augment
 from app.data.batches import BatchSource
 from app.data.cache import CachedCase
@@ -21,3 +26,38 @@ def test_leaving_early_stops_the_thread(cases: list[CachedCase]) -> None:
     batches = BatchSource(sampler(cases), chain, seed=0).ahead(0, 1000)
     next(batches)
     batches.close()  # type: ignore[attr-defined]
+
+
+def test_shares_of_a_batch_together_are_the_batch(cases: list[CachedCase]) -> None:
+    everything = replace(
+        NONE, rotate=0.5, scale=0.5, noise=0.5, blur=0.5, brightness=0.5, gamma=0.5, flip_axes=(0, 1, 2)
+    )
+    chain = Augment(everything, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    whole = BatchSource(sampler(cases), chain, seed=0)
+    shares = [BatchSource(sampler(cases), chain, seed=0, places=[place]) for place in (0, 1)]
+    for step in range(8):
+        made, parts = whole.batch(step), [share.batch(step) for share in shares]
+        assert torch.equal(made.image, torch.cat([part.image for part in parts]))
+        assert torch.equal(made.labels, torch.cat([part.labels for part in parts]))
+        assert made.cases == parts[0].cases + parts[1].cases
+
+
+def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = BatchSource(sampler(cases), None, seed=0)
+    wanted = source.batch(1).cases
+    (case := next(case for case in cases if case.id == wanted[0])).folder.rename(
+        case.folder.with_name("gone")
+    )
+    with pytest.raises(InputError, match=f"case {case.id}: .*no such file"):
+        list(source.ahead(1, 3))
+    case.folder.with_name("gone").rename(case.folder)
+
+    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    for module, name, doing in (
+        (augment, "_centre", f"augmenting the batch of step 1: cases {', '.join(wanted)}"),
+        (patches, "_cut", f"drawing a patch of case {wanted[0]}"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError) as caught:
+            list(BatchSource(sampler(cases), chain, seed=0).ahead(1, 3))
+        assert caught.value.__notes__ == [doing]

@@ -1,11 +1,12 @@
 import json
+import shutil
 import threading
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import MakeTask
+from conftest import MakeTask, no_room
 from test_planner import AUTO
 
 from app.core.errors import InputError
@@ -112,3 +113,34 @@ def test_data_hash_depends_on_content_alone(make_task: MakeTask, tmp_path: Path)
     for case in task.cases:
         case.image.touch()
     assert Cache(tmp_path / "b", task, workers=1).data_hash() == first
+
+
+def test_a_damaged_cache_names_the_case_and_what_to_do(make_task: MakeTask, tmp_path: Path) -> None:
+    task = read_task(make_task(cases=2))
+    cache = Cache(tmp_path / "cache", task, workers=1)
+    plan = plan_for(cache, task)
+    case = cache.prepare(plan)["blob_002"]
+    (case.folder / "image.npy").write_bytes((case.folder / "image.npy").read_bytes()[:200])
+    (case.folder / "labels.npy").write_bytes(b"")
+    for read in (lambda: cache.prepare(plan), case.image, case.labels):
+        with pytest.raises(
+            InputError, match=r"case blob_002: .*\.npy: not a whole array .*delete .*blob_002-"
+        ):
+            read()
+    (case.folder / "foreground.npy").unlink()
+    with pytest.raises(InputError, match=r"case blob_002: .*foreground\.npy: no such file"):
+        case.foreground()
+    shutil.rmtree(case.folder)
+    assert cache.prepare(plan)["blob_002"].labels().any()
+
+
+def test_a_full_disk_leaves_no_half_case(make_task: MakeTask, tmp_path: Path) -> None:
+    task = read_task(make_task(cases=2))
+    cache = Cache(tmp_path / "cache", task, workers=1)
+    plan = plan_for(cache, task)
+    before = sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    with no_room(1000), pytest.raises(InputError, match=r"cache.*blob_00\d-\w+: cannot be written"):
+        cache.prepare(plan)
+    assert list((tmp_path / "cache").rglob("*.npy")) == []
+    assert sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file()) == before
+    assert cache.prepare(plan)["blob_001"].labels().any()

@@ -1,8 +1,10 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import MakeTask
 
+from app.core.errors import InputError
 from app.core.task import Case
 from app.data import parallel
 from app.data.decathlon import read_task
@@ -24,3 +26,25 @@ def test_large_scans_are_worked_on_by_fewer(make_task: MakeTask, monkeypatch: py
         assert fitting_workers(cases, 8) == workers
     unreadable = Case("x", Path("x.nii.gz"), None)
     assert fitting_workers([unreadable], 8) == 8
+
+
+def test_a_worker_that_dies_names_its_case(make_task: MakeTask) -> None:
+    cases = read_task(make_task(cases=3)).cases
+
+    def failing(error: Exception) -> Callable[[Case], None]:
+        def work(case: Case) -> None:
+            if case is cases[1]:
+                raise error
+
+        return work
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        over_cases("Preparing cases", cases, failing(ZeroDivisionError("no")), workers=2)
+    assert caught.value.__notes__ == [f"Preparing cases: case blob_002, {cases[1].image}"]
+    for error, message in (
+        (MemoryError(), "case blob_002: preparing cases: out of memory"),
+        (InputError("too dark"), "case blob_002: too dark"),
+        (InputError("case blob_002: too dark"), "case blob_002: too dark"),
+    ):
+        with pytest.raises(InputError, match=f"^{message}"):
+            over_cases("Preparing cases", cases, failing(error), workers=2)

@@ -53,6 +53,15 @@ def test_what_is_traced_is_a_plain_group_norm_of_the_same_values() -> None:
         torch.testing.assert_close(exported.module()(x), norm(x), atol=1e-5, rtol=1e-5)
 
 
+def test_maps_in_half_precision_are_normalised_too() -> None:
+    torch.manual_seed(0)
+    norm, x = InstanceNorm3d(4), torch.randn(2, 4, 3, 5, 4).bfloat16().requires_grad_()
+    found = norm(x)
+    found.sum().backward()
+    assert found.dtype == x.dtype and x.grad is not None
+    torch.testing.assert_close(found.float(), norm(x.float()), atol=0.02, rtol=0.02)
+
+
 def test_a_gate_needs_no_shift() -> None:
     torch.manual_seed(0)
     x, gate = torch.randn(2, 3, 4, 4, 4), torch.randn(3, requires_grad=True)

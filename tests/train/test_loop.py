@@ -30,7 +30,19 @@ def everything(state: TrainingState) -> dict[str, torch.Tensor]:
         for name, value in entry.items()
     }
     assert averaged is not None
-    return {**weights, **{f"averaged {name}": value for name, value in averaged.items()}, **moments}
+    return {
+        **weights,
+        **{f"averaged {name}": value for name, value in averaged.items()},
+        **moments,
+        "random": rest["random"],
+        "counters": torch.tensor([rest["step"], rest["clock"], rest["averages"], *rest["losses"]]),
+    }
+
+
+def drawing_loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """A loss that is another one whenever torch's generator has drawn something else before."""
+    targets = labels[:, 0].long()
+    return torch.nn.functional.cross_entropy(logits[0] * (0.5 + torch.rand(())), targets)
 
 
 def assert_equal(first: TrainingState, second: TrainingState) -> None:
@@ -64,9 +76,12 @@ def test_same_seed_same_numbers(bench: Bench) -> None:
 
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_resume_equals_an_uninterrupted_run(bench: Bench, tmp_path: Path, stop: int) -> None:
-    """Interrupted by a signal after `stop` steps, in the middle or at the end of an epoch."""
+    """Interrupted by a signal after `stop` steps, in the middle or at the end of an epoch.
+
+    The loss draws from torch's generator, so that it has to go on where it was too.
+    """
     whole = bench.state()
-    bench.train(whole)
+    bench.train(whole, loss=drawing_loss)
 
     def save(state: TrainingState, best: bool) -> None:
         write_checkpoint(tmp_path / "last.pt", bench.checkpoint(state))
@@ -80,12 +95,12 @@ def test_resume_equals_an_uninterrupted_run(bench: Bench, tmp_path: Path, stop: 
             os.kill(os.getpid(), signal.SIGINT)
 
     interrupted.update = update  # type: ignore[method-assign]
-    assert bench.train(interrupted, save=save) == "interrupted"
+    assert bench.train(interrupted, save=save, loss=drawing_loss) == "interrupted"
     torch.manual_seed(99)
     resumed = bench.state()
     resumed.restore(read_checkpoint(tmp_path / "last.pt"))
     assert resumed.step == stop
-    assert bench.train(resumed) == "steps"
+    assert bench.train(resumed, loss=drawing_loss) == "steps"
     assert_equal(whole, resumed)
 
 

@@ -33,5 +33,7 @@ def test_a_step_grows_with_patch_and_batch(make_task: MakeTask, tmp_path: Path) 
     assert small > bench.plan.batch * voxels * 4 * 4 * 6  # at least six maps of width 4 are kept for backward
     double = step_bytes(bench.network, replace(bench.plan, batch=4), LOSS)
     assert 1.7 < double / small < 2.1
+    shared = step_bytes(bench.network, replace(bench.plan, batch=4), LOSS, processes=2)
+    assert small < shared < 0.8 * double  # the network sees half the batch, the loss all of it
     resident = process_peak_bytes(bench.network, bench.plan, LOSS)
     assert resident > 1.15 * small + 200_000_000

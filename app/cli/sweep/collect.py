@@ -1,4 +1,4 @@
-"""What a sweep came to: results.csv, report.html and a table on the screen."""
+"""What a sweep came to: results.csv, folds.json, report.html and a table on the screen."""
 
 import logging
 from pathlib import Path
@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from app.core import run_folder
 from app.core.sweep import Sweep, read_record
 from app.report import write_report, write_results
+from app.report.folds import CrossValidation, Estimate, write_folds
 from app.report.groups import Comparison, Group
 from app.report.runs import has_results
 from app.report.wording import DASH, decimals, mean, scaled, signed
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def collect(folder: Path, sweep: Sweep) -> None:
-    """Write and print the results of all jobs; say which have failed."""
+    """Write and print the results of all jobs, folds taken together; say which failed, and what is next."""
     comparison = write_results(folder, sweep, folder / run_folder.RESULTS)
     log.info("results: %s", folder / run_folder.RESULTS)
     runs = [path for entry in sweep.entries if has_results(path := folder / entry.name)]
@@ -27,10 +28,38 @@ def collect(folder: Path, sweep: Sweep) -> None:
         log.info("report: %s", folder / run_folder.REPORT)
     if comparison is not None:
         Console().print(_table(comparison))
+    crossed = write_folds(folder, sweep)
+    for one in crossed:
+        _tell(one, folder)
     for entry in sweep.entries:
         record = read_record(folder / entry.name)
         if record is not None and record.state == "failed":
             log.error("failed: %s: %s", entry.name, record.error)
+    if len(crossed) == len({entry.group for entry in sweep.entries}) == 1 and not crossed[0].missing:
+        log.info(
+            "their networks averaged: python run.py mode=predict predict.model=%s predict.input=<scans> "
+            "predict.output=<folder>",
+            folder,
+        )
+
+
+def _tell(found: CrossValidation, folder: Path) -> None:
+    """Mean and standard error over folds on the screen; which folds are lacking."""
+    labels = [f"{label} {_with_error(one)}" for label, one in found.scores["dice"].items()]
+    log.info(
+        "%s: mean Dice over %d folds %s (%s); over %d cases %s -> %s",
+        *(found.group, len(found.folds), _with_error(found.mean_dice), ", ".join(labels)),
+        *(found.mean_dice.cases, decimals(found.mean_dice.case_mean, 4), folder / run_folder.FOLDS),
+    )
+    if found.missing:
+        log.warning(
+            "not in it, as they have no results yet: %s; the same command goes on with them",
+            ", ".join(found.missing),
+        )
+
+
+def _with_error(of: Estimate) -> str:
+    return f"{decimals(of.mean, 4)} +- {decimals(of.standard_error, 4)}"
 
 
 def _table(comparison: Comparison) -> Table:

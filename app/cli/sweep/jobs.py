@@ -15,6 +15,7 @@ from app.core.errors import InputError
 
 PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track", "hydra")
 """Keys of the configuration that change where and how fast a job runs, not what comes out."""
+ALL_FOLDS = "fold=all"
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"@([A-Za-z][\w-]*)")
 _LONGEST = 32  # characters of a value in a name
@@ -130,6 +131,11 @@ def choices(command: Sequence[str]) -> dict[str, str]:
         if len(values) > 1:
             raise InputError(f"{key}: got {len(values)} values, wanted one; let tune.space have it")
     return {key: values[0] for key, values in found.items()}
+
+
+def with_all_folds(overrides: str, folds: int) -> str:
+    """Overrides in a line, `fold=all` written out as that many folds."""
+    return re.sub(rf"(?<!\S){ALL_FOLDS}(?!\S)", f"fold={','.join(map(str, range(folds)))}", overrides)
 
 
 def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | None) -> str:

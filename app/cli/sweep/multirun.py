@@ -20,11 +20,12 @@ from app.cli.main import INTERRUPTED, exit_codes
 from app.cli.settings import read_settings
 from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
-from app.cli.sweep.jobs import plan_jobs, sweep_name
+from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
 from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.time_runs import time_runs
+from app.cli.torchrun import refuse_several
 from app.core.allocator import keep_freed_memory
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
@@ -83,14 +84,18 @@ def run_sweep(config: DictConfig) -> bool:
     """Run the jobs that are not done yet, collect the results of all; True when all are done.
 
     Raises:
-        InputError: the sweep cannot be planned, or its folder holds a job of another configuration.
+        InputError: the sweep cannot be planned, its folder holds a job of another configuration, or this is
+            one of several processes.
     """
     keep_freed_memory()
+    refuse_several("a sweep")
     HydraConfig.instance().set_config(config)
     configure_log(config.hydra.job_logging, config.hydra.verbose)
     settings = read_settings(SweepSettings, config.sweep, "sweep")
-    command = list(config.hydra.overrides.task)
-    lines = settings.lines()
+    command = [with_all_folds(word, config.folds) for word in config.hydra.overrides.task]
+    if any(word.startswith("paths.run=") for word in command):
+        raise InputError("paths.run: is the folder of a single run; several have theirs below paths.sweep")
+    lines = {name: with_all_folds(line, config.folds) for name, line in settings.lines().items()}
     jobs = plan_jobs(lines, command)
     chosen = settings.name or config.hydra.runtime.choices.get("sweep")
     config.sweep.name = sweep_name(lines, command, chosen)

@@ -29,6 +29,7 @@ from app.cli.tune.settings import TuneSettings
 from app.cli.tune.space import distributions
 from app.cli.tune.study import answer, ask, best, left_over, open_study
 from app.core.errors import InputError
+from app.core.files import writing
 from app.core.sweep import Entry, Sweep, write_sweep
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ def _open(cfg: DictConfig) -> _Tuning:
     chosen = cfg.sweep.name or f"tune-{config.hydra.runtime.choices.tune}"
     cfg.sweep.name = sweep_name({"": ""}, typed, chosen)
     folder = Path(cfg.paths.sweep)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     log_into(folder)
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)

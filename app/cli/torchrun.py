@@ -1,0 +1,101 @@
+"""What torchrun tells each process that it starts, how they find each other, and which of them speaks.
+
+Torch is imported where it is needed: most commands start without it.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from app.core.errors import InputError
+
+if TYPE_CHECKING:
+    from app.train.processes import Processes
+
+_PATIENCE = timedelta(
+    days=7
+)  # for data that the leading process prepares; torchrun sees to processes that die
+_TELLING = timedelta(seconds=20)
+
+
+def process_count() -> int:
+    """Processes in all; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def process_rank() -> int:
+    """The number of this process, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_count() -> int:
+    """Processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def local_rank() -> int:
+    """The number of this process on this machine, from 0."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def refuse_several(what: str) -> None:
+    """See that this is the only process.
+
+    Raises:
+        InputError: it is one of several.
+    """
+    if process_count() > 1:
+        raise InputError(f"{what}: runs in one process; start it with python run.py, not with torchrun")
+
+
+@contextmanager
+def open_processes() -> Iterator["Processes"]:
+    """Join the processes that torchrun started; only the leading one logs and shows progress."""
+    from app.train.processes import ALONE, Processes
+
+    if process_count() == 1:
+        yield ALONE
+        return
+    import torch
+    import torch.distributed as dist
+
+    if process_rank() > 0:
+        logging.disable(logging.CRITICAL)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, timeout=_PATIENCE)
+    yield Processes(process_rank(), process_count())
+    dist.destroy_process_group()  # not after an error: others may never come to an end of what they share
+
+
+@contextmanager
+def one_voice() -> Iterator[bool]:
+    """Whether this process is to tell what went wrong: of several, the first in which something did.
+
+    The others, which mostly fail because the first is gone, wait until it has told: torchrun ends all
+    processes as soon as one has ended.
+    """
+    if process_count() == 1:
+        yield True
+        return
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    failed, told = f"failed/{attempt}", f"told/{attempt}"
+    try:
+        store = TCPStore(address, port, timeout=_TELLING)
+        first = store.add(failed, 1) == 1
+    except RuntimeError:  # torchrun itself is gone
+        yield process_rank() == 0
+        return
+    yield first
+    sys.stderr.flush()
+    if first:
+        store.set(told, "yes")
+    else:
+        with suppress(RuntimeError):
+            store.wait([told], _TELLING)

@@ -1,0 +1,39 @@
+"""The speed of the machine in a run's own files: measured around its training, told in summary.json."""
+
+import logging
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from app.core import run_folder
+from app.core.files import read_json, write_json
+from app.train.yardstick import measure_yardstick
+
+log = logging.getLogger(__name__)
+
+
+def note_speed(folder: Path, device: torch.device) -> None:
+    """Measure now, and put it behind what the run has measured before."""
+    seconds = measure_yardstick(device, torch.get_num_threads())
+    if seconds is None:
+        return
+    log.info("yardstick: a training step of nnU-Net's plain network takes %.1f s now", seconds)
+    write_json(folder / run_folder.YARDSTICK, {"seconds": [*_measured(folder), round(seconds, 3)]})
+
+
+def yardstick_facts(folder: Path, train_seconds: float) -> dict[str, Any]:
+    """Seconds of the steps measured, and how many of them the training took; nothing where none was.
+
+    A run in one go has two measures, one before and one after; one that was resumed has more.
+    """
+    seconds = _measured(folder)
+    if not seconds:
+        return {}
+    return {"yardstick_seconds": seconds, "yardstick_steps": round(train_seconds / fmean(seconds), 1)}
+
+
+def _measured(folder: Path) -> list[float]:
+    path = folder / run_folder.YARDSTICK
+    return [float(value) for value in read_json(path)["seconds"]] if path.is_file() else []

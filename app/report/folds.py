@@ -1,0 +1,145 @@
+"""Cross-validation: what the folds of one configuration come to together, as folds.json and folds.csv.
+
+Two means, each with its standard error: over the folds, as published figures have it, and over the cases,
+each of which is held out once. Repeats of a fold with another seed are averaged first.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from app.core import run_folder
+from app.core.files import write_json, write_text
+from app.core.sweep import Entry, Sweep
+from app.report.comparison import case_means
+from app.report.results import csv_text, sweep_runs
+from app.report.runs import Run, Score
+from app.report.wording import mean
+
+METRICS = ("dice", "hd95_mm", "nsd")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One figure over folds and over cases; a standard error is None for fewer than two values."""
+
+    mean: float | None
+    standard_error: float | None
+    folds: Mapping[str, float]
+    case_mean: float | None
+    case_standard_error: float | None
+    cases: int
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The folds of one group of a sweep; `missing` are jobs without results, whose folds may be lacking."""
+
+    group: str
+    folds: tuple[str, ...]
+    missing: tuple[str, ...]
+    mean_dice: Estimate
+    scores: Mapping[str, Mapping[str, Estimate]]
+    """By metric and label."""
+
+
+def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
+    """Write folds.json and folds.csv into the folder of a sweep; nothing where no group has several folds.
+
+    Raises:
+        InputError: a file of a run is broken.
+    """
+    found = cross_validate(sweep_runs(folder, sweep), sweep)
+    if found:
+        write_json(folder / run_folder.FOLDS, {one.group: _told(one) for one in found})
+        write_text(folder / run_folder.FOLDS_TABLE, csv_text([row for one in found for row in _rows(one)]))
+    return found
+
+
+def cross_validate(runs: Sequence[Run], sweep: Sweep) -> list[CrossValidation]:
+    """Take together the evaluated runs of every group that has jobs of several folds."""
+    evaluated = {run.folder.name: run for run in runs if run.summary.mean_dice is not None}
+    groups: dict[str, list[Entry]] = {}
+    for entry in sweep.entries:
+        groups.setdefault(entry.group, []).append(entry)
+    found = []
+    for name, entries in groups.items():
+        ours = [evaluated[entry.name] for entry in entries if entry.name in evaluated]
+        if ours and len({_fold(entry) for entry in entries}) > 1:
+            missing = tuple(entry.name for entry in entries if entry.name not in evaluated)
+            found.append(_together(name, ours, missing))
+    return found
+
+
+def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> CrossValidation:
+    labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
+    means = _estimate([(run, run.summary.mean_dice) for run in runs], case_means(runs).values())
+    return CrossValidation(
+        group=group,
+        folds=tuple(dict.fromkeys(str(run.summary.fold) for run in runs)),
+        missing=missing,
+        mean_dice=means,
+        scores={name: {label: _of_label(runs, name, label) for label in labels} for name in METRICS},
+    )
+
+
+def _of_label(runs: Sequence[Run], metric: str, label: str) -> Estimate:
+    by_case: dict[str, list[float]] = {}
+    for score in (score for run in runs for score in run.scores or () if score.label == label):
+        value = _value(score, metric)
+        if value is not None:
+            by_case.setdefault(score.case, []).append(value)
+    values = [(run, getattr(run.summary, metric).get(label)) for run in runs]
+    return _estimate(values, map(fmean, by_case.values()))
+
+
+def _estimate(values: Iterable[tuple[Run, float | None]], of_cases: Iterable[float]) -> Estimate:
+    by_fold: dict[str, list[float]] = {}
+    for run, value in values:
+        if value is not None:
+            by_fold.setdefault(str(run.summary.fold), []).append(value)
+    folds, cases = {fold: fmean(found) for fold, found in by_fold.items()}, list(of_cases)
+    return Estimate(
+        *(mean(folds.values()), standard_error([*folds.values()]), folds),
+        *(mean(cases), standard_error(cases), len(cases)),
+    )
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """That of the mean of independent values; None for fewer than two."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def _value(score: Score, metric: str) -> float | None:
+    value: float | None = getattr(score, metric)
+    return value
+
+
+def _fold(entry: Entry) -> str:
+    return next((word for word in entry.overrides if word.startswith("fold=")), "")
+
+
+def _told(found: CrossValidation) -> dict[str, Any]:
+    scores = {
+        name: {label: asdict(one) for label, one in by_label.items()}
+        for name, by_label in found.scores.items()
+    }
+    head = {"folds": list(found.folds), "missing": list(found.missing), "mean_dice": asdict(found.mean_dice)}
+    return {**head, **scores}
+
+
+def _rows(found: CrossValidation) -> Iterable[dict[str, object]]:
+    for metric, label, one in [
+        ("dice", "mean", found.mean_dice),
+        *((name, label, one) for name, of in found.scores.items() for label, one in of.items()),
+    ]:
+        yield {
+            **{"group": found.group, "metric": metric, "label": label},
+            **{"mean": one.mean, "standard_error": one.standard_error},
+            **{"case_mean": one.case_mean, "case_standard_error": one.case_standard_error},
+            **{"cases": one.cases, "folds": len(one.folds)},
+            **{f"fold_{fold}": value for fold, value in one.folds.items()},
+        }

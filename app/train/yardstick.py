@@ -1,0 +1,120 @@
+"""How fast the machine is at the moment: seconds of one training step of nnU-Net's plain network.
+
+Machines drift, by a factor of two within an hour where others compute on them too, so that minutes compare
+only beside a measure taken at the same time. A measure must stay what it is: the network is of torch's own
+modules in torch's own layout, not of ours, which become faster from version to version. It runs in a process
+of its own, whose memory is none of the training's.
+"""
+
+import logging
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from app.core.types import Size
+
+PATCH: Size = (40, 56, 40)
+BATCH = 9
+_CLASSES = 3
+_WIDTHS = (32, 64, 128, 256)
+_STEPS = 2  # the first sets up torch's kernels and memory, the last is what counts
+
+log = logging.getLogger(__name__)
+
+
+class PlainNetwork(nn.Module):
+    """nnU-Net's network for the hippocampus of the Decathlon: 5.60 M parameters, 19.1 GMAC a patch.
+
+    Two convolutions of 3x3x3 a level, instance norm and leaky ReLU (Isensee et al., Nature Methods 18, 2021;
+    PlainConvUNet of dynamic-network-architectures). Maps (B, 1, D, H, W) to logits (B, 3, D, H, W) and, in
+    training mode, those of the coarser levels behind them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        entering = (1, *_WIDTHS)
+        self.encoder = nn.ModuleList(
+            _stage(entering[level], width, 1 if level == 0 else 2) for level, width in enumerate(_WIDTHS)
+        )
+        self.up = nn.ModuleList(nn.ConvTranspose3d(2 * width, width, 2, 2) for width in _WIDTHS[:-1])
+        self.decoder = nn.ModuleList(_stage(2 * width, width, 1) for width in _WIDTHS[:-1])
+        self.heads = nn.ModuleList(nn.Conv3d(width, _CLASSES, 1) for width in _WIDTHS[:-1])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 1, D, H, W) -> logits, finest first; the finest alone in eval mode."""
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        logits: list[Tensor] = []
+        for level in reversed(range(len(self.decoder))):
+            x = self.decoder[level](torch.cat([self.up[level](x), skips[level]], dim=1))
+            if self.training or level == 0:
+                logits.insert(0, self.heads[level](x))
+        return logits
+
+
+def measure_yardstick(
+    device: torch.device, threads: int, *, patch: Size = PATCH, batch: int = BATCH
+) -> float | None:
+    """Seconds of one training step now, measured in a process of its own; None where that was killed."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(step_seconds, str(device), threads, patch, batch).result()
+        except BrokenProcessPool:
+            log.warning(
+                "yardstick: not measured, as its process was ended by the system; it takes about 2.5 GB"
+            )
+            return None
+
+
+def step_seconds(device: str, threads: int, patch: Size = PATCH, batch: int = BATCH) -> float:
+    """Seconds of the last of a few training steps on noise, in this process."""
+    torch.set_num_threads(threads)
+    network = PlainNetwork().to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.99, nesterov=True)
+    image = torch.randn(batch, 1, *patch, device=device)
+    labels = torch.randint(_CLASSES, (batch, *patch), device=device)
+    seconds = 0.0
+    for _ in range(_STEPS):
+        started = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        plain_loss(network(image), labels).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 12.0)
+        optimizer.step()
+        float(next(network.parameters()).detach().sum())  # waits for a device that works ahead
+        seconds = time.perf_counter() - started
+    return seconds
+
+
+def plain_loss(logits: list[Tensor], labels: Tensor) -> Tensor:
+    """Cross-entropy and soft Dice summed over levels with halved weights; labels (B, D, H, W)."""
+    total = logits[0].new_zeros(())
+    for level, found in enumerate(logits):
+        step = 2**level
+        total = total + _level_loss(found, labels[:, ::step, ::step, ::step]) / step
+    return total
+
+
+def _level_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    wanted = F.one_hot(labels, _CLASSES).movedim(-1, 1)
+    likely = logits.softmax(1)
+    shared, both = (likely * wanted).sum((0, 2, 3, 4)), (likely + wanted).sum((0, 2, 3, 4))
+    return F.cross_entropy(logits, labels) - (2 * shared / both.clamp_min(1e-5)).mean()
+
+
+def _stage(channels: int, width: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        *_convolved(channels, width, stride),
+        *_convolved(width, width, 1),
+    )
+
+
+def _convolved(channels: int, width: int, stride: int) -> list[nn.Module]:
+    convolution = nn.Conv3d(channels, width, 3, stride, 1)
+    return [convolution, nn.InstanceNorm3d(width, affine=True), nn.LeakyReLU(0.01, inplace=True)]

@@ -1,0 +1,152 @@
+"""What stops a training: one line that says what, where, and from which checkpoint it can go on."""
+
+import json
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import MakeTask, no_room
+from test_sweep import TINY
+
+from app.cli import training, yardstick
+from app.data import cache
+from app.models.checkpoint import Checkpoint, read_checkpoint
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Call:
+    """A function that gives the exit code and the last line on stderr of `python run.py`."""
+    make_task()
+
+    def run(*overrides: str) -> tuple[int, str]:
+        places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
+        resumes = any(word.startswith("train.resume") for word in overrides)
+        words = [] if resumes else [*TINY, *places, f"paths.run={tmp_path / 'run'}"]
+        monkeypatch.setattr(sys, "argv", ["run.py", *words, *overrides])
+        try:
+            runpy.run_path("run.py", run_name="__main__")
+        except SystemExit as ended:
+            told = capfd.readouterr().err
+            assert "Traceback" not in told
+            return int(ended.code or 0), told.strip().splitlines()[-1]
+        return 0, ""
+
+    return run
+
+
+def on_call(number: int, usual: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is another one when it is called for the `number`th time."""
+    calls = iter(range(1, 1000))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        chosen = instead if next(calls) == number else usual
+        return chosen(*args, **kwargs)
+
+    return call
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the run that goes on ends as any other, the machine measured around each part of it."""
+    usual = training.write_checkpoint
+    monkeypatch.setattr(yardstick, "measure_yardstick", lambda device, threads: 0.5)
+
+    def full(path: Path, checkpoint: Checkpoint) -> None:
+        with no_room(1000):
+            usual(path, checkpoint)
+
+    last = tmp_path / "run" / "last.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_checkpoint", on_call(3, usual, full))  # best, last, best
+        code, told = call("train.epoch_steps=1", "train.yardstick=true")
+    assert code == 1
+    assert re.fullmatch(
+        rf"error: \S+\.pt: cannot be written \(File too large\); {last} is from step \d, "
+        rf"go on there with train.resume={last.parent}",
+        told,
+    )
+    assert read_checkpoint(last).training["step"] in (1, 2)
+    assert not list(last.parent.glob(".*"))
+    assert call(f"train.resume={last.parent}") == (0, "")
+    summary = json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["steps"], summary["yardstick_seconds"]) == (4, [0.5, 0.5, 0.5])
+    assert summary["yardstick_steps"] == pytest.approx(summary["train_seconds"] / 0.5, abs=0.2)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda value: usual(value) & (value.numel() > 1 or next(finite)))
+    finite = iter([True, True, True, False])
+    code, told = call()
+    assert code == 1
+    assert re.match(r"error: step 3: got a loss of \S+ on cases blob_00\d, blob_00\d; ", told)
+    last = tmp_path / "run" / "last.pt"
+    assert told.endswith(f"; {last} is from step 2, go on there with train.resume={last.parent}")
+    assert read_checkpoint(last).training["step"] == 2
+
+
+def test_weights_that_are_not_finite_are_not_kept(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradient of the last step of an epoch was not finite, its loss was."""
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoil)
+    code, told = call("train.epoch_steps=1")
+    assert code == 1
+    assert told.startswith("error: step 1: got weights that are not finite in encoder.0.0.0.weight")
+    assert told.endswith("; there is no checkpoint yet")
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def spoil(parameters: Any, limit: float) -> None:
+    next(iter(parameters)).grad.fill_(float("inf"))
+
+
+def test_a_run_folder_that_cannot_be_is_named(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place, why in (("file/run", "Not a directory"), ("file", "File exists")):
+        code, told = call(f"paths.run={tmp_path / place}")
+        assert (code, told) == (1, f"error: {tmp_path / place}: cannot be written ({why})")
+
+
+def test_a_read_only_run_folder_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulated, as the superuser may write everywhere."""
+    usual = Path.write_text
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> int:
+        if path.parent == tmp_path / "run":
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    code, told = call()
+    assert (code, told) == (
+        1,
+        f"error: {tmp_path / 'run' / 'config.yaml'}: cannot be written (Permission denied)",
+    )
+
+
+def test_a_cache_that_went_away_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = cache.CachedCase.image
+
+    def gone(case: cache.CachedCase) -> Any:
+        (case.folder / "image.npy").unlink(missing_ok=True)
+        return usual(case)
+
+    monkeypatch.setattr(cache.CachedCase, "check", lambda case: None)
+    monkeypatch.setattr(cache.CachedCase, "image", on_call(12, usual, gone))
+    code, told = call("train.epoch_steps=1")
+    assert code == 1
+    assert re.match(r"error: case blob_00\d: \S+image\.npy: no such file; the cache was changed", told)
+    assert "last.pt is from step" in told
