@@ -35,7 +35,9 @@ def composed(*overrides: str) -> DictConfig:
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_composes(group: str, option: str) -> None:
     needed = ["task.folder=x"] if option == "decathlon" else []
-    composed(f"{group}={option}", *needed)
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        whole = compose("config", [f"{group}={option}", *needed], return_hydra_config=True)
+    assert whole.hydra.runtime.choices[group] == option
 
 
 @pytest.mark.parametrize("option", GROUPS["mode"])

@@ -16,9 +16,8 @@ from app.core.errors import InputError
 if TYPE_CHECKING:
     from app.train.processes import Processes
 
-_PATIENCE = timedelta(
-    days=7
-)  # for data that the leading process prepares; torchrun sees to processes that die
+# For data that the leading process prepares; torchrun sees to processes that die.
+_PATIENCE = timedelta(days=7)
 _TELLING = timedelta(seconds=20)
 
 

@@ -7,7 +7,6 @@ folds of one sweep, are pooled. The confidence is what mode=predict writes into 
 Dice is defined; over all labels, with its means over these. Spearman's rho is given with its two-sided p.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from app.infer.segmentation import Arrays
 from app.infer.segmenter import Segmenter
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
+from tests.benchmarks.of_runs import parser
 
 ALL = "all labels"
 MEASURES = ("soft_dice", "agreement")
@@ -46,14 +46,9 @@ class Point:
 
 def main() -> None:
     """Segment, correlate, print and draw."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--cases", type=int, help="of each run, spread over all it held out")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--picture", type=Path, default=Path("confidence.png"))
-    options = parser.parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--picture", type=Path, default=Path("confidence.png"))
+    options = asked.parse_args()
     torch.set_num_threads(options.threads)
     points = [point for run in options.runs for point in points_of_run(run, options.cases)]
     points += means_of_cases(points)

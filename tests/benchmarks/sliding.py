@@ -6,11 +6,9 @@ infer.certain=0.99, nothing mirrored, and infer=fast. A pass is one window or mi
 network; `largest loss` is that of a single case and label.
 """
 
-import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -23,6 +21,7 @@ from app.infer.evaluate import CaseDice, dice_of_cases, mean_dice, recorded_case
 from app.infer.segmenter import Segmenter
 from app.infer.sliding import SlidingSettings
 from tests.benchmarks.confidence import spread
+from tests.benchmarks.of_runs import parser
 
 
 @dataclass
@@ -49,13 +48,7 @@ class Outcome:
 
 def main() -> None:
     """One table a run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--cases", type=int, help="of each run, spread over all it held out")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
+    options = parser(__doc__).parse_args()
     torch.set_num_threads(options.threads)
     for run in options.runs:
         segmenter = Segmenter.load(run)

@@ -21,4 +21,7 @@ def test_channels_are_shared_out_by_the_energy_of_the_filters() -> None:
 def test_it_is_a_layout_of_the_network_it_came_from() -> None:
     shape = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((1, 3, 3), (3, 3, 3)))
     convs = {"encoder.1.0": torch.nn.Conv3d(8, 16, 3), "encoder.0.0": torch.nn.Conv3d(1, 8, (1, 3, 3))}
-    design(UNetModel("plain", 1, 1, False), shape, Mixed(natural_layout(convs)), None).build()
+    layout = natural_layout(convs)
+    spec = design(UNetModel("plain", 1, 1, False), shape, Mixed(layout), None)
+    assert spec.layout() == layout
+    assert spec.build()(torch.zeros(1, 1, 4, 4, 4)).shape == (1, 2, 4, 4, 4)

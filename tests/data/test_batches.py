@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 
 import pytest
@@ -25,7 +26,13 @@ def test_leaving_early_stops_the_thread(cases: list[CachedCase]) -> None:
     chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
     batches = BatchSource(sampler(cases), chain, seed=0).ahead(0, 1000)
     next(batches)
+    assert loaders()
     batches.close()  # type: ignore[attr-defined]
+    assert not loaders()
+
+
+def loaders() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("batches")]
 
 
 def test_shares_of_a_batch_together_are_the_batch(cases: list[CachedCase]) -> None:
