@@ -22,11 +22,11 @@ def write_layout_picture(layout_file: Path, output: Path) -> None:
     """
     layout = read_layout(layout_file)
     costs = layout.provenance.get("costs", {})
-    figure = Figure(figsize=(9, 1.3 + _HEIGHT * len(layout.convolutions)), layout="constrained")
+    figure = Figure(figsize=(9, 1.6 + _HEIGHT * len(layout.convolutions)), layout="constrained")
     kernels, spent = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     _draw_kernels(kernels, layout)
     _draw_costs(spent, layout, costs if isinstance(costs, dict) else {})
-    figure.legend(loc="outside upper center", ncols=8, frameon=False)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.suptitle(_title(layout), fontsize=11)
     with atomic_path(output) as temporary:
         figure.savefig(temporary, dpi=130)
