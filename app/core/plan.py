@@ -11,7 +11,7 @@ from app.core.errors import InputError
 from app.core.files import write_text
 from app.core.types import Size, Spacing, as_size, as_spacing
 
-_EARLIER = {"foreground_share": 0.5, "steps": 2000}
+_EARLIER: dict[str, Any] = {"foreground_share": 0.5, "steps": 2000, "brightest": []}
 """What trainings took before plans said it, of a batch of two one patch; older plans are read with these."""
 
 
@@ -50,6 +50,10 @@ class Plan:
     """Of all patches of a training, centred on foreground."""
     steps: int
     """Of the optimizer, in a whole training."""
+    brightest: tuple[tuple[float, float], ...] = ()
+    """Of each channel the 99.5 percentile of the foreground, in the darkest and in the brightest case.
+
+    Changes no voxel; tells a scan that is far off."""
 
     def __post_init__(self) -> None:
         """Refuse plans no network can be built from or trained by."""
@@ -80,7 +84,8 @@ class Plan:
 
     def prepares_like(self, other: "Plan") -> bool:
         """Whether scans, patches and networks are alike; only how long and on what is trained may differ."""
-        return self == replace(other, foreground_share=self.foreground_share, steps=self.steps)
+        free = {name: getattr(self, name) for name in _EARLIER}
+        return self == replace(other, **free)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
@@ -107,6 +112,7 @@ class Plan:
             normalisation=tuple(Normalisation(**channel) for channel in values["normalisation"]),
             foreground_share=float(values["foreground_share"]),
             steps=int(values["steps"]),
+            brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
         )
 
 

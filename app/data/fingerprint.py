@@ -18,7 +18,7 @@ from app.data.geometry import forward_image, forward_labels, plan_geometry
 from app.data.label_values import count_integers
 from app.data.prepare import read_case
 
-FINGERPRINT_FORMAT = 3  # raised whenever a fact is added or found otherwise
+FINGERPRINT_FORMAT = 4  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
 
 
@@ -65,6 +65,8 @@ class Fingerprint:
     """Of label values 1, 2, ...: how often boxes of PARTS of a case that has it, from anywhere, hold some."""
     intensities: tuple[Normalisation, ...]
     """0.5 and 99.5 percentile, mean and standard deviation of the foreground, channel by channel."""
+    brightest: tuple[tuple[float, float], ...]
+    """99.5 percentile of the foreground of the darkest and of the brightest case, channel by channel."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -83,6 +85,7 @@ class Fingerprint:
             components=tuple(Components(**label) for label in values["components"]),
             met=tuple(tuple(shares) for shares in values["met"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
+            brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
         )
 
 
@@ -124,6 +127,7 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         components=tuple(_summarise(label) for label in zip(*(f.components_mm3 for f in facts), strict=True)),
         met=tuple(_mean_met(label) for label in zip(*(f.met for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
+        brightest=_brightest([case.foreground for case in facts]),
     )
 
 
@@ -149,6 +153,14 @@ def _summarise(by_case: Sequence[tuple[float, ...]]) -> Components:
 def _mean_met(by_case: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     present = [shares for shares in by_case if shares]
     return tuple(np.mean(present, axis=0).tolist()) if present else (0.0,) * len(PARTS)
+
+
+def _brightest(by_case: Sequence[NDArray[np.float32]]) -> tuple[tuple[float, float], ...]:
+    high = [np.percentile(inside, 99.5, axis=1) for inside in by_case if inside.size]
+    if not high:
+        return ((0.0, 0.0),) * len(by_case[0])
+    darkest, brightest = np.min(high, axis=0).tolist(), np.max(high, axis=0).tolist()
+    return tuple(zip(darkest, brightest, strict=True))
 
 
 def _intensities(inside: NDArray[np.float64]) -> Normalisation:

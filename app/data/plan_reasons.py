@@ -5,6 +5,11 @@ from collections.abc import Sequence
 from app.core.plan import Normalisation
 from app.core.types import Size, Spacing, as_size, by
 
+BRIGHTEST_REASON = (
+    "99.5 percentile of each channel's foreground, in the darkest and in the brightest scan; predictions "
+    "warn of scans far outside"
+)
+
 
 def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
     """Of a patch planned for a typical scan of `scan` voxels and at most about `most`."""

@@ -8,6 +8,7 @@ from app.core.plan import Plan, read_plan
 from app.core.task import Task
 from app.core.types import as_size, as_spacing
 from app.data.fingerprint import Fingerprint
+from app.data.plan_reasons import BRIGHTEST_REASON
 from app.data.planner import PlanSettings, plan_normalisation, with_set
 
 
@@ -37,4 +38,5 @@ def reuse_plan(
     if settings.normalisation is not None:
         channels, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
         plan = replace(plan, normalisation=channels)
+    plan, reasons["brightest"] = replace(plan, brightest=fingerprint.brightest), BRIGHTEST_REASON
     return with_set(plan, reasons, settings)

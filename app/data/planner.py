@@ -12,7 +12,7 @@ from app.core.plan import Normalisation, Plan
 from app.core.task import Task
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.fingerprint import Fingerprint
-from app.data.plan_reasons import normalisation_reason, patch_reason, patches
+from app.data.plan_reasons import BRIGHTEST_REASON, normalisation_reason, patch_reason, patches
 from app.data.plan_training import plan_foreground_share, plan_steps
 
 # An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
@@ -108,6 +108,7 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
         f"{settings.base_width} channels at full resolution (plan.base_width), doubled with each level "
         f"up to {settings.max_width} (plan.max_width)"
     )
+    reasons["brightest"] = BRIGHTEST_REASON
     plan = Plan(
         spacing=spacing,
         patch=patch,
@@ -118,6 +119,7 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
         normalisation=normalisation,
         foreground_share=share,
         steps=steps,
+        brightest=fingerprint.brightest,
     )
     return with_set(plan, reasons, settings)
 

@@ -218,10 +218,27 @@ def pydicom_uid(file: str) -> str:
     return str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
 
 
-def test_intensities_far_from_the_training_set_are_noted() -> None:
-    plan = replace(PLAN, normalisation=(Normalisation("ct", -100, 200, 50, 80),))
-    rng = np.random.default_rng(0)
-    for scale, warned in ((1.0, False), (0.001, True)):
-        volume = Volume(np.eye(4), (rng.uniform(-1000, 1000, (1, 20, 20, 20)) * scale).astype(np.float32))
-        found = scan_warnings(volume, prepare(volume, None, plan), plan, ["CT"])
-        assert bool(found) == warned and all("Hounsfield" in line for line in found)
+@pytest.mark.parametrize(
+    ("how", "brightest", "factor", "offset", "question"),
+    [
+        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1000, 0, ""),
+        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1, 0, "Hounsfield"),
+        (Normalisation("zscore"), ((200, 500),), 500, 500, ""),
+        (Normalisation("zscore"), ((200, 500),), 10_000, 10_000, "same unit"),
+        (Normalisation("zscore_nonzero"), ((200, 500),), 1, 1, "same unit"),
+        (Normalisation("zscore"), ((200, 500),), 0, 7, "empty"),
+        (Normalisation("zscore"), (), 10_000, 0, ""),  # an earlier plan says nothing of it
+    ],
+)
+def test_intensities_far_from_the_training_set_are_noted(
+    how: Normalisation,
+    brightest: tuple[tuple[float, float], ...],
+    factor: float,
+    offset: float,
+    question: str,
+) -> None:
+    plan = replace(PLAN, normalisation=(how,), brightest=brightest)
+    spread = np.random.default_rng(0).uniform(-1, 1, (1, 20, 20, 20))
+    volume = Volume(np.eye(4), (spread * factor + offset).astype(np.float32))
+    found = scan_warnings(volume, prepare(volume, None, plan), plan, ["image"])
+    assert len(found) == bool(question) and all(question in line for line in found)
