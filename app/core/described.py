@@ -7,7 +7,7 @@ from wherever it says.
 import importlib
 import inspect
 import pkgutil
-from dataclasses import asdict, fields
+from dataclasses import MISSING, asdict, fields
 from types import ModuleType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -27,9 +27,10 @@ class Described:
 
     @classmethod
     def restore(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `describe`, without the kind."""
+        """The inverse of `describe`, without the kind; fields younger than it take their defaults."""
         known = {field.name for field in fields(cls)}
-        if set(values) != known:
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not needed <= set(values) <= known:
             raise InputError(f"{cls.__name__}: got {sorted(values)}, wanted {sorted(known)}")
         return cls(**values)
 

@@ -29,6 +29,8 @@ class UNetModel(Model):
     decoder_blocks: int | Sequence[int]
     """Likewise; the deepest level has none."""
     deep_supervision: bool
+    decoder_width: float = 1.0
+    """Channels of each level of the decoder for one of the encoder's, rounded to multiples of 8."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -40,6 +42,14 @@ class UNetModel(Model):
                 object.__setattr__(self, name, tuple(count))  # a list from YAML, compared by value later
             if min([count] if isinstance(count, int) else count) < 1:
                 raise InputError(f"model.{name}: got {count}, wanted at least 1")
+        if self.decoder_width <= 0:
+            raise InputError(f"model.decoder_width: got {self.decoder_width}, wanted more than 0")
+
+    def decoder_widths(self, widths: Sequence[int]) -> tuple[int, ...]:
+        """Channels of each level of the decoder, finest first; the deepest level has none."""
+        if self.decoder_width == 1:
+            return tuple(widths[:-1])
+        return tuple(max(8, 8 * round(width * self.decoder_width / 8)) for width in widths[:-1])
 
     def blocks(self, part: str, levels: int) -> tuple[int, ...]:
         """Blocks of each level of the encoder or the decoder.
@@ -63,7 +73,8 @@ class UNetModel(Model):
 class UNet(nn.Module):
     """Maps (B, in_channels, D, H, W) to logits (B, classes, D, H, W).
 
-    D, H and W must be multiples of the product of strides. In training mode with deep supervision it
+    D, H and W must be multiples of the product of strides. Where the finest level itself has strides (a stem
+    on a coarser grid), its logits are brought back to the input's. In training mode with deep supervision it
     returns a list of logits, one per level from the finest, without the deepest.
     """
 
@@ -84,13 +95,17 @@ class UNet(nn.Module):
             first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride, sizes[-1])
             self.encoder.append(_stage(first, block, encoder_blocks[level], encoder))
             sizes.append(_after(first))
-        for level, width in enumerate(shape.widths[:-1]):
-            stride = shape.strides[level + 1]
-            self.up.append(Upsample3d(shape.widths[level + 1], width, stride))
+        narrow = model.decoder_widths(shape.widths)
+        below = (*narrow[1:], shape.widths[-1])  # channels that come from the level underneath
+        for level, width in enumerate(narrow):
+            self.up.append(Upsample3d(below[level], width, shape.strides[level + 1]))
             kernel, size = shape.kernels[level], sizes[level + 1]
-            first = ConvSpec(f"decoder.{level}", 2 * width, width, kernel, (1, 1, 1), size)
+            joined = width + shape.widths[level]
+            first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size)
             self.decoder.append(_stage(first, block, decoder_blocks[level], decoder))
-            if level == 0 or model.deep_supervision:
+            if level == 0 and shape.strides[0] != (1, 1, 1):
+                self.heads.append(Upsample3d(width, shape.classes, shape.strides[0]))
+            elif level == 0 or model.deep_supervision:
                 self.heads.append(FastConv3d(width, shape.classes, 1))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:

@@ -62,6 +62,29 @@ def test_every_model_trains_and_rebuilds_itself(option: str) -> None:
     torch.testing.assert_close(network(x), outputs[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("share", "widths"), [(0.5, (8, 8)), (2.0, (16, 32))])
+def test_a_decoder_of_other_width_and_a_coarse_stem(share: float, widths: tuple[int, ...]) -> None:
+    shape = replace(SHAPE, widths=(8, 16, 24), strides=((2, 2, 2), (1, 2, 2), (2, 2, 2)))
+    spec = design(replace(UNET, decoder_width=share), shape, Conv3d(), None)
+    network = to_device(spec.build(), torch.device("cpu"))
+    x = torch.randn(1, 2, 8, 16, 16)
+    assert [tuple(level.shape) for level in network(x)] == [(1, 3, 8, 16, 16), (1, 3, 4, 4, 4)]
+    ends = {f"decoder.{level}.1": width for level, width in enumerate(widths)}
+    found = {conv.name: conv.out_channels for conv in list_convolutions(spec.model, shape)}
+    assert ends.items() <= found.items()
+    assert spec.cost((8, 16, 16)).params == sum(p.numel() for p in network.parameters())
+    again = to_device(network_from(spec.describe()).build(), torch.device("cpu"))
+    again.load_state_dict(network.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(network.eval()(x), again.eval()(x))
+
+
+def test_a_description_of_before_there_were_thin_decoders_is_read() -> None:
+    description = design(UNET, SHAPE, Conv3d(), None).describe()
+    del description["model"]["decoder_width"]
+    assert network_from(description).model == UNET
+
+
 @pytest.mark.parametrize("gated", [False, True], ids=["plain", "eca"])
 @pytest.mark.parametrize("op", OPERATORS)
 @pytest.mark.parametrize("model", MODELS)
@@ -123,6 +146,8 @@ def test_impossible_models_are_named() -> None:
         replace(UNET, block="dense")
     with pytest.raises(InputError, match=r"model\.encoder_blocks: got 0"):
         replace(UNET, encoder_blocks=0)
+    with pytest.raises(InputError, match=r"model\.decoder_width: got 0"):
+        replace(UNET, decoder_width=0)
 
 
 def test_a_description_never_names_code() -> None:
