@@ -8,6 +8,7 @@ import torch
 
 from app.analyze.score import capped, score
 from app.analyze.walk import fields
+from app.core.errors import InputError
 from app.core.types import Size, Spacing, as_spacing
 from app.models.network import NetworkSpec, build_named, list_convolutions
 from app.ops.latency import latency_ms
@@ -36,11 +37,14 @@ def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
     """Every spatial convolution in the order of computation, fields and scores capped at the patch.
 
     Raises:
-        InputError: the network computes with something whose connection is not known.
+        InputError: the network computes with something whose connection is not known, or with none of ours.
     """
     spec = _seeing(spec, patch)
     with torch.device("meta"):
         network, paths = build_named(spec)
+    if not paths:
+        kind = spec.model.describe()["kind"]
+        raise InputError(f"mode=analyze: got {kind}, whose convolutions are its own, wanted unet or resunet")
     stages = {name: name.rpartition(".")[0] for name in paths}
     found = fields(network.eval(), spec.shape.in_channels, paths.values(), set(stages.values()))
     made: list[Layer] = []

@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import app.models as package
 from app.core.described import restore
+from app.core.errors import InputError
 from app.core.layout import Layout
 from app.core.types import Size, as_size
 from app.models.model import Model, Shape
@@ -64,9 +65,15 @@ def design(model: Model, shape: Shape, operator: Operator, decoder_operator: Ope
     """Bind operators to the convolutions they are for; the decoder follows the encoder unless it has its own.
 
     Raises:
-        InputError: a layout is for another network.
+        InputError: a layout is for another network, or an operator for one whose convolutions are its own.
     """
     convolutions = list_convolutions(model, shape)
+    chosen = [part.describe()["kind"] for part in (operator, decoder_operator) if part is not None]
+    if not convolutions and chosen != ["Conv3d"]:
+        raise InputError(
+            f"{model.describe()['kind']}: got operators {', '.join(chosen)} for a model "
+            "whose convolutions are its own, wanted op=conv3d"
+        )
     if decoder_operator is None:
         bound = operator.bind(convolutions)
         return NetworkSpec(model, shape, bound, bound)
