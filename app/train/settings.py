@@ -29,6 +29,8 @@ class TrainSettings:
     """Batches whose gradients are added up for one optimizer step."""
     precision: str = "fp32"
     """What the network computes with: fp32, bf16, fp16, or auto; older runs go on in fp32."""
+    compile: bool = False
+    """Train through torch.compile."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from app.core.compiled import compiled
 from app.core.errors import InputError
 from app.data.batches import Batch
 from app.models.checkpoint import Checkpoint, Weights
@@ -35,6 +36,7 @@ class TrainingState:
         self.network = network
         self.processes = processes
         self._replica = processes.replicate(network)
+        self._forward = compiled(self._replica, "train.compile") if settings.compile else self._replica
         self._micro_batches = settings.accumulate
         device = next(network.parameters()).device
         self.precision = choose_precision(settings.precision, device)
@@ -83,7 +85,7 @@ class TrainingState:
     def _backward(self, part: Batch, loss: Loss, *, last: bool) -> float:
         """Add a micro-batch's gradients to those there are; its loss."""
         with nullcontext() if last else without_exchange(self._replica):
-            value = batch_loss(self._replica, part, loss, self.precision, self.processes)
+            value = batch_loss(self._forward, part, loss, self.precision, self.processes)
             if not torch.isfinite(value):
                 cases = [case for cases in self.processes.gather(part.cases) for case in cases]
                 raise InputError(

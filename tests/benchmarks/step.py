@@ -1,7 +1,8 @@
 """Where a training step's time goes, operator by operator, measured turn about in one process.
 
 python -m tests.benchmarks.step conv3d,cakes task=hippocampus paths.data=<folder>
-First the operators, then overrides as for run.py. Loading and augmenting is timed on one thread of its own,
+First the operators, then overrides as for run.py; overrides of one row follow it with a plus, such as
+cakes+train.compile=true. Loading and augmenting is timed on one thread of its own,
 without the overlap with the step that training gives it, so its share is an upper bound.
 """
 
@@ -56,9 +57,10 @@ def main(operators: list[str], overrides: list[str]) -> None:
     Console(width=110).print(table)
 
 
-def compose_for(operator: str, overrides: list[str]) -> DictConfig:
+def compose_for(row: str, overrides: list[str]) -> DictConfig:
+    operator, *own = row.split("+")
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
-        return compose("config", [f"op={operator}", "choices=null", "paths.run=null", *overrides])
+        return compose("config", [f"op={operator}", "choices=null", "paths.run=null", *overrides, *own])
 
 
 def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:

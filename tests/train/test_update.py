@@ -107,3 +107,17 @@ def test_gradients_that_overflow_are_left_out_and_the_scale_goes_to_disk(
 
 def large(factor: float) -> Callable[[list[Tensor], Tensor], Tensor]:
     return lambda logits, labels: factor * LOSS(logits, labels)
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_a_step(bench: Bench) -> None:
+    plain, compiled = stepped(bench), stepped(bench, compile=True)
+    assert compiled.losses[0] == pytest.approx(plain.losses[0], abs=1e-5)
+    torch.testing.assert_close(gradients(compiled), gradients(plain), atol=1e-4, rtol=1e-2)
+    assert compiled.network.state_dict().keys() == plain.network.state_dict().keys()
+
+
+def test_compiling_without_a_compiler_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"train\.compile needs a C\+\+ compiler"):
+        stepped(bench, compile=True)
