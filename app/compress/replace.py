@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from app.core.types import as_size
 from app.ops import ConvSpec
+from app.ops.convolution import FastConv3d
 from app.ops.decomposed import Factors
 
 
@@ -24,7 +25,7 @@ def chained(
     made: list[nn.Conv3d] = []
     for link, weight in zip(factors.chain(spec_of(conv)), weights, strict=True):
         extends = [taps > 1 for taps in link.kernel]
-        small = nn.Conv3d(
+        small = FastConv3d(
             *(link.in_channels, link.out_channels, link.kernel, link.stride),
             padding=as_size([pad if wide else 0 for pad, wide in zip(conv.padding, extends, strict=True)]),
             dilation=as_size([d if wide else 1 for d, wide in zip(conv.dilation, extends, strict=True)]),

@@ -1,5 +1,7 @@
 """Convolutions that reach oneDNN, torch's fast CPU library, also where torch itself would not call it."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,37 +10,108 @@ from app.core.kernel import Kernel
 from app.core.types import Size, as_size
 
 
-class FastConv3d(nn.Conv3d):
-    """nn.Conv3d; on the CPU and without gradients always by oneDNN.
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    stride: Size = (1, 1, 1),
+    padding: Size = (0, 0, 0),
+    dilation: Size = (1, 1, 1),
+    groups: int = 1,
+) -> Tensor:
+    """As torch's of (B, in, D, H, W) and (out, in / groups, k, k, k), on a CPU always by oneDNN's fast ways.
 
-    Torch (2.13) gives a single volume of few voxels, which is what deep levels see when one window is
-    predicted, to a plain loop at up to seven times the time.
+    Torch (2.13) gives two cases to a plain loop: without gradients a single volume of few voxels, which is
+    what deep levels see when one window is predicted, at up to seven times the time; and on one thread a
+    kernel without taps in height and width, at five times the time, unless it is dilated. Along an axis with
+    one tap a dilation changes nothing. Depthwise kernels have gradients of their own, see `_Depthwise`.
     """
+    if _is_plain_inference(x):
+        return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
+    trained = x.device.type == "cpu" and x.dtype == weight.dtype and not _is_traced()
+    if trained and bias is None and stride == (1, 1, 1) and 1 < groups == x.shape[1] == weight.shape[0]:
+        return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
+    if trained and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
+        taps = weight.shape[2:]
+        dilation = as_size([step if along > 1 else 2 for step, along in zip(dilation, taps, strict=True)])
+    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+
+
+class _Depthwise(torch.autograd.Function):
+    """A depthwise convolution of stride 1, whose gradients torch (2.13) leaves to slow loops in 3D.
+
+    The gradient of the input is a convolution with mirrored taps. That of the weights is found for one tap
+    along depth at a time, as the gradient of a 2D convolution of all slices: oneDNN is fast at those.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: Size, dilation: Size) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        ctx.save_for_backward(x, weight)
+        ctx.padding, ctx.dilation = padding, dilation
+        return torch.mkldnn_convolution(x, weight, None, padding, (1, 1, 1), dilation, len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        x, weight = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last_3d)
+        of_input = of_weight = None
+        if ctx.needs_input_grad[0]:
+            reach = [step * (taps - 1) for step, taps in zip(ctx.dilation, weight.shape[2:], strict=True)]
+            around = [far - pad for far, pad in zip(reach, ctx.padding, strict=True)]
+            mirrored = weight.flip(2, 3, 4)
+            of_input = torch.mkldnn_convolution(
+                grad, mirrored, None, around, (1, 1, 1), ctx.dilation, len(weight)
+            )
+        if ctx.needs_input_grad[1]:
+            of_weight = _depthwise_weight_grad(x, grad, weight, ctx.padding, ctx.dilation)
+        return of_input, of_weight, None, None
+
+
+def _depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: Size, dilation: Size) -> Tensor:
+    """Slices of all samples in one row, each sample padded along depth, so that a tap is an offset in it."""
+    pad, step, taps = padding[0], dilation[0], weight.shape[2]
+    longer = x.shape[2] + 2 * pad - grad.shape[2]
+    slices = _slices(F.pad(x, (0, 0, 0, 0, pad, pad)))
+    of_slices = _slices(F.pad(grad, (0, 0, 0, 0, 0, longer)))
+    count = len(slices) - step * (taps - 1)
+    return torch.stack(
+        [
+            torch.ops.aten.convolution_backward(
+                *(
+                    of_slices[:count],
+                    slices[tap * step : tap * step + count],
+                    weight[:, :, tap],
+                    None,
+                    [1, 1],
+                ),
+                *(padding[1:], dilation[1:], False, [0, 0], len(weight), [False, True, False]),
+            )[1]
+            for tap in range(taps)
+        ],
+        dim=2,
+    )
+
+
+def _slices(x: Tensor) -> Tensor:
+    """(B, C, D, H, W) -> (B * D, C, H, W), channels-last as it was."""
+    return x.permute(0, 2, 3, 4, 1).reshape(-1, *x.shape[3:], x.shape[1]).permute(0, 3, 1, 2)
+
+
+class FastConv3d(nn.Conv3d):
+    """nn.Conv3d by `conv3d`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
-        if _is_plain_inference(x):
-            assert not isinstance(self.padding, str), "made with numbers of voxels"
-            return torch.mkldnn_convolution(
-                *(x, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
-            )
-        return super().forward(x)
-
-
-class DepthConv3d(FastConv3d):
-    """k x 1 x 1 with stride 1; with gradients as a 2D convolution of images of D by H times W voxels.
-
-    Torch (2.13) gives a 3D convolution without taps in height and width to a plain loop where it has one
-    thread, at ten times the time.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, out, D, H, W)."""
-        if _is_plain_inference(x):
-            return super().forward(x)
-        padding, dilation = (int(self.padding[0]), 0), (self.dilation[0], 1)
-        y = F.conv2d(x.flatten(3), self.weight.flatten(3), self.bias, 1, padding, dilation)
-        return y.view(*y.shape[:2], *x.shape[2:])
+        assert not isinstance(self.padding, str), "made with numbers of voxels"
+        return conv3d(
+            *(x, self.weight, self.bias),
+            stride=as_size(self.stride),
+            padding=as_size(self.padding),
+            dilation=as_size(self.dilation),
+            groups=self.groups,
+        )
 
 
 class Upsample3d(nn.ConvTranspose3d):
@@ -65,14 +138,17 @@ class Upsample3d(nn.ConvTranspose3d):
 def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size) -> nn.Conv3d:
     """A convolution without bias that keeps the size, but for the stride, rounded up."""
     padding = as_size([voxels // 2 for voxels in kernel.extent])
-    along_depth = kernel.size[0] > 1 and kernel.size[1:] == (1, 1) and stride == (1, 1, 1)
-    cls = DepthConv3d if along_depth and in_channels > 1 else FastConv3d
-    return cls(in_channels, out_channels, kernel.size, stride, padding, dilation=kernel.dilation, bias=False)
+    return FastConv3d(
+        *(in_channels, out_channels, kernel.size, stride, padding), dilation=kernel.dilation, bias=False
+    )
 
 
 def _is_plain_inference(x: Tensor) -> bool:
     """On the CPU, without gradients, and not while the network is traced to be compiled or exported."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return False
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
-    return not traced and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not _is_traced() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]

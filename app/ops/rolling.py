@@ -16,6 +16,7 @@ from app.core.errors import InputError
 from app.core.types import Size
 from app.ops.channelwise import Channelwise
 from app.ops.connection import Connection, channel_mix
+from app.ops.convolution import conv3d
 from app.ops.grouped import depthwise
 from app.ops.operator import ConvSpec, Cost
 from app.ops.plain import strided
@@ -48,7 +49,7 @@ class RollingPointwise(nn.Module):
         missing = self.rounds * self.windows - self.out_channels
         weight = F.pad(self.weight, (0, 0) * 4 + (0, missing))
         weight = weight.reshape(self.rounds, self.windows, -1, 1, 1, 1)  # (round, window, width, ...)
-        mixed = F.conv3d(windows, weight.transpose(0, 1).flatten(0, 1), groups=self.windows)
+        mixed = conv3d(windows, weight.transpose(0, 1).flatten(0, 1), groups=self.windows)
         last = mixed.movedim(1, -1)
         by_round = last.reshape(*last.shape[:-1], self.windows, self.rounds).transpose(-1, -2)
         return by_round.flatten(-2)[..., : self.out_channels].movedim(-1, 1)

@@ -24,6 +24,7 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.types import Size, as_size
 from app.ops.candidates import CANDIDATES, Candidates
+from app.ops.convolution import conv3d
 from app.ops.norm import normalise
 from app.ops.operator import ConvSpec, Cost, Operator
 from app.ops.plain import Conv3d, strided
@@ -83,7 +84,7 @@ class SampledConv3d(SuperConv3d):
     def forward(self, x: Tensor) -> Tensor:
         """One dense convolution with the chosen taps."""
         padding = as_size([voxels // 2 for voxels in self.candidates.cover])
-        return F.conv3d(x, self.candidates.merged(self._choice()), None, self.stride, padding)
+        return conv3d(x, self.candidates.merged(self._choice()), stride=self.stride, padding=padding)
 
     def scores(self) -> Tensor:
         """Log probabilities."""
@@ -131,7 +132,7 @@ class AllPathsConv3d(SuperConv3d):
         kernel = self.kernels[index]
         padding = as_size([voxels // 2 for voxels in kernel.extent])
         weight = self.candidates.of(index)
-        path = F.conv3d(x, weight, None, self.stride, padding, dilation=kernel.dilation)
+        path = conv3d(x, weight, stride=self.stride, padding=padding, dilation=as_size([kernel.dilation] * 3))
         return normalise(path, gate)
 
     def _active(self) -> Tensor:
