@@ -29,7 +29,7 @@ def conv3d(
     """
     if _is_plain_inference(x):
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
-    trained = x.device.type == "cpu" and x.dtype == weight.dtype and not _is_traced()
+    trained = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
     if trained and bias is None and stride == (1, 1, 1) and 1 < groups == x.shape[1] == weight.shape[0]:
         return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
     if trained and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
@@ -70,33 +70,22 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: Size, dilation: Size) -> Tensor:
-    """Slices of all samples in one row, each sample padded along depth, so that a tap is an offset in it."""
-    pad, step, taps = padding[0], dilation[0], weight.shape[2]
-    longer = x.shape[2] + 2 * pad - grad.shape[2]
-    slices = _slices(F.pad(x, (0, 0, 0, 0, pad, pad)))
-    of_slices = _slices(F.pad(grad, (0, 0, 0, 0, 0, longer)))
-    count = len(slices) - step * (taps - 1)
-    return torch.stack(
-        [
-            torch.ops.aten.convolution_backward(
-                *(
-                    of_slices[:count],
-                    slices[tap * step : tap * step + count],
-                    weight[:, :, tap],
-                    None,
-                    [1, 1],
-                ),
-                *(padding[1:], dilation[1:], False, [0, 0], len(weight), [False, True, False]),
-            )[1]
-            for tap in range(taps)
-        ],
-        dim=2,
-    )
-
-
-def _slices(x: Tensor) -> Tensor:
-    """(B, C, D, H, W) -> (B * D, C, H, W), channels-last as it was."""
-    return x.permute(0, 2, 3, 4, 1).reshape(-1, *x.shape[3:], x.shape[1]).permute(0, 3, 1, 2)
+    """(C, 1, k, k, k). The slices of a sample that a tap meets lie one after the other: no copy is made."""
+    taps = torch.zeros_like(weight)
+    for sample, of_sample in zip(x, grad, strict=True):
+        for tap in range(weight.shape[2]):
+            offset = tap * dilation[0] - padding[0]
+            first, last = max(0, -offset), min(grad.shape[2], x.shape[2] - offset)
+            if first < last:
+                taps[:, :, tap] += torch.ops.aten.convolution_backward(
+                    *(
+                        of_sample[:, first:last].movedim(1, 0),
+                        sample[:, first + offset : last + offset].movedim(1, 0),
+                    ),
+                    *(weight[:, :, tap], None, [1, 1], padding[1:], dilation[1:]),
+                    *(False, [0, 0], len(weight), [False, True, False]),
+                )[1]
+    return taps
 
 
 class FastConv3d(nn.Conv3d):
