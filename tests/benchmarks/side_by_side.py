@@ -113,6 +113,7 @@ def main() -> None:
 def segment(method: Method, scans: Path, output: Path) -> Spent:
     """Run a method once, into a folder that is gone afterwards."""
     spent = spend(method.command(scans, output))
+    print(f"{method.name}{', mirrored' * method.mirrors}: {spent.seconds:.1f} s", file=sys.stderr)
     wanted, written = (len(list(folder.glob("*.nii.gz"))) for folder in (scans, output))
     if written != wanted:
         raise RuntimeError(f"{method.name} wrote {written} label maps of {wanted} scans")
