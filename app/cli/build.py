@@ -143,7 +143,9 @@ def build_batches(
     )
     chain = Augment(augment, patch=plan.patch, spacing=plan.spacing, label_count=label_count)
     places = processes.places(sampler.batch, settings.accumulate)
-    return BatchSource(sampler, chain, seed=cfg.seed, places=places)
+    # Where the step takes all cores, a thread beside it holds it up by more than the batch takes (3 times here).
+    spare = build_device(cfg).type != "cpu" or torch.get_num_threads() < len(os.sched_getaffinity(0))
+    return BatchSource(sampler, chain, seed=cfg.seed, places=places, apart=spare)
 
 
 def build_loss(cfg: DictConfig, task: Task) -> Loss:

@@ -1,4 +1,4 @@
-"""Patches, augmented, as the tensors a training step takes; computed ahead of the step that needs them."""
+"""Patches, augmented, as the tensors a training step takes."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,12 +38,17 @@ class BatchSource:
         *,
         seed: int,
         places: Sequence[int] | None = None,
+        apart: bool = True,
     ) -> None:
-        """`places` are the patches of each batch that are made here, in that order; None for all."""
+        """`places` are the patches of each batch that are made here, in that order; None for all.
+
+        `apart` says whether `ahead` has a thread of its own.
+        """
         self._sampler = sampler
         self._augment = augment
         self._seed = seed
         self._places = tuple(range(sampler.batch) if places is None else places)
+        self._apart = apart
 
     def batch(self, step: int) -> Batch:
         """The batch of one step."""
@@ -58,7 +63,13 @@ class BatchSource:
         return Batch(image, labels, patches.cases)
 
     def ahead(self, first: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps first .. stop - 1, each computed in a thread while the one before is used."""
+        """The batches of steps first .. stop - 1, each computed in a thread while the one before is used.
+
+        Without a thread of its own, each when it is asked for.
+        """
+        if not self._apart:
+            yield from map(self.batch, range(first, stop))
+            return
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             coming: Future[Batch] = pool.submit(self.batch, first)
             for step in range(first, stop):

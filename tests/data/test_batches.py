@@ -14,10 +14,12 @@ from app.data.batches import BatchSource
 from app.data.cache import CachedCase
 
 
-def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase]) -> None:
+@pytest.mark.parametrize("apart", [True, False])
+def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase], apart: bool) -> None:
     chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
-    source = BatchSource(sampler(cases), chain, seed=0)
+    source = BatchSource(sampler(cases), chain, seed=0, apart=apart)
     for step, batch in zip(range(3, 6), source.ahead(3, 6), strict=True):
+        assert bool(loaders()) == apart or step == 5
         assert torch.equal(batch.image, source.batch(step).image)
         assert batch.image.shape == (2, 1, 4, 4, 4) and batch.labels.dtype == torch.int64
 
