@@ -15,7 +15,7 @@ from app.core import run_folder
 from app.core.files import write_json
 from app.infer.segmenter import Segmenter
 from app.metrics.evaluate import Score, standard_metrics, summarise_scores, write_cases
-from app.report import write_report
+from app.report.page import write_report
 from app.train.held_out import evaluate_held_out
 from app.train.state import TrainingState
 

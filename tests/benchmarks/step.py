@@ -2,8 +2,8 @@
 
 python -m tests.benchmarks.step conv3d,cakes task=hippocampus paths.data=<folder>
 First the operators, then overrides as for run.py; overrides of one row follow it with a plus, such as
-cakes+train.compile=true. Loading and augmenting is timed on one thread of its own,
-without the overlap with the step that training gives it, so its share is an upper bound.
+cakes+train.compile=true. Loading and augmenting is timed on one thread, as training does
+it where a core is to spare.
 """
 
 import sys

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.report import find_runs, write_report
+from app.report.page import write_report
 from app.report.pictures import fullest_slice, grey_window, spread_slices
 from app.report.ranking import notable_cases
-from app.report.runs import read_runs
+from app.report.runs import find_runs, read_runs
 from app.report.scans import read_scan
 from app.report.wording import DASH, duration, probability, scaled
 

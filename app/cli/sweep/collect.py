@@ -9,9 +9,10 @@ from rich.table import Column, Table
 
 from app.core import run_folder
 from app.core.sweep import Sweep, read_record
-from app.report import write_report, write_results
 from app.report.folds import CrossValidation, Estimate, write_folds
 from app.report.groups import Comparison, Group
+from app.report.page import write_report
+from app.report.results import write_results
 from app.report.runs import has_results
 from app.report.wording import DASH, decimals, mean, scaled, signed
 

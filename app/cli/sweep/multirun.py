@@ -18,7 +18,6 @@ from omegaconf import DictConfig, read_write
 
 from app.cli.main import INTERRUPTED, exit_codes
 from app.cli.settings import read_settings
-from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
 from app.cli.sweep.launch import launch_in_order, record_jobs, state
@@ -114,5 +113,11 @@ def run_sweep(config: DictConfig) -> bool:
         launch_in_order(config, folder, jobs, waiting)
     if settings.timed and waiting:
         time_runs(folder, config)
-    collect(folder, sweep)
+    _collect(folder, sweep)
     return all(state(folder, job.name) == "done" for job in jobs)
+
+
+def _collect(folder: Path, sweep: Sweep) -> None:
+    from app.cli.sweep.collect import collect  # a second to import: charts
+
+    collect(folder, sweep)
