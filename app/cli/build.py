@@ -144,7 +144,8 @@ def build_batches(
     chain = Augment(augment, patch=plan.patch, spacing=plan.spacing, label_count=label_count)
     places = processes.places(sampler.batch, settings.accumulate)
     # Beside a step that takes all cores a thread holds it up by more than a batch takes: 45 ms for 14 here.
-    spare = build_device(cfg).type != "cpu" or torch.get_num_threads() < len(os.sched_getaffinity(0))
+    on_gpu, taken = build_device(cfg).type == "cuda", torch.get_num_threads() * local_count()
+    spare = on_gpu or taken < len(os.sched_getaffinity(0))
     return BatchSource(sampler, chain, seed=cfg.seed, places=places, apart=spare)
 
 

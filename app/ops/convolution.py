@@ -30,7 +30,10 @@ def conv3d(
     if _is_plain_inference(x):
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
     trained = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
-    if trained and bias is None and stride == (1, 1, 1) and 1 < groups == x.shape[1] == weight.shape[0]:
+    depthwise = 1 < groups == x.shape[1] == weight.shape[0] and stride == (1, 1, 1) and bias is None
+    reach = [step * (taps - 1) for step, taps in zip(dilation, weight.shape[2:], strict=True)]
+    within = all(pad <= far for pad, far in zip(padding, reach, strict=True))
+    if trained and depthwise and within and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
     if trained and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
         taps = weight.shape[2:]
