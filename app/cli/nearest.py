@@ -61,8 +61,6 @@ def _wrong_key(override: Override, config: DictConfig) -> str | None:
     keys = set(_flat(OmegaConf.to_container(config, resolve=False)))
     if override.is_add() or name in keys:
         return None
-    if name in config.hydra.runtime.choices:
-        return f"{name}: got {override.value()!r}, there is no {name}/{override.value()}.yaml"
     wanted = [key for key in keys if name.startswith("hydra") or not key.startswith("hydra")]
     found = _proposed(nearest(name, wanted)) or "; python run.py --help lists what there is"
     return f"{name}: there is no such name{found}"

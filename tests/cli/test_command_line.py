@@ -35,7 +35,10 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["-m", "op=conv3d,cake"], "sweep: op: got 'cake', .*; did you mean cakes"),
         (["sweep=smok"], "sweep: got 'smok', .*; did you mean smoke"),
         (["train"], "got 'train', wanted key=value; did you mean mode=train?"),
-        (["experiment=none"], "experiment: got 'none', there is no experiment/none.yaml"),
+        (
+            ["experiment=hippocampus_bst"],
+            "experiment: got 'hippocampus_bst', .*; did you mean hippocampus_best",
+        ),
         (["qqqq=1"], "qqqq: there is no such name; python run.py --help lists what there is"),
         (["--config-dir", "nowhere"], ".*nowhere.* not found"),
         (["--help", "nothing"], "--help: got 'nothing', wanted one of analyze, "),
