@@ -57,7 +57,7 @@ def test_every_task_has_typed_facts(option: str) -> None:
 )
 def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
     for option in GROUPS[group]:
-        read_settings(cls, composed(f"{group}={option}")[group], group)
+        assert isinstance(read_settings(cls, composed(f"{group}={option}")[group], group), cls)
 
 
 @pytest.mark.parametrize("option", GROUPS["train"])

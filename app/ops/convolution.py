@@ -31,9 +31,7 @@ def conv3d(
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
     trained = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
     depthwise = 1 < groups == x.shape[1] == weight.shape[0] and stride == (1, 1, 1) and bias is None
-    reach = [step * (taps - 1) for step, taps in zip(dilation, weight.shape[2:], strict=True)]
-    within = all(pad <= far for pad, far in zip(padding, reach, strict=True))
-    if trained and depthwise and within and torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    if trained and depthwise and min(_far_side(weight, padding, dilation)) >= 0 and _has_onednn():
         return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
     if trained and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
         taps = weight.shape[2:]
@@ -61,8 +59,7 @@ class _Depthwise(torch.autograd.Function):
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
         of_input = of_weight = None
         if ctx.needs_input_grad[0]:
-            reach = [step * (taps - 1) for step, taps in zip(ctx.dilation, weight.shape[2:], strict=True)]
-            around = [far - pad for far, pad in zip(reach, ctx.padding, strict=True)]
+            around = _far_side(weight, ctx.padding, ctx.dilation)
             mirrored = weight.flip(2, 3, 4)
             of_input = torch.mkldnn_convolution(
                 grad, mirrored, None, around, (1, 1, 1), ctx.dilation, len(weight)
@@ -70,6 +67,12 @@ class _Depthwise(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             of_weight = _depthwise_weight_grad(x, grad, weight, ctx.padding, ctx.dilation)
         return of_input, of_weight, None, None
+
+
+def _far_side(weight: Tensor, padding: Size, dilation: Size) -> Size:
+    """The padding with which mirrored taps lead from the output's grid back to the input's."""
+    sides = zip(weight.shape[2:], padding, dilation, strict=True)
+    return as_size([step * (taps - 1) - pad for taps, pad, step in sides])
 
 
 def _depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: Size, dilation: Size) -> Tensor:
@@ -139,7 +142,11 @@ def _is_plain_inference(x: Tensor) -> bool:
     """On the CPU, without gradients, and not while the network is traced to be compiled or exported."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return False
-    return not _is_traced() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return not _is_traced() and _has_onednn()
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _is_traced() -> bool:

@@ -20,7 +20,7 @@ from app.train.state import Loss
 _FLOAT_BYTES = 4
 _COPIES = 3  # of the weights besides themselves and their gradients: Adam's two moments, a moving average
 # What the C heap keeps of blocks that are free again, oneDNN's own buffers, the batches made ahead. Fitted to
-# ten networks from 0.86 to 3.3 GB, within 17 % of each; seven others, of 1.2 to 3.1 GB, are met within 15 %
+# ten networks from 0.87 to 3.5 GB, within 16 % of each; seven others, of 1.2 to 3.0 GB, are met within 17 %
 # (tests/benchmarks/training_memory.py). Freed blocks of many sizes stay: see app/core/allocator.py.
 _HEAP_BYTES = 180_000_000
 _HEAP_GROWTH = 1.4
