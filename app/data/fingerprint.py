@@ -159,8 +159,8 @@ def _brightest(by_case: Sequence[NDArray[np.float32]]) -> tuple[tuple[float, flo
     high = [np.percentile(inside, 99.5, axis=1) for inside in by_case if inside.size]
     if not high:
         return ((0.0, 0.0),) * len(by_case[0])
-    darkest, brightest = np.min(high, axis=0).tolist(), np.max(high, axis=0).tolist()
-    return tuple(zip(darkest, brightest, strict=True))
+    ends = zip(np.min(high, axis=0), np.max(high, axis=0), strict=True)
+    return tuple((float(f"{darkest:.4g}"), float(f"{brightest:.4g}")) for darkest, brightest in ends)
 
 
 def _intensities(inside: NDArray[np.float64]) -> Normalisation:
