@@ -207,6 +207,38 @@ def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, 
         repair_task(folder, checked, folder / "copy")
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_label_beside_its_scan_and_turned_is_mended_by_both(
+    make_task: MakeTask, tmp_path: Path, dtype: type
+) -> None:
+    """Turned first, then given the scan's geometry: the voxels stay on the anatomy."""
+    folder = make_task(cases=3)
+    drawn = np.asarray(nib.load(folder / LABEL).dataobj)
+    change(folder / LABEL, np.copy, dtype)
+    move(folder / LABEL, shifted(0.6))
+    nib.save(nib.load(folder / LABEL).as_reoriented(TURN), folder / LABEL)
+    _, checked = check(folder)
+    assert {"other_grid", "other_orientation"} <= kinds(checked)
+    repair_task(folder, checked, tmp_path / "copy")
+    mended = nib.load(tmp_path / "copy" / LABEL)
+    np.testing.assert_array_equal(np.asarray(mended.dataobj), drawn)
+    np.testing.assert_allclose(mended.affine, nib.load(folder / IMAGE).affine)
+    assert check(tmp_path / "copy")[1].findings == {}
+
+
+@pytest.mark.parametrize(("value", "kind"), [(300.0, "unknown_labels"), (0.4, "fractional_labels")])
+def test_values_that_only_a_guess_could_mend_are_kept(
+    make_task: MakeTask, tmp_path: Path, value: float, kind: str
+) -> None:
+    folder = make_task(cases=3)
+    change(folder / LABEL, set_voxel(value))
+    move(folder / LABEL, shifted(0.6))
+    _, checked = check(folder)
+    repair_task(folder, checked, tmp_path / "copy")
+    assert np.asarray(nib.load(tmp_path / "copy" / LABEL).dataobj)[3, 4, 5] == np.float32(value)
+    assert kind in kinds(check(tmp_path / "copy")[1])
+
+
 def test_the_table_has_a_row_a_case(make_task: MakeTask, tmp_path: Path) -> None:
     folder = make_task(cases=3)
     PLANTED["not_finite"](folder)

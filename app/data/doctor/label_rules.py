@@ -15,23 +15,26 @@ def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
     """Values between integers, as interpolation leaves them, or NaN."""
     odd = [value for value in label.values if not value.is_integer()]
     if odd:
-        safe = all(math.isfinite(value) and abs(value - round(value)) <= ALMOST_WHOLE for value in odd)
+        whole = all(math.isfinite(value) and abs(value - round(value)) <= ALMOST_WHOLE for value in odd)
+        named = whole and _all_named(label, task)
+        once = "" if named else " once dataset.json names all values"
         yield error(
             "fractional_labels",
             f"label has values that are no integers: {_listed(odd)}",
-            "check.repair rounds them" if safe else "make it anew with nearest-neighbour resampling",
-            repairable=safe,
+            f"check.repair rounds them{once}" if whole else "make it anew with nearest-neighbour resampling",
+            repairable=named,
         )
 
 
 def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
     """Integers stored as floating point."""
     if label.header.dtype.kind == "f" and all(value.is_integer() for value in label.values):
+        named = _all_named(label, task)
         yield note(
             "float_labels",
             f"label is stored as {label.header.dtype}",
-            "nothing to do, it is read as integers; check.repair stores it so",
-            repairable=True,
+            "nothing to do, it is read as integers" + "; check.repair stores it so" * named,
+            repairable=named,
         )
 
 
@@ -66,6 +69,11 @@ def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
             "label has no background",
             "is background stored as another value, or is the label inverted?",
         )
+
+
+def _all_named(label: LabelFacts, task: Task) -> bool:
+    """Whether every value, rounded, is one that dataset.json names."""
+    return all(round(value) in range(len(task.labels)) for value in label.values)
 
 
 def _listed(values: Sequence[float]) -> str:

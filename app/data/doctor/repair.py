@@ -16,7 +16,10 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
-from app.data.volume_io import case_name, load_labels, load_volume, write_label_map, write_volume
+from app.data.grid import turned_voxels
+from app.data.volume_io import case_name, load_labels, load_volume, read_header, write_volume, write_voxels
+
+_ROUNDED = {"fractional_labels", "float_labels"}
 
 
 def repair_task(source: Path, checked: Checked, target: Path) -> int:
@@ -55,14 +58,24 @@ def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> dict[str
         _write_finite(case.image, image)
     else:
         _copy(case.image, image)
-    if kinds & {"fractional_labels", "float_labels", "other_grid"}:
+    if kinds & {*_ROUNDED, "other_grid"}:
         label = label.with_name(f"{case.id}.nii.gz")
-        voxels, _ = load_labels(case.label)
-        like = case.image if "other_grid" in kinds else case.label
-        write_label_map(label, np.rint(voxels).astype(np.uint8), like=like)
+        _write_mended(case, kinds, label)
     else:
         _copy(case.label, label)
     return {key: f"./{path.relative_to(folder)}" for key, path in (("image", image), ("label", label))}
+
+
+def _write_mended(case: Case, kinds: set[str], target: Path) -> None:
+    """The label map as integers, or on the scan's grid, its axes turned to run as the scan's; or both."""
+    assert case.label is not None
+    voxels, affine = load_labels(case.label)
+    like = case.label
+    if "other_grid" in kinds:
+        voxels, like = turned_voxels(voxels, affine, read_header(case.image).affine), case.image
+    if kinds & _ROUNDED:
+        voxels = np.rint(voxels).astype(np.uint8)
+    write_voxels(target, voxels, like=like)
 
 
 def _write_finite(source: Path, target: Path) -> None:
