@@ -36,6 +36,10 @@ def read_header(path: Path) -> Header:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read ({_last_line(error)})") from None
+    if reader.GetDimension() not in (3, 4):
+        raise InputError(
+            f"{path}: got {reader.GetDimension()} dimensions, wanted (i, j, k) or (i, j, k, channels)"
+        )
     one_voxel = file_order(sitk.Image([1] * reader.GetDimension(), reader.GetPixelID(), _components(reader)))
     size = tuple(int(n) for n in reader.GetSize())
     return make_header(

@@ -30,7 +30,15 @@ def volume_from_array(voxels: NDArray[np.generic], affine: ArrayLike | None) -> 
 
 
 def volume_from_itk(image: sitk.Image) -> Volume:
-    """A scalar or vector image of three dimensions."""
+    """A scalar or vector image of three dimensions, or a scalar one of four.
+
+    Raises:
+        InputError: other dimensions, NaN or infinite voxels.
+    """
+    if image.GetDimension() not in (3, 4):
+        raise InputError(
+            f"image: got {image.GetDimension()} dimensions, wanted 3, or 4 with the channels last"
+        )
     voxels = file_order(image)
     affine = affine_from(image.GetDirection(), image.GetSpacing(), image.GetOrigin())
     channels_first = np.moveaxis(voxels, -1, 0) if voxels.ndim == 4 else voxels

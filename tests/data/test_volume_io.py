@@ -4,10 +4,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.data.volume_io import case_name, read_label_map, read_volume, write_label_map
+from app.data.volume_io import case_name, read_header, read_label_map, read_volume, write_label_map
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, 10], [0.4, 1.1, -0.2, -20], [0.0, 0.3, 2.5, 30], [0, 0, 0, 1]])
 
@@ -75,6 +76,14 @@ def test_other_unreadable_files(tmp_path: Path) -> None:
             read_volume(tmp_path / name)
     with pytest.raises(InputError, match="wanted a label map"):
         read_label_map(save(tmp_path / "two.nii.gz", np.zeros((2, 2, 2, 2), dtype=np.uint8)), 2)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_picture_of_two_dimensions_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"two{suffix}"
+    sitk.WriteImage(sitk.Image([5, 6], sitk.sitkFloat32), str(path))
+    with pytest.raises(InputError, match="got 2 dimensions"):
+        read_header(path)
 
 
 def test_singular_affine_is_refused(tmp_path: Path) -> None:
