@@ -29,7 +29,7 @@ from app.data.parallel import over_cases
 from app.data.prepare import prepare, read_case
 from app.data.volume_io import scan_files
 
-_FORMAT = 1  # raised whenever preparing changes, so that old entries are not taken for new ones
+_FORMAT = 2  # raised whenever preparing changes, so that old entries are not taken for new ones
 _INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a patch on
 
 

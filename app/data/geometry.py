@@ -4,6 +4,7 @@ Forward: reorient to SAR (first axis runs to superior, then anterior, then right
 of the scanner (an oblique affine) is left as it is: axes are permuted and flipped, never interpolated.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import Size, Spacing, as_size, as_spacing
-from app.data.resample import resample_image, resample_labels
+from app.data.resample import Change, resample_image, resample_labels
 
 _CANONICAL = nib.orientations.axcodes2ornt(("S", "A", "R"))
 
@@ -82,9 +83,11 @@ def plan_geometry(
     )
 
 
-def forward_image(voxels: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float32]:
-    """A scan (C, i, j, k) as (C, D, H, W) on the network's grid, cubic."""
-    return resample_image(network_view(voxels, geometry), geometry.resampled)
+def forward_image(
+    voxels: NDArray[np.float32], geometry: Geometry, changes: Sequence[Change] = ()
+) -> NDArray[np.float32]:
+    """A scan (C, i, j, k) as a new array (C, D, H, W) on the network's grid, cubic; see `resample_image`."""
+    return resample_image(network_view(voxels, geometry), geometry.resampled, changes)
 
 
 def forward_labels(voxels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:

@@ -1,6 +1,7 @@
 """Intensities to numbers around zero, each channel as its plan says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,33 +11,45 @@ from app.core.plan import Normalisation
 _PIECE_VOXELS = 2**22  # voxels whose double-precision copies are held at once
 
 
-def normalise(image: NDArray[np.float32], channels: Sequence[Normalisation]) -> NDArray[np.float32]:
-    """(C, D, H, W), changed in place and returned; a constant channel becomes zero."""
-    for channel, how in zip(image, channels, strict=True):
-        if how.scheme == "ct":
-            np.clip(channel, how.low, how.high, out=channel)
-            np.subtract(channel, how.mean, out=channel)
-            np.divide(channel, max(how.std, 1e-6), out=channel)
-        else:
-            _zscore(channel, nonzero=how.scheme == "zscore_nonzero")
-    return image
+@dataclass(frozen=True)
+class Scaling:
+    """What becomes of a channel's voxels: clipped, less `mean`, divided by `std`; or only where not zero."""
+
+    mean: float
+    std: float
+    clip: tuple[float, float] | None = None
+    nonzero: bool = False
+
+    def __call__(self, voxels: NDArray[np.float32]) -> None:
+        """Changed in place: the channel (D, H, W) or any part of it."""
+        if self.clip:
+            np.clip(voxels, *self.clip, out=voxels)
+            np.subtract(voxels, self.mean, out=voxels)
+            np.divide(voxels, self.std, out=voxels)
+            return
+        for piece in _pieces(voxels):
+            scaled = (piece.astype(np.float64) - self.mean) / self.std
+            np.copyto(piece, scaled, where=piece != 0 if self.nonzero else True, casting="same_kind")
 
 
-def _zscore(channel: NDArray[np.float32], *, nonzero: bool) -> None:
-    """Statistics in double precision: intensities up to 1e6 in millions of voxels overflow float32 sums."""
-    pieces = np.array_split(channel, max(1, channel.size // _PIECE_VOXELS))  # views along D
-    places = [piece != 0 if nonzero else np.ones(piece.shape, dtype=bool) for piece in pieces]
-    count = sum(int(where.sum()) for where in places)
-    if count == 0:
-        return
-    mean = (
-        sum(float(piece[where].sum(dtype=np.float64)) for piece, where in zip(pieces, places, strict=True))
-        / count
-    )
-    squares = (
-        float(((piece[where].astype(np.float64) - mean) ** 2).sum())
-        for piece, where in zip(pieces, places, strict=True)
-    )
-    spread = float(np.sqrt(sum(squares) / count))
-    for piece, where in zip(pieces, places, strict=True):
-        piece[where] = (piece[where].astype(np.float64) - mean) / (spread if spread > 0 else 1.0)
+def find_scaling(channel: NDArray[np.float32], how: Normalisation) -> Scaling:
+    """The scaling of a channel (D, H, W) on the scan's own grid; a constant channel becomes zero.
+
+    Statistics are in double precision: intensities up to 1e6 in millions of voxels overflow float32 sums.
+    """
+    if how.scheme == "ct":
+        return Scaling(how.mean, max(how.std, 1e-6), clip=(how.low, how.high))
+    nonzero = how.scheme == "zscore_nonzero"
+    count = max(1, np.count_nonzero(channel) if nonzero else channel.size)
+    mean = sum(float(voxels.sum(dtype=np.float64)) for voxels in _counted(channel, nonzero)) / count
+    squares = (((voxels.astype(np.float64) - mean) ** 2).sum() for voxels in _counted(channel, nonzero))
+    return Scaling(mean, float(np.sqrt(sum(squares) / count)) or 1.0, nonzero=nonzero)
+
+
+def _counted(channel: NDArray[np.float32], nonzero: bool) -> Iterator[NDArray[np.float32]]:
+    return (piece[piece != 0] if nonzero else piece for piece in _pieces(channel))
+
+
+def _pieces(channel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Views along D."""
+    return np.array_split(channel, max(1, channel.size // _PIECE_VOXELS))

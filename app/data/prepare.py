@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.data.geometry import Geometry, forward_image, forward_labels, plan_geometry
-from app.data.intensity import normalise
+from app.data.geometry import Geometry, forward_image, forward_labels, network_view, plan_geometry
+from app.data.intensity import find_scaling
 from app.data.volume_io import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
 
 
@@ -23,9 +23,14 @@ class Prepared:
 
 
 def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan) -> Prepared:
-    """Reorient, crop to non-zero, resample, normalise; app.infer.restore goes back by `geometry`."""
+    """Reorient, crop to non-zero, normalise, resample; app.infer.restore goes back by `geometry`.
+
+    Normalised on the scan's own grid: resampling leaves no voxel of a background exactly zero.
+    """
     geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing)
-    image = normalise(forward_image(volume.voxels, geometry), plan.normalisation)
+    own = network_view(volume.voxels, geometry)
+    scalings = [find_scaling(channel, how) for channel, how in zip(own, plan.normalisation, strict=True)]
+    image = forward_image(volume.voxels, geometry, scalings)
     labels = forward_labels(label_map.voxels, geometry) if label_map is not None else None
     return Prepared(image, labels, geometry)
 

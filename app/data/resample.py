@@ -1,6 +1,7 @@
 """Volumes onto a grid of another size that covers the same extent: voxel edges meet at the ends."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -17,15 +18,29 @@ _SLAB_VOXELS = 2**23  # voxels resampled at once: their spline coefficients take
 _REACH = 16  # slices after which a cubic spline has forgotten a voxel: its pole 0.268 to that power is 1e-9
 
 
-def resample_image(image: NDArray[np.float32], size: Size) -> NDArray[np.float32]:
-    """(C, D, H, W) -> a new array (C, *size) by cubic B-splines, channel by channel, slab by slab."""
+Change = Callable[[NDArray[np.float32]], None]
+"""What is done to the voxels of a channel, or a part of it, in place."""
+
+
+def resample_image(
+    image: NDArray[np.float32], size: Size, changes: Sequence[Change] = ()
+) -> NDArray[np.float32]:
+    """(C, D, H, W) -> a new array (C, *size) by cubic B-splines, channel by channel, slab by slab.
+
+    A channel's change is made before it is resampled, to copies of its slabs; `image` stays as it is.
+    """
+    each = changes or [_unchanged] * len(image)
     if image.shape[1:] == size:
-        return np.array(image, order="C")
-    result = np.empty((image.shape[0], *size), dtype=np.float32)
+        result = np.array(image, order="C")
+        for channel, change in zip(result, each, strict=True):
+            change(channel)
+        return result
+    result = np.empty((len(image), *size), dtype=np.float32)
     slices = max(1, _SLAB_VOXELS // max(math.prod(size[1:]), math.prod(image.shape[2:])))
-    for channel, resampled in zip(image, result, strict=True):
+    for channel, resampled, change in zip(image, result, each, strict=True):
         for first in range(0, size[0], slices):
-            resampled[first : first + slices] = _spline(channel, size, first, min(first + slices, size[0]))
+            slab = range(first, min(first + slices, size[0]))
+            resampled[first : first + slices] = _spline(channel, size, slab, change)
     return result
 
 
@@ -39,14 +54,20 @@ def resample_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     return np.concatenate([_label_slab(labels, values, size, slab) for slab in slabs])
 
 
-def _spline(channel: NDArray[np.float32], size: Size, first: int, stop: int) -> NDArray[np.float32]:
-    """Slices first to stop of the channel on its new grid, from the slices of the old one around them."""
+def _unchanged(voxels: NDArray[np.float32]) -> None:
+    """The change that is none."""
+
+
+def _spline(channel: NDArray[np.float32], size: Size, slab: range, change: Change) -> NDArray[np.float32]:
+    """The slices `slab` of the channel on its new grid, from the slices of the old one around them."""
     scale = [old / new for old, new in zip(channel.shape, size, strict=True)]
-    begin, end = ((place + 0.5) * scale[0] - 0.5 for place in (first, stop - 1))
+    begin, end = ((place + 0.5) * scale[0] - 0.5 for place in (slab[0], slab[-1]))
     low, high = max(math.floor(begin) - _REACH, 0), min(math.ceil(end) + _REACH + 1, channel.shape[0])
-    source = sitk.GetImageFromArray(np.ascontiguousarray(channel[low:high]))  # (x, y, z) = (W, H, D)
+    around = np.array(channel[low:high], order="C")
+    change(around)
+    source = sitk.GetImageFromArray(around)  # (x, y, z) = (W, H, D)
     grid = sitk.ResampleImageFilter()
-    grid.SetSize([size[2], size[1], stop - first])
+    grid.SetSize([size[2], size[1], len(slab)])
     grid.SetOutputSpacing(list(reversed(scale)))
     grid.SetOutputOrigin([(scale[2] - 1) / 2, (scale[1] - 1) / 2, begin - low])
     grid.SetInterpolator(sitk.sitkBSpline)

@@ -75,8 +75,8 @@ def _before(checkpoint: Checkpoint) -> list[dict[str, Any]]:
             "select_fn": "$lambda x: x != 0",
             "allow_smaller": True,
         },
-        {"_target_": "Spacingd", "keys": "image", "pixdim": pixdim, "mode": 3, "padding_mode": "mirror"},
         *_normalise(checkpoint.plan.normalisation),
+        {"_target_": "Spacingd", "keys": "image", "pixdim": pixdim, "mode": 3, "padding_mode": "mirror"},
         {"_target_": "EnsureTyped", "keys": "image", "dtype": "$torch.float32"},
     ]
 

@@ -91,9 +91,10 @@ def preprocessing(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str,
         "steps": [
             "orient axes to (superior, anterior, right), by permutation and flips alone",
             "crop to the box of voxels that are non-zero in any channel",
-            "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
             "normalise each channel: ct clips to low..high; all subtract a mean and divide by a deviation, "
-            "of the training set for ct, of the image for zscore, of its non-zero voxels for zscore_nonzero",
+            "of the training set for ct, of the image for zscore, of its non-zero voxels, which alone "
+            "change, for zscore_nonzero",
+            "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
             "lay windows of patch with the overlap; pad shorter axes with zeros on both sides",
             "average logits of windows with Gaussian weights (deviation 1/8 of the window)",
             "resample logits linearly to the crop, take the largest, put the crop back, undo the orientation",

@@ -81,7 +81,9 @@ def test_a_tilted_gantry_becomes_a_sheared_affine(tmp_path: Path) -> None:
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(file))
         writer.Execute(image)
-    np.testing.assert_allclose(read_volume(folder).affine[:3, 2], [0, -0.4, 2.5], atol=1e-4)
+    volume = read_volume(folder)
+    np.testing.assert_allclose(volume.affine[:3, 2], [0, -0.4, 2.5], atol=1e-4)
+    assert volume.voxel_mm3 == pytest.approx(volume.spacing[0] * volume.spacing[1] * 2.5, rel=1e-4)
 
 
 def test_faulty_series_are_named(tmp_path: Path) -> None:
