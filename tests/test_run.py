@@ -107,6 +107,14 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
     done = call(place, "mode=evaluate", *folders)
     assert done.returncode == 0, done.stderr
     assert (place / "eval" / "cases.csv").read_bytes() == (trained / "cases.csv").read_bytes()
+    turned = place / "turned"  # references stored with other axes than the scans: turned as they are read
+    turned.mkdir()
+    lps = nib.orientations.axcodes2ornt(("L", "P", "S"))
+    for case in held_out:
+        nib.save(nib.load(files[case]["label"]).as_reoriented(lps), turned / f"{case}.nii.gz")
+    done = call(place, "mode=evaluate", folders[0], f"evaluate.labels={turned}", folders[2])
+    assert done.returncode == 0, done.stderr
+    assert (place / "eval" / "cases.csv").read_bytes() == (trained / "cases.csv").read_bytes()
 
 
 def outcome(folder: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
-from app.data.volume_io import SUFFIXES, case_name, check_same_grid, read_label_map
+from app.data.volume_io import SUFFIXES, case_name, check_same_grid, read_label_map, turn_like
 from app.metrics.evaluate import Score, score_case, standard_metrics, summarise_scores, write_cases
 from app.metrics.metric import Metric
 
@@ -40,13 +40,15 @@ def run(cfg: DictConfig) -> None:
 def _score(
     case: str, predicted: Path, reference: Path, task: Task, metrics: tuple[Metric, ...]
 ) -> list[Score]:
-    ours, theirs = (read_label_map(path, len(task.labels)) for path in (predicted, reference))
+    ours = read_label_map(predicted, len(task.labels))
+    theirs = turn_like(read_label_map(reference, len(task.labels)), ours)
     check_same_grid(ours, theirs, predicted, reference)
     return score_case(
         case,
         ours.voxels,
         theirs.voxels,
-        spacing=theirs.spacing,
+        spacing=ours.spacing,
+        voxel_mm3=ours.voxel_mm3,
         targets=task.targets,
         ignore=task.ignore,
         metrics=metrics,

@@ -1,6 +1,5 @@
 """The facts of a data set that a plan follows from, read from every labelled case once."""
 
-import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from app.data.geometry import forward_image, forward_labels, plan_geometry
 from app.data.label_values import count_integers
 from app.data.prepare import read_case
 
-FINGERPRINT_FORMAT = 4  # raised whenever a fact is added or found otherwise
+FINGERPRINT_FORMAT = 5  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
 
 
@@ -104,7 +103,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
         label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
         foreground=inside,
-        components_mm3=_components(labels, len(task.labels), math.prod(geometry.spacing)),
+        components_mm3=_components(labels, len(task.labels), volume.voxel_mm3),
         met=tuple(
             share_met(labels == value) if (labels == value).any() else ()
             for value in range(1, len(task.labels))

@@ -28,6 +28,11 @@ class _OnGrid:
         """Millimetres along (i, j, k)."""
         return as_spacing(np.linalg.norm(self.affine[:3, :3], axis=0).tolist())
 
+    @property
+    def voxel_mm3(self) -> float:
+        """Volume of a voxel; less than its edges' product where axes are not at right angles (a tilt)."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
 
 @dataclass(frozen=True)
 class Volume(_OnGrid):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from app import __version__
 from app.core.files import read_json, write_json
-from app.core.types import Spacing
 from app.infer.engines import NEEDS
 from app.infer.memory import peak_bytes
 from app.infer.segmenter import Segmenter
@@ -56,8 +55,9 @@ def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engi
     }
 
 
-def volumes_ml(labels: NDArray[np.uint8], spacing: Spacing, names: tuple[str, ...]) -> dict[str, float]:
+def volumes_ml(labels: NDArray[np.uint8], voxel_mm3: float, names: tuple[str, ...]) -> dict[str, float]:
     """Millilitres of each foreground label."""
     counts = np.bincount(labels.ravel(order="K"), minlength=len(names))
-    voxel_ml = float(np.prod(spacing)) / 1000
-    return {name: round(int(counts[value]) * voxel_ml, 4) for value, name in enumerate(names) if value}
+    return {
+        name: round(int(counts[value]) * voxel_mm3 / 1000, 4) for value, name in enumerate(names) if value
+    }

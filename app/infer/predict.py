@@ -12,7 +12,6 @@ from typing import Any
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
-from app.core.types import Spacing
 from app.data.prepare import Prepared, check_channels
 from app.data.volume_io import case_name, read_volume
 from app.infer.checks import scan_warnings
@@ -41,7 +40,7 @@ class _Loaded:
     """A scan read and prepared, its voxels forgotten."""
 
     prepared: Prepared
-    spacing: Spacing
+    voxel_mm3: float
     warnings: list[str]
     seconds: dict[str, float]
 
@@ -110,7 +109,7 @@ def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
     with clock.step("prepare"):
         prepared = segmenter.prepare(volume)
     warnings = scan_warnings(volume, prepared, segmenter.plans[0], segmenter.modalities)
-    return _Loaded(prepared, volume.spacing, warnings, clock.seconds)
+    return _Loaded(prepared, volume.voxel_mm3, warnings, clock.seconds)
 
 
 def _segment(
@@ -123,7 +122,7 @@ def _segment(
         "input": str(scan),
         "output": outputs.labels.name,
         "status": "written",
-        "volumes_ml": volumes_ml(arrays.labels, loaded.spacing, segmenter.labels),
+        "volumes_ml": volumes_ml(arrays.labels, loaded.voxel_mm3, segmenter.labels),
         "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
         "warnings": loaded.warnings,
     }

@@ -41,6 +41,7 @@ def score_case(
     reference: NDArray[np.uint8],
     *,
     spacing: Spacing,
+    voxel_mm3: float,
     targets: Mapping[str, tuple[int, ...]],
     metrics: Sequence[Metric],
     ignore: int | None = None,
@@ -49,7 +50,6 @@ def score_case(
 
     Where the reference has the value `ignore`, nothing counts.
     """
-    voxel_mm3 = float(np.prod(spacing))
     scores = []
     for name, masks in target_masks(predicted, reference, targets, ignore).items():
         values = {metric.name: metric(*masks, spacing) for metric in metrics}

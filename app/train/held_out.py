@@ -40,6 +40,7 @@ def evaluate_held_out(
                 predicted,
                 reference.voxels,
                 spacing=volume.spacing,
+                voxel_mm3=volume.voxel_mm3,
                 targets=task.targets,
                 ignore=task.ignore,
                 metrics=metrics,

@@ -54,6 +54,7 @@ def test_scores_by_label_and_their_summary(tmp_path: Path) -> None:
         predicted,
         reference,
         spacing=(2.0, 1.0, 1.0),
+        voxel_mm3=2.0,
         targets={"liver": (1,), "tumour": (2,)},
         metrics=standard_metrics(1.0),
     )
