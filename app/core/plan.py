@@ -130,13 +130,15 @@ def read_plan(path: Path) -> tuple[Plan, dict[str, str]]:
     """
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = {name: entry["value"] for name, entry in entries.items()}
+        plan = Plan.from_dict({name: entry["value"] for name, entry in entries.items()})
         reasons = {name: str(entry["reason"]) for name, entry in entries.items()}
     except FileNotFoundError:
         raise InputError(f"{path}: no such plan") from None
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error!r})") from None
-    return Plan.from_dict(values), {**dict.fromkeys(_EARLIER, "usual when this plan was made"), **reasons}
+    return plan, {**dict.fromkeys(_EARLIER, "usual when this plan was made"), **reasons}
 
 
 def _plain(value: Any) -> Any:

@@ -28,6 +28,17 @@ class GroupRule:
     pattern: str
     block: int | None
 
+    def __post_init__(self) -> None:
+        """Refuse a pattern that is no regular expression, and blocks of no number."""
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise InputError(
+                f"task.group.pattern: {self.pattern!r} is no regular expression ({error})"
+            ) from None
+        if self.block is not None and self.block < 1:
+            raise InputError(f"task.group.block: got {self.block}, wanted at least 1")
+
     def key(self, case_id: str) -> str:
         """The name of the group of a case.
 
@@ -35,9 +46,9 @@ class GroupRule:
             InputError: the pattern does not fit the case id.
         """
         match = re.search(self.pattern, case_id)
-        if match is None or not match.groups():
+        captured = match.group(1) if match and match.groups() else None
+        if captured is None:
             raise InputError(f"task.group.pattern {self.pattern!r} captures nothing in case id {case_id!r}")
-        captured = match.group(1)
         if self.block is None:
             return captured
         if not captured.isdigit():

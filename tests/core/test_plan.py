@@ -65,5 +65,12 @@ def test_bad_plan_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("patch: 3")
     with pytest.raises(InputError, match=r"plan\.yaml: not a plan"):
         read_plan(tmp_path / "plan.yaml")
+    write_plan(tmp_path / "plan.yaml", PLAN, dict.fromkeys(PLAN.to_dict(), "because"))
+    whole = yaml.safe_load((tmp_path / "plan.yaml").read_text(encoding="utf-8"))
+    for name, value in (("patch", [32, 32]), ("normalisation", [{"scheme": "zscore", "sigma": 1}])):
+        edited = {**whole, name: {"value": value, "reason": "edited"}}
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(edited), encoding="utf-8")
+        with pytest.raises(InputError, match=r"plan\.yaml: not a plan"):
+            read_plan(tmp_path / "plan.yaml")
     with pytest.raises(InputError, match="no such plan"):
         read_plan(tmp_path / "none.yaml")

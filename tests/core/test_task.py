@@ -23,6 +23,12 @@ def test_patterns_that_do_not_fit_are_named() -> None:
         GroupRule(r"(\d+)", None).key("abc")
     with pytest.raises(InputError, match="needs a number"):
         GroupRule(r"^(\w+)$", 2).key("abc")
+    with pytest.raises(InputError, match="captures nothing"):
+        GroupRule(r"^(p\d+_)?\w+$", None).key("abc")
+    with pytest.raises(InputError, match=r"task\.group\.pattern: '\(' is no regular expression"):
+        GroupRule("(", None)
+    with pytest.raises(InputError, match=r"task\.group\.block: got 0"):
+        GroupRule(r"(\d+)", 0)
 
 
 BRAIN = Task("brain", ("FLAIR",), ("background", "edema", "core", "enhancing"), ())
