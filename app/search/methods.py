@@ -59,7 +59,7 @@ class SearchSettings:
     strength: float | None
     """Of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
     latency_table: str | None
-    """Path of measured milliseconds; None: beside the cache."""
+    """Path of measured milliseconds; None: latency.json in the cache's folder."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
