@@ -25,7 +25,6 @@ STOP = "stop"
 RESULTS = "results.csv"
 FOLDS = "folds.json"
 FOLDS_TABLE = "folds.csv"
-TIMINGS = "timings.csv"
 YARDSTICK = "yardstick.json"
 
 

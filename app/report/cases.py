@@ -1,5 +1,6 @@
 """The worst, median and best case of a run, drawn; what cannot be drawn says why."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,22 +25,18 @@ def case_views(run: Run) -> list[CaseView]:
     return [_view(run, ranked) for ranked in notable_cases(run)]
 
 
-def label_values(run: Run) -> dict[str, int]:
-    """Label names and their values in label files: as summary.json says, else 1, 2, ... in its order."""
-    return run.summary.label_values or {name: value for value, name in enumerate(run.labels(), start=1)}
-
-
 def _view(run: Run, ranked: Ranked) -> CaseView:
-    values = list(label_values(run).values())
+    outlined = list(run.label_values.values())
     try:
         scan = read_scan(run, ranked.case)
     except NotDrawable as error:
         return CaseView(ranked, [], f"Not drawn: {error}.")
-    return CaseView(ranked, pictures.planes(scan, values), _nameless(scan, values))
+    known = {0, run.ignored_value, *(value for values in outlined for value in values)}
+    return CaseView(ranked, pictures.planes(scan, outlined), _nameless(scan, known))
 
 
-def _nameless(scan: Scan, known: list[int]) -> str:
+def _nameless(scan: Scan, known: Container[float | None]) -> str:
     """Say which values of the label files have no name, and so no contour."""
     found = np.union1d(np.unique(scan.reference), np.unique(scan.prediction))
-    strange = [f"{value:g}" for value in found.tolist() if value not in (0, *known)]
+    strange = [f"{value:g}" for value in found.tolist() if value not in known]
     return f"Without contour, as no label has these values: {', '.join(strange)}." if strange else ""

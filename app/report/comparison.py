@@ -9,7 +9,9 @@ from scipy import stats
 from app.report.runs import Run
 from app.report.wording import mean
 
-CaseMeans = Mapping[str, float]
+Judged = tuple[str | None, tuple[str, ...], str]
+"""A case by its data set, what is scored in it, and its name: only the same of all three is a pair."""
+CaseMeans = Mapping[Judged, float]
 """Mean Dice over the labels, by case."""
 _RESAMPLES = 5000  # the ends of the interval then repeat to the third digit
 
@@ -30,11 +32,12 @@ class Difference:
 
 def case_means(runs: Sequence[Run]) -> CaseMeans:
     """Mean Dice of each case over its labels and over those of the runs that held it out."""
-    found: dict[str, dict[str, list[float]]] = {}
+    found: dict[Judged, dict[str, list[float]]] = {}
     for run in runs:
+        judged = run.data_set, tuple(run.labels())
         for score in run.scores or ():
             if score.dice is not None:
-                found.setdefault(score.case, {}).setdefault(run.name, []).append(score.dice)
+                found.setdefault((*judged, score.case), {}).setdefault(run.name, []).append(score.dice)
     means = {case: mean(mean(labels) for labels in by_run.values()) for case, by_run in found.items()}
     return {case: value for case, value in means.items() if value is not None}
 

@@ -21,6 +21,11 @@ def absent(runs: Sequence[Run], name: str) -> list[str]:
     return [f"No {name} in {', '.join(lacking)}: {_MEANING[name]}."] if lacking else []
 
 
+def without_scores(runs: Sequence[Run]) -> list[str]:
+    """One sentence about the runs that are not evaluated; searches never are."""
+    return absent([run for run in runs if not run.summary.of_search], "cases.csv")
+
+
 def kernels_absent(runs: Sequence[Run]) -> list[str]:
     """One sentence about the runs whose operator takes its kernels from a layout they lack."""
     lacking = [run.name for run in runs if run.summary.op == "cakes" and run.layout is None]

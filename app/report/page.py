@@ -9,10 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from app.core.files import write_text
 from app.core.sweep import Sweep
 from app.report import curves, kernels, pictures, strips, tables, tradeoff
-from app.report.cases import case_views, label_values
+from app.report.cases import case_views
 from app.report.groups import Comparison, compare
 from app.report.header import facts, headline, machines, subtitle, title
-from app.report.missing import absent, kernels_absent, left_out, one_machine
+from app.report.missing import absent, kernels_absent, left_out, one_machine, without_scores
 from app.report.ranking import best_run
 from app.report.runs import Run, read_runs, with_results
 from app.report.wording import DASH
@@ -83,7 +83,7 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "kernels_legend": kernels.legend(layouts),
         "kernels_notes": kernels_absent(runs),
         "strips": strips.strips(runs, labels) if any(run.scores for run in runs) else [],
-        "strips_notes": absent(runs, "cases.csv"),
+        "strips_notes": without_scores(runs),
     }
 
 
@@ -99,6 +99,6 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "by_label": tables.by_label(run),
         "by_case": tables.by_case(run),
         "cases": case_views(run),
-        "cases_legend": pictures.legend(label_values(run)),
-        "cases_notes": absent([run], "cases.csv") + absent([run], "split.json"),
+        "cases_legend": pictures.legend(run.label_values),
+        "cases_notes": without_scores([run]) + absent([run], "split.json"),
     }

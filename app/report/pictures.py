@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.report.scans import Scan, Volume
 
 # Wong's colours for colour blindness (Nature Methods 8, 441), those that are bright enough on a grey scan.
 CONTOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#00B98A", "#FF7043", "#FFFFFF")
+Outlined = Sequence[tuple[int, ...]]
+"""The label values inside each contour."""
 _LONGEST = 3.4  # inches
 _DPI = 140  # sharp on a phone, and sixty slices are still a few megabytes
 _SLICES = 7  # of each plane
@@ -57,23 +59,23 @@ class Plane:
     slices: list[Slice]
 
 
-def planes(scan: Scan, label_values: Sequence[int]) -> list[Plane]:
+def planes(scan: Scan, outlined: Outlined) -> list[Plane]:
     """Axial, coronal and sagittal slices, the one with the most reference foreground among them."""
     window = grey_window(scan.image)
-    return [Plane(view.name, _slices(scan, view, label_values, window)) for view in _VIEWS]
+    return [Plane(view.name, _slices(scan, view, outlined, window)) for view in _VIEWS]
 
 
-def fullest_planes(scan: Scan, label_values: Sequence[int]) -> list[tuple[str, Figure]]:
+def fullest_planes(scan: Scan, outlined: Outlined) -> list[tuple[str, Figure]]:
     """The slice with the most foreground of each plane, by the plane's name."""
     window = grey_window(scan.image)
     places = [fullest_slice(scan.reference, scan.prediction, view.cut) for view in _VIEWS]
     return [
-        (view.name, _draw(scan, view, index, label_values, window))
+        (view.name, _draw(scan, view, index, outlined, window))
         for view, index in zip(_VIEWS, places, strict=True)
     ]
 
 
-def legend(labels: Mapping[str, int]) -> list[tuple[str, str]]:
+def legend(labels: Iterable[str]) -> list[tuple[str, str]]:
     """Label names and the colours of their contours."""
     return [(name, contour_color(index)) for index, name in enumerate(labels)]
 
@@ -113,22 +115,20 @@ def grey_window(image: Volume) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def _slices(scan: Scan, view: _View, label_values: Sequence[int], window: tuple[float, float]) -> list[Slice]:
+def _slices(scan: Scan, view: _View, outlined: Outlined, window: tuple[float, float]) -> list[Slice]:
     fullest = fullest_slice(scan.reference, scan.prediction, view.cut)
     count = scan.image.shape[view.cut]
     return [
         Slice(
             f"slice {index + 1} of {count}",
-            _encode(_draw(scan, view, index, label_values, window)),
+            _encode(_draw(scan, view, index, outlined, window)),
             index == fullest,
         )
         for index in spread_slices(scan.reference, scan.prediction, view.cut)
     ]
 
 
-def _draw(
-    scan: Scan, view: _View, index: int, label_values: Sequence[int], window: tuple[float, float]
-) -> Figure:
+def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple[float, float]) -> Figure:
     image, reference, prediction = (
         _cut(volume, view, index) for volume in (scan.image, scan.reference, scan.prediction)
     )
@@ -137,9 +137,9 @@ def _draw(
     figure = Figure(figsize=_size(width, height), dpi=_DPI, facecolor="black")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], origin="lower", aspect="auto")
-    for order, value in enumerate(label_values):
-        _contour(axes, reference == value, contour_color(order), dashed=False)
-        _contour(axes, prediction == value, contour_color(order), dashed=True)
+    for order, values in enumerate(outlined):
+        _contour(axes, np.isin(reference, values), contour_color(order), dashed=False)
+        _contour(axes, np.isin(prediction, values), contour_color(order), dashed=True)
     axes.set_xlim(-0.5, image.shape[1] - 0.5)  # contours reach one voxel beyond the edge
     axes.set_ylim(-0.5, image.shape[0] - 0.5)
     _letters(axes, view)

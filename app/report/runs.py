@@ -32,6 +32,7 @@ class Run:
 
     folder: Path
     name: str
+    config: Mapping | None
     summary: Summary
     environment: Mapping | None
     metrics: dict[str, list[float | None]] | None
@@ -40,6 +41,32 @@ class Run:
     plan: Mapping | None
     layout: Mapping | None
     timing: Timing
+
+    @property
+    def data_set(self) -> str | None:
+        """The name of its data set's folder; the task's where no configuration says that."""
+        folder = self._task.get("folder")
+        return Path(folder).name if folder else self.summary.task
+
+    @property
+    def label_values(self) -> dict[str, tuple[int, ...]]:
+        """What is scored, and the values in label files it is made of: regions, or labels 1, 2, ..."""
+        regions = self._task.get("regions")
+        if regions:
+            return {str(name): tuple(values) for name, values in regions.items()}
+        return {name: (value,) for value, name in enumerate(self.labels(), start=1)}
+
+    @property
+    def ignored_value(self) -> int | None:
+        """The value in label files that does not count: the last one, where one is ignored."""
+        if self._task.get("ignore") is None:
+            return None
+        return 1 + max((value for values in self.label_values.values() for value in values), default=0)
+
+    @property
+    def _task(self) -> Mapping:
+        task = (self.config or {}).get("task")
+        return task if isinstance(task, dict) else {}
 
     def labels(self) -> list[str]:
         """Names of the labels, background left out, in the order of their values."""
@@ -107,10 +134,12 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _read_run(folder: Path, name: str) -> Run:
+    config = read_mapping(folder / "config.yaml")
     return Run(
         folder=folder,
         name=name,
-        summary=read_summary(folder),
+        config=config,
+        summary=read_summary(folder, config),
         environment=read_mapping(folder / "environment.json"),
         metrics=read_metrics(folder / "metrics.csv"),
         scores=_read_scores(folder / "cases.csv"),

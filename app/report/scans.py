@@ -47,6 +47,8 @@ def read_scan(run: Run, case: str) -> Scan:
 
 
 def _canonical(path: Path) -> tuple[Volume, tuple[float, float, float]]:
+    if path.is_dir():
+        raise NotDrawable(f"{path} is a folder, only NIfTI files are drawn")
     if not path.is_file():
         raise NotDrawable(f"{path} is not there")
     try:

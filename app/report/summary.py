@@ -31,7 +31,11 @@ class Summary:
     dice: Scores = field(default_factory=dict)
     hd95_mm: Scores = field(default_factory=dict)
     nsd: Scores = field(default_factory=dict)
-    label_values: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def of_search(self) -> bool:
+        """Whether it ended with a layout: nothing was evaluated on the held-out cases then."""
+        return self.decode_seconds is not None
 
     @property
     def search_seconds(self) -> float | None:
@@ -55,8 +59,8 @@ _FIGURES = (
 _SCORES = ("dice", "hd95_mm", "nsd")
 
 
-def read_summary(folder: Path) -> Summary:
-    """Read summary.json; without one, only the words that config.yaml knows.
+def read_summary(folder: Path, config: Mapping | None) -> Summary:
+    """Read summary.json; without one, only the words that the run's configuration knows.
 
     Raises:
         InputError: a file is broken or holds text where a number belongs.
@@ -64,13 +68,11 @@ def read_summary(folder: Path) -> Summary:
     path = folder / "summary.json"
     found = read_mapping(path)
     if found is None:
-        return Summary(**_words(read_mapping(folder / "config.yaml") or {}))
+        return Summary(**_words({**(config or {}), **((config or {}).get("choices") or {})}))
     figures: Mapping = {name: number(found.get(name), where=f"{path}: {name}") for name in _FIGURES}
     scores: Mapping = {name: numbers(found.get(name), where=f"{path}: {name}") for name in _SCORES}
-    values = numbers(found.get("labels"), where=f"{path}: labels")
-    labels = {name: int(value) for name, value in values.items() if value is not None}
     patch = tuple(int(size) for size in found.get("patch") or ())
-    return Summary(**_words(found), **figures, **scores, label_values=labels, patch=patch)
+    return Summary(**_words(found), **figures, **scores, patch=patch)
 
 
 def _words(found: Mapping) -> Mapping:

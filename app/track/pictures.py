@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from app.report.cases import label_values
 from app.report.pictures import fullest_planes
 from app.report.ranking import notable_cases
 from app.report.runs import read_runs
@@ -23,7 +22,7 @@ def case_pictures(run: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
             scan = read_scan(read, ranked.case)
         except NotDrawable:  # the report says why
             continue
-        for plane, figure in fullest_planes(scan, list(label_values(read).values())):
+        for plane, figure in fullest_planes(scan, list(read.label_values.values())):
             yield f"{ranked.place}/{plane}".lower(), _pixels(figure)
 
 

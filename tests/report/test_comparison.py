@@ -1,6 +1,8 @@
 """Paired differences, by hand."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +70,22 @@ def test_groups_average_over_labels_and_seeds() -> None:
     assert found.of_run(runs[2]) == new.difference
 
 
+@pytest.mark.parametrize(
+    "task", [{"folder": "data/Task02"}, {"folder": "data/Task01", "regions": {"all": [1]}}]
+)
+def test_cases_of_other_data_or_with_other_targets_are_no_pairs(task: dict[str, Any]) -> None:
+    """Though they have the same names."""
+    cases = {"a": (0.4, 0.6), "b": (0.2, 0.2), "c": (0.1, 0.3)}
+    base = replace(run("base+seed-0", cases), config={"task": {"folder": "/other/data/Task01"}})
+    again = replace(run("base+seed-1", cases), config={"task": {"folder": "data/Task01"}})
+    dice = {"all": 0.5} if "regions" in task else {}
+    new = replace(run("new+seed-0", cases), config={"task": task}, summary=Summary(dice=dice))
+    found = compare([base, again, new], sweep("base", "base", "new"))
+    assert found is not None and found.groups[1].difference is None
+    same = compare([base, again, replace(base, folder=Path("new+seed-0"))], sweep("base", "base", "new"))
+    assert same is not None and same.groups[1].difference is not None
+
+
 def test_unknown_baseline_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"sweep\.baseline: got 'bas', wanted one of base, new"):
         compare([run("base+seed-0", {"a": (1.0, 1.0)})], sweep("bas", "base", "new"))
@@ -84,5 +102,5 @@ def run(name: str, cases: dict[str, tuple[float | None, ...]]) -> Run:
         for case, values in cases.items()
         for label, dice in zip(("one", "two"), values, strict=True)
     )
-    nothing = dict.fromkeys(("environment", "metrics", "split", "plan", "layout"))
+    nothing = dict.fromkeys(("config", "environment", "metrics", "split", "plan", "layout"))
     return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, timing=Timing(), **nothing)

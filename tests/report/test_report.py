@@ -13,7 +13,7 @@ import pytest
 
 from app.core.errors import InputError
 from app.report.page import write_report
-from app.report.pictures import fullest_slice, grey_window, spread_slices
+from app.report.pictures import fullest_planes, fullest_slice, grey_window, spread_slices
 from app.report.ranking import notable_cases
 from app.report.runs import find_runs, read_runs
 from app.report.scans import read_scan
@@ -152,6 +152,55 @@ def test_value_without_a_name_is_named(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     write_volume(folder / "predictions" / "case_b.nii.gz", np.full((12, 14, 10), 9, np.uint8))
     assert "no label has these values: 9" in report(tmp_path, folder).text
+
+
+def test_contours_are_those_of_the_regions(tmp_path: Path) -> None:
+    """A region's contour holds all of its values; the ignored value needs none."""
+    folder = make_run(tmp_path / "run")
+    task = {"regions": {"whole": [1, 2], "core": [2]}, "ignore": "unknown"}
+    (folder / "config.yaml").write_text(json.dumps({"task": task}), encoding="utf-8")
+    (run,) = read_runs([folder])
+    assert run.label_values == {"whole": (1, 2), "core": (2,)} and run.ignored_value == 3
+    scan = read_scan(run, "case_a")
+    outlined = []
+    for values in ([(1, 2)], [(1,)]):
+        ((_, figure), *_) = fullest_planes(scan, values)
+        outlined.append(
+            sum(len(path.vertices) for drawn in figure.axes[0].collections for path in drawn.get_paths())
+        )
+    assert outlined[0] > outlined[1]
+    for value, told in ((3, False), (4, True)):
+        write_volume(folder / "predictions" / "case_b.nii.gz", np.full((12, 14, 10), value, np.uint8))
+        assert ("no label has these values" in report(tmp_path, folder).text) is told
+
+
+def test_an_unfinished_run_is_called_by_what_was_chosen(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "summary.json").unlink()
+    chosen = {"task": "hippocampus", "model": "unet", "op": "cakes"}
+    config = {
+        "choices": chosen,
+        "task": {"folder": "x"},
+        "op": {"_target_": "app.ops.cakes.Cakes"},
+        "seed": 3,
+    }
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    (run,) = read_runs([folder])
+    assert (run.summary.task, run.summary.model, run.summary.op, run.summary.seed) == (*chosen.values(), "3")
+
+
+def test_what_is_not_drawn_or_not_there_has_its_right_reason(tmp_path: Path) -> None:
+    """A DICOM series is no missing file, and a search never evaluates."""
+    folder = make_run(tmp_path / "run")
+    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    (tmp_path / "series").mkdir()
+    split["files"]["case_a"]["image"] = str(tmp_path / "series")
+    write_json(folder / "split.json", split)
+    assert "series is a folder, only NIfTI files are drawn" in report(tmp_path, folder).text
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    write_json(folder / "summary.json", {**summary, "decode_seconds": 1.0})
+    (folder / "cases.csv").unlink()
+    assert "held-out fold has not been evaluated" not in report(tmp_path, folder).text
 
 
 def test_folder_without_results_is_an_input_error(tmp_path: Path) -> None:
