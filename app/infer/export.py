@@ -1,7 +1,7 @@
 """A trained network for use elsewhere: the graph, what is done to a scan before and after, and a check.
 
-Nothing is left behind that does not agree with torch: the exported graph is run on random windows of two
-sizes and compared before it takes its name.
+Nothing is left behind that does not agree with torch: the exported graph is run on one random window and on
+three, an ONNX file also on a longer one, and compared before it takes its name.
 """
 
 import shutil
@@ -27,14 +27,15 @@ def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float
     """Write model.onnx and preprocessing.json; return the largest difference to torch.
 
     Raises:
-        InputError: packages are missing, or the graph does not agree with torch.
+        InputError: packages are missing, an operator cannot be written, or the graph does not agree with
+            torch.
     """
     missing = missing_packages("onnxruntime")
     if missing:
         raise InputError(f"export.format=onnx needs {', '.join(missing)}: pip install {' '.join(missing)}")
     with atomic_path(folder / "model.onnx") as temporary:
         shutil.copyfile(cached_onnx(member, OnnxRuntimeEngine), temporary)
-        difference = check_parity(OnnxRuntimeEngine(temporary), member.checkpoint)
+        difference = check_parity(OnnxRuntimeEngine(temporary), member.checkpoint, longer=True)
     _write_preprocessing(folder, member.checkpoint, sliding, file="model.onnx", difference=difference)
     return difference
 

@@ -34,8 +34,8 @@ class DimensionwiseConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         branches = [self.volume(x), *(self._branch(x, axis) for axis in range(3))]
-        last = torch.stack([branch.movedim(1, -1) for branch in branches], dim=-1)  # (B, D, H, W, C, 4)
-        return last.flatten(-2).movedim(-1, 1)
+        last = torch.stack([branch.movedim(1, 4) for branch in branches], dim=-1)  # (B, D, H, W, C, 4)
+        return last.flatten(-2).movedim(4, 1)
 
     def _branch(self, x: Tensor, axis: int) -> Tensor:
         """Slices along `axis` of (D, H, W) as channels, over the channels and the other two axes."""

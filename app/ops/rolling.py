@@ -45,14 +45,15 @@ class RollingPointwise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gather the distinct windows, convolve each as a group, put the channels in cyclic order."""
-        windows = x.movedim(1, -1).index_select(-1, self.get_buffer("index")).movedim(-1, 1)
+        # Axes and sizes are told in full: torch's way to ONNX does not know negative ones.
+        windows = x.movedim(1, 4).index_select(4, self.get_buffer("index")).movedim(4, 1)
         missing = self.rounds * self.windows - self.out_channels
         weight = F.pad(self.weight, (0, 0) * 4 + (0, missing))
-        weight = weight.reshape(self.rounds, self.windows, -1, 1, 1, 1)  # (round, window, width, ...)
+        weight = weight.reshape(self.rounds, self.windows, self.width, 1, 1, 1)
         mixed = conv3d(windows, weight.transpose(0, 1).flatten(0, 1), groups=self.windows)
-        last = mixed.movedim(1, -1)
+        last = mixed.movedim(1, 4)
         by_round = last.reshape(*last.shape[:-1], self.windows, self.rounds).transpose(-1, -2)
-        return by_round.flatten(-2)[..., : self.out_channels].movedim(-1, 1)
+        return by_round.flatten(-2)[..., : self.out_channels].movedim(4, 1)
 
     def connections(self) -> list[Connection]:
         """Each output channel with the channels of its window."""

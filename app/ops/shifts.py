@@ -29,11 +29,11 @@ def address_shift(x: Tensor, offsets: Sequence[Size]) -> Tensor:
 
     So rows go on in the next row, and a channel's end in the next channel; zero at the ends of the sample.
     """
-    batch, count, depth, height, width = x.shape
-    flat = x.movedim(1, -1).reshape(batch, -1, count)
+    batch, count, depth, height, width = x.shape  # their products, not int(): an ONNX file keeps them free
+    flat = x.movedim(1, 4).reshape(batch, -1, count)
     shifted = flat.clone()
     for channels, offset in _blocks(count, offsets):
-        step = int(np.dot(offset, (height * width, width, 1)))
+        step = offset[0] * height * width + offset[1] * width + offset[2]
         inside, vacated = (
             (slice(None, -step), slice(-step, None)) if step > 0 else (slice(-step, None), slice(-step))
         )
@@ -42,7 +42,7 @@ def address_shift(x: Tensor, offsets: Sequence[Size]) -> Tensor:
         )
         shifted[:, inside, channels] = flat[:, moved, channels]
         shifted[:, vacated, channels] = _neighbours(flat[:, entering], channels, 1 if step > 0 else -1)
-    return shifted.reshape(batch, depth, height, width, count).movedim(-1, 1)
+    return shifted.reshape(batch, depth, height, width, count).movedim(4, 1)
 
 
 SHIFTS = {"zero": zero_shift, "address": address_shift}

@@ -12,11 +12,17 @@ from app.core.errors import InputError
 from app.core.files import write_json, write_text
 from app.infer.engines import ENGINES, find_engine, installed_engines, missing_packages
 from app.infer.engines.engine import Member
+from app.infer.engines.parity import check_parity
 from app.infer.int8_file import int8_paths
 from app.infer.members import flipped_axes, read_members, stored_sliding
 from app.infer.segmenter import Segmenter
 from app.infer.sliding import SlidingSettings
 from app.models.checkpoint import write_checkpoint
+from app.models.network import design
+from app.ops import Operator
+from app.ops.dice import Dice
+from app.ops.rolling import Rolling
+from app.ops.shift import Shift
 
 CPU = torch.device("cpu")
 EXACT = [name for name in ENGINES if name != "openvino_int8"]
@@ -46,6 +52,53 @@ def test_every_engine_agrees_with_torch(member: Member, name: str) -> None:
         torch.testing.assert_close(logits, reference(windows), atol=1e-4, rtol=0)
         logits += 1  # the caller's to change
         torch.testing.assert_close(engine(windows), reference(windows), atol=1e-4, rtol=0)
+
+
+def member_of(operator: Operator, bench: Bench, run: Path) -> Member:
+    """A member whose network's convolutions are all of this operator."""
+    shape = replace(bench.network.shape, patch=bench.plan.patch)
+    other = replace(bench, network=design(bench.network.model, shape, operator, None))
+    write_checkpoint(run / "last.pt", other.checkpoint(other.state()))
+    (member,) = read_members([run], "last")
+    return member
+
+
+@pytest.mark.parametrize("operator", [Rolling(1, 0.9), Shift("address", 4, 2, 0.5)], ids=["rolling", "shift"])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_operators_that_move_channels_run_on_windows_of_any_size(
+    bench: Bench, tmp_path: Path, name: str, operator: Operator
+) -> None:
+    if missing := missing_packages(name):
+        pytest.skip(f"needs {missing}")
+    member = member_of(operator, bench, tmp_path / "run")
+    windows = torch.randn((2, 1, 18, 20, 16), generator=torch.Generator().manual_seed(0))
+    logits = find_engine(name, CPU)(member)(windows)
+    torch.testing.assert_close(logits, find_engine("torch", CPU)(member)(windows), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_network_made_for_one_size_of_window_is_refused_as_onnx(
+    bench: Bench, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if missing := missing_packages(name):
+        pytest.skip(f"needs {missing}")
+    member = member_of(Dice(4), bench, tmp_path / "run")
+    with pytest.raises(InputError, match=r"run: .*Dice.*; use predict\.engine=torch") as refused:
+        find_engine(name, CPU)(member)
+    assert "\n" not in str(refused.value) and not list((tmp_path / "run").glob("export/*.onnx"))
+    assert capfd.readouterr().out == ""
+
+
+def test_parity_is_also_asked_of_a_window_longer_than_the_patch(member: Member) -> None:
+    exact = find_engine("torch", CPU)(member)
+
+    def of_one_size(windows: torch.Tensor) -> torch.Tensor:
+        logits = exact(windows)
+        return logits if windows.shape[2:] == (16, 16, 16) else logits + 1
+
+    assert check_parity(of_one_size, member.checkpoint) <= 1e-4
+    with pytest.raises(InputError, match=r"logits differ from torch's by 1"):
+        check_parity(of_one_size, member.checkpoint, longer=True)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ class OnnxRuntimeEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3  # errors; the rest is for its developers
+        options.log_severity_level = 4  # fatal ones; errors are raised, the rest is for its developers
         self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, windows: Tensor) -> Tensor:

@@ -4,26 +4,34 @@ In float32 torch itself is up to 2e-3 away, by layout and by the norm it runs: t
 too much to judge others by.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from app.core.errors import InputError
+from app.core.types import as_size
 from app.infer.engines.engine import Engine
 from app.models.checkpoint import Checkpoint
 
 TOLERANCE = 1e-4  # of logits of the order of 10: float32 adds up differently in each engine
 
 
-def check_parity(engine: Engine, checkpoint: Checkpoint) -> float:
+def check_parity(engine: Engine, checkpoint: Checkpoint, *, longer: bool = False) -> float:
     """The largest absolute difference of logits to the exact ones, on one random window and on three.
+
+    With `longer`, for engines that take windows of any size, also on one that is longer than the patch along
+    every axis.
 
     Raises:
         InputError: it is above the tolerance.
     """
-    generator = torch.Generator().manual_seed(0)
+    plan, generator = checkpoint.plan, torch.Generator().manual_seed(0)
+    shapes = [(1, plan.patch), (3, plan.patch)]
+    if longer:
+        shapes.append((1, as_size(np.add(plan.patch, plan.total_stride).tolist())))
     largest = 0.0
-    for count in (1, 3):
-        windows = torch.randn(count, len(checkpoint.modalities), *checkpoint.plan.patch, generator=generator)
+    for count, size in shapes:
+        windows = torch.randn(count, len(checkpoint.modalities), *size, generator=generator)
         largest = max(largest, float((engine(windows) - exact_logits(checkpoint, windows)).abs().max()))
     if not largest <= TOLERANCE:
         raise InputError(f"logits differ from torch's by {largest:.2g}, wanted at most {TOLERANCE:.0e}")
