@@ -80,14 +80,17 @@ def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segm
 
 def _report(done: Predicted, scans: Sequence[Path], output: Path, manifest: Manifest) -> None:
     log.info("%d label maps written to %s, %d kept from before", len(done.written), output, len(done.kept))
-    strange = manifest.by_others(map(case_name, done.kept))
-    if strange:
-        log.warning("kept, but made by other networks: %s; see predict.overwrite", ", ".join(strange))
-    if done.bare:
-        names = ", ".join(case_name(path) for path in done.bare)
-        log.warning("kept, but without the probabilities or entropy wanted: %s; see predict.overwrite", names)
     for message in done.failed.values():
         log.error("failed: %s", message)
+    strange = ", ".join(manifest.by_others(map(case_name, done.kept)))
+    if strange:
+        log.warning(
+            "kept, but made by other networks or settings, or unknown by which: %s; see predict.overwrite",
+            strange,
+        )
+    if done.bare:
+        names = ", ".join(case_name(scan) for scan in done.bare)
+        log.warning("kept, but without the probabilities or entropy wanted: %s; see predict.overwrite", names)
     if done.failed:
         raise InputError(f"{len(done.failed)} of {len(scans)} scans could not be segmented, see above")
 

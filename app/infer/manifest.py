@@ -1,5 +1,6 @@
-"""manifest.json beside the label maps: by what they were made, and what is known of each."""
+"""manifest.json beside the label maps: by what each was made, and what is known of it."""
 
+import json
 import platform
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -17,6 +18,8 @@ from app.infer.memory import peak_bytes
 from app.infer.segmenter import Segmenter
 
 NAME = "manifest.json"
+_MAKERS = ("digests", "engine", "sliding", "cleanup")
+"""What decides about a label map, of the facts that a manifest opens with."""
 
 
 class Manifest:
@@ -27,21 +30,27 @@ class Manifest:
         before = read_json(self._path) if self._path.is_file() else {}
         self._cases: dict[str, Any] = dict(before.get("cases", {}))
         self._made_by = made_by
+        makers = {name: made_by.get(name) for name in _MAKERS}
+        self._makers = json.loads(json.dumps(makers))  # as they are read again: tuples become lists
 
-    def record(self, case: str, **facts: Any) -> None:
-        """Put down what became of a case; what is known from before of a case that was kept stays."""
-        self._cases[case] = {**facts, "digests": self._made_by.get("digests")}
+    def record(self, case: str, *, status: str, **facts: Any) -> None:
+        """Put down what became of a case; what is known from before of a case that was kept stays.
+
+        Only one whose status is `written` is said to be made by these networks: where one failed, a label map
+        from before may still be there.
+        """
+        made_by = {"made_by": self._makers} if status == "written" else {}
+        self._cases[case] = {"status": status, **facts, **made_by}
         content = {**self._made_by, "peak_memory_mb": round(peak_bytes() / 1e6), "cases": self._cases}
         write_json(self._path, content)
 
     def by_others(self, cases: Iterable[str]) -> list[str]:
-        """Those of the cases that networks other than these made."""
-        known = {case: self._cases[case].get("digests") for case in cases if case in self._cases}
-        return [case for case, digests in known.items() if digests != self._made_by.get("digests")]
+        """Those of the cases that other networks or settings made, or that are not recorded as written."""
+        return [case for case in cases if self._cases.get(case, {}).get("made_by") != self._makers]
 
 
 def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engine: str) -> dict[str, Any]:
-    """Versions, networks and settings, as the manifest opens with them."""
+    """Versions, networks and settings, as the manifest opens with them: those that wrote to it last."""
     packages = ("torch", "numpy", "nibabel", "SimpleITK", *NEEDS.get(engine, ()))
     versions = {"app": __version__, "python": platform.python_version()}
     return {

@@ -24,7 +24,7 @@ from app.infer.segmenter import Segmenter
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of the scans: label maps written, kept from before, and errors by scan.
+    """What became of the scans: label maps written, scans whose label maps were kept, and errors by scan.
 
     Of those kept, `bare` are without probabilities or entropy that are wanted.
     """
@@ -51,8 +51,8 @@ def predict_scans(
     """Write `<output>/<case>.<format>` for each scan; without `overwrite`, what is there is kept."""
     outputs = {scan: Outputs.of(scan, output, settings) for scan in scans}
     _refuse_collisions((scan, out.labels) for scan, out in outputs.items())
-    kept = [out.labels for out in outputs.values() if out.labels.is_file() and not settings.overwrite]
-    todo = [scan for scan in scans if outputs[scan].labels not in kept]
+    kept = [scan for scan, out in outputs.items() if out.labels.is_file() and not settings.overwrite]
+    todo = [scan for scan in scans if scan not in kept]
     failed: dict[Path, str] = {}
     with progress_bar("Segmenting", len(scans), done=len(kept)) as advance, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
@@ -69,7 +69,7 @@ def predict_scans(
         if writing is not None:
             writing.result()
     done = [outputs[scan].labels for scan in todo if scan not in failed]
-    bare = [out.labels for out in outputs.values() if out.labels in kept and out.lacks_volumes]
+    bare = [scan for scan in kept if outputs[scan].lacks_volumes]
     return Predicted(tuple(done), tuple(kept), failed, tuple(bare))
 
 
@@ -79,7 +79,7 @@ def _finish(scan: Path, write: Callable[[], None], manifest: Manifest, failed: d
         write()
     except InputError as error:
         failed[scan] = str(error)
-        manifest.record(case_name(scan), input=str(scan), status="failed", error=str(error))
+        manifest.record(case_name(scan), status="failed", input=str(scan), error=str(error))
 
 
 def _raise(error: InputError) -> None:
@@ -121,7 +121,6 @@ def _segment(
     facts = {
         "input": str(scan),
         "output": outputs.labels.name,
-        "status": "written",
         "volumes_ml": volumes_ml(arrays.labels, loaded.voxel_mm3, segmenter.labels),
         "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
         "warnings": loaded.warnings,
@@ -144,7 +143,7 @@ def _write(
     with clock.step("write"):
         outputs.write(arrays, scan, labels)
     rounded = {name: round(value, 3) for name, value in {**seconds, **clock.seconds}.items()}
-    manifest.record(case_name(scan), **facts, seconds=rounded)
+    manifest.record(case_name(scan), status="written", **facts, seconds=rounded)
 
 
 def _refuse_collisions(targets: Iterable[tuple[Path, Path]]) -> None:

@@ -13,6 +13,7 @@ from test_geometry import ORIENTATIONS, in_orientation
 from test_sliding import PLAN
 from training import SLIDING, make_bench
 
+from app.cli.predict import _report
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.plan import Normalisation
@@ -21,6 +22,7 @@ from app.data.prepare import prepare
 from app.data.volume_io import Volume, read_volume, write_voxels
 from app.infer import Segmenter
 from app.infer.checks import scan_warnings
+from app.infer.cleanup import Cleanup
 from app.infer.dicom_seg import write_dicom_seg
 from app.infer.manifest import Manifest, describe_segmenter
 from app.infer.outputs import OutputSettings
@@ -130,7 +132,7 @@ def test_probabilities_and_entropy_fit_the_labels(
     np.testing.assert_allclose(entropy, -p * np.log2(p) - (1 - p) * np.log2(1 - p), atol=1e-4)
     assert predict(segmenter, [scan], tmp_path / "out", settings).bare == ()
     (tmp_path / "out" / "entropy" / path.name).unlink()
-    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == (path,)
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == (scan,)
 
 
 def test_the_manifest_tells_volumes_times_and_faults(
@@ -153,8 +155,54 @@ def test_the_manifest_tells_volumes_times_and_faults(
     assert manifest["digests"] == list(segmenter.digests) and manifest["labels"] == ["background", "blob"]
     predict(segmenter, [folder / "blob_001.nii.gz"], output)
     assert read_json(output / "manifest.json")["cases"]["blob_001"] == good
-    assert Manifest(output, facts).by_others(["blob_001", "new"]) == []
-    assert Manifest(output, {**facts, "digests": ["other"]}).by_others(["blob_001", "new"]) == ["blob_001"]
+
+
+def test_label_maps_of_other_makers_or_unknown_ones_are_told(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path
+) -> None:
+    folder, output = make_task(cases=3) / "imagesTr", tmp_path / "out"
+    facts = describe_segmenter(segmenter, ["run"], "last", "torch")
+    first, second, third = list_scans([folder])
+    predict_scans(segmenter, [first, second], output, NIFTI, Manifest(output, facts))
+    (output / third.name).write_bytes(b"from elsewhere")
+    cases = ["blob_001", "blob_002", "blob_003"]
+    assert Manifest(output, facts).by_others(cases) == ["blob_003"]
+    others = [
+        describe_segmenter(replace(segmenter, digests=("other",)), ["run"], "last", "torch"),
+        describe_segmenter(replace(segmenter, cleanup=Cleanup(("blob",), ())), ["run"], "last", "torch"),
+        describe_segmenter(
+            replace(segmenter, sliding=replace(SLIDING, mirror_axes=(2,))), ["run"], "last", "torch"
+        ),
+        {**facts, "engine": "openvino_int8"},
+    ]
+    assert [Manifest(output, other).by_others(cases) for other in others] == [cases] * 4
+    first.write_bytes(b"broken")
+    settings = replace(NIFTI, overwrite=True)
+    done = predict_scans(segmenter, [first, second], output, settings, Manifest(output, others[0]))
+    assert list(done.failed) == [first] and (output / first.name).is_file()
+    assert Manifest(output, others[0]).by_others(cases) == ["blob_001", "blob_003"]
+
+
+def test_a_repeated_run_to_dicom_names_first_what_failed(
+    segmenter: Segmenter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scans = [write_series(tmp_path / name, np.zeros((7, 8, 6), np.int16), OBLIQUE) for name in ("a.1", "b")]
+    next(scans[1].glob("*_3.dcm")).unlink()
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "a.1.dcm").write_bytes(b"")
+    manifest = Manifest(output, {})
+    settings = OutputSettings("dicom", probabilities=True, entropy=False, overwrite=False)
+    done = predict_scans(segmenter, scans, output, settings, manifest)
+    assert done.kept == done.bare == (scans[0],)
+    with pytest.raises(InputError, match="1 of 2 scans could not be segmented"):
+        _report(done, scans, output, manifest)
+    failed, strange, bare = (record.getMessage() for record in caplog.records)
+    assert failed.startswith(f"failed: {scans[1]}: ")
+    assert strange == (
+        "kept, but made by other networks or settings, or unknown by which: a.1; see predict.overwrite"
+    )
+    assert bare.startswith("kept, but without the probabilities or entropy wanted: a.1;")
 
 
 def test_an_image_of_simpleitk_gives_one_of_the_same_grid(segmenter: Segmenter) -> None:
