@@ -45,8 +45,8 @@ def run(cfg: DictConfig) -> None:
     """Segment every scan; InputError at the end when some could not be."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
     runs = list_runs(_paths(cfg.predict, "model"))
-    scans = list_scans(_paths(cfg.predict, "input"))
     output = Path(required(cfg.predict, "output", "predict"))
+    scans = list_scans(_paths(cfg.predict, "input"), output)
     if settings.format == "dicom":
         for scan in scans:
             check_dicom_seg(scan)

@@ -8,18 +8,19 @@ from app.data.dicom import is_dicom_folder
 from app.data.volume_io import SUFFIXES, case_name
 
 
-def list_scans(sources: Sequence[Path]) -> list[Path]:
+def list_scans(sources: Sequence[Path], output: Path) -> list[Path]:
     """Scans in order: files and DICOM series as they are, other folders as the scans directly in them.
 
-    In a folder of scans, a subfolder is one when it is a DICOM series or holds one file a channel.
+    In a folder of scans, a subfolder is one when it is a DICOM series or holds one file a channel; the folder
+    `output` that label maps go to is none, nor is what holds it.
 
     Raises:
         InputError: no such file or folder, or no scan in it.
     """
-    return [scan for source in sources for scan in _scans_of(source)]
+    return [scan for source in sources for scan in _scans_of(source, output.resolve())]
 
 
-def _scans_of(source: Path) -> list[Path]:
+def _scans_of(source: Path, output: Path) -> list[Path]:
     if source.is_file():
         case_name(source)
         return [source]
@@ -27,7 +28,8 @@ def _scans_of(source: Path) -> list[Path]:
         raise InputError(f"predict.input: {source}: no such file or folder")
     if is_dicom_folder(source):
         return [source]
-    scans = sorted(path for path in source.iterdir() if path.name[0] != "." and _is_scan(path))
+    inside = (path for path in source.iterdir() if path.name[0] != "." and _is_scan(path))
+    scans = sorted(path for path in inside if path.resolve() not in (output, *output.parents))
     if not scans:
         raise InputError(f"predict.input: {source}: got no scan in it, wanted files {', '.join(SUFFIXES)}")
     return scans

@@ -50,10 +50,10 @@ def test_a_bad_scan_does_not_stop_the_rest(segmenter: Segmenter, make_task: Make
     folder = make_task(cases=3) / "imagesTr"
     (folder / "blob_002.nii.gz").write_bytes(b"broken")
     (folder / "._blob_001.nii.gz").write_bytes(b"AppleDouble")
-    done = predict(segmenter, list_scans([folder]), tmp_path / "out")
+    done = predict(segmenter, list_scans([folder], tmp_path / "out"), tmp_path / "out")
     assert [path.name for path in done.written] == ["blob_001.nii.gz", "blob_003.nii.gz"]
     assert list(done.failed) == [folder / "blob_002.nii.gz"]
-    again = predict(segmenter, list_scans([folder]), tmp_path / "out")
+    again = predict(segmenter, list_scans([folder], tmp_path / "out"), tmp_path / "out")
     assert len(again.kept) == 2 and not again.written
     for name in ("blob_001.nii.gz", "blob_003.nii.gz"):
         scan, mask = nib.load(folder / name), nib.load(tmp_path / "out" / name)
@@ -77,15 +77,26 @@ def test_the_mask_does_not_depend_on_how_the_scan_is_stored(
 
 def test_wrong_input_is_named(segmenter: Segmenter, make_task: MakeTask, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file or folder"):
-        list_scans([tmp_path / "nowhere"])
+        list_scans([tmp_path / "nowhere"], tmp_path / "out")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="got no scan"):
-        list_scans([tmp_path / "empty"])
+        list_scans([tmp_path / "empty"], tmp_path / "out")
     two = make_task(cases=1, channels=2, name="Task91_Two") / "imagesTr" / "blob_001.nii.gz"
     with pytest.raises(InputError, match=r"got 2 channels, wanted 1 \(MRI\)"):
         segmenter.segment_file(two)
     with pytest.raises(InputError, match="wanted last or best"):
         Segmenter.load(tmp_path, sliding=SLIDING, device=torch.device("cpu"), weights="first")
+
+
+def test_label_maps_among_the_scans_are_no_scans(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    for name in ("a.nii.gz", "b/ct.nii.gz", "masks/a.nii.gz", "masks/later/a.nii.gz"):
+        (scans / name).parent.mkdir(parents=True, exist_ok=True)
+        (scans / name).write_bytes(b"")
+    assert list_scans([scans], scans / "masks") == [scans / "a.nii.gz", scans / "b"]
+    assert list_scans([scans], scans / "b" / ".." / "masks" / "later") == [scans / "a.nii.gz", scans / "b"]
+    assert list_scans([scans / "masks"], scans / "masks" / "later") == [scans / "masks" / "a.nii.gz"]
+    assert list_scans([scans], tmp_path / "elsewhere") == [scans / "a.nii.gz", scans / "b", scans / "masks"]
 
 
 def test_a_scan_is_never_overwritten_by_its_mask(segmenter: Segmenter, make_task: MakeTask) -> None:
@@ -142,7 +153,7 @@ def test_the_manifest_tells_volumes_times_and_faults(
     (folder / "blob_002.nii.gz").write_bytes(b"broken")
     output = tmp_path / "out"
     facts = describe_segmenter(segmenter, ["run"], "last", "torch")
-    predict_scans(segmenter, list_scans([folder]), output, NIFTI, Manifest(output, facts))
+    predict_scans(segmenter, list_scans([folder], tmp_path / "out"), output, NIFTI, Manifest(output, facts))
     manifest = read_json(output / "manifest.json")
     good, bad = manifest["cases"]["blob_001"], manifest["cases"]["blob_002"]
     voxels = int((np.asarray(nib.load(output / "blob_001.nii.gz").dataobj) == 1).sum())
@@ -162,7 +173,7 @@ def test_label_maps_of_other_makers_or_unknown_ones_are_told(
 ) -> None:
     folder, output = make_task(cases=3) / "imagesTr", tmp_path / "out"
     facts = describe_segmenter(segmenter, ["run"], "last", "torch")
-    first, second, third = list_scans([folder])
+    first, second, third = list_scans([folder], tmp_path / "out")
     predict_scans(segmenter, [first, second], output, NIFTI, Manifest(output, facts))
     (output / third.name).write_bytes(b"from elsewhere")
     cases = ["blob_001", "blob_002", "blob_003"]
@@ -228,7 +239,7 @@ def test_a_dicom_segmentation_opens_against_its_series(segmenter: Segmenter, tmp
     voxels = np.random.default_rng(0).normal(50, 200, (17, 21, 16)).astype(np.int16)
     series = write_series(tmp_path / "series", voxels, OBLIQUE)
     settings = replace(NIFTI, format="dicom")
-    (path,) = predict(segmenter, list_scans([series]), tmp_path / "out", settings).written
+    (path,) = predict(segmenter, list_scans([series], tmp_path / "out"), tmp_path / "out", settings).written
     plain = segmenter.segment_file(series)
     assert plain.any()
     read = highdicom.seg.segread(path)
