@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.settings import required
-from app.infer.choose_cleanup import choose_cleanup
+from app.infer.choose_cleanup import VARIANTS, choose_cleanup
 from app.infer.cleanup import write_cleanup
 from app.infer.members import list_runs, read_members
 
@@ -22,10 +22,9 @@ def run(cfg: DictConfig) -> None:
     runs = list_runs([Path(item) for item in listed])
     labels = read_members(runs, "last")[0].checkpoint.labels
     cleanup, evidence = choose_cleanup(runs, labels)
-    variants = list(next(iter(evidence["dice"].values())))
-    table = Table("label", *variants, title=f"mean Dice over {evidence['cases']} held-out cases")
+    table = Table("label", *VARIANTS, title=f"mean Dice over {evidence['cases']} held-out cases")
     for name, dice in evidence["dice"].items():
-        table.add_row(name, *(f"{dice[variant]:.4f}" for variant in variants))
+        table.add_row(name, *(f"{dice[variant]:.4f}" if variant in dice else "-" for variant in VARIANTS))
     Console().print(table)
     for folder in runs:
         write_cleanup(folder, cleanup, evidence)

@@ -24,7 +24,7 @@ from app.infer.evaluate import read_reference, recorded_cases
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
 
-_VARIANTS: dict[str, tuple[Callable[[NDArray[np.uint8], int], None], ...]] = {
+VARIANTS: dict[str, tuple[Callable[[NDArray[np.uint8], int], None], ...]] = {
     "as predicted": (),
     "largest component": (keep_largest,),
     "filled holes": (fill_holes,),
@@ -38,10 +38,12 @@ Scores = dict[str, list[float]]
 def choose_cleanup(runs: Sequence[Path], labels: Sequence[str]) -> tuple[Cleanup, dict[str, Any]]:
     """What to switch on, and the evidence: mean Dice by label and variant over all held-out cases.
 
+    A label that no held-out case and no prediction has is without variants in it.
+
     Raises:
         InputError: a run whose held-out predictions are not there.
     """
-    scores: dict[str, Scores] = {name: {variant: [] for variant in _VARIANTS} for name in labels[1:]}
+    scores: dict[str, Scores] = {name: {variant: [] for variant in VARIANTS} for name in labels[1:]}
     listed = [(run, case) for run in runs for case in recorded_cases(run, "validation")]
     with progress_bar("Trying clean-up", len(listed)) as advance:
         for run, case in listed:
@@ -74,7 +76,7 @@ def _score(run: Path, case: Case, labels: Sequence[str], scores: dict[str, Score
     predicted = read_label_map(path, len(labels))
     reference = read_reference(case.label, labels, like=predicted)
     for value, name in enumerate(labels[1:], start=1):
-        for variant, steps in _VARIANTS.items():
+        for variant, steps in VARIANTS.items():
             changed = predicted.voxels.copy()
             for step in steps:
                 step(changed, value)

@@ -1,13 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from conftest import MakeTask
+from omegaconf import OmegaConf
+from training import make_bench
 
+from app.cli.cleanup import run as choose
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.infer.choose_cleanup import choose_cleanup
 from app.infer.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup, write_cleanup
+from app.models.checkpoint import write_checkpoint
 
 NAMES = ("background", "a", "b")
 
@@ -50,22 +56,41 @@ def test_runs_have_to_agree(tmp_path: Path) -> None:
         read_cleanup([tmp_path / "none"])
 
 
+def write_held_out(run: Path, reference: np.ndarray) -> None:
+    """Two held-out cases alike, each predicted with a stray voxel of label 1 in a corner."""
+    predicted, files = reference.copy(), {}
+    predicted[11, 0, 0] = 1
+    for case in ("x", "y"):
+        for folder, voxels in (("predictions", predicted), ("labels", reference)):
+            path = run / folder / f"{case}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+        path = str(run / "labels" / f"{case}.nii.gz")
+        files[case] = {"image": path, "label": path}
+    write_json(run / "split.json", {"fold": 0, "train": [], "validation": ["x", "y"], "files": files})
+
+
+def test_a_label_of_no_held_out_case_has_dashes(
+    tmp_path: Path, make_task: MakeTask, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench, run = make_bench(make_task(cases=3), tmp_path / "cache"), tmp_path / "run"
+    write_checkpoint(run / "last.pt", replace(bench.checkpoint(bench.state()), labels=NAMES))
+    reference = np.zeros((12, 12, 12), dtype=np.uint8)
+    reference[1:4, 1:4, 1:4] = 1
+    write_held_out(run, reference)
+    choose(OmegaConf.create({"cleanup": {"runs": str(run)}}))
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "│" in line]
+    rows = {words[1]: words[3::2] for words in lines}
+    assert rows["a"][1] == "1.0000" and rows["b"] == ["-"] * 4
+    assert read_cleanup([run]) == Cleanup(("a",), ())
+
+
 def test_a_step_is_chosen_only_where_it_gains(tmp_path: Path) -> None:
     """Label a has a stray voxel in every prediction; label b's second component is right."""
-    files = {}
-    for case in ("x", "y"):
-        reference = np.zeros((12, 12, 12), dtype=np.uint8)
-        reference[1:4, 1:4, 1:4] = 1
-        reference[6:8, 6:8, 6:8], reference[10, 10, 10] = 2, 2
-        predicted = reference.copy()
-        predicted[11, 0, 0] = 1
-        for folder, voxels in (("predictions", predicted), ("labels", reference)):
-            path = tmp_path / folder / f"{case}.nii.gz"
-            path.parent.mkdir(exist_ok=True)
-            nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
-        path = str(tmp_path / "labels" / f"{case}.nii.gz")
-        files[case] = {"image": path, "label": path}
-    write_json(tmp_path / "split.json", {"fold": 0, "train": [], "validation": ["x", "y"], "files": files})
+    reference = np.zeros((12, 12, 12), dtype=np.uint8)
+    reference[1:4, 1:4, 1:4] = 1
+    reference[6:8, 6:8, 6:8], reference[10, 10, 10] = 2, 2
+    write_held_out(tmp_path, reference)
     cleanup, evidence = choose_cleanup([tmp_path], NAMES)
     assert cleanup == Cleanup(("a",), ())
     assert evidence["dice"]["a"]["largest component"] == 1.0 > evidence["dice"]["a"]["as predicted"]
