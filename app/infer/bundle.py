@@ -4,9 +4,11 @@
         --image <scan> --output_dir <folder>
 
 Its transforms are MONAI's nearest to ours: B-spline resampling of MONAI rounds sizes its own way, so label
-maps agree but for voxels on borders.
+maps agree but for voxels on borders. Its windows are always of the patch's size, and it has no mirror images,
+no windows left out as air and no clean-up: where prediction has any of these, label maps differ by them.
 """
 
+import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,19 +16,21 @@ from typing import Any
 
 from app.core.files import atomic_path, write_json
 from app.core.plan import Normalisation
+from app.infer.cleanup import NO_CLEANUP, read_cleanup
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
 from app.infer.export import load_exported, save_exported
 from app.infer.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint
 
+log = logging.getLogger(__name__)
 _SCHEMA = (
     "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 )
 
 
 def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> float:
-    """Write the bundle; return the largest difference of its network to torch.
+    """Write the bundle and warn of what it leaves out; return the largest difference of its network to torch.
 
     Raises:
         InputError: the network in it does not agree with torch.
@@ -37,6 +41,14 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
         difference = check_parity(load_exported(temporary), checkpoint)
     write_json(folder / "configs" / "metadata.json", _metadata(checkpoint))
     write_json(folder / "configs" / "inference.json", _inference(checkpoint, sliding))
+    left_out = {
+        f"mirror images along axes {list(sliding.mirror_axes)}": bool(sliding.mirror_axes),
+        "skip_air": sliding.skip_air,
+        "clean-up": read_cleanup([member.run]) != NO_CLEANUP,
+    }
+    lacking = ", ".join(f"no {what}" for what, wanted in left_out.items() if wanted)
+    if lacking:
+        log.warning("%s: a bundle has %s; label maps of mode=predict differ by that", folder, lacking)
     return difference
 
 

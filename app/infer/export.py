@@ -14,6 +14,7 @@ from torch import Tensor
 
 from app.core.errors import InputError
 from app.core.files import atomic_path, write_json
+from app.infer.cleanup import read_cleanup
 from app.infer.engines import missing_packages
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.onnxruntime import OnnxRuntimeEngine
@@ -36,7 +37,7 @@ def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float
     with atomic_path(folder / "model.onnx") as temporary:
         shutil.copyfile(cached_onnx(member, OnnxRuntimeEngine), temporary)
         difference = check_parity(OnnxRuntimeEngine(temporary), member.checkpoint, longer=True)
-    _write_preprocessing(folder, member.checkpoint, sliding, file="model.onnx", difference=difference)
+    _write_preprocessing(folder, member, sliding, file="model.onnx", difference=difference)
     return difference
 
 
@@ -49,7 +50,7 @@ def export_torch(member: Member, folder: Path, sliding: SlidingSettings) -> floa
     with atomic_path(folder / "model.pt2") as temporary:
         save_exported(temporary, member.checkpoint)
         difference = check_parity(load_exported(temporary), member.checkpoint)
-    _write_preprocessing(folder, member.checkpoint, sliding, file="model.pt2", difference=difference)
+    _write_preprocessing(folder, member, sliding, file="model.pt2", difference=difference)
     return difference
 
 
@@ -74,9 +75,9 @@ def load_exported(path: Path) -> Engine:
     return run
 
 
-def preprocessing(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str, Any]:
+def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
     """All that turns a scan into windows and logits into its label map, step by step."""
-    plan = checkpoint.plan
+    checkpoint, plan = member.checkpoint, member.checkpoint.plan
     return {
         "input": {"name": INPUT, "shape": ["windows", len(checkpoint.modalities), *plan.patch]},
         "output": {"name": OUTPUT, "shape": ["windows", len(checkpoint.labels), *plan.patch]},
@@ -88,6 +89,7 @@ def preprocessing(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str,
         "patch": list(plan.patch),
         "size_multiple": list(plan.total_stride),
         "sliding": asdict(sliding),
+        "cleanup": asdict(read_cleanup([member.run])),
         "weights_sha256": checkpoint.digest,
         "steps": [
             "orient axes to (superior, anterior, right), by permutation and flips alone",
@@ -97,14 +99,23 @@ def preprocessing(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str,
             "change, for zscore_nonzero",
             "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
             "lay windows of patch with the overlap; pad shorter axes with zeros on both sides",
+            "along an axis that, rounded up to size_multiple, is longer than patch, but at most 1.25 times "
+            "patch, make windows that long instead (model.onnx takes them, model.pt2 takes patch alone)",
+            "with sliding.skip_air leave out windows that lie at the lower clip bound of a ct channel all "
+            "over or are constant in every channel; what no window covers is background",
+            "average logits of each window over its mirror images along every combination of "
+            "sliding.mirror_axes, turned back; with sliding.certain only where the likeliest label of some "
+            "voxel is less probable than that",
             "average logits of windows with Gaussian weights (deviation 1/8 of the window)",
             "resample logits linearly to the crop, take the largest, put the crop back, undo the orientation",
+            "of each label in cleanup.largest_component keep the largest component alone, faces joined; then "
+            "give background that a label in cleanup.fill_holes encloses on all sides to that label",
         ],
     }
 
 
 def _write_preprocessing(
-    folder: Path, checkpoint: Checkpoint, sliding: SlidingSettings, *, file: str, difference: float
+    folder: Path, member: Member, sliding: SlidingSettings, *, file: str, difference: float
 ) -> None:
-    facts = {"file": file, "largest_difference": difference, **preprocessing(checkpoint, sliding)}
+    facts = {"file": file, "largest_difference": difference, **preprocessing(member, sliding)}
     write_json(folder / "preprocessing.json", facts)

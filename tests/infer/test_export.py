@@ -11,6 +11,7 @@ from training import SETTINGS, SLIDING, make_bench
 from app.core.errors import InputError
 from app.core.files import read_json, write_json, write_text
 from app.infer.bundle import export_bundle
+from app.infer.cleanup import Cleanup, write_cleanup
 from app.infer.engines import absent, find_engine, missing_packages
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
@@ -59,6 +60,36 @@ def test_exports_agree_and_say_how_to_prepare_a_scan(begun: Member, tmp_path: Pa
     if not missing_packages("onnxruntime"):
         assert export_onnx(begun, tmp_path / "onnx", SLIDING) <= 1e-4
         assert (tmp_path / "onnx" / "model.onnx").is_file()
+
+
+MIRRORED = replace(SLIDING, mirror_axes=(1, 2), certain=0.99, skip_air=True)
+
+
+def test_an_export_says_all_that_prediction_does(begun: Member, tmp_path: Path) -> None:
+    write_cleanup(begun.run, Cleanup(("blob",), ()), {})
+    export_torch(begun, tmp_path, MIRRORED)
+    facts = read_json(tmp_path / "preprocessing.json")
+    assert facts["cleanup"] == {"largest_component": ["blob"], "fill_holes": []}
+    assert facts["sliding"]["mirror_axes"] == [1, 2]
+    steps = "\n".join(facts["steps"])
+    for told in ("mirror_axes", "certain", "skip_air"):
+        assert f"sliding.{told}" in steps
+    assert "at most 1.25 times patch" in steps
+    assert "cleanup.largest_component" in facts["steps"][-1] and "cleanup.fill_holes" in facts["steps"][-1]
+
+
+def test_a_bundle_names_what_it_leaves_out(
+    begun: Member, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    export_bundle(begun, tmp_path / "plain", SLIDING)
+    assert not [record for record in caplog.records if record.name.startswith("app.")]
+    write_cleanup(begun.run, Cleanup(("blob",), ()), {})
+    export_bundle(begun, tmp_path / "more", MIRRORED)
+    (record,) = (record for record in caplog.records if record.name.startswith("app."))
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(
+        f"{tmp_path / 'more'}: a bundle has no mirror images along axes [1, 2], no skip_air, no clean-up;"
+    )
 
 
 def test_an_export_that_differs_is_refused(begun: Member) -> None:
