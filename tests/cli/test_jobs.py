@@ -1,9 +1,13 @@
 """Which jobs a sweep has, what they are called, and what they take from one another."""
 
+import os
+from multiprocessing import current_process
+
 import pytest
+from omegaconf import OmegaConf
 
 from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
-from app.cli.sweep.pinning import share
+from app.cli.sweep.pinning import PinCores, first_cores, share
 from app.core.errors import InputError
 
 LINES = {
@@ -85,6 +89,17 @@ def test_a_sweep_is_named_from_its_keys_or_its_file() -> None:
 def test_workers_share_the_cores_out() -> None:
     cores = [0, 1, 2, 3, 6]
     assert [list(share(cores, worker, 2)) for worker in (0, 1, 2)] == [[0, 1], [2, 3], [0, 1]]
+
+
+def test_a_worker_keeps_its_share_from_job_to_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [0, 1, 2, 3, 6, 7, 8, 9]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(held))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: held.__setitem__(slice(None), cores))
+    monkeypatch.setattr(current_process(), "name", "LokyProcess-2")
+    first_cores.cache_clear()
+    for _ in range(3):
+        PinCores().on_job_start(OmegaConf.create({"hydra": {"launcher": {"n_jobs": 2}}}))
+        assert held == [6, 7, 8, 9]
 
 
 def test_all_folds_are_written_out() -> None:

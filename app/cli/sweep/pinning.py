@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from functools import cache
 from multiprocessing import current_process
 from typing import Any
 
@@ -18,10 +19,16 @@ class PinCores(Callback):
         worker = re.fullmatch(r"LokyProcess-(\d+)", current_process().name)
         if worker is None:
             return
-        cores = sorted(os.sched_getaffinity(0))
+        cores = first_cores()
         workers = int(config.hydra.launcher.n_jobs)
         if 1 < workers <= len(cores):
             os.sched_setaffinity(0, share(cores, int(worker.group(1)) - 1, workers))
+
+
+@cache
+def first_cores() -> tuple[int, ...]:
+    """The cores this process began with; a worker has several jobs, and the first has pinned it already."""
+    return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def share(cores: Sequence[int], worker: int, workers: int) -> Sequence[int]:
