@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, MakeTask
+from test_configs import composed
 
+from app.cli.sweep.prepare import prepare_once
 from app.core.sweep import read_record
 
 
@@ -61,6 +63,15 @@ def test_jobs_build_on_one_another_and_outlive_a_failure(
     assert "9d" in (tmp_path / "sweep" / "broken" / "run.log").read_text(encoding="utf-8")
     told = capfd.readouterr().err
     assert "sweep: 3 of 5 done, 2 failed" in told
+
+
+def test_what_a_job_cannot_build_is_left_for_it_to_say(
+    tmp_path: Path, make_task: MakeTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    places = (f"task.folder={make_task(cases=2)}", f"paths.cache={tmp_path / 'cache'}")
+    prepare_once([composed("op=shift", "op.mode=wrong", *TINY, *places)])
+    (told,) = caplog.messages
+    assert told.startswith("not prepared: Error in call to target") and "wrong" in told
 
 
 def test_only_the_lines_asked_for_are_run(

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from app.cli.build import build_cache, build_network, build_plan
 from app.cli.settings import plain
 from app.cli.task import open_task
-from app.core.errors import InputError
+from app.cli.user_errors import USER_ERRORS, in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -26,5 +26,5 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
             task, _ = open_task(cfg)
             cache = build_cache(cfg, task)
             cache.prepare(build_plan(cfg, task, cache, build_network)[0])
-        except InputError as error:
-            log.warning("not prepared: %s", error)
+        except USER_ERRORS as error:
+            log.warning("not prepared: %s", in_one_line(error))
