@@ -15,6 +15,7 @@ from app.cli.settings import plain, read_settings, train_settings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.cli.task import TaskSettings
 from app.core.errors import InputError
+from app.core.layout import read_layout
 from app.data.augment import AugmentSettings
 from app.data.planner import PlanSettings
 from app.infer.sliding import SlidingSettings
@@ -135,6 +136,15 @@ def test_every_sweep_has_jobs_that_compose(option: str) -> None:
     assert cfg.sweep.baseline in {job.group for job in jobs}
     for job in jobs:
         composed(*job.overrides)
+
+
+@pytest.mark.parametrize("option", GROUPS["sweep"])
+def test_no_sweep_takes_a_layout_that_was_searched_on_held_out_cases(option: str) -> None:
+    cfg = composed(f"sweep={option}")
+    for job in plan_jobs(plain(cfg.sweep.jobs), [f"sweep={option}"]):
+        path = job.choices.get("op.layout", "@")
+        if not path.startswith("@"):
+            assert read_layout(Path(path)).provenance["fold"] == cfg.fold
 
 
 def test_decoder_options_are_the_operators() -> None:
