@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 from conftest import TINY, MakeTask
+from hydra import initialize_config_dir
+from test_configs import composed
 
 from app.core.errors import InputError
 
 optuna = pytest.importorskip("optuna")
 
+from app.cli.tune.experiment import write_experiment  # noqa: E402
 from app.cli.tune.pruning import Pruning  # noqa: E402
 from app.cli.tune.space import distributions  # noqa: E402
 from app.cli.tune.study import answer, ask, best, left_over, open_study  # noqa: E402
@@ -111,6 +114,15 @@ def test_study_goes_on_and_its_best_runs_again(
     call(tmp_path, *again, monkeypatch=monkeypatch)
     summary = json.loads((tmp_path / "again" / "summary.json").read_text(encoding="utf-8"))
     assert [summary[figure] for figure in BOTH] == first.values
+
+
+def test_a_trial_of_a_preset_is_written_with_it_and_goes_before_it(tmp_path: Path) -> None:
+    trial = ("experiment=hippocampus_fast", "op=p3d", "optimizer.lr=0.005", "train.epoch_steps=50")
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        write_experiment(tmp_path, "trial-007", trial, "mean_dice 0.9")
+    again = composed("experiment=trial-007", f"hydra.searchpath=[file://{tmp_path}]")
+    assert again == composed(*trial)
+    assert (again.train.steps, again.train.epoch_steps, again.op) == (3000, 50, composed("op=p3d").op)
 
 
 def call(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,15 +17,17 @@ _GROUP = "experiment"
 def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: str) -> Path:
     """Write the overrides of a trial; `remark` says what it reached."""
     path = folder / _GROUP / f"{name}.yaml"
-    groups: list[dict[str, str]] = []
+    defaults: list[str | dict[str, str]] = []
     values: dict[str, Any] = {}
     for key, override in parse(overrides, name).items():
         plain = key.lstrip("+")
-        if _is_group(plain):
-            groups.append({f"override /{plain}": str(override.value())})
+        if plain == _GROUP:  # taken in, as the command that runs this file chooses another one
+            defaults.insert(0, str(override.value()))
+        elif _is_group(plain):
+            defaults.append({f"override /{plain}": str(override.value())})
         else:
             _put(values, plain, override)
-    body = ({"defaults": groups} if groups else {}) | values
+    body = ({"defaults": defaults} if defaults else {}) | values
     header = f"# @package _global_\n# python run.py --config-dir {folder} experiment={name}\n# {remark}\n"
     write_text(path, header + yaml.safe_dump(body, sort_keys=False, default_flow_style=None))
     return path
