@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 import torch
 from test_run import PHANTOM, ROOT
 
-from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.train.processes import Processes
 
 PYTHON = (sys.executable,)
@@ -61,7 +62,10 @@ def history(checkpoint: Checkpoint) -> list[dict[str, float]]:
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_does_and_go_on_where_they_stopped(place: Path) -> None:
-    """Asked to stop after the first epoch, then resumed; losses, validation and weights are those of one."""
+    """Asked to stop after the first epoch, then resumed as if it had been killed there.
+
+    Losses, validation and weights are those of one.
+    """
     one, two = place / "one", place / "two"
     assert call(place, PYTHON, f"paths.run={one}").returncode == 0
     two.mkdir()
@@ -69,7 +73,10 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_stopped(place: Pat
     done = call(place, TORCHRUN, f"paths.run={two}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ended by request") == 1 and "Warning" not in done.stderr, done.stderr
-    assert read_checkpoint(two / "last.pt").training["step"] == 2
+    stopped = read_checkpoint(two / "last.pt")
+    assert stopped.training["step"] == 2
+    going_on = replace(stopped, training={**stopped.training, "requested": False})
+    write_checkpoint(two / "last.pt", going_on)
     done = call(place, TORCHRUN, f"train.resume={two}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("going on at step 2 of 4") == 1

@@ -32,12 +32,13 @@ def train(
 ) -> str:
     """Train until a limit or a signal; return why it ended: steps, time, patience, request or interrupted.
 
-    `stop` is asked after every epoch and ends the training early.
+    `stop` is asked after every epoch and ends the training early. One that has ended does not train on when
+    its state is restored.
 
     A checkpoint is saved after every epoch and at the end; what is in memory then is what is on disk.
     Several processes take the same steps: `validate` and `stop` give each of them the same answer.
     """
-    ended = _limit(state, settings)
+    ended = _limit(state, settings) or _early(state, settings)
     with (
         _signals(patient=state.processes.count > 1) as interrupted,
         progress_bar("Training", settings.steps, done=state.step) as advance,
@@ -55,7 +56,8 @@ def train(
             ended = "interrupted" if signals else _limit(state, settings)
             if state.step % settings.epoch_steps == 0 or ended in ("steps", "time"):
                 best = _close_epoch(state, validate)
-                ended = ended or _patience(state, settings) or ("request" if stop() else "")
+                state.requested = not ended and stop()
+                ended = ended or _early(state, settings)
                 save(state, best)
                 advance.say(_line(state, settings))
                 started = time.perf_counter()
@@ -91,10 +93,13 @@ def _limit(state: TrainingState, settings: TrainSettings) -> str:
     return "time" if _time_share(state, settings) >= 1 else ""
 
 
-def _patience(state: TrainingState, settings: TrainSettings) -> str:
+def _early(state: TrainingState, settings: TrainSettings) -> str:
+    """What ends a training before its limits."""
     values = [_dice(row) for row in state.history]
-    waited = len(values) - 1 - values.index(max(values))
-    return "patience" if settings.patience is not None and waited >= settings.patience else ""
+    waited = len(values) - 1 - values.index(max(values)) if values else 0
+    if settings.patience is not None and waited >= settings.patience:
+        return "patience"
+    return "request" if state.requested else ""
 
 
 def _clock(state: TrainingState, settings: TrainSettings) -> int:

@@ -52,6 +52,8 @@ class TrainingState:
         self.losses: list[float] = []
         """Of the steps since the last row of the history."""
         self.history: list[Row] = []
+        self.requested = False
+        """Whether the user has asked it to end."""
 
     @property
     def judged(self) -> nn.Module:
@@ -119,6 +121,7 @@ class TrainingState:
             "validation_seconds": self.validation_seconds,
             "losses": self.losses,
             "history": self.history,
+            "requested": self.requested,
         }
         return self.network.state_dict(), averaged, rest
 
@@ -143,6 +146,7 @@ class TrainingState:
         self.step, self.clock = rest["step"], rest["clock"]
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
+        self.requested = rest.get("requested", False)  # a run of before does not say
 
 
 def batch_loss(

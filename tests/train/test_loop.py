@@ -117,6 +117,32 @@ def test_request_ends_a_run_after_its_epoch(bench: Bench) -> None:
     assert state.step == 2
 
 
+@pytest.mark.parametrize("ended", ["patience", "request"])
+def test_a_run_that_ended_early_does_not_train_on_when_resumed(
+    bench: Bench, tmp_path: Path, ended: str
+) -> None:
+    settings = replace(SETTINGS, steps=20, epoch_steps=1, patience=2 if ended == "patience" else None)
+    state = bench.state(settings)
+    given = {"validate": lambda network: {"blob": 0.5}, "stop": lambda: state.step >= 3}
+    assert bench.train(state, settings, **given) == ended
+    write_checkpoint(tmp_path / "last.pt", bench.checkpoint(state))
+    resumed = bench.state(settings)
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert bench.train(resumed, settings) == ended
+    assert resumed.step == 3
+    assert_equal(state, resumed)
+
+
+def test_a_checkpoint_that_does_not_say_of_a_request_goes_on(bench: Bench) -> None:
+    state = bench.state()
+    assert bench.train(state, stop=lambda: True) == "request"
+    checkpoint = bench.checkpoint(state)
+    del checkpoint.training["requested"]
+    resumed = bench.state()
+    resumed.restore(checkpoint)
+    assert bench.train(resumed) == "steps"
+
+
 def test_time_ends_a_run_and_the_schedule_with_it(bench: Bench) -> None:
     settings = replace(SETTINGS, steps=100_000, epoch_steps=50_000, max_minutes=0.02)
     state = bench.state(settings)
