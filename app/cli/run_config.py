@@ -49,7 +49,7 @@ def as_planned(cfg: DictConfig, plan: Plan, *, length: int = 1) -> DictConfig:
 
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
-    """Record what a run was decided to be, all values resolved."""
+    """Record what a run is decided to be, all values resolved."""
     write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 
 
@@ -108,13 +108,22 @@ def complete(stored: DictConfig, cfg: DictConfig) -> None:
 
 
 def _stored(folder: Path, cfg: DictConfig) -> DictConfig:
-    """The configuration the run began with, changed by this command's overrides of limits and places."""
+    """The configuration the run began with, changed by this command's overrides of limits and places.
+
+    Raises:
+        InputError: no run there, or an override of what a run keeps.
+    """
     stored = stored_config(folder, "train.resume")
     complete(stored, cfg)
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
         if key in ("train.resume", "log"):
             continue
+        if key == "train.steps":
+            raise InputError(
+                f"train.resume: the learning rate of the run ends with its {stored.train.steps} steps, "
+                f"leave out {override.input_line}; another number of steps takes a new run"
+            )
         if not key.startswith(_CHANGEABLE):
             raise InputError(
                 f"train.resume: the run keeps its configuration, leave out {override.input_line}"

@@ -41,7 +41,7 @@ from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.search.inherit import inherit_search
 from app.track.tracker import RunFolder, Tracker
-from app.train.loop import train
+from app.train.loop import limit, train
 from app.train.precision import choose_precision
 from app.train.processes import ALONE, Processes
 from app.train.settings import TrainSettings
@@ -162,7 +162,8 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
 
     Raises:
         Interrupted: by the user; the checkpoint is written.
-        InputError: the loss is not finite, or nothing can be written; says which checkpoint there is.
+        InputError: the run had used up its time and is given more; or the loss is not finite, or nothing can
+            be written, which says what checkpoint there is.
     """
     torch.manual_seed(this.cfg.seed)
     network = to_device(this.network.build(), this.device)
@@ -174,6 +175,9 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
     state = TrainingState(network, optimizer, make_schedule(optimizer), this.settings, this.processes)
     if this.resumed:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
+        _refuse_more_time(state, this.settings)
+        if this.processes.leads:
+            write_config(this.folder, this.cfg)
         log.info("going on at step %d of %d", state.step, this.settings.steps)
     _log_start(this)
     _note_speed(this)
@@ -192,6 +196,15 @@ def train_network(this: Training, make_loss: MakeLoss) -> TrainingState:
         raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
     _note_speed(this)
     return state
+
+
+def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
+    """A schedule that ended with the time has no learning rate left."""
+    if state.clock >= settings.steps and not limit(state, settings):
+        raise InputError(
+            f"train.max_minutes: got {settings.max_minutes}, but the learning rate of this run has ended "
+            "with its time; leave it out, or begin a new run with more time"
+        )
 
 
 def _note_speed(this: Training) -> None:

@@ -38,7 +38,7 @@ def train(
     A checkpoint is saved after every epoch and at the end; what is in memory then is what is on disk.
     Several processes take the same steps: `validate` and `stop` give each of them the same answer.
     """
-    ended = _limit(state, settings) or _early(state, settings)
+    ended = limit(state, settings) or _early(state, settings)
     with (
         _signals(patient=state.processes.count > 1) as interrupted,
         progress_bar("Training", settings.steps, done=state.step) as advance,
@@ -53,7 +53,7 @@ def train(
             spent, signals = state.processes.largest(now - started, interrupted())
             state.seconds, started = state.seconds + spent, now
             state.follow(_clock(state, settings))
-            ended = "interrupted" if signals else _limit(state, settings)
+            ended = "interrupted" if signals else limit(state, settings)
             if state.step % settings.epoch_steps == 0 or ended in ("steps", "time"):
                 best = _close_epoch(state, validate)
                 state.requested = not ended and stop()
@@ -87,7 +87,8 @@ def _close_epoch(state: TrainingState, validate: Validate) -> bool:
     return not before or _dice(row) > max(before)
 
 
-def _limit(state: TrainingState, settings: TrainSettings) -> str:
+def limit(state: TrainingState, settings: TrainSettings) -> str:
+    """The limit that a training has reached: steps or time; empty while there is none."""
     if state.step >= settings.steps:
         return "steps"
     return "time" if _time_share(state, settings) >= 1 else ""

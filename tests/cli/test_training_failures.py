@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conftest import MakeTask, no_room
 from test_sweep import TINY
 
@@ -81,6 +82,23 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     summary = json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))
     assert (summary["steps"], summary["yardstick_seconds"]) == (4, [0.5, 0.5, 0.5])
     assert summary["yardstick_steps"] == pytest.approx(summary["train_seconds"] / 0.5, abs=0.2)
+
+
+def test_a_run_that_goes_on_is_not_made_longer_than_its_learning_rate(call: Call, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert call("train.steps=100000", "train.max_minutes=0.001") == (0, "")
+    code, told = call(f"train.resume={run}", "train.steps=200000")
+    assert code == 1
+    assert told == (
+        "error: train.resume: the learning rate of the run ends with its 100000 steps, "
+        "leave out train.steps=200000; another number of steps takes a new run"
+    )
+    code, told = call(f"train.resume={run}", "train.max_minutes=5")
+    assert code == 1
+    assert told.startswith("error: train.max_minutes: got 5.0, but the learning rate of this run has ended")
+    assert call(f"train.resume={run}", "train.patience=7") == (0, "")
+    kept = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["train"]
+    assert (kept["steps"], kept["max_minutes"], kept["patience"]) == (100000, 0.001, 7)
 
 
 def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
