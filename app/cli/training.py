@@ -30,7 +30,7 @@ from app.cli.task import TaskSettings, open_task
 from app.cli.yardstick import note_speed
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.files import write_json
+from app.core.files import read_json, write_json
 from app.core.layout import write_layout
 from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
@@ -120,7 +120,10 @@ def _open(
     planned: bool,
     length: int = 1,
 ) -> Training:
-    """A `planned` folder has a plan; it is kept, as the memory here may differ from where it was made."""
+    """A `planned` folder has a plan; it is kept, as the memory here may differ from where it was made.
+
+    Its cases are to be those it was planned with: with others, some it has trained on would be held out.
+    """
     device = build_device(cfg)
     choose_precision(cfg.train.get("precision", "fp32"), device)  # refused now, not after the preparation
     task, facts = open_task(cfg)
@@ -138,6 +141,8 @@ def _open(
     split = split_cases(
         task.cases, fold=cfg.fold, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule
     )
+    if planned:
+        _refuse_other_cases(folder / run_folder.SPLIT, split, facts.folder)
     settings = train_settings(cfg.train)
     network = read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(cfg, task, plan)
     cached = cache.prepare(plan)
@@ -292,6 +297,25 @@ def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> No
         write_layout(this.folder / run_folder.LAYOUT, layout)
     split = this.split
     files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in this.task.cases}
-    training, validation = ([case.id for case in cases] for cases in (split.training, split.validation))
-    facts = {"fold": split.fold, "train": training, "validation": validation, "files": files}
-    write_json(this.folder / run_folder.SPLIT, facts)
+    write_json(this.folder / run_folder.SPLIT, {"fold": split.fold, **_sides(split), "files": files})
+
+
+def _sides(split: Split) -> dict[str, list[str]]:
+    """The ids of training and held-out cases, as in split.json."""
+    return {
+        "train": [case.id for case in split.training],
+        "validation": [case.id for case in split.validation],
+    }
+
+
+def _refuse_other_cases(path: Path, split: Split, data: str) -> None:
+    before, now = read_json(path), _sides(split)
+    if all(before[side] == now[side] for side in now):
+        return
+    known, found = ({case for side in now for case in cases[side]} for cases in (before, now))
+    crossed = len(set(before["train"]) & set(now["validation"]))
+    raise InputError(
+        f"task.folder: {data}: its cases are not those of {path}: {len(found - known)} are new, "
+        f"{len(known - found)} are gone, {crossed} that trained would be held out; put the data set back as "
+        "it was, or begin a new run"
+    )

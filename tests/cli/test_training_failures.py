@@ -101,6 +101,24 @@ def test_a_run_that_goes_on_is_not_made_longer_than_its_learning_rate(call: Call
     assert (kept["steps"], kept["max_minutes"], kept["patience"]) == (100000, 0.001, 7)
 
 
+def test_a_run_does_not_go_on_with_other_cases(call: Call, tmp_path: Path) -> None:
+    run, facts = tmp_path / "run", tmp_path / "Task90_Blobs" / "dataset.json"
+    assert call() == (0, "")
+    whole = facts.read_text(encoding="utf-8")
+    fewer = json.loads(whole)
+    del fewer["training"][0]
+    facts.write_text(json.dumps(fewer), encoding="utf-8")
+    code, told = call(f"train.resume={run}")
+    assert code == 1
+    assert re.fullmatch(
+        rf"error: task.folder: {facts.parent}: its cases are not those of {run / 'split.json'}: 0 are new, "
+        r"1 are gone, \d that trained would be held out; put the data set back as it was, or begin a new run",
+        told,
+    )
+    facts.write_text(whole, encoding="utf-8")
+    assert call(f"train.resume={run}") == (0, "")
+
+
 def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
