@@ -18,11 +18,13 @@ from app.cli.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text
+from app.core.plan import Plan
 from app.core.sweep import TIMINGS
 from app.models.checkpoint import read_checkpoint
-from app.models.network import to_device
+from app.models.network import NetworkSpec, to_device
 from app.ops.supernet import SuperNet
 from app.report.runs import find_runs
+from app.report.timings import read_timings
 from app.train.state import TrainingState
 from app.train.timing import Subject, Timing, time_networks
 
@@ -49,21 +51,35 @@ def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
     Raises:
         InputError: there is no trained network.
     """
-    runs = [path for path in find_runs(folder) if (path / run_folder.LAST).is_file()]
-    found = {str(path.relative_to(folder)): _subject(path, cfg) for path in runs}
-    subjects = {name: subject for name, subject in found.items() if subject is not None}
-    if not subjects:
+    trained = _trained(folder)
+    if not trained:
         raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
-    timings = time_networks(subjects)
+    timings = time_networks({name: _subject(folder / name, *of, cfg) for name, of in trained.items()})
     write_text(folder / TIMINGS, _csv(timings, machine()))
     return timings
 
 
-def _subject(folder: Path, cfg: DictConfig) -> Subject | None:
-    checkpoint = read_checkpoint(folder / run_folder.LAST)
-    spec, plan = checkpoint.network, checkpoint.plan
-    if isinstance(spec.encoder, SuperNet):
-        return None
+def all_timed(folder: Path) -> bool:
+    """Whether timings.csv has all that `time_runs` would time.
+
+    Raises:
+        InputError: that file is broken.
+    """
+    return _trained(folder).keys() <= read_timings(folder).keys()
+
+
+def _trained(folder: Path) -> dict[str, tuple[NetworkSpec, Plan]]:
+    """What was trained at or below a folder, by the path from there."""
+    found = {}
+    for run in find_runs(folder):
+        if (run / run_folder.LAST).is_file():
+            checkpoint = read_checkpoint(run / run_folder.LAST)
+            if not isinstance(checkpoint.network.encoder, SuperNet):
+                found[str(run.relative_to(folder))] = (checkpoint.network, checkpoint.plan)
+    return found
+
+
+def _subject(folder: Path, spec: NetworkSpec, plan: Plan, cfg: DictConfig) -> Subject:
     stored = stored_config(folder, "time.runs")
     complete(stored, cfg)
     task, _ = open_task(stored)

@@ -15,6 +15,7 @@ from test_configs import composed
 
 from app.cli.sweep.prepare import prepare_once
 from app.core.sweep import read_record
+from app.train.timing import Subject, Timing
 
 
 def sweep(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -83,6 +84,24 @@ def test_only_the_lines_asked_for_are_run(
     assert "sweep.only: got mixd, wanted some of dense, mixed" in capfd.readouterr().err
     assert sweep(tmp_path, *given, "sweep.only=[mixed]", monkeypatch=monkeypatch) == 0
     assert list(results(tmp_path)) == ["mixed"]
+
+
+def test_a_sweep_interrupted_while_it_timed_is_timed_by_the_same_command(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task()
+    calls: list[list[str]] = []
+
+    def time_networks(subjects: dict[str, Subject]) -> dict[str, Timing]:
+        calls.append(list(subjects))
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return dict.fromkeys(subjects, Timing(forward_ms=2.0, step_ms=5.0))
+
+    monkeypatch.setattr("app.cli.time_runs.time_networks", time_networks)
+    codes = [sweep(tmp_path, "seed=0", "sweep.timed=true", monkeypatch=monkeypatch) for _ in range(3)]
+    assert (codes, calls) == ([130, 0, 0], [["run"], ["run"]])
+    assert results(tmp_path)["run"]["step_ms"] == "5"
 
 
 def test_killed_sweep_goes_on_and_skips_what_is_done(

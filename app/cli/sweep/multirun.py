@@ -23,7 +23,7 @@ from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
 from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
-from app.cli.time_runs import time_runs
+from app.cli.time_runs import all_timed, time_runs
 from app.cli.torchrun import refuse_several
 from app.core.allocator import keep_freed_memory
 from app.core.errors import InputError
@@ -111,7 +111,7 @@ def run_sweep(config: DictConfig) -> bool:
     prepare_once(compose(config, job.overrides) for job in waiting)
     with progress_line(folder, [job.name for job in jobs]):
         launch_in_order(config, folder, jobs, waiting)
-    if settings.timed and waiting:
+    if settings.timed and not all_timed(folder):
         time_runs(folder, config)
     _collect(folder, sweep)
     return all(state(folder, job.name) == "done" for job in jobs)
