@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.report.groups import Comparison
 from app.report.runs import RESULTS, Run
 
 _MEANING = {
@@ -30,6 +31,13 @@ def kernels_absent(runs: Sequence[Run]) -> list[str]:
     """One sentence about the runs whose operator takes its kernels from a layout they lack."""
     lacking = [run.name for run in runs if run.summary.op == "cakes" and run.layout is None]
     return [f"No layout.yaml in {', '.join(lacking)}: its kernels are not known."] if lacking else []
+
+
+def baseline_absent(found: Comparison | None) -> list[str]:
+    """One sentence where there is nothing to compare with."""
+    if found is None or found.baseline_means:
+        return []
+    return [f"No differences: the baseline {found.baseline} has no scores yet."]
 
 
 def left_out(folders: Sequence[Path]) -> list[str]:

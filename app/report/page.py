@@ -12,7 +12,14 @@ from app.report import curves, kernels, pictures, strips, tables, tradeoff
 from app.report.cases import case_views
 from app.report.groups import Comparison, compare
 from app.report.header import facts, headline, machines, subtitle, title
-from app.report.missing import absent, kernels_absent, left_out, one_machine, without_scores
+from app.report.missing import (
+    absent,
+    baseline_absent,
+    kernels_absent,
+    left_out,
+    one_machine,
+    without_scores,
+)
 from app.report.ranking import best_run
 from app.report.runs import Run, read_runs, with_results
 from app.report.wording import DASH
@@ -68,6 +75,7 @@ def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
 def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "comparison": found and tables.comparison(found, labels),
+        "comparison_notes": baseline_absent(found),
         "comparison_legend": tradeoff.legend(found) if found else [],
         "tradeoffs": tradeoff.tradeoffs(found) if found else [],
     }

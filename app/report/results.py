@@ -45,7 +45,7 @@ def _job(entry: Entry, record: JobRecord | None) -> Cells:
     return {
         "run": entry.name,
         "group": entry.group,
-        "state": record.state if record else None,
+        "state": record.state if record else "waiting",
         "error": record.error if record else None,
         "overrides": " ".join(entry.overrides),
     }

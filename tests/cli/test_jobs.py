@@ -6,7 +6,7 @@ from multiprocessing import current_process
 import pytest
 from omegaconf import OmegaConf
 
-from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
+from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.pinning import PinCores, first_cores, share
 from app.core.errors import InputError
 
@@ -51,6 +51,13 @@ def test_reference_is_to_the_job_of_the_same_fold() -> None:
     assert jobs[5].resolved({"search": "/there"}) == (
         *("op=cakes", "op.layout=/there/layout.yaml", "fold=1"),
     )
+
+
+def test_a_choice_of_jobs_brings_those_they_refer_to() -> None:
+    jobs = plan_jobs(LINES | {"more": "op=cakes op.layout=@found/layout.yaml fold=1"}, [])
+    found = with_references([job for job in jobs if job.name == "more"], jobs)
+    assert [job.name for job in found] == ["search+fold-1", "found+fold-1", "more"]
+    assert with_references(jobs, jobs) == jobs
 
 
 def test_names_need_no_quotes() -> None:

@@ -78,12 +78,26 @@ def test_what_a_job_cannot_build_is_left_for_it_to_say(
 def test_only_the_lines_asked_for_are_run(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """With those they refer to; what is compared and listed stays that of all lines."""
+    monkeypatch.setattr("app.cli.train.write_report", lambda *_: None)
     make_task()
-    given = ['+sweep.jobs.dense="op=conv3d"', '+sweep.jobs.mixed="op=cakes"']
+    lines = {"dense": "op=conv3d", "mixed": "op=cakes", "again": "op=cakes op.layout=@mixed/layout.yaml"}
+    given = ["sweep.baseline=dense", *(f'+sweep.jobs.{name}="{line}"' for name, line in lines.items())]
     assert sweep(tmp_path, *given, "sweep.only=[mixd]", monkeypatch=monkeypatch) == 1
-    assert "sweep.only: got mixd, wanted some of dense, mixed" in capfd.readouterr().err
-    assert sweep(tmp_path, *given, "sweep.only=[mixed]", monkeypatch=monkeypatch) == 0
-    assert list(results(tmp_path)) == ["mixed"]
+    assert "sweep.only: got mixd, wanted some of dense, mixed, again" in capfd.readouterr().err
+    assert sweep(tmp_path, *given, "sweep.only=[again]", monkeypatch=monkeypatch) == 0
+    rows = results(tmp_path)
+    assert [(name, row["state"]) for name, row in rows.items()] == [
+        *(("dense", "waiting"), ("mixed", "done"), ("again", "done")),
+    ]
+    assert not (tmp_path / "sweep" / "dense").exists() and rows["again"]["difference"] == ""
+    page = (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
+    for text in (page, capfd.readouterr().out):
+        assert "No differences: the baseline dense has no scores yet." in text
+    assert sweep(tmp_path, *given, "sweep.only=[dense]", monkeypatch=monkeypatch) == 0
+    rows = results(tmp_path)
+    assert [row["state"] for row in rows.values()] == ["done"] * 3 and rows["again"]["difference"]
+    assert "sweep: 1 of 1 done" in capfd.readouterr().err
 
 
 def test_a_sweep_interrupted_while_it_timed_is_timed_by_the_same_command(

@@ -10,6 +10,7 @@ from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep
 from app.report.comparison import difference, holm, interval
 from app.report.groups import compare
+from app.report.missing import baseline_absent
 from app.report.runs import Run, Score
 from app.report.summary import Summary
 from app.report.timings import Timing
@@ -89,6 +90,14 @@ def test_cases_of_other_data_or_with_other_targets_are_no_pairs(task: dict[str, 
 def test_unknown_baseline_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"sweep\.baseline: got 'bas', wanted one of base, new"):
         compare([run("base+seed-0", {"a": (1.0, 1.0)})], sweep("bas", "base", "new"))
+
+
+def test_a_baseline_that_has_not_run_is_said() -> None:
+    runs = [run(f"new+seed-{seed}", {"a": (0.4, 0.6), "b": (0.2, 0.2)}) for seed in (0, 1)]
+    found = compare(runs, sweep("base", "base", "new"))
+    assert found is not None and found.of_run(runs[0]) is None
+    assert baseline_absent(found) == ["No differences: the baseline base has no scores yet."]
+    assert baseline_absent(None) == baseline_absent(compare(runs, sweep("new", "base", "new"))) == []
 
 
 def sweep(baseline: str, first: str, second: str) -> Sweep:

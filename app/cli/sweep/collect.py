@@ -11,6 +11,7 @@ from app.core import run_folder
 from app.core.sweep import Sweep, read_record
 from app.report.folds import CrossValidation, Estimate, write_folds
 from app.report.groups import Comparison, Group
+from app.report.missing import baseline_absent
 from app.report.page import write_report
 from app.report.results import write_results
 from app.report.runs import has_results
@@ -29,6 +30,8 @@ def collect(folder: Path, sweep: Sweep) -> None:
         log.info("report: %s", folder / run_folder.REPORT)
     if comparison is not None:
         Console().print(_table(comparison))
+    for line in baseline_absent(comparison):
+        log.warning(line)
     crossed = write_folds(folder, sweep)
     for one in crossed:
         _tell(one, folder)

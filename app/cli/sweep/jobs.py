@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -105,6 +105,15 @@ def plan_jobs(lines: Mapping[str, str], command: Sequence[str]) -> list[Job]:
         for line in job.references:
             job.target(line, jobs[:number])
     return jobs
+
+
+def with_references(chosen: Iterable[Job], jobs: Sequence[Job]) -> list[Job]:
+    """The chosen ones of all jobs, and those that they refer to, in order."""
+    names = {job.name for job in chosen}
+    for job in reversed(jobs):  # what a job refers to comes before it
+        if job.name in names:
+            names.update(job.target(line, jobs).name for line in job.references)
+    return [job for job in jobs if job.name in names]
 
 
 def parse(overrides: Sequence[str], where: str) -> dict[str, Override]:

@@ -14,26 +14,28 @@ from omegaconf import DictConfig
 from app.cli.log import log_into
 from app.cli.main import run
 from app.cli.sweep.compose import digests, launched
-from app.cli.sweep.jobs import Job
+from app.cli.sweep.jobs import Job, with_references
 from app.core.errors import InputError
 from app.core.sweep import JobRecord, read_record, write_record
 
 
-def record_jobs(config: DictConfig, folder: Path, jobs: Sequence[Job]) -> list[Job]:
-    """Record every job that is not done, before the first is launched; return those.
+def record_jobs(config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: Sequence[Job]) -> list[Job]:
+    """Record every chosen job that is not done, before the first is launched; return those.
 
     Raises:
-        InputError: the folder of a job holds one of another configuration.
+        InputError: the folder of a job, chosen or not, holds one of another configuration.
     """
+    records = {job.name: read_record(folder / job.name) for job in jobs}
+    concerned = with_references((job for job in jobs if job in chosen or records[job.name]), jobs)
     waiting = []
-    for job, digest in zip(jobs, digests(config, jobs), strict=True):
-        record = read_record(folder / job.name)
+    for job, digest in zip(concerned, digests(config, concerned), strict=True):
+        record = records[job.name]
         if record is not None and record.hash != digest:
             raise InputError(
                 f"{folder / job.name}: was made with another configuration ({' '.join(record.overrides)}); "
                 "delete it or set another folder with paths.sweep"
             )
-        if record is None or record.state != "done":
+        if job in chosen and (record is None or record.state != "done"):
             waiting.append((job, JobRecord(digest, job.described)))
     for job, record in waiting:
         write_record(folder / job.name, record)

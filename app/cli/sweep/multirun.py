@@ -19,7 +19,7 @@ from omegaconf import DictConfig, read_write
 from app.cli.main import INTERRUPTED, exit_codes
 from app.cli.settings import read_settings
 from app.cli.sweep.compose import compose
-from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds
+from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
@@ -46,19 +46,12 @@ class SweepSettings:
     jobs: dict[str, str]
     """Lines of overrides by name, as after `python run.py -m`; `@name/` is the folder of an earlier job."""
     only: tuple[str, ...] | None
-    """The names of the lines to run; None for all."""
+    """The names of the lines to run, with the jobs these refer to; None for all."""
 
-    def lines(self) -> dict[str, str]:
-        """What is to run.
-
-        Raises:
-            InputError: `only` names a line that is not there.
-        """
-        if self.only is None:
-            return self.jobs or {"": ""}
-        if unknown := [name for name in self.only if name not in self.jobs]:
+    def __post_init__(self) -> None:
+        """Refuse names of lines that are not there."""
+        if unknown := [name for name in self.only or () if name not in self.jobs]:
             raise InputError(f"sweep.only: got {', '.join(unknown)}, wanted some of {', '.join(self.jobs)}")
-        return {name: text for name, text in self.jobs.items() if name in self.only}
 
 
 class Multirun(Callback):
@@ -80,7 +73,7 @@ class Multirun(Callback):
 
 
 def run_sweep(config: DictConfig) -> bool:
-    """Run the jobs that are not done yet, collect the results of all; True when all are done.
+    """Run the chosen jobs that are not done yet, collect the results of all; True when those chosen are done.
 
     Raises:
         InputError: the sweep cannot be planned, its folder holds a job of another configuration, or this is
@@ -94,27 +87,30 @@ def run_sweep(config: DictConfig) -> bool:
     command = [with_all_folds(word, config.folds) for word in config.hydra.overrides.task]
     if any(word.startswith("paths.run=") for word in command):
         raise InputError("paths.run: is the folder of a single run; several have theirs below paths.sweep")
-    lines = {name: with_all_folds(line, config.folds) for name, line in settings.lines().items()}
+    texts = settings.jobs or {"": ""}
+    lines = {name: with_all_folds(line, config.folds) for name, line in texts.items()}
     jobs = plan_jobs(lines, command)
-    chosen = settings.name or config.hydra.runtime.choices.get("sweep")
-    config.sweep.name = sweep_name(lines, command, chosen)
+    chosen = with_references((job for job in jobs if job.line in (settings.only or lines)), jobs)
+    name = settings.name or config.hydra.runtime.choices.get("sweep")
+    config.sweep.name = sweep_name(lines, command, name)
     folder = Path(config.paths.sweep)
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)
-    waiting = record_jobs(config, folder, jobs)
+    waiting = record_jobs(config, folder, jobs, chosen)
     entries = tuple(Entry(job.name, job.group, job.described) for job in jobs)
     sweep = Sweep(config.sweep.name, settings.baseline, entries)
     write_sweep(folder, sweep)
     log.info(
-        "sweep %s: %d jobs, %d of them done -> %s", sweep.name, len(jobs), len(jobs) - len(waiting), folder
+        "sweep %s: %d jobs, %d of them done -> %s",
+        *(sweep.name, len(chosen), len(chosen) - len(waiting), folder),
     )
     prepare_once(compose(config, job.overrides) for job in waiting)
-    with progress_line(folder, [job.name for job in jobs]):
+    with progress_line(folder, [job.name for job in chosen]):
         launch_in_order(config, folder, jobs, waiting)
     if settings.timed and not all_timed(folder):
         time_runs(folder, config)
     _collect(folder, sweep)
-    return all(state(folder, job.name) == "done" for job in jobs)
+    return all(state(folder, job.name) == "done" for job in chosen)
 
 
 def _collect(folder: Path, sweep: Sweep) -> None:

@@ -99,7 +99,8 @@ def _run(tuning: _Tuning, trials: Sequence[Trial]) -> None:
     runs = [tuning.folder / job.name for job in jobs]
     pruning = Pruning(dict(zip(runs, trials, strict=True)) if len(tuning.settings.objectives) == 1 else {})
     with watching(pruning.look):
-        launch_in_order(tuning.config, tuning.folder, jobs, record_jobs(tuning.config, tuning.folder, jobs))
+        waiting = record_jobs(tuning.config, tuning.folder, jobs, jobs)
+        launch_in_order(tuning.config, tuning.folder, jobs, waiting)
     for trial, job, run in zip(trials, jobs, runs, strict=True):
         failed = state(tuning.folder, job.name) != "done"
         answer(tuning.study, trial, run, failed=failed, pruned=run in pruning.pruned)
