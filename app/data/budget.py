@@ -53,9 +53,10 @@ def _smaller(settings: PlanSettings, plan: Plan, needed: int, limit: int) -> Pla
         return replace(settings, max_patch_voxels=int(voxels * _STEP))
     if free and settings.batch is None and plan.batch > 1:
         return replace(settings, max_batch=plan.batch - 1)
+    narrower = "plan.base_width" if free else "plan.widths"
     raise InputError(
         f"plan.memory_gb: got {limit / 1e9:.2f} GB, patch {list(plan.patch)} and batch {plan.batch} need "
-        f"about {needed / 1e9:.2f} GB; set a smaller plan.patch, plan.batch or plan.base_width"
+        f"about {needed / 1e9:.2f} GB; set a smaller plan.patch, plan.batch or {narrower}"
     )
 
 

@@ -17,6 +17,9 @@ def reuse_plan(
 ) -> tuple[Plan, dict[str, str]]:
     """The plan in a file, and for each value why it was chosen there or that it is set here.
 
+    Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps replace the file's where
+    they are set; other settings shape new plans only.
+
     Raises:
         InputError: no plan, one for other channels, or strides set that its levels do not have.
     """

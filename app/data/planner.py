@@ -26,7 +26,7 @@ class PlanSettings:
     """What the user may fix; None is planned from the data."""
 
     file: str | None
-    """A plan.yaml to take instead, of another run or task; what else is set here replaces its values."""
+    """A plan.yaml to take instead, of another run or task; see `reuse_plan` for what replaces its values."""
     spacing: tuple[float, ...] | None
     patch: tuple[int, ...] | None
     batch: int | None

@@ -46,7 +46,9 @@ def test_the_patch_shrinks_first_and_then_the_batch(large: tuple[Fingerprint, Ta
 
 
 def test_what_cannot_fit_is_said(large: tuple[Fingerprint, Task]) -> None:
-    with pytest.raises(InputError, match=r"plan.memory_gb: got 0.01 GB, patch .* need about 0.0\d GB"):
+    with pytest.raises(
+        InputError, match=r"plan.memory_gb: got 0.01 GB, patch .* need about 0.0\d GB; .*base_width$"
+    ):
         plan_within(*large, AUTO, budget(10))
     fixed = replace(AUTO, patch=(64, 64, 64), batch=2)
     with pytest.raises(InputError, match=r"patch \[64, 64, 64\] and batch 2 need about 0.52 GB"):
@@ -67,6 +69,8 @@ def test_a_plan_is_reused_by_path(large: tuple[Fingerprint, Task], tmp_path: Pat
     assert (
         changed == replace(plan, batch=1, spacing=(2.0, 2.0, 2.0)) and why["spacing"] == "set by plan.spacing"
     )
+    with pytest.raises(InputError, match=r"set a smaller plan.patch, plan.batch or plan.widths$"):
+        plan_within(other, large[1], reuse, budget(100))
     two = replace(large[1], modalities=("CT", "PET"))
     with pytest.raises(InputError, match=r"plan.file: .*plan.yaml: is for 1 channels, the task has 2"):
         plan_within(other, two, reuse, budget(250))
