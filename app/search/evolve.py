@@ -149,7 +149,8 @@ class Evolution:
         places = [(site.conv.name, unit) for site in self.sites for unit in range(len(_units(site)))]
         for _ in range(_TRIES):
             child = {name: kernels.copy() for name, kernels in parent.items()}
-            for place in rng.choice(len(places), size=rng.integers(1, _MUTATED + 1), replace=False):
+            count = min(int(rng.integers(1, _MUTATED + 1)), len(places))
+            for place in rng.choice(len(places), size=count, replace=False):
                 name, unit = places[place]
                 child[name][unit] = rng.choice(len(self.chances[name]), p=self.chances[name])
             changed = any(not np.array_equal(child[name], parent[name]) for name in child)

@@ -54,6 +54,13 @@ def test_a_budget_that_no_layout_meets_is_refused() -> None:
         evolution(0.05).run(lambda choice: 0.0, trials=1, seed=0)
 
 
+def test_one_unit_alone_is_mutated_too() -> None:
+    sites = [Site(convolutions()[0], vocabulary("12d", ""), unit=16)]
+    one = Evolution(sites, [Budget(MacsCost(), 0.4)], {"encoder.0.0": np.full(6, 1 / 6)})
+    choice, judged = one.run(lambda choice: -float(choice["encoder.0.0"].sum()), trials=40, seed=0)
+    assert choice["encoder.0.0"].tolist() == [5] and len(judged) == 40
+
+
 def test_a_choice_is_what_the_super_network_computes() -> None:
     search, network = planted_search(SETTINGS, 0.25)
     choice = {site.conv.name: np.arange(16) % len(site.kernels) for site in search.sites}
