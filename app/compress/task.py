@@ -38,12 +38,14 @@ class ConvTask:
 
     @cached_property
     def scale(self) -> Tensor:
-        """(out,): what the norm multiplies each channel by; ones where no norm follows."""
+        """(out,): what the norm multiplies each channel by, with its sign; ones where no norm follows."""
         variance = self.rows.outputs.double().var(dim=0)
-        if self.following.gain is None:
+        gain = self.following.gain
+        if gain is None:
             return torch.ones_like(variance)
-        scale = self.following.gain.abs() / (variance + self.following.eps).sqrt()
-        return scale.clamp_min(_SILENT * float(scale.max()))
+        scale = gain.abs() / (variance + self.following.eps).sqrt()
+        scale = scale.clamp_min(_SILENT * float(scale.max()))
+        return torch.where(gain < 0, -scale, scale)
 
     @cached_property
     def weights(self) -> Tensor:

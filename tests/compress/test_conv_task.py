@@ -1,3 +1,6 @@
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 from test_network import SETTINGS
@@ -55,6 +58,25 @@ def test_a10_a_channel_that_the_norm_shuts_off_gives_numbers(method: str) -> Non
     made = method_of(method, SETTINGS)
     fitted = made.fit(task_of(block[0], torch.randn(2, 4, 5, 6, 7), block), made.factors(CONV, 2))
     assert all(weight.isfinite().all() for weight in fitted.parameters())
+
+
+@pytest.mark.parametrize("method", ["dwd", "channel"])
+def test_a_function_written_with_the_opposite_signs_is_fitted_as_well(method: str) -> None:
+    """Weights and gains of two channels turned: the block answers the same, so does what is fitted to it."""
+    torch.manual_seed(0)
+    x, made = torch.randn(2, 4, 5, 6, 7), method_of(method, replace(SETTINGS, fit="activation"))
+    block = PlainBlock([CONV], Conv3d())
+    block[1].bias.data.uniform_(-1, 1)
+    turned = copy.deepcopy(block)
+    for part in (turned[0], turned[1]):
+        part.weight.data[:2] *= -1
+    answers = []
+    for one in (block, turned):
+        fitted = copy.deepcopy(one)
+        fitted[0] = made.fit(task_of(one[0], x, one), made.factors(CONV, 1))
+        answers.append(fitted(x))
+    torch.testing.assert_close(turned(x), block(x))
+    torch.testing.assert_close(answers[1], answers[0], atol=1e-4, rtol=1e-4)
 
 
 def test_the_second_of_a_residual_pair_has_a_norm_and_no_activation() -> None:
