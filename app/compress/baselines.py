@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from app.compress.activation import through_activation
 from app.compress.dense import principal_mix, regressed_mix, spatial_pair
-from app.compress.method import Method, chain_kernels, schedule
+from app.compress.method import Method, schedule
 from app.compress.replace import chained
 from app.compress.task import ConvTask
 from app.ops import ConvSpec
@@ -69,8 +69,9 @@ class SpatialMethod(Method):
     """Two dense convolutions along shares of the axes (Jaderberg et al., 2014); from the weights alone."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
-        """Depth first, then the plane."""
-        return Factors("spatial", rank, chain_kernels(conv.kernel, "2d1d"))
+        """Depth first, then the plane, also where one of them is a single tap."""
+        depth, height, width = conv.kernel
+        return Factors("spatial", rank, ((depth, 1, 1), (1, height, width)))
 
     def energies(self, task: ConvTask) -> Tensor:
         """Of the unfolded weights."""

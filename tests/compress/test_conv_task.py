@@ -10,6 +10,7 @@ from app.compress.depthwise import by_channel
 from app.compress.methods import method_of
 from app.compress.samples import Rows, taps
 from app.compress.task import UNKNOWN, ConvTask, following
+from app.core.types import Size, as_size
 from app.models.blocks import PlainBlock, ResidualBlock
 from app.ops import ConvSpec
 from app.ops.plain import Conv3d
@@ -77,6 +78,17 @@ def test_a_function_written_with_the_opposite_signs_is_fitted_as_well(method: st
         answers.append(fitted(x))
     torch.testing.assert_close(turned(x), block(x))
     torch.testing.assert_close(answers[1], answers[0], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [(1, 3, 3), (3, 1, 1)])
+def test_spatial_factors_of_a_flat_kernel_are_exact_at_full_rank(kernel: Size) -> None:
+    torch.manual_seed(0)
+    padding = as_size([taps // 2 for taps in kernel])
+    conv, x = nn.Conv3d(4, 6, kernel, stride=(1, 2, 2), padding=padding), torch.randn(2, 4, 5, 6, 7)
+    task, made = task_of(conv, x), method_of("spatial", SETTINGS)
+    factors = made.factors(replace(CONV, kernel=kernel), len(made.energies(task)))
+    assert factors.kernels == ((kernel[0], 1, 1), (1, *kernel[1:]))
+    torch.testing.assert_close(made.fit(task, factors)(x), conv(x), atol=1e-5, rtol=1e-5)
 
 
 def test_the_second_of_a_residual_pair_has_a_norm_and_no_activation() -> None:

@@ -70,8 +70,9 @@ def test_it_keeps_the_budget_and_rebuilds_itself(method: str, unit: str, block: 
     assert 0.35 < after / before <= 0.5 and 0 < distance < 1
 
 
-def test_convolutions_within_slices_keep_their_kernels() -> None:
-    found, distance = decomposed(network(Conv2d()), budget=0.7)
+@pytest.mark.parametrize("method", ["dwd", "spatial"])
+def test_convolutions_within_slices_keep_their_kernels(method: str) -> None:
+    found, distance = decomposed(network(Conv2d()), method=method, budget=0.7)
     kernels = {m.kernel_size for m in found.build().modules() if isinstance(m, torch.nn.Conv3d)}
     assert kernels == {(1, 3, 3), (1, 1, 1)} and distance < 1
 
