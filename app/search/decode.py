@@ -170,7 +170,8 @@ class _Problem:
     def of(cls, sites: Sequence[Site], scores: Scores, costs: CostModel, align: int) -> "_Problem":
         columns = [[_columns(site.conv, kernel, costs, align) for kernel in site.kernels] for site in sites]
         slots = [site.conv.out_channels for site in sites]
-        blocks = [_rules(*layer, linear=costs.linear) for layer in zip(columns, slots, strict=True)]
+        layers = zip(columns, slots, strict=True)
+        blocks = [_rules(*layer, align, linear=costs.linear) for layer in layers]
         xs, ns = (sparse.block_diag([block[part] for block in blocks]) for part in (0, 1))
         low, high = (np.concatenate([block[part] for block in blocks]) for part in (2, 3))
         gains = [np.maximum(scores[site.conv.name], _DEAD).ravel() for site in sites]
@@ -205,20 +206,22 @@ class _Problem:
 
 
 def _rules(
-    columns: list[list[_Column]], slots: int, *, linear: bool
+    columns: list[list[_Column]], slots: int, align: int, *, linear: bool
 ) -> tuple[sparse.coo_array, sparse.coo_array, NDArray[np.float64], NDArray[np.float64]]:
     """Rows over (x, numbers) of one layer with their lower and upper bounds.
 
     Each slot has one kernel; each kernel has the slots its columns add up to; of columns that stand for
-    whole counts a kernel takes one at most.
+    whole counts a kernel takes one at most; of columns with a rest, if there are any, the layer does.
     """
     kernels, sizes = len(columns), [len(kernel) for kernel in columns]
+    rest = np.array([[float(column.channels % align > 0) for kernel in columns for column in kernel]])
+    rest = rest[rest.any(axis=1)]  # no row where there is none
     of_slot = sparse.kron(np.ones((1, kernels)), sparse.eye_array(slots))
     of_kernel = sparse.kron(sparse.eye_array(kernels), np.ones((1, slots)))
     counted = sparse.block_diag([[[-float(column.channels) for column in kernel]] for kernel in columns])
     taken = sparse.block_diag([np.ones((1, size)) for size in sizes])
-    x = sparse.vstack([of_slot, of_kernel, sparse.coo_array((kernels, kernels * slots))])
-    numbers = sparse.vstack([sparse.coo_array((slots, sum(sizes))), counted, taken])
-    low = np.repeat([1.0, 0.0, 0.0], [slots, kernels, kernels])
-    high = np.repeat([1.0, 0.0, np.inf if linear else 1.0], [slots, kernels, kernels])
+    x = sparse.vstack([of_slot, of_kernel, sparse.coo_array((kernels + len(rest), kernels * slots))])
+    numbers = sparse.vstack([sparse.coo_array((slots, sum(sizes))), counted, taken, sparse.coo_array(rest)])
+    low = np.repeat([1.0, 0.0, 0.0], [slots, kernels, kernels + len(rest)])
+    high = np.repeat([1.0, 0.0, np.inf if linear else 1.0, 1.0], [slots, kernels, kernels, len(rest)])
     return x, numbers, low, high

@@ -94,6 +94,17 @@ def test_aligned_counts_are_multiples_but_for_one_rest() -> None:
         assert odd == [] if one.conv.name != "odd" else len(odd) == 1 and odd[0] % 8 == 5
 
 
+@pytest.mark.parametrize("linear", [True, False])
+def test_no_second_group_takes_what_is_left_over(linear: bool) -> None:
+    """24 channels in groups of 16, of which three groups of 8 would score best."""
+    costs = ParamsCost()
+    costs.linear = linear
+    one = site("a", 24, LINE, PLANE, CUBE)
+    scores = {"a": np.repeat(np.eye(3), 8, axis=1)}
+    decoded = best_under_budget([one], scores, Budget(costs, 0.9), align=16)
+    assert sorted(decoded.counts["a"].values()) == [8, 16]
+
+
 def test_same_scores_same_layout_and_larger_scores_win() -> None:
     sites = network_sites("1d")
     scores = random_scores(sites, 3)
