@@ -57,7 +57,8 @@ def split(conv: ConvSpec, kernels: Sequence[Kernel], align: int, turn: int) -> d
     """Channels per kernel, as even as multiples of `align` allow, the remainder to the first.
 
     Kernels are flattened to the axes the convolution may extend along; ones that become equal are one. With
-    `align` > 1, convolution number `turn` begins `turn` places further on in the list.
+    `align` > 1, convolution number `turn` begins `turn` times as many places further on in the list, which
+    goes round, as it has kernels.
     """
     distinct = list(dict.fromkeys(kernel.within(conv.kernel) for kernel in kernels))
     units = max(1, conv.out_channels // align)
