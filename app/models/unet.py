@@ -66,7 +66,15 @@ class UNetModel(Model):
         return counts
 
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
-        """A U-Net with one level per entry of the shape."""
+        """A U-Net with one level per entry of the shape.
+
+        Raises:
+            InputError: a single level, which leaves no decoder.
+        """
+        if len(shape.widths) < 2:
+            raise InputError(
+                "model: got 1 level, wanted at least 2; see plan.max_levels, plan.strides, plan.patch"
+            )
         return UNet(self, shape, encoder, decoder)
 
 

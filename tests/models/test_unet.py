@@ -149,6 +149,9 @@ def test_impossible_models_are_named() -> None:
         replace(UNET, encoder_blocks=0)
     with pytest.raises(InputError, match=r"model\.decoder_width: got 0"):
         replace(UNET, decoder_width=0)
+    single = replace(SHAPE, widths=(4,), strides=((1, 1, 1),), kernels=((3, 3, 3),))
+    with pytest.raises(InputError, match=r"model: got 1 level, wanted at least 2"):
+        design(UNET, single, Conv3d(), None)
 
 
 def test_a_description_never_names_code() -> None:
