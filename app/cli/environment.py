@@ -30,9 +30,15 @@ def environment(data_hash: str) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What milliseconds depend on."""
-    return {"processor": _processor(), "threads": torch.get_num_threads(), "torch": version("torch")}
+def machine(device: torch.device) -> dict[str, Any]:
+    """What milliseconds on a device depend on."""
+    on_gpu = device.type == "cuda"
+    return {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": version("torch"),
+        "device": torch.cuda.get_device_name(device) if on_gpu else device.type,
+    }
 
 
 def _processor() -> str:

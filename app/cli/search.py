@@ -168,7 +168,8 @@ def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], unit: str) -> CostMode
         return MacsCost()
     settings = _settings(cfg)
     path = Path(settings.latency_table or Path(cfg.paths.cache) / "latency.json")
-    return latency_costs(path, sites, align=settings.aligned, machine=machine())
+    device = build_device(cfg)
+    return latency_costs(path, sites, align=settings.aligned, machine=machine(device), device=device)
 
 
 def _budget(cfg: DictConfig, spec: NetworkSpec, plan: Plan, unit: str, most: float) -> Budget:

@@ -55,7 +55,7 @@ def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
     if not trained:
         raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
     timings = time_networks({name: _subject(folder / name, *of, cfg) for name, of in trained.items()})
-    write_text(folder / TIMINGS, _csv(timings, machine()))
+    write_text(folder / TIMINGS, _csv(timings, machine(build_device(cfg))))
     return timings
 
 

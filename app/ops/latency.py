@@ -10,10 +10,10 @@ _RUNS = 5
 
 
 @torch.inference_mode()
-def latency_ms(module: nn.Module, shape: tuple[int, ...]) -> float:
-    """Median milliseconds of a forward pass on (B, C, D, H, W), channels-last, on the module's device."""
+def latency_ms(module: nn.Module, shape: tuple[int, ...], *, runs: int = _RUNS) -> float:
+    """Median milliseconds of forward passes on (B, C, D, H, W), channels-last, on the module's device."""
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     x = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last_3d)
     timer = Timer("module(x)", globals={"module": module, "x": x}, num_threads=torch.get_num_threads())
     timer.timeit(1)  # the first pass sets up more than it computes
-    return 1000 * median(timer.timeit(1).mean for _ in range(_RUNS))
+    return 1000 * median(timer.timeit(1).mean for _ in range(runs))

@@ -1,14 +1,12 @@
-"""Milliseconds of a group of channels, measured on the machine that will run the network.
+"""Milliseconds of a group of channels, measured on the machine and the device that will run the network.
 
 Fewer multiply-adds are not fewer milliseconds: narrow groups are padded to a vector register, thin kernels
 wait for memory. So every (convolution shape, kernel, number of channels) is timed once and kept in a file.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -18,13 +16,16 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.kernel import Kernel
 from app.core.progress import progress_bar
+from app.models.network import to_device
 from app.ops.convolution import dense_conv
+from app.ops.latency import latency_ms
 from app.ops.operator import ConvSpec
 from app.search.costs import Site
 
 Machine = Mapping[str, Any]
-_ROUNDS = 9
-_WARM_UP = 2
+_RUNS = 9
+_EARLIER = {"device": "cpu"}
+"""What tables were measured on before they said so."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ class LatencyCost:
         return float(np.interp(channels, counts, [known[count] for count in counts]))
 
 
-def latency_costs(path: Path, sites: Sequence[Site], *, align: int, machine: Machine) -> LatencyCost:
-    """The costs in the file, what it lacks for these convolutions measured and added.
+def latency_costs(
+    path: Path, sites: Sequence[Site], *, align: int, machine: Machine, device: torch.device
+) -> LatencyCost:
+    """The costs in the file, what it lacks for these convolutions measured on the device and added.
 
     Raises:
         InputError: the file is of another machine, or no such table.
@@ -57,7 +60,8 @@ def latency_costs(path: Path, sites: Sequence[Site], *, align: int, machine: Mac
         key: (spec, [count for count in counts if count not in known.get(key, {})])
         for key, (spec, counts) in wanted.items()
     }
-    found = _measure([(key, *spec, count) for key, (spec, counts) in missing.items() for count in counts])
+    lacking = [(key, *spec, count) for key, (spec, counts) in missing.items() for count in counts]
+    found = _measure(lacking, device)
     for (key, count), ms in found.items():
         known.setdefault(key, {})[count] = ms
     if found:
@@ -76,32 +80,27 @@ def _wanted(sites: Sequence[Site], align: int) -> dict[str, tuple[tuple[ConvSpec
     return wanted
 
 
-@torch.inference_mode()
-def _measure(wanted: Sequence[tuple[str, ConvSpec, Kernel, int]]) -> dict[tuple[str, int], float]:
-    """Median milliseconds of each after a warm-up."""
+def _measure(
+    wanted: Sequence[tuple[str, ConvSpec, Kernel, int]], device: torch.device
+) -> dict[tuple[str, int], float]:
+    """Median milliseconds of each."""
     if not wanted:
         return {}
-    seconds: dict[tuple[str, int], list[float]] = {(key, count): [] for key, _, _, count in wanted}
+    found = {}
     with progress_bar("Timing kernels", len(wanted)) as advance:
         for key, conv, kernel, count in wanted:
             assert conv.size is not None, "latency is measured on a network whose patch is known"
-            module = dense_conv(conv.in_channels, count, kernel, conv.stride)
-            module = module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-            x = torch.randn(1, conv.in_channels, *conv.size).contiguous(memory_format=torch.channels_last_3d)
-            for turn in range(_WARM_UP + _ROUNDS):
-                started = time.perf_counter()
-                module(x)
-                if turn >= _WARM_UP:
-                    seconds[key, count].append(time.perf_counter() - started)
+            module = to_device(dense_conv(conv.in_channels, count, kernel, conv.stride), device)
+            found[key, count] = latency_ms(module, (1, conv.in_channels, *conv.size), runs=_RUNS)
             advance()
-    return {name: 1000 * median(values) for name, values in seconds.items()}
+    return found
 
 
 def _read(path: Path, machine: Machine) -> dict[str, dict[int, float]]:
     content = read_json(path)
     if not isinstance(content, dict) or set(content) != {"machine", "ms"}:
         raise InputError(f"{path}: wanted a latency table with the keys machine and ms")
-    if content["machine"] != dict(machine):
+    if {**_EARLIER, **content["machine"]} != dict(machine):
         raise InputError(
             f"{path}: measured on {content['machine']}, this machine is {dict(machine)}; "
             "remove the file or set search.latency_table to another"

@@ -43,7 +43,8 @@ def main(overrides: list[str]) -> None:
     device = build_device(compose_for("conv3d", overrides))
     sites = [Site(conv, vocabulary("123d", ""), ALIGN) for conv in list_convolutions(MODEL, SHAPE)]
     with tempfile.TemporaryDirectory() as folder:
-        costs = latency_costs(Path(folder) / "latency.json", sites, align=ALIGN, machine=machine())
+        path = Path(folder) / "latency.json"
+        costs = latency_costs(path, sites, align=ALIGN, machine=machine(device), device=device)
     layouts = layouts_of(sites)
     specs = {"dense": design(MODEL, SHAPE, Conv3d(), None)} | {
         name: design(MODEL, SHAPE, Mixed(Layout(counts, {})), None) for name, counts in layouts.items()
