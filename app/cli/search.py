@@ -1,5 +1,6 @@
 """mode=search: from a task and a budget to a layout that op=cakes trains."""
 
+import copy
 import logging
 import time
 from dataclasses import replace
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from torch import nn
 
 from app.cli.build import build_device, build_loss, build_network_of
 from app.cli.environment import machine
@@ -21,7 +21,9 @@ from app.core.files import write_json
 from app.core.layout import Layout, write_layout
 from app.core.plan import Plan
 from app.core.task import Task
+from app.models.checkpoint import write_checkpoint
 from app.models.network import NetworkSpec, design, to_device
+from app.models.regions import without_labels
 from app.ops.latency import latency_ms
 from app.ops.mixed import Mixed
 from app.ops.operator import Cost
@@ -40,7 +42,7 @@ from app.search.search import (
     network_scores,
     searched_sites,
 )
-from app.train.state import Loss, batch_loss
+from app.train.state import Loss, TrainingState, batch_loss
 
 log = logging.getLogger(__name__)
 _JUDGED_BATCHES = 3
@@ -75,7 +77,7 @@ def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
     state = train_network(this, lambda network: search.loss(loss, network))
     started = time.perf_counter()
     if way.decode == "evolve":
-        decoded, found = _evolve(this, search, state.judged, loss)
+        decoded, found = _evolve(this, search, state, loss)
     else:
         decoded, found = search.decode(network_scores(state.judged, search.sites)), {}
     seconds = {"decode_seconds": round(time.perf_counter() - started, 1)}
@@ -83,20 +85,27 @@ def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
 
 
 def _evolve(
-    this: Training, search: Search, network: nn.Module, loss: Loss
+    this: Training, search: Search, state: TrainingState, loss: Loss
 ) -> tuple[Decoded, dict[str, float]]:
-    """The best layout of many, judged on patches of training cases that no step has seen."""
-    steps = this.settings.steps
+    """The best layout of many, judged on patches of training cases that no step has seen.
+
+    The checkpoint's weights to predict with get gates that choose it: `train.init` then begins with the very
+    network that was judged. Those that a longer search would go on with stay as they are.
+    """
+    steps, network = this.settings.steps, copy.deepcopy(state.judged).eval()
+    judged_network = without_labels(network)
     batches = [this.batches.batch(step) for step in range(steps, steps + _JUDGED_BATCHES)]
 
     @torch.inference_mode()
     def judge(choice: Choice) -> float:
         choose(network, search.sites, choice)
-        return fmean(batch_loss(network, batch, loss).item() for batch in batches)
+        return fmean(batch_loss(judged_network, batch, loss).item() for batch in batches)
 
-    network.eval()
     evolution = search.evolution()
     choice, judged = evolution.run(judge, trials=search.settings.trials, seed=int(this.cfg.seed))
+    choose(network, search.sites, choice)
+    checkpoint = replace(this.checkpoint(state), averaged=network.state_dict())
+    write_checkpoint(this.folder / run_folder.LAST, checkpoint)
     first = judged[:FIRST]
     return evolution.decoded(choice), {
         "trials": len(judged),

@@ -12,6 +12,12 @@ import torch
 from torch import Tensor, nn
 
 
+def without_labels(network: nn.Module) -> nn.Module:
+    """The network whose logits are those a loss is for, in use as in training."""
+    inner: nn.Module = network.network if isinstance(network, RegionNetwork) else network
+    return inner
+
+
 class RegionNetwork(nn.Module):
     """In training the logits of regions (B, R, D, H, W), as the network gives them; in use those of labels.
 

@@ -1,34 +1,50 @@
-"""mode=search by the methods that read gates, or chance alone, from the command line to a layout."""
+"""mode=search from the command line to a layout: by gates, by chance and by evolution."""
 
 import json
 import runpy
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from conftest import TINY, MakeTask
 
 from app.core.layout import read_layout
+from app.models.checkpoint import read_checkpoint
+from app.ops.mixed import Mixed
+from app.search.evolve import Choice, Evolution
+from app.search.inherit import inherit_search
+from app.search.search import choose, searched_sites
+
+Call = Callable[..., int]
+EVOLVE = ("mode=search", "search.trials=26", "search.where=all")
+
+
+@pytest.fixture
+def call(tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """A function that gives the exit code of `python run.py`."""
+    make_task()
+
+    def run(*overrides: str) -> int:
+        resumes = any(word.startswith("train.resume") for word in overrides)
+        places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
+        monkeypatch.setattr(sys, "argv", ["run.py", *(() if resumes else (*TINY, *places)), *overrides])
+        try:
+            runpy.run_path("run.py", run_name="__main__")
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        return 0
+
+    return run
 
 
 @pytest.mark.parametrize("method", ["budget", "paper_cost", "paper_performance", "random"])
-def test_each_method_ends_with_a_layout(
-    method: str, tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_task()
-    places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
+def test_each_method_ends_with_a_layout(method: str, tmp_path: Path, call: Call) -> None:
     run = tmp_path / "run"
-    command = (
-        "run.py",
-        "mode=search",
-        f"search.method={method}",
-        *TINY,
-        "search.where=all",
-        *places,
-        f"paths.run={run}",
-    )
-    monkeypatch.setattr(sys, "argv", list(command))
-    runpy.run_path("run.py", run_name="__main__")
+    assert call("mode=search", f"search.method={method}", "search.where=all", f"paths.run={run}") == 0
     layout = read_layout(run / "layout.yaml")
     assert layout.provenance["method"] == method
     assert {name: sum(groups.values()) for name, groups in layout.convolutions.items()} == {
@@ -39,3 +55,32 @@ def test_each_method_ends_with_a_layout(
     assert method.startswith("paper") or summary["layout"]["share"] <= 0.3
     steps = {"budget": 4, "paper_cost": 4, "paper_performance": 8}
     assert summary.get("steps") == steps.get(method)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [(), ("train.ema_decay=null",), ("task.regions={blob: [1]}",)],
+    ids=["labels", "no average", "regions"],
+)
+def test_what_evolution_judged_best_is_what_a_training_begins_with(
+    more: tuple[str, ...], tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[Choice] = []
+    usual = Evolution.run
+
+    def noted(evolution: Evolution, *args: Any, **settings: Any) -> tuple[Choice, list[float]]:
+        best, judged = usual(evolution, *args, **settings)
+        chosen.append(best)
+        return best, judged
+
+    monkeypatch.setattr(Evolution, "run", noted)
+    run = tmp_path / "run"
+    assert call(*EVOLVE, *more, f"paths.run={run}") == 0
+    searched, layout = read_checkpoint(run / "last.pt"), Mixed(read_layout(run / "layout.yaml"))
+    spec = replace(searched.network, encoder=layout, decoder=layout)
+    target, source = spec.build(), searched.trained_network()
+    inherit_search(target, spec, searched)
+    choose(source, searched_sites(searched.network), chosen[0])
+    x = torch.randn(1, 1, 16, 16, 16)
+    torch.testing.assert_close(target.eval()(x), source(x), atol=1e-4, rtol=1e-4)
+    assert all(values.isfinite().all() for values in searched.weights.values())  # a longer search can go on
