@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from app.cli.job import run_job
+from app.cli.run_config import is_multirun, resumed_config
 from app.cli.torchrun import one_voice, process_count, process_rank, refuse_several
 from app.cli.user_errors import USER_ERRORS, in_one_line
 from app.core.allocator import keep_freed_memory
@@ -27,16 +27,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 def run(cfg: DictConfig) -> None:
-    """Call the function that `cfg.mode.run` names, as a run of its own or as a job of a sweep."""
+    """Run the mode, as a run of its own or as a job of a sweep."""
     keep_freed_memory()
-    mode = get_method(cfg.mode.run)
     if is_multirun():
-        run_job(Path(HydraConfig.get().runtime.output_dir), cfg, mode)
+        run_job(Path(HydraConfig.get().runtime.output_dir), cfg, _run_mode)
     else:
         with exit_codes():
-            if not cfg.mode.get("several", False):
-                refuse_several(f"mode={HydraConfig.get().runtime.choices['mode']}")
-            mode(cfg)
+            _run_mode(cfg)
 
 
 @contextmanager
@@ -66,6 +63,12 @@ def exit_codes() -> Iterator[None]:
         sys.exit(INTERRUPTED)
 
 
-def is_multirun() -> bool:
-    """Whether this is one job of several."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
+def _run_mode(cfg: DictConfig) -> None:
+    """Call the function that `cfg.mode.run` names: the command's, or that of the run it goes on with."""
+    going_on = cfg.train.resume is not None
+    if going_on:
+        cfg = resumed_config(cfg)
+    if not cfg.mode.get("several", False):
+        mode = HydraConfig.get().runtime.choices["mode"]
+        refuse_several(f"train.resume={cfg.train.resume}" if going_on else f"mode={mode}")
+    get_method(cfg.mode.run)(cfg)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from app.cli.log import log_into
-from app.cli.main import is_multirun
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text, writing
@@ -22,13 +22,12 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
     """The run's folder, its configuration, and whether it goes on from a checkpoint there.
 
     Raises:
-        InputError: the folder of a new run holds one already, or there is nothing to go on from.
+        InputError: the folder of a new run holds one already.
     """
     if cfg.train.resume is not None:
         folder = Path(cfg.train.resume)
-        stored = _stored(folder, cfg)
         log_into(folder)
-        return folder, stored, True
+        return folder, cfg, True
     folder = open_folder(cfg)
     going_on = (folder / run_folder.LAST).exists()
     if going_on and is_multirun():  # a sweep only sends a job to a folder of the same configuration
@@ -36,6 +35,38 @@ def open_run(cfg: DictConfig) -> tuple[Path, DictConfig, bool]:
     if going_on:
         raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
     return folder, cfg, False
+
+
+def resumed_config(cfg: DictConfig) -> DictConfig:
+    """What the run of `train.resume` began with, its mode too, changed by this command's limits and places.
+
+    Raises:
+        InputError: there is no run to go on with, or an override would make another of it.
+    """
+    stored = stored_config(Path(cfg.train.resume), "train.resume")
+    complete(stored, cfg)
+    if same_mode := stored.mode.run == cfg.mode.run:
+        stored.mode = cfg.mode  # with facts that the run's version of this program did not know
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        key = override.key_or_group
+        if key == "log" or (key == "mode" and same_mode):
+            continue
+        if key == "train.steps":
+            raise InputError(
+                f"train.resume: the learning rate of the run ends with its {stored.train.steps} steps, "
+                f"leave out {override.input_line}; another number of steps takes a new run"
+            )
+        if not key.startswith(_CHANGEABLE):
+            raise InputError(
+                f"train.resume: the run keeps its configuration, leave out {override.input_line}"
+            )
+        OmegaConf.update(stored, key, override.value())
+    return stored
+
+
+def is_multirun() -> bool:
+    """Whether this is one job of several."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def as_planned(cfg: DictConfig, plan: Plan, *, length: int = 1) -> DictConfig:
@@ -105,28 +136,3 @@ def complete(stored: DictConfig, cfg: DictConfig) -> None:
     with open_dict(stored):
         for key in ("task", "plan"):
             stored[key] = OmegaConf.merge(cfg[key], stored[key])
-
-
-def _stored(folder: Path, cfg: DictConfig) -> DictConfig:
-    """The configuration the run began with, changed by this command's overrides of limits and places.
-
-    Raises:
-        InputError: no run there, or an override of what a run keeps.
-    """
-    stored = stored_config(folder, "train.resume")
-    complete(stored, cfg)
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
-        key = override.key_or_group
-        if key in ("train.resume", "log"):
-            continue
-        if key == "train.steps":
-            raise InputError(
-                f"train.resume: the learning rate of the run ends with its {stored.train.steps} steps, "
-                f"leave out {override.input_line}; another number of steps takes a new run"
-            )
-        if not key.startswith(_CHANGEABLE):
-            raise InputError(
-                f"train.resume: the run keeps its configuration, leave out {override.input_line}"
-            )
-        OmegaConf.update(stored, key, override.value())
-    return stored

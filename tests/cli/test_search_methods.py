@@ -1,7 +1,9 @@
-"""mode=search from the command line to a layout: by gates, by chance and by evolution."""
+"""mode=search from the command line to a layout: by gates, by chance, by evolution, and interrupted."""
 
 import json
+import os
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,8 +14,9 @@ import pytest
 import torch
 from conftest import TINY, MakeTask
 
+from app.cli import training
 from app.core.layout import read_layout
-from app.models.checkpoint import read_checkpoint
+from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.ops.mixed import Mixed
 from app.search.evolve import Choice, Evolution
 from app.search.inherit import inherit_search
@@ -84,3 +87,28 @@ def test_what_evolution_judged_best_is_what_a_training_begins_with(
     x = torch.randn(1, 1, 16, 16, 16)
     torch.testing.assert_close(target.eval()(x), source(x), atol=1e-4, rtol=1e-4)
     assert all(values.isfinite().all() for values in searched.weights.values())  # a longer search can go on
+
+
+def test_an_interrupted_search_goes_on_as_a_search(
+    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert call(*EVOLVE, f"paths.run={whole}") == 0
+    usual, first = training.write_checkpoint, iter([True])
+
+    def interrupt(path: Path, checkpoint: Checkpoint) -> None:
+        usual(path, checkpoint)
+        if next(first, False):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_checkpoint", interrupt)
+        assert call(*EVOLVE, "train.epoch_steps=1", f"paths.run={stopped}") == 130
+    told = capfd.readouterr().err
+    assert told.endswith(f"go on with train.resume={stopped}\n") and not (stopped / "layout.yaml").exists()
+    assert call(f"train.resume={stopped}", "mode=train") == 1
+    assert "the run keeps its configuration, leave out mode=train" in capfd.readouterr().err
+    for words in ((), ("mode=search",)):
+        assert call(f"train.resume={stopped}", *words) == 0
+        assert (stopped / "layout.yaml").read_bytes() == (whole / "layout.yaml").read_bytes()
+    assert json.loads((stopped / "summary.json").read_text(encoding="utf-8"))["trials"] == 26
