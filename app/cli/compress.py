@@ -21,6 +21,7 @@ from app.cli.settings import plain, read_settings, required, without
 from app.cli.train import finish
 from app.cli.training import Training, open_training, train_network
 from app.compress.allocate import Choice
+from app.compress.method import Method
 from app.compress.methods import method_of
 from app.compress.natural import natural_layout
 from app.compress.network import count_decomposable, decompose
@@ -47,36 +48,54 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> None:
-    """Decompose, evaluate before and after, and train on where `compress.finetune` says so."""
+    """Decompose, evaluate before and after, and train on where `compress.finetune` says so.
+
+    A run that goes on keeps its decomposed network, and the table it has.
+    """
     source = Path(required(cfg.compress, "model", "compress"))
     settings = read_settings(CompressSettings, without(plain(cfg.compress), "model", "finetune"), "compress")
     method = method_of(settings.method, settings)
     trained = read_checkpoint(source / run_folder.LAST)
-    cfg = adopt(cfg, source)
-    cfg.choices.op = f"{cfg.choices.op}-{settings.method}"
+    if cfg.train.resume is None:
+        cfg = adopt(cfg, source)
+        cfg.choices.op = f"{cfg.choices.op}-{settings.method}"
     spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
-    this = open_training(cfg, lambda _cfg, _task, _plan: spec)
-    if not this.plan.prepares_like(trained.plan):
+    opened = open_training(cfg, lambda _cfg, _task, _plan: spec)
+    if not opened.plan.prepares_like(trained.plan):
         raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
-    with progress_bar("Decomposing", 2 * count_decomposable(spec)) as advance:
+    before, table = replace(opened, network=spec, resumed=False), opened.folder / TABLE
+    after = opened if opened.resumed else _decomposed(before, trained, method)
+    if opened.resumed and table.is_file():
+        rows = _read_table(table)
+    else:
+        state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
+        rows = [
+            _row("before", before, _before(before, trained, source)),
+            _row("after", after, finish(after, state)),
+        ]
+        _write_table(table, rows)
+    if cfg.compress.finetune:
+        loss = build_loss(cfg, after.task)
+        state = train_network(after, lambda _network: loss)
+        rows = [*rows[:2], _row("fine-tuned", after, finish(after, state))]
+        _write_table(table, rows)
+    _print_table(table, rows)
+
+
+def _decomposed(this: Training, trained: Checkpoint, method: Method) -> Training:
+    """A training about to begin with the decomposed network, its checkpoint written."""
+    settings = method.settings
+    with progress_bar("Decomposing", 2 * count_decomposable(this.network)) as advance:
         found = decompose(
-            *(spec, trained.inference_weights, _patches(this, settings.patches), method),
-            seed=cfg.seed,
+            *(this.network, trained.inference_weights, _patches(this, settings.patches), method),
+            seed=this.cfg.seed,
             advance=advance,
         )
     _write_ranks(this.folder / RANKS, found.chosen)
     write_layout(this.folder / NATURAL, natural_layout(found.dense))
     after = replace(this, network=found.spec, resumed=True)
-    state = _begun(after, found.weights)
-    write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(state))
-    rows = [_row("before", this, _before(this, trained, source)), _row("after", after, finish(after, state))]
-    _write_table(this.folder / TABLE, rows)
-    if cfg.compress.finetune:
-        loss = build_loss(cfg, this.task)
-        state = train_network(after, lambda _network: loss)
-        rows.append(_row("fine-tuned", after, finish(after, state)))
-        _write_table(this.folder / TABLE, rows)
-    _print_table(this.folder / TABLE, rows)
+    write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
+    return after
 
 
 def _patches(this: Training, count: int) -> list[Tensor]:
@@ -148,6 +167,12 @@ def _write_table(path: Path, rows: list[Row]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def _read_table(path: Path) -> list[Row]:
+    """What `_write_table` wrote, as text."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [dict(row) for row in csv.DictReader(file)]
 
 
 def _print_table(path: Path, rows: list[Row]) -> None:

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import runpy
+import signal
 import sys
 from pathlib import Path
 
@@ -12,13 +14,16 @@ import pytest
 import yaml
 from conftest import TINY, MakeTask
 
+from app.cli import training
 from app.core.layout import read_layout
+from app.models.checkpoint import Checkpoint
 
 
 def call(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of `python run.py` on the blobs in `folder`."""
     places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")
-    monkeypatch.setattr(sys, "argv", ["run.py", *overrides, *TINY, *places])
+    resumes = any(word.startswith("train.resume") for word in overrides)
+    monkeypatch.setattr(sys, "argv", ["run.py", *overrides, *(() if resumes else (*TINY, *places))])
     try:
         runpy.run_path("run.py", run_name="__main__")
     except SystemExit as ended:
@@ -63,6 +68,35 @@ def test_a_trained_network_is_decomposed_and_trained_on(
     assert call(tmp_path, *scans, f"predict.model={small}", monkeypatch=monkeypatch) == 0
     ours, again = (nib.load(folder / case) for folder in (small / "predictions", masks))
     np.testing.assert_array_equal(np.asarray(ours.dataobj), np.asarray(again.dataobj))
+
+
+@pytest.mark.parametrize("sweep", [False, True], ids=["alone", "in a sweep"])
+def test_an_interrupted_compression_goes_on_and_keeps_what_it_compares_with(
+    sweep: bool, tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_task()
+    trained, usual, first = tmp_path / "trained", training.write_checkpoint, iter([True])
+    assert call(tmp_path, f"paths.run={trained}", monkeypatch=monkeypatch) == 0
+
+    def interrupt(path: Path, checkpoint: Checkpoint) -> None:
+        usual(path, checkpoint)
+        if next(first, False):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    place = ("-m", f"paths.sweep={tmp_path / 'sweep'}") if sweep else (f"paths.run={tmp_path / 'small'}",)
+    settings = ("mode=compress", f"compress.model={trained}", "compress.finetune=true", "train.epoch_steps=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_checkpoint", interrupt)
+        assert call(tmp_path, *place, *settings, monkeypatch=monkeypatch) == 130
+    (small,) = (path.parent for path in tmp_path.rglob("compression.csv"))
+    begun = table(small)
+    again = (*place, *settings) if sweep else (f"train.resume={small}",)
+    assert call(tmp_path, *again, monkeypatch=monkeypatch) == 0
+    rows, summary = table(small), json.loads((small / "summary.json").read_text(encoding="utf-8"))
+    assert list(rows) == ["before", "after", "fine-tuned"]
+    assert {name: rows[name] for name in begun} == begun
+    assert int(rows["before"]["params"]) > int(rows["after"]["params"]) == summary["params"]
+    assert (summary["op"], summary["steps"]) == ("conv3d-dwd", 4)
 
 
 def test_what_is_wrong_is_one_line(
