@@ -80,8 +80,10 @@ def as_planned(cfg: DictConfig, plan: Plan, *, length: int = 1) -> DictConfig:
 
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
-    """Record what a run is decided to be, all values resolved."""
-    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
+    """Record what a run is decided to be, all values resolved; not that it was resumed."""
+    recorded = cfg.copy()
+    recorded.train.resume = None
+    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(recorded, resolve=True))
 
 
 def adopt(cfg: DictConfig, source: Path) -> DictConfig:
