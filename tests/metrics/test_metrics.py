@@ -33,11 +33,19 @@ def test_hausdorff_is_in_millimetres() -> None:
     assert HausdorffDistance95()(cube(5, 15), cube(0, 0), UNIT) is None
 
 
+def test_a_stray_voxel_is_beyond_the_95th_percentile() -> None:
+    predicted = cube(5, 15)
+    predicted[0, 0, 0] = True
+    assert HausdorffDistance95()(predicted, cube(5, 15), UNIT) == 0.0
+
+
 def test_surface_dice_by_tolerance() -> None:
     first, second = cube(5, 15), cube(7, 17)
     assert NormalisedSurfaceDice(2.1)(first, second, UNIT) == pytest.approx(1.0)
     strict = NormalisedSurfaceDice(0.9)(first, second, UNIT)
     assert strict is not None and 0.3 < strict < 0.8
+    in_mm = [NormalisedSurfaceDice(tolerance)(first, second, (2.0, 1.0, 1.0)) for tolerance in (2.1, 4.1)]
+    assert in_mm[0] is not None and in_mm[0] < 0.9 and in_mm[1] == pytest.approx(1.0)
     assert NormalisedSurfaceDice(1.0)(first, cube(0, 0), UNIT) == 0.0
     assert NormalisedSurfaceDice(1.0)(cube(0, 0), cube(0, 0), UNIT) is None
     touching_the_border = NormalisedSurfaceDice(1.0)(cube(0, 20), cube(0, 20), UNIT)
@@ -59,7 +67,7 @@ def test_scores_by_label_and_their_summary(tmp_path: Path) -> None:
         metrics=standard_metrics(1.0),
     )
     liver, tumour = scores
-    assert liver.values["dice"] == pytest.approx(0.8)
+    assert (liver.values["dice"], liver.values["hd95_mm"]) == (pytest.approx(0.8), pytest.approx(2.0))
     assert (liver.volume_mm3, liver.reference_mm3) == (144.0, 216.0)
     assert tumour.values == {"dice": 0.0, "hd95_mm": None, "nsd": 0.0}
     summary = summarise_scores(scores)
