@@ -1,6 +1,7 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -113,6 +114,15 @@ def test_data_hash_depends_on_content_alone(make_task: MakeTask, tmp_path: Path)
     for case in task.cases:
         case.image.touch()
     assert Cache(tmp_path / "b", task, workers=1).data_hash() == first
+    renamed = replace(task, labels=("background", "lump"))
+    hashes = [first, Cache(tmp_path / "c", renamed, workers=1).data_hash()]
+    for path in (task.cases[0].image, task.cases[1].label):
+        image = nib.load(path)
+        voxels = np.array(image.dataobj)
+        voxels[0, 0, 0] += 1
+        nib.save(nib.Nifti1Image(voxels, image.affine), path)
+        hashes.append(Cache(tmp_path / "c", task, workers=1).data_hash())
+    assert len(set(hashes)) == 4
 
 
 def test_a_damaged_cache_names_the_case_and_what_to_do(make_task: MakeTask, tmp_path: Path) -> None:
