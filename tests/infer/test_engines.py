@@ -134,7 +134,15 @@ def test_several_networks_are_averaged(bench: Bench, tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(50, 20, (16, 16, 16)).astype(np.float32)
     labels = both(image, np.eye(4))
     assert labels.shape == image.shape and labels.dtype == np.uint8
-    assert not torch.equal(both.members[0](windows), both.members[1](windows))
+    one, two = both.members
+    assert not torch.equal(one(windows), two(windows))
+
+    def average(windows: torch.Tensor) -> torch.Tensor:
+        return (one(windows) + two(windows)) / 2
+
+    alone = [replace(both, members=(engine,), plans=both.plans[:1]) for engine in (average, one, two)]
+    same, *other = (labels == segmenter(image, np.eye(4)) for segmenter in alone)
+    assert same.mean() > 0.999 and all(agreed.mean() < 0.99 for agreed in other)
 
 
 def test_networks_prepared_for_differently_are_not_averaged(bench: Bench, tmp_path: Path) -> None:
