@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,8 +9,10 @@ from training import SLIDING, make_bench
 
 from app.core.errors import InputError
 from app.core.plan import Plan
-from app.infer import memory, restore
+from app.data.geometry import Geometry
+from app.infer import memory, restore, segmentation
 from app.infer.memory import belt_bytes, cut_rows, pass_bytes
+from app.infer.restore import Canvas, Restorer
 from app.infer.segmenter import Segmenter
 from app.infer.windows import lay_windows
 from app.models.checkpoint import write_checkpoint
@@ -43,7 +46,16 @@ def test_rows_are_cut_into_as_few_parts_as_fit() -> None:
         cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=1.0)
 
 
-def test_a_scan_in_parts_has_the_same_labels(make_task: MakeTask, tmp_path: Path) -> None:
+def test_a_scan_in_parts_has_the_same_labels(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: list[int] = []
+
+    def counted(geometry: Geometry, canvases: Sequence[Canvas], rows: range) -> Restorer:
+        parts.append(len(rows))
+        return Restorer(geometry, canvases, rows)
+
+    monkeypatch.setattr(segmentation, "Restorer", counted)
     bench = make_bench(make_task(cases=3), tmp_path / "cache")
     write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
     segmenter = Segmenter.load(tmp_path / "run", sliding=SLIDING)
@@ -51,7 +63,9 @@ def test_a_scan_in_parts_has_the_same_labels(make_task: MakeTask, tmp_path: Path
     whole = segmenter(image, np.eye(4))
     plans: tuple[Plan, ...] = segmenter.plans
     fixed = whole.nbytes + pass_bytes(WINDOWS, plans, at_once=SLIDING.windows, classes=2)
+    assert parts == [70]
     in_parts = replace(segmenter, memory_gb=limit_for(24, fixed))(image, np.eye(4))
+    assert len(parts) > 2 and sum(parts) == 2 * 70
     assert whole.any() and (in_parts != whole).mean() <= 1e-5
     with pytest.raises(InputError, match="preparing this scan needs"):
         replace(segmenter, memory_gb=1.0)(image, np.eye(4))
