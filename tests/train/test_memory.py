@@ -3,11 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import MakeTask
 from monai.losses import DeepSupervisionLoss, DiceCELoss
 from training import make_bench
 
+from app.train import memory
 from app.train.memory import _Alive, process_peak_bytes, step_bytes
 
 LOSS = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
@@ -26,14 +28,21 @@ def test_alive_counts_what_lives_at_once() -> None:
     assert (alive.now, alive.peak) == (0, 8000)
 
 
-def test_a_step_grows_with_patch_and_batch(make_task: MakeTask, tmp_path: Path) -> None:
+def test_a_step_grows_with_patch_and_batch(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = make_bench(make_task(cases=2), tmp_path / "cache")
     small = step_bytes(bench.network, bench.plan, LOSS)
     voxels = 16**3
     assert small > bench.plan.batch * voxels * 4 * 4 * 6  # at least six maps of width 4 are kept for backward
     double = step_bytes(bench.network, replace(bench.plan, batch=4), LOSS)
     assert 1.7 < double / small < 2.1
+    longer = step_bytes(bench.network, replace(bench.plan, patch=(32, 16, 16)), LOSS)
+    assert 1.7 < longer / small < 2.1
     shared = step_bytes(bench.network, replace(bench.plan, batch=4), LOSS, processes=2)
     assert small < shared < 0.8 * double  # the network sees half the batch, the loss all of it
     resident = process_peak_bytes(bench.network, bench.plan, LOSS)
     assert resident > 1.15 * small + 200_000_000
+    monkeypatch.setattr(memory, "_resident_bytes", lambda: 0)
+    own = [process_peak_bytes(bench.network, replace(bench.plan, batch=batch), LOSS) for batch in (2, 4)]
+    assert own[0] >= small and own[1] - own[0] >= double - small
