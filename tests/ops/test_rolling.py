@@ -1,22 +1,21 @@
 """Acceptance checks D4 and D5: the rolling pointwise convolution."""
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from app.core.errors import InputError
 from app.ops import ConvSpec, Cost
+from app.ops.connection import grouped_links
 from app.ops.rolling import Rolling, RollingPointwise
 
 
-def dense_weight(module: RollingPointwise) -> torch.Tensor:
-    """The same mix as one dense 1x1x1 weight, zero outside the windows."""
-    weight = torch.zeros(module.out_channels, module.in_channels)
-    index = module.index.unflatten(0, (module.windows, -1))[
-        torch.arange(module.out_channels) % module.windows
-    ]
-    return weight.scatter(1, index, module.weight.flatten(1))[..., None, None, None]
+def dense_weight(weight: torch.Tensor, channels: int, groups: int, overlap: float) -> torch.Tensor:
+    """The same mix as one dense 1x1x1 weight, zero outside the windows: each begins a step after the last."""
+    width = channels // groups
+    step = width - int(overlap * width)
+    index = (torch.arange(len(weight))[:, None] * step + torch.arange(width)) % channels
+    return torch.zeros(len(weight), channels).scatter(1, index, weight.flatten(1))[..., None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,8 @@ def dense_weight(module: RollingPointwise) -> torch.Tensor:
 def test_it_is_a_masked_dense_mix(channels: int, out: int, groups: int, overlap: float) -> None:
     module = RollingPointwise(channels, out, groups=groups, overlap=overlap)
     x = torch.randn(2, channels, 2, 3, 4)
-    torch.testing.assert_close(module(x), F.conv3d(x, dense_weight(module)), atol=1e-5, rtol=1e-5)
+    wanted = F.conv3d(x, dense_weight(module.weight, channels, groups, overlap))
+    torch.testing.assert_close(module(x), wanted, atol=1e-5, rtol=1e-5)
     assert module(x.contiguous(memory_format=torch.channels_last_3d)).stride(1) == 1
 
 
@@ -34,10 +34,9 @@ def test_it_is_a_masked_dense_mix(channels: int, out: int, groups: int, overlap:
 @pytest.mark.parametrize("groups", [1, 2, 4, 8])
 def test_d4_costs_are_those_of_a_grouped_pointwise_convolution(groups: int, overlap: float) -> None:
     conv = ConvSpec("encoder.1.0", 32, 64, (3, 3, 3), (1, 1, 1))
-    cost = Rolling(groups, overlap).cost(conv, (2, 3, 4))
-    assert cost.params == 32 * 27 + 64 * 32 // groups
-    if 64 % RollingPointwise(32, 64, groups=groups, overlap=overlap).windows == 0:
-        assert cost == Cost(cost.params, 24 * cost.params)
+    params = 32 * 27 + 64 * 32 // groups
+    assert Rolling(groups, overlap).cost(conv, (2, 3, 4)) == Cost(params, 24 * params)
+    assert RollingPointwise(32, 64, groups=groups, overlap=overlap).weight.numel() == 64 * 32 // groups
 
 
 def test_d4_no_overlap_is_a_grouped_convolution_and_one_group_a_full_one() -> None:
@@ -50,17 +49,18 @@ def test_d4_no_overlap_is_a_grouped_convolution_and_one_group_a_full_one() -> No
     torch.testing.assert_close(full(x), F.conv3d(x, full.weight))
 
 
-@pytest.mark.parametrize(("overlap", "reach"), [(0.0, [8, 32, 32, 32]), (0.5, [8, 32, 32, 32])])
-def test_d5_cyclic_windows_reach_every_channel_in_two_layers(overlap: float, reach: list[int]) -> None:
+@pytest.mark.parametrize(("overlap", "shared"), [(0.0, 0), (0.5, 4)])
+def test_d5_cyclic_windows_reach_every_channel_in_two_layers(overlap: float, shared: int) -> None:
     (connection,) = RollingPointwise(32, 32, groups=4, overlap=overlap).connections()
     links = connection.links
-    for count in reach:
+    assert (links[0] & links[1]).sum() == shared
+    for count in (8, 32, 32, 32):
         assert set(links.sum(axis=1)) == {count}
         links = connection.links @ links
 
 
 def test_d5_a_grouped_convolution_never_does() -> None:
-    links = np.kron(np.eye(4, dtype=bool), np.ones((8, 8), dtype=bool))
+    links = grouped_links(32, 32, groups=4)
     assert set((links @ links @ links @ links).sum(axis=1)) == {8}
 
 
