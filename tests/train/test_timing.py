@@ -30,3 +30,19 @@ def test_a_network_of_sixtyfold_work_takes_longer() -> None:
     assert list(timings) == ["wide", "narrow"]
     assert timings["wide"].step_ms > timings["narrow"].step_ms > 0
     assert timings["wide"].forward_ms > timings["narrow"].forward_ms > 0
+
+
+def test_one_patch_goes_forward_and_a_batch_through_a_training_step() -> None:
+    timed = subject(1)
+    network = timed.state.network
+    seen: set[tuple[int, bool, bool]] = set()  # patches, with gradients, in training mode
+    network.register_forward_pre_hook(
+        lambda module, args: seen.add((len(args[0]), torch.is_grad_enabled(), module.training))
+    )
+    steps: list[None] = []
+    timed.state.optimizer.register_step_post_hook(lambda *_: steps.append(None))
+    before = [parameter.clone() for parameter in network.parameters()]
+    time_networks({"narrow": timed})
+    assert seen == {(1, False, False), (2, True, True)}
+    assert len(steps) == timed.state.step > 0
+    assert not any(map(torch.equal, before, network.parameters()))

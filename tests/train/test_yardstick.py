@@ -59,8 +59,13 @@ def ordered_like_ours(theirs: torch.nn.Module) -> list[torch.nn.Module]:
     return list(dict.fromkeys(found))  # theirs names a block's parts twice
 
 
-def test_a_step_takes_time() -> None:
-    assert step_seconds("cpu", 1, **SMALL) > 0
+def test_a_step_goes_forward_and_backward_over_the_whole_batch() -> None:
+    """Backward takes twice the work of forward; the first of two steps only warms up."""
+    with torch.device("meta"):
+        forward = macs(PlainNetwork(), torch.empty(2, 1, 16, 8, 8))
+    with FlopCounterMode(display=False) as counter:
+        assert step_seconds("cpu", 1, patch=(16, 8, 8), batch=2) > 0
+    assert counter.get_total_flops() / 2 == pytest.approx(2 * 3 * forward, rel=0.05)
 
 
 @pytest.mark.slow
