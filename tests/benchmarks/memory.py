@@ -85,6 +85,8 @@ def main() -> None:
             )
             print(f"{method:10s} peak {facts['peak_gb']:.2f} GB, {facts['seconds']:.0f} s", flush=True)
         maps = [np.asarray(nib.load(folder / method / "scan.nii.gz").dataobj) for method in options.methods]
+        for method, labels in zip(options.methods, maps, strict=True):
+            print(f"{method:10s} holds {len(np.unique(labels))} of {CLASSES} labels")
         if len(maps) == 2:
             print(f"labels that differ: {(maps[0] != maps[1]).mean():.2e} of {maps[0].size} voxels")
 
@@ -107,7 +109,7 @@ def measure(method: str, folder: Path, memory_gb: float | None) -> dict[str, flo
 
 
 def checkpoint() -> Checkpoint:
-    """Random weights, the same in every process; heads scaled so that labels differ."""
+    """Random weights, the same in every process."""
     torch.manual_seed(0)
     spec = design(UNetModel("plain", 1, 1, False), Shape(1, CLASSES, PLAN.widths, PLAN.strides, PLAN.kernels),
                   Conv3d(), None)  # fmt: skip
