@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -231,19 +232,29 @@ def test_a_search_that_cannot_be_is_one_clear_message(searched: Path, trained: P
         assert message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
-def test_many_runs_make_one_page(trained: Path, place: Path) -> None:
-    done = call(place, "mode=report", f"report.runs={place}", f"report.output={place / 'all.html'}")
-    assert done.returncode == 0, done.stderr
-    assert "cakes" in (place / "all.html").read_text(encoding="utf-8")
+@pytest.fixture
+def two_runs(trained: Path, tmp_path: Path) -> Path:
+    """A folder of the runs `run_1` and `run_2`."""
+    for name in ("run_1", "run_2"):
+        shutil.copytree(trained, tmp_path / "runs" / name)
+    return tmp_path / "runs"
 
 
-def test_many_runs_are_timed_together(trained: Path, place: Path) -> None:
-    done = call(place, "mode=time", f"time.runs={trained.parent}")
+def test_many_runs_make_one_page(two_runs: Path, place: Path) -> None:
+    page = two_runs.parent / "all.html"
+    done = call(place, "mode=report", f"report.runs={two_runs}", f"report.output={page}")
     assert done.returncode == 0, done.stderr
-    head, *rows = (trained.parent / "timings.csv").read_text(encoding="utf-8").splitlines()
+    text = page.read_text(encoding="utf-8")
+    assert all(word in text for word in ("cakes", "run_1", "run_2"))
+
+
+def test_many_runs_are_timed_together(two_runs: Path, place: Path) -> None:
+    done = call(place, "mode=time", f"time.runs={two_runs}")
+    assert done.returncode == 0, done.stderr
+    head, *rows = (two_runs / "timings.csv").read_text(encoding="utf-8").splitlines()
     assert head == "run,forward_ms,step_ms,machine"
-    forward, step = (float(value) for value in next(row for row in rows if "run," in row).split(",")[1:3])
-    assert forward > 0 and step > 0
+    timed = {name: (float(forward), float(step)) for name, forward, step, _ in csv.reader(rows)}
+    assert set(timed) == {"run_1", "run_2"} and min(map(min, timed.values())) > 0
 
 
 @pytest.mark.parametrize(
