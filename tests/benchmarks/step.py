@@ -2,13 +2,14 @@
 
 python -m tests.benchmarks.step conv3d,cakes task=hippocampus paths.data=<folder>
 First the operators, then overrides as for run.py; overrides of one row follow it with a plus, such as
-cakes+train.compile=true. Loading and augmenting is timed on one thread, as training does
-it where a core is to spare.
+cakes+train.compile=true. A step takes the threads that `threads` says; loading and augmenting is timed on one,
+as training does it where a core is to spare.
 """
 
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -40,20 +41,25 @@ ROUNDS = 15
 Timed = Callable[[int], object]
 
 
+@dataclass(frozen=True)
+class Row:
+    """Loading one batch, one training step on a batch loaded before, its threads, the network's cost."""
+
+    loading: Timed
+    step: Timed
+    threads: int
+    cost: Cost
+
+
 def main(operators: list[str], overrides: list[str]) -> None:
     """Print one row an operator."""
     keep_freed_memory()
-    timed: dict[str, Timed] = {}
-    costs: dict[str, Cost] = {}
-    for operator in operators:
-        loading, step, costs[operator] = prepare(compose_for(operator, overrides))
-        timed.setdefault("loading", loading)
-        timed[operator] = step
-    ms = {name: 1000 * seconds for name, seconds in measure(timed).items()}
+    rows = {operator: prepare(compose_for(operator, overrides)) for operator in operators}
     table = Table("operator", "parameters", "GMAC a patch", "step ms", "loading and augmenting ms", "share %")
-    for name, cost in costs.items():
-        row = f"{cost.params:,}", f"{cost.macs / 1e9:.2f}", f"{ms[name]:.0f}", f"{ms['loading']:.0f}"
-        table.add_row(name, *row, f"{100 * ms['loading'] / ms[name]:.1f}")
+    for name, (loading, step) in measure(rows).items():
+        cost = rows[name].cost
+        cells = f"{cost.params:,}", f"{cost.macs / 1e9:.2f}", f"{1000 * step:.0f}", f"{1000 * loading:.0f}"
+        table.add_row(name, *cells, f"{100 * loading / step:.1f}")
     Console(width=110).print(table)
 
 
@@ -63,9 +69,10 @@ def compose_for(row: str, overrides: list[str]) -> DictConfig:
         return compose("config", [f"op={operator}", "choices=null", "paths.run=null", *overrides, *own])
 
 
-def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
-    """Loading one batch, one training step on a batch loaded before, and the network's cost."""
+def prepare(cfg: DictConfig) -> Row:
+    """What is timed of one configuration, and the threads it asks for."""
     device = build_device(cfg)
+    threads = torch.get_num_threads()
     task, facts = open_task(cfg)
     cache = build_cache(cfg, task)
     plan, _ = build_plan(cfg, task, cache, build_network)
@@ -81,19 +88,30 @@ def prepare(cfg: DictConfig) -> tuple[Timed, Timed, Cost]:
     optimizer = make_optimizer(network.parameters())
     state = TrainingState(network, optimizer, make_schedule(optimizer), settings)
     loss, batch = build_loss(cfg, task), batches.batch(0)
-    return batches.batch, lambda _: state.update(batch, loss, settings.clip_norm), spec.cost(plan.patch)
+    return Row(
+        loading=batches.batch,
+        step=lambda _: state.update(batch, loss, settings.clip_norm),
+        threads=threads,
+        cost=spec.cost(plan.patch),
+    )
 
 
-def measure(timed: dict[str, Timed]) -> dict[str, float]:
-    """Median seconds of each, in turn, after two rounds of warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
+def measure(rows: dict[str, Row]) -> dict[str, tuple[float, float]]:
+    """Median seconds of each row's loading and step, in turn, after two rounds of warm-up."""
+    loading: dict[str, list[float]] = {name: [] for name in rows}
+    step: dict[str, list[float]] = {name: [] for name in rows}
     for turn in range(ROUNDS + 2):
-        for name, work in timed.items():
-            torch.set_num_threads(1 if name == "loading" else 2)
-            started = time.perf_counter()
-            work(turn)
-            seconds[name].append(time.perf_counter() - started)
-    return {name: median(values[2:]) for name, values in seconds.items()}
+        for name, row in rows.items():
+            loading[name].append(_seconds(row.loading, turn, threads=1))
+            step[name].append(_seconds(row.step, turn, threads=row.threads))
+    return {name: (median(loading[name][2:]), median(step[name][2:])) for name in rows}
+
+
+def _seconds(work: Timed, turn: int, *, threads: int) -> float:
+    torch.set_num_threads(threads)
+    started = time.perf_counter()
+    work(turn)
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":
