@@ -2,8 +2,8 @@
 
 python -m tests.benchmarks.step conv3d,cakes task=hippocampus paths.data=<folder>
 First the operators, then overrides as for run.py; overrides of one row follow it with a plus, such as
-cakes+train.compile=true. A step takes the threads that `threads` says; loading and augmenting is timed on one,
-as training does it where a core is to spare.
+cakes+train.compile=true. A step takes the threads that `threads` says; loading and augmenting is timed on
+one, as training does it where a core is to spare.
 """
 
 import sys
