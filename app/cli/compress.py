@@ -59,6 +59,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.train.resume is None:
         cfg = adopt(cfg, source)
         cfg.choices.op = f"{cfg.choices.op}-{settings.method}"
+        cfg.optimizer.lr *= settings.finetune_rate
     spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
     opened = open_training(cfg, lambda _cfg, _task, _plan: spec)
     if not opened.plan.prepares_like(trained.plan):

@@ -31,6 +31,8 @@ class CompressSettings:
     sweeps: int
     rounds: int
     """Steps of the fit through the activation."""
+    finetune_rate: float
+    """Of the learning rate, where the result is trained on."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
@@ -41,6 +43,8 @@ class CompressSettings:
                 )
         if not 0 < self.budget <= 1:
             raise InputError(f"compress.budget: got {self.budget}, wanted above 0 and at most 1")
+        if self.finetune_rate <= 0:
+            raise InputError(f"compress.finetune_rate: got {self.finetune_rate}, wanted above 0")
         for name in ("patches", "rows", "sweeps", "rounds"):
             if getattr(self, name) < 1:
                 raise InputError(f"compress.{name}: got {getattr(self, name)}, wanted at least 1")

@@ -42,7 +42,7 @@ def test_a_trained_network_is_decomposed_and_trained_on(
     data, trained, small = make_task(), tmp_path / "trained", tmp_path / "small"
     assert call(tmp_path, f"paths.run={trained}", monkeypatch=monkeypatch) == 0
     settings = ("mode=compress", f"compress.model={trained}", "compress.budget=0.6")
-    more = ("compress.finetune=true", "train.steps=2", f"paths.run={small}")
+    more = ("compress.finetune=true", "compress.finetune_rate=0.5", "train.steps=2", f"paths.run={small}")
     assert call(tmp_path, *settings, *more, monkeypatch=monkeypatch) == 0
 
     rows, summary = table(small), json.loads((small / "summary.json").read_text(encoding="utf-8"))
@@ -58,6 +58,11 @@ def test_a_trained_network_is_decomposed_and_trained_on(
     assert (str(summary["params"]), str(summary["mean_dice"])) == (tuned["params"], tuned["mean_dice"])
     assert "fine-tuned" in capsys.readouterr().out
 
+    rates = [
+        yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["optimizer"]["lr"]
+        for run in (trained, small)
+    ]
+    assert rates[1] == pytest.approx(0.5 * rates[0])
     ranks = yaml.safe_load((small / "ranks.yaml").read_text(encoding="utf-8"))
     assert "encoder.0.0" not in ranks and {entry["form"] for entry in ranks.values()} >= {"depthwise"}
     assert set(read_layout(small / "natural_layout.yaml").convolutions) == set(ranks)

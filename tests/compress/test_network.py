@@ -27,6 +27,7 @@ SETTINGS = CompressSettings(
     rows=600,
     sweeps=2,
     rounds=5,
+    finetune_rate=1.0,
 )
 
 
