@@ -25,18 +25,27 @@ def conv3d(
     Torch (2.13) gives two cases to a plain loop: without gradients a single volume of few voxels, which is
     what deep levels see when one window is predicted, at up to seven times the time; and on one thread a
     kernel without taps in height and width, at five times the time, unless it is dilated. Along an axis with
-    one tap a dilation changes nothing. Depthwise kernels have gradients of their own, see `_Depthwise`.
+    one tap a dilation changes nothing. Depthwise kernels have gradients of their own, see `_Depthwise`; of
+    several filters a channel oneDNN is slow at, but for one filter for each of as many copies.
     """
+    ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
+    if ours and 1 < groups == x.shape[1] < weight.shape[0] and _has_onednn():
+        x, groups = _repeat_channels(x, weight.shape[0] // groups), weight.shape[0]
     if _is_plain_inference(x):
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
-    trained = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
     depthwise = 1 < groups == x.shape[1] == weight.shape[0] and stride == (1, 1, 1) and bias is None
-    if trained and depthwise and min(_far_side(weight, padding, dilation)) >= 0 and _has_onednn():
+    if ours and depthwise and min(_far_side(weight, padding, dilation)) >= 0 and _has_onednn():
         return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
-    if trained and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
+    if ours and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
         taps = weight.shape[2:]
         dilation = as_size([step if along > 1 else 2 for step, along in zip(dilation, taps, strict=True)])
     return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _repeat_channels(x: Tensor, times: int) -> Tensor:
+    """(B, C, D, H, W) -> (B, C * times, D, H, W) in channels-last, the copies of a channel side by side."""
+    last = x.movedim(1, -1)[..., None].expand(*(-1,) * x.dim(), times)
+    return last.flatten(-2).movedim(-1, 1)
 
 
 class _Depthwise(torch.autograd.Function):

@@ -41,10 +41,13 @@ def test_kernels_along_depth_are_the_convolutions_they_say(kernel: Size, dilatio
 @pytest.mark.parametrize("dilation", [(1, 1, 1), (2, 1, 2)], ids=str)
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (1, 3, 3), (5, 3, 1), (3, 1, 1), (1, 1, 1)], ids=str)
 @pytest.mark.parametrize("same", [True, False])
-def test_gradients_of_depthwise_kernels_are_torchs(kernel: Size, dilation: Size, same: bool) -> None:
+@pytest.mark.parametrize("filters", [1, 3])
+def test_gradients_of_depthwise_kernels_are_torchs(
+    kernel: Size, dilation: Size, same: bool, filters: int
+) -> None:
     torch.manual_seed(0)
     padding = [taps // 2 * step if same else 0 for taps, step in zip(kernel, dilation, strict=True)]
-    module = FastConv3d(6, 6, kernel, 1, padding, dilation=dilation, groups=6, bias=False)
+    module = FastConv3d(6, 6 * filters, kernel, 1, padding, dilation=dilation, groups=6, bias=False)
     module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     x = torch.randn(2, 6, 9, 7, 8).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
     y, wanted = module(x), nn.Conv3d.forward(module, x)
