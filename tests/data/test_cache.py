@@ -118,7 +118,7 @@ def test_data_hash_depends_on_content_alone(make_task: MakeTask, tmp_path: Path)
     hashes = [first, Cache(tmp_path / "c", renamed, workers=1).data_hash()]
     for path in (task.cases[0].image, task.cases[1].label):
         image = nib.load(path)
-        voxels = np.array(image.dataobj)
+        voxels = np.asarray(image.dataobj).copy()
         voxels[0, 0, 0] += 1
         nib.save(nib.Nifti1Image(voxels, image.affine), path)
         hashes.append(Cache(tmp_path / "c", task, workers=1).data_hash())
