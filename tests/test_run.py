@@ -125,7 +125,7 @@ def outcome(folder: Path) -> dict[str, object]:
 
 def _timeless(value: object) -> object:
     if isinstance(value, torch.Tensor):
-        return (str(value.dtype), tuple(value.shape), value.numpy().tobytes())
+        return (str(value.dtype), tuple(value.shape), value.cpu().numpy().tobytes())
     if isinstance(value, dict):
         return {k: _timeless(v) for k, v in value.items() if k not in ("seconds", "validation_seconds")}
     return [_timeless(item) for item in value] if isinstance(value, list | tuple) else value
