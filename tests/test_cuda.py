@@ -34,6 +34,15 @@ def trained(place: Path) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def dense(place: Path) -> Path:
+    """Likewise, with a network that can be decomposed."""
+    run = place / "dense"
+    done = call(place, *SMALL, "op=conv3d", "device=cuda", f"paths.run={run}")
+    assert done.returncode == 0, done.stderr
+    return run
+
+
 def losses(run: Path) -> list[float]:
     return [row["train_loss"] for row in read_checkpoint(run / "last.pt").training["history"]]
 
@@ -83,14 +92,14 @@ def test_a_resumed_run_goes_on_as_it_would_have(trained: Path, place: Path) -> N
     [
         ("mode=analyze", "op=cakes"),
         ("mode=search", "search.unit=latency", "search.budget=0.7", "train.steps=4"),
-        ("mode=export", "export.model={trained}"),
-        ("mode=compress", "compress.model={trained}", "compress.budget=0.7"),
+        ("mode=export", "export.model={trained}", "export.format=torch"),
+        ("mode=compress", "compress.model={dense}", "compress.budget=0.7"),
         ("mode=time", "time.runs={trained}"),
         ("mode=cleanup", "cleanup.runs={trained}"),
     ],
 )
-def test_commands_run_on_the_gpu(trained: Path, place: Path, words: tuple[str, ...]) -> None:
-    filled = [word.format(trained=trained) for word in words]
+def test_commands_run_on_the_gpu(trained: Path, dense: Path, place: Path, words: tuple[str, ...]) -> None:
+    filled = [word.format(trained=trained, dense=dense) for word in words]
     done = call(place, *SMALL, *filled, "device=cuda", f"paths.run={place / words[0].partition('=')[2]}")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
 

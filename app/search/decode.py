@@ -218,8 +218,10 @@ def _rules(
     rest = rest[rest.any(axis=1)]  # no row where there is none
     of_slot = sparse.kron(np.ones((1, kernels)), sparse.eye_array(slots))
     of_kernel = sparse.kron(sparse.eye_array(kernels), np.ones((1, slots)))
-    counted = sparse.block_diag([[[-float(column.channels) for column in kernel]] for kernel in columns])
-    taken = sparse.block_diag([np.ones((1, size)) for size in sizes])
+    counted = sparse.block_diag(
+        [sparse.coo_array([[-float(column.channels) for column in kernel]]) for kernel in columns]
+    )
+    taken = sparse.block_diag([sparse.coo_array(np.ones((1, size))) for size in sizes])
     x = sparse.vstack([of_slot, of_kernel, sparse.coo_array((kernels + len(rest), kernels * slots))])
     numbers = sparse.vstack([sparse.coo_array((slots, sum(sizes))), counted, taken, sparse.coo_array(rest)])
     low = np.repeat([1.0, 0.0, 0.0], [slots, kernels, kernels + len(rest)])

@@ -27,7 +27,10 @@ _TRIES = 5000
 _STEEPEST = 1e6  # rate for the dearest kernel of all
 _RAREST = 1e-6  # chance of a kernel beside the likeliest one, at least
 _UNMET = "search.budget, search.limits: no layout in whole units of channels was found that meets them"
-_SPENT = (0.98, 0.9, 0.0)  # of the budget, at least; the next where units are too coarse
+# How much of the budget is spent at least, and whether whole layers take one kernel. The next where units are
+# too coarse to come near the budget, and where a second kernel in a layer costs more milliseconds than it
+# saves, as on a GPU: each group of channels has to be started.
+_WAYS = tuple((least, whole) for whole in (False, True) for least in (0.98, 0.9, 0.0))
 
 Choice = Mapping[str, NDArray[np.int64]]
 """The kernel's index of each unit, by convolution."""
@@ -76,7 +79,7 @@ class Evolution:
             InputError: no choice meets the budgets.
         """
         rng = np.random.default_rng(seed)
-        return self.decoded(self._first(rng, _SPENT[0]))
+        return self.decoded(self._first(rng, _WAYS[0]))
 
     def run(self, judge: Callable[[Choice], float], *, trials: int, seed: int) -> tuple[Choice, list[float]]:
         """The choice of the smallest judgement, and the judgements of all trials in order.
@@ -85,15 +88,15 @@ class Evolution:
             InputError: no choice meets the budgets.
         """
         rng = np.random.default_rng(seed)
-        least = next((share for share in _SPENT if self._drawn(rng, share) is not None), None)
-        if least is None:
+        way = next((way for way in _WAYS if self._drawn(rng, way) is not None), None)
+        if way is None:
             raise InputError(_UNMET)
         living: deque[tuple[float, Choice]] = deque(maxlen=FIRST)
         best: tuple[float, Choice] | None = None
         judged = []
         with progress_bar("Trying layouts", trials) as advance:
             for number in range(trials):
-                choice = self._first(rng, least) if number < FIRST else self._child(rng, living, least)
+                choice = self._first(rng, way) if number < FIRST else self._child(rng, living, way)
                 judged.append(judge(choice))
                 living.append((judged[-1], choice))
                 best = living[-1] if best is None or judged[-1] < best[0] else best
@@ -121,32 +124,38 @@ class Evolution:
         within = all(limit.spent(self.sites, counts) <= limit.share for limit in self.budgets[1:])
         return within and least * first.share <= used <= first.share
 
-    def _first(self, rng: np.random.Generator, least: float) -> Choice:
-        """Drawn afresh; where that much of the budget is hard to spend by chance, less is."""
-        for share in (each for each in _SPENT if each <= least):
-            choice = self._drawn(rng, share)
+    def _first(self, rng: np.random.Generator, way: tuple[float, bool]) -> Choice:
+        """Drawn afresh; where nothing is found by chance that way, by the next."""
+        for each in _WAYS[_WAYS.index(way) :]:
+            choice = self._drawn(rng, each)
             if choice is not None:
                 return choice
         raise InputError(_UNMET)
 
-    def _drawn(self, rng: np.random.Generator, least: float) -> Choice | None:
+    def _drawn(self, rng: np.random.Generator, way: tuple[float, bool]) -> Choice | None:
+        least, whole = way
         for _ in range(_TRIES):
-            choice = {
-                name: rng.choice(len(chances), size=len(_units(site)), p=chances)
-                for site in self.sites
-                for name, chances in [(site.conv.name, self.chances[site.conv.name])]
-            }
+            choice = {}
+            for site in self.sites:
+                chances, units = self.chances[site.conv.name], len(_units(site))
+                kernels = rng.choice(len(chances), size=1 if whole else units, p=chances)
+                choice[site.conv.name] = np.repeat(kernels, units) if whole else kernels
             if self._meets(choice, least):
                 return choice
         return None
 
     def _child(
-        self, rng: np.random.Generator, living: Sequence[tuple[float, Choice]], least: float
+        self, rng: np.random.Generator, living: Sequence[tuple[float, Choice]], way: tuple[float, bool]
     ) -> Choice:
-        """The best of a few, with some units changed."""
+        """The best of a few, with some units or whole layers changed."""
+        least, whole = way
         contest = rng.choice(len(living), size=_CONTEST, replace=False)
         _, parent = min((living[index] for index in contest), key=lambda one: one[0])
-        places = [(site.conv.name, unit) for site in self.sites for unit in range(len(_units(site)))]
+        places: list[tuple[str, int | slice]] = [
+            (site.conv.name, unit)
+            for site in self.sites
+            for unit in ([slice(None)] if whole else range(len(_units(site))))
+        ]
         for _ in range(_TRIES):
             child = {name: kernels.copy() for name, kernels in parent.items()}
             count = min(int(rng.integers(1, _MUTATED + 1)), len(places))
@@ -156,7 +165,7 @@ class Evolution:
             changed = any(not np.array_equal(child[name], parent[name]) for name in child)
             if changed and self._meets(child, least):
                 return child
-        return self._first(rng, least)
+        return self._first(rng, way)
 
 
 def _units(site: Site) -> list[int]:

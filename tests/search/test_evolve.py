@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from planted import SETTINGS, convolutions, planted_search
 
 from app.core.errors import InputError
+from app.core.kernel import Kernel
+from app.ops.operator import ConvSpec
 from app.ops.vocabulary import vocabulary
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, slot_costs
 from app.search.evolve import Choice, Evolution, even_chances
@@ -52,6 +54,27 @@ def test_every_trial_meets_the_budget_and_the_same_seed_tries_the_same() -> None
 def test_a_budget_that_no_layout_meets_is_refused() -> None:
     with pytest.raises(InputError, match=r"search\.limits: no layout"):
         evolution(0.05).run(lambda choice: 0.0, trials=1, seed=0)
+
+
+class _StartedOneByOne:
+    """Each group of channels takes a millisecond to start, whatever it then computes: a GPU."""
+
+    unit = "latency"
+    linear = False
+
+    def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
+        return 1.0 if channels else 0.0
+
+
+def test_where_a_second_kernel_in_a_layer_costs_too_much_layers_are_chosen_whole() -> None:
+    sites = [Site(conv, vocabulary("12d", ""), unit=2) for conv in convolutions()]
+    budgets = [Budget(_StartedOneByOne(), 1.0)]
+    one = Evolution(sites, budgets, even_chances(sites, budgets))
+    choice, judged = one.run(
+        lambda choice: -float(sum(kernels.sum() for kernels in choice.values())), trials=80, seed=0
+    )
+    assert [set(kernels) for kernels in choice.values()] == [{5}, {5}] and len(judged) == 80
+    assert one.decoded(choice).share == one.by_chance(seed=1).share == 1.0
 
 
 def test_one_unit_alone_is_mutated_too() -> None:
