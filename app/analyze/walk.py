@@ -15,7 +15,7 @@ from app.ops.connection import Connected, Connection, grouped_links
 
 _PASSING = (
     *(nn.GroupNorm, nn.BatchNorm3d, nn.InstanceNorm3d, nn.Identity, nn.Dropout3d),
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Sigmoid),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Sigmoid),
 )
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 

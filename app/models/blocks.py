@@ -1,4 +1,4 @@
-"""Blocks of convolution, instance norm and activation."""
+"""Blocks of convolution, norm and activation."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from app.ops import ConvSpec, Operator
 from app.ops.convolution import FastConv3d
-from app.ops.norm import InstanceNorm3d, activation
+from app.ops.norm import USUAL, Style
 
 
 class PlainBlock(nn.Sequential):
@@ -14,10 +14,10 @@ class PlainBlock(nn.Sequential):
 
     convolutions = 1
 
-    def __init__(self, convs: Sequence[ConvSpec], operator: Operator) -> None:
+    def __init__(self, convs: Sequence[ConvSpec], operator: Operator, style: Style = USUAL) -> None:
         (conv,) = convs
-        tail = [] if operator.complete(conv) else [activation()]
-        super().__init__(*_normalised(conv, operator), *tail, *operator.gates(conv))
+        tail = [] if operator.complete(conv) else [style.bend()]
+        super().__init__(*_normalised(conv, operator, style), *tail, *operator.gates(conv))
 
 
 class ResidualBlock(nn.Module):
@@ -30,26 +30,26 @@ class ResidualBlock(nn.Module):
 
     convolutions = 2
 
-    def __init__(self, convs: Sequence[ConvSpec], operator: Operator) -> None:
+    def __init__(self, convs: Sequence[ConvSpec], operator: Operator, style: Style = USUAL) -> None:
         super().__init__()
         first, second = convs
-        self.first = PlainBlock([first], operator)
-        self.second = nn.Sequential(*_normalised(second, operator))
+        self.first = PlainBlock([first], operator, style)
+        self.second = nn.Sequential(*_normalised(second, operator, style))
         self.shortcut = nn.Sequential()
         if first.stride != (1, 1, 1):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
         if first.in_channels != first.out_channels:
             self.shortcut.append(FastConv3d(first.in_channels, first.out_channels, 1, bias=False))
-            self.shortcut.append(InstanceNorm3d(first.out_channels))
-        self.activation = activation()
+            self.shortcut.append(style.normalise(first.out_channels))
+        self.activation = style.bend()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
         return self.activation(self.second(self.first(x)) + self.shortcut(x))  # type: ignore[no-any-return]
 
 
-def _normalised(conv: ConvSpec, operator: Operator) -> list[nn.Module]:
-    norm = [] if operator.complete(conv) else [InstanceNorm3d(conv.out_channels)]
+def _normalised(conv: ConvSpec, operator: Operator, style: Style) -> list[nn.Module]:
+    norm = [] if operator.complete(conv) else [style.normalise(conv.out_channels)]
     return [operator.build(conv), *norm]
 
 

@@ -1,6 +1,6 @@
 """A 3D U-Net: encoder, decoder and skips; which convolution it uses is not its business.
 
-Ronneberger et al., MICCAI 2015; levels, instance norm and deep supervision as in nnU-Net.
+Ronneberger et al., MICCAI 2015; levels, norm and deep supervision as in nnU-Net.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from app.models.blocks import BLOCKS, Block
 from app.models.model import Model, Shape
 from app.ops import ConvSpec, Operator
 from app.ops.convolution import FastConv3d, Upsample3d
+from app.ops.norm import ACTIVATIONS, NORMS, Style
 from app.ops.plain import strided
 
 
@@ -31,11 +32,20 @@ class UNetModel(Model):
     deep_supervision: bool
     decoder_width: float = 1.0
     """Channels of each level of the decoder for one of the encoder's, rounded to multiples of 8."""
+    norm: str = "instance"
+    """instance, group (of 8 channels, or the largest part of 8 that divides them) or batch."""
+    activation: str = "leaky_relu"
+    """leaky_relu (slope 0.01), relu, silu or gelu."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
         if self.block not in BLOCKS:
             raise InputError(f"model.block: got {self.block!r}, wanted one of {', '.join(BLOCKS)}")
+        for name, known in (("norm", NORMS), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in known:
+                raise InputError(
+                    f"model.{name}: got {getattr(self, name)!r}, wanted one of {', '.join(known)}"
+                )
         for name in ("encoder_blocks", "decoder_blocks"):
             count = getattr(self, name)
             if not isinstance(count, int):
@@ -89,7 +99,7 @@ class UNet(nn.Module):
     def __init__(self, model: UNetModel, shape: Shape, encoder: Operator, decoder: Operator) -> None:
         super().__init__()
         self.deep_supervision = model.deep_supervision
-        block = BLOCKS[model.block]
+        block, style = BLOCKS[model.block], Style(model.norm, model.activation)
         self.encoder = nn.ModuleList()
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -101,7 +111,7 @@ class UNet(nn.Module):
             channels = shape.in_channels if level == 0 else shape.widths[level - 1]
             kernel, stride = shape.kernels[level], shape.strides[level]
             first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride, sizes[-1])
-            self.encoder.append(_stage(first, block, encoder_blocks[level], encoder))
+            self.encoder.append(_stage(first, block, encoder_blocks[level], encoder, style))
             sizes.append(_after(first))
         narrow = model.decoder_widths(shape.widths)
         below = (*narrow[1:], shape.widths[-1])  # channels that come from the level underneath
@@ -110,7 +120,7 @@ class UNet(nn.Module):
             kernel, size = shape.kernels[level], sizes[level + 1]
             joined = width + shape.widths[level]
             first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size)
-            self.decoder.append(_stage(first, block, decoder_blocks[level], decoder))
+            self.decoder.append(_stage(first, block, decoder_blocks[level], decoder, style))
             if level == 0 and shape.strides[0] != (1, 1, 1):
                 self.heads.append(Upsample3d(width, shape.classes, shape.strides[0]))
             elif level == 0 or model.deep_supervision:
@@ -130,7 +140,7 @@ class UNet(nn.Module):
         return logits if self.training and self.deep_supervision else logits[0]
 
 
-def _stage(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> nn.Sequential:
+def _stage(first: ConvSpec, block: Block, blocks: int, operator: Operator, style: Style) -> nn.Sequential:
     """Blocks at one level; the first convolution changes width and size, the rest keep them."""
     rest = replace(first, in_channels=first.out_channels, stride=(1, 1, 1), size=_after(first))
     convs = [
@@ -138,7 +148,7 @@ def _stage(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> nn
         for index in range(blocks * block.convolutions)
     ]
     taken = range(0, len(convs), block.convolutions)
-    return nn.Sequential(*(block(convs[i : i + block.convolutions], operator) for i in taken))
+    return nn.Sequential(*(block(convs[i : i + block.convolutions], operator, style) for i in taken))
 
 
 def _after(conv: ConvSpec) -> Size | None:

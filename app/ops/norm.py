@@ -1,5 +1,8 @@
-"""What follows a convolution: instance norm and activation."""
+"""What follows a convolution: norm and activation."""
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -69,6 +72,40 @@ class _SampleBySample(torch.autograd.Function):
         return torch.cat(of_x), of_weight, of_bias if ctx.shifted else None, None
 
 
-def activation() -> nn.Module:
-    """LeakyReLU of slope 0.01, in place."""
-    return nn.LeakyReLU(0.01, inplace=True)
+_GROUP = 8  # channels whose mean and deviation group norm takes together, at most
+
+
+def _group_norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(max(1, channels // math.gcd(channels, _GROUP)), channels)
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "instance": InstanceNorm3d,
+    "group": _group_norm,
+    "batch": nn.BatchNorm3d,
+}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """What blocks put after their convolutions, but for operators that are complete by themselves."""
+
+    norm: str = "instance"
+    activation: str = "leaky_relu"
+
+    def normalise(self, channels: int) -> nn.Module:
+        """The norm, with learnt scale and shift."""
+        return NORMS[self.norm](channels)
+
+    def bend(self) -> nn.Module:
+        """The activation."""
+        return ACTIVATIONS[self.activation]()
+
+
+USUAL = Style()

@@ -6,6 +6,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch import nn
 
 from app.core.errors import InputError
 from app.models.model import Model, Shape
@@ -14,6 +15,7 @@ from app.models.unet import UNetModel
 from app.ops import Operator
 from app.ops.attention import Attended
 from app.ops.cakes import Cakes
+from app.ops.norm import InstanceNorm3d, Style
 from app.ops.p3d import P3d
 from app.ops.plain import Conv2d, Conv3d
 
@@ -80,9 +82,46 @@ def test_a_decoder_of_other_width_and_a_coarse_stem(share: float, widths: tuple[
         torch.testing.assert_close(network.eval()(x), again.eval()(x))
 
 
+@pytest.mark.parametrize("block", ["plain", "residual"])
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
+@pytest.mark.parametrize("norm", ["instance", "group", "batch"])
+def test_norm_and_activation_are_those_asked_for(norm: str, activation: str, block: str) -> None:
+    torch.manual_seed(0)
+    spec = design(replace(UNET, block=block, norm=norm, activation=activation), SHAPE, Conv3d(), None)
+    network = to_device(spec.build(), torch.device("cpu"))
+    kinds = {type(module) for module in network.modules()}
+    norms = {"instance": InstanceNorm3d, "group": nn.GroupNorm, "batch": nn.BatchNorm3d}
+    activations = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
+    assert kinds & set(norms.values()) == {norms[norm]}
+    assert kinds & {nn.LeakyReLU, *activations.values()} == {activations[activation]}
+    x = torch.randn(2, 2, 6, 8, 12)
+    outputs = network(x)
+    sum(level.square().mean() for level in outputs).backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None and weight.grad.abs().sum() > 0, name
+    assert spec.cost((6, 8, 12)).params == sum(p.numel() for p in network.parameters())
+    again = to_device(network_from(spec.describe()).build(), torch.device("cpu"))
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(network.eval()(x), again.eval()(x))
+
+
+def test_group_norm_takes_eight_channels_together() -> None:
+    """As far as eight divides them: of 8 channels there is one mean, of 12 there are three."""
+    torch.manual_seed(0)
+    for channels, groups in ((8, 1), (16, 2), (12, 3), (5, 5)):
+        norm = Style("group", "relu").normalise(channels)
+        x = torch.randn(2, channels, 3, 4, 5)
+        apart = x.view(2, groups, -1)
+        wanted = (apart - apart.mean(-1, keepdim=True)) / (
+            apart.var(-1, keepdim=True, correction=0) + 1e-5
+        ).sqrt()
+        torch.testing.assert_close(norm(x), wanted.view_as(x), atol=1e-5, rtol=1e-5)
+
+
 def test_a_description_of_before_there_were_thin_decoders_is_read() -> None:
     description = design(UNET, SHAPE, Conv3d(), None).describe()
-    del description["model"]["decoder_width"]
+    for name in ("decoder_width", "norm", "activation"):
+        del description["model"][name]
     assert network_from(description).model == UNET
 
 
@@ -147,6 +186,10 @@ def test_impossible_models_are_named() -> None:
         replace(UNET, block="dense")
     with pytest.raises(InputError, match=r"model\.encoder_blocks: got 0"):
         replace(UNET, encoder_blocks=0)
+    with pytest.raises(InputError, match=r"model\.norm: got 'layer', wanted one of instance, group, batch"):
+        replace(UNET, norm="layer")
+    with pytest.raises(InputError, match=r"model\.activation: got 'mish'"):
+        replace(UNET, activation="mish")
     with pytest.raises(InputError, match=r"model\.decoder_width: got 0"):
         replace(UNET, decoder_width=0)
     single = replace(SHAPE, widths=(4,), strides=((1, 1, 1),), kernels=((3, 3, 3),))
