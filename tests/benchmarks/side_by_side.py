@@ -60,6 +60,11 @@ class Method:
     mirrors: bool
     command: Callable[[Path, Path], list[str]]
 
+    @property
+    def title(self) -> str:
+        """The name, and whether it mirrors."""
+        return f"{self.name}{', mirrored' * self.mirrors}"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -98,6 +103,7 @@ def main() -> None:
             *nnunet_methods(options.nnunet_python, folder / "nnunet" / "model"),
             monai_method(folder / "nnunet" / "model" / "plans.json", labels),
         ]
+        methods = [method for method in methods if method.title not in options.leave_out]
         for method in methods:  # first use: ours exports the network for an engine and keeps that
             segment(method, folder / "first", folder / "out")
         rows = [Row(method, []) for method in methods]
@@ -113,7 +119,7 @@ def main() -> None:
 def segment(method: Method, scans: Path, output: Path) -> Spent:
     """Run a method once, into a folder that is gone afterwards."""
     spent = spend(method.command(scans, output))
-    print(f"{method.name}{', mirrored' * method.mirrors}: {spent.seconds:.1f} s", file=sys.stderr)
+    print(f"{method.title}: {spent.seconds:.1f} s", file=sys.stderr)
     wanted, written = (len(list(folder.glob("*.nii.gz"))) for folder in (scans, output))
     if written != wanted:
         raise RuntimeError(f"{method.name} wrote {written} label maps of {wanted} scans")
@@ -297,6 +303,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--engines", nargs="+", help="of predict.engine; by default torch and its rivals here"
     )
+    parser.add_argument("--leave-out", nargs="+", default=[], help="methods, such as 'nnU-Net v2, mirrored'")
     parser.add_argument("--csv", type=Path, help="such as docs/results/side_by_side.csv")
     return parser.parse_args()
 
