@@ -1,5 +1,6 @@
 """Accuracy against cost: a point a group of runs, and the line that none is above."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ def _chart(title: str, unit: str, points: Sequence[Point]) -> Chart:
         )
         for point in points:
             _draw_point(axes, point)
-        _draw_axes(axes, unit, [point.cost for point in points])
+        draw_axes(axes, unit, [point.cost for point in points])
 
     alt = f"{title}; nothing is above {', '.join(f'group {point.number}' for point in best)}"
     return chart(title, alt, draw, height=3.0)
@@ -95,15 +96,22 @@ def _draw_point(axes: Axes, point: Point) -> None:
     axes.annotate(str(point.number), place, (5, 4), textcoords="offset points", color=INK, fontsize=10)
 
 
-def _draw_axes(axes: Axes, unit: str, costs: Sequence[float]) -> None:
+def draw_axes(axes: Axes, unit: str, costs: Sequence[float]) -> None:
+    """A logarithmic axis of costs, whose ticks can be told apart, and one of Dice."""
+    span = max(costs) / min(costs)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(_ticks(max(costs) / min(costs)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value)))
+    axes.xaxis.set_major_locator(_ticks(span))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: scaled(value, _digits(span))))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.margins(0.12)
     axes.set_xlabel(unit)
     axes.set_ylabel("mean Dice")
+
+
+def _digits(span: float) -> int:
+    """As many as tell ticks apart that lie an eighth of the way between the costs."""
+    return 3 if span == 1 else max(3, 1 + math.ceil(-math.log10((span - 1) / 8)))
 
 
 def _ticks(span: float) -> Locator:

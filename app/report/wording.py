@@ -26,15 +26,15 @@ def whole(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
-def scaled(value: float | None) -> str:
+def scaled(value: float | None, digits: int = 3) -> str:
     """1234567 -> 1.23 M."""
     if value is None:
         return DASH
-    rounded = float(f"{value:.3g}")
+    rounded = float(f"{value:.{digits}g}")
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(rounded) >= size:
-            return f"{rounded / size:g} {letter}"
-    return f"{rounded:g}"
+            return f"{rounded / size:.{digits}g} {letter}"
+    return f"{rounded:.{digits}g}"
 
 
 def duration(seconds: float | None) -> str:

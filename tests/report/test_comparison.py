@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep
@@ -14,7 +15,26 @@ from app.report.missing import baseline_absent
 from app.report.runs import Run, Score
 from app.report.summary import Summary
 from app.report.timings import Timing
-from app.report.tradeoff import Point, front
+from app.report.tradeoff import Point, draw_axes, front
+from app.report.wording import scaled
+
+
+@pytest.mark.parametrize("costs", [(1.037e9, 1.049e9), (22.0, 22.1), (0.3e6, 1.4e6), (1e6, 5e9), (7e8, 7e8)])
+def test_ticks_of_costs_near_each_other_have_texts_of_their_own(costs: tuple[float, float]) -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.scatter(costs, [0.87, 0.88])
+    draw_axes(axes, "MACs per patch", costs)
+    figure.canvas.draw()
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(texts) == len(set(texts)) > 1
+
+
+def test_numbers_are_told_in_thousands() -> None:
+    assert [scaled(value) for value in (0.5, 22.04, 999.6, 1_234_567, 1.0374e9)] == [
+        *("0.5", "22", "1 k", "1.23 M", "1.04 G"),
+    ]
+    assert scaled(1.0374e9, 4) == "1.037 G"
 
 
 def test_difference_is_over_shared_cases() -> None:
