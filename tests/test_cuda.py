@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from conftest import MakeTask
 from test_run import call, run_py
 from training import SETTINGS, Bench, make_bench
 
 from app.models.checkpoint import read_checkpoint, write_checkpoint
-from app.models.network import to_device
 from app.train.memory import step_bytes
-from app.train.state import TrainingState
+from app.train.timing import Subject, time_networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 GPU = torch.device("cuda")
@@ -105,20 +105,13 @@ def test_commands_run_on_the_gpu(trained: Path, dense: Path, place: Path, words:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, make_task: object) -> Bench:
-    return make_bench(make_task(), tmp_path / "cache")  # type: ignore[operator]
-
-
-def state_on_gpu(bench: Bench, precision: str = "fp32") -> TrainingState:
-    network = to_device(bench.network.build(), GPU)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
-    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    return TrainingState(network, optimizer, schedule, replace(SETTINGS, precision=precision))
+def bench(tmp_path: Path, make_task: MakeTask) -> Bench:
+    return make_bench(make_task(), tmp_path / "cache")
 
 
 def test_gradients_that_overflow_leave_the_weights(bench: Bench) -> None:
     """Half precision halves its scale and goes on; the step is counted."""
-    state = state_on_gpu(bench, "fp16")
+    state = bench.state(replace(SETTINGS, precision="fp16"), GPU)
     before = [parameter.clone() for parameter in state.network.parameters()]
     scale = state.scaler.get_scale()
     batch = next(iter(bench.batches().ahead(0, 1)))
@@ -134,7 +127,7 @@ def test_gradients_that_overflow_leave_the_weights(bench: Bench) -> None:
 
 def test_memory_foretold_is_about_what_a_step_takes(bench: Bench) -> None:
     plan = replace(bench.plan, patch=(64, 64, 64), batch=2)
-    state = state_on_gpu(bench)
+    state = bench.state(replace(SETTINGS, precision="fp32"), GPU)
     image = torch.randn(2, 1, *plan.patch, device=GPU).contiguous(memory_format=torch.channels_last_3d)
 
     def loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
@@ -151,11 +144,10 @@ def test_memory_foretold_is_about_what_a_step_takes(bench: Bench) -> None:
 
 
 def test_milliseconds_wait_for_the_gpu(bench: Bench) -> None:
-    """A patch eight times as large takes longer; a clock that did not wait would not see it."""
-    from app.train.timing import Subject, time_networks
+    """A patch with edges eight times as long takes longer; a clock that did not wait would not see it."""
 
     def subject(edge: int) -> Subject:
-        state = state_on_gpu(bench)
+        state = bench.state(replace(SETTINGS, precision="fp32"), GPU)
         return Subject(state, loss, 1, 2, (edge, edge, edge), 1, None)
 
     def loss(logits: list[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ from app.train.settings import TrainSettings
 from app.train.state import TrainingState
 from app.train.validate import validation_dice
 
+CPU = torch.device("cpu")
 SETTINGS = TrainSettings(
     steps=6,
     epoch_steps=2,
@@ -60,9 +61,9 @@ class Bench:
         chain = Augment(settings, patch=self.plan.patch, spacing=self.plan.spacing, label_count=2)
         return BatchSource(sampler, chain, seed=0)
 
-    def state(self, settings: TrainSettings = SETTINGS) -> TrainingState:
+    def state(self, settings: TrainSettings = SETTINGS, device: torch.device = CPU) -> TrainingState:
         torch.manual_seed(0)
-        network = to_device(self.network.build(), torch.device("cpu"))
+        network = to_device(self.network.build(), device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
         schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=settings.steps, power=0.9)
         return TrainingState(network, optimizer, schedule, settings)

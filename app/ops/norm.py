@@ -76,7 +76,7 @@ _GROUP = 8  # channels whose mean and deviation group norm takes together, at mo
 
 
 def _group_norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(max(1, channels // math.gcd(channels, _GROUP)), channels)
+    return nn.GroupNorm(channels // math.gcd(channels, _GROUP), channels)
 
 
 NORMS: dict[str, Callable[[int], nn.Module]] = {
