@@ -177,8 +177,13 @@ def _read_table(path: Path) -> list[Row]:
 
 
 def _print_table(path: Path, rows: list[Row]) -> None:
-    """The same on the screen."""
-    table = Table(*rows[0], title=str(path))
-    for row in rows:
-        table.add_row(*(f"{value:.4f}" if isinstance(value, float) else str(value) for value in row.values()))
+    """The same on the screen, a network a column."""
+    title, *figures = rows[0]
+    table = Table("", *(str(row[title]) for row in rows), title=str(path))
+    for figure in figures:
+        table.add_row(figure, *(_text(row[figure]) for row in rows))
     Console().print(table)
+
+
+def _text(value: str | float | int | None) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
