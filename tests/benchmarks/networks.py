@@ -111,6 +111,7 @@ def networks() -> dict[str, nn.Module]:
         "ours, dense 8": ours(Conv3d(), (8, 16, 32, 64)),
         "ours, dense 32": ours(Conv3d(), THEIR_WIDTHS),
         "ours, 12d in equal split": ours(Cakes("12d", 16, None), WIDTHS),
+        "ours, 12d, decoder of half width": ours(Cakes("12d", 16, None), WIDTHS, decoder_width=0.5),
         f"ours, {SEARCHED.stem}": ours(Mixed(read_layout(SEARCHED)), WIDTHS),
         "MONAI DynUNet 32": monai_network(),
         YARDSTICK: PlainNetwork(),
@@ -118,10 +119,12 @@ def networks() -> dict[str, nn.Module]:
     return found | ({PLAIN: plain_conv_unet()} if find_spec("dynamic_network_architectures") else {})
 
 
-def ours(operator: Operator, widths: tuple[int, ...]) -> nn.Module:
+def ours(operator: Operator, widths: tuple[int, ...], decoder_width: float = 1.0) -> nn.Module:
+    """Our U-Net; with 12d kernels and the thin decoder it is that of experiment=hippocampus_fast."""
     strides = tuple(as_size([stride] * 3) for stride in STRIDES)
     shape = Shape(1, CLASSES, widths, strides, ((3, 3, 3),) * len(widths))
-    return design(UNetModel("plain", 2, 2, deep_supervision=True), shape, operator, None).build()
+    model = UNetModel("plain", 2, 2, deep_supervision=True, decoder_width=decoder_width)
+    return design(model, shape, operator, None).build()
 
 
 def monai_network() -> nn.Module:
