@@ -40,7 +40,7 @@ def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator["Advance"
 
 
 class Advance:
-    """Moves a bar by one item; the note is shown at its end."""
+    """Moves a bar by one item or `count`; the note is shown at its end."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task

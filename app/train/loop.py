@@ -41,9 +41,9 @@ def train(
     ended = limit(state, settings) or _early(state, settings)
     with (
         _signals(patient=state.processes.count > 1) as interrupted,
-        progress_bar("Training", settings.steps, done=state.step) as advance,
+        progress_bar("Training", settings.steps, done=_clock(state, settings)) as advance,
     ):
-        started = time.perf_counter()
+        started, shown = time.perf_counter(), _clock(state, settings)
         for batch in batches.ahead(state.step, settings.steps):
             if ended:
                 break
@@ -61,7 +61,9 @@ def train(
                 save(state, best)
                 advance.say(_line(state, settings))
                 started = time.perf_counter()
-            advance(note=_note(state))
+            passed = _clock(state, settings)
+            advance(passed - shown, note=_note(state, settings))
+            shown = passed
     if ended == "interrupted":
         save(state, False)
     return ended
@@ -119,17 +121,18 @@ def _dice(row: Row) -> float:
     return -1.0 if value is None else value
 
 
-def _note(state: TrainingState) -> str:
+def _note(state: TrainingState, settings: TrainSettings) -> str:
+    step = "" if settings.max_minutes is None else f"step {state.step}, "  # else the bar counts them
     loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
     last = f", Dice {_dice(state.history[-1]):.3f}" if state.history else ""
-    return f"loss {loss:.3f}{last}"
+    return f"{step}loss {loss:.3f}{last}"
 
 
 def _line(state: TrainingState, settings: TrainSettings) -> str:
     """An epoch in words, for a log that shows no bar."""
     row = state.history[-1]
     spent = state.seconds + state.validation_seconds
-    passed = max(state.step / settings.steps, _time_share(state, settings))
+    passed = min(1, max(state.step / settings.steps, _time_share(state, settings)))
     return (
         f"step {state.step} of {settings.steps}, loss {row['train_loss']:.3f}, "
         f"validation Dice {_dice(row):.4f}, "

@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -143,12 +144,18 @@ def test_a_checkpoint_that_does_not_say_of_a_request_goes_on(bench: Bench) -> No
     assert bench.train(resumed) == "steps"
 
 
-def test_time_ends_a_run_and_the_schedule_with_it(bench: Bench) -> None:
+def test_time_ends_a_run_and_the_schedule_and_the_bar_with_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)
     settings = replace(SETTINGS, steps=100_000, epoch_steps=50_000, max_minutes=0.02)
     state = bench.state(settings)
     assert bench.train(state, settings) == "time"
     assert 0 < state.step < 100_000
     assert state.clock == 100_000 and state.history[-1]["lr"] == 0.0
+    told = capsys.readouterr().err
+    assert "about 0.0 min left" in told
+    assert f"ETA 0:00:00 step {state.step}, loss" in " ".join(told.split())
 
 
 def test_best_is_saved_when_dice_rises(bench: Bench) -> None:
