@@ -43,6 +43,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
     write_json(folder / "configs" / "inference.json", _inference(checkpoint, sliding))
     left_out = {
         f"mirror images along axes {list(sliding.mirror_axes)}": bool(sliding.mirror_axes),
+        "windows longer than the patch": sliding.windows > 1,
         "skip_air": sliding.skip_air,
         "clean-up": read_cleanup([member.run]) != NO_CLEANUP,
     }

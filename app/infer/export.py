@@ -20,7 +20,7 @@ from app.infer.engines.engine import Engine, Member
 from app.infer.engines.onnxruntime import OnnxRuntimeEngine
 from app.infer.engines.parity import check_parity
 from app.infer.onnx_file import INPUT, OUTPUT, cached_onnx
-from app.infer.sliding import SlidingSettings
+from app.infer.sliding import STRETCH, SlidingSettings
 from app.models.checkpoint import Checkpoint
 
 
@@ -98,9 +98,10 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "of the training set for ct, of the image for zscore, of its non-zero voxels, which alone "
             "change, for zscore_nonzero",
             "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
-            "lay windows of patch with the overlap; pad shorter axes with zeros on both sides",
-            "along an axis that, rounded up to size_multiple, is longer than patch, but at most 1.25 times "
-            "patch, make windows that long instead (model.onnx takes them, model.pt2 takes patch alone)",
+            "lay windows with the overlap; pad shorter axes with zeros on both sides",
+            "of the windows that are patch plus multiples of size_multiple long, up to "
+            f"{STRETCH:g} times patch along each axis and sliding.windows times its voxels, take those that "
+            "compute the fewest voxels, then the smallest (model.onnx takes them, model.pt2 patch alone)",
             "with sliding.skip_air leave out windows that lie at the lower clip bound of a ct channel all "
             "over or are constant in every channel; what no window covers is background",
             "average logits of each window over its mirror images along every combination of "

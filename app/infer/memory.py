@@ -44,9 +44,9 @@ def require(more: int, limit_gb: float | None, what: str) -> None:
         )
 
 
-def pass_bytes(windows: Windows, plans: Sequence[Plan], *, at_once: int, classes: int) -> int:
+def pass_bytes(windows: Windows, plans: Sequence[Plan], *, classes: int) -> int:
     """What a forward pass over a batch of windows holds, by the width of the first level."""
-    voxels = at_once * math.prod(windows.size)
+    voxels = windows.at_once * math.prod(windows.size)
     return _FLOAT * voxels * (_ACTIVATIONS * max(plan.widths[0] for plan in plans) + _LOGITS * classes)
 
 

@@ -20,8 +20,8 @@ from app.infer.engines.engine import Engine
 from app.infer.labels import entropy_of, labels_of, probabilities_of
 from app.infer.memory import cut_rows, pass_bytes
 from app.infer.restore import Canvas, Restorer, rows_needed
-from app.infer.sliding import SlidingSettings, stream_logits, window_size
-from app.infer.windows import Windows, lay_windows
+from app.infer.sliding import SlidingSettings, fit_windows, stream_logits
+from app.infer.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ def segment(
         InputError: it does not fit under the memory limit.
     """
     image = torch.from_numpy(prepared.image)
-    windows = lay_windows(as_size(image.shape[1:]), window_size(image.shape[1:], plans), sliding.overlap)
+    windows = fit_windows(as_size(image.shape[1:]), plans, sliding)
     agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
     engine = Average(members, mirror_axes=sliding.mirror_axes, certain=sliding.certain, agreement=agreement)
     skip = partial(is_air, channels=plans[0].normalisation) if sliding.skip_air else None
     canvases, clock = arrays.canvases(prepared), Clock()
-    fixed = arrays.bytes + pass_bytes(windows, plans, at_once=sliding.windows, classes=len(labels))
+    fixed = arrays.bytes + pass_bytes(windows, plans, classes=len(labels))
     for columns in _parts(prepared.geometry, windows, len(labels), fixed=fixed, memory_gb=memory_gb):
         restorer = Restorer(prepared.geometry, canvases, columns)
-        slices = stream_logits(engine, image, windows, at_once=sliding.windows, rows=restorer.rows, skip=skip)
+        slices = stream_logits(engine, image, windows, rows=restorer.rows, skip=skip)
         for finished in clock.timed("network", slices):
             with clock.step("restore"):
                 restorer.add(finished)

@@ -22,9 +22,7 @@ from app.infer.engines.engine import Engine
 from app.infer.labels import background_logits
 from app.infer.windows import Windows, lay_windows
 
-_STRETCH = (
-    1.25  # a window may be this much longer than the patch: cheaper than two, and norms see the same scale
-)
+STRETCH = 1.6  # a window may be this much longer than the patch; in longer ones norms see another scale
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class SlidingSettings:
     overlap: float
     """Share of a window that its neighbour covers too."""
     windows: int
-    """Windows per forward pass."""
+    """Patches per forward pass, or fewer and longer windows of as many voxels."""
     mirror_axes: tuple[int, ...]
     """Axes of (D, H, W) over whose mirror images, and their combinations, predictions are averaged."""
     certain: float | None = None
@@ -64,9 +62,9 @@ class SlidingSettings:
 
 def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
     """(C, D, H, W) -> logits (L, D, H, W) of the whole volume, for volumes small enough to hold them."""
-    windows = lay_windows(as_size(image.shape[1:]), window_size(image.shape[1:], [plan]), settings.overlap)
+    windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
     engine = Average([EagerEngine(network)], mirror_axes=settings.mirror_axes, certain=settings.certain)
-    slices = stream_logits(engine, image, windows, at_once=settings.windows)
+    slices = stream_logits(engine, image, windows)
     return torch.cat([finished.clone() for finished in slices], dim=1)
 
 
@@ -76,7 +74,6 @@ def stream_logits(
     image: Tensor,
     windows: Windows,
     *,
-    at_once: int,
     rows: range | None = None,
     skip: Callable[[Tensor], bool] | None = None,
 ) -> Iterator[Tensor]:
@@ -91,24 +88,31 @@ def stream_logits(
     belt = _Belt(windows, first=rows.start + above, height=len(rows), width=padded.shape[3])
     starts, depth = windows.starts[0], windows.size[0]
     for start, following in zip(starts, (*starts[1:], starts[-1] + depth), strict=True):
-        _run_layer(engine, padded, start, windows, belt, at_once=at_once, skip=skip)
+        _run_layer(engine, padded, start, windows, belt, skip=skip)
         finished = belt.finish(following - start)
         first, stop = max(before - start, 0), before + windows.volume[0] - start
         yield finished[:, first:stop, :, left : left + windows.volume[2]]
         belt.advance(following - start)
 
 
-def window_size(volume: Sequence[int], plans: Sequence[Plan]) -> Size:
-    """The patch, but along an axis hardly longer than it one longer window instead of two that overlap.
+def fit_windows(volume: Size, plans: Sequence[Plan], settings: SlidingSettings) -> Windows:
+    """Windows of the patch's size or somewhat longer along each axis, whichever compute the fewest voxels.
 
-    Networks of several plans with one patch see windows that all of them can halve as often as they do.
+    A pass holds no more voxels than `settings.windows` patches have. Networks of several plans with
+    one patch see windows that all of them can halve as often as they do.
     """
+    patch = plans[0].patch
     multiples = [math.lcm(*(plan.total_stride[axis] for plan in plans)) for axis in range(3)]
-    sizes = []
-    for extent, length, multiple in zip(volume, plans[0].patch, multiples, strict=True):
-        whole = math.ceil(extent / multiple) * multiple
-        sizes.append(whole if length < whole <= _STRETCH * length else length)
-    return as_size(sizes)
+    lengths = [range(n, int(STRETCH * n) + 1, step) for n, step in zip(patch, multiples, strict=True)]
+    most = settings.windows * math.prod(patch)
+    return min(
+        (
+            lay_windows(volume, as_size(size), settings.overlap, at_once=most // math.prod(size))
+            for size in product(*lengths)
+            if math.prod(size) <= most
+        ),
+        key=lambda windows: (windows.voxels, math.prod(windows.size)),
+    )
 
 
 class _Belt:
@@ -171,10 +175,9 @@ def _run_layer(
     windows: Windows,
     belt: _Belt,
     *,
-    at_once: int,
     skip: Callable[[Tensor], bool] | None,
 ) -> None:
-    """Run all windows that begin at slice `start`, `at_once` a pass."""
+    """Run all windows that begin at slice `start`."""
     depth, height, width = windows.size
     places = [(row, col) for row, col in product(*windows.starts[1:]) if belt.touches(row, height)]
     cuts = {
@@ -184,8 +187,8 @@ def _run_layer(
     kept = [place for place in places if skip is None or not skip(cuts[place])]
     if not kept and belt.is_empty:
         kept = places[:1]  # one window always runs: it tells the number of classes
-    for first in range(0, len(kept), at_once):
-        batch = kept[first : first + at_once]
+    for first in range(0, len(kept), windows.at_once):
+        batch = kept[first : first + windows.at_once]
         for place, logits in zip(batch, engine(torch.stack([cuts[p] for p in batch])), strict=True):
             belt.add(logits, *place)
 

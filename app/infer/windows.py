@@ -20,6 +20,8 @@ class Windows:
     volume: Size
     size: Size
     starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    at_once: int = 1
+    """How many a forward pass takes."""
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
@@ -32,6 +34,11 @@ class Windows:
         """Where each window begins."""
         return list(product(*self.starts))
 
+    @property
+    def voxels(self) -> int:
+        """Of all windows together: what a network computes."""
+        return math.prod(map(len, self.starts)) * math.prod(self.size)
+
     def weights(self) -> Tensor:
         """A Gaussian (D, H, W) of the window's size, 1 at its centre."""
         axes = []
@@ -43,12 +50,12 @@ class Windows:
         return weights.clamp_(min=max(float(weights.min()), _LEAST_WEIGHT))
 
 
-def lay_windows(volume: Size, size: Size, overlap: float) -> Windows:
+def lay_windows(volume: Size, size: Size, overlap: float, at_once: int = 1) -> Windows:
     """Windows every (1 - overlap) of their size, the last moved back inside."""
     depth, height, width = (
         _starts(max(extent, length), length, overlap) for extent, length in zip(volume, size, strict=True)
     )
-    return Windows(volume, as_size(size), (depth, height, width))
+    return Windows(volume, as_size(size), (depth, height, width), at_once)
 
 
 def _starts(extent: int, length: int, overlap: float) -> tuple[int, ...]:

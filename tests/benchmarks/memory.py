@@ -21,6 +21,7 @@ from monai.inferers.inferer import SlidingWindowInferer
 from scipy.ndimage import zoom
 
 from app.core.plan import Normalisation, Plan
+from app.core.types import as_size
 from app.data.geometry import network_view
 from app.data.prepare import prepare
 from app.data.volume_io import read_volume
@@ -29,7 +30,7 @@ from app.infer.memory import peak_bytes
 from app.infer.outputs import OutputSettings
 from app.infer.predict import predict_scans
 from app.infer.segmenter import Segmenter
-from app.infer.sliding import SlidingSettings, window_size
+from app.infer.sliding import SlidingSettings, fit_windows
 from app.models.checkpoint import Checkpoint
 from app.models.model import Shape
 from app.models.network import design
@@ -133,7 +134,7 @@ def plain(folder: Path, memory_gb: float | None) -> None:
     volume = read_volume(folder / "scan.nii")
     prepared = prepare(volume, None, PLAN)
     image = torch.from_numpy(prepared.image)[None]
-    window = window_size(image.shape[2:], [PLAN])
+    window = fit_windows(as_size(image.shape[2:]), [PLAN], SLIDING).size
     inferer = SlidingWindowInferer(window, 1, SLIDING.overlap, mode="gaussian", sigma_scale=0.125)
     with torch.inference_mode():
         logits = inferer(image, lambda x: network(x.contiguous(memory_format=torch.channels_last_3d)))[0]

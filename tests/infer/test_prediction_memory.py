@@ -18,7 +18,7 @@ from app.infer.windows import lay_windows
 from app.models.checkpoint import write_checkpoint
 
 IN_USE = 1_000_000_000
-WINDOWS = lay_windows((30, 70, 40), (16, 16, 16), SLIDING.overlap)
+WINDOWS = lay_windows((30, 70, 40), (16, 16, 16), SLIDING.overlap, at_once=SLIDING.windows)
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_a_scan_in_parts_has_the_same_labels(
     image = np.random.default_rng(0).normal(size=(40, 70, 30)).astype(np.float32)
     whole = segmenter(image, np.eye(4))
     plans: tuple[Plan, ...] = segmenter.plans
-    fixed = whole.nbytes + pass_bytes(WINDOWS, plans, at_once=SLIDING.windows, classes=2)
+    fixed = whole.nbytes + pass_bytes(WINDOWS, plans, classes=2)
     assert parts == [70]
     in_parts = replace(segmenter, memory_gb=limit_for(24, fixed))(image, np.eye(4))
     assert len(parts) > 2 and sum(parts) == 2 * 70

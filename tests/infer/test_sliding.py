@@ -11,7 +11,7 @@ from app.core.types import Size
 from app.infer.air import is_air
 from app.infer.engines.eager import EagerEngine
 from app.infer.labels import labels_of
-from app.infer.sliding import SlidingSettings, sliding_logits, stream_logits, window_size
+from app.infer.sliding import SlidingSettings, fit_windows, sliding_logits, stream_logits
 from app.infer.windows import lay_windows
 
 PLAN = Plan(
@@ -63,11 +63,13 @@ def test_windows_join_without_seams(size: Size) -> None:
 @given(size=SIZES, overlap=st.sampled_from([0.0, 0.25, 0.5, 0.7]), at_once=st.integers(1, 3))
 def test_streaming_equals_monai_holding_everything(size: Size, overlap: float, at_once: int) -> None:
     network, image = mixing_network(), torch.randn(1, *size, generator=torch.Generator().manual_seed(1))
-    window = window_size(size, [PLAN])
-    plain = SlidingWindowInferer(window, 1, overlap, mode="gaussian", sigma_scale=0.125)
+    laid = SlidingSettings(overlap, at_once, ())
+    plain = SlidingWindowInferer(
+        fit_windows(size, [PLAN], laid).size, 1, overlap, mode="gaussian", sigma_scale=0.125
+    )
     with torch.inference_mode():
         expected = plain(image[None], network)[0]
-    ours = sliding_logits(network, image, PLAN, SlidingSettings(overlap, at_once, ()))
+    ours = sliding_logits(network, image, PLAN, laid)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
     assert (labels_of(ours) != expected.argmax(0)).float().mean() <= 1e-5
 
@@ -75,9 +77,9 @@ def test_streaming_equals_monai_holding_everything(size: Size, overlap: float, a
 @pytest.mark.parametrize("rows", [range(0, 3), range(5, 17), range(11, 29)])
 def test_a_part_of_the_rows_is_that_part_of_the_whole(rows: range) -> None:
     engine, image = EagerEngine(mixing_network()), torch.randn(1, 13, 29, 9)
-    windows = lay_windows((13, 29, 9), (8, 8, 8), 0.5)
+    windows = lay_windows((13, 29, 9), (8, 8, 8), 0.5, at_once=2)
     whole, part = (
-        torch.cat([s.clone() for s in stream_logits(engine, image, windows, at_once=2, rows=which)], dim=1)
+        torch.cat([s.clone() for s in stream_logits(engine, image, windows, rows=which)], dim=1)
         for which in (None, rows)
     )
     torch.testing.assert_close(part, whole[:, :, rows.start : rows.stop], atol=1e-5, rtol=1e-5)
@@ -85,7 +87,7 @@ def test_a_part_of_the_rows_is_that_part_of_the_whole(rows: range) -> None:
 
 def test_slices_come_as_soon_as_no_later_window_covers_them() -> None:
     windows = lay_windows((20, 8, 8), (8, 8, 8), 0.5)
-    slices = stream_logits(EagerEngine(Brightness()), torch.zeros(1, 20, 8, 8), windows, at_once=1)
+    slices = stream_logits(EagerEngine(Brightness()), torch.zeros(1, 20, 8, 8), windows)
     assert windows.starts[0] == (0, 4, 8, 12)
     assert [finished.shape[1] for finished in slices] == [4, 4, 4, 8]
 
@@ -106,7 +108,7 @@ def test_windows_without_tissue_do_not_run_and_are_background() -> None:
 
     laid = lay_windows((24, 8, 8), (8, 8, 8), 0.5)
     skip = lambda window: is_air(window, PLAN.normalisation)  # noqa: E731
-    logits = torch.cat([s.clone() for s in stream_logits(engine, image, laid, at_once=1, skip=skip)], dim=1)
+    logits = torch.cat([s.clone() for s in stream_logits(engine, image, laid, skip=skip)], dim=1)
     assert len(ran) == 3 and ran[0] == 0  # the first always runs; then those at 12 and 16
     labels = labels_of(logits)[:, 0, 0]
     assert labels.tolist() == [1] * 8 + [0] * 4 + [1] * 12
@@ -121,9 +123,22 @@ def test_air_on_ct_is_what_lies_at_the_clip_bound() -> None:
     assert not is_air(window, [ct, pet])
 
 
-def test_an_axis_hardly_longer_than_the_patch_takes_one_window() -> None:
-    assert window_size((10, 11, 30), [PLAN]) == (10, 8, 8)
-    assert window_size((3, 8, 9), [PLAN]) == (8, 8, 10)
+@pytest.mark.parametrize(
+    ("volume", "overlap", "size", "at_once"),
+    [
+        ((3, 8, 8), 0.5, (8, 8, 8), 2),
+        ((10, 8, 8), 0.5, (10, 8, 8), 1),  # 10 voxels computed, not 2 times 8
+        ((12, 12, 8), 0.5, (8, 12, 8), 1),  # both at 12 would be more voxels than two patches have
+        ((20, 8, 8), 0.5, (10, 8, 8), 1),  # 3 windows of 10 for 4 of 8
+        ((24, 8, 8), 0.5, (12, 8, 8), 1),  # 3 windows of 12 for 5 of 8
+        ((24, 8, 8), 0.0, (8, 8, 8), 2),
+    ],
+)
+def test_windows_are_as_long_as_computes_fewest_voxels(
+    volume: Size, overlap: float, size: Size, at_once: int
+) -> None:
+    windows = fit_windows(volume, [PLAN], SlidingSettings(overlap, 2, ()))
+    assert (windows.size, windows.at_once) == (size, at_once)
 
 
 def test_impossible_settings_are_named() -> None:
