@@ -47,7 +47,7 @@ from app.train.processes import ALONE, Processes
 from app.train.settings import TrainSettings
 from app.train.state import Loss, TrainingState
 from app.train.tracker import write_metrics
-from app.train.validate import spread, validation_dice
+from app.train.validate import affordable, validation_dice
 
 log = logging.getLogger(__name__)
 
@@ -244,15 +244,23 @@ def _take_request(folder: Path) -> bool:
 
 
 def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]]:
-    held_out = [this.cached[case.id] for case in this.split.validation]
+    settings = this.settings
+    # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
+    sliding = replace(build_sliding(this.cfg), overlap=0.25, mirror_axes=())
+    cases = affordable(
+        [this.cached[case.id] for case in this.split.validation],
+        most=settings.validation_cases,
+        patches=min(settings.epoch_steps, settings.steps) * settings.accumulate * this.plan.batch,
+        plan=this.plan,
+        sliding=sliding,
+    )
     return partial(
         validation_dice,
-        cases=spread(held_out, this.settings.validation_cases),
+        cases=cases,
         targets=this.task.targets,
         ignore=this.task.ignore,
         plan=this.plan,
-        # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
-        sliding=replace(build_sliding(this.cfg), overlap=0.25, mirror_axes=()),
+        sliding=sliding,
         processes=this.processes,
     )
 

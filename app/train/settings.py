@@ -24,7 +24,7 @@ class TrainSettings:
     foreground_share: float
     """Share of all patches centred on foreground."""
     validation_cases: int | None
-    """Held-out cases looked at after each epoch; None for all. The last evaluation always takes all."""
+    """Held-out cases looked at after each epoch at most, None for all; the last evaluation takes all."""
     accumulate: int = 1
     """Batches whose gradients are added up for one optimizer step."""
     precision: str = "fp32"

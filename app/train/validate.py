@@ -1,5 +1,6 @@
 """Dice of a network on prepared held-out cases, as training goes on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
@@ -8,12 +9,16 @@ import torch
 from torch import nn
 
 from app.core.plan import Plan
+from app.core.types import as_size
 from app.data.cache import CachedCase
 from app.infer.labels import labels_of
-from app.infer.sliding import SlidingSettings, sliding_logits
+from app.infer.sliding import SlidingSettings, fit_windows, sliding_logits
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
 from app.train.processes import ALONE, Processes
+
+_SHARE = 0.1  # of an epoch's time, with the validation that ends it
+_PASSES = 3  # forward passes in the time of a training step: gradients of inputs and of weights are two
 
 
 def validation_dice(
@@ -41,6 +46,19 @@ def validation_dice(
     found = processes.over(cases, case_dice)
     known = {name: [value for dice in found if (value := dice[name]) is not None] for name in targets}
     return {name: fmean(values) if values else None for name, values in known.items()}
+
+
+def affordable(
+    cases: Sequence[CachedCase], *, most: int | None, patches: int, plan: Plan, sliding: SlidingSettings
+) -> Sequence[CachedCase]:
+    """Cases evenly spread over all: as many as take a tenth of an epoch of `patches`, at most `most`.
+
+    Told by voxels, not by a clock, so that two runs judge the same cases. At least one.
+    """
+    one = fmean(fit_windows(as_size(case.labels().shape), [plan], sliding).voxels for case in cases)
+    epoch = _PASSES * patches * math.prod(plan.patch)
+    count = max(1, int(_SHARE / (1 - _SHARE) * epoch / one))
+    return spread(cases, count if most is None else min(most, count))
 
 
 def spread(cases: Sequence[CachedCase], count: int | None) -> Sequence[CachedCase]:

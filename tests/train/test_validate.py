@@ -1,0 +1,42 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_plan import PLAN as ANY_PLAN
+
+from app.data.cache import CachedCase
+from app.infer.sliding import SlidingSettings
+from app.train.validate import affordable
+
+PLAN = replace(
+    ANY_PLAN, patch=(8, 8, 8), strides=((1, 1, 1), (2, 2, 2)), widths=(4, 8), kernels=((3, 3, 3),) * 2
+)
+SLIDING = SlidingSettings(overlap=0.25, windows=2, mirror_axes=())
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> list[CachedCase]:
+    """Ten cases of 14x8x8 voxels, which two windows of 8x8x8 cover."""
+    found = [CachedCase(str(index), tmp_path / str(index)) for index in range(10)]
+    for case in found:
+        case.folder.mkdir()
+        np.save(case.folder / "labels.npy", np.zeros((14, 8, 8), dtype=np.uint8))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("patches", "most", "chosen"),
+    [
+        (20, None, "036"),  # 3 * 20 passes of a patch: a ninth of them is 6.7, three cases of two windows
+        (20, 2, "05"),
+        (1, None, "0"),
+        (1000, None, "0123456789"),
+        (1000, 4, "0257"),
+    ],
+)
+def test_cases_judged_take_a_tenth_of_the_time(
+    cases: list[CachedCase], patches: int, most: int | None, chosen: str
+) -> None:
+    found = affordable(cases, most=most, patches=patches, plan=PLAN, sliding=SLIDING)
+    assert "".join(case.id for case in found) == chosen
