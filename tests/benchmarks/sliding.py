@@ -1,9 +1,9 @@
-"""What leaving windows out costs in Dice and saves in passes, on the cases that runs held out.
+"""What the windows' length, mirroring and leaving out cost in Dice and save, on the cases that runs held out.
 
-python -m tests.benchmarks.sliding <run folder> [<run folder> ...] [--cases 20]
-Rows are the settings a run was evaluated with, and one change of them each: infer.skip_air=true,
-infer.certain=0.99, nothing mirrored, and infer=fast. A pass is one window or mirror image of one through a
-network; `largest loss` is that of a single case and label.
+python -m tests.benchmarks.sliding <run folder> [<run folder> ...] [--cases 20] [--windows 4]
+Rows are the settings a run was evaluated with, and one change of them each: windows no longer than the patch
+(infer.windows=1), infer.skip_air=true, infer.certain=0.99, nothing mirrored, and infer=fast. Voxels are those
+of all windows and mirror images that pass through a network; `largest loss` is of a single case and label.
 """
 
 import time
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from app.core.allocator import keep_freed_memory
 from app.core.task import Case
 from app.infer.engines.engine import Engine
 from app.infer.evaluate import CaseDice, dice_of_cases, mean_dice, recorded_cases
@@ -26,42 +27,47 @@ from tests.benchmarks.of_runs import parser
 
 @dataclass
 class Counted:
-    """An engine that counts the windows it is given."""
+    """An engine that counts the voxels it is given."""
 
     engine: Engine
-    passes: int = 0
+    voxels: int = 0
 
     def __call__(self, windows: Tensor) -> Tensor:
         """(B, C, D, H, W) -> logits (B, L, D, H, W)."""
-        self.passes += len(windows)
+        self.voxels += windows[:, 0].numel()
         return self.engine(windows)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Dice by case and label, passes, and seconds from reading to scoring."""
+    """Dice by case and label, voxels, and seconds from reading to scoring."""
 
     dice: CaseDice
-    passes: int
+    voxels: int
     seconds: float
 
 
 def main() -> None:
     """One table a run."""
-    options = parser(__doc__).parse_args()
+    asked = parser(__doc__)
+    asked.add_argument("--windows", type=int, help="infer.windows in place of what a run was evaluated with")
+    options = asked.parse_args()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     for run in options.runs:
         segmenter = Segmenter.load(run)
+        evaluated = replace(segmenter.sliding, windows=options.windows or segmenter.sliding.windows)
         cases = spread(recorded_cases(run, "validation"), options.cases)
         show(run.name, {
             name: outcome(replace(segmenter, sliding=sliding), cases)
-            for name, sliding in variants(segmenter.sliding).items()
+            for name, sliding in variants(evaluated).items()
         })  # fmt: skip
 
 
 def variants(evaluated: SlidingSettings) -> dict[str, SlidingSettings]:
     """The settings to compare, those of the evaluation first."""
     changed = {
+        "no longer than the patch": replace(evaluated, windows=1),
         "skip_air": replace(evaluated, skip_air=True),
         "certain 0.99": replace(evaluated, certain=0.99),
         "nothing mirrored": replace(evaluated, mirror_axes=(), certain=None),
@@ -77,13 +83,13 @@ def outcome(segmenter: Segmenter, cases: Sequence[Case]) -> Outcome:
     counted = tuple(map(Counted, segmenter.members))
     started = time.perf_counter()
     dice = dice_of_cases(replace(segmenter, members=counted), cases)
-    return Outcome(dice, sum(engine.passes for engine in counted), time.perf_counter() - started)
+    return Outcome(dice, sum(engine.voxels for engine in counted), time.perf_counter() - started)
 
 
 def show(title: str, outcomes: Mapping[str, Outcome]) -> None:
     """The table of a run."""
     first = next(iter(outcomes.values()))
-    header = ("settings", "mean Dice", "lost", "largest loss", "passes", "s")
+    header = ("settings", "mean Dice", "lost", "largest loss", "million voxels", "s")
     table = Table(*header, title=f"{title}: {len(first.dice)} held-out cases")
     for name, found in outcomes.items():
         table.add_row(
@@ -91,7 +97,7 @@ def show(title: str, outcomes: Mapping[str, Outcome]) -> None:
             f"{mean_dice(found.dice):.4f}",
             f"{mean_dice(first.dice) - mean_dice(found.dice):.4f}",
             f"{largest_loss(first.dice, found.dice):.4f}",
-            str(found.passes),
+            f"{found.voxels / 1e6:.1f}",
             f"{found.seconds:.1f}",
         )
     Console(width=100).print(table)
