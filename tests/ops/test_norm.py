@@ -12,22 +12,27 @@ from torch import Tensor
 
 from app.ops.norm import InstanceNorm3d, normalise
 
-LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "channels-last": lambda x: x[:, :5].contiguous(memory_format=torch.channels_last_3d),
-    "contiguous": lambda x: x[:, :5].contiguous(),
-    "part of channels-last": lambda x: x.contiguous(memory_format=torch.channels_last_3d)[:, 2:7],
-    "every other channel": lambda x: x[:, ::2],
-    "turned": lambda x: x[:, :5].contiguous().permute(0, 1, 3, 4, 2),
-    "samples inside": lambda x: x[:, :5].permute(1, 2, 3, 4, 0).contiguous().permute(4, 0, 1, 2, 3),
+LAYOUTS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "channels-last": lambda x, count: x[:, :count].contiguous(memory_format=torch.channels_last_3d),
+    "contiguous": lambda x, count: x[:, :count].contiguous(),
+    "part of channels-last": lambda x, count: x.contiguous(memory_format=torch.channels_last_3d)[
+        :, 2 : 2 + count
+    ],
+    "every other channel": lambda x, count: x[:, : 2 * count : 2],
+    "turned": lambda x, count: x[:, :count].contiguous().permute(0, 1, 3, 4, 2),
+    "samples inside": lambda x, count: (
+        x[:, :count].permute(1, 2, 3, 4, 0).contiguous().permute(4, 0, 1, 2, 3)
+    ),
 }
 
 
+@pytest.mark.parametrize("channels", [5, 16])
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_values_and_gradients_are_those_of_torch(batch: int, layout: str) -> None:
+def test_values_and_gradients_are_those_of_torch(channels: int, batch: int, layout: str) -> None:
     torch.manual_seed(0)
-    x, out = (LAYOUTS[layout](torch.randn(batch, 10, 4, 6, 3)) for _ in range(2))
-    weight, bias = torch.randn(5), torch.randn(5)
+    x, out = (LAYOUTS[layout](torch.randn(batch, 32, 4, 6, 3), channels) for _ in range(2))
+    weight, bias = torch.randn(channels), torch.randn(channels)
     found = _values(normalise, x, weight, bias, out)
     wanted = _values(_torch_norm, *(part.double().contiguous() for part in (x, weight, bias, out)))
     for one, other in zip(found, wanted, strict=True):
@@ -35,12 +40,14 @@ def test_values_and_gradients_are_those_of_torch(batch: int, layout: str) -> Non
     assert found[0].is_contiguous(memory_format=torch.channels_last_3d)
 
 
-def test_a_mean_far_from_zero_costs_no_digits() -> None:
+@pytest.mark.parametrize("channels", [4, 16])
+def test_a_mean_far_from_zero_costs_no_digits(channels: int) -> None:
     """Where torch's group norm in channels-last is off by 0.05."""
     torch.manual_seed(0)
-    x = (5 + 0.1 * torch.randn(1, 4, 20, 20, 20)).contiguous(memory_format=torch.channels_last_3d)
-    wanted = _torch_norm(x.double().contiguous(), torch.ones(4).double(), torch.zeros(4).double())
-    torch.testing.assert_close(normalise(x, torch.ones(4)).double(), wanted, atol=1e-3, rtol=0)
+    x = (5 + 0.1 * torch.randn(1, channels, 20, 20, 20)).contiguous(memory_format=torch.channels_last_3d)
+    weight = torch.ones(channels)
+    wanted = _torch_norm(x.double().contiguous(), weight.double(), torch.zeros(channels).double())
+    torch.testing.assert_close(normalise(x, weight).double(), wanted, atol=1e-3, rtol=0)
 
 
 def test_what_is_traced_is_a_plain_group_norm_of_the_same_values() -> None:
