@@ -22,7 +22,7 @@ from app.infer.engines.engine import Engine
 from app.infer.labels import background_logits
 from app.infer.windows import Windows, lay_windows
 
-STRETCH = 1.6  # a window may be this much longer than the patch; in longer ones norms see another scale
+STRETCH = 1.25  # a window may be this much longer than the patch; in longer ones norms see another scale
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def test_an_export_says_all_that_prediction_does(begun: Member, tmp_path: Path) 
     steps = "\n".join(facts["steps"])
     for told in ("mirror_axes", "certain", "skip_air"):
         assert f"sliding.{told}" in steps
-    assert "up to 1.6 times patch" in steps
+    assert "up to 1.25 times patch" in steps
     assert "cleanup.largest_component" in facts["steps"][-1] and "cleanup.fill_holes" in facts["steps"][-1]
 
 

@@ -128,10 +128,10 @@ def test_air_on_ct_is_what_lies_at_the_clip_bound() -> None:
     [
         ((3, 8, 8), 0.5, (8, 8, 8), 2),
         ((10, 8, 8), 0.5, (10, 8, 8), 1),  # 10 voxels computed, not 2 times 8
-        ((12, 12, 8), 0.5, (8, 12, 8), 1),  # both at 12 would be more voxels than two patches have
+        ((11, 8, 8), 0.5, (8, 8, 8), 2),  # 12 were too long
         ((20, 8, 8), 0.5, (10, 8, 8), 1),  # 3 windows of 10 for 4 of 8
-        ((24, 8, 8), 0.5, (12, 8, 8), 1),  # 3 windows of 12 for 5 of 8
-        ((24, 8, 8), 0.0, (8, 8, 8), 2),
+        ((40, 10, 8), 0.5, (10, 10, 8), 1),  # 7 windows of 10 for 9 of 8
+        ((16, 8, 8), 0.0, (8, 8, 8), 2),
     ],
 )
 def test_windows_are_as_long_as_computes_fewest_voxels(
