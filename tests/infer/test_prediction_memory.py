@@ -14,7 +14,8 @@ from app.infer import memory, restore, segmentation
 from app.infer.memory import belt_bytes, cut_rows, pass_bytes
 from app.infer.restore import Canvas, Restorer
 from app.infer.segmenter import Segmenter
-from app.infer.windows import lay_windows
+from app.infer.sliding import fit_windows
+from app.infer.windows import Windows, lay_windows
 from app.models.checkpoint import write_checkpoint
 
 IN_USE = 1_000_000_000
@@ -28,9 +29,9 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "PIECE_VALUES", 20_000)
 
 
-def limit_for(height: int, fixed: int) -> float:
+def limit_for(height: int, fixed: int, windows: Windows = WINDOWS) -> float:
     """GB that just hold the logits of `height` rows."""
-    return (IN_USE + fixed + 16 * 20_000 + belt_bytes(WINDOWS, height, classes=2) + 1) / 1e9
+    return (IN_USE + fixed + 16 * 20_000 + belt_bytes(windows, height, classes=2) + 1) / 1e9
 
 
 def test_a_belt_of_logits_is_as_deep_as_a_window() -> None:
@@ -62,9 +63,10 @@ def test_a_scan_in_parts_has_the_same_labels(
     image = np.random.default_rng(0).normal(size=(40, 70, 30)).astype(np.float32)
     whole = segmenter(image, np.eye(4))
     plans: tuple[Plan, ...] = segmenter.plans
-    fixed = whole.nbytes + pass_bytes(WINDOWS, plans, classes=2)
+    windows = fit_windows((30, 70, 40), plans, SLIDING)
+    fixed = whole.nbytes + pass_bytes(windows, plans, classes=2)
     assert parts == [70]
-    in_parts = replace(segmenter, memory_gb=limit_for(24, fixed))(image, np.eye(4))
+    in_parts = replace(segmenter, memory_gb=limit_for(24, fixed, windows))(image, np.eye(4))
     assert len(parts) > 2 and sum(parts) == 2 * 70
     assert whole.any() and (in_parts != whole).mean() <= 1e-5
     with pytest.raises(InputError, match="preparing this scan needs"):
