@@ -41,9 +41,9 @@ def train(
     ended = limit(state, settings) or _early(state, settings)
     with (
         _signals(patient=state.processes.count > 1) as interrupted,
-        progress_bar("Training", settings.steps, done=_clock(state, settings)) as advance,
+        progress_bar("Training", settings.steps, done=state.clock) as advance,
     ):
-        started, shown = time.perf_counter(), _clock(state, settings)
+        started, shown = time.perf_counter(), state.clock
         for batch in batches.ahead(state.step, settings.steps):
             if ended:
                 break
@@ -61,9 +61,8 @@ def train(
                 save(state, best)
                 advance.say(_line(state, settings))
                 started = time.perf_counter()
-            passed = _clock(state, settings)
-            advance(passed - shown, note=_note(state, settings))
-            shown = passed
+            advance(state.clock - shown, note=_note(state, settings))
+            shown = state.clock
     if ended == "interrupted":
         save(state, False)
     return ended
