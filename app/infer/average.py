@@ -14,10 +14,11 @@ Axes = tuple[int, ...]
 
 
 class Average:
-    """An engine made of others: every member sees every mirror image of a window.
+    """Several engines as one: every member sees every mirror image of a window, or that of its turn.
 
-    With `certain`, windows whose every voxel has a label of at least that probability after the members'
-    first look take no mirror images. Where there are several passes, `agreement` counts how far they agree.
+    With `alternate` the image of its turn is a window's first look, and its only one. With `certain`, windows
+    whose every voxel has a label of at least that probability after the first look see no other, and the
+    rest see all. Where there are several passes, `agreement` counts how far they agree.
     """
 
     def __init__(
@@ -25,26 +26,36 @@ class Average:
         members: Sequence[Engine],
         *,
         mirror_axes: Axes = (),
+        alternate: bool = False,
         certain: float | None = None,
         agreement: Agreement | None = None,
     ) -> None:
         assert members
         self._members = tuple(members)
         self._mirrors = mirrors(mirror_axes)
+        self._alternate = alternate
         self._certain = certain
         self._agreement = agreement
 
+    @property
+    def turns(self) -> int:
+        """How many turns there are: one for each mirror image where windows alternate."""
+        return len(self._mirrors) if self._alternate else 1
+
     @torch.inference_mode()
-    def __call__(self, windows: Tensor) -> Tensor:
-        """(B, C, D, H, W) -> mean logits (B, L, D, H, W)."""
-        if self._certain is None or len(self._mirrors) == 1:
-            return self._mean(windows, self._mirrors)
-        first = self._mean(windows, self._mirrors[:1])
-        open_ = self._uncertain(first)
+    def __call__(self, windows: Tensor, turn: int = 0) -> Tensor:
+        """(B, C, D, H, W) -> mean logits (B, L, D, H, W); `turn`, below `turns`, says what is seen first."""
+        first, *others = *self._mirrors[turn:], *self._mirrors[:turn]
+        if not others or (self._alternate and self._certain is None):
+            return self._mean(windows, [first])
+        if self._certain is None:
+            return self._mean(windows, [first, *others])
+        logits = self._mean(windows, [first])
+        open_ = self._uncertain(logits)
         if open_.any():
-            rest = self._mean(windows[open_.to(windows.device)], self._mirrors[1:])
-            first[open_] += (rest - first[open_]) * (1 - 1 / len(self._mirrors))
-        return first
+            rest = self._mean(windows[open_.to(windows.device)], others)
+            logits[open_] += (rest - logits[open_]) * (1 - 1 / len(self._mirrors))
+        return logits
 
     def _mean(self, windows: Tensor, mirrored: Sequence[Axes]) -> Tensor:
         total: Tensor | None = None

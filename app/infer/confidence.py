@@ -1,9 +1,9 @@
 """How sure a segmentation is of itself, label by label, on the network's grid.
 
-Agreement: the mean Dice between each single pass (of a fold's network, of a mirror image) and the decision
-they make together, counted over windows that take more than one pass. Soft Dice: the Dice that the
-probabilities themselves expect of the decision, 2 sum(p [decided]) / (sum p + sum [decided]), as in Borges
-et al., "Soft Dice Confidence", 2024.
+Agreement: the mean Dice between each single pass over a window (of a fold's network, of a mirror image) and
+the decision they make together, where there are several, and between each window and those before it where
+they overlap. Soft Dice: the Dice that the probabilities themselves expect of the decision,
+2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
 Both run from 0 to 1; a label nobody predicts has none.
 """
 
@@ -23,15 +23,17 @@ class Agreement:
         self._shared = torch.zeros(labels, dtype=torch.int64)
         self._sums = torch.zeros(labels, dtype=torch.int64)
 
-    def count(self, votes: Sequence[Tensor], decided: Tensor) -> None:
-        """Add the label maps of all passes over the same windows, and of their mean."""
+    def count(self, votes: Sequence[Tensor], decided: Tensor, where: Tensor | None = None) -> None:
+        """Add label maps of the same voxels, and what is decided of these; `where` leaves out the others."""
         labels = len(self._sums)
         self.votes += len(votes)
-        decision = torch.bincount(decided.flatten(), minlength=labels).cpu()
+        rows = decided.to(torch.int32) * labels
         for vote in votes:
-            same = vote[vote == decided]
-            self._shared += torch.bincount(same.flatten(), minlength=labels).cpu()
-            self._sums += torch.bincount(vote.flatten(), minlength=labels).cpu() + decision
+            pair = rows + vote if where is None else torch.where(where, rows + vote, labels**2)
+            counts = torch.bincount(pair.flatten(), minlength=labels**2 + 1)
+            pairs = counts[:-1].view(labels, labels).cpu()
+            self._shared += pairs.diagonal()
+            self._sums += pairs.sum(0) + pairs.sum(1)
 
     def dice(self) -> list[float | None]:
         """Mean agreement for label 0, 1, ..."""

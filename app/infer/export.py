@@ -105,8 +105,12 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "with sliding.skip_air leave out windows that lie at the lower clip bound of a ct channel all "
             "over or are constant in every channel; what no window covers is background",
             "average logits of each window over its mirror images along every combination of "
-            "sliding.mirror_axes, turned back; with sliding.certain only where the likeliest label of some "
-            "voxel is less probable than that",
+            "sliding.mirror_axes, turned back, in this order: none, each axis, each two, all three",
+            "a window's first image is that; with sliding.alternate and several windows the one numbered by "
+            "its places along the three axes, summed, modulo the count of images, is first",
+            "with sliding.alternate and several windows the first image is the only one; with "
+            "sliding.certain, alternating or not, the rest follow where the likeliest label of some voxel is "
+            "less probable than that",
             "average logits of windows with Gaussian weights (deviation 1/8 of the window)",
             "resample logits linearly to the crop, take the largest, put the crop back, undo the orientation",
             "of each label in cleanup.largest_component keep the largest component alone, faces joined; then "

@@ -13,14 +13,13 @@ from app.core.types import as_size
 from app.data.geometry import Geometry, network_view
 from app.data.prepare import Prepared
 from app.infer.air import is_air
-from app.infer.average import Average
 from app.infer.clock import Clock
 from app.infer.confidence import Agreement, SoftDice
 from app.infer.engines.engine import Engine
 from app.infer.labels import entropy_of, labels_of, probabilities_of
 from app.infer.memory import cut_rows, pass_bytes
 from app.infer.restore import Canvas, Restorer, rows_needed
-from app.infer.sliding import SlidingSettings, fit_windows, stream_logits
+from app.infer.sliding import SlidingSettings, average_of, fit_windows, stream_logits
 from app.infer.windows import Windows
 
 
@@ -87,13 +86,13 @@ def segment(
     image = torch.from_numpy(prepared.image)
     windows = fit_windows(as_size(image.shape[1:]), plans, sliding)
     agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
-    engine = Average(members, mirror_axes=sliding.mirror_axes, certain=sliding.certain, agreement=agreement)
+    average = average_of(members, sliding, windows, agreement)
     skip = partial(is_air, channels=plans[0].normalisation) if sliding.skip_air else None
     canvases, clock = arrays.canvases(prepared), Clock()
     fixed = arrays.bytes + pass_bytes(windows, plans, classes=len(labels))
     for columns in _parts(prepared.geometry, windows, len(labels), fixed=fixed, memory_gb=memory_gb):
         restorer = Restorer(prepared.geometry, canvases, columns)
-        slices = stream_logits(engine, image, windows, rows=restorer.rows, skip=skip)
+        slices = stream_logits(average, image, windows, rows=restorer.rows, skip=skip, agreement=agreement)
         for finished in clock.timed("network", slices):
             with clock.step("restore"):
                 restorer.add(finished)

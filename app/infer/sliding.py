@@ -17,9 +17,10 @@ from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.types import Size, as_size
 from app.infer.average import Average
+from app.infer.confidence import Agreement
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
-from app.infer.labels import background_logits
+from app.infer.labels import background_logits, labels_of
 from app.infer.windows import Windows, lay_windows
 
 STRETCH = 1.25  # a window may be this much longer than the patch; in longer ones norms see another scale
@@ -35,8 +36,13 @@ class SlidingSettings:
     """Patches per forward pass, or fewer and longer windows of as many voxels."""
     mirror_axes: tuple[int, ...]
     """Axes of (D, H, W) over whose mirror images, and their combinations, predictions are averaged."""
+    alternate: bool = False
+    """Windows see one mirror image each, in turn, so that overlapping ones see different images of a voxel.
+
+    A scan of a single window sees all.
+    """
     certain: float | None = None
-    """A window whose every voxel has a label of at least this probability takes no mirror images."""
+    """A window whose every voxel has a label of at least this probability at first sees no other image."""
     skip_air: bool = False
     """Leave out windows without tissue, by the rule in app.infer.air."""
 
@@ -63,32 +69,49 @@ class SlidingSettings:
 def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
     """(C, D, H, W) -> logits (L, D, H, W) of the whole volume, for volumes small enough to hold them."""
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
-    engine = Average([EagerEngine(network)], mirror_axes=settings.mirror_axes, certain=settings.certain)
-    slices = stream_logits(engine, image, windows)
+    slices = stream_logits(average_of([EagerEngine(network)], settings, windows), image, windows)
     return torch.cat([finished.clone() for finished in slices], dim=1)
+
+
+def average_of(
+    members: Sequence[Engine],
+    settings: SlidingSettings,
+    windows: Windows,
+    agreement: Agreement | None = None,
+) -> Average:
+    """The networks, and the mirror images that each window sees."""
+    return Average(
+        members,
+        mirror_axes=settings.mirror_axes,
+        alternate=settings.alternate and len(windows.places) > 1,
+        certain=settings.certain,
+        agreement=agreement,
+    )
 
 
 @torch.inference_mode()
 def stream_logits(
-    engine: Engine,
+    average: Average,
     image: Tensor,
     windows: Windows,
     *,
     rows: range | None = None,
     skip: Callable[[Tensor], bool] | None = None,
+    agreement: Agreement | None = None,
 ) -> Iterator[Tensor]:
     """(C, D, H, W) -> logits (L, d, len(rows), W) of the next d finished slices, until all D are done.
 
     `rows` is the part of H wanted, by default all: only windows that touch it run. Windows that `skip` says
-    so of do not run; what no window covers is background. A tensor is valid until the next is asked for.
+    so of do not run; what no window covers is background. `agreement` counts how far windows agree with
+    those before them where they overlap. A tensor is valid until the next is asked for.
     """
     padded = _pad(image, windows)
     (before, _), (above, _), (left, _) = windows.padding
     rows = rows or range(windows.volume[1])
-    belt = _Belt(windows, first=rows.start + above, height=len(rows), width=padded.shape[3])
+    belt = _Belt(windows, range(rows.start + above, rows.stop + above), padded.shape[3], agreement)
     starts, depth = windows.starts[0], windows.size[0]
-    for start, following in zip(starts, (*starts[1:], starts[-1] + depth), strict=True):
-        _run_layer(engine, padded, start, windows, belt, skip=skip)
+    for layer, (start, following) in enumerate(zip(starts, (*starts[1:], starts[-1] + depth), strict=True)):
+        _run_layer(average, padded, layer, windows, belt, skip=skip)
         finished = belt.finish(following - start)
         first, stop = max(before - start, 0), before + windows.volume[0] - start
         yield finished[:, first:stop, :, left : left + windows.volume[2]]
@@ -118,11 +141,12 @@ def fit_windows(volume: Size, plans: Sequence[Plan], settings: SlidingSettings) 
 class _Belt:
     """Weighted sums of logits over the slices that one layer of windows covers, moved from layer to layer."""
 
-    def __init__(self, windows: Windows, *, first: int, height: int, width: int) -> None:
+    def __init__(self, windows: Windows, rows: range, width: int, agreement: Agreement | None) -> None:
         self._weights = windows.weights()
-        self._first, self._stop = first, first + height
+        self._first, self._stop = rows.start, rows.stop
         self._sums: Tensor | None = None
-        self._counts = torch.zeros(windows.size[0], height, width)
+        self._counts = torch.zeros(windows.size[0], len(rows), width)
+        self._agreement = agreement
 
     @property
     def is_empty(self) -> bool:
@@ -142,9 +166,18 @@ class _Belt:
         low, high = max(row, self._first), min(row + logits.shape[2], self._stop)
         inside, columns = slice(low - row, high - row), slice(column, column + logits.shape[3])
         place = (slice(None), slice(low - self._first, high - self._first), columns)
-        weights = self._weights[:, inside]
-        self._sums[(slice(None), *place)].addcmul_(logits[:, :, inside], weights)
-        self._counts[place] += weights
+        weights, logits = self._weights[:, inside], logits[:, :, inside]
+        sums, counts = self._sums[(slice(None), *place)], self._counts[place]
+        if self._agreement is not None:
+            self._compare(logits, sums, counts)
+        sums.addcmul_(logits, weights)
+        counts += weights
+
+    def _compare(self, logits: Tensor, sums: Tensor, counts: Tensor) -> None:
+        """Count how far a window agrees with the windows before it."""
+        covered = counts > 0
+        if self._agreement is not None and covered.any():
+            self._agreement.count([labels_of(logits)], labels_of(sums), where=covered)
 
     def finish(self, slices: int) -> Tensor:
         """The mean logits (L, slices, H, W) of the first slices, in place."""
@@ -169,16 +202,16 @@ class _Belt:
 
 
 def _run_layer(
-    engine: Engine,
+    average: Average,
     image: Tensor,
-    start: int,
+    layer: int,
     windows: Windows,
     belt: _Belt,
     *,
     skip: Callable[[Tensor], bool] | None,
 ) -> None:
-    """Run all windows that begin at slice `start`."""
-    depth, height, width = windows.size
+    """Run all windows of a layer, those that begin at one slice."""
+    start, (depth, height, width) = windows.starts[0][layer], windows.size
     places = [(row, col) for row, col in product(*windows.starts[1:]) if belt.touches(row, height)]
     cuts = {
         place: image[:, start : start + depth, place[0] : place[0] + height, place[1] : place[1] + width]
@@ -187,10 +220,13 @@ def _run_layer(
     kept = [place for place in places if skip is None or not skip(cuts[place])]
     if not kept and belt.is_empty:
         kept = places[:1]  # one window always runs: it tells the number of classes
-    for first in range(0, len(kept), windows.at_once):
-        batch = kept[first : first + windows.at_once]
-        for place, logits in zip(batch, engine(torch.stack([cuts[p] for p in batch])), strict=True):
-            belt.add(logits, *place)
+    for turn in range(average.turns):
+        of_turn = [place for place in kept if windows.turn(layer, *place) % average.turns == turn]
+        for first in range(0, len(of_turn), windows.at_once):
+            batch = of_turn[first : first + windows.at_once]
+            seen = average(torch.stack([cuts[place] for place in batch]), turn)
+            for place, logits in zip(batch, seen, strict=True):
+                belt.add(logits, *place)
 
 
 def _pad(image: Tensor, windows: Windows) -> Tensor:

@@ -39,6 +39,10 @@ class Windows:
         """Of all windows together: what a network computes."""
         return math.prod(map(len, self.starts)) * math.prod(self.size)
 
+    def turn(self, layer: int, row: int, column: int) -> int:
+        """A number that differs by one between neighbours, for the window of a layer at a place in (H, W)."""
+        return layer + self.starts[1].index(row) + self.starts[2].index(column)
+
     def weights(self) -> Tensor:
         """A Gaussian (D, H, W) of the window's size, 1 at its centre."""
         axes = []

@@ -2,8 +2,9 @@
 
 python -m tests.benchmarks.sliding <run folder> [<run folder> ...] [--cases 20] [--windows 4]
 Rows are the settings a run was evaluated with, and one change of them each: windows no longer than the patch
-(infer.windows=1), infer.skip_air=true, infer.certain=0.99, nothing mirrored, and infer=fast. Voxels are those
-of all windows and mirror images that pass through a network; `largest loss` is of a single case and label.
+(infer.windows=1), infer.skip_air=true, infer.certain=0.99, every window seeing all mirror images, or one of
+them in turn (infer.alternate), nothing mirrored, and infer=fast. Voxels are those of all windows and mirror
+images that pass through a network; `largest loss` is of a single case and label.
 """
 
 import time
@@ -70,8 +71,10 @@ def variants(evaluated: SlidingSettings) -> dict[str, SlidingSettings]:
         "no longer than the patch": replace(evaluated, windows=1),
         "skip_air": replace(evaluated, skip_air=True),
         "certain 0.99": replace(evaluated, certain=0.99),
+        "all images": replace(evaluated, alternate=False, certain=None),
+        "one in turn": replace(evaluated, alternate=True, certain=None),
         "nothing mirrored": replace(evaluated, mirror_axes=(), certain=None),
-        "fast": replace(evaluated, overlap=0.25, mirror_axes=(), certain=None),
+        "fast": replace(evaluated, overlap=0.25, alternate=True, certain=None),
     }
     return {"as evaluated": evaluated} | {
         name: sliding for name, sliding in changed.items() if sliding != evaluated

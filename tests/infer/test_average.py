@@ -1,3 +1,4 @@
+import pytest
 import torch
 from test_sliding import Slope, mixing_network
 
@@ -37,11 +38,37 @@ def test_early_exit_leaves_uncertain_windows_as_the_full_mean_has_them() -> None
     torch.testing.assert_close(Average([network], mirror_axes=(0, 1, 2), certain=0.99999)(windows), full)
 
 
+def test_alternating_windows_see_the_image_of_their_turn_alone() -> None:
+    seen: list[torch.Tensor] = []
+
+    def engine(windows: torch.Tensor) -> torch.Tensor:
+        seen.append(windows)
+        return windows
+
+    windows = torch.randn(1, 1, 3, 3, 3)
+    average = Average([engine], mirror_axes=(0, 2), alternate=True)
+    assert average.turns == 4 and Average([engine], mirror_axes=(0, 2)).turns == 1
+    for turn, axes in enumerate([(), (2,), (4,), (2, 4)]):
+        torch.testing.assert_close(average(windows, turn), windows)
+        assert len(seen) == turn + 1
+        torch.testing.assert_close(seen[turn], windows.flip(axes))
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_uncertain_windows_see_all_images_whatever_their_turn(turn: int) -> None:
+    network, windows = EagerEngine(mixing_network()), torch.randn(3, 1, 6, 6, 6)
+    full = Average([network], mirror_axes=(0, 2))(windows)
+    average = Average([network], mirror_axes=(0, 2), alternate=True, certain=0.99999)
+    torch.testing.assert_close(average(windows, turn), full)
+
+
 def test_agreement_is_the_dice_of_each_pass_with_the_decision() -> None:
     agreement = Agreement(3)
     decided = torch.tensor([0, 1, 1, 1], dtype=torch.uint8)
     agreement.count([torch.tensor([0, 1, 1, 0], dtype=torch.uint8), decided], decided)
     assert agreement.dice() == [2 * 2 / 5, 2 * 5 / 11, None] and agreement.votes == 2
+    agreement.count([1 - decided], decided, where=decided == 2)
+    assert agreement.dice() == [2 * 2 / 5, 2 * 5 / 11, None]
 
 
 def test_soft_dice_is_what_the_probabilities_expect() -> None:

@@ -62,7 +62,7 @@ def test_exports_agree_and_say_how_to_prepare_a_scan(begun: Member, tmp_path: Pa
         assert (tmp_path / "onnx" / "model.onnx").is_file()
 
 
-MIRRORED = replace(SLIDING, mirror_axes=(1, 2), certain=0.99, skip_air=True)
+MIRRORED = replace(SLIDING, mirror_axes=(1, 2), alternate=True, certain=0.99, skip_air=True)
 
 
 def test_an_export_says_all_that_prediction_does(begun: Member, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_an_export_says_all_that_prediction_does(begun: Member, tmp_path: Path) 
     assert facts["cleanup"] == {"largest_component": ["blob"], "fill_holes": []}
     assert facts["sliding"]["mirror_axes"] == [1, 2]
     steps = "\n".join(facts["steps"])
-    for told in ("mirror_axes", "certain", "skip_air"):
+    for told in ("mirror_axes", "alternate", "certain", "skip_air"):
         assert f"sliding.{told}" in steps
     assert "up to 1.25 times patch" in steps
     assert "cleanup.largest_component" in facts["steps"][-1] and "cleanup.fill_holes" in facts["steps"][-1]

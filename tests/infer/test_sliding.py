@@ -1,3 +1,5 @@
+from itertools import product
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
 from app.core.types import Size
 from app.infer.air import is_air
+from app.infer.average import Average
+from app.infer.confidence import Agreement
 from app.infer.engines.eager import EagerEngine
 from app.infer.labels import labels_of
 from app.infer.sliding import SlidingSettings, fit_windows, sliding_logits, stream_logits
@@ -76,7 +80,8 @@ def test_streaming_equals_monai_holding_everything(size: Size, overlap: float, a
 
 @pytest.mark.parametrize("rows", [range(0, 3), range(5, 17), range(11, 29)])
 def test_a_part_of_the_rows_is_that_part_of_the_whole(rows: range) -> None:
-    engine, image = EagerEngine(mixing_network()), torch.randn(1, 13, 29, 9)
+    engine = Average([EagerEngine(mixing_network())], mirror_axes=(0, 1), alternate=True)
+    image = torch.randn(1, 13, 29, 9)
     windows = lay_windows((13, 29, 9), (8, 8, 8), 0.5, at_once=2)
     whole, part = (
         torch.cat([s.clone() for s in stream_logits(engine, image, windows, rows=which)], dim=1)
@@ -87,7 +92,7 @@ def test_a_part_of_the_rows_is_that_part_of_the_whole(rows: range) -> None:
 
 def test_slices_come_as_soon_as_no_later_window_covers_them() -> None:
     windows = lay_windows((20, 8, 8), (8, 8, 8), 0.5)
-    slices = stream_logits(EagerEngine(Brightness()), torch.zeros(1, 20, 8, 8), windows)
+    slices = stream_logits(Average([EagerEngine(Brightness())]), torch.zeros(1, 20, 8, 8), windows)
     assert windows.starts[0] == (0, 4, 8, 12)
     assert [finished.shape[1] for finished in slices] == [4, 4, 4, 8]
 
@@ -95,6 +100,39 @@ def test_slices_come_as_soon_as_no_later_window_covers_them() -> None:
 def test_mirroring_averages_over_all_combinations() -> None:
     flat = sliding_logits(Slope(), torch.zeros(1, 8, 8, 8), PLAN, SlidingSettings(0.5, 1, (0, 1, 2)))
     torch.testing.assert_close(flat, torch.full_like(flat, 3.5))
+
+
+def test_overlapping_windows_see_mirror_images_in_turn() -> None:
+    settings_ = SlidingSettings(0.5, 1, (0,), alternate=True)
+    slope = torch.arange(8.0)
+    logits = sliding_logits(Slope(), torch.zeros(1, 8, 8, 12), PLAN, settings_)[0, :, 0]
+    torch.testing.assert_close(logits[:, 0], slope)  # seen by the first window, as it is
+    torch.testing.assert_close(logits[:, 11], slope.flip(0))  # by the second, mirrored
+    torch.testing.assert_close(logits[:, 5] + logits[:, 6], torch.full((8,), 7.0))  # by both
+    single = sliding_logits(Slope(), torch.zeros(1, 8, 8, 8), PLAN, settings_)
+    torch.testing.assert_close(single, torch.full_like(single, 3.5))
+
+
+def test_every_voxel_between_windows_is_seen_in_both_images() -> None:
+    windows = lay_windows((20, 24, 28), (8, 8, 8), 0.5)
+    for layer, row, column in product(*(range(len(starts) - 1) for starts in windows.starts)):
+        around = product((layer, layer + 1), (row, row + 1), (column, column + 1))
+        turns = [windows.turn(i, windows.starts[1][j], windows.starts[2][k]) % 2 for i, j, k in around]
+        assert sum(turns) == 4
+
+
+def test_windows_are_compared_with_those_before_them() -> None:
+    answers = iter([0, 0, 1])
+
+    def engine(windows: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(1, 2, *windows.shape[2:])
+        logits[:, next(answers)] = 1
+        return logits
+
+    agreement = Agreement(2)
+    laid = lay_windows((8, 8, 16), (8, 8, 8), 0.5)
+    list(stream_logits(Average([engine]), torch.zeros(1, 8, 8, 16), laid, agreement=agreement))
+    assert agreement.dice() == [2 / 3, 0.0]  # of 2 overlaps: both said 0, then 1 was said against 0
 
 
 def test_windows_without_tissue_do_not_run_and_are_background() -> None:
@@ -108,7 +146,7 @@ def test_windows_without_tissue_do_not_run_and_are_background() -> None:
 
     laid = lay_windows((24, 8, 8), (8, 8, 8), 0.5)
     skip = lambda window: is_air(window, PLAN.normalisation)  # noqa: E731
-    logits = torch.cat([s.clone() for s in stream_logits(engine, image, laid, skip=skip)], dim=1)
+    logits = torch.cat([s.clone() for s in stream_logits(Average([engine]), image, laid, skip=skip)], dim=1)
     assert len(ran) == 3 and ran[0] == 0  # the first always runs; then those at 12 and 16
     labels = labels_of(logits)[:, 0, 0]
     assert labels.tolist() == [1] * 8 + [0] * 4 + [1] * 12
@@ -146,7 +184,7 @@ def test_impossible_settings_are_named() -> None:
         ((1.0, 1, ()), "overlap"),
         ((0.5, 0, ()), "windows"),
         ((0.5, 1, (4,)), "mirror_axes"),
-        ((0.5, 1, (), 1.5), "certain"),
+        ((0.5, 1, (), False, 1.5), "certain"),
     ):
         with pytest.raises(InputError, match=message):
             SlidingSettings(*values)
