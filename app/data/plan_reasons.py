@@ -1,5 +1,6 @@
 """Why a plan is what it is, in the words of someone who reads scans."""
 
+import math
 from collections.abc import Sequence
 
 from app.core.plan import Normalisation
@@ -16,6 +17,8 @@ def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
     seen = by(as_size([round(n * mm) for n, mm in zip(patch, spacing, strict=True)]))
     if all(n >= extent for n, extent in zip(patch, scan, strict=True)):
         why = f"holds a typical scan of {by(scan)} voxels as a whole"
+    elif math.prod(scan) <= most:
+        why = f"holds nearly all of a typical scan of {by(scan)} voxels"
     else:
         why = f"a part of about {most} voxels (plan.max_patch_voxels) of a typical scan of {by(scan)}"
     return f"{why}, rounded so that each level halves it evenly; the network sees {seen} mm at once"

@@ -17,6 +17,7 @@ from app.data.plan_training import plan_foreground_share, plan_steps
 
 # An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
 _COARSE = 2.0
+_LONGER = 1.2  # times a scan along an axis that a patch may be at most to hold it as a whole
 _LEAST = 4  # voxels of the deepest level along an axis
 _SPARSE = 0.75  # below this share of non-zero voxels, zero is background and kept out of the statistics
 
@@ -201,10 +202,15 @@ def _kernel(step: list[float]) -> Size:
 
 
 def _round_patch(wanted: Size, strides: tuple[Size, ...], *, whole: bool) -> Size:
-    """To a multiple of the total stride: upwards where the whole of a typical scan fits, else the nearest."""
-    totals = [math.prod(stride[axis] for stride in strides) for axis in range(3)]
-    round_to = math.ceil if whole else round
-    return as_size([max(1, round_to(n / total)) * total for n, total in zip(wanted, totals, strict=True)])
+    """To a multiple of the total stride: upwards where the `whole` of a typical scan fits, else the nearest.
+
+    Upwards only along axes that get little longer by it: a patch is paid for by the voxel.
+    """
+    lengths = []
+    for n, total in zip(wanted, (math.prod(axis) for axis in zip(*strides, strict=True)), strict=True):
+        up = math.ceil(n / total) * total
+        lengths.append(up if whole and up <= _LONGER * n else max(1, round(n / total)) * total)
+    return as_size(lengths)
 
 
 def plan_normalisation(

@@ -72,6 +72,14 @@ def test_small_scans_are_taken_whole(make_task: MakeTask) -> None:
     assert reasons["patch"].endswith("the network sees 40x56x40 mm at once")
 
 
+def test_patches_are_rounded_down_where_up_would_add_much(make_task: MakeTask) -> None:
+    task = read_task(make_task(cases=2))
+    scans = altered(fingerprint_of(task), median_size=(38, 66, 66))
+    plan, reasons = make_plan(scans, task, replace(AUTO, max_patch_voxels=200_000))
+    assert plan.total_stride == (8, 16, 16) and plan.patch == (40, 64, 64)
+    assert reasons["patch"].startswith("holds nearly all of a typical scan of 38x66x66 voxels")
+
+
 def test_coarse_slices_are_neither_pooled_nor_convolved_until_the_plane_has_caught_up(
     make_task: MakeTask,
 ) -> None:
