@@ -35,7 +35,7 @@ class Average:
         self._mirrors = mirrors(mirror_axes)
         self._alternate = alternate
         self._certain = certain
-        self._agreement = agreement
+        self.agreement = agreement
 
     @property
     def turns(self) -> int:
@@ -59,20 +59,20 @@ class Average:
 
     def _mean(self, windows: Tensor, mirrored: Sequence[Axes]) -> Tensor:
         total: Tensor | None = None
-        votes = []
+        passes, votes = len(mirrored) * len(self._members), []
         for axes in mirrored:
             turned = windows.flip(axes) if axes else windows
             for member in self._members:
                 logits = member(turned)
                 logits = logits.flip(axes) if axes else logits
-                if self._agreement is not None:
+                if self.agreement is not None and passes > 1:
                     votes.append(labels_of(logits.movedim(1, 0)))
                 total = logits if total is None else total.add_(logits)
         assert total is not None
-        if len(mirrored) * len(self._members) > 1:
-            total /= len(mirrored) * len(self._members)
-            if self._agreement is not None:
-                self._agreement.count(votes, labels_of(total.movedim(1, 0)))
+        if passes > 1:
+            total /= passes
+            if self.agreement is not None:
+                self.agreement.count(votes, labels_of(total.movedim(1, 0)))
         return total
 
     def _uncertain(self, logits: Tensor) -> Tensor:

@@ -15,6 +15,9 @@ from torch import Tensor
 from app.infer.labels import labels_of, probabilities_of
 
 
+_VOXELS = 2**17  # whose probabilities are computed at once
+
+
 class Agreement:
     """Counts of voxels, label by label, that single passes and their common decision share."""
 
@@ -52,11 +55,11 @@ class SoftDice:
         self._decided = torch.zeros(labels, dtype=torch.int64)
 
     def add(self, logits: Tensor) -> None:
-        """Add slices of logits (L, d, h, w), one at a time: probabilities of all would be large."""
+        """Add slices of logits (L, d, h, w), a few at a time: probabilities of all would be large."""
         labels = len(self._sums)
-        for index in range(logits.shape[1]):
-            probabilities = probabilities_of(logits[:, index]).flatten(1)
-            decided = labels_of(logits[:, index]).flatten().to(torch.int64)
+        for slices in logits.split(max(1, _VOXELS // logits[0, 0].numel()), dim=1):
+            probabilities = probabilities_of(slices).flatten(1)
+            decided = labels_of(slices).flatten().to(torch.int64)
             chosen = probabilities.gather(0, decided[None])[0]
             self._inside += torch.bincount(decided, weights=chosen, minlength=labels).cpu()
             self._decided += torch.bincount(decided, minlength=labels).cpu()

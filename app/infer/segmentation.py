@@ -92,7 +92,7 @@ def segment(
     fixed = arrays.bytes + pass_bytes(windows, plans, classes=len(labels))
     for columns in _parts(prepared.geometry, windows, len(labels), fixed=fixed, memory_gb=memory_gb):
         restorer = Restorer(prepared.geometry, canvases, columns)
-        slices = stream_logits(average, image, windows, rows=restorer.rows, skip=skip, agreement=agreement)
+        slices = stream_logits(average, image, windows, rows=restorer.rows, skip=skip)
         for finished in clock.timed("network", slices):
             with clock.step("restore"):
                 restorer.add(finished)

@@ -131,7 +131,7 @@ def test_windows_are_compared_with_those_before_them() -> None:
 
     agreement = Agreement(2)
     laid = lay_windows((8, 8, 16), (8, 8, 8), 0.5)
-    list(stream_logits(Average([engine]), torch.zeros(1, 8, 8, 16), laid, agreement=agreement))
+    list(stream_logits(Average([engine], agreement=agreement), torch.zeros(1, 8, 8, 16), laid))
     assert agreement.dice() == [2 / 3, 0.0]  # of 2 overlaps: both said 0, then 1 was said against 0
 
 
