@@ -18,7 +18,7 @@ class Average:
 
     With `alternate` the image of its turn is a window's first look, and its only one. With `certain`, windows
     whose every voxel has a label of at least that probability after the first look see no other, and the
-    rest see all. Where there are several passes, `agreement` counts how far they agree.
+    rest see all. `agreement` counts how far each pass agrees with those before it.
     """
 
     def __init__(
@@ -59,21 +59,19 @@ class Average:
 
     def _mean(self, windows: Tensor, mirrored: Sequence[Axes]) -> Tensor:
         total: Tensor | None = None
-        passes, votes = len(mirrored) * len(self._members), []
         for axes in mirrored:
             turned = windows.flip(axes) if axes else windows
             for member in self._members:
                 logits = member(turned)
                 logits = logits.flip(axes) if axes else logits
-                if self.agreement is not None and passes > 1:
-                    votes.append(labels_of(logits.movedim(1, 0)))
-                total = logits if total is None else total.add_(logits)
+                if total is None:
+                    total = logits
+                    continue
+                if self.agreement is not None:
+                    self.agreement.count(*(labels_of(passed.movedim(1, 0)) for passed in (logits, total)))
+                total.add_(logits)
         assert total is not None
-        if passes > 1:
-            total /= passes
-            if self.agreement is not None:
-                self.agreement.count(votes, labels_of(total.movedim(1, 0)))
-        return total
+        return total.div_(len(mirrored) * len(self._members))
 
     def _uncertain(self, logits: Tensor) -> Tensor:
         """Which windows of (B, L, D, H, W) have a voxel below `certain`; (B,) of bool."""

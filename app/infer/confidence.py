@@ -1,45 +1,42 @@
 """How sure a segmentation is of itself, label by label, on the network's grid.
 
-Agreement: the mean Dice between each single pass over a window (of a fold's network, of a mirror image) and
-the decision they make together, where there are several, and between each window and those before it where
-they overlap. Soft Dice: the Dice that the probabilities themselves expect of the decision,
-2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
+Agreement: the Dice between what a pass (of a fold's network, over a mirror image, over a window) says of
+voxels and what those before it decided of the same voxels, all counted together. Soft Dice: the Dice that the
+probabilities themselves expect of the decision, 2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et
+al., "Soft Dice Confidence", 2024.
 Both run from 0 to 1; a label nobody predicts has none.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from app.infer.labels import labels_of, probabilities_of
 
-
 _VOXELS = 2**17  # whose probabilities are computed at once
 
 
 class Agreement:
-    """Counts of voxels, label by label, that single passes and their common decision share."""
+    """Counts of voxels, label by label, that passes share with the decision of those before them."""
 
     def __init__(self, labels: int) -> None:
-        self.votes = 0
+        self.counted = False
         self._shared = torch.zeros(labels, dtype=torch.int64)
         self._sums = torch.zeros(labels, dtype=torch.int64)
 
-    def count(self, votes: Sequence[Tensor], decided: Tensor, where: Tensor | None = None) -> None:
-        """Add label maps of the same voxels, and what is decided of these; `where` leaves out the others."""
+    def count(self, vote: Tensor, decided: Tensor, where: Tensor | None = None) -> None:
+        """Add the labels of a pass and those decided before it, of all voxels or those `where` it is true."""
         labels = len(self._sums)
-        self.votes += len(votes)
-        rows = decided.to(torch.int32) * labels
-        for vote in votes:
-            pair = rows + vote if where is None else torch.where(where, rows + vote, labels**2)
-            counts = torch.bincount(pair.flatten(), minlength=labels**2 + 1)
-            pairs = counts[:-1].view(labels, labels).cpu()
-            self._shared += pairs.diagonal()
-            self._sums += pairs.sum(0) + pairs.sum(1)
+        self.counted = True
+        pair = decided.to(torch.int32) * labels + vote
+        if where is not None:
+            pair = torch.where(where, pair, labels**2)
+        counts = torch.bincount(pair.flatten(), minlength=labels**2 + 1)
+        pairs = counts[:-1].view(labels, labels).cpu()
+        self._shared += pairs.diagonal()
+        self._sums += pairs.sum(0) + pairs.sum(1)
 
     def dice(self) -> list[float | None]:
-        """Mean agreement for label 0, 1, ..."""
+        """Agreement for label 0, 1, ..."""
         return [
             2 * int(shared) / int(total) if total else None
             for shared, total in zip(self._shared, self._sums, strict=True)
@@ -57,7 +54,7 @@ class SoftDice:
     def add(self, logits: Tensor) -> None:
         """Add slices of logits (L, d, h, w), a few at a time: probabilities of all would be large."""
         labels = len(self._sums)
-        for slices in logits.split(max(1, _VOXELS // logits[0, 0].numel()), dim=1):
+        for slices in torch.split(logits, max(1, _VOXELS // logits[0, 0].numel()), dim=1):
             probabilities = probabilities_of(slices).flatten(1)
             decided = labels_of(slices).flatten().to(torch.int64)
             chosen = probabilities.gather(0, decided[None])[0]

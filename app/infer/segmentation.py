@@ -101,7 +101,7 @@ def segment(
     return Segmentation(
         arrays=arrays,
         soft_dice=_foreground(labels, soft_dice.dice()),
-        agreement=_foreground(labels, agreement.dice()) if agreement.votes else None,
+        agreement=_foreground(labels, agreement.dice()) if agreement.counted else None,
         seconds=clock.seconds,
     )
 

@@ -176,7 +176,7 @@ class _Belt:
         """Count how far a window agrees with those before it, on every other row of every other slice."""
         logits, sums, covered = logits[:, ::2, ::2], sums[:, ::2, ::2], counts[::2, ::2] > 0
         if self._agreement is not None and covered.any():
-            self._agreement.count([labels_of(logits)], labels_of(sums), where=covered)
+            self._agreement.count(labels_of(logits), labels_of(sums), where=covered)
 
     def finish(self, slices: int) -> Tensor:
         """The mean logits (L, slices, H, W) of the first slices, in place."""

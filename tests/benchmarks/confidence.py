@@ -3,8 +3,9 @@
 python -m tests.benchmarks.confidence <run folder> [<run folder> ...] [--picture confidence.png] [--cases 20]
 Every run segments its own held-out cases with the settings it was evaluated with; several runs, such as the
 folds of one sweep, are pooled. The confidence is what mode=predict writes into its manifest: `soft_dice`, and
-`agreement` where the run mirrors. A case counts for a label where the network names the label somewhere and
-Dice is defined; over all labels, with its means over these. Spearman's rho is given with its two-sided p.
+`agreement` where there are several passes or windows. A case counts for a label where the network names the
+label somewhere and Dice is defined; over all labels, with its means over these. Spearman's rho is given with
+its two-sided p.
 """
 
 from collections.abc import Iterator, Sequence

@@ -62,13 +62,22 @@ def test_uncertain_windows_see_all_images_whatever_their_turn(turn: int) -> None
     torch.testing.assert_close(average(windows, turn), full)
 
 
-def test_agreement_is_the_dice_of_each_pass_with_the_decision() -> None:
+def test_agreement_is_the_dice_of_passes_with_the_decision_before_them() -> None:
     agreement = Agreement(3)
     decided = torch.tensor([0, 1, 1, 1], dtype=torch.uint8)
-    agreement.count([torch.tensor([0, 1, 1, 0], dtype=torch.uint8), decided], decided)
-    assert agreement.dice() == [2 * 2 / 5, 2 * 5 / 11, None] and agreement.votes == 2
-    agreement.count([1 - decided], decided, where=decided == 2)
+    for vote in (torch.tensor([0, 1, 1, 0], dtype=torch.uint8), decided):
+        agreement.count(vote, decided)
     assert agreement.dice() == [2 * 2 / 5, 2 * 5 / 11, None]
+    agreement.count(1 - decided, decided, where=decided == 2)
+    assert agreement.dice() == [2 * 2 / 5, 2 * 5 / 11, None]
+
+
+def test_mirror_images_are_compared_with_those_before_them() -> None:
+    agreement = Agreement(2)
+    towards = lambda x: torch.cat([torch.full_like(x, 1.5), Slope()(x)], dim=1)  # noqa: E731
+    average = Average([towards], mirror_axes=(0,), agreement=agreement)
+    average(torch.zeros(1, 1, 4, 1, 1))  # 0 0 1 1 as it is, 1 1 0 0 mirrored
+    assert agreement.counted and agreement.dice() == [0.0, 0.0]
 
 
 def test_soft_dice_is_what_the_probabilities_expect() -> None:
