@@ -8,7 +8,7 @@ from torch import Tensor
 
 from app.infer.confidence import Agreement
 from app.infer.engines.engine import Engine
-from app.infer.labels import certainty_of, labels_of
+from app.infer.labels import certainty_of
 
 Axes = tuple[int, ...]
 
@@ -68,10 +68,11 @@ class Average:
                     total = logits
                     continue
                 if self.agreement is not None:
-                    self.agreement.count(*(labels_of(passed.movedim(1, 0)) for passed in (logits, total)))
+                    self.agreement.compare(logits.movedim(1, 0), total.movedim(1, 0))
                 total.add_(logits)
         assert total is not None
-        return total.div_(len(mirrored) * len(self._members))
+        passes = len(mirrored) * len(self._members)
+        return total.div_(passes) if passes > 1 else total
 
     def _uncertain(self, logits: Tensor) -> Tensor:
         """Which windows of (B, L, D, H, W) have a voxel below `certain`; (B,) of bool."""

@@ -1,9 +1,9 @@
 """How sure a segmentation is of itself, label by label, on the network's grid.
 
 Agreement: the Dice between what a pass (of a fold's network, over a mirror image, over a window) says of
-voxels and what those before it decided of the same voxels, all counted together. Soft Dice: the Dice that the
-probabilities themselves expect of the decision, 2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et
-al., "Soft Dice Confidence", 2024.
+voxels and what those before it decided of them; of windows on every other row of every other slice. Soft Dice:
+the Dice that the probabilities themselves expect of the decision,
+2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
 Both run from 0 to 1; a label nobody predicts has none.
 """
 
@@ -22,6 +22,11 @@ class Agreement:
         self.counted = False
         self._shared = torch.zeros(labels, dtype=torch.int64)
         self._sums = torch.zeros(labels, dtype=torch.int64)
+
+    def compare(self, logits: Tensor, before: Tensor, where: Tensor | None = None) -> None:
+        """Count logits (L, ...) of a pass against the sum of those before it, as `count` does."""
+        if where is None or where.any():
+            self.count(labels_of(logits), labels_of(before), where)
 
     def count(self, vote: Tensor, decided: Tensor, where: Tensor | None = None) -> None:
         """Add the labels of a pass and those decided before it, of all voxels or those `where` it is true."""

@@ -20,7 +20,7 @@ from app.infer.average import Average
 from app.infer.confidence import Agreement
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
-from app.infer.labels import background_logits, labels_of
+from app.infer.labels import background_logits
 from app.infer.windows import Windows, lay_windows
 
 STRETCH = 1.25  # a window may be this much longer than the patch; in longer ones norms see another scale
@@ -168,15 +168,10 @@ class _Belt:
         weights, logits = self._weights[:, inside], logits[:, :, inside]
         sums, counts = self._sums[(slice(None), *place)], self._counts[place]
         if self._agreement is not None:
-            self._compare(logits, sums, counts)
+            some = (..., slice(None, None, 2), slice(None, None, 2), slice(None))  # a quarter takes less time
+            self._agreement.compare(logits[some], sums[some], where=counts[some] > 0)
         sums.addcmul_(logits, weights)
         counts += weights
-
-    def _compare(self, logits: Tensor, sums: Tensor, counts: Tensor) -> None:
-        """Count how far a window agrees with those before it, on every other row of every other slice."""
-        logits, sums, covered = logits[:, ::2, ::2], sums[:, ::2, ::2], counts[::2, ::2] > 0
-        if self._agreement is not None and covered.any():
-            self._agreement.count(labels_of(logits), labels_of(sums), where=covered)
 
     def finish(self, slices: int) -> Tensor:
         """The mean logits (L, slices, H, W) of the first slices, in place."""

@@ -11,8 +11,8 @@ does not need itself, and an otherwise idle machine; all methods take all its co
 - nnU-Net: nnUNetv2_predict_from_modelfolder as it is, with its default network for its own plan of the scans.
 - MONAI: SlidingWindowInferer and DynUNet of nnU-Net's plan, as in tests.benchmarks.monai_predict.
 
-Mirrored is what each mirrors by default (nnU-Net three axes, ours those that training flipped, MONAI none),
-and nothing.
+Mirrored is what each mirrors by default (nnU-Net three axes, ours those that training flipped, in turn where
+windows overlap, MONAI none), and nothing.
 """
 
 import argparse
