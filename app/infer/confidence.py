@@ -1,8 +1,8 @@
 """How sure a segmentation is of itself, label by label, on the network's grid.
 
 Agreement: the Dice between what a pass (of a fold's network, over a mirror image, over a window) says of
-voxels and what those before it decided of them; of windows on every other row of every other slice. Soft Dice:
-the Dice that the probabilities themselves expect of the decision,
+voxels and what those before it decided of them; of windows on every other row of every other slice.
+Soft Dice: the Dice that the probabilities themselves expect of the decision,
 2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
 Both run from 0 to 1; a label nobody predicts has none.
 """
