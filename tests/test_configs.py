@@ -1,6 +1,8 @@
 """Every option of every group composes and becomes what it promises."""
 
+import re
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -126,7 +128,9 @@ def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Pa
     try:
         build_tracker(cfg, tmp_path, going_on=False).follow([{"step": 1, "train_loss": 0.5}])
     except InputError as error:
-        assert f"track={option}: not installed; pip install" in str(error)
+        assert find_spec(option) is None
+        for token in (f"track={option}", f"'{option}>="):  # what was chosen, and the package to install
+            assert token in str(error)
 
 
 @pytest.mark.parametrize("option", GROUPS["sweep"])
@@ -159,19 +163,23 @@ def test_what_is_mirrored_follows_what_training_flips() -> None:
     assert build_sliding(composed("augment=none")).mirror_axes == ()
     assert build_sliding(with_flips(composed(), [0, 1])).mirror_axes == (0, 1)
     assert build_sliding(composed("infer=fast")) == replace(build_sliding(composed()), overlap=0.25)
-    with pytest.raises(InputError, match=r"got \[1, 2\], wanted axes among \[2\]"):
+    with pytest.raises(InputError, match="mirror_axes") as error:
         build_sliding(composed("infer.mirror_axes=[1,2]"))
+    for token in ("[1, 2]", "[2]"):  # the value, and the axes that training flips
+        assert token in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("values", "tokens"),
     [
-        ({"overlap": "abc", "windows": 1, "mirror_axes": []}, "infer.overlap: .*abc"),
-        ({"overlap": 0.5, "windows": 1}, "infer"),
-        ({"overlap": 0.5, "windows": 1, "mirror_axes": [], "window": 3}, "infer.*window"),
+        ({"overlap": "abc", "windows": 1, "mirror_axes": []}, [r"infer\.overlap", "abc"]),
+        ({"overlap": 0.5, "windows": 1}, [r"infer\.mirror_axes"]),
+        ({"overlap": 0.5, "windows": 1, "mirror_axes": [], "window": 3}, [r"infer\.window\b"]),
     ],
 )
-def test_wrong_settings_are_one_clear_line(values: dict[str, object], message: str) -> None:
-    with pytest.raises(InputError, match=message) as error:
+def test_wrong_settings_are_one_line_with_key_and_value(values: dict[str, object], tokens: list[str]) -> None:
+    with pytest.raises(InputError) as error:
         read_settings(SlidingSettings, OmegaConf.create(values), "infer")
+    for token in tokens:
+        assert re.search(token, str(error.value))
     assert "\n" not in str(error.value)

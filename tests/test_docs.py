@@ -55,9 +55,9 @@ def run(language: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     elif command.startswith("torchrun"):
         before, _, after = command.partition(" run.py ")
         torchrun = [sys.executable, "-m", "torch.distributed.run", *before.split()[1:]]
-        subprocess.run([*torchrun, "run.py", *small(shlex.split(after))], check=True, timeout=600)
+        subprocess.run([*torchrun, "run.py", *small(shlex.split(after))], check=True, timeout=1800)
     else:
-        subprocess.run(["bash", "-c", command], check=True, timeout=60)
+        subprocess.run(["bash", "-c", command], check=True, timeout=1800)
 
 
 def exit_code() -> int:

@@ -45,7 +45,7 @@ def test_a_task_of_the_decathlon_trains(name: str, tmp_path: Path) -> None:
         text=True,
         encoding="utf-8",
         check=False,
-        timeout=600,
+        timeout=1800,
     )
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "run" / run_folder.SUMMARY).read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.train.processes import Processes
 
 PYTHON = (sys.executable,)
+HANG = 1800  # seconds after which a command is taken to hang
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2")
 SMALL = (
     *("train=smoke", "infer=fast", "optimizer=sgd", "plan.batch=2", "train.accumulate=2"),
@@ -33,14 +35,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def call(place: Path, starter: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
     process = start(place, starter, *arguments)
     try:
-        stdout, stderr = process.communicate(timeout=600)
+        stdout, stderr = process.communicate(timeout=HANG)
     finally:
         process.kill()
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def start(place: Path, starter: tuple[str, ...], *arguments: str) -> subprocess.Popen[str]:
-    """As from a terminal: all processes in one group."""
+    """Start a command as a terminal does: all its processes in one group."""
     new = not any(argument.startswith("train.resume") for argument in arguments)
     places = (f"paths.data={place / 'data'}", f"paths.cache={place / 'cache'}")
     words = (*places, *PHANTOM, *SMALL, *arguments) if new else arguments
@@ -61,10 +63,10 @@ def history(checkpoint: Checkpoint) -> list[dict[str, float]]:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one_does_and_go_on_where_they_stopped(place: Path) -> None:
-    """Asked to stop after the first epoch, then resumed as if it had been killed there.
+def test_two_processes_train_as_one_does_and_resume_where_they_stopped(place: Path) -> None:
+    """Two processes are asked to stop after the first epoch, then resume as if they had been killed there.
 
-    Losses, validation and weights are those of one.
+    Losses, validation and weights are those of one process. Only the leading process prints.
     """
     one, two = place / "one", place / "two"
     assert call(place, PYTHON, f"paths.run={one}").returncode == 0
@@ -72,15 +74,16 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_stopped(place: Pat
     (two / "stop").touch()
     done = call(place, TORCHRUN, f"paths.run={two}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ended by request") == 1 and "Warning" not in done.stderr, done.stderr
+    assert done.stdout.count(str(two / "report.html")) == 1 and "Warning" not in done.stderr, done.stderr
     stopped = read_checkpoint(two / "last.pt")
-    assert stopped.training["step"] == 2
+    assert stopped.training["step"] == 2 and stopped.training["requested"]
     going_on = replace(stopped, training={**stopped.training, "requested": False})
     write_checkpoint(two / "last.pt", going_on)
     done = call(place, TORCHRUN, f"train.resume={two}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("going on at step 2 of 4") == 1
+    assert done.stdout.count(str(two / "report.html")) == 1
     wanted, found = (read_checkpoint(folder / "last.pt") for folder in (one, two))
+    assert found.training["history"][:1] == stopped.training["history"]  # also the seconds: not trained again
     for ours, theirs in zip(history(found), history(wanted), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-5)
     torch.testing.assert_close(found.weights, wanted.weights, atol=1e-5, rtol=1e-5)
@@ -96,33 +99,36 @@ def test_two_processes_train_as_one_does_and_go_on_where_they_stopped(place: Pat
 def test_interrupted_from_the_terminal_processes_keep_one_checkpoint(place: Path) -> None:
     folder = place / "interrupted"
     process = start(place, TORCHRUN, "train.steps=100000", f"paths.run={folder}")
-    limit = time.monotonic() + 300
+    limit = time.monotonic() + HANG
     while not (folder / "last.pt").is_file() and time.monotonic() < limit:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    _, message = process.communicate(timeout=120)
+    _, message = process.communicate(timeout=HANG)
     step = read_checkpoint(folder / "last.pt").training["step"]
-    assert message.count(f"interrupted at step {step}; go on with train.resume={folder}") == 1, message
+    (line,) = [line for line in message.splitlines() if f"train.resume={folder}" in line]
+    assert re.search(rf"(?<![\w./-]){step}(?!\w)", line), message  # the step, not a part of the path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "tokens"),
     [
-        (["plan.batch=3"], "error: plan.batch: got 3, wanted a multiple of 2, the number of processes"),
-        (["train.step=3"], "error: train.step: there is no such name"),
-        (["mode=plan"], "error: mode=plan: runs in one process"),
-        (["sweep=smoke"], "error: a sweep: runs in one process"),
+        (["plan.batch=3"], [r"plan\.batch", r"\b3\b", r"\b2\b"]),
+        (["train.step=3"], [r"train\.step\b", r"train\.steps\b"]),
+        (["mode=plan"], ["mode=plan", r"run\.py", r"\btorchrun\b"]),
+        (["sweep=smoke"], [r"\bsweep\b", r"run\.py", r"\btorchrun\b"]),
     ],
 )
-def test_a_user_error_is_told_once(place: Path, arguments: list[str], message: str) -> None:
+def test_a_user_error_is_printed_once(place: Path, arguments: list[str], tokens: list[str]) -> None:
     done = call(place, TORCHRUN, f"paths.run={place / 'wrong'}", *arguments)
     assert done.returncode == 1
-    assert done.stderr.count("error: ") == done.stderr.count(message) == 1, done.stderr
+    (line,) = re.findall(r"^error\b.*$", done.stderr, re.MULTILINE | re.IGNORECASE)
+    for token in tokens:
+        assert re.search(token, line), f"{token!r} is not in {line!r}"
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_in_one_process_ends_all_and_is_told_once(place: Path) -> None:
+def test_an_error_in_one_process_ends_all_and_is_printed_once(place: Path) -> None:
     assert call(place, PYTHON, f"paths.run={place / 'before'}", "train.steps=1").returncode == 0
     cases = json.loads((place / "before" / "split.json").read_text(encoding="utf-8"))["train"]
     order = np.random.default_rng([0, 1, 0]).permutation(len(cases))  # as the sampler draws them

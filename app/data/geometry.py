@@ -1,4 +1,4 @@
-"""From a scan's own grid to the one a network sees, and back.
+"""From a scan's own grid to the one a network sees; `app.infer.restore` takes results back.
 
 Forward: reorient to SAR (first axis runs to superior, then anterior, then right), crop, resample. A rotation
 of the scanner (an oblique affine) is left as it is: axes are permuted and flipped, never interpolated.
@@ -99,13 +99,6 @@ def forward_labels(voxels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.
 def network_view(voxels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """(C, i, j, k) on the scan's own grid as (C, D, H, W) inside the crop: the same memory, to write into."""
     return _orient(voxels, geometry.orientation)[(slice(None), *_slices(geometry))]
-
-
-def restore_labels(labels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
-    """A label map (D, H, W) on the network's grid as (i, j, k) on the scan's own."""
-    restored = np.zeros((1, *geometry.scan), dtype=np.uint8)
-    network_view(restored, geometry)[0] = resample_labels(labels, geometry.cropped)
-    return np.asarray(restored[0])
 
 
 def _orient(voxels: NDArray[Any], orientation: Any) -> NDArray[Any]:

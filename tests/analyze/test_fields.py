@@ -1,4 +1,4 @@
-"""Acceptance checks D1 to D3, D7 and D8: receptive fields, told and measured."""
+"""Receptive fields: those that are computed equal those that backpropagation measures."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -67,14 +67,14 @@ def chain(*convs: GroupedConv) -> nn.Sequential:
 
 
 @pytest.mark.parametrize(("count", "kernel", "field"), [(1, 3, 3), (2, 3, 5), (4, 3, 9), (2, 5, 9)])
-def test_d1_closed_form_of_a_chain(count: int, kernel: int, field: int) -> None:
+def test_closed_form_of_a_chain(count: int, kernel: int, field: int) -> None:
     found = field_of(chain(*[GroupedConv(2, 2, (kernel,) * 3)] * count), 2)
     assert (found.size == field).all() and (found.jump == 1).all()
 
 
 @pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 2), (1, 2, 2)])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_d2_told_is_measured_for_every_operator(option: str, stride: Size) -> None:
+def test_told_is_measured_for_every_operator(option: str, stride: Size) -> None:
     torch.manual_seed(0)
     convs = [
         ConvSpec("encoder.0.0", 8, 12, (3, 3, 3), stride, SIZE),
@@ -87,7 +87,7 @@ def test_d2_told_is_measured_for_every_operator(option: str, stride: Size) -> No
     assert_equal(told, measured(opened(module), 8, SIZE))
 
 
-def test_d2_told_is_measured_through_a_u_net() -> None:
+def test_told_is_measured_through_a_u_net() -> None:
     torch.manual_seed(0)
     shape = Shape(1, 2, (4, 6), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
     for operator in (Conv3d(), Cakes("12d", 1, None)):
@@ -116,7 +116,7 @@ class _Tapped(nn.Module):
         return self.seen[0]
 
 
-def test_d3_points_widen_nothing_and_depth_never_narrows() -> None:
+def test_points_widen_nothing_and_depth_never_narrows() -> None:
     single = field_of(chain(pointwise(4, 4)), 4)
     assert (single.size == 1).all() and (single.channels == 4).all()
     apart = field_of(chain(depthwise(4, (3, 3, 3), (1, 1, 1))), 4)
@@ -133,7 +133,7 @@ def test_d3_points_widen_nothing_and_depth_never_narrows() -> None:
         assert (after.size >= before.size).all() and (after.channels >= before.channels).all()
 
 
-def test_d7_axes_have_their_own_kernels_and_strides() -> None:
+def test_axes_have_their_own_kernels_and_strides() -> None:
     convs = (
         GroupedConv(1, 1, (1, 3, 3), (1, 2, 2)),
         GroupedConv(1, 1, (3, 3, 5)),
@@ -143,7 +143,7 @@ def test_d7_axes_have_their_own_kernels_and_strides() -> None:
     assert found.size.tolist() == [[5, 3 + 2 * 2, 3 + 4 * 2]] and found.jump.tolist() == [2, 2, 2]
 
 
-def test_d8_channels_of_mixed_kernels_see_differently() -> None:
+def test_channels_of_mixed_kernels_see_differently() -> None:
     shape = Shape(1, 2, (9, 18), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
     spec = design(UNetModel("plain", 1, 1, False), shape, Cakes("1d", 1, None), None)
     first = layers(spec, (16, 16, 16))[0]

@@ -1,10 +1,12 @@
-"""What the command line says to a name that does not exist, to --version, --help and the tab key."""
+"""What the command line answers to a name that does not exist, to --version, --help and the tab key."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +24,35 @@ def call(*words: str) -> subprocess.CompletedProcess[str]:
 
 def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        line, capture_output=True, text=True, encoding="utf-8", check=False, timeout=60, **more
+        line, capture_output=True, text=True, encoding="utf-8", check=False, timeout=1800, **more
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "tokens"),
     [
-        (["trian.steps=3"], "trian.steps: there is no such name; did you mean train.steps or"),
-        (["op=cakes", "op.kernel=1d"], "op.kernel: there is no such name; did you mean op.kernels"),
-        (["op=cake"], "op: got 'cake', wanted one of antblock, cakes, .*; did you mean cakes"),
-        (["-m", "op=conv3d,cake"], "sweep: op: got 'cake', .*; did you mean cakes"),
-        (["sweep=smok"], "sweep: got 'smok', .*; did you mean smoke"),
-        (["train"], "got 'train', wanted key=value; did you mean mode=train?"),
+        (["trian.steps=3"], ["trian.steps", "train.steps"]),
+        (["op=cakes", "op.kernel=1d"], ["op.kernel", "op.kernels"]),
+        (["op=cake"], ["op", "cake", "antblock", "cakes", "cakes"]),
+        (["-m", "op=conv3d,cake"], ["op", "cake", "antblock", "cakes", "cakes"]),
+        (["sweep=smok"], ["sweep", "smok", "kernels", "smoke", "smoke"]),
+        (["train"], ["train", "mode=train"]),
         (
             ["experiment=hippocampus_bst"],
-            "experiment: got 'hippocampus_bst', .*; did you mean hippocampus_best",
+            ["experiment", "hippocampus_bst", "recipe", "hippocampus_best", "hippocampus_best"],
         ),
-        (["qqqq=1"], "qqqq: there is no such name; python run.py --help lists what there is"),
-        (["--config-dir", "nowhere"], ".*nowhere.* not found"),
-        (["--help", "nothing"], "--help: got 'nothing', wanted one of analyze, "),
+        (["qqqq=1"], ["qqqq", "--help"]),
+        (["--config-dir", "nowhere"], ["nowhere"]),
+        (["--help", "nothing"], ["--help", "nothing", "analyze"]),
     ],
 )
-def test_a_wrong_name_is_answered_in_one_line(words: list[str], message: str) -> None:
+def test_a_wrong_name_is_answered_in_one_line(words: list[str], tokens: list[str]) -> None:
+    """A name given twice is there twice: among the options, and as the one that was probably meant."""
     done = call(*words)
     assert done.returncode == 1
-    assert re.match(f"error: {message}", done.stderr), done.stderr
+    for token, times in Counter(tokens).items():
+        found = re.findall(rf"(?<![\w.]){re.escape(token)}(?!\w)", done.stderr)
+        assert len(found) >= times, (token, done.stderr)
     assert done.stderr.count("\n") == 1
 
 
@@ -58,25 +63,29 @@ def test_the_nearest_comes_first() -> None:
     assert nearest("fold", known) == []
 
 
-def test_version_is_told() -> None:
+def test_version_is_printed_with_those_of_the_libraries() -> None:
     done = call("--version")
     assert done.returncode == 0
-    assert f" {__version__} (torch 2." in done.stdout
+    for number in (__version__, *map(version, ("torch", "monai", "hydra-core"))):
+        assert number in done.stdout
 
 
-def test_help_on_a_group_has_its_options_and_the_words_of_their_files(tmp_path: Path) -> None:
+def test_help_on_a_group_has_its_options_and_the_comments_of_their_files(tmp_path: Path) -> None:
     (tmp_path / "color").mkdir()
     (tmp_path / "config.yaml").write_text(
         "defaults:\n  - color: red\n\ncolor:\n  depth: 8  # bits\nseed: 0\n"
     )
     (tmp_path / "color" / "blue.yaml").write_text("# @package _global_\n# cold\nhue: 240\n")
     (tmp_path / "color" / "red.yaml").write_text("# warm\nhue: 0  # degrees\n")
-    assert group_help(tmp_path, "color").splitlines() == [
-        *("color=blue  cold", "color=red   warm", "", "default: red", ""),
-        *("# warm", "hue: 0  # degrees", "", "color:", "  depth: 8  # bits"),
-    ]
-    with pytest.raises(InputError, match="got 'seed', wanted one of color, defaults"):
+    options, default, of_the_default, section = group_help(tmp_path, "color").split("\n\n")
+    assert options.splitlines() == ["color=blue  cold", "color=red   warm"]
+    assert "red" in default and "blue" not in default
+    assert of_the_default.splitlines() == ["# warm", "hue: 0  # degrees"]
+    assert section.splitlines() == ["color:", "  depth: 8  # bits"]
+    with pytest.raises(InputError, match="--help") as error:
         group_help(tmp_path, "seed")
+    for token in ("seed", "color"):  # what was asked for, and what there is
+        assert token in str(error.value)
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="completes in bash")

@@ -35,7 +35,7 @@ def test_every_launcher_gives_the_results_of_a_serial_sweep(tmp_path: Path, make
 
 
 def results(folder: Path, name: str, *launcher: str) -> list[dict[str, str]]:
-    """The rows of results.csv but for the times; a command of its own leaves no workers to later tests."""
+    """Return the rows of results.csv without the times; a separate process leaves no workers behind."""
     places = (f"paths.cache={folder / 'cache'}", f"paths.sweep={folder / name}")
     jobs = ("op=conv3d,cakes", "seed=0,1", f"task.folder={folder / 'Task90_Blobs'}")
     subprocess.run([sys.executable, "run.py", "-m", *jobs, *TINY, *places, *launcher], check=True)

@@ -1,4 +1,4 @@
-"""The configuration of a run that is taken up again, also one that an older version wrote."""
+"""The configuration of a run that is resumed, also one that an older version wrote."""
 
 from pathlib import Path
 

@@ -1,6 +1,8 @@
-"""What stops a training: one line that says what, where, and from which checkpoint it can go on."""
+"""What stops a training: one line with the fault, its place, and the checkpoint to resume from."""
 
+import errno
 import json
+import os
 import re
 import runpy
 import sys
@@ -25,7 +27,7 @@ Call = Callable[..., tuple[int, str]]
 def call(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Call:
-    """A function that gives the exit code and the last line on stderr of `python run.py`."""
+    """Return a function that gives the exit code and the last line on stderr of `python run.py`."""
     make_task()
 
     def run(*overrides: str) -> tuple[int, str]:
@@ -45,7 +47,7 @@ def call(
 
 
 def on_call(number: int, usual: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that is another one when it is called for the `number`th time."""
+    """Return a function that calls `instead` the `number`th time, and `usual` all other times."""
     calls = iter(range(1, 1000))
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -55,10 +57,23 @@ def on_call(number: int, usual: Callable[..., Any], instead: Callable[..., Any])
     return call
 
 
+def assert_names_checkpoint(line: str, last: Path) -> None:
+    """The line names the checkpoint, its step, and the override that resumes from it."""
+    step = read_checkpoint(last).training["step"]
+    for token in (str(last), f"train.resume={last.parent}"):
+        assert token in line
+    assert str(step) in whole_numbers(line)
+
+
+def whole_numbers(line: str) -> list[str]:
+    """Return the whole numbers in a line, without those that are part of a path or of a fraction."""
+    return re.findall(r"(?<![\w./-])\d+(?!\w|\.\d)", line)
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the run that goes on ends as any other, the machine measured around each part of it."""
+    """The resumed run ends as any other; the speed of the machine is measured around each part of it."""
     usual = training.write_checkpoint
     monkeypatch.setattr(yardstick, "measure_yardstick", lambda device, threads: 0.5)
 
@@ -71,12 +86,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(
         patch.setattr(training, "write_checkpoint", on_call(3, usual, full))  # best, last, best
         code, told = call("train.epoch_steps=1", "train.yardstick=true")
     assert code == 1
-    assert re.fullmatch(
-        rf"error: \S+\.pt: cannot be written \(File too large\); {last} is from step \d, "
-        rf"go on there with train.resume={last.parent}",
-        told,
-    )
     assert read_checkpoint(last).training["step"] in (1, 2)
+    assert re.search(r"\S+\.pt\b", told) and os.strerror(errno.EFBIG) in told
+    assert_names_checkpoint(told, last)
     assert not list(last.parent.glob(".*"))
     assert call(f"train.resume={last.parent}") == (0, "")
     summary = json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))
@@ -84,24 +96,22 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     assert summary["yardstick_steps"] == pytest.approx(summary["train_seconds"] / 0.5, abs=0.2)
 
 
-def test_a_run_that_goes_on_is_not_made_longer_than_its_learning_rate(call: Call, tmp_path: Path) -> None:
+def test_a_resumed_run_is_not_made_longer_than_its_learning_rate(call: Call, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert call("train.steps=100000", "train.max_minutes=0.001") == (0, "")
     code, told = call(f"train.resume={run}", "train.steps=200000")
     assert code == 1
-    assert told == (
-        "error: train.resume: the learning rate of the run ends with its 100000 steps, "
-        "leave out train.steps=200000; another number of steps takes a new run"
-    )
+    for token in ("train.resume", "100000", "train.steps=200000"):
+        assert token in told
     code, told = call(f"train.resume={run}", "train.max_minutes=5")
     assert code == 1
-    assert told.startswith("error: train.max_minutes: got 5.0, but the learning rate of this run has ended")
+    assert re.search(r"train\.max_minutes\b", told) and re.search(r"\b5\b", told)
     assert call(f"train.resume={run}", "train.patience=7") == (0, "")
     kept = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["train"]
     assert (kept["steps"], kept["max_minutes"], kept["patience"]) == (100000, 0.001, 7)
 
 
-def test_a_run_does_not_go_on_with_other_cases(call: Call, tmp_path: Path) -> None:
+def test_a_run_does_not_resume_with_other_cases(call: Call, tmp_path: Path) -> None:
     run, facts = tmp_path / "run", tmp_path / "Task90_Blobs" / "dataset.json"
     assert call() == (0, "")
     whole = facts.read_text(encoding="utf-8")
@@ -110,11 +120,10 @@ def test_a_run_does_not_go_on_with_other_cases(call: Call, tmp_path: Path) -> No
     facts.write_text(json.dumps(fewer), encoding="utf-8")
     code, told = call(f"train.resume={run}")
     assert code == 1
-    assert re.fullmatch(
-        rf"error: task.folder: {facts.parent}: its cases are not those of {run / 'split.json'}: 0 are new, "
-        r"1 are gone, \d that trained would be held out; put the data set back as it was, or begin a new run",
-        told,
-    )
+    for token in ("task.folder", str(facts.parent), str(run / "split.json")):
+        assert token in told
+    numbers = whole_numbers(told)  # of new cases, of missing ones, of those that would change sides
+    assert len(numbers) == 3 and {"0", "1"} <= {*numbers}
     facts.write_text(whole, encoding="utf-8")
     assert call(f"train.resume={run}") == (0, "")
 
@@ -127,21 +136,22 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
     finite = iter([True, True, True, False])
     code, told = call()
     assert code == 1
-    assert re.match(r"error: step 3: got a loss of \S+ on cases blob_00\d, blob_00\d; ", told)
+    assert "3" in whole_numbers(told)  # the step
+    assert len(re.findall(r"\bblob_00\d\b", told)) == 2  # the cases of its batch
     last = tmp_path / "run" / "last.pt"
-    assert told.endswith(f"; {last} is from step 2, go on there with train.resume={last.parent}")
     assert read_checkpoint(last).training["step"] == 2
+    assert_names_checkpoint(told, last)
 
 
 def test_weights_that_are_not_finite_are_not_kept(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gradient of the last step of an epoch was not finite, its loss was."""
+    """The loss of the last step of an epoch is finite, its gradient is not."""
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoil)
     code, told = call("train.epoch_steps=1")
     assert code == 1
-    assert told.startswith("error: step 1: got weights that are not finite in encoder.0.0.0.weight")
-    assert told.endswith("; there is no checkpoint yet")
+    assert "encoder.0.0.0.weight" in told and "1" in whole_numbers(told)  # the parameter and the step
+    assert "last.pt" not in told and "train.resume" not in told  # there is nothing to resume from
     assert not (tmp_path / "run" / "last.pt").exists()
 
 
@@ -149,15 +159,17 @@ def spoil(parameters: Any, limit: float) -> None:
     next(iter(parameters)).grad.fill_(float("inf"))
 
 
-def test_a_run_folder_that_cannot_be_is_named(call: Call, tmp_path: Path) -> None:
+def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    for place, why in (("file/run", "Not a directory"), ("file", "File exists")):
+    for place, why in (("file/run", errno.ENOTDIR), ("file", errno.EEXIST)):
         code, told = call(f"paths.run={tmp_path / place}")
-        assert (code, told) == (1, f"error: {tmp_path / place}: cannot be written ({why})")
+        assert code == 1
+        for token in (str(tmp_path / place), os.strerror(why)):
+            assert token in told
 
 
 def test_a_read_only_run_folder_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Simulated, as the superuser may write everywhere."""
+    """The refusal is simulated, as the superuser may write everywhere."""
     usual = Path.write_text
 
     def refuse(path: Path, *args: Any, **kwargs: Any) -> int:
@@ -167,13 +179,14 @@ def test_a_read_only_run_folder_is_named(call: Call, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Path, "write_text", refuse)
     code, told = call()
-    assert (code, told) == (
-        1,
-        f"error: {tmp_path / 'run' / 'config.yaml'}: cannot be written (Permission denied)",
-    )
+    assert code == 1
+    for token in (str(tmp_path / "run" / "config.yaml"), "Permission denied"):
+        assert token in told
 
 
-def test_a_cache_that_went_away_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_missing_from_the_cache_is_named(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usual = cache.CachedCase.image
 
     def gone(case: cache.CachedCase) -> Any:
@@ -184,5 +197,6 @@ def test_a_cache_that_went_away_is_named(call: Call, tmp_path: Path, monkeypatch
     monkeypatch.setattr(cache.CachedCase, "image", on_call(12, usual, gone))
     code, told = call("train.epoch_steps=1")
     assert code == 1
-    assert re.match(r"error: case blob_00\d: \S+image\.npy: no such file; the cache was changed", told)
-    assert "last.pt is from step" in told
+    (path,) = re.findall(r"\S+image\.npy", told)
+    assert re.search(r"\bblob_00\d\b", told) and not Path(path).exists()
+    assert_names_checkpoint(told, tmp_path / "run" / "last.pt")

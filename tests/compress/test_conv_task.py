@@ -52,7 +52,7 @@ def test_channels_count_as_the_norm_makes_them() -> None:
 
 
 @pytest.mark.parametrize("method", ["dwd", "channel"])
-def test_a10_a_channel_that_the_norm_shuts_off_gives_numbers(method: str) -> None:
+def test_a_channel_that_the_norm_shuts_off_gives_numbers(method: str) -> None:
     torch.manual_seed(0)
     block = PlainBlock([CONV], Conv3d())
     block[1].weight.data[1] = 0

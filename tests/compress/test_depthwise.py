@@ -1,4 +1,4 @@
-"""Acceptance checks A1 to A10 of depth-wise decomposition."""
+"""Depth-wise decomposition: exact at full rank, steps that never raise the error, and costs by formula."""
 
 import math
 
@@ -46,7 +46,7 @@ def decomposed(conv: nn.Conv3d, rank: int) -> nn.Sequential:
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_a1_full_rank_is_exact(
+def test_full_rank_is_exact(
     dtype: torch.dtype, tolerance: float, stride: int, dilation: int, bias: bool
 ) -> None:
     torch.manual_seed(0)
@@ -58,7 +58,7 @@ def test_a1_full_rank_is_exact(
         assert (wanted - decomposed(conv, 1)(x)).norm() > 0.1 * wanted.norm()
 
 
-def test_a2_the_error_of_the_weights_is_the_tail_of_the_singular_values() -> None:
+def test_the_error_of_the_weights_is_the_tail_of_the_singular_values() -> None:
     weights, _, _ = layer(0)
     values = torch.linalg.svdvals(weights)
     errors = []
@@ -71,7 +71,7 @@ def test_a2_the_error_of_the_weights_is_the_tail_of_the_singular_values() -> Non
 
 @pytest.mark.parametrize("rank", [1, 2, 4])
 @pytest.mark.parametrize("seed", range(5))
-def test_a3_the_response_of_each_channel_is_nearer_by_data(seed: int, rank: int) -> None:
+def test_the_response_of_each_channel_is_nearer_by_data(seed: int, rank: int) -> None:
     weights, inputs, _ = layer(seed)
     wanted = inputs @ weights.transpose(1, 2)
     by_data = from_responses(weights, root_of(inputs), rank).responses(inputs)
@@ -82,7 +82,7 @@ def test_a3_the_response_of_each_channel_is_nearer_by_data(seed: int, rank: int)
 
 @pytest.mark.parametrize("rank", [1, 3])
 @pytest.mark.parametrize("seed", range(5))
-def test_a4_sweeps_never_raise_the_error(seed: int, rank: int) -> None:
+def test_sweeps_never_raise_the_error(seed: int, rank: int) -> None:
     weights, inputs, target = layer(seed)
     current = from_weights(weights, rank)
     errors = [error(current, inputs, target)]
@@ -94,7 +94,7 @@ def test_a4_sweeps_never_raise_the_error(seed: int, rank: int) -> None:
 
 
 @pytest.mark.parametrize("rank", [1, 3])
-def test_a4_a_step_is_the_least_that_its_channel_can_do(rank: int) -> None:
+def test_a_step_is_the_least_that_its_channel_can_do(rank: int) -> None:
     """The channel visited last, against a least-squares fit to what the others leave, cut to its rank."""
     weights, inputs, target = layer(3)
     found = compensated(from_weights(weights, rank), inputs, target, sweeps=1)
@@ -106,7 +106,7 @@ def test_a4_a_step_is_the_least_that_its_channel_can_do(rank: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a5_refitting_the_mix_never_raises_the_error(seed: int) -> None:
+def test_refitting_the_mix_never_raises_the_error(seed: int) -> None:
     weights, inputs, target = layer(seed)
     start = from_weights(weights, 2)
     refitted = refitted_mix(start, inputs, target)
@@ -115,7 +115,7 @@ def test_a5_refitting_the_mix_never_raises_the_error(seed: int) -> None:
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_a6_costs_by_formula(rank: int) -> None:
+def test_costs_by_formula(rank: int) -> None:
     conv = nn.Conv3d(4, 6, 3, 2, 1, bias=True)
     module = decomposed(conv, rank)
     with FlopCounterMode(display=False) as counter:
@@ -125,7 +125,7 @@ def test_a6_costs_by_formula(rank: int) -> None:
     assert counter.get_total_flops() // 2 == weights * math.prod(y.shape[2:])
 
 
-def test_a7_white_inputs_make_data_and_weights_agree() -> None:
+def test_white_inputs_make_data_and_weights_agree() -> None:
     weights, inputs, _ = layer(0)
     white = 3 * torch.linalg.qr(inputs).Q
     by_data = from_responses(weights, root_of(white), 2).weights()
@@ -133,7 +133,7 @@ def test_a7_white_inputs_make_data_and_weights_agree() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a8_sweeps_on_changed_inputs_never_raise_the_error_to_the_original(seed: int) -> None:
+def test_sweeps_on_changed_inputs_never_raise_the_error_to_the_original(seed: int) -> None:
     weights, inputs, target = layer(seed)
     noise = torch.Generator().manual_seed(seed)
     changed = inputs + 0.3 * torch.randn(inputs.shape, generator=noise, dtype=torch.float64)
@@ -145,7 +145,7 @@ def test_a8_sweeps_on_changed_inputs_never_raise_the_error_to_the_original(seed:
     assert errors == sorted(errors, reverse=True) and errors[-1] < errors[0]
 
 
-def test_a9_a_separable_convolution_is_found_again() -> None:
+def test_a_separable_convolution_is_found_again() -> None:
     generator = torch.Generator().manual_seed(0)
     filters = torch.randn(5, 1, 27, generator=generator, dtype=torch.float64)
     mix = torch.randn(5, 1, 7, generator=generator, dtype=torch.float64)
@@ -156,7 +156,7 @@ def test_a9_a_separable_convolution_is_found_again() -> None:
     torch.testing.assert_close(cosines, torch.ones(5, dtype=torch.float64))
 
 
-def test_a10_a_silent_channel_gives_numbers() -> None:
+def test_a_silent_channel_gives_numbers() -> None:
     weights, inputs, _ = layer(0)
     weights[1], inputs[2] = 0, 0
     target = (inputs @ weights.transpose(1, 2)).sum(0)

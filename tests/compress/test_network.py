@@ -111,12 +111,15 @@ def test_latency_is_measured_at_the_size_a_convolution_sees() -> None:
 
 
 def test_what_cannot_be_done_is_named() -> None:
-    with pytest.raises(InputError, match="no dense convolution"):
+    with pytest.raises(InputError, match=r"compress\.model"):
         decomposed(network(Cakes("1d", 1, None)))
-    with pytest.raises(InputError, match=r"compress\.budget: leaves"):
+    assert replace(SETTINGS, budget=0.01).budget == 0.01  # the setting is valid, this network needs more
+    with pytest.raises(InputError, match=r"compress\.budget"):
         decomposed(network(Conv3d()), budget=0.01)
-    with pytest.raises(InputError, match="got 'prune', wanted one of dwd, channel, spatial"):
+    with pytest.raises(InputError, match=r"compress\.method") as error:
         method_of("prune", SETTINGS)
+    for token in ("prune", "dwd", "channel", "spatial"):
+        assert token in str(error.value)
     for name, value in (("fit", "best"), ("unit", "joules"), ("chain", "4d"), ("budget", 2.0), ("rows", 0)):
         with pytest.raises(InputError, match=rf"compress\.{name}"):
             replace(SETTINGS, **{name: value})  # type: ignore[arg-type]

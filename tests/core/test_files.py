@@ -28,18 +28,20 @@ def test_json_round_trip_refuses_nan(tmp_path: Path) -> None:
 
 
 def test_read_json_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"missing\.json"):
         read_json(tmp_path / "missing.json")
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(InputError, match=r"bad\.json: not valid JSON"):
+    with pytest.raises(InputError, match=r"bad\.json") as error:
         read_json(tmp_path / "bad.json")
+    assert "JSON" in str(error.value)
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with no_room(), pytest.raises(InputError, match=r"a\.txt: cannot be written \(File too large\)"):
+    with no_room(), pytest.raises(InputError, match=r"a\.txt") as error:
         write_text(path, "new")
+    assert os.strerror(errno.EFBIG) in str(error.value) and "\n" not in str(error.value)
     assert path.read_text(encoding="utf-8") == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
@@ -52,14 +54,18 @@ def test_what_cannot_be_written_says_why(
         raise OSError(number, "refused", str(path))
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    with pytest.raises(InputError, match=rf"a\.txt: cannot be written \({os.strerror(number)}\)"):
+    with pytest.raises(InputError, match=r"a\.txt") as error:
         write_text(tmp_path / "a.txt", "new")
+    assert os.strerror(number) in str(error.value)
 
 
 def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("no folder")
-    with pytest.raises(InputError, match=r"b\.txt: cannot be written"):
+    with pytest.raises(InputError, match=r"b\.txt") as error:
         write_text(tmp_path / "a" / "b.txt", "new")
+    cause = error.value.__cause__
+    assert isinstance(cause, OSError) and cause.errno is not None
+    assert os.strerror(cause.errno) in str(error.value)
 
 
 def test_other_faults_of_the_system_keep_their_traceback(tmp_path: Path) -> None:

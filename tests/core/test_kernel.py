@@ -11,8 +11,10 @@ def test_text_and_back() -> None:
 
 @pytest.mark.parametrize("text", ["", "3x3", "2x3x3", "3x3x3d1", "3x3x3d", "0x1x1", "3x3x3x3", "axbxc"])
 def test_what_is_no_kernel_is_named(text: str) -> None:
-    with pytest.raises(InputError, match=rf"here: got '{text}', wanted three odd numbers"):
+    with pytest.raises(InputError, match="here") as error:
         Kernel.parse(text, "here")
+    for token in (repr(text), "1x3x3", "3x3x3d2"):  # what was given, and how kernels are written
+        assert token in str(error.value)
 
 
 def test_taps_extent_and_flattening() -> None:

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -24,21 +25,23 @@ def test_round_trip_keeps_order_and_provenance(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "tokens"),
     [
-        ("[]", "convolutions"),
-        ("convolutions: {}", "convolutions"),
-        ("convolutions: {a: {3x3x3: 0}}", "positive number"),
-        ("convolutions: {a: {3x3x3: true}}", "positive number"),
-        ("convolutions: {a: {4x3x3: 8}}", "odd numbers"),
-        ("other: 1", "wanted the keys"),
-        ("convolutions: [", "not YAML"),
-        ("convolutions: !!python/object/apply:os.system ['true']", "not YAML"),
+        ("[]", ["convolutions", "provenance", "[]"]),
+        ("convolutions: {}", ["convolutions", "{}"]),
+        ("convolutions: {a: {3x3x3: 0}}", ["a: ", "3x3x3", "0"]),
+        ("convolutions: {a: {3x3x3: true}}", ["a: ", "3x3x3", "True"]),
+        ("convolutions: {a: {4x3x3: 8}}", ["a: ", "'4x3x3'"]),
+        ("other: 1", ["convolutions", "provenance", "other"]),
+        ("convolutions: [", ["YAML"]),
+        ("convolutions: !!python/object/apply:os.system ['true']", ["YAML", "os.system"]),
     ],
 )
-def test_bad_files_are_refused_with_their_name(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_files_are_refused_with_their_name(tmp_path: Path, text: str, tokens: list[str]) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(InputError, match=message) as error:
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
         read_layout(path)
-    assert "bad.yaml" in str(error.value)
+    found = str(error.value).replace(str(path), "")
+    for token in tokens:
+        assert token in found

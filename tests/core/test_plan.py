@@ -1,5 +1,7 @@
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -30,17 +32,27 @@ def test_total_stride_multiplies_levels() -> None:
     assert PLAN.total_stride == (1, 2, 2)
 
 
-def test_impossible_plans_are_refused() -> None:
-    with pytest.raises(InputError, match="multiple of the total stride 2"):
-        replace(PLAN, patch=(8, 15, 16))
-    with pytest.raises(InputError, match="one entry a level"):
-        replace(PLAN, widths=(8,))
-    with pytest.raises(InputError, match="'percent'"):
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [
+        ({"patch": (8, 15, 16)}, [r"plan\.patch", r"\b15\b", r"\b2\b"]),  # 2 is the total stride
+        ({"widths": (8,)}, ["plan", "widths", "strides", "kernels", r"\b1\b", r"\b2\b"]),
+        ({"steps": 0}, [r"plan\.steps", r"\b0\b", r"\b1\b"]),
+        ({"foreground_share": 1.5}, [r"plan\.foreground_share", r"\b1\.5\b"]),
+    ],
+)
+def test_impossible_plans_are_refused(changes: dict[str, Any], tokens: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        replace(PLAN, **changes)
+    for token in tokens:
+        assert re.search(token, str(error.value))
+
+
+def test_an_unknown_normalisation_is_refused() -> None:
+    with pytest.raises(InputError, match="normalisation") as error:
         Normalisation("percent")
-    with pytest.raises(InputError, match=r"plan.steps: got 0, wanted at least 1"):
-        replace(PLAN, steps=0)
-    with pytest.raises(InputError, match=r"plan.foreground_share: got 1.5, wanted from 0 to 1"):
-        replace(PLAN, foreground_share=1.5)
+    for token in ("'percent'", "zscore_nonzero"):
+        assert token in str(error.value)
 
 
 def test_plans_of_before_they_said_how_long_to_train_are_read(tmp_path: Path) -> None:
@@ -52,7 +64,7 @@ def test_plans_of_before_they_said_how_long_to_train_are_read(tmp_path: Path) ->
     plan, reasons = read_plan(tmp_path / "plan.yaml")
     assert plan == replace(PLAN, foreground_share=0.5, steps=2000) == Plan.from_dict(older)
     assert reasons["patch"] == "it fits" and set(reasons) == set(PLAN.to_dict())
-    with pytest.raises(InputError, match="plan: got keys"):
+    with pytest.raises(InputError, match="'learning'"):
         Plan.from_dict({**PLAN.to_dict(), "learning": 1})
 
 
@@ -63,14 +75,14 @@ def test_only_the_length_and_aim_of_training_may_differ_between_plans_that_prepa
 
 def test_bad_plan_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("patch: 3")
-    with pytest.raises(InputError, match=r"plan\.yaml: not a plan"):
+    with pytest.raises(InputError, match=r"plan\.yaml"):
         read_plan(tmp_path / "plan.yaml")
     write_plan(tmp_path / "plan.yaml", PLAN, dict.fromkeys(PLAN.to_dict(), "because"))
     whole = yaml.safe_load((tmp_path / "plan.yaml").read_text(encoding="utf-8"))
     for name, value in (("patch", [32, 32]), ("normalisation", [{"scheme": "zscore", "sigma": 1}])):
         edited = {**whole, name: {"value": value, "reason": "edited"}}
         (tmp_path / "plan.yaml").write_text(yaml.safe_dump(edited), encoding="utf-8")
-        with pytest.raises(InputError, match=r"plan\.yaml: not a plan"):
+        with pytest.raises(InputError, match=r"plan\.yaml"):
             read_plan(tmp_path / "plan.yaml")
-    with pytest.raises(InputError, match="no such plan"):
+    with pytest.raises(InputError, match=r"none\.yaml"):
         read_plan(tmp_path / "none.yaml")

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +27,45 @@ def test_listed_cases_count_and_hidden_files_do_not(make_task: MakeTask) -> None
 
 def test_missing_pieces_are_named(make_task: MakeTask) -> None:
     folder = make_task(cases=2)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match=re.escape(str(folder / "nowhere"))) as error:
         read_task(folder / "nowhere")
-    (folder / "labelsTr" / "blob_002.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"case blob_002: .*labelsTr.blob_002\.nii\.gz: no such file"):
+    for key in ("paths.data", "task.folder", "task.download"):  # what to set
+        assert key in str(error.value)
+    label = folder / "labelsTr" / "blob_002.nii.gz"
+    label.unlink()
+    with pytest.raises(InputError, match=re.escape(str(label))) as error:
         read_task(folder)
+    assert "blob_002" in str(error.value).replace(str(label), "")
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("changes", "tokens"),
     [
-        ({"labels": {"0": "background", "2": "x"}}, r"labels: got the numbers \['0', '2'\]"),
-        ({"labels": ["background"]}, "labels: got .* wanted a dict"),
-        ({"training": []}, "wanted at least one"),
-        ({"training": [3]}, "got 3, wanted {image: path, label: path}"),
-        ({"modality": None}, "modality: got None"),
+        ({"labels": {"0": "background", "2": "x"}}, ["labels", "['0', '2']", "['0', '1']"]),
+        ({"labels": ["background"]}, ["labels", "['background']"]),
+        ({"training": []}, ["training"]),
+        ({"training": [3]}, ["training", "3", "image", "label"]),
+        ({"modality": None}, ["modality", "None"]),
     ],
 )
-def test_wrong_facts_are_named(make_task: MakeTask, changes: dict[str, Any], message: str) -> None:
+def test_wrong_facts_are_named(make_task: MakeTask, changes: dict[str, Any], tokens: list[str]) -> None:
     folder = make_task(cases=1)
     edit(folder, **changes)
-    with pytest.raises(InputError, match=message):
+    path = folder / "dataset.json"
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
         read_task(folder)
+    found = str(error.value).replace(str(path), "")
+    for token in tokens:
+        assert token in found
 
 
 def test_a_case_listed_twice_is_refused(make_task: MakeTask) -> None:
     folder = make_task(cases=1)
     entry = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"][0]
     edit(folder, training=[entry, entry])
-    with pytest.raises(InputError, match="listed twice"):
+    with pytest.raises(InputError, match=re.escape(str(folder / "dataset.json"))) as error:
         read_task(folder)
+    assert "blob_001" in str(error.value)
 
 
 @pytest.mark.real

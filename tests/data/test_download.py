@@ -1,8 +1,11 @@
 """Fetching and unpacking: a real server on loopback that misbehaves, and archives that mean harm."""
 
+import errno
 import gzip
 import hashlib
 import io
+import os
+import re
 import tarfile
 import tempfile
 import threading
@@ -112,8 +115,10 @@ def test_a_file_fetched_by_hand_is_checked_and_not_fetched(site: Site, tmp_path:
     target.write_bytes(BODY)
     assert download(site.archive(), tmp_path) == target
     target.write_bytes(b"other")
-    with pytest.raises(InputError, match="remove it to fetch it again"):
+    with pytest.raises(InputError, match=re.escape(str(target))) as error:
         download(site.archive(), tmp_path)
+    for digest in (hashlib.md5(b"other").hexdigest(), hashlib.md5(BODY).hexdigest()):  # found, wanted
+        assert digest in str(error.value)
     assert target.read_bytes() == b"other"  # the user's own file is not ours to delete
     assert site.asked == []
 
@@ -163,19 +168,21 @@ def test_nothing_left_to_send(site: Site, tmp_path: Path, part: bytes, requests:
     assert len(site.asked) == requests
 
 
-def test_a_wrong_checksum_deletes_the_part_and_says_so(site: Site, tmp_path: Path) -> None:
-    wanted = "md5:" + "0" * 32
-    with pytest.raises(InputError, match=f"got {MD5.replace(':', ' ')}, wanted 0{{32}}.*it was deleted"):
-        download(site.archive(wanted), tmp_path)
+def test_a_wrong_checksum_is_named_and_deletes_the_part(site: Site, tmp_path: Path) -> None:
+    wanted = "0" * 32
+    with pytest.raises(InputError, match=re.escape(site.url)) as error:
+        download(site.archive(f"md5:{wanted}"), tmp_path)
+    for token in ("md5", hashlib.md5(BODY).hexdigest(), wanted):
+        assert token in str(error.value)
     assert names(tmp_path) == []
 
 
 def test_a_server_that_keeps_hanging_up_is_given_up_and_the_part_kept(site: Site, tmp_path: Path) -> None:
     site.drop_after = [300_000] + [0] * 10
-    with pytest.raises(
-        InputError, match=r"ended after 300000 of 768000 bytes.*by hand, save it as .*99_Test\.tar"
-    ):
+    with pytest.raises(InputError, match=re.escape(site.url)) as error:
         download(site.archive(), tmp_path)
+    for token in ("300000", "768000", str(tmp_path / "Task99_Test.tar")):  # fetched, wanted, where to save it
+        assert token in str(error.value)
     assert len(site.asked) == 1 + 4  # the first brought something: failure 1 of 5
     assert (tmp_path / "Task99_Test.tar.part").read_bytes() == BODY[:300_000]
 
@@ -185,36 +192,35 @@ def test_only_passing_refusals_are_tried_again(
     site: Site, tmp_path: Path, status: int, requests: int
 ) -> None:
     site.status = status
-    with pytest.raises(InputError, match=f"{status}.*by hand"):
+    with pytest.raises(InputError, match=re.escape(site.url)) as error:
         download(site.archive(), tmp_path)
+    for token in (str(status), str(tmp_path / "Task99_Test.tar")):  # the answer, where to save it by hand
+        assert token in str(error.value).replace(site.url, "")
     assert len(site.asked) == requests
     assert names(tmp_path) == []
 
 
 def test_offline_names_the_file_to_fetch_by_hand(site: Site, tmp_path: Path) -> None:
     nowhere = Archive("http://127.0.0.1:9/Task99_Test.tar", MD5)
-    with pytest.raises(
-        InputError, match=rf"{nowhere.url}: .*by hand, save it as {tmp_path}/Task99_Test\.tar"
-    ):
+    with pytest.raises(InputError, match=re.escape(nowhere.url)) as error:
         download(nowhere, tmp_path)
+    assert str(tmp_path / "Task99_Test.tar") in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("tells_length", "message"),
-    [(True, "offers 768000 bytes, wanted 1000"), (False, "sends more than the 1000 bytes")],
-)
-def test_more_bytes_than_announced_are_refused(
-    site: Site, tmp_path: Path, tells_length: bool, message: str
-) -> None:
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_more_bytes_than_announced_are_refused(site: Site, tmp_path: Path, tells_length: bool) -> None:
+    """A server that tells the length is refused by it, another one by the bytes that come."""
     site.tells_length = tells_length
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(site.url)) as error:
         download(site.archive(size_bytes=1000), tmp_path)
+    assert "1000" in str(error.value).replace(site.url, "")
+    assert ("768000" in str(error.value)) == tells_length
     assert names(tmp_path) in ([], ["Task99_Test.tar.part.etag"])
 
 
 def test_a_size_nobody_tells_is_refused_and_one_in_the_settings_suffices(site: Site, tmp_path: Path) -> None:
     site.tells_length = False
-    with pytest.raises(InputError, match="size_bytes"):
+    with pytest.raises(InputError, match=r"task\.archive\.size_bytes"):
         download(site.archive(), tmp_path)
     assert download(site.archive(size_bytes=len(BODY)), tmp_path).read_bytes() == BODY
 
@@ -224,15 +230,17 @@ def test_a_full_disk_is_told_before_anything_is_written(
 ) -> None:
     full = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(extract_module.shutil, "disk_usage", lambda _: full)
-    with pytest.raises(InputError, match="needs 1 MB, 0 MB are free"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))) as error:
         download(site.archive(), tmp_path)
+    for size in ("1 MB", "0 MB"):  # needed, free
+        assert re.search(rf"\b{size}", str(error.value))
     assert not (tmp_path / "Task99_Test.tar.part").exists()
 
 
 def test_a_redirect_may_not_leave_http(site: Site, tmp_path: Path) -> None:
     for address in ("ftp://127.0.0.1/Task99_Test.tar", "file:///etc/hostname"):
         site.redirect = address
-        with pytest.raises(InputError, match=f"edirect(ed|ion) to .*{address}"):
+        with pytest.raises(InputError, match=re.escape(address)):
             download(site.archive(), tmp_path)
     assert names(tmp_path) == []
 
@@ -241,14 +249,17 @@ def test_a_redirect_may_not_leave_http(site: Site, tmp_path: Path) -> None:
     "url", ["ftp://a.org/x.tar", "file:///x.tar", "http://a.org/", "http://a.org/%2e%2e"]
 )
 def test_an_address_is_http_and_ends_in_a_name(url: str) -> None:
-    with pytest.raises(InputError, match="archive address"):
+    with pytest.raises(InputError, match=re.escape(repr(url))) as error:
         Archive(url, MD5)
+    assert MD5 not in str(error.value)  # as the message about a wrong checksum would have
 
 
 @pytest.mark.parametrize("checksum", ["", MD5.upper(), MD5[4:], "md5:123", "sha1:" + "0" * 40])
 def test_a_checksum_is_md5_or_sha256(checksum: str) -> None:
-    with pytest.raises(InputError, match="checksum"):
+    with pytest.raises(InputError, match=re.escape("http://a.org/x.tar")) as error:
         Archive("http://a.org/x.tar", checksum)
+    for token in (repr(checksum), "md5:", "sha256:"):
+        assert token in str(error.value)
 
 
 # --- unpacking ------------------------------------------------------------------------------------------
@@ -295,77 +306,107 @@ def sparse_bomb() -> tarfile.TarInfo:
     return member("Task/bomb", size=1, pax_headers=claims)
 
 
-def hostile(content: bytes, message: str, name: str) -> object:
-    return pytest.param(content, message, id=name)
+def hostile(content: bytes, tokens: str | list[str], name: str) -> object:
+    """An archive that breaks a rule of ours: its message holds the tokens."""
+    return pytest.param(content, [tokens] if isinstance(tokens, str) else tokens, None, id=name)
 
+
+def damaged(content: bytes, cause: type[Exception], name: str, *tokens: str) -> object:
+    """An archive that a library or the disk refuses: its message passes on what that says."""
+    return pytest.param(content, list(tokens), cause, id=name)
+
+
+LIMITS = ["100000", "20"]  # bytes and members, as the test below sets them
 
 HOSTILE = [
-    hostile(tar_bytes(*GOOD, member("Task/l", type=tarfile.SYMTYPE, linkname="/etc")), "neither", "symlink"),
+    hostile(tar_bytes(*GOOD, member("Task/l", type=tarfile.SYMTYPE, linkname="/etc")), "'Task/l'", "symlink"),
     hostile(
         tar_bytes(*GOOD, member("Task/._l", type=tarfile.SYMTYPE, linkname="../..")),
-        "neither",
+        "'Task/._l'",
         "hidden symlink",
     ),
     hostile(
         tar_bytes(*GOOD, member("Task/l", type=tarfile.LNKTYPE, linkname="Task/dataset.json")),
-        "neither",
+        "'Task/l'",
         "hardlink",
     ),
     hostile(
-        tar_bytes(*GOOD, member("Task/d", type=tarfile.CHRTYPE, devmajor=1)), "neither", "character device"
+        tar_bytes(*GOOD, member("Task/d", type=tarfile.CHRTYPE, devmajor=1)), "'Task/d'", "character device"
     ),
-    hostile(tar_bytes(*GOOD, member("Task/d", type=tarfile.BLKTYPE)), "neither", "block device"),
-    hostile(tar_bytes(*GOOD, member("Task/f", type=tarfile.FIFOTYPE)), "neither", "fifo"),
-    hostile(tar_bytes(*GOOD, member("Task/u", type=b"Z")), "neither", "unknown type"),
-    hostile(tar_bytes(*GOOD, ("Task/../../escaped", b"x")), "leads out", "parent folder"),
-    hostile(tar_bytes(*GOOD, ("..", b"x")), "leads out", "only a parent folder"),
-    hostile(tar_bytes(*GOOD, (str(ESCAPED), b"x")), "leads out", "absolute"),
-    hostile(tar_bytes(*GOOD, ("//host/escaped", b"x")), "leads out", "network share"),
-    hostile(tar_bytes(*GOOD, ("C:escaped", b"x")), "colon", "drive letter"),
-    hostile(tar_bytes(*GOOD, ("Task\\..\\..\\escaped", b"x")), "backslash", "backslash"),
+    hostile(tar_bytes(*GOOD, member("Task/d", type=tarfile.BLKTYPE)), "'Task/d'", "block device"),
+    hostile(tar_bytes(*GOOD, member("Task/f", type=tarfile.FIFOTYPE)), "'Task/f'", "fifo"),
+    hostile(tar_bytes(*GOOD, member("Task/u", type=b"Z")), "'Task/u'", "unknown type"),
+    hostile(tar_bytes(*GOOD, ("Task/../../escaped", b"x")), "'Task/../../escaped'", "parent folder"),
+    hostile(tar_bytes(*GOOD, ("..", b"x")), "'..'", "only a parent folder"),
+    hostile(tar_bytes(*GOOD, (str(ESCAPED), b"x")), repr(str(ESCAPED)), "absolute"),
+    hostile(tar_bytes(*GOOD, ("//host/escaped", b"x")), "'//host/escaped'", "network share"),
+    hostile(tar_bytes(*GOOD, ("C:escaped", b"x")), "'C:escaped'", "drive letter"),
+    hostile(tar_bytes(*GOOD, ("Task\\..\\..\\escaped", b"x")), repr("Task\\..\\..\\escaped"), "backslash"),
     hostile(
         tar_bytes(*GOOD, member("Task/n", pax_headers={"path": "Task/a\0b"})),
-        "unprintable",
+        repr("Task/a\0b"),
         "NUL in a long name",
     ),
-    hostile(tar_bytes(*GOOD, ("Task/a\nb", b"x")), "unprintable", "new line"),
-    hostile(tar_bytes(*GOOD, ("Task/big", b"0" * 100_001)), "the limit is", "bomb by size"),
-    hostile(tar_bytes(*GOOD, ("Task/._big", b"0" * 100_001)), "the limit is", "hidden bomb"),
+    hostile(tar_bytes(*GOOD, ("Task/a\nb", b"x")), repr("Task/a\nb"), "new line"),
     hostile(
-        tar_bytes(*GOOD, *[(f"Task/{i}", b"0" * 30_000) for i in range(4)]), "the limit is", "bomb by sum"
+        tar_bytes(*GOOD, ("Task/big", b"0" * 100_001)), [*LIMITS, "101031", "'Task/big'"], "bomb by size"
     ),
-    hostile(tar_bytes(*GOOD, *[(f"Task/{i}", b"") for i in range(30)]), "the limit is", "bomb by count"),
     hostile(
-        tar_bytes(*GOOD, *[folder_member(f"Task/{i}") for i in range(30)]), "the limit is", "folder bomb"
+        tar_bytes(*GOOD, ("Task/._big", b"0" * 100_001)), [*LIMITS, "101031", "'Task/._big'"], "hidden bomb"
     ),
-    hostile(gzip.compress(tar_bytes(*GOOD, ("Task/big", bytes(20_000_000)))), "the limit is", "gzip bomb"),
-    hostile(tar_bytes(*GOOD, sparse_bomb()), "the limit is", "sparse bomb"),
     hostile(
+        tar_bytes(*GOOD, *[(f"Task/{i}", b"0" * 30_000) for i in range(4)]),
+        [*LIMITS, "121030", "'Task/3'"],
+        "bomb by sum",
+    ),
+    hostile(
+        tar_bytes(*GOOD, *[(f"Task/{i}", b"") for i in range(30)]),
+        [*LIMITS, "21", "'Task/13'"],
+        "bomb by count",
+    ),
+    hostile(
+        tar_bytes(*GOOD, *[folder_member(f"Task/{i}") for i in range(30)]),
+        [*LIMITS, "21", "'Task/13'"],
+        "folder bomb",
+    ),
+    hostile(
+        gzip.compress(tar_bytes(*GOOD, ("Task/big", bytes(20_000_000)))),
+        [*LIMITS, "20001030", "'Task/big'"],
+        "gzip bomb",
+    ),
+    hostile(tar_bytes(*GOOD, sparse_bomb()), [*LIMITS, "10000001030", "'Task/bomb'"], "sparse bomb"),
+    damaged(
         gzip.compress(tar_bytes(*GOOD, member("Task/h", pax_headers={"comment": "0" * 20_000_000}))),
-        "bytes of headers",
+        tarfile.ReadError,
         "header bomb",
+        str(extract_module.HEADER_BYTES),
     ),
-    hostile(tar_bytes(*GOOD, ("Task/dataset.json", b"[]")), "two members", "duplicate"),
-    hostile(tar_bytes(*GOOD, ("Task/imagesTr", b"x")), "two members", "file named as a folder"),
-    hostile(tar_bytes(*GOOD, folder_member("Task/dataset.json")), "two members", "folder named as a file"),
-    hostile(tar_bytes(*GOOD, ("Task/dataset.json/x", b"x")), "two members", "file inside a file"),
-    hostile(tar_bytes(*GOOD, ("Other/file", b"x")), "'Other', 'Task' at the top", "two top-level folders"),
-    hostile(tar_bytes(*GOOD, ("file", b"x")), "exactly one folder", "file at the top level"),
-    hostile(tar_bytes(("Task", b"x")), "exactly one folder", "only a file"),
-    hostile(tar_bytes(("._Task", b"x")), "got nothing", "only hidden members"),
-    hostile(tar_bytes(), "got nothing", "no members"),
-    hostile(b"", "cannot be unpacked", "empty file"),
-    hostile(b"<html>not found</html>" * 100, "cannot be unpacked", "no archive"),
-    hostile(tar_bytes(*GOOD)[:-11_000], "cannot be unpacked", "truncated inside a member"),
+    hostile(tar_bytes(*GOOD, ("Task/dataset.json", b"[]")), "'Task/dataset.json'", "duplicate"),
+    hostile(tar_bytes(*GOOD, ("Task/imagesTr", b"x")), "'Task/imagesTr'", "file named as a folder"),
     hostile(
-        tar_bytes(("Task/a", b"a" * 512), ("Task/b", b""))[:1024], "cannot be unpacked", "truncated between"
+        tar_bytes(*GOOD, folder_member("Task/dataset.json")), "'Task/dataset.json'", "folder named as a file"
     ),
-    hostile(
-        tar_bytes(*GOOD).replace(b"Task/imagesTr", b"Task/imagesXX"), "cannot be unpacked", "damaged header"
+    hostile(tar_bytes(*GOOD, ("Task/dataset.json/x", b"x")), "'Task/dataset.json/x'", "file inside a file"),
+    hostile(tar_bytes(*GOOD, ("Other/file", b"x")), ["'Other'", "'Task'"], "two top-level folders"),
+    hostile(tar_bytes(*GOOD, ("file", b"x")), ["'file'", "'Task'"], "file at the top level"),
+    hostile(tar_bytes(("Task", b"x")), "'Task'", "only a file"),
+    hostile(tar_bytes(("._Task", b"x")), [], "only hidden members"),
+    hostile(tar_bytes(), [], "no members"),
+    damaged(b"", tarfile.ReadError, "empty file"),
+    damaged(b"<html>not found</html>" * 100, tarfile.ReadError, "no archive"),
+    damaged(tar_bytes(*GOOD)[:-11_000], tarfile.ReadError, "truncated inside a member"),
+    damaged(
+        tar_bytes(("Task/a", b"a" * 512), ("Task/b", b""))[:1024], tarfile.ReadError, "truncated between"
     ),
-    hostile(gzip.compress(tar_bytes(*GOOD))[:-200], "cannot be unpacked", "truncated gzip"),
-    hostile(
-        tar_bytes(*GOOD, ("Task/" + "n" * 300, b"x")), "cannot be unpacked", "name too long for the disk"
+    damaged(
+        tar_bytes(*GOOD).replace(b"Task/imagesTr", b"Task/imagesXX"), tarfile.ReadError, "damaged header"
+    ),
+    damaged(gzip.compress(tar_bytes(*GOOD))[:-200], EOFError, "truncated gzip"),
+    damaged(
+        tar_bytes(*GOOD, ("Task/" + "n" * 300, b"x")),
+        OSError,
+        "name too long for the disk",
+        os.strerror(errno.ENAMETOOLONG),
     ),
 ]
 
@@ -391,15 +432,25 @@ def test_modes_of_the_archive_are_ignored(tmp_path: Path) -> None:
     assert (task / "run").stat().st_mode & 0o7111 == 0  # no set-id and no execute bits
 
 
-@pytest.mark.parametrize(("content", "message"), HOSTILE)
-def test_a_hostile_archive_leaves_nothing_behind(tmp_path: Path, content: bytes, message: str) -> None:
+@pytest.mark.parametrize(("content", "tokens", "cause"), HOSTILE)
+def test_a_hostile_archive_leaves_nothing_behind(
+    tmp_path: Path, content: bytes, tokens: list[str], cause: type[Exception] | None
+) -> None:
     inside = tmp_path / "a" / "b" / "data"
     inside.mkdir(parents=True)
     (tmp_path / "in.tar").write_bytes(content)
     before = names(tmp_path)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "in.tar"))) as caught:
         extract_tar(tmp_path / "in.tar", inside, max_bytes=100_000, max_files=20)
-    assert str(caught.value).startswith(f"{tmp_path / 'in.tar'}: ")
+    found = str(caught.value).replace(str(tmp_path), "")
+    assert "\n" not in found
+    for token in tokens:
+        assert re.search(rf"(?<!\d){re.escape(token)}(?!\d)", found)
+    if cause is None:
+        assert caught.value.__cause__ is None
+        assert tokens or "._Task" not in found  # without a rule that it breaks, no member is named
+    else:
+        assert isinstance(caught.value.__cause__, cause) and str(caught.value.__cause__) in str(caught.value)
     assert names(tmp_path) == before
     assert not ESCAPED.exists()
 
@@ -407,7 +458,7 @@ def test_a_hostile_archive_leaves_nothing_behind(tmp_path: Path, content: bytes,
 def test_a_folder_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "in.tar").write_bytes(tar_bytes(*GOOD))
     (tmp_path / "data" / "Task").mkdir(parents=True)
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "data" / "Task"))):
         extract_tar(tmp_path / "in.tar", tmp_path / "data", max_bytes=100_000, max_files=20)
     assert names(tmp_path / "data") == ["Task"]
 
@@ -434,23 +485,26 @@ def test_a_task_is_fetched_once_and_its_tar_removed(site: Site, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("members", "message"),
+    ("members", "tokens"),
     [
-        ((("Other/dataset.json", b"{}"),), "got folder 'Other', wanted 'Task'"),
-        ((("Task/a", b""),), "no dataset.json"),
-        ((("Task/dataset.json", b""), ("../x", b"")), "leads out"),
+        ((("Other/dataset.json", b"{}"),), ("'Other'", "'Task'")),
+        ((("Task/a", b""),), ("dataset.json",)),
+        ((("Task/dataset.json", b""), ("../x", b"")), ("'../x'",)),
     ],
 )
 def test_an_archive_of_something_else_is_kept_but_not_unpacked(
-    site: Site, tmp_path: Path, members: tuple[Member, ...], message: str
+    site: Site, tmp_path: Path, members: tuple[Member, ...], tokens: tuple[str, ...]
 ) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "data" / "Task99_Test.tar"))) as error:
         fetch_task(serve(site, tar_bytes(*members)), tmp_path / "data", "Task")
+    for token in tokens:
+        assert token in str(error.value)
     assert names(tmp_path) == ["data", "data/Task99_Test.tar"]
 
 
 def test_a_task_folder_without_dataset_json_is_named(site: Site, tmp_path: Path) -> None:
     (tmp_path / "Task").mkdir()
-    with pytest.raises(InputError, match="Task: has no dataset"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "Task"))) as error:
         fetch_task(site.archive(), tmp_path, "Task")
+    assert "dataset.json" in str(error.value)
     assert site.asked == []

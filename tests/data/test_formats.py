@@ -1,5 +1,6 @@
 """The same scan through every format: the same voxels on the same grid."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,8 +67,9 @@ def test_a_folder_of_series_is_a_scan_of_several_channels(tmp_path: Path) -> Non
     moved = AFFINE.copy()
     moved[2, 3] += 5
     write_series(tmp_path / "case_1" / "2_PET", scan(), moved)
-    with pytest.raises(InputError, match="2_PET: got a grid up to 5 mm away"):
+    with pytest.raises(InputError, match="2_PET") as error:
         read_volume(tmp_path / "case_1")
+    assert re.search(r"\b5 mm", str(error.value))
 
 
 def test_a_tilted_gantry_becomes_a_sheared_affine(tmp_path: Path) -> None:
@@ -89,15 +91,19 @@ def test_a_tilted_gantry_becomes_a_sheared_affine(tmp_path: Path) -> None:
 def test_faulty_series_are_named(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "gap", scan(), AFFINE)
     next(folder.glob("*_2.dcm")).unlink()
-    with pytest.raises(InputError, match=r"got 5 mm between slices 2 and 3 .* is a slice missing"):
+    with pytest.raises(InputError, match=re.escape(str(folder))) as error:
         read_volume(folder)
+    found = str(error.value).replace(str(folder), "")
+    for token in (r"\b5 mm", r"\b2\.5 mm", r"\b2\b(?!\.)", r"\b3\b"):  # distances; the slices beside the gap
+        assert re.search(token, found)
     both = write_series(tmp_path / "both", scan(), AFFINE)
     for file in write_series(tmp_path / "other", scan(), AFFINE).iterdir():
         file.rename(both / f"other_{file.name}")
-    with pytest.raises(InputError, match=r"both: got 2 DICOM series: .*wanted one a folder"):
+    with pytest.raises(InputError, match=re.escape(str(both))) as error:
         read_header(both)
+    assert re.search(r"\b2\b", str(error.value).replace(str(both), ""))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="got an empty folder"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "empty"))):
         read_volume(tmp_path / "empty")
 
 

@@ -3,21 +3,12 @@ import itertools
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
-from app.core.types import Size, Spacing, as_size, as_spacing
+from app.core.types import Size, Spacing, as_size
 from app.data import resample
-from app.data.geometry import (
-    Geometry,
-    forward_image,
-    forward_labels,
-    plan_geometry,
-    restore_labels,
-)
+from app.data.geometry import forward_image, forward_labels, plan_geometry
 from app.data.resample import resample_image
 
 ORIENTATIONS = [
@@ -38,57 +29,22 @@ def in_orientation(
     return voxels, to_ras @ nib.orientations.inv_ornt_aff(transform, canonical.shape)
 
 
-def smooth_labels(shape: Size, seed: int = 0) -> NDArray[np.uint8]:
-    noise = gaussian_filter(np.random.default_rng(seed).normal(size=shape), 2.5)
-    return np.digitize(noise, [noise.mean(), np.quantile(noise, 0.85)]).astype(np.uint8)
-
-
 def test_there_are_48_orientations() -> None:
     assert len(set(ORIENTATIONS)) == 48
 
 
 @pytest.mark.parametrize("codes", ORIENTATIONS)
-def test_every_orientation_gives_the_same_arrays_and_comes_back(codes: str) -> None:
-    canonical = np.random.default_rng(0).random((5, 7, 9), dtype=np.float32) + 1
-    labels = smooth_labels((5, 7, 9))
+def test_every_orientation_gives_the_same_arrays(codes: str) -> None:
+    rng = np.random.default_rng(0)
+    canonical = rng.random((5, 7, 9), dtype=np.float32) + 1
+    labels = rng.integers(0, 3, (5, 7, 9)).astype(np.float32)
     voxels, affine = in_orientation(canonical, (3.0, 1.0, 0.8), codes)
     assert "".join(nib.aff2axcodes(affine)) == codes
     geometry = plan_geometry(voxels[None], affine, None)
     np.testing.assert_array_equal(forward_image(voxels[None], geometry)[0], canonical)
     np.testing.assert_allclose(geometry.spacing, (3.0, 1.0, 0.8))
-    stored, _ = in_orientation(labels, (3.0, 1.0, 0.8), codes)  # type: ignore[arg-type]
-    assert (restore_labels(forward_labels(stored.astype(np.uint8), geometry), geometry) == stored).all()
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    codes=st.sampled_from(ORIENTATIONS),
-    angles=st.tuples(*[st.floats(-25, 25)] * 3),
-    spacing=st.tuples(*[st.floats(0.6, 3.0)] * 3),
-    shape=st.tuples(*[st.integers(9, 21)] * 3),
-    finer=st.tuples(*[st.floats(0.6, 2.0)] * 3),
-    margin=st.integers(0, 2),
-)
-def test_prepare_then_restore_keeps_shape_and_labels(
-    codes: str, angles: Spacing, spacing: Spacing, shape: Size, finer: Spacing, margin: int
-) -> None:
-    labels = smooth_labels(shape)
-    image = labels.astype(np.float32) + 1
-    if margin:
-        image[:margin] = 0
-        labels[:margin] = 0
-    voxels, affine = in_orientation(image, spacing, codes)
-    affine[:3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ affine[:3]
-    stored = in_orientation(labels.astype(np.float32), spacing, codes)[0].astype(np.uint8)
-    target_mm = as_spacing([mm / times for mm, times in zip(spacing, finer, strict=True)])
-    geometry = plan_geometry(voxels[None], affine, target_mm)
-    assert Geometry.from_dict(geometry.to_dict()) == geometry
-    prepared = forward_labels(stored, geometry)
-    assert prepared.shape == forward_image(voxels[None], geometry).shape[1:] == geometry.resampled
-    restored = restore_labels(prepared, geometry)
-    assert restored.shape == stored.shape
-    if min(finer) >= 1.0:  # a grid at least as fine as the scan's loses nothing but voxels on edges
-        assert (restored != stored).mean() < 0.06
+    stored, _ = in_orientation(labels, (3.0, 1.0, 0.8), codes)
+    np.testing.assert_array_equal(forward_labels(stored.astype(np.uint8), geometry), labels)
 
 
 def test_an_oblique_scan_is_not_interpolated() -> None:
@@ -106,14 +62,6 @@ def test_crop_keeps_what_is_nonzero_in_any_channel() -> None:
     geometry = plan_geometry(voxels, np.eye(4), None)
     assert (geometry.start, geometry.stop) == ((3, 2, 1), (5, 4, 5))
     assert plan_geometry(voxels * 0, np.eye(4), None).cropped == (8, 7, 6)
-
-
-def test_labels_outside_the_crop_come_back_as_background() -> None:
-    voxels = np.zeros((1, 4, 4, 4), dtype=np.float32)
-    voxels[0, 1:3, 1:3, 1:3] = 1
-    geometry = plan_geometry(voxels, np.eye(4), None)
-    restored = restore_labels(np.ones((2, 2, 2), dtype=np.uint8), geometry)
-    assert restored.sum() == 8 and restored[1:3, 1:3, 1:3].all()
 
 
 @pytest.mark.parametrize("size", [(150, 40, 50), (61, 64, 41), (45, 30, 32)])

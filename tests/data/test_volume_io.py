@@ -1,4 +1,5 @@
 import gzip
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -47,51 +48,66 @@ def test_float_labels_with_integer_values_are_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [3.0, 0.5, -1.0, np.nan])
 def test_unknown_label_values_are_named(tmp_path: Path, value: float) -> None:
     labels = np.full((2, 2, 2), value, dtype=np.float32)
-    with pytest.raises(InputError, match=r"a\.nii\.gz: got label values \[.*\], wanted integers 0 to 2"):
-        read_label_map(save(tmp_path / "a.nii.gz", labels), 3)
+    path = save(tmp_path / "a.nii.gz", labels)
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
+        read_label_map(path, 3)
+    found = str(error.value).replace(str(path), "")
+    assert f"[{value}]" in found
+    for known in (0, 2):  # the range of the labels
+        assert re.search(rf"\b{known}\b", found)
 
 
 def test_nan_in_a_scan_is_counted(tmp_path: Path) -> None:
     voxels = np.zeros((3, 3, 3), dtype=np.float32)
     voxels[0, 0, :2] = np.nan
-    with pytest.raises(InputError, match="got 2 NaN or infinite voxels"):
-        read_volume(save(tmp_path / "a.nii.gz", voxels))
+    path = save(tmp_path / "a.nii.gz", voxels)
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
+        read_volume(path)
+    for token in ("2", "NaN"):
+        assert re.search(rf"\b{token}\b", str(error.value).replace(str(path), ""))
 
 
 def test_truncated_gzip_is_an_input_error(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)))
+    read_volume(path)
     path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(InputError, match="truncated"):
+    with pytest.raises(InputError, match=re.escape(str(path))):
         read_volume(path)
 
 
 def test_other_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"not an image"))
-    for name, message in (
-        ("text.nii.gz", "cannot be read"),
-        ("none.nii.gz", "no such file"),
-        ("a.png", "suffix"),
+    for name, tokens in (
+        ("text.nii.gz", ("NIfTI",)),
+        ("none.nii.gz", ()),
+        ("a.png", ("'.png'", ".nii.gz", ".nrrd", ".mha")),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=re.escape(str(tmp_path / name))) as error:
             read_volume(tmp_path / name)
-    with pytest.raises(InputError, match="wanted a label map"):
-        read_label_map(save(tmp_path / "two.nii.gz", np.zeros((2, 2, 2, 2), dtype=np.uint8)), 2)
+        for token in tokens:
+            assert token in str(error.value).replace(str(tmp_path / name), "")
+    two = save(tmp_path / "two.nii.gz", np.zeros((2, 2, 2, 2), dtype=np.uint8))
+    with pytest.raises(InputError, match=re.escape(str(two))) as error:
+        read_label_map(two, 2)
+    assert "(2, 2, 2, 2)" in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
 def test_a_picture_of_two_dimensions_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"two{suffix}"
     sitk.WriteImage(sitk.Image([5, 6], sitk.sitkFloat32), str(path))
-    with pytest.raises(InputError, match="got 2 dimensions"):
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
         read_header(path)
+    assert re.search(r"\b2\b", str(error.value).replace(str(path), ""))
 
 
 def test_singular_affine_is_refused(tmp_path: Path) -> None:
     image = nib.Nifti1Image(np.zeros((2, 2, 2), dtype=np.uint8), None)
     image.header["srow_x"], image.header["sform_code"] = [1, 0, 0, 0], 1
     nib.save(image, tmp_path / "a.nii.gz")
-    with pytest.raises(InputError, match="singular affine"):
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "a.nii.gz"))) as error:
         read_volume(tmp_path / "a.nii.gz")
+    assert "[[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]" in str(error.value)
 
 
 def test_written_label_map_has_exactly_the_scans_geometry(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from app.core.files import write_json, write_text
 from app.infer.engines import ENGINES, find_engine, installed_engines, missing_packages
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
-from app.infer.int8_file import int8_paths
+from app.infer.int8_file import LARGEST_LOSS, int8_paths
 from app.infer.members import flipped_axes, read_members, stored_sliding
 from app.infer.segmenter import Segmenter
 from app.infer.sliding import SlidingSettings
@@ -83,8 +83,10 @@ def test_a_network_made_for_one_size_of_window_is_refused_as_onnx(
     if missing := missing_packages(name):
         pytest.skip(f"needs {missing}")
     member = member_of(Dice(4), bench, tmp_path / "run")
-    with pytest.raises(InputError, match=r"run: .*Dice.*; use predict\.engine=torch") as refused:
+    with pytest.raises(InputError, match=r"predict\.engine=torch") as refused:
         find_engine(name, CPU)(member)
+    for token in (str(member.run), "Dice"):
+        assert token in str(refused.value)
     assert "\n" not in str(refused.value) and not list((tmp_path / "run").glob("export/*.onnx"))
     assert capfd.readouterr().out == ""
 
@@ -94,10 +96,10 @@ def test_parity_is_also_asked_of_a_window_longer_than_the_patch(member: Member) 
 
     def of_one_size(windows: torch.Tensor) -> torch.Tensor:
         logits = exact(windows)
-        return logits if windows.shape[2:] == (16, 16, 16) else logits + 1
+        return logits if windows.shape[2:] == (16, 16, 16) else logits + 7
 
     assert check_parity(of_one_size, member.checkpoint) <= 1e-4
-    with pytest.raises(InputError, match=r"logits differ from torch's by 1"):
+    with pytest.raises(InputError, match=r"\b7\b"):
         check_parity(of_one_size, member.checkpoint, longer=True)
 
 
@@ -110,16 +112,20 @@ def test_the_compiled_network_agrees_with_torch(member: Member) -> None:
 
 def test_unknown_and_unusable_engines_are_named(member: Member) -> None:
     assert "torch" in installed_engines()
-    with pytest.raises(InputError, match="got 'abacus', wanted one of torch"):
+    with pytest.raises(InputError, match=r"predict\.engine") as error:
         find_engine("abacus", CPU)
+    for token in ("abacus", *ENGINES):
+        assert token in str(error.value)
     if not missing_packages("openvino_int8"):
-        with pytest.raises(InputError, match="no 8-bit network"):
+        with pytest.raises(InputError, match=r"export\.format=int8") as error:
             find_engine("openvino_int8", CPU)(member)
+        assert "openvino_int8" in str(error.value) and str(member.run) in str(error.value)
         graph, record = int8_paths(member)
         write_json(record, {"dice_lost": 0.01})
         graph.write_text("", encoding="utf-8")
-        with pytest.raises(InputError, match=r"lose 0\.0100 Dice"):
+        with pytest.raises(InputError, match=r"0\.01\d*\b") as error:
             find_engine("openvino_int8", CPU)(member)
+        assert "openvino_int8" in str(error.value) and str(LARGEST_LOSS) in str(error.value)
 
 
 def test_several_networks_are_averaged(bench: Bench, tmp_path: Path) -> None:
@@ -151,8 +157,10 @@ def test_networks_prepared_for_differently_are_not_averaged(bench: Bench, tmp_pa
     write_checkpoint(
         tmp_path / "two" / "last.pt", replace(first, plan=replace(first.plan, spacing=(2.0, 1.0, 1.0)))
     )
-    with pytest.raises(InputError, match=r"two: got spacing \[2.0, 1.0, 1.0\], wanted \[1.0, 1.0, 1.0\]"):
+    with pytest.raises(InputError, match="spacing") as error:
         read_members([tmp_path / "one", tmp_path / "two"], "last")
+    for token in (str(tmp_path / "two"), "2.0, 1.0, 1.0", "1.0, 1.0, 1.0"):
+        assert token in str(error.value)
 
 
 def write_config(run: Path, flips: list[int], mirrors: list[int]) -> Path:
@@ -169,16 +177,19 @@ def test_windows_are_laid_as_the_run_was_evaluated(tmp_path: Path) -> None:
     assert stored_sliding([first]) == SlidingSettings(0.3, 4, (1,))
     other = write_config(tmp_path / "other", [0], [0])
     assert flipped_axes([first, other]) == (0,) and stored_sliding([first, other]).mirror_axes == ()
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"nowhere.config\.yaml"):
         stored_sliding([tmp_path / "nowhere"])
     write_text(first / "config.yaml", "augment: {}")
-    with pytest.raises(InputError, match=r"config\.yaml: has no augment\.flip_axes"):
+    with pytest.raises(InputError, match=r"augment\.flip_axes") as error:
         flipped_axes([first])
+    assert str(first / "config.yaml") in str(error.value)
 
 
 def test_axes_that_training_never_flipped_are_not_mirrored(bench: Bench, tmp_path: Path) -> None:
     run = write_config(tmp_path / "run", [2], [2])
     write_checkpoint(run / "last.pt", bench.checkpoint(bench.state()))
     assert Segmenter.load(run).sliding.mirror_axes == (2,)
-    with pytest.raises(InputError, match=r"mirror_axes: got \[0, 1, 2\], wanted axes among \[2\]"):
+    with pytest.raises(InputError, match="mirror_axes") as error:
         Segmenter.load(run, sliding=replace(SLIDING, mirror_axes=(0, 1, 2)))
+    for token in ("[0, 1, 2]", "[2]", "augment.flip_axes"):
+        assert token in str(error.value)

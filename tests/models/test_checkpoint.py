@@ -1,4 +1,5 @@
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -25,15 +26,18 @@ def test_a_checkpoint_rebuilds_its_network(make_task: MakeTask, tmp_path: Path) 
 def test_damaged_missing_and_foreign_files_are_input_errors(make_task: MakeTask, tmp_path: Path) -> None:
     bench = make_bench(make_task(cases=3), tmp_path / "cache")
     path = tmp_path / "last.pt"
-    with pytest.raises(InputError, match="no such checkpoint"):
+    with pytest.raises(InputError, match=re.escape(str(path))):
         read_checkpoint(path)
     write_checkpoint(path, bench.checkpoint(bench.state()))
+    read_checkpoint(path)
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=r"last\.pt: not a readable checkpoint"):
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
         read_checkpoint(path)
+    assert "\n" not in str(error.value)
     torch.save({"weights": {}}, path)
-    with pytest.raises(InputError, match="format"):
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
         read_checkpoint(path)
+    assert "format" in str(error.value)  # the key that is missing
 
 
 class Hostile:
@@ -46,6 +50,6 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path, monkeypatch: pytest
     torch.save({"format": 1, "network": Hostile()}, tmp_path / "a.pt")
     (tmp_path / "b.pt").write_bytes(pickle.dumps(Hostile()))
     for name in ("a.pt", "b.pt"):
-        with pytest.raises(InputError, match="not a readable checkpoint"):
+        with pytest.raises(InputError, match=re.escape(str(tmp_path / name))):
             read_checkpoint(tmp_path / name)
     assert not (tmp_path / "executed").exists()

@@ -1,5 +1,7 @@
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -181,27 +183,38 @@ def test_same_seed_same_weights() -> None:
     assert torch.equal(weights(spec), weights(spec))
 
 
-def test_impossible_models_are_named() -> None:
-    with pytest.raises(InputError, match=r"model\.block: got 'dense'"):
-        replace(UNET, block="dense")
-    with pytest.raises(InputError, match=r"model\.encoder_blocks: got 0"):
-        replace(UNET, encoder_blocks=0)
-    with pytest.raises(InputError, match=r"model\.norm: got 'layer', wanted one of instance, group, batch"):
-        replace(UNET, norm="layer")
-    with pytest.raises(InputError, match=r"model\.activation: got 'mish'"):
-        replace(UNET, activation="mish")
-    with pytest.raises(InputError, match=r"model\.decoder_width: got 0"):
-        replace(UNET, decoder_width=0)
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [
+        ({"block": "dense"}, [r"model\.block", "'dense'", "plain", "residual"]),
+        ({"encoder_blocks": 0}, [r"model\.encoder_blocks", r"\b0\b", r"\b1\b"]),
+        ({"norm": "layer"}, [r"model\.norm", "'layer'", "instance", "group", "batch"]),
+        ({"activation": "mish"}, [r"model\.activation", "'mish'", "leaky", "silu"]),
+        ({"decoder_width": 0}, [r"model\.decoder_width", r"\b0\b"]),
+    ],
+)
+def test_impossible_models_are_named(changes: dict[str, Any], tokens: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        replace(UNET, **changes)
+    for token in tokens:
+        assert re.search(token, str(error.value))
+
+
+def test_a_single_level_is_refused() -> None:
     single = replace(SHAPE, widths=(4,), strides=((1, 1, 1),), kernels=((3, 3, 3),))
-    with pytest.raises(InputError, match=r"model: got 1 level, wanted at least 2"):
+    with pytest.raises(InputError, match=r"plan\.max_levels") as error:
         design(UNET, single, Conv3d(), None)
+    for levels in (1, 2):  # given, wanted
+        assert re.search(rf"\b{levels}\b", str(error.value))
 
 
 def test_a_description_never_names_code() -> None:
     description = design(UNET, SHAPE, Conv3d(), None).describe()
     description["encoder"] = {"kind": "os.system"}
-    with pytest.raises(InputError, match=r"got kind 'os\.system', wanted one of"):
+    with pytest.raises(InputError, match=r"'os\.system'") as error:
         network_from(description)
+    for known in ("Conv3d", "P3d"):
+        assert known in str(error.value)
     description["encoder"] = {"kind": "Conv3d", "surprise": 1}
     with pytest.raises(InputError, match="surprise"):
         network_from(description)

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -103,11 +104,11 @@ def test_a_layout_file_applies_to_what_it_names(tmp_path: Path) -> None:
 
 
 def test_a_layout_for_another_network_is_refused_with_all_differences() -> None:
-    layout = Layout({"encoder.9.0": {Kernel((3, 3, 3)): 8}, "encoder.0.0": {Kernel((3, 3, 3)): 8}})
-    with pytest.raises(InputError) as error:
+    layout = Layout({"encoder.9.0": {Kernel((3, 3, 3)): 8}, "encoder.0.0": {Kernel((3, 3, 3)): 24}})
+    with pytest.raises(InputError, match=r"op\.layout") as error:
         Mixed(layout).bind([CONV])
-    assert "encoder.9.0: not in this network" in str(error.value)
-    assert "encoder.0.0: 8 channels, the network has 32" in str(error.value)
+    assert {"encoder.9.0", "encoder.0.0"} <= set(re.findall(r"encoder\.\d\.\d", str(error.value)))
+    assert {"24", "32"} <= set(re.findall(r"\d+", str(error.value)))  # channels of the layout, of the network
 
 
 def test_any_list_of_kernels_in_equal_split() -> None:
@@ -120,16 +121,16 @@ def test_any_list_of_kernels_in_equal_split() -> None:
 
 
 def test_unknown_sets_and_alignments_are_named() -> None:
-    with pytest.raises(
-        InputError, match="got '4d', wanted one of 1d, 2d, 12d, 23d, 123d, 0123d or a list of kernels"
+    for operator, tokens in (
+        (Cakes("4d", 1, None), ("op.kernels", "4d", *KERNEL_SETS)),
+        (Cakes(["1x3x3", "1x3x3"], 1, None), ("op.kernels", "1x3x3")),
+        (Cakes("1d", 0, None), ("op.align", "0")),
+        (Cakes("1d", 1, "nowhere.yaml"), ("nowhere.yaml",)),
     ):
-        Cakes("4d", 1, None).bind([CONV])
-    with pytest.raises(InputError, match=r"op\.kernels: .*none twice"):
-        Cakes(["1x3x3", "1x3x3"], 1, None).bind([CONV])
-    with pytest.raises(InputError, match=r"op\.align: got 0"):
-        Cakes("1d", 0, None).bind([CONV])
-    with pytest.raises(InputError, match="no such layout"):
-        Cakes("1d", 1, "nowhere.yaml").bind([CONV])
+        with pytest.raises(InputError) as error:
+            operator.bind([CONV])
+        for token in tokens:
+            assert token in str(error.value)
 
 
 def test_stride_rounds_up() -> None:

@@ -14,5 +14,6 @@ def test_cost_is_multiplier_times_in_times_taps_and_out() -> None:
 def test_the_few_channels_of_an_image_stay_dense() -> None:
     stem = ConvSpec("encoder.0.0", 2, 16, (3, 3, 3), (1, 1, 1))
     assert DepthwiseSeparable(1).cost(stem, (4, 4, 4)) == Conv3d().cost(stem, (4, 4, 4))
-    with pytest.raises(InputError, match=r"op\.multiplier: got 0"):
+    with pytest.raises(InputError, match=r"op\.multiplier") as error:
         DepthwiseSeparable(0)
+    assert "0" in str(error.value)

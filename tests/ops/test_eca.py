@@ -1,4 +1,4 @@
-"""Acceptance checks F1 to F9 of channel attention."""
+"""Channel attention: its kernel, its gate, and half precision."""
 
 import math
 
@@ -10,22 +10,22 @@ from app.ops.eca import Eca, eca_kernel
 
 
 @pytest.mark.parametrize("channels", [4, 16, 64, 300])
-def test_f1_adds_exactly_the_kernel_s_parameters(channels: int) -> None:
+def test_adds_exactly_the_kernel_s_parameters(channels: int) -> None:
     assert sum(p.numel() for p in Eca(channels).parameters()) == eca_kernel(channels)
 
 
-def test_f2_kernel_by_channels() -> None:
+def test_kernel_by_channels() -> None:
     table = {1: 1, 3: 1, 4: 1, 7: 1, 8: 3, 16: 3, 64: 3, 127: 3, 128: 5, 2047: 5, 2048: 7}
     assert {channels: eca_kernel(channels) for channels in table} == table
 
 
-def test_f3_weight_zero_halves_exactly() -> None:
+def test_weight_zero_halves_exactly() -> None:
     module, x = Eca(16), torch.randn(2, 16, 3, 4, 5)
     torch.nn.init.zeros_(module.conv.weight)
     assert torch.equal(module(x), 0.5 * x)
 
 
-def test_f4_a_gate_depends_on_near_channels_only() -> None:
+def test_a_gate_depends_on_near_channels_only() -> None:
     module = Eca(16)
     x = torch.rand(1, 16, 2, 2, 2, requires_grad=True)
     means = x.mean((2, 3, 4))
@@ -35,20 +35,20 @@ def test_f4_a_gate_depends_on_near_channels_only() -> None:
 
 
 @pytest.mark.parametrize(("kernel", "commutes"), [(1, True), (3, False)])
-def test_f5_permuting_channels_commutes_for_one_tap_only(kernel: int, commutes: bool) -> None:
+def test_permuting_channels_commutes_for_one_tap_only(kernel: int, commutes: bool) -> None:
     torch.manual_seed(0)
     module, x, order = Eca(16, kernel), torch.rand(1, 16, 2, 2, 2), torch.randperm(16)
     assert torch.allclose(module(x)[:, order], module(x[:, order])) == commutes
 
 
-def test_f6_the_gate_ignores_the_order_of_voxels() -> None:
+def test_the_gate_ignores_the_order_of_voxels() -> None:
     module, x = Eca(8), torch.rand(1, 8, 2, 3, 4)
     shuffled = x.flatten(2)[..., torch.randperm(24)].unflatten(2, (2, 3, 4))
     torch.testing.assert_close((module(x) / x)[..., 0, 0, 0], (module(shuffled) / shuffled)[..., 0, 0, 0])
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 3, 4, 5), (1, 16, 1, 1, 1), (1, 1, 2, 2, 2), (3, 130, 1, 2, 1)])
-def test_f7_equals_a_convolution_along_the_channels(shape: tuple[int, ...]) -> None:
+def test_equals_a_convolution_along_the_channels(shape: tuple[int, ...]) -> None:
     module, x = Eca(shape[1]), torch.randn(shape)
     weight = module.conv.weight
     gate = F.conv1d(x.mean((2, 3, 4)).unsqueeze(1), weight, padding=weight.shape[-1] // 2).sigmoid()
@@ -56,7 +56,7 @@ def test_f7_equals_a_convolution_along_the_channels(shape: tuple[int, ...]) -> N
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_f8_half_precision_is_finite_and_near(dtype: torch.dtype) -> None:
+def test_half_precision_is_finite_and_near(dtype: torch.dtype) -> None:
     x, module = 100 * torch.randn(1, 16, 8, 8, 8), Eca(16)
     wanted = module(x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -66,7 +66,7 @@ def test_f8_half_precision_is_finite_and_near(dtype: torch.dtype) -> None:
     torch.testing.assert_close(halved.float(), wanted, rtol=0.05, atol=0.05)
 
 
-def test_f9_powers_of_two_are_exact() -> None:
+def test_powers_of_two_are_exact() -> None:
     """`math.log(8, 2)` is below 3 on some machines, and the kernel then 1."""
     for power in range(12):
         taps = (power + 1) // 2

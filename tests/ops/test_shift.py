@@ -1,4 +1,4 @@
-"""Acceptance checks C1 to C9 of shifts."""
+"""Shifts: what they move, what they cost, their gradients, and the samples they keep apart."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def one_hot(offset: Size) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("mode", ["zero", "address"])
-def test_c1_no_weights_and_no_multiply_adds(mode: str) -> None:
+def test_no_weights_and_no_multiply_adds(mode: str) -> None:
     module = torch.nn.Sequential(ChannelShift(12, 2), AddressShift(12, SIX, mode))
     with FlopCounterMode(display=False) as counter:
         module(torch.rand(1, 12, 3, 4, 5))
@@ -30,14 +30,14 @@ def test_c1_no_weights_and_no_multiply_adds(mode: str) -> None:
 
 
 @pytest.mark.parametrize("offset", SIX)
-def test_c2_zero_mode_is_a_depthwise_one_hot_kernel(offset: Size) -> None:
+def test_zero_mode_is_a_depthwise_one_hot_kernel(offset: Size) -> None:
     x = torch.randn(2, 3, 4, 5, 6)
     expected = F.conv3d(x, one_hot(offset).expand(3, 1, 3, 3, 3), padding=1, groups=3)
     assert torch.equal(zero_shift(x, [offset]), expected)
 
 
 @pytest.mark.parametrize("offset", SIX)
-def test_c3_address_mode_is_a_roll_of_the_flat_sample(offset: Size) -> None:
+def test_address_mode_is_a_roll_of_the_flat_sample(offset: Size) -> None:
     x = torch.randn(2, 3, 4, 5, 6)
     step = offset[0] * 30 + offset[1] * 6 + offset[2]
     rolled = x.flatten(1).roll(-step, dims=1)
@@ -49,20 +49,20 @@ def test_c3_address_mode_is_a_roll_of_the_flat_sample(offset: Size) -> None:
     assert torch.equal(shifted[inside], zero_shift(x, [offset])[inside])
 
 
-def test_c3_the_modes_differ_on_one_plane_of_the_shifted_axis() -> None:
+def test_the_modes_differ_on_one_plane_of_the_shifted_axis() -> None:
     x = 1 + torch.rand(1, 6, 4, 5, 8)
     differ = (zero_shift(x, SIX) != address_shift(x, SIX)).float().mean((0, 2, 3, 4))
     torch.testing.assert_close(differ[1:5], torch.tensor([1 / 8, 1 / 5, 1 / 5, 1 / 4]))
 
 
 @pytest.mark.parametrize("shift", [zero_shift, address_shift])
-def test_c4_samples_are_never_mixed(shift: type(zero_shift)) -> None:  # type: ignore[valid-type]
+def test_samples_are_never_mixed(shift: type(zero_shift)) -> None:  # type: ignore[valid-type]
     x = torch.stack([torch.zeros(8, 3, 4, 5), torch.ones(8, 3, 4, 5)])
     shifted = shift(x, SIX)
     assert shifted[0].abs().sum() == 0 and shifted[1].sum() > 0
 
 
-def test_c5_channel_shift_rotates_half_a_group() -> None:
+def test_channel_shift_rotates_half_a_group() -> None:
     x = torch.arange(16.0).reshape(1, 16, 1, 1, 1)
     module = ChannelShift(16, 4)
     assert module(x).flatten().tolist() == [*range(2, 16), 0, 1]
@@ -70,7 +70,7 @@ def test_c5_channel_shift_rotates_half_a_group() -> None:
 
 
 @pytest.mark.parametrize(("shifted", "reach"), [(True, [8, 16, 24, 32]), (False, [8, 8, 8, 8])])
-def test_c5_stacked_groups_reach_further(shifted: bool, reach: list[int]) -> None:
+def test_stacked_groups_reach_further(shifted: bool, reach: list[int]) -> None:
     """32 channels in 4 groups: a quarter more each time with the channel shift, never more without."""
     x = torch.rand(1, 32, 1, 1, 1, requires_grad=True)
     y = x
@@ -81,7 +81,7 @@ def test_c5_stacked_groups_reach_further(shifted: bool, reach: list[int]) -> Non
         y = ChannelShift(32, 4)(y) if shifted else y
 
 
-def test_c6_the_gradient_is_the_opposite_shift() -> None:
+def test_the_gradient_is_the_opposite_shift() -> None:
     x = torch.randn(1, 7, 3, 3, 4, dtype=torch.float64, requires_grad=True)
     for shift in (zero_shift, address_shift):
         assert torch.autograd.gradcheck(lambda v, shift=shift: shift(v, SIX), (x,))
@@ -91,7 +91,7 @@ def test_c6_the_gradient_is_the_opposite_shift() -> None:
             assert torch.equal(gradient, shift(y, [tuple(-step for step in offset)]))
 
 
-def test_c7_the_shortcut_is_the_input_unchanged() -> None:
+def test_the_shortcut_is_the_input_unchanged() -> None:
     module = Shift("zero", 4, 2, 0.5).build(CONV)
     x = torch.randn(2, 16, 3, 4, 5)
     assert torch.equal(module(x)[:, :8], x[:, :8].relu())
@@ -99,14 +99,14 @@ def test_c7_the_shortcut_is_the_input_unchanged() -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 9), (1, 6, 3), (7, 1, 1)])
-def test_c8_unequal_sizes(shape: Size) -> None:
+def test_unequal_sizes(shape: Size) -> None:
     x = torch.randn(1, 14, *shape)
     for shift in (zero_shift, address_shift):
         assert shift(x, SIX).shape == x.shape
         assert torch.equal(shift(x, SIX)[:, 12:], x[:, 12:])
 
 
-def test_c9_a_constant_volume_stays_constant_inside() -> None:
+def test_a_constant_volume_stays_constant_inside() -> None:
     x = torch.full((1, 6, 4, 4, 4), 3.0)
     for shift in (zero_shift, address_shift):
         assert (shift(x, SIX)[:, :, 1:-1, 1:-1, 1:-1] == 3).all()
@@ -119,10 +119,12 @@ def test_shifts_keep_the_channels_last_layout() -> None:
 
 
 def test_impossible_settings_are_named() -> None:
-    for values, message in [
-        (("left", 4, 2, 0.5), "op.mode: got 'left', wanted one of zero, address"),
-        (("zero", 0, 2, 0.5), "op.groups: got 0"),
-        (("zero", 4, 2, 1.0), "op.shortcut: got 1.0"),
+    for values, tokens in [
+        (("left", 4, 2, 0.5), ("op.mode", "left", "zero", "address")),
+        (("zero", 0, 2, 0.5), ("op.groups", "0")),
+        (("zero", 4, 2, 1.0), ("op.shortcut", "1.0")),
     ]:
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError) as error:
             Shift(*values)  # type: ignore[arg-type]
+        for token in tokens:
+            assert token in str(error.value)

@@ -9,7 +9,7 @@ from app.core.kernel import Kernel
 from app.ops import ConvSpec, operator_from
 from app.ops.candidates import CANDIDATES, SeparateCandidates, SharedCandidates, cover_of
 from app.ops.supernet import PATHS, RandomPathsConv3d, SampledConv3d, SuperConv3d, SuperNet
-from app.ops.vocabulary import vocabulary
+from app.ops.vocabulary import KERNEL_SETS, vocabulary
 
 CONV = ConvSpec("encoder.1.0", 5, 12, (3, 3, 3), (2, 2, 2))
 SUPER = SuperNet("123d", "encoder", "sampled", "shared", 0.1)
@@ -110,10 +110,10 @@ def test_only_what_is_named_is_searched() -> None:
         searched = [c.name for c in (CONV, other) if isinstance(bound.build(c), SuperConv3d)]
         assert searched == names
         assert operator_from(bound.describe()) == bound
-    with pytest.raises(
-        InputError, match=r"where: got \['stem'\], wanted encoder, all or names among encoder"
-    ):
+    with pytest.raises(InputError, match="where") as error:
         replace(SUPER, where=["stem"]).bind([CONV])
+    for token in ("stem", "all", CONV.name):
+        assert token in str(error.value)
 
 
 def test_coarse_axes_have_no_taps() -> None:
@@ -131,14 +131,17 @@ def test_shared_weights_are_one_and_separate_ones_many() -> None:
 
 
 def test_impossible_settings_are_named() -> None:
-    for changes, message in (
-        ({"paths": "some"}, "paths: got 'some', wanted one of sampled, all, random"),
-        ({"weights": "none"}, "weights: got 'none', wanted one of shared, separate"),
-        ({"kernels": "5d"}, "kernels: got '5d'"),
-        ({"temperature": 0.0}, "temperature: got 0.0"),
+    for changes, allowed in (
+        ({"paths": "some"}, PATHS),
+        ({"weights": "none"}, CANDIDATES),
+        ({"kernels": "5d"}, KERNEL_SETS),
+        ({"temperature": 0.0}, ()),
     ):
-        with pytest.raises(InputError, match=message):
+        ((key, value),) = changes.items()
+        with pytest.raises(InputError, match=key) as error:
             replace(SUPER, **changes)
+        for token in (str(value), *allowed):
+            assert token in str(error.value)
 
 
 def test_fixed_chances_are_drawn_by_and_not_trained() -> None:

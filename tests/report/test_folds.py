@@ -1,4 +1,4 @@
-"""What folds come to together: means and standard errors by hand, seeds averaged, missing folds named."""
+"""The summary of folds: means and standard errors by hand, seeds averaged, missing folds named."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ CASES = {
 
 @pytest.fixture
 def swept(tmp_path: Path) -> Sweep:
-    """Two folds, two seeds each, of labels one and two; the third fold has not been run."""
+    """Write two folds with two seeds each, of labels one and two; the third fold has not been run."""
     entries = []
     for fold, seed in [*CASES, (2, 0)]:
         name = f"fold-{fold}+seed-{seed}"

@@ -1,7 +1,7 @@
-"""Volumes whose right kernels are known: rods and plates of random places, in noise.
+"""Volumes whose right kernels are known: rods and plates at random places, in noise.
 
-Along a planted axis the label never changes, across it every voxel is drawn anew: only taps along planted
-axes can tell label from noise.
+The label is constant along a planted axis and random along the others, so only kernel taps along planted
+axes can separate label from noise.
 """
 
 import torch
@@ -60,7 +60,7 @@ def convolutions() -> list[ConvSpec]:
 
 
 def planted_search(settings: SearchSettings, share: float) -> tuple[Search, Network]:
-    """A search over the two convolutions and its super-network, weights by torch's global generator."""
+    """Return a search over the two convolutions and its super-network; torch draws the weights."""
     supernet = SuperNet(
         settings.kernels, "encoder", settings.way.paths, settings.weights, settings.temperature
     )
@@ -71,7 +71,7 @@ def planted_search(settings: SearchSettings, share: float) -> tuple[Search, Netw
 
 
 def train_planted(search: Search, network: Network, axes: tuple[int, ...], *, seed: int, steps: int) -> float:
-    """Train the super-network; the last loss, penalty included."""
+    """Train the super-network; return the last loss, penalty included."""
     rng = torch.Generator().manual_seed(seed)
     loss = search.loss(nn.functional.binary_cross_entropy_with_logits, network)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)

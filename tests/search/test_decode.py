@@ -1,5 +1,8 @@
+"""The layout under a budget: costs by hand, the best of all layouts, limits, and errors."""
+
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -50,7 +53,7 @@ def test_costs_by_hand() -> None:
 
 
 def test_the_best_of_all_layouts_is_found() -> None:
-    """Against every layout of two small layers."""
+    """The layout found is compared with every layout of two small layers."""
     sites = [site("a", 3, LINE, PLANE, CUBE), site("b", 2, LINE, CUBE, in_channels=3)]
     scores = random_scores(sites, 1)
     dense = dense_total(sites, ParamsCost())
@@ -85,7 +88,7 @@ def test_the_budget_is_kept_and_used(costs: CostModel, budget: float) -> None:
         assert sum(decoded.counts[one.conv.name].values()) == one.conv.out_channels
 
 
-def test_aligned_counts_are_multiples_but_for_one_rest() -> None:
+def test_aligned_counts_are_multiples_except_for_one_rest() -> None:
     sites = (*network_sites("12d"), site("odd", 21, LINE, PLANE))
     decoded = best_under_budget(sites, random_scores(sites, 0), Budget(MacsCost(), 0.25), align=8)
     assert decoded.share <= 0.25
@@ -119,17 +122,19 @@ def test_same_scores_same_layout_and_larger_scores_win() -> None:
 def test_impossible_budgets_are_named_with_what_is_possible() -> None:
     sites = network_sites("12d")
     for budget in (0.05, 0.5):
-        with pytest.raises(
-            InputError, match=rf"got {budget} of the dense macs, these kernels allow 0.1112 to 0.3401"
-        ):
+        with pytest.raises(InputError, match=r"search\.budget") as error:
             best_under_budget(sites, random_scores(sites, 0), Budget(MacsCost(), budget), align=1)
+        for token in (str(budget), "macs", "0.1112", "0.3401"):
+            assert token in str(error.value)
 
 
 def test_an_impossible_limit_is_named_and_a_wide_one_is_none() -> None:
     sites = network_sites("12d")
     refuse_impossible_limit(sites, Budget(ParamsCost(), 5.0))
-    with pytest.raises(InputError, match=r"search\.limits\.params: got 0\.05 .* allow 0\.1112 or more"):
+    with pytest.raises(InputError, match=r"search\.limits\.params") as error:
         refuse_impossible_limit(sites, Budget(ParamsCost(), 0.05))
+    for token in ("0.05", "0.1112"):
+        assert token in str(error.value)
 
 
 def test_top_counts_with_ties() -> None:
@@ -151,19 +156,27 @@ def test_an_absolute_budget_leaves_the_rest_of_the_network_its_part() -> None:
 
 
 def test_impossible_settings_are_named() -> None:
-    for changes, message in (
-        ({"method": "best"}, "search.method: got 'best', wanted one of evolve, budget, paper_cost"),
-        ({"unit": "joule"}, "search.unit: got 'joule'"),
-        ({"budget": 0.0}, "search.budget: got 0.0"),
-        ({"unit": "latency", "align": 4}, "search.align: got 4, wanted at least 8 for latency"),
-        ({"strength": -1.0}, "search.strength"),
-        ({"method": "evolve", "limits": {"joule": 1.0}}, "search.limits: got 'joule', wanted params, macs"),
+    for changes, tokens in (
         (
-            {"method": "evolve", "limits": {"params": -1.0}},
-            "search.limits.params: got -1.0, wanted",
+            {"method": "best"},
+            [r"search\.method\b", r"\bbest\b", r"\bevolve\b", r"\bbudget\b", r"\bpaper_cost\b"],
         ),
-        ({"limits": {"params": 0.3}}, "search.limits: search.method budget keeps none"),
+        ({"unit": "joule"}, [r"search\.unit\b", r"\bjoule\b"]),
+        ({"budget": 0.0}, [r"search\.budget\b", r"\b0\b"]),
+        ({"unit": "latency", "align": 4}, [r"search\.align\b", r"\b4\b", r"\b8\b", r"\blatency\b"]),
+        ({"strength": -1.0}, [r"search\.strength\b", r"-1\b"]),
+        (
+            {"method": "evolve", "limits": {"joule": 1.0}},
+            [r"search\.limits\b", r"\bjoule\b", r"\bparams\b", r"\bmacs\b"],
+        ),
+        ({"method": "evolve", "limits": {"params": -1.0}}, [r"search\.limits\.params\b", r"-1\b"]),
+        (
+            {"limits": {"params": 0.3}},
+            [r"search\.limits\b", r"search\.method\b", r"\bbudget\b", r"\bevolve\b"],
+        ),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError) as error:
             replace(SETTINGS, **changes)
+        for token in tokens:
+            assert re.search(token, str(error.value)), (token, changes)
     assert (SETTINGS.aligned, replace(SETTINGS, unit="latency").aligned) == (1, 16)

@@ -26,7 +26,7 @@ def evolution(share: float, unit: int = 2) -> Evolution:
 
 
 def test_the_best_choice_is_all_but_found_under_the_budget() -> None:
-    """Judged by how many units have the line along D; chance gives a sixth of 16."""
+    """The score is the number of units with the line along D; chance gives a sixth of 16."""
     found, judged = evolution(0.2).run(
         lambda choice: -float(sum((kernels == 0).sum() for kernels in choice.values())), trials=300, seed=0
     )
@@ -52,12 +52,13 @@ def test_every_trial_meets_the_budget_and_the_same_seed_tries_the_same() -> None
 
 
 def test_a_budget_that_no_layout_meets_is_refused() -> None:
-    with pytest.raises(InputError, match=r"search\.limits: no layout"):
+    with pytest.raises(InputError, match=r"search\.budget") as error:
         evolution(0.05).run(lambda choice: 0.0, trials=1, seed=0)
+    assert "search.limits" in str(error.value)
 
 
 class _StartedOneByOne:
-    """Each group of channels takes a millisecond to start, whatever it then computes: a GPU."""
+    """A machine such as a GPU, on which each group of channels takes a millisecond, whatever its size."""
 
     unit = "latency"
     linear = False
@@ -93,13 +94,13 @@ def test_a_choice_is_what_the_super_network_computes() -> None:
 
 
 def two_sites() -> list[Site]:
-    """As many weights each, the cheap one at a sixty-fourth of the multiply-adds."""
-    dear, cheap = convolutions()[1], replace(convolutions()[1], name="cheap", size=(3, 3, 3))
-    return [Site(conv, vocabulary("123d", "")) for conv in (dear, cheap)]
+    """Return two convolutions with equally many weights, one with a sixty-fourth of the multiply-adds."""
+    costly, cheap = convolutions()[1], replace(convolutions()[1], name="cheap", size=(3, 3, 3))
+    return [Site(conv, vocabulary("123d", "")) for conv in (costly, cheap)]
 
 
 def mean_share(sites: list[Site], chances: Mapping[str, NDArray[np.float64]], costs: CostModel) -> float:
-    """Of layouts drawn by chance."""
+    """Return the mean share of the dense cost over layouts drawn by these chances."""
     means = [16 * chances[site.conv.name] @ slot_costs(site, costs) for site in sites]
     return float(sum(means)) / dense_total(sites, costs)
 
@@ -124,7 +125,7 @@ def test_even_chances_keep_a_limit_and_ignore_one_that_is_kept_anyway() -> None:
         assert loose[name] == pytest.approx(free[name], abs=1e-5)
 
 
-def test_wide_and_impossible_budgets_get_the_dearest_and_the_cheapest_kernels() -> None:
+def test_wide_and_impossible_budgets_get_the_costliest_and_the_cheapest_kernels() -> None:
     sites = two_sites()
     assert mean_share(sites, even_chances(sites, [Budget(MacsCost(), 2.0)]), MacsCost()) > 0.99
     assert mean_share(sites, even_chances(sites, [Budget(MacsCost(), 0.01)]), MacsCost()) < 0.112

@@ -1,3 +1,5 @@
+"""A network takes the weights of the search it comes from."""
+
 from dataclasses import replace
 
 import pytest
@@ -62,5 +64,6 @@ def test_what_cannot_be_carried_is_named() -> None:
         best_under_budget(sites, network_scores(source, sites), Budget(MacsCost(), 0.2), align=1).counts
     )
     target = design(residual, SHAPE, Mixed(layout), None).build()
-    with pytest.raises(InputError, match=r"inherit with model\.block=plain"):
+    with pytest.raises(InputError, match=r"train\.init") as error:
         inherit(target, source, dict(zip(super_convolutions(source), sites, strict=True)), layout)
+    assert "model.block=plain" in str(error.value)

@@ -1,4 +1,4 @@
-"""Trackers over a small synthetic run: what they are told is read back with their own programs."""
+"""Trackers over a small synthetic run: what they record is read back with their own programs."""
 
 from pathlib import Path
 

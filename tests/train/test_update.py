@@ -77,10 +77,14 @@ def test_precisions_are_chosen_or_refused_by_device() -> None:
     assert choose_precision("auto", cpu) == torch.float32
     assert choose_precision("bf16", cpu) == torch.bfloat16
     assert choose_precision("fp16", torch.device("cuda")) == torch.float16
-    with pytest.raises(InputError, match=r"train\.precision: got fp16, which only a GPU trains with"):
-        choose_precision("fp16", cpu)
-    with pytest.raises(InputError, match=r"train\.precision: got 'half', wanted auto, fp32, bf16, fp16"):
-        choose_precision("half", cpu)
+    for name, tokens in (
+        ("fp16", ("fp16", "auto", "fp32", "bf16")),
+        ("half", ("'half'", "auto", "fp32", "bf16", "fp16")),
+    ):
+        with pytest.raises(InputError, match=r"train\.precision") as error:
+            choose_precision(name, cpu)
+        for token in tokens:
+            assert token in str(error.value)
 
 
 def test_a_scaled_loss_leaves_the_gradients_as_they_are(bench: Bench) -> None:
@@ -119,5 +123,7 @@ def test_a_compiled_step_is_a_step(bench: Bench) -> None:
 
 def test_compiling_without_a_compiler_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(InputError, match=r"train\.compile needs a C\+\+ compiler"):
+    with pytest.raises(InputError, match=r"train\.compile") as error:
         stepped(bench, compile=True)
+    for compiler in ("g++", "clang++", "c++"):
+        assert compiler in str(error.value)
