@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from app.core.described import Described
+from app.core.registry import Described
 from app.core.types import Size
 from app.ops import Operator
 

@@ -8,9 +8,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import app.models as package
-from app.core.described import restore
 from app.core.errors import InputError
 from app.core.layout import Layout
+from app.core.registry import restore
 from app.core.types import Size, as_size
 from app.models.model import Model, Shape
 from app.models.regions import RegionNetwork

@@ -3,7 +3,7 @@
 from typing import Any
 
 import app.ops as package
-from app.core.described import restore
+from app.core.registry import restore
 from app.ops.operator import ConvSpec, Cost, Operator
 
 __all__ = ["ConvSpec", "Cost", "Operator", "operator_from"]

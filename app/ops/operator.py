@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from app.core.described import Described
 from app.core.layout import Layout
+from app.core.registry import Described
 from app.core.types import Size
 
 

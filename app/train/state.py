@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from app.core.compiled import compiled
 from app.core.errors import InputError
 from app.data.batches import Batch
 from app.models.checkpoint import Checkpoint, Weights
+from app.models.torch_compile import compiled
 from app.train.precision import choose_precision
 from app.train.processes import ALONE, Processes, without_exchange
 from app.train.settings import TrainSettings

@@ -2,10 +2,10 @@
 
 import torch
 
-from app.core.compiled import compiled
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine, Member
 from app.models.network import to_device
+from app.models.torch_compile import compiled
 
 
 def compiled_engine(member: Member, device: torch.device) -> Engine:
