@@ -23,7 +23,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
-from app.ops.cakes import Cakes
+from app.operators.cakes import Cakes
 from app.train.loop import train
 from app.train.settings import TrainSettings
 from app.train.state import TrainingState

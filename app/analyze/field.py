@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import Size
-from app.ops.connection import Connection, Links, channel_mix
+from app.layers.connection import Connection, Links, channel_mix
 
 Extents = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from app.core.errors import InputError
 from app.core.layout import Layout
 from app.core.types import Size
 from app.models.network import NetworkSpec, list_convolutions
-from app.ops import ConvSpec
-from app.ops.cakes import split
-from app.ops.mixed import Mixed
-from app.ops.vocabulary import vocabulary
+from app.operators import ConvSpec
+from app.operators.cakes import split
+from app.operators.mixed import Mixed
+from app.operators.vocabulary import vocabulary
 
 _SETS = tuple(vocabulary(kernels, "kernels") for kernels in ("1d", "12d", "2d", "123d", ["3x3x3"]))
 SETS_ABOVE_THE_CHEAPEST = len(_SETS) - 1

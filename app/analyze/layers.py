@@ -10,8 +10,8 @@ from app.analyze.score import capped, score
 from app.analyze.walk import fields
 from app.core.errors import InputError
 from app.core.types import Size, Spacing, as_spacing
+from app.layers.latency import latency_ms
 from app.models.network import NetworkSpec, build_named, list_convolutions
-from app.ops.latency import latency_ms
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import fx, nn
 from app.analyze.field import Field, enlarged, entering, input_field, joined, narrowed, through, united
 from app.core.errors import InputError
 from app.core.types import as_size
-from app.ops.connection import Connected, Connection, grouped_links
+from app.layers.connection import Connected, Connection, grouped_links
 
 _PASSING = (
     *(nn.GroupNorm, nn.BatchNorm3d, nn.InstanceNorm3d, nn.Identity, nn.Dropout3d),

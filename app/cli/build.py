@@ -26,8 +26,8 @@ from app.data.planner import PlanSettings
 from app.infer.sliding import SlidingSettings
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
-from app.ops import Operator
-from app.ops.attention import Attended
+from app.operators import Operator
+from app.operators.attention import Attended
 from app.track.tracker import RunFolder, Tracker
 from app.train.memory import process_peak_bytes, step_bytes
 from app.train.processes import ALONE, Processes

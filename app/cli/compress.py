@@ -33,11 +33,11 @@ from app.core.layout import write_layout
 from app.core.progress import progress_bar
 from app.data.patches import PatchSampler
 from app.infer.segmenter import Segmenter
+from app.layers.latency import latency_ms
 from app.metrics.dice import Dice
 from app.metrics.evaluate import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
-from app.ops.latency import latency_ms
 from app.train.held_out import evaluate_held_out
 from app.train.state import TrainingState
 

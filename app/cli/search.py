@@ -21,14 +21,14 @@ from app.core.files import write_json
 from app.core.layout import Layout, write_layout
 from app.core.plan import Plan
 from app.core.task import Task
+from app.layers.cost import Cost
+from app.layers.latency import latency_ms
 from app.models.checkpoint import write_checkpoint
 from app.models.network import NetworkSpec, design, to_device
 from app.models.regions import without_labels
-from app.ops.latency import latency_ms
-from app.ops.mixed import Mixed
-from app.ops.operator import Cost
-from app.ops.plain import Conv3d
-from app.ops.supernet import SuperNet
+from app.operators.mixed import Mixed
+from app.operators.plain import Conv3d
+from app.operators.supernet import SuperNet
 from app.report.layout_picture import write_layout_picture
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded

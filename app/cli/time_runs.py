@@ -22,7 +22,7 @@ from app.core.plan import Plan
 from app.core.sweep import TIMINGS
 from app.models.checkpoint import read_checkpoint
 from app.models.network import NetworkSpec, to_device
-from app.ops.supernet import SuperNet
+from app.operators.supernet import SuperNet
 from app.report.runs import find_runs
 from app.report.timings import read_timings
 from app.train.state import TrainingState

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.core.errors import InputError
-from app.ops.decomposed import Factors
+from app.operators.decomposed import Factors
 
 
 @dataclass(frozen=True)

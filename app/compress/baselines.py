@@ -9,8 +9,8 @@ from app.compress.dense import principal_mix, regressed_mix, spatial_pair
 from app.compress.method import Method, schedule
 from app.compress.replace import chained
 from app.compress.task import ConvTask
-from app.ops import ConvSpec
-from app.ops.decomposed import Factors
+from app.operators import ConvSpec
+from app.operators.decomposed import Factors
 
 
 class ChannelMethod(Method):

@@ -12,11 +12,12 @@ from app.compress.allocate import Choice
 from app.compress.method import Method
 from app.compress.task import ConvTask
 from app.core.types import as_size
-from app.ops import ConvSpec, Cost
-from app.ops.decomposed import Factors
-from app.ops.grouped import build_chain, chain_cost
-from app.ops.latency import latency_ms
-from app.ops.plain import Conv3d
+from app.layers.cost import Cost
+from app.layers.grouped import build_chain, chain_cost
+from app.layers.latency import latency_ms
+from app.operators import ConvSpec
+from app.operators.decomposed import Factors
+from app.operators.plain import Conv3d
 
 Price = Callable[[Callable[[], nn.Module], Cost, tuple[int, int, int, int]], float]
 """What makes a module, its cost and the (C, D, H, W) it sees -> what is to be saved."""

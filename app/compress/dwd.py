@@ -18,8 +18,8 @@ from app.compress.method import Method, chain_kernels, schedule
 from app.compress.replace import chained
 from app.compress.separable import split_filters
 from app.compress.task import ConvTask
-from app.ops import ConvSpec
-from app.ops.decomposed import Factors
+from app.operators import ConvSpec
+from app.operators.decomposed import Factors
 
 _ROWS_A_FEATURE = 4  # a joint least-squares fit with fewer rows than this follows their noise
 

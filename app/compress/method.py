@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from app.compress.settings import CompressSettings
 from app.compress.task import ConvTask
 from app.core.types import Size
-from app.ops import ConvSpec
-from app.ops.decomposed import Factors
+from app.operators import ConvSpec
+from app.operators.decomposed import Factors
 
 
 @dataclass(frozen=True)

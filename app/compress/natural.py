@@ -10,7 +10,7 @@ from app.compress.separable import natural_kernels
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size, as_size
-from app.ops.vocabulary import vocabulary
+from app.operators.vocabulary import vocabulary
 
 SHARE = 0.6
 """Of a filter's energy that a sub-kernel has to hold; a filter of equal taps has 3/27, 9/27 or all of it."""

@@ -16,7 +16,7 @@ from app.compress.task import UNKNOWN, ConvTask, following
 from app.core.errors import InputError
 from app.models.checkpoint import Weights
 from app.models.network import NetworkSpec, build_named, list_convolutions, to_device
-from app.ops.decomposed import Decomposed, Factors
+from app.operators.decomposed import Decomposed, Factors
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from app.core.types import as_size
-from app.ops import ConvSpec
-from app.ops.convolution import FastConv3d
-from app.ops.decomposed import Factors
+from app.layers.convolution import FastConv3d
+from app.operators import ConvSpec
+from app.operators.decomposed import Factors
 
 
 def spec_of(conv: nn.Conv3d, name: str = "") -> ConvSpec:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from app.ops import ConvSpec, Operator
-from app.ops.convolution import FastConv3d
-from app.ops.norm import USUAL, Style
+from app.layers.convolution import FastConv3d
+from app.layers.norm import USUAL, Style
+from app.operators import ConvSpec, Operator
 
 
 class PlainBlock(nn.Sequential):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.models.model import Model, Shape
-from app.ops import Operator
+from app.operators import Operator
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from torch import nn
 
 from app.core.registry import Described
 from app.core.types import Size
-from app.ops import Operator
+from app.operators import Operator
 
 
 @dataclass(frozen=True)

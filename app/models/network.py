@@ -12,10 +12,11 @@ from app.core.errors import InputError
 from app.core.layout import Layout
 from app.core.registry import restore
 from app.core.types import Size, as_size
+from app.layers.cost import Cost
 from app.models.model import Model, Shape
 from app.models.regions import RegionNetwork
-from app.ops import ConvSpec, Cost, Operator, operator_from
-from app.ops.wrapper import Wrapper
+from app.operators import ConvSpec, Operator, operator_from
+from app.operators.operator import Wrapper
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.types import Size
+from app.layers.convolution import FastConv3d, Upsample3d
+from app.layers.cost import strided
+from app.layers.norm import ACTIVATIONS, NORMS, Style
 from app.models.blocks import BLOCKS, Block
 from app.models.model import Model, Shape
-from app.ops import ConvSpec, Operator
-from app.ops.convolution import FastConv3d, Upsample3d
-from app.ops.norm import ACTIVATIONS, NORMS, Style
-from app.ops.plain import strided
+from app.operators import ConvSpec, Operator
 
 
 @dataclass(frozen=True)

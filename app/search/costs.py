@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.core.kernel import Kernel
-from app.ops.operator import ConvSpec
-from app.ops.plain import strided
+from app.layers.cost import strided
+from app.operators.operator import ConvSpec
 
 Counts = dict[str, dict[Kernel, int]]
 """Channels per kernel, by convolution."""

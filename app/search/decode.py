@@ -11,7 +11,7 @@ from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
-from app.ops.operator import ConvSpec
+from app.operators.operator import ConvSpec
 from app.search.costs import Budget, CostModel, Counts, Site, dense_total
 
 Scores = Mapping[str, NDArray[np.float64]]

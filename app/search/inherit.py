@@ -15,8 +15,8 @@ from app.core.errors import InputError
 from app.core.layout import Layout
 from app.models.checkpoint import Checkpoint
 from app.models.network import NetworkSpec
-from app.ops.mixed import MixedConv3d
-from app.ops.supernet import AllPathsConv3d, SuperConv3d
+from app.operators.mixed import MixedConv3d
+from app.operators.supernet import AllPathsConv3d, SuperConv3d
 from app.search.costs import Site
 from app.search.decode import assign_slots
 from app.search.penalty import super_convolutions

@@ -16,10 +16,10 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.kernel import Kernel
 from app.core.progress import progress_bar
+from app.layers.convolution import dense_conv
+from app.layers.latency import latency_ms
 from app.models.network import to_device
-from app.ops.convolution import dense_conv
-from app.ops.latency import latency_ms
-from app.ops.operator import ConvSpec
+from app.operators.operator import ConvSpec
 from app.search.costs import Site
 
 Machine = Mapping[str, Any]

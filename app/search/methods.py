@@ -11,7 +11,7 @@ class Method:
     """One way."""
 
     paths: str
-    """How the super-network joins the candidates of a slot; see app.ops.supernet."""
+    """How the super-network joins the candidates of a slot; see app.operators.supernet."""
     penalty: str
     """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
     decode: str

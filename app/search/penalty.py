@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from app.core.kernel import Kernel
-from app.ops.supernet import SampledConv3d, SuperConv3d
+from app.operators.supernet import SampledConv3d, SuperConv3d
 from app.search.costs import Budget, Site, dense_total, slot_costs
 from app.train.state import Loss
 

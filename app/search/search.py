@@ -9,7 +9,7 @@ from torch import nn
 
 from app.core.layout import Layout
 from app.models.network import NetworkSpec, list_convolutions
-from app.ops.supernet import SampledConv3d, SuperNet
+from app.operators.supernet import SampledConv3d, SuperNet
 from app.search.costs import Budget, Site, dense_total, total_cost
 from app.search.decode import (
     Decoded,

@@ -16,15 +16,15 @@ from app.analyze.layers import layers
 from app.analyze.walk import field_of, fields
 from app.core.errors import InputError
 from app.core.types import Size
+from app.layers.grouped import GroupedConv, depthwise, pointwise
 from app.models.model import Shape
 from app.models.network import build_named, design
 from app.models.unet import UNetModel
-from app.ops import ConvSpec, Operator
-from app.ops.cakes import Cakes
-from app.ops.dice import DiceGate
-from app.ops.grouped import GroupedConv, depthwise, pointwise
-from app.ops.plain import Conv3d
-from app.ops.rolling import RollingPointwise
+from app.operators import ConvSpec, Operator
+from app.operators.cakes import Cakes
+from app.operators.dicenet import DiceGate
+from app.operators.plain import Conv3d
+from app.operators.rolling import RollingPointwise
 
 OPTIONS = sorted(path.stem for path in Path("conf/op").glob("*.yaml") if path.stem != "supernet")
 SIZE: Size = (37, 38, 36)  # twice the widest field

@@ -13,8 +13,8 @@ from app.core.errors import InputError
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design, network_from
 from app.models.unet import UNetModel
-from app.ops.mixed import Mixed
-from app.ops.plain import Conv3d
+from app.operators.mixed import Mixed
+from app.operators.plain import Conv3d
 
 SHAPE = Shape(1, 2, (4, 8, 8), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), ((3, 3, 3),) * 3)
 PATCH = (16, 32, 32)

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from app.core.kernel import Kernel
 from app.core.layout import read_layout
 from app.core.types import as_size
+from app.layers.convolution import dense_conv
 from app.models.model import Shape
 from app.models.network import list_convolutions, to_device
 from app.models.unet import UNetModel
-from app.ops.convolution import dense_conv
-from app.ops.mixed import MixedConv3d
+from app.operators.mixed import MixedConv3d
 
 SHAPE = Shape(1, 3, (16, 32, 64, 128), ((1, 1, 1),) + ((2, 2, 2),) * 3, ((3, 3, 3),) * 4, (40, 56, 40))
 MODEL = UNetModel("plain", 2, 2, deep_supervision=True)

@@ -23,10 +23,10 @@ from app.core.types import Size
 from app.models.model import Shape
 from app.models.network import design, list_convolutions, to_device
 from app.models.unet import UNetModel
-from app.ops.cakes import split
-from app.ops.mixed import Mixed
-from app.ops.plain import Conv3d
-from app.ops.vocabulary import vocabulary
+from app.operators.cakes import split
+from app.operators.mixed import Mixed
+from app.operators.plain import Conv3d
+from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, Counts, MacsCost, Site, dense_total, total_cost
 from app.search.evolve import Evolution, even_chances
 from app.search.latency import latency_costs

@@ -35,7 +35,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
-from app.ops.plain import Conv3d
+from app.operators.plain import Conv3d
 
 CLASSES = 21
 SLIDING = SlidingSettings(overlap=0.25, windows=1, mirror_axes=())

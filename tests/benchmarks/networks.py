@@ -28,13 +28,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from app.core.allocator import keep_freed_memory
 from app.core.layout import read_layout
 from app.core.types import Size, as_size
+from app.layers.cost import Cost
 from app.models.model import Shape
 from app.models.network import design, to_device
 from app.models.unet import UNetModel
-from app.ops import Cost, Operator
-from app.ops.cakes import Cakes
-from app.ops.mixed import Mixed
-from app.ops.plain import Conv3d
+from app.operators import Operator
+from app.operators.cakes import Cakes
+from app.operators.mixed import Mixed
+from app.operators.plain import Conv3d
 from app.train.yardstick import PlainNetwork
 
 SEARCHED = Path("conf/op/layouts/hippocampus_macs20.yaml")

@@ -19,7 +19,7 @@ from torch import nn
 from app.core.types import as_size
 from app.models.blocks import PlainBlock
 from app.models.network import to_device
-from app.ops import ConvSpec, Operator
+from app.operators import ConvSpec, Operator
 
 ROUNDS = 7
 

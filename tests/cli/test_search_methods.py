@@ -17,7 +17,7 @@ from conftest import TINY, MakeTask
 from app.cli import training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint, read_checkpoint
-from app.ops.mixed import Mixed
+from app.operators.mixed import Mixed
 from app.search.evolve import Choice, Evolution
 from app.search.inherit import inherit_search
 from app.search.search import choose, searched_sites

@@ -9,8 +9,8 @@ from app.compress.choices import judge, list_choices
 from app.compress.methods import method_of
 from app.compress.samples import Rows
 from app.compress.task import UNKNOWN, ConvTask
-from app.ops import ConvSpec
-from app.ops.decomposed import Factors
+from app.operators import ConvSpec
+from app.operators.decomposed import Factors
 
 CONV = ConvSpec("encoder.0.1", 4, 6, (3, 3, 3), (1, 1, 1), (4, 5, 6))
 DENSE = 4 * 6 * 27 * 120

@@ -12,8 +12,8 @@ from app.compress.samples import Rows, taps
 from app.compress.task import UNKNOWN, ConvTask, following
 from app.core.types import Size, as_size
 from app.models.blocks import PlainBlock, ResidualBlock
-from app.ops import ConvSpec
-from app.ops.plain import Conv3d
+from app.operators import ConvSpec
+from app.operators.plain import Conv3d
 
 CONV = ConvSpec("encoder.0.1", 4, 4, (3, 3, 3), (1, 1, 1))
 

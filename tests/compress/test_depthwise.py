@@ -19,7 +19,7 @@ from app.compress.depthwise import (
 )
 from app.compress.replace import chained
 from app.compress.samples import taps
-from app.ops.decomposed import Factors
+from app.operators.decomposed import Factors
 
 
 def layer(seed: int, *, channels: int = 5, out: int = 7, rows: int = 400) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from app.core.kernel import Kernel
 from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
-from app.ops.mixed import Mixed
+from app.operators.mixed import Mixed
 
 
 def test_channels_are_shared_out_by_the_energy_of_the_filters() -> None:

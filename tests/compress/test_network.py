@@ -8,13 +8,14 @@ from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
 from app.compress.settings import FITS, CompressSettings
 from app.core.errors import InputError
+from app.layers.cost import Cost
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design, network_from
 from app.models.unet import UNetModel
-from app.ops import Cost, Operator
-from app.ops.attention import Attended
-from app.ops.cakes import Cakes
-from app.ops.plain import Conv2d, Conv3d
+from app.operators import Operator
+from app.operators.attention import Attended
+from app.operators.cakes import Cakes
+from app.operators.plain import Conv2d, Conv3d
 
 SHAPE = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, (8, 8, 8))
 SETTINGS = CompressSettings(

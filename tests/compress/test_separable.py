@@ -6,7 +6,7 @@ import torch
 from app.compress.method import chain_kernels
 from app.compress.separable import captured, natural_kernels, split_filters
 from app.core.types import Size
-from app.ops.vocabulary import vocabulary
+from app.operators.vocabulary import vocabulary
 
 
 @pytest.mark.parametrize("chain", ["2d1d", "1d"])

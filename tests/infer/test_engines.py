@@ -19,10 +19,10 @@ from app.infer.segmenter import Segmenter
 from app.infer.sliding import SlidingSettings
 from app.models.checkpoint import write_checkpoint
 from app.models.network import design
-from app.ops import Operator
-from app.ops.dice import Dice
-from app.ops.rolling import Rolling
-from app.ops.shift import Shift
+from app.operators import Operator
+from app.operators.dicenet import Dice
+from app.operators.rolling import Rolling
+from app.operators.shift import Shift
 
 CPU = torch.device("cpu")
 EXACT = [name for name in ENGINES if name != "openvino_int8"]

@@ -10,8 +10,8 @@ from app.core.errors import InputError
 from app.models.dynunet import DynUNetModel
 from app.models.model import Shape
 from app.models.network import design, network_from, to_device
-from app.ops.cakes import Cakes
-from app.ops.plain import Conv3d
+from app.operators.cakes import Cakes
+from app.operators.plain import Conv3d
 
 SHAPE = Shape(
     in_channels=2,

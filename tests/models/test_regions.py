@@ -9,7 +9,7 @@ from app.models.model import Shape
 from app.models.network import build_named, design, network_from
 from app.models.regions import RegionNetwork
 from app.models.unet import UNetModel
-from app.ops.plain import Conv3d
+from app.operators.plain import Conv3d
 
 BRAIN = ((1, 2, 3), (2, 3), (3,))  # whole, core, enhancing
 

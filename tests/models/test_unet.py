@@ -11,15 +11,15 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from app.core.errors import InputError
+from app.layers.norm import InstanceNorm3d, Style
 from app.models.model import Model, Shape
 from app.models.network import NetworkSpec, design, list_convolutions, network_from, to_device
 from app.models.unet import UNetModel
-from app.ops import Operator
-from app.ops.attention import Attended
-from app.ops.cakes import Cakes
-from app.ops.norm import InstanceNorm3d, Style
-from app.ops.p3d import P3d
-from app.ops.plain import Conv2d, Conv3d
+from app.operators import Operator
+from app.operators.attention import Attended
+from app.operators.cakes import Cakes
+from app.operators.p3d import P3d
+from app.operators.plain import Conv2d, Conv3d
 
 SHAPE = Shape(
     in_channels=2,

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from app.core.errors import InputError
-from app.ops import ConvSpec
-from app.ops.antblock import Ant, AntBlock, ChannelAttention
-from app.ops.grouped import GroupedConv
+from app.layers.grouped import GroupedConv
+from app.operators import ConvSpec
+from app.operators.antblock import Ant, AntBlock, ChannelAttention
 
 
 def spec(channels: int = 8, out: int = 8, stride: int = 1) -> ConvSpec:

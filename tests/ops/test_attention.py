@@ -5,15 +5,15 @@ import torch
 from test_operators import SPECS, bound
 
 from app.core.errors import InputError
+from app.layers.eca import Eca
 from app.models.blocks import PlainBlock, ResidualBlock
 from app.models.model import Shape
 from app.models.network import design, network_from
 from app.models.unet import UNetModel
-from app.ops import ConvSpec, operator_from
-from app.ops.attention import Attended
-from app.ops.cakes import Cakes
-from app.ops.eca import Eca
-from app.ops.plain import Conv3d
+from app.operators import ConvSpec, operator_from
+from app.operators.attention import Attended
+from app.operators.cakes import Cakes
+from app.operators.plain import Conv3d
 
 OPTIONS = sorted(path.stem for path in Path("conf/op").glob("*.yaml"))
 EIGHT = ConvSpec("encoder.1.1", 8, 8, (3, 3, 3), (1, 1, 1), (4, 4, 4))

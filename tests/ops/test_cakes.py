@@ -9,11 +9,12 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout, write_layout
 from app.core.types import Size
-from app.ops import ConvSpec, Cost, operator_from
-from app.ops.cakes import Cakes, split
-from app.ops.mixed import Mixed, MixedConv3d
-from app.ops.plain import Conv3d, strided
-from app.ops.vocabulary import KERNEL_SETS, vocabulary
+from app.layers.cost import Cost, strided
+from app.operators import ConvSpec, operator_from
+from app.operators.cakes import Cakes, split
+from app.operators.mixed import Mixed, MixedConv3d
+from app.operators.plain import Conv3d
+from app.operators.vocabulary import KERNEL_SETS, vocabulary
 
 CONV = ConvSpec("encoder.0.0", 5, 32, (3, 3, 3), (1, 1, 1))
 

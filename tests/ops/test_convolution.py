@@ -8,7 +8,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from app.core.types import Size
-from app.ops.convolution import FastConv3d, Upsample3d
+from app.layers.convolution import FastConv3d, Upsample3d
 
 
 @pytest.fixture

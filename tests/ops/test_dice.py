@@ -7,9 +7,9 @@ from torch import nn
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops import ConvSpec
-from app.ops.dice import Dice, DiceUnit
-from app.ops.dimensionwise import DimensionwiseConv
+from app.layers.dimensionwise import DimensionwiseConv
+from app.operators import ConvSpec
+from app.operators.dicenet import Dice, DiceUnit
 
 SIZE: Size = (5, 6, 4)
 KERNEL: Size = (3, 3, 3)

@@ -1,9 +1,10 @@
 import pytest
 
 from app.core.errors import InputError
-from app.ops import ConvSpec, Cost
-from app.ops.dwsep import DepthwiseSeparable
-from app.ops.plain import Conv3d
+from app.layers.cost import Cost
+from app.operators import ConvSpec
+from app.operators.dwsep import DepthwiseSeparable
+from app.operators.plain import Conv3d
 
 
 def test_cost_is_multiplier_times_in_times_taps_and_out() -> None:

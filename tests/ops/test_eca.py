@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.ops.eca import Eca, eca_kernel
+from app.layers.eca import Eca, eca_kernel
 
 
 @pytest.mark.parametrize("channels", [4, 16, 64, 300])

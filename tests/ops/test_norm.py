@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from app.ops.norm import InstanceNorm3d, normalise
+from app.layers.norm import InstanceNorm3d, normalise
 
 LAYOUTS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "channels-last": lambda x, count: x[:, :count].contiguous(memory_format=torch.channels_last_3d),

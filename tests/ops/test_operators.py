@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from torch.utils.flop_counter import FlopCounterMode
 
 from app.core.types import Size
-from app.ops import ConvSpec, Operator, operator_from
-from app.ops.plain import strided
+from app.layers.cost import strided
+from app.operators import ConvSpec, Operator, operator_from
 
 OPTIONS = sorted(path.stem for path in Path("conf/op").glob("*.yaml"))
 SIZE: Size = (7, 9, 6)

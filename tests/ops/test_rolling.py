@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from app.core.errors import InputError
-from app.ops import ConvSpec, Cost
-from app.ops.connection import grouped_links
-from app.ops.rolling import Rolling, RollingPointwise
+from app.layers.connection import grouped_links
+from app.layers.cost import Cost
+from app.operators import ConvSpec
+from app.operators.rolling import Rolling, RollingPointwise
 
 
 def dense_weight(weight: torch.Tensor, channels: int, groups: int, overlap: float) -> torch.Tensor:

@@ -7,9 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops import ConvSpec
-from app.ops.shift import Shift, ShiftConv3d
-from app.ops.shifts import AddressShift, ChannelShift, address_shift, directions, zero_shift
+from app.layers.shifts import AddressShift, ChannelShift, address_shift, directions, zero_shift
+from app.operators import ConvSpec
+from app.operators.shift import Shift, ShiftConv3d
 
 SIX = directions((3, 3, 3))
 CONV = ConvSpec("encoder.0.1", 16, 16, (3, 3, 3), (1, 1, 1))

@@ -6,10 +6,10 @@ import torch.nn.functional as F
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
-from app.ops import ConvSpec, operator_from
-from app.ops.candidates import CANDIDATES, SeparateCandidates, SharedCandidates, cover_of
-from app.ops.supernet import PATHS, RandomPathsConv3d, SampledConv3d, SuperConv3d, SuperNet
-from app.ops.vocabulary import KERNEL_SETS, vocabulary
+from app.layers.candidates import CANDIDATES, SeparateCandidates, SharedCandidates, cover_of
+from app.operators import ConvSpec, operator_from
+from app.operators.supernet import PATHS, RandomPathsConv3d, SampledConv3d, SuperConv3d, SuperNet
+from app.operators.vocabulary import KERNEL_SETS, vocabulary
 
 CONV = ConvSpec("encoder.1.0", 5, 12, (3, 3, 3), (2, 2, 2))
 SUPER = SuperNet("123d", "encoder", "sampled", "shared", 0.1)

@@ -221,7 +221,7 @@ def test_an_unfinished_run_is_called_by_what_was_chosen(tmp_path: Path) -> None:
     config = {
         "choices": chosen,
         "task": {"folder": "x"},
-        "op": {"_target_": "app.ops.cakes.Cakes"},
+        "op": {"_target_": "app.operators.cakes.Cakes"},
         "seed": 3,
     }
     (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")

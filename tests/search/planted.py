@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from app.models.blocks import PlainBlock
-from app.ops import ConvSpec
-from app.ops.supernet import SuperConv3d, SuperNet
+from app.operators import ConvSpec
+from app.operators.supernet import SuperConv3d, SuperNet
 from app.search.costs import Budget, MacsCost, Site
 from app.search.methods import SearchSettings
 from app.search.search import Search

@@ -10,7 +10,7 @@ from app.core.types import as_size
 from app.models.model import Shape
 from app.models.network import list_convolutions
 from app.models.unet import UNetModel
-from app.ops.mixed import Mixed
+from app.operators.mixed import Mixed
 from app.search.costs import MacsCost, Site, dense_total, total_cost
 
 LAYOUTS = sorted(Path("conf/op/layouts").glob("*.yaml"))

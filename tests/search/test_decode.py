@@ -15,8 +15,8 @@ from app.core.kernel import Kernel
 from app.models.model import Shape
 from app.models.network import list_convolutions
 from app.models.unet import UNetModel
-from app.ops import ConvSpec
-from app.ops.supernet import SuperNet
+from app.operators import ConvSpec
+from app.operators.supernet import SuperNet
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, total_cost
 from app.search.decode import Scores, assign_slots, best_under_budget, refuse_impossible_limit, top_counts
 from app.search.search import budget_share

@@ -10,8 +10,8 @@ from planted import SETTINGS, convolutions, planted_search
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
-from app.ops.operator import ConvSpec
-from app.ops.vocabulary import vocabulary
+from app.operators.operator import ConvSpec
+from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, slot_costs
 from app.search.evolve import Choice, Evolution, even_chances
 from app.search.search import choose, sites_to_modules

@@ -10,8 +10,8 @@ from app.core.layout import Layout
 from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
-from app.ops.mixed import Mixed
-from app.ops.supernet import SuperNet
+from app.operators.mixed import Mixed
+from app.operators.supernet import SuperNet
 from app.search.costs import Budget, MacsCost
 from app.search.decode import best_under_budget
 from app.search.inherit import choose_kernels, inherit

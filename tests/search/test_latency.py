@@ -18,7 +18,7 @@ from app.core.kernel import Kernel
 from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
-from app.ops.supernet import SuperNet
+from app.operators.supernet import SuperNet
 from app.search import latency
 from app.search.costs import Site
 from app.search.latency import LatencyCost, latency_costs

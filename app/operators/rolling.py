@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops.channelwise import Channelwise
-from app.ops.connection import Connection, channel_mix
-from app.ops.convolution import conv3d
-from app.ops.grouped import depthwise
-from app.ops.operator import ConvSpec, Cost
-from app.ops.plain import strided
+from app.layers.connection import Connection, channel_mix
+from app.layers.convolution import conv3d
+from app.layers.cost import Cost, strided
+from app.layers.grouped import depthwise
+from app.operators.channelwise import Channelwise
+from app.operators.operator import ConvSpec
 
 
 class RollingPointwise(nn.Module):

@@ -1,14 +1,14 @@
 """Dense convolutions: over the volume (conv3d) or within slices (conv2d)."""
 
-import math
 from dataclasses import dataclass
 
 from torch import nn
 
 from app.core.kernel import Kernel
-from app.core.types import Size, as_size
-from app.ops.convolution import dense_conv
-from app.ops.operator import ConvSpec, Cost, Operator
+from app.core.types import Size
+from app.layers.convolution import dense_conv
+from app.layers.cost import Cost, dense_cost
+from app.operators.operator import ConvSpec, Operator
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,3 @@ class Conv2d(Conv3d):
     def kernel(self, conv: ConvSpec) -> Kernel:
         """Its part within slices."""
         return Kernel((1, *conv.kernel[1:]))
-
-
-def dense_cost(in_channels: int, out_channels: int, kernel: Kernel, stride: Size, size: Size) -> Cost:
-    """Cost of `dense_conv` on an input of `size` voxels."""
-    params = in_channels * out_channels * kernel.taps
-    return Cost(params, params * math.prod(strided(size, stride)))
-
-
-def strided(size: Size, stride: Size) -> Size:
-    """The output size of a convolution with this stride."""
-    return as_size([math.ceil(n / step) for n, step in zip(size, stride, strict=True)])

@@ -8,10 +8,10 @@ from torch import nn
 
 from app.core.errors import InputError
 from app.core.types import Size, as_size
-from app.ops import operator_from
-from app.ops.grouped import GroupedConv, build_chain, chain_cost, depthwise, pointwise
-from app.ops.operator import ConvSpec, Cost
-from app.ops.wrapper import Wrapper
+from app.layers.cost import Cost
+from app.layers.grouped import GroupedConv, build_chain, chain_cost, depthwise, pointwise
+from app.operators import operator_from
+from app.operators.operator import ConvSpec, Wrapper
 
 FORMS = ("depthwise", "channel", "spatial")
 

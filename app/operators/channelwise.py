@@ -5,8 +5,9 @@ from abc import abstractmethod
 from torch import nn
 
 from app.core.types import Size
-from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.plain import Conv3d
+from app.layers.cost import Cost
+from app.operators.operator import ConvSpec, Operator
+from app.operators.plain import Conv3d
 
 _FEWEST = 6  # a shift needs a channel for each direction; an image has fewer, and filters apart save nothing
 

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops.channelwise import Channelwise
-from app.ops.connection import Connection
-from app.ops.dimensionwise import BRANCHES, DimensionwiseConv
-from app.ops.grouped import GroupedConv
-from app.ops.norm import InstanceNorm3d
-from app.ops.operator import ConvSpec, Cost
-from app.ops.plain import strided
+from app.layers.connection import Connection
+from app.layers.cost import Cost, strided
+from app.layers.dimensionwise import BRANCHES, DimensionwiseConv
+from app.layers.grouped import GroupedConv
+from app.layers.norm import InstanceNorm3d
+from app.operators.channelwise import Channelwise
+from app.operators.operator import ConvSpec
 
 
 class DiceUnit(nn.Module):

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops.channelwise import Channelwise
-from app.ops.grouped import chain_cost, pointwise
-from app.ops.norm import InstanceNorm3d
-from app.ops.operator import ConvSpec, Cost
-from app.ops.plain import strided
-from app.ops.shifts import SHIFTS, AddressShift, ChannelShift, directions
+from app.layers.cost import Cost, strided
+from app.layers.grouped import chain_cost, pointwise
+from app.layers.norm import InstanceNorm3d
+from app.layers.shifts import SHIFTS, AddressShift, ChannelShift, directions
+from app.operators.channelwise import Channelwise
+from app.operators.operator import ConvSpec
 
 
 class ShiftConv3d(nn.Module):

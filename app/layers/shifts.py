@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from app.core.types import Size
-from app.ops.connection import Connection, channel_mix
+from app.layers.connection import Connection, channel_mix
 
 
 def zero_shift(x: Tensor, offsets: Sequence[Size]) -> Tensor:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import app.ops as package
+import app.operators as package
 from app.core.registry import restore
-from app.ops.operator import ConvSpec, Cost, Operator
+from app.operators.operator import ConvSpec, Operator
 
-__all__ = ["ConvSpec", "Cost", "Operator", "operator_from"]
+__all__ = ["ConvSpec", "Operator", "operator_from"]
 
 
 def operator_from(description: dict[str, Any]) -> Operator:

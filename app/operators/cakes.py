@@ -10,9 +10,10 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout, read_layout
 from app.core.types import Size
-from app.ops.mixed import Mixed
-from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.vocabulary import vocabulary
+from app.layers.cost import Cost
+from app.operators.mixed import Mixed
+from app.operators.operator import ConvSpec, Operator
+from app.operators.vocabulary import vocabulary
 
 
 @dataclass(frozen=True)

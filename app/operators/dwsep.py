@@ -6,9 +6,10 @@ from torch import nn
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops.channelwise import Channelwise
-from app.ops.grouped import GroupedConv, build_chain, chain_cost, depthwise, pointwise
-from app.ops.operator import ConvSpec, Cost
+from app.layers.cost import Cost
+from app.layers.grouped import GroupedConv, build_chain, chain_cost, depthwise, pointwise
+from app.operators.channelwise import Channelwise
+from app.operators.operator import ConvSpec
 
 
 @dataclass(frozen=True)

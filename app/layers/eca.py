@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor, nn
 
-from app.ops.connection import Connection
+from app.layers.connection import Connection
 
 
 class Eca(nn.Module):

@@ -11,10 +11,9 @@ from typing import Any, Self
 from torch import nn
 
 from app.core.errors import InputError
-from app.ops import operator_from
-from app.ops.eca import Eca
-from app.ops.operator import ConvSpec
-from app.ops.wrapper import Wrapper
+from app.layers.eca import Eca
+from app.operators import operator_from
+from app.operators.operator import ConvSpec, Wrapper
 
 ATTENTIONS: dict[str, Callable[[int], nn.Module]] = {"eca": Eca}
 

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.ops.channelwise import Channelwise
-from app.ops.connection import Connection
-from app.ops.grouped import GroupedConv, chain_cost, depthwise, pointwise
-from app.ops.norm import InstanceNorm3d
-from app.ops.operator import ConvSpec, Cost
+from app.layers.connection import Connection
+from app.layers.cost import Cost
+from app.layers.grouped import GroupedConv, chain_cost, depthwise, pointwise
+from app.layers.norm import InstanceNorm3d
+from app.operators.channelwise import Channelwise
+from app.operators.operator import ConvSpec
 
 
 class ChannelAttention(nn.Module):

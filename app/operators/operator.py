@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
 from app.core.layout import Layout
 from app.core.registry import Described
 from app.core.types import Size
+from app.layers.cost import Cost
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,6 @@ class ConvSpec:
     stride: Size
     size: Size | None = None
     """Voxels of its input where the network sees a patch; None where no patch is planned."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Weights, and multiply-adds for one sample."""
-
-    params: int
-    macs: int
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.params + other.params, self.macs + other.macs)
 
 
 class Operator(Described, ABC):
@@ -67,3 +58,38 @@ class Operator(Described, ABC):
     @abstractmethod
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         """The cost of one convolution whose input has `size` voxels."""
+
+
+@dataclass(frozen=True)
+class Wrapper(Operator):
+    """Everything as `base` does it."""
+
+    base: Operator
+
+    def describe(self) -> dict[str, Any]:
+        """With the base's description."""
+        return {"kind": type(self).__name__, "base": self.base.describe()}
+
+    def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
+        """Around the bound base."""
+        return replace(self, base=self.base.bind(convolutions))
+
+    def build(self, conv: ConvSpec) -> nn.Module:
+        """The base's."""
+        return self.base.build(conv)
+
+    def complete(self, conv: ConvSpec) -> bool:
+        """As the base is."""
+        return self.base.complete(conv)
+
+    def gates(self, conv: ConvSpec) -> Sequence[nn.Module]:
+        """The base's."""
+        return self.base.gates(conv)
+
+    def kernel_layout(self) -> Layout | None:
+        """The base's."""
+        return self.base.kernel_layout()
+
+    def cost(self, conv: ConvSpec, size: Size) -> Cost:
+        """The base's."""
+        return self.base.cost(conv, size)

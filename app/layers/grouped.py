@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from app.core.types import Size, as_size
-from app.ops.convolution import FastConv3d
-from app.ops.operator import Cost
-from app.ops.plain import strided
+from app.layers.convolution import FastConv3d
+from app.layers.cost import Cost, strided
 
 
 @dataclass(frozen=True)

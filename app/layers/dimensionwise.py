@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.core.types import Size, as_size
-from app.ops.connection import Connection
-from app.ops.grouped import depthwise
+from app.layers.connection import Connection
+from app.layers.grouped import depthwise
 
 BRANCHES = 4
 

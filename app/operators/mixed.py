@@ -14,9 +14,10 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size
-from app.ops.convolution import dense_conv
-from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.plain import Conv3d, dense_cost
+from app.layers.convolution import dense_conv
+from app.layers.cost import Cost, dense_cost
+from app.operators.operator import ConvSpec, Operator
+from app.operators.plain import Conv3d
 
 
 class MixedConv3d(nn.Module):

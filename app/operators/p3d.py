@@ -6,9 +6,9 @@ from torch import nn
 
 from app.core.kernel import Kernel
 from app.core.types import Size
-from app.ops.convolution import dense_conv
-from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.plain import dense_cost, strided
+from app.layers.convolution import dense_conv
+from app.layers.cost import Cost, dense_cost, strided
+from app.operators.operator import ConvSpec, Operator
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.types import Size, as_size
-from app.ops.candidates import CANDIDATES, Candidates
-from app.ops.convolution import conv3d
-from app.ops.norm import normalise
-from app.ops.operator import ConvSpec, Cost, Operator
-from app.ops.plain import Conv3d, strided
-from app.ops.vocabulary import vocabulary
+from app.layers.candidates import CANDIDATES, Candidates
+from app.layers.convolution import conv3d
+from app.layers.cost import Cost, strided
+from app.layers.norm import normalise
+from app.operators.operator import ConvSpec, Operator
+from app.operators.plain import Conv3d
+from app.operators.vocabulary import vocabulary
 
 _FIRST_GATE = 0.5  # as far from dying as from ruling
 
