@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from app.data.itk_file import as_itk
+from app.io.itk import as_itk
 
 
 def write_series(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]) -> Path:

@@ -19,8 +19,8 @@ from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.cli.task import TaskSettings
 from app.core.errors import InputError
 from app.core.layout import read_layout
-from app.data.augment import AugmentSettings
-from app.data.planner import PlanSettings
+from app.data.plan.planner import PlanSettings
+from app.data.sample.augment import AugmentSettings
 from app.infer.sliding import SlidingSettings
 
 GROUPS = {

@@ -12,12 +12,13 @@ from test_planner import AUTO
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.augment import Augment
-from app.data.batches import BatchSource
-from app.data.cache import Cache, CachedCase
-from app.data.decathlon import read_task
-from app.data.patches import PatchSampler
-from app.data.planner import make_plan
+from app.data.plan.fingerprint import read_fingerprint
+from app.data.plan.planner import make_plan
+from app.data.prepare.cache import Cache, CachedCase
+from app.data.sample.augment import Augment
+from app.data.sample.batches import BatchSource
+from app.data.sample.patches import PatchSampler
+from app.data.sets.decathlon import read_task
 from app.infer.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint
 from app.models.model import Shape
@@ -101,7 +102,7 @@ def make_bench(folder: Path, cache_folder: Path) -> Bench:
     task = read_task(folder)
     cache = Cache(cache_folder, task, workers=2)
     wanted = replace(AUTO, patch=(16, 16, 16), base_width=4, max_levels=2)
-    plan, _ = make_plan(cache.fingerprint(), task, wanted)
+    plan, _ = make_plan(read_fingerprint(cache), task, wanted)
     shape = Shape(1, 2, plan.widths, plan.strides, plan.kernels)
     network = design(UNetModel("plain", 1, 1, True), shape, Cakes("12d", 1, None), None)
     return Bench(task, plan, list(cache.prepare(plan).values()), network)

@@ -1,0 +1,1 @@
+"""Receptive field and cost of every convolution, and static optimisers of both."""

@@ -17,12 +17,13 @@ from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.augment import Augment, AugmentSettings
-from app.data.batches import BatchSource
-from app.data.budget import MemoryBudget, plan_within
-from app.data.cache import Cache, CachedCase
-from app.data.patches import PatchSampler
-from app.data.planner import PlanSettings
+from app.data.plan.fingerprint import read_fingerprint
+from app.data.plan.fit_memory import MemoryBudget, plan_within
+from app.data.plan.planner import PlanSettings
+from app.data.prepare.cache import Cache, CachedCase
+from app.data.sample.augment import Augment, AugmentSettings
+from app.data.sample.batches import BatchSource
+from app.data.sample.patches import PatchSampler
 from app.infer.sliding import SlidingSettings
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
@@ -82,7 +83,7 @@ def build_plan(cfg: DictConfig, task: Task, cache: Cache, build: BuildNetwork) -
 
     limit = round(settings.memory_gb * 1e9) if settings.memory_gb else round(_SHARE * _memory_bytes(on_gpu))
     limit = limit if on_gpu else limit // local_count()
-    plan, reasons = plan_within(cache.fingerprint(), task, settings, MemoryBudget(limit, predict))
+    plan, reasons = plan_within(read_fingerprint(cache), task, settings, MemoryBudget(limit, predict))
     for name, value in plan.to_dict().items():
         log.debug("plan: %s %s: %s", name, value, reasons[name])
     return plan, reasons

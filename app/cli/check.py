@@ -16,11 +16,11 @@ from app.cli.settings import required
 from app.cli.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
-from app.data.describe import describe, write_dataset_json
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
 from app.data.doctor.table import rows, write_check
+from app.data.sets.dataset_json import describe, write_dataset_json
 from app.report.check import write_check_page
 
 log = logging.getLogger(__name__)

@@ -31,7 +31,7 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
-from app.data.patches import PatchSampler
+from app.data.sample.patches import PatchSampler
 from app.infer.segmenter import Segmenter
 from app.layers.latency import latency_ms
 from app.metrics.dice import Dice

@@ -12,7 +12,7 @@ from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
-from app.data.volume_io import SUFFIXES, case_name, check_same_grid, read_label_map, turn_like
+from app.io.volumes import SUFFIXES, case_name, check_same_grid, read_label_map, turn_like
 from app.metrics.evaluate import Score, score_case, standard_metrics, summarise_scores, write_cases
 from app.metrics.metric import Metric
 

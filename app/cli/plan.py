@@ -12,6 +12,7 @@ from app.cli.task import open_task
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.plan import write_plan
+from app.data.plan.fingerprint import read_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ def run(cfg: DictConfig) -> None:
     task, _ = open_task(cfg)
     cache = build_cache(cfg, task)
     plan, reasons = build_plan(cfg, task, cache, build_network)
-    write_json(folder / run_folder.FINGERPRINT, cache.fingerprint().to_dict())
+    write_json(folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
     write_plan(folder / run_folder.PLAN, plan, reasons)
     table = Table("value", "planned", "reason", title=task.name)
     for name, value in plan.to_dict().items():

@@ -13,7 +13,6 @@ from app.cli.main import Interrupted
 from app.cli.run_config import with_flips
 from app.cli.settings import plain, read_settings, required
 from app.core.errors import InputError
-from app.data.volume_io import case_name
 from app.infer.cleanup import NO_CLEANUP
 from app.infer.dicom_seg import check_dicom_seg
 from app.infer.manifest import Manifest, describe_segmenter
@@ -22,6 +21,7 @@ from app.infer.outputs import OutputSettings
 from app.infer.predict import Predicted, predict_scans
 from app.infer.scans import list_scans
 from app.infer.segmenter import Segmenter
+from app.io.volumes import case_name
 
 log = logging.getLogger(__name__)
 _Settings = TypeVar("_Settings")

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from app.cli.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.task import GroupRule, Task
-from app.data.decathlon import read_task
-from app.data.download import Archive, fetch_task
-from app.data.phantom import PhantomSettings, generate_phantom
-from app.data.planted import PlantedSettings, generate_planted
+from app.data.sets.decathlon import read_task
+from app.data.sets.download import Archive, fetch_task
+from app.data.sets.phantom import PhantomSettings, generate_phantom
+from app.data.sets.planted import PlantedSettings, generate_planted
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,10 @@ from app.core.files import read_json, write_json
 from app.core.layout import write_layout
 from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
-from app.data.batches import BatchSource
-from app.data.cache import Cache, CachedCase
-from app.data.split import Split, split_cases
+from app.data.plan.fingerprint import read_fingerprint
+from app.data.prepare.cache import Cache, CachedCase
+from app.data.sample.batches import BatchSource
+from app.data.sample.split import Split, split_cases
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.search.inherit import inherit_search
@@ -298,7 +299,7 @@ def _refuse_broken(state: TrainingState) -> None:
 def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> None:
     """Everything but results, before the first step."""
     write_json(this.folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
-    write_json(this.folder / run_folder.FINGERPRINT, cache.fingerprint().to_dict())
+    write_json(this.folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
     write_plan(this.folder / run_folder.PLAN, this.plan, reasons)
     layout = this.network.layout()
     if layout is not None:

@@ -1,0 +1,1 @@
+"""A trained network decomposed under a budget."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from app.core.plan import Normalisation, Plan
-from app.data.prepare import Prepared
-from app.data.volume_io import Volume
+from app.data.prepare.prepare import Prepared
+from app.io.volumes import Volume
 
 _TIMES = 3.0  # coarser or finer than trained on: beyond augmentation by far
 _LEAST_SHARE = 0.5  # of the training range that a scan with a unit must cover

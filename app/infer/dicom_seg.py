@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
-from app.data.dicom import is_dicom_folder, slice_files
+from app.io.dicom import is_dicom_folder, slice_files
 
 _SCHEME = "99LABEL"  # a private coding scheme: what a data set calls a label has no code of its own
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.data.volume_io import case_name, write_label_map, write_voxels
 from app.infer.dicom_seg import write_dicom_seg
 from app.infer.segmentation import Arrays
+from app.io.volumes import case_name, write_label_map, write_voxels
 
 FORMATS = {"nii.gz": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".dcm"}
 

@@ -14,8 +14,7 @@ from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import as_size
-from app.data.prepare import prepare
-from app.data.volume_io import read_volume
+from app.data.prepare.prepare import prepare
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.openvino import OpenVinoEngine
@@ -25,6 +24,7 @@ from app.infer.members import stored_sliding
 from app.infer.onnx_file import INPUT, cached_onnx
 from app.infer.segmenter import Segmenter
 from app.infer.windows import lay_windows
+from app.io.volumes import read_volume
 
 PACKAGES = ("onnx", "openvino", "nncf")
 _CALIBRATION_CASES = 20

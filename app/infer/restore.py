@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.data.geometry import Geometry
+from app.data.prepare.geometry import Geometry
 
 PIECE_VALUES = 2**24  # logits on the scan's grid at once: 64 MB
 

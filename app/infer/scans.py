@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.core.errors import InputError
-from app.data.dicom import is_dicom_folder
-from app.data.volume_io import SUFFIXES, case_name
+from app.io.dicom import is_dicom_folder
+from app.io.volumes import SUFFIXES, case_name
 
 
 def list_scans(sources: Sequence[Path], output: Path) -> list[Path]:

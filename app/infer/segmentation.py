@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from app.core.plan import Plan
 from app.core.types import as_size
-from app.data.geometry import Geometry, network_view
-from app.data.prepare import Prepared
+from app.data.prepare.geometry import Geometry, network_view
+from app.data.prepare.prepare import Prepared
 from app.infer.air import is_air
 from app.infer.clock import Clock
 from app.infer.confidence import Agreement, SoftDice

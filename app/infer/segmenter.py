@@ -16,17 +16,17 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from app.core.plan import Plan
-from app.data.prepare import Prepared, check_channels, prepare
-from app.data.volume_io import Volume, read_volume
+from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.engines import find_engine
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
-from app.infer.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.infer.members import flipped_axes, list_runs, read_members, stored_sliding
 from app.infer.memory import require
 from app.infer.segmentation import Arrays, Segmentation, segment
 from app.infer.sliding import SlidingSettings
+from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
+from app.io.volumes import Volume, read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.network import to_device
 

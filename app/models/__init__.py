@@ -1,0 +1,1 @@
+"""Topology, the description of a network, and its checkpoint."""

@@ -8,9 +8,9 @@ from typing import Any
 from app.core import run_folder
 from app.core.progress import progress_bar
 from app.core.task import Case, Task
-from app.data.prepare import read_case
-from app.data.volume_io import write_label_map
+from app.data.prepare.prepare import read_case
 from app.infer.segmenter import Segmenter
+from app.io.volumes import write_label_map
 from app.metrics.evaluate import Score, score_case
 from app.metrics.metric import Metric
 from app.train.processes import ALONE, Processes

@@ -10,7 +10,7 @@ from types import FrameType
 from torch import nn
 
 from app.core.progress import progress_bar
-from app.data.batches import BatchSource
+from app.data.sample.batches import BatchSource
 from app.train.settings import TrainSettings
 from app.train.state import Loss, Row, TrainingState
 

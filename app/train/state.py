@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.core.errors import InputError
-from app.data.batches import Batch
+from app.data.sample.batches import Batch
 from app.models.checkpoint import Checkpoint, Weights
 from app.models.torch_compile import compiled
 from app.train.precision import choose_precision

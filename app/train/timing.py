@@ -9,7 +9,7 @@ import torch
 
 from app.core.progress import progress_bar
 from app.core.types import Size
-from app.data.batches import Batch
+from app.data.sample.batches import Batch
 from app.train.state import Loss, TrainingState
 
 _WARM_UP = 2

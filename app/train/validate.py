@@ -10,7 +10,7 @@ from torch import nn
 
 from app.core.plan import Plan
 from app.core.types import as_size
-from app.data.cache import CachedCase
+from app.data.prepare.cache import CachedCase
 from app.infer.labels import labels_of
 from app.infer.sliding import SlidingSettings, fit_windows, sliding_logits
 from app.metrics.dice import Dice

@@ -23,10 +23,10 @@ from scipy.stats import spearmanr
 from app.core.files import atomic_path
 from app.core.progress import progress_bar
 from app.core.task import Case
-from app.data.volume_io import read_volume
 from app.infer.evaluate import read_reference, recorded_cases
 from app.infer.segmentation import Arrays
 from app.infer.segmenter import Segmenter
+from app.io.volumes import read_volume
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
 from tests.benchmarks.of_runs import parser

@@ -22,15 +22,15 @@ from scipy.ndimage import zoom
 
 from app.core.plan import Normalisation, Plan
 from app.core.types import as_size
-from app.data.geometry import network_view
-from app.data.prepare import prepare
-from app.data.volume_io import read_volume
+from app.data.prepare.geometry import network_view
+from app.data.prepare.prepare import prepare
 from app.infer.manifest import Manifest
 from app.infer.memory import peak_bytes
 from app.infer.outputs import OutputSettings
 from app.infer.predict import predict_scans
 from app.infer.segmenter import Segmenter
 from app.infer.sliding import SlidingSettings, fit_windows
+from app.io.volumes import read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.model import Shape
 from app.models.network import design

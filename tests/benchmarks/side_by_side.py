@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.core.files import atomic_path
-from app.data.phantom import PhantomSettings, generate_phantom
+from app.data.sets.phantom import PhantomSettings, generate_phantom
 from tests.benchmarks.processes import Spent, spend
 
 LAYOUT = "conf/op/layouts/hippocampus_macs20.yaml"

@@ -32,7 +32,7 @@ from app.cli.run_config import as_planned
 from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.core.allocator import keep_freed_memory
-from app.data.split import split_cases
+from app.data.sample.split import split_cases
 from app.layers.cost import Cost
 from app.models.network import to_device
 from app.train.state import TrainingState

@@ -8,7 +8,7 @@ from test_configs import composed
 from app.cli.run_config import adopt
 from app.cli.settings import read_settings
 from app.cli.task import TaskSettings
-from app.data.planner import PlanSettings
+from app.data.plan.planner import PlanSettings
 
 
 def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from conftest import MakeTask, no_room
 from test_sweep import TINY
 
 from app.cli import training, yardstick
-from app.data import cache
+from app.data.prepare.prepare import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
 
 Call = Callable[..., tuple[int, str]]

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from app.core.errors import InputError
-from app.data.augment import Augment, AugmentSettings
+from app.data.sample.augment import Augment, AugmentSettings
 
 NONE = AugmentSettings(
     rotate=0,

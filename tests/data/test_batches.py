@@ -9,10 +9,10 @@ from test_patches import cases as cases  # noqa: PLC0414  a fixture, found by it
 from test_patches import sampler
 
 from app.core.errors import InputError
-from app.data import augment, patches
-from app.data.augment import Augment
-from app.data.batches import BatchSource
-from app.data.cache import CachedCase
+from app.data.prepare.cache import CachedCase
+from app.data.sample import augment, patches
+from app.data.sample.augment import Augment
+from app.data.sample.batches import BatchSource
 
 
 @pytest.mark.parametrize("apart", [True, False])

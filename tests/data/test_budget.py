@@ -12,9 +12,9 @@ from test_planner import AUTO, altered, fingerprint_of
 from app.core.errors import InputError
 from app.core.plan import Plan, write_plan
 from app.core.task import Task
-from app.data.budget import MemoryBudget, plan_within
-from app.data.decathlon import read_task
-from app.data.fingerprint import Fingerprint
+from app.data.plan.fingerprint import Fingerprint
+from app.data.plan.fit_memory import MemoryBudget, plan_within
+from app.data.sets.decathlon import read_task
 
 
 def budget(limit_mb: float) -> MemoryBudget:

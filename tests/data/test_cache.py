@@ -14,10 +14,10 @@ from test_planner import AUTO
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data import cache as cache_module
-from app.data.cache import Cache, CachedCase
-from app.data.decathlon import read_task
-from app.data.planner import make_plan
+from app.data.plan.planner import make_plan
+from app.data.prepare import cache as cache_module
+from app.data.prepare.cache import Cache, CachedCase
+from app.data.sets.decathlon import read_task
 
 
 def plan_for(cache: Cache, task: Task) -> Plan:

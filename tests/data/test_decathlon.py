@@ -7,7 +7,7 @@ import pytest
 from conftest import REAL_DATA, MakeTask
 
 from app.core.errors import InputError
-from app.data.decathlon import read_task
+from app.data.sets.decathlon import read_task
 
 
 def edit(folder: Path, **changes: Any) -> None:

@@ -6,8 +6,8 @@ import pytest
 from conftest import MakeTask
 
 from app.core.errors import InputError
-from app.data.decathlon import read_task
-from app.data.describe import describe, write_dataset_json
+from app.data.sets.dataset_json import describe, write_dataset_json
+from app.data.sets.decathlon import read_task
 
 
 def bare(folder: Path) -> Path:

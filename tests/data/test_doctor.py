@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.task import GroupRule, Task
-from app.data.cache import Cache
-from app.data.decathlon import read_task
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.grid_rules import DOUBTS, GRID_RULES
@@ -25,6 +23,9 @@ from app.data.doctor.label_rules import LABEL_RULES
 from app.data.doctor.repair import repair_task
 from app.data.doctor.set_rules import SET_RULES
 from app.data.doctor.table import COLUMNS, rows, write_check
+from app.data.plan.fingerprint import read_fingerprint
+from app.data.prepare.cache import Cache
+from app.data.sets.decathlon import read_task
 
 Voxels = NDArray[np.float32]
 TURN = np.array([[0, -1], [2, 1], [1, 1]])  # of the axes, as nibabel writes it
@@ -148,7 +149,7 @@ def test_what_would_stop_preparing_is_an_error(make_task: MakeTask, tmp_path: Pa
         plant(folder)
         task, checked = check(folder)
         try:
-            Cache(tmp_path / "cache", task, workers=1).fingerprint()
+            read_fingerprint(Cache(tmp_path / "cache", task, workers=1))
             refused = False
         except InputError:
             refused = True

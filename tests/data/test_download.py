@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import InputError
-from app.data import download as download_module
-from app.data import extract as extract_module
-from app.data.download import Archive, download, fetch_task
-from app.data.extract import extract_tar
+from app.data.sets import download as download_module
+from app.data.sets import extract as extract_module
+from app.data.sets.download import Archive, download, fetch_task
+from app.data.sets.extract import extract_tar
 
 BODY = bytes(range(256)) * 3000  # 768,000 bytes
 MD5 = f"md5:{hashlib.md5(BODY).hexdigest()}"

@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data.encounters import PARTS, share_met
+from app.data.plan.label_coverage import PARTS, share_met
 
 
 def drawn(mask: NDArray[np.bool_], part: float, rng: np.random.Generator) -> bool:

@@ -14,11 +14,11 @@ from test_planner import AUTO, fingerprint_of
 
 from app.core.errors import InputError
 from app.core.task import Case, Task
-from app.data.decathlon import read_task
-from app.data.itk_file import as_itk
-from app.data.planner import make_plan
-from app.data.prepare import prepare, read_case
-from app.data.volume_io import case_name, read_header, read_label_map, read_volume, write_label_map
+from app.data.plan.planner import make_plan
+from app.data.prepare.prepare import prepare, read_case
+from app.data.sets.decathlon import read_task
+from app.io.itk import as_itk
+from app.io.volumes import case_name, read_header, read_label_map, read_volume, write_label_map
 
 TURN = np.array([[0.8, -0.6, 0.0], [0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 AFFINE = np.eye(4)

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from app.core.types import Size, Spacing, as_size
-from app.data import resample
-from app.data.geometry import forward_image, forward_labels, plan_geometry
-from app.data.resample import resample_image
+from app.data.prepare import resample
+from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
+from app.data.prepare.resample import resample_image
 
 ORIENTATIONS = [
     "".join(signs)

@@ -16,8 +16,8 @@ from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.task import Case
 from app.data.doctor.examine import examine
-from app.data.header import make_header
-from app.data.volume_io import read_header, read_volume
+from app.io.header import make_header
+from app.io.volumes import read_header, read_volume
 
 MHA = b"""ObjectType = Image
 NDims = 3

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from app.data import label_values
-from app.data.label_values import count_integers, count_values
+from app.io import label_values
+from app.io.label_values import count_integers, count_values
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])

@@ -7,9 +7,9 @@ from conftest import MakeTask
 
 from app.core.errors import InputError
 from app.core.task import Case
-from app.data import parallel
-from app.data.decathlon import read_task
-from app.data.parallel import fitting_workers, over_cases
+from app.data.prepare.parallel import fitting_workers, over_cases
+from app.data.prepare.prepare import parallel
+from app.data.sets.decathlon import read_task
 
 
 def test_results_are_in_the_order_of_the_cases(make_task: MakeTask) -> None:

@@ -7,9 +7,9 @@ from conftest import MakeTask
 from test_cache import plan_for
 
 from app.core.memory import machine_memory_bytes
-from app.data.cache import Cache, CachedCase
-from app.data.decathlon import read_task
-from app.data.patches import PatchSampler
+from app.data.prepare.cache import Cache, CachedCase
+from app.data.sample.patches import PatchSampler
+from app.data.sets.decathlon import read_task
 
 
 @pytest.fixture

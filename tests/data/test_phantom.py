@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.data.decathlon import read_task
-from app.data.phantom import PhantomSettings, generate_phantom
+from app.data.sets.decathlon import read_task
+from app.data.sets.phantom import PhantomSettings, generate_phantom
 
 SMALL = PhantomSettings(cases=6, seed=3, size=(20, 28, 28), spacing=(4.0, 3.0, 3.0))
 TWO = dataclasses.replace(SMALL, cases=2)

@@ -9,11 +9,11 @@ from conftest import REAL_DATA, MakeTask
 
 from app.core.errors import InputError
 from app.core.task import Task
-from app.data.decathlon import read_task
-from app.data.encounters import PARTS
-from app.data.fingerprint import Fingerprint, case_facts, summarise
-from app.data.plan_reasons import patch_reason
-from app.data.planner import PlanSettings, make_plan
+from app.data.plan.fingerprint import Fingerprint, case_facts, summarise
+from app.data.plan.label_coverage import PARTS
+from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.reasons import patch_reason
+from app.data.sets.decathlon import read_task
 
 AUTO = PlanSettings(
     file=None,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.data.decathlon import read_task
-from app.data.planted import PlantedSettings, generate_planted
+from app.data.sets.decathlon import read_task
+from app.data.sets.planted import PlantedSettings, generate_planted
 
 RODS = PlantedSettings(cases=2, seed=0, size=(10, 20, 30), axes=(0,), share=0.3, contrast=2.0)
 

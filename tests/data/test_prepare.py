@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from app.core.plan import Normalisation, Plan
-from app.data.prepare import prepare
-from app.data.volume_io import Volume
+from app.data.prepare.prepare import prepare
+from app.io.volumes import Volume
 
 PLAN = Plan(
     spacing=(1.0, 1.0, 1.0),

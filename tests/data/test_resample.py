@@ -3,8 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.data import resample
-from app.data.resample import resample_labels
+from app.data.prepare.prepare import resample
+from app.data.prepare.resample import resample_labels
 
 
 def test_a_label_map_by_hand() -> None:

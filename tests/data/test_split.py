@@ -5,7 +5,7 @@ import pytest
 
 from app.core.errors import InputError
 from app.core.task import Case, GroupRule
-from app.data.split import split_cases
+from app.data.sample.split import split_cases
 
 CASES = tuple(Case(f"case_{number:03d}", Path("i"), Path("l")) for number in range(1, 24))
 

@@ -19,9 +19,7 @@ from app.cli.predict import _report
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.plan import Normalisation
-from app.data.dicom import slice_files
-from app.data.prepare import prepare
-from app.data.volume_io import SUFFIXES, Volume, read_volume, write_voxels
+from app.data.prepare.prepare import prepare
 from app.infer import Segmenter
 from app.infer.checks import scan_warnings
 from app.infer.cleanup import Cleanup
@@ -30,6 +28,8 @@ from app.infer.manifest import Manifest, describe_segmenter
 from app.infer.outputs import OutputSettings
 from app.infer.predict import Predicted, predict_scans
 from app.infer.scans import list_scans
+from app.io.dicom import slice_files
+from app.io.volumes import SUFFIXES, Volume, read_volume, write_voxels
 from app.models.checkpoint import write_checkpoint
 
 NIFTI = OutputSettings("nii.gz", False, False, False)

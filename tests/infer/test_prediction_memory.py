@@ -10,8 +10,7 @@ from training import SLIDING, make_bench
 
 from app.core.errors import InputError
 from app.core.plan import Plan
-from app.data.geometry import Geometry
-from app.data.volume_io import Volume
+from app.data.prepare.geometry import Geometry
 from app.infer import memory, restore, segmentation
 from app.infer import segmenter as segmenter_module
 from app.infer.memory import belt_bytes, cut_rows, pass_bytes
@@ -19,6 +18,7 @@ from app.infer.restore import Canvas, Restorer
 from app.infer.segmenter import Segmenter
 from app.infer.sliding import fit_windows
 from app.infer.windows import Windows, lay_windows
+from app.io.volumes import Volume
 from app.models.checkpoint import write_checkpoint
 
 IN_USE = 1_000_000_000

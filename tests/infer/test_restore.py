@@ -12,8 +12,8 @@ from scipy.spatial.transform import Rotation
 from test_geometry import ORIENTATIONS, in_orientation
 
 from app.core.types import Size, Spacing, as_spacing
-from app.data.geometry import Geometry, forward_image, forward_labels, plan_geometry
-from app.data.prepare import Prepared
+from app.data.prepare.geometry import Geometry, forward_image, forward_labels, plan_geometry
+from app.data.prepare.prepare import Prepared
 from app.infer import restore
 from app.infer.labels import entropy_of, labels_of, probabilities_of
 from app.infer.restore import Restorer

@@ -12,7 +12,7 @@ from conftest import MakeTask
 from training import SETTINGS, Bench, make_bench
 
 from app.core.errors import InputError
-from app.data.batches import Batch
+from app.data.sample.batches import Batch
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.settings import TrainSettings
 from app.train.state import TrainingState

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_plan import PLAN as ANY_PLAN
 
-from app.data.cache import CachedCase
+from app.data.prepare.cache import CachedCase
 from app.infer.sliding import SlidingSettings
 from app.train.validate import affordable
 

@@ -11,7 +11,7 @@ from app.data.doctor.grid_rules import GRID_RULES, header_doubts
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
 from app.data.doctor.set_rules import SET_RULES
-from app.data.parallel import over_cases
+from app.data.prepare.parallel import over_cases
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.task import Case
-from app.data import nifti
-from app.data.header import Header
-from app.data.label_values import count_values
-from app.data.volume_io import load_labels, load_volume, read_header
+from app.io import nifti
+from app.io.header import Header
+from app.io.label_values import count_values
+from app.io.volumes import load_labels, load_volume, read_header
 
 _THUMBNAIL = 12  # voxels a side: coarse enough that noise averages out, fine enough that two heads differ
 _Facts = TypeVar("_Facts")

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from app.core.types import by
 from app.data.doctor.finding import Finding, error, note, warning
-from app.data.grid import corners_apart_mm, turned_grid
-from app.data.header import Header
+from app.io.grid import corners_apart_mm, turned_grid
+from app.io.header import Header
 
 SAME = 0.1  # of a voxel: closer grids are taken for one
 REPAIRABLE = 1.0  # voxels apart, up to which the label was surely drawn on this scan
@@ -16,7 +16,7 @@ DOUBTS = {
     "no_orientation": "left and right are a guess; export the scan again with its orientation",
     "not_millimetres": "it is read as millimetres; convert the header",
 }
-"""Advice by kind of doubt about a header; app.data.nifti finds them."""
+"""Advice by kind of doubt about a header; app.io.nifti finds them."""
 
 
 def other_shape(image: Header, label: Header) -> Iterator[Finding]:

@@ -16,8 +16,8 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
-from app.data.grid import turned_voxels
-from app.data.volume_io import case_name, load_labels, load_volume, read_header, write_volume, write_voxels
+from app.io.grid import turned_voxels
+from app.io.volumes import case_name, load_labels, load_volume, read_header, write_volume, write_voxels
 
 _ROUNDED = {"fractional_labels", "float_labels"}
 

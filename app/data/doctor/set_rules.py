@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from app.core.task import GroupRule, Task
 from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, error, note, warning
-from app.data.volume_io import SUFFIXES
+from app.io.volumes import SUFFIXES
 
 _ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
 _SIBLINGS = 0.25  # share of cases most like their neighbour by number, above which they belong together

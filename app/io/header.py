@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.types import Size
-from app.data.grid import axis_codes
+from app.io.grid import axis_codes
 
 _DEFLATE = 1032  # bytes that one byte of deflate can become at most (zlib's technical details)
 _FLOAT_BYTES = 4

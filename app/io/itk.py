@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.data.header import Header, make_header
+from app.io.header import Header, make_header
 
 SUFFIXES = (".nrrd", ".mha")
 

@@ -11,7 +11,7 @@ from app.core.errors import InputError, noting
 from app.core.memory import machine_memory_bytes
 from app.core.progress import progress_bar
 from app.core.task import Case
-from app.data.volume_io import read_header
+from app.io.volumes import read_header
 
 _COPIES = 5  # of a scan in single precision, held at once: 512x512x600 voxels take 3 GB to prepare
 _FLOAT_BYTES = 4

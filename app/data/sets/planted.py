@@ -13,7 +13,7 @@ import numpy as np
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.data.generated import Drawn, generate, plain_values
+from app.data.sets.generated import Drawn, generate, plain_values
 
 _GREY = 100  # of one standard deviation of the noise, in whole numbers
 _BACKGROUND = 1000

@@ -12,10 +12,11 @@ from scipy import ndimage
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
 from app.core.types import Size, Spacing, as_size, as_spacing
-from app.data.encounters import PARTS, share_met
-from app.data.geometry import forward_image, forward_labels, plan_geometry
-from app.data.label_values import count_integers
-from app.data.prepare import read_case
+from app.data.plan.label_coverage import PARTS, share_met
+from app.data.prepare.cache import Cache
+from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
+from app.data.prepare.prepare import read_case
+from app.io.label_values import count_integers
 
 FINGERPRINT_FORMAT = 5  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
@@ -86,6 +87,19 @@ class Fingerprint:
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
             brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
         )
+
+
+def read_fingerprint(cache: Cache) -> Fingerprint:
+    """The fingerprint of the cache's data set, computed once for the same content.
+
+    Raises:
+        InputError: a case cannot be used.
+    """
+
+    def make() -> dict[str, Any]:
+        return summarise(cache.over_cases("Reading cases", case_facts)).to_dict()
+
+    return Fingerprint.from_dict(cache.remember("fingerprint", FINGERPRINT_FORMAT, make))
 
 
 def case_facts(case: Case, task: Task) -> CaseFacts:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.data.phantom_shapes import Ellipsoid, Field, Tree, Vectors, Waves, cylinder, union
+from app.data.sets.phantom_shapes import Ellipsoid, Field, Tree, Vectors, Waves, cylinder, union
 
 LABELS = ("background", "organ", "vessel", "lesion")
 ORGAN, VESSEL, LESION = 1, 2, 3

@@ -7,8 +7,8 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
-from app.data.label_values import count_values
-from app.data.volume_io import SUFFIXES, case_name, load_labels, read_header
+from app.io.label_values import count_values
+from app.io.volumes import SUFFIXES, case_name, load_labels, read_header
 
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 

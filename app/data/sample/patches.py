@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import noting
 from app.core.types import Size, as_size
-from app.data.cache import CachedCase
+from app.data.prepare.cache import CachedCase
 
 _Voxel = TypeVar("_Voxel", bound=np.generic)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.types import as_size
-from app.data.grid import corners_apart_mm
-from app.data.header import Header, make_header
+from app.io.grid import corners_apart_mm
+from app.io.header import Header, make_header
 
 SUFFIXES = (".nii.gz", ".nii")
 

@@ -5,8 +5,8 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from app.core.errors import InputError
-from app.data.itk_file import affine_from, file_order
-from app.data.volume_io import Volume
+from app.io.itk import affine_from, file_order
+from app.io.volumes import Volume
 
 
 def volume_from_array(voxels: NDArray[np.generic], affine: ArrayLike | None) -> Volume:

@@ -11,9 +11,9 @@ from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
 from app.core.task import Task
 from app.core.types import Size, Spacing, as_size, as_spacing
-from app.data.fingerprint import Fingerprint
-from app.data.plan_reasons import BRIGHTEST_REASON, normalisation_reason, patch_reason, patches
-from app.data.plan_training import plan_foreground_share, plan_steps
+from app.data.plan.fingerprint import Fingerprint
+from app.data.plan.reasons import BRIGHTEST_REASON, normalisation_reason, patch_reason, patches
+from app.data.plan.steps import plan_foreground_share, plan_steps
 
 # An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
 _COARSE = 2.0

@@ -11,9 +11,10 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,13 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.data.fingerprint import FINGERPRINT_FORMAT, Fingerprint, case_facts, summarise
-from app.data.geometry import Geometry
-from app.data.label_values import count_values
-from app.data.parallel import over_cases
-from app.data.prepare import prepare, read_case
-from app.data.volume_io import scan_files
+from app.data.prepare.geometry import Geometry
+from app.data.prepare.parallel import over_cases
+from app.data.prepare.prepare import prepare, read_case
+from app.io.label_values import count_values
+from app.io.volumes import scan_files
 
+_Result = TypeVar("_Result")
 _FORMAT = 2  # raised whenever preparing changes, so that old entries are not taken for new ones
 _INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a patch on
 
@@ -97,20 +98,20 @@ class Cache:
         ignored = [] if self._task.ignore is None else [self._task.ignore]
         return _hash([self._task.labels, self._task.modalities, listed, *ignored])
 
-    def fingerprint(self) -> Fingerprint:
-        """The data set's fingerprint, computed once for the same content."""
-        path = self._folder / f"fingerprint-{_hash([FINGERPRINT_FORMAT, self.data_hash()])[:16]}.json"
-        if path.is_file():
-            return Fingerprint.from_dict(read_json(path))
-        facts = over_cases(
-            "Reading cases",
-            self._task.cases,
-            lambda case: case_facts(case, self._task),
-            workers=self._workers,
+    def remember(self, name: str, version: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What `make` gives, as JSON; made once for the same content and `version`."""
+        path = self._folder / f"{name}-{_hash([version, self.data_hash()])[:16]}.json"
+        if not path.is_file():
+            write_json(path, make())
+        found: dict[str, Any] = read_json(path)
+        return found
+
+    def over_cases(self, title: str, work: Callable[[Case, Task], _Result]) -> list[_Result]:
+        """Results of `work` on every case and the task, in the order of the cases, under a bar with that title."""
+        found = over_cases(
+            title, self._task.cases, lambda case: work(case, self._task), workers=self._workers
         )
-        fingerprint = summarise(list(facts.values()))
-        write_json(path, fingerprint.to_dict())
-        return fingerprint
+        return list(found.values())
 
     def prepare(self, plan: Plan) -> dict[str, CachedCase]:
         """Every case of the task, prepared as planned; only what is not there yet is computed.

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.data.geometry import Geometry, forward_image, forward_labels, network_view, plan_geometry
-from app.data.intensity import find_scaling
-from app.data.volume_io import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
+from app.data.prepare.geometry import Geometry, forward_image, forward_labels, network_view, plan_geometry
+from app.data.prepare.intensity import find_scaling
+from app.io.volumes import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 
 from app.core.task import Task
 from app.core.types import Size
-from app.data.encounters import PARTS
-from app.data.fingerprint import Fingerprint
-from app.data.plan_reasons import foreground_reason, steps_reason
+from app.data.plan.fingerprint import Fingerprint
+from app.data.plan.label_coverage import PARTS
+from app.data.plan.reasons import foreground_reason, steps_reason
 
 _SHARES = (0.5, 0.67)  # of patches centred on foreground, where those from anywhere always or never meet it
 _LEAST_STEPS = 400  # fewer leave a network unfinished however little data there is

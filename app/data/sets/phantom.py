@@ -16,9 +16,9 @@ from scipy.spatial.transform import Rotation
 
 from app.core.errors import InputError
 from app.core.types import Size, Spacing
-from app.data.generated import generate, plain_values
-from app.data.phantom_anatomy import LABELS, draw_patient, picture
-from app.data.phantom_shapes import Field, Waves
+from app.data.sets.generated import generate, plain_values
+from app.data.sets.phantom_anatomy import LABELS, draw_patient, picture
+from app.data.sets.phantom_shapes import Field, Waves
 
 _DRAWING = 1
 """Raise it when the same settings would give other voxels."""

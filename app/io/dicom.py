@@ -13,8 +13,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.data.header import Header, make_header
-from app.data.itk_file import affine_from, file_order
+from app.io.header import Header, make_header
+from app.io.itk import affine_from, file_order
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _UNEVEN = 0.05  # of the slice distance: rounding of positions in the files stays far below, a lost slice is 1

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from app.core.errors import noting
-from app.data.augment import Augment
-from app.data.patches import PatchSampler
+from app.data.sample.augment import Augment
+from app.data.sample.patches import PatchSampler
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.types import Spacing, as_size, as_spacing
-from app.data import dicom, itk_file, nifti
-from app.data.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
-from app.data.header import Header
-from app.data.label_values import count_values
+from app.io import dicom, itk, nifti
+from app.io.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
+from app.io.header import Header
+from app.io.label_values import count_values
 
-SUFFIXES = (*nifti.SUFFIXES, *itk_file.SUFFIXES)
+SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path) -> None:
     case_name(path)
     with atomic_path(path) as temporary:
         if not path.name.endswith(nifti.SUFFIXES):
-            itk_file.write_voxels(temporary, voxels, read_header(like).affine)
+            itk.write_voxels(temporary, voxels, read_header(like).affine)
             return
         same_format = like.name.endswith(nifti.SUFFIXES) and not like.is_dir()
         header = nifti.geometry_of(like) if same_format else nifti.geometry_from(read_header(like).affine)
@@ -183,7 +183,7 @@ def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDAr
         raise InputError(f"{path}: no such file")
     if path.is_dir():
         return dicom.read_header, dicom.read_voxels
-    module = nifti if path.name.endswith(nifti.SUFFIXES) else itk_file
+    module = nifti if path.name.endswith(nifti.SUFFIXES) else itk
     return module.read_header, module.read_voxels
 
 

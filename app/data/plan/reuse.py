@@ -7,9 +7,9 @@ from app.core.errors import InputError
 from app.core.plan import Plan, read_plan
 from app.core.task import Task
 from app.core.types import as_size, as_spacing
-from app.data.fingerprint import Fingerprint
-from app.data.plan_reasons import BRIGHTEST_REASON
-from app.data.planner import PlanSettings, plan_normalisation, with_set
+from app.data.plan.fingerprint import Fingerprint
+from app.data.plan.planner import PlanSettings, plan_normalisation, with_set
+from app.data.plan.reasons import BRIGHTEST_REASON
 
 
 def reuse_plan(

@@ -9,7 +9,7 @@ from typing import Any
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.task import Case, Task
-from app.data.volume_io import case_name
+from app.io.volumes import case_name
 
 
 def read_task(folder: Path) -> Task:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import Size, Spacing, as_size, as_spacing
-from app.data.resample import Change, resample_image, resample_labels
+from app.data.prepare.resample import Change, resample_image, resample_labels
 
 _CANONICAL = nib.orientations.axcodes2ornt(("S", "A", "R"))
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.fingerprint import Fingerprint
-from app.data.plan_reuse import reuse_plan
-from app.data.planner import PlanSettings, make_plan
+from app.data.plan.fingerprint import Fingerprint
+from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.reuse import reuse_plan
 
 _SMALLEST_VOXELS = 32**3  # a smaller patch sees too little; rather one sample a batch
 _STEP = 0.8  # of the voxels kept at each try

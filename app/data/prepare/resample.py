@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from app.core.types import Size
-from app.data.label_values import count_values
+from app.io.label_values import count_values
 
 _LABEL_SLAB = 2**22  # voxels of a label map resampled at once: their shares take 16 MB a volume of them
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
-from app.data.extract import MB, extract_tar, require_space
+from app.data.sets.extract import MB, extract_tar, require_space
 
 TIMEOUT_S = 30.0  # of silence, not for the whole file
 ATTEMPTS = 5  # in a row that bring nothing new; with the doubling pause this waits 15 s in all

@@ -1,0 +1,1 @@
+"""What a data set says about spacing, patch, network size and training, with reasons."""

@@ -1,0 +1,1 @@
+"""Prepared cases divided into folds, and random augmented batches of them."""

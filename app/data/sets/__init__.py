@@ -1,0 +1,1 @@
+"""Data sets: reading, describing, downloading and generating them."""

@@ -1,0 +1,1 @@
+"""Scans and label maps from files and into files, in any format."""
