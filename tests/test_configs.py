@@ -21,7 +21,7 @@ from app.core.errors import InputError
 from app.core.layout import read_layout
 from app.data.plan.planner import PlanSettings
 from app.data.sample.augment import AugmentSettings
-from app.infer.sliding import SlidingSettings
+from app.infer.window.sliding import SlidingSettings
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))

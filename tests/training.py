@@ -19,7 +19,7 @@ from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler
 from app.data.sets.decathlon import read_task
-from app.infer.sliding import SlidingSettings
+from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device

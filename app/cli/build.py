@@ -24,7 +24,7 @@ from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.augment import Augment, AugmentSettings
 from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler
-from app.infer.sliding import SlidingSettings
+from app.infer.window.sliding import SlidingSettings
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.operators import Operator

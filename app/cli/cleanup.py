@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.settings import required
-from app.infer.choose_cleanup import VARIANTS, choose_cleanup
-from app.infer.cleanup import write_cleanup
-from app.infer.members import list_runs, read_members
+from app.infer.batch.choose_cleanup import VARIANTS, choose_cleanup
+from app.infer.scan.cleanup import write_cleanup
+from app.infer.scan.run_models import list_runs, read_members
 
 log = logging.getLogger(__name__)
 

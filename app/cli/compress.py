@@ -32,10 +32,10 @@ from app.core.files import read_json, write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
 from app.data.sample.patches import PatchSampler
-from app.infer.segmenter import Segmenter
+from app.infer.scan.segmenter import Segmenter
 from app.layers.latency import latency_ms
 from app.metrics.dice import Dice
-from app.metrics.evaluate import summarise_scores
+from app.metrics.scores import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
 from app.train.held_out import evaluate_held_out

@@ -13,8 +13,8 @@ from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
 from app.io.volumes import SUFFIXES, case_name, check_same_grid, read_label_map, turn_like
-from app.metrics.evaluate import Score, score_case, standard_metrics, summarise_scores, write_cases
 from app.metrics.metric import Metric
+from app.metrics.scores import Score, score_case, standard_metrics, summarise_scores, write_cases
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from app.cli.run_config import with_flips
 from app.cli.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
-from app.infer.bundle import export_bundle
 from app.infer.engines import absent
 from app.infer.engines.engine import Member
-from app.infer.export import export_onnx, export_torch
-from app.infer.members import flipped_axes, read_members
-from app.infer.quantise import PACKAGES, quantise
-from app.infer.sliding import SlidingSettings
+from app.infer.export.bundle import export_bundle
+from app.infer.export.formats import export_onnx, export_torch
+from app.infer.export.quantise import PACKAGES, quantise
+from app.infer.scan.run_models import flipped_axes, read_members
+from app.infer.window.sliding import SlidingSettings
 
 log = logging.getLogger(__name__)
 

@@ -13,14 +13,14 @@ from app.cli.main import Interrupted
 from app.cli.run_config import with_flips
 from app.cli.settings import plain, read_settings, required
 from app.core.errors import InputError
-from app.infer.cleanup import NO_CLEANUP
-from app.infer.dicom_seg import check_dicom_seg
-from app.infer.manifest import Manifest, describe_segmenter
-from app.infer.members import flipped_axes, list_runs
-from app.infer.outputs import OutputSettings
-from app.infer.predict import Predicted, predict_scans
-from app.infer.scans import list_scans
-from app.infer.segmenter import Segmenter
+from app.infer.batch.dicom_seg import check_dicom_seg
+from app.infer.batch.manifest import Manifest, describe_segmenter
+from app.infer.batch.outputs import OutputSettings
+from app.infer.batch.predict import Predicted, predict_scans
+from app.infer.batch.scans import list_scans
+from app.infer.scan.cleanup import NO_CLEANUP
+from app.infer.scan.run_models import flipped_axes, list_runs
+from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import case_name
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from app.cli.training import Training, open_training, train_network
 from app.cli.yardstick import yardstick_facts
 from app.core import run_folder
 from app.core.files import write_json
-from app.infer.segmenter import Segmenter
-from app.metrics.evaluate import Score, standard_metrics, summarise_scores, write_cases
+from app.infer.scan.segmenter import Segmenter
+from app.metrics.scores import Score, standard_metrics, summarise_scores, write_cases
 from app.report.page import write_report
 from app.train.held_out import evaluate_held_out
 from app.train.state import TrainingState

@@ -9,10 +9,10 @@ from app.core import run_folder
 from app.core.progress import progress_bar
 from app.core.task import Case, Task
 from app.data.prepare.prepare import read_case
-from app.infer.segmenter import Segmenter
+from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import write_label_map
-from app.metrics.evaluate import Score, score_case
 from app.metrics.metric import Metric
+from app.metrics.scores import Score, score_case
 from app.train.processes import ALONE, Processes
 
 

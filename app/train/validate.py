@@ -11,8 +11,8 @@ from torch import nn
 from app.core.plan import Plan
 from app.core.types import as_size
 from app.data.prepare.cache import CachedCase
-from app.infer.labels import labels_of
-from app.infer.sliding import SlidingSettings, fit_windows, sliding_logits
+from app.infer.window.decode import labels_of
+from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_logits
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
 from app.train.processes import ALONE, Processes

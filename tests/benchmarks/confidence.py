@@ -23,9 +23,9 @@ from scipy.stats import spearmanr
 from app.core.files import atomic_path
 from app.core.progress import progress_bar
 from app.core.task import Case
-from app.infer.evaluate import read_reference, recorded_cases
-from app.infer.segmentation import Arrays
-from app.infer.segmenter import Segmenter
+from app.infer.batch.case_dice import read_reference, recorded_cases
+from app.infer.scan.segmentation import Arrays
+from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import read_volume
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks

@@ -23,8 +23,8 @@ from app.core.errors import InputError
 from app.infer.engines import ENGINES, find_engine, missing_packages
 from app.infer.engines.engine import Engine
 from app.infer.engines.parity import exact_logits
-from app.infer.members import read_members
-from app.infer.memory import peak_bytes
+from app.infer.scan.memory import peak_bytes
+from app.infer.scan.run_models import read_members
 
 _MOST_SECONDS = 300
 _CPU = torch.device("cpu")

@@ -24,12 +24,12 @@ from app.core.plan import Normalisation, Plan
 from app.core.types import as_size
 from app.data.prepare.geometry import network_view
 from app.data.prepare.prepare import prepare
-from app.infer.manifest import Manifest
-from app.infer.memory import peak_bytes
-from app.infer.outputs import OutputSettings
-from app.infer.predict import predict_scans
-from app.infer.segmenter import Segmenter
-from app.infer.sliding import SlidingSettings, fit_windows
+from app.infer.batch.manifest import Manifest
+from app.infer.batch.outputs import OutputSettings
+from app.infer.batch.predict import predict_scans
+from app.infer.scan.memory import peak_bytes
+from app.infer.scan.segmenter import Segmenter
+from app.infer.window.sliding import SlidingSettings, fit_windows
 from app.io.volumes import read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.model import Shape

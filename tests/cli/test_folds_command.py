@@ -13,8 +13,8 @@ from test_sweep import TINY
 
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, read_record, write_record, write_sweep
-from app.infer import Segmenter
-from app.infer.members import list_runs
+from app.infer.scan.run_models import list_runs
+from app.infer.scan.segmenter import Segmenter
 from app.models.checkpoint import read_checkpoint
 
 

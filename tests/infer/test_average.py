@@ -2,9 +2,9 @@ import pytest
 import torch
 from test_sliding import Slope, mixing_network
 
-from app.infer.average import Average, mirrors
-from app.infer.confidence import Agreement, SoftDice
 from app.infer.engines.eager import EagerEngine
+from app.infer.window.average import Average, mirrors
+from app.infer.window.confidence import Agreement, SoftDice
 
 
 def test_mirrors_are_all_subsets_of_the_axes() -> None:

@@ -10,10 +10,10 @@ from test_export import make_run
 from test_predict import NIFTI
 
 from app.core.files import read_json, write_text
-from app.infer.evaluate import dice_of_cases, recorded_cases
-from app.infer.manifest import Manifest
-from app.infer.predict import predict_scans
-from app.infer.segmenter import Segmenter
+from app.infer.batch.case_dice import dice_of_cases, recorded_cases
+from app.infer.batch.manifest import Manifest
+from app.infer.batch.predict import predict_scans
+from app.infer.scan.segmenter import Segmenter
 from tests.benchmarks.confidence import ALL, Point, draw, means_of_cases, pairs_of, points_of_run, spearman
 from tests.benchmarks.processes import spend
 from tests.benchmarks.sliding import largest_loss, outcome, variants

@@ -12,8 +12,8 @@ from training import make_bench
 from app.cli.cleanup import run as choose
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
-from app.infer.choose_cleanup import choose_cleanup
-from app.infer.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup, write_cleanup
+from app.infer.batch.choose_cleanup import choose_cleanup
+from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup, write_cleanup
 from app.models.checkpoint import write_checkpoint
 
 NAMES = ("background", "a", "b")

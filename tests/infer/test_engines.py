@@ -12,11 +12,11 @@ from app.core.errors import InputError
 from app.core.files import write_json, write_text
 from app.infer.engines import ENGINES, find_engine, installed_engines, missing_packages
 from app.infer.engines.engine import Member
+from app.infer.engines.int8_file import LARGEST_LOSS, int8_paths
 from app.infer.engines.parity import check_parity
-from app.infer.int8_file import LARGEST_LOSS, int8_paths
-from app.infer.members import flipped_axes, read_members, stored_sliding
-from app.infer.segmenter import Segmenter
-from app.infer.sliding import SlidingSettings
+from app.infer.scan.run_models import flipped_axes, read_members, stored_sliding
+from app.infer.scan.segmenter import Segmenter
+from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import write_checkpoint
 from app.models.network import design
 from app.operators import Operator

@@ -10,18 +10,18 @@ from training import SETTINGS, SLIDING, make_bench
 
 from app.core.errors import InputError
 from app.core.files import read_json, write_json, write_text
-from app.infer import bundle
-from app.infer.bundle import export_bundle
-from app.infer.cleanup import Cleanup, write_cleanup
+from app.infer.batch.case_dice import dice_of_cases, mean_dice, recorded_cases
 from app.infer.engines import absent, find_engine, missing_packages
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
-from app.infer.evaluate import dice_of_cases, mean_dice, recorded_cases
-from app.infer.export import export_onnx, export_torch, load_exported
-from app.infer.members import read_members
-from app.infer.quantise import PACKAGES, quantise
-from app.infer.segmenter import Segmenter
-from app.infer.sliding import SlidingSettings
+from app.infer.export import bundle
+from app.infer.export.bundle import export_bundle
+from app.infer.export.formats import export_onnx, export_torch, load_exported
+from app.infer.export.quantise import PACKAGES, quantise
+from app.infer.scan.cleanup import Cleanup, write_cleanup
+from app.infer.scan.run_models import read_members
+from app.infer.scan.segmenter import Segmenter
+from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import write_checkpoint
 
 

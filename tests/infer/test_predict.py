@@ -20,14 +20,14 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.plan import Normalisation
 from app.data.prepare.prepare import prepare
-from app.infer import Segmenter
-from app.infer.checks import scan_warnings
-from app.infer.cleanup import Cleanup
-from app.infer.dicom_seg import write_dicom_seg
-from app.infer.manifest import Manifest, describe_segmenter
-from app.infer.outputs import OutputSettings
-from app.infer.predict import Predicted, predict_scans
-from app.infer.scans import list_scans
+from app.infer.batch.dicom_seg import write_dicom_seg
+from app.infer.batch.manifest import Manifest, describe_segmenter
+from app.infer.batch.outputs import OutputSettings
+from app.infer.batch.predict import Predicted, predict_scans
+from app.infer.batch.scans import list_scans
+from app.infer.scan.cleanup import Cleanup
+from app.infer.scan.segmenter import Segmenter
+from app.infer.scan.warnings import scan_warnings
 from app.io.dicom import slice_files
 from app.io.volumes import SUFFIXES, Volume, read_volume, write_voxels
 from app.models.checkpoint import write_checkpoint

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from app.data.prepare.prepare.geometry import Geometry
 from conftest import MakeTask
 from training import SLIDING, make_bench
 
 from app.core.errors import InputError
 from app.core.plan import Plan
-from app.data.prepare.geometry import Geometry
-from app.infer import memory, restore, segmentation
-from app.infer import segmenter as segmenter_module
-from app.infer.memory import belt_bytes, cut_rows, pass_bytes
-from app.infer.restore import Canvas, Restorer
-from app.infer.segmenter import Segmenter
-from app.infer.sliding import fit_windows
-from app.infer.windows import Windows, lay_windows
+from app.infer.scan import memory, restore, segmentation
+from app.infer.scan import segmenter as segmenter_module
+from app.infer.scan.memory import belt_bytes, cut_rows, pass_bytes
+from app.infer.scan.restore import Canvas, Restorer
+from app.infer.scan.segmenter import Segmenter
+from app.infer.window.sliding import fit_windows
+from app.infer.window.windows import Windows, lay_windows
 from app.io.volumes import Volume
 from app.models.checkpoint import write_checkpoint
 

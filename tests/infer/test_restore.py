@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from app.data.prepare.prepare.geometry import Geometry, forward_image, forward_labels, plan_geometry
+from app.data.prepare.prepare.prepare import Prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -12,12 +14,10 @@ from scipy.spatial.transform import Rotation
 from test_geometry import ORIENTATIONS, in_orientation
 
 from app.core.types import Size, Spacing, as_spacing
-from app.data.prepare.geometry import Geometry, forward_image, forward_labels, plan_geometry
-from app.data.prepare.prepare import Prepared
-from app.infer import restore
-from app.infer.labels import entropy_of, labels_of, probabilities_of
-from app.infer.restore import Restorer
-from app.infer.segmentation import Arrays
+from app.infer.scan import restore
+from app.infer.scan.restore import Restorer
+from app.infer.scan.segmentation import Arrays
+from app.infer.window.decode import entropy_of, labels_of, probabilities_of
 
 SIZES = st.tuples(*[st.integers(2, 20)] * 3)
 CLASSES = 3

@@ -10,13 +10,13 @@ from torch import nn
 from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
 from app.core.types import Size
-from app.infer.air import is_air
-from app.infer.average import Average
-from app.infer.confidence import Agreement
 from app.infer.engines.eager import EagerEngine
-from app.infer.labels import labels_of
-from app.infer.sliding import SlidingSettings, fit_windows, sliding_logits, stream_logits
-from app.infer.windows import lay_windows
+from app.infer.window.average import Average
+from app.infer.window.confidence import Agreement
+from app.infer.window.decode import labels_of
+from app.infer.window.empty import is_air
+from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_logits, stream_logits
+from app.infer.window.windows import lay_windows
 
 PLAN = Plan(
     spacing=(1.0, 1.0, 1.0),

@@ -6,8 +6,8 @@ import pytest
 
 from app.core.types import Spacing
 from app.metrics.dice import Dice
-from app.metrics.evaluate import score_case, standard_metrics, summarise_scores, write_cases
 from app.metrics.metric import Mask
+from app.metrics.scores import score_case, standard_metrics, summarise_scores, write_cases
 from app.metrics.surface import HausdorffDistance95, NormalisedSurfaceDice
 
 UNIT: Spacing = (1.0, 1.0, 1.0)

@@ -6,7 +6,7 @@ import pytest
 from test_plan import PLAN as ANY_PLAN
 
 from app.data.prepare.cache import CachedCase
-from app.infer.sliding import SlidingSettings
+from app.infer.window.sliding import SlidingSettings
 from app.train.validate import affordable
 
 PLAN = replace(

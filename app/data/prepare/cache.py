@@ -107,7 +107,7 @@ class Cache:
         return found
 
     def over_cases(self, title: str, work: Callable[[Case, Task], _Result]) -> list[_Result]:
-        """Results of `work` on every case and the task, in the order of the cases, under a bar with that title."""
+        """Results of `work` on each case, in the order of the cases, under a bar with that title."""
         found = over_cases(
             title, self._task.cases, lambda case: work(case, self._task), workers=self._workers
         )

@@ -23,7 +23,7 @@ class Prepared:
 
 
 def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan) -> Prepared:
-    """Reorient, crop to non-zero, normalise, resample; app.infer.restore goes back by `geometry`.
+    """Reorient, crop to non-zero, normalise, resample; app.infer.scan.restore goes back by `geometry`.
 
     Normalised on the scan's own grid: resampling leaves no voxel of a background exactly zero.
     """

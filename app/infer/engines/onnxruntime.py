@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from app.infer.engines.engine import Engine, Member
-from app.infer.onnx_file import INPUT, OUTPUT, cached_onnx
+from app.infer.engines.onnx_file import INPUT, OUTPUT, cached_onnx
 
 
 class OnnxRuntimeEngine:
-    """An ONNX file of `app.infer.onnx_file`, with as many threads as torch has."""
+    """An ONNX file of `app.infer.engines.onnx_file`, with as many threads as torch has."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from app.core.types import Size, as_size
 from app.infer.engines.engine import Engine, Member
-from app.infer.int8_file import accepted_int8
-from app.infer.onnx_file import cached_onnx
+from app.infer.engines.int8_file import accepted_int8
+from app.infer.engines.onnx_file import cached_onnx
 
 
 class OpenVinoEngine:

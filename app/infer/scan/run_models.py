@@ -10,7 +10,7 @@ from app.core import run_folder
 from app.core.errors import InputError
 from app.core.sweep import read_record, read_sweep
 from app.infer.engines.engine import Member
-from app.infer.sliding import SlidingSettings
+from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint, read_checkpoint
 
 _WEIGHTS = {"last": run_folder.LAST, "best": run_folder.BEST}

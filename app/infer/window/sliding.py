@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.types import Size, as_size
-from app.infer.average import Average
-from app.infer.confidence import Agreement
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
-from app.infer.labels import background_logits
-from app.infer.windows import Windows, lay_windows
+from app.infer.window.average import Average
+from app.infer.window.confidence import Agreement
+from app.infer.window.decode import background_logits
+from app.infer.window.windows import Windows, lay_windows
 
 STRETCH = 1.25  # a window may be this much longer than the patch; in longer ones norms see another scale
 
@@ -44,7 +44,7 @@ class SlidingSettings:
     certain: float | None = None
     """A window whose every voxel has a label of at least this probability at first sees no other image."""
     skip_air: bool = False
-    """Leave out windows without tissue, by the rule in app.infer.air."""
+    """Leave out windows without tissue, by the rule in app.infer.window.empty."""
 
     def __post_init__(self) -> None:
         """Refuse what no window can be laid by."""

@@ -12,15 +12,15 @@ from app.core.plan import Plan
 from app.core.types import as_size
 from app.data.prepare.geometry import Geometry, network_view
 from app.data.prepare.prepare import Prepared
-from app.infer.air import is_air
-from app.infer.clock import Clock
-from app.infer.confidence import Agreement, SoftDice
 from app.infer.engines.engine import Engine
-from app.infer.labels import entropy_of, labels_of, probabilities_of
-from app.infer.memory import cut_rows, pass_bytes
-from app.infer.restore import Canvas, Restorer, rows_needed
-from app.infer.sliding import SlidingSettings, average_of, fit_windows, stream_logits
-from app.infer.windows import Windows
+from app.infer.scan.clock import Clock
+from app.infer.scan.memory import cut_rows, pass_bytes
+from app.infer.scan.restore import Canvas, Restorer, rows_needed
+from app.infer.window.confidence import Agreement, SoftDice
+from app.infer.window.decode import entropy_of, labels_of, probabilities_of
+from app.infer.window.empty import is_air
+from app.infer.window.sliding import SlidingSettings, average_of, fit_windows, stream_logits
+from app.infer.window.windows import Windows
 
 
 @dataclass(frozen=True)

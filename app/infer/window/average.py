@@ -6,9 +6,9 @@ from itertools import chain, combinations
 import torch
 from torch import Tensor
 
-from app.infer.confidence import Agreement
 from app.infer.engines.engine import Engine
-from app.infer.labels import certainty_of
+from app.infer.window.confidence import Agreement
+from app.infer.window.decode import certainty_of
 
 Axes = tuple[int, ...]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from app.core.errors import InputError
 from app.core.plan import Plan
-from app.infer.restore import PIECE_VALUES
-from app.infer.windows import Windows
+from app.infer.scan.restore import PIECE_VALUES
+from app.infer.window.windows import Windows
 
 _FLOAT = 4  # bytes
 _PIECES = 4  # tensors of a piece that restoring holds at once: both neighbours, their mean, its meaning

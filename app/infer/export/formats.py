@@ -14,13 +14,13 @@ from torch import Tensor
 
 from app.core.errors import InputError
 from app.core.files import atomic_path, write_json
-from app.infer.cleanup import read_cleanup
 from app.infer.engines import missing_packages
 from app.infer.engines.engine import Engine, Member
+from app.infer.engines.onnx_file import INPUT, OUTPUT, cached_onnx
 from app.infer.engines.onnxruntime import OnnxRuntimeEngine
 from app.infer.engines.parity import check_parity
-from app.infer.onnx_file import INPUT, OUTPUT, cached_onnx
-from app.infer.sliding import STRETCH, SlidingSettings
+from app.infer.scan.cleanup import read_cleanup
+from app.infer.window.sliding import STRETCH, SlidingSettings
 from app.models.checkpoint import Checkpoint
 
 

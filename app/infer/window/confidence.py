@@ -10,7 +10,7 @@ Both run from 0 to 1; a label nobody predicts has none.
 import torch
 from torch import Tensor
 
-from app.infer.labels import labels_of, probabilities_of
+from app.infer.window.decode import labels_of, probabilities_of
 
 _VOXELS = 2**17  # whose probabilities are computed at once
 

@@ -1,6 +1,6 @@
 """Trained networks as a function from a scan to a label map in the scan's own geometry.
 
-from app.infer import Segmenter
+from app.infer.scan.segmenter import Segmenter
 labels = Segmenter.load("runs/hippocampus/first")(sitk.ReadImage("scan.nii.gz"))
 """
 
@@ -17,14 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from app.core.plan import Plan
 from app.data.prepare.prepare import Prepared, check_channels, prepare
-from app.infer.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.engines import find_engine
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
-from app.infer.members import flipped_axes, list_runs, read_members, stored_sliding
-from app.infer.memory import require
-from app.infer.segmentation import Arrays, Segmentation, segment
-from app.infer.sliding import SlidingSettings
+from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
+from app.infer.scan.memory import require
+from app.infer.scan.run_models import flipped_axes, list_runs, read_members, stored_sliding
+from app.infer.scan.segmentation import Arrays, Segmentation, segment
+from app.infer.window.sliding import SlidingSettings
 from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.io.volumes import Volume, read_volume
 from app.models.checkpoint import Checkpoint

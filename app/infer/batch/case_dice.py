@@ -9,7 +9,7 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.progress import progress_bar
 from app.core.task import Case
-from app.infer.segmenter import Segmenter
+from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import LabelMap, Volume, read_label_map, read_volume, turn_like
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks

@@ -18,8 +18,8 @@ from app.core import run_folder
 from app.core.errors import InputError
 from app.core.progress import progress_bar
 from app.core.task import Case
-from app.infer.cleanup import Cleanup, fill_holes, keep_largest
-from app.infer.evaluate import read_reference, recorded_cases
+from app.infer.batch.case_dice import read_reference, recorded_cases
+from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.volumes import read_label_map
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks

@@ -8,8 +8,8 @@ import numpy as np
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.infer.dicom_seg import write_dicom_seg
-from app.infer.segmentation import Arrays
+from app.infer.batch.dicom_seg import write_dicom_seg
+from app.infer.scan.segmentation import Arrays
 from app.io.volumes import case_name, write_label_map, write_voxels
 
 FORMATS = {"nii.gz": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".dcm"}

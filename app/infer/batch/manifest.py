@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from app import __version__
 from app.core.files import read_json, write_json
 from app.infer.engines import NEEDS
-from app.infer.memory import peak_bytes
-from app.infer.segmenter import Segmenter
+from app.infer.scan.memory import peak_bytes
+from app.infer.scan.segmenter import Segmenter
 
 NAME = "manifest.json"
 _MAKERS = ("digests", "engine", "sliding", "cleanup")

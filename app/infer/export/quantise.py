@@ -15,15 +15,15 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import as_size
 from app.data.prepare.prepare import prepare
+from app.infer.batch.case_dice import dice_of_cases, mean_dice, recorded_cases
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
+from app.infer.engines.int8_file import LARGEST_LOSS, int8_paths
+from app.infer.engines.onnx_file import INPUT, cached_onnx
 from app.infer.engines.openvino import OpenVinoEngine
-from app.infer.evaluate import dice_of_cases, mean_dice, recorded_cases
-from app.infer.int8_file import LARGEST_LOSS, int8_paths
-from app.infer.members import stored_sliding
-from app.infer.onnx_file import INPUT, cached_onnx
-from app.infer.segmenter import Segmenter
-from app.infer.windows import lay_windows
+from app.infer.scan.run_models import stored_sliding
+from app.infer.scan.segmenter import Segmenter
+from app.infer.window.windows import lay_windows
 from app.io.volumes import read_volume
 
 PACKAGES = ("onnx", "openvino", "nncf")

@@ -13,12 +13,12 @@ from typing import Any
 from app.core.errors import InputError
 from app.core.progress import progress_bar
 from app.data.prepare.prepare import Prepared, check_channels
-from app.infer.checks import scan_warnings
-from app.infer.clock import Clock
-from app.infer.manifest import Manifest, volumes_ml
-from app.infer.outputs import Outputs, OutputSettings
-from app.infer.segmentation import Arrays
-from app.infer.segmenter import Segmenter
+from app.infer.batch.manifest import Manifest, volumes_ml
+from app.infer.batch.outputs import Outputs, OutputSettings
+from app.infer.scan.clock import Clock
+from app.infer.scan.segmentation import Arrays
+from app.infer.scan.segmenter import Segmenter
+from app.infer.scan.warnings import scan_warnings
 from app.io.volumes import case_name, read_volume
 
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from app.core.files import atomic_path, write_json
 from app.core.plan import Normalisation
-from app.infer.cleanup import NO_CLEANUP, read_cleanup
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
-from app.infer.export import load_exported, save_exported
-from app.infer.sliding import SlidingSettings
+from app.infer.export.formats import load_exported, save_exported
+from app.infer.scan.cleanup import NO_CLEANUP, read_cleanup
+from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)

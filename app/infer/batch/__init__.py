@@ -1,0 +1,1 @@
+"""Many scans: files in, files out, with a manifest and an evaluation."""

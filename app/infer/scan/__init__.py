@@ -1,0 +1,1 @@
+"""One scan to its label map in its own geometry."""

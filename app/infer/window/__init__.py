@@ -1,0 +1,1 @@
+"""One volume through a network, window by window."""
