@@ -12,7 +12,7 @@ from test_run import call, run_py
 from training import SETTINGS, Bench, make_bench
 
 from app.models.checkpoint import read_checkpoint, write_checkpoint
-from app.train.memory import step_bytes
+from app.train.step_memory import step_bytes
 from app.train.timing import Subject, time_networks
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

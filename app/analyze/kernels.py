@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from app.analyze.layers import layers, objective
+from app.analyze.convolutions import layers, objective
 from app.core.errors import InputError
 from app.core.layout import Layout
 from app.core.types import Size

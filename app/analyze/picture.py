@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from app.analyze.layers import Layer
+from app.analyze.convolutions import Layer
 from app.core.files import atomic_path
 from app.core.types import Size
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from app.analyze.layers import layers, objective
+from app.analyze.convolutions import layers, objective
 from app.core.errors import InputError
 from app.core.types import Size
 from app.models.network import NetworkSpec

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from app.analyze.convolutions import Layer, layers, objective, timed
 from app.analyze.kernels import SETS_ABOVE_THE_CHEAPEST, choose_kernels
-from app.analyze.layers import Layer, layers, objective, timed
 from app.analyze.picture import draw_layers
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange

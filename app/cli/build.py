@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.settings import plain, read_settings
-from app.cli.torchrun import local_count, local_rank, process_count
 from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.plan import Plan
@@ -30,11 +29,12 @@ from app.models.network import NetworkSpec, design
 from app.operators import Operator
 from app.operators.attention import Attended
 from app.track.tracker import RunFolder, Tracker
-from app.train.memory import process_peak_bytes, step_bytes
 from app.train.processes import ALONE, Processes
 from app.train.settings import TrainSettings
 from app.train.state import Loss
+from app.train.step_memory import process_peak_bytes, step_bytes
 from app.train.target_loss import TargetLoss
+from app.train.torchrun import local_count, local_rank, process_count
 
 BuildNetwork = Callable[[DictConfig, Task, Plan], NetworkSpec]
 

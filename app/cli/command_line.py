@@ -16,7 +16,7 @@ from app.cli.group_help import group_help
 from app.cli.main import exit_codes
 from app.cli.nearest import explain
 from app.cli.sweep.jobs import ALL_FOLDS
-from app.cli.torchrun import one_voice
+from app.train.torchrun import one_voice
 
 _CONF = Path(__file__).parents[2] / "conf"
 _RAISE = "HYDRA_FULL_ERROR"

@@ -21,11 +21,11 @@ from app.cli.settings import plain, read_settings, required, without
 from app.cli.train import finish
 from app.cli.training import Training, open_training, train_network
 from app.compress.allocate import Choice
-from app.compress.method import Method
+from app.compress.fits.method import Method
+from app.compress.fits.settings import CompressSettings
 from app.compress.methods import method_of
-from app.compress.natural import natural_layout
 from app.compress.network import count_decomposable, decompose
-from app.compress.settings import CompressSettings
+from app.compress.suggested_layout import natural_layout
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_text
@@ -38,7 +38,7 @@ from app.metrics.dice import Dice
 from app.metrics.scores import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
-from app.train.held_out import evaluate_held_out
+from app.train.final_scores import evaluate_held_out
 from app.train.state import TrainingState
 
 TABLE, RANKS, NATURAL, BEFORE = "compression.csv", "ranks.yaml", "natural_layout.yaml", "before"

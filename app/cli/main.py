@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from app.cli.job import run_job
 from app.cli.run_config import is_multirun, resumed_config
-from app.cli.torchrun import one_voice, process_count, process_rank, refuse_several
 from app.cli.user_errors import USER_ERRORS, in_one_line
 from app.core.allocator import keep_freed_memory
+from app.train.torchrun import one_voice, process_count, process_rank, refuse_several
 
 INTERRUPTED = 130
 

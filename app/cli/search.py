@@ -33,7 +33,7 @@ from app.report.layout_picture import write_layout_picture
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded
 from app.search.evolve import FIRST, Choice
-from app.search.latency import latency_costs
+from app.search.latency_table import latency_costs
 from app.search.methods import SearchSettings
 from app.search.search import (
     Search,

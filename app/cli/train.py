@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 
 from app.cli.build import build_loss, build_network, build_sliding
 from app.cli.settings import plain
-from app.cli.torchrun import open_processes
 from app.cli.training import Training, open_training, train_network
 from app.cli.yardstick import yardstick_facts
 from app.core import run_folder
@@ -16,8 +15,9 @@ from app.core.files import write_json
 from app.infer.scan.segmenter import Segmenter
 from app.metrics.scores import Score, standard_metrics, summarise_scores, write_cases
 from app.report.page import write_report
-from app.train.held_out import evaluate_held_out
+from app.train.final_scores import evaluate_held_out
 from app.train.state import TrainingState
+from app.train.torchrun import open_processes
 
 log = logging.getLogger(__name__)
 

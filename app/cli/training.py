@@ -43,11 +43,11 @@ from app.models.network import NetworkSpec, to_device
 from app.search.inherit import inherit_search
 from app.track.tracker import RunFolder, Tracker
 from app.train.loop import limit, train
+from app.train.metrics_csv import write_metrics
 from app.train.precision import choose_precision
 from app.train.processes import ALONE, Processes
 from app.train.settings import TrainSettings
 from app.train.state import Loss, TrainingState
-from app.train.tracker import write_metrics
 from app.train.validate import affordable, validation_dice
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from app.compress.allocate import Choice
-from app.compress.method import Method
-from app.compress.task import ConvTask
+from app.compress.fits.conv_fit import ConvTask
+from app.compress.fits.method import Method
 from app.core.types import as_size
 from app.layers.cost import Cost
 from app.layers.grouped import build_chain, chain_cost

@@ -1,9 +1,9 @@
 """The methods by the names that compress.method takes."""
 
-from app.compress.baselines import ChannelMethod, SpatialMethod
-from app.compress.dwd import DepthwiseMethod
-from app.compress.method import Method
-from app.compress.settings import CompressSettings
+from app.compress.fits.baselines import ChannelMethod, SpatialMethod
+from app.compress.fits.dwd import DepthwiseMethod
+from app.compress.fits.method import Method
+from app.compress.fits.settings import CompressSettings
 from app.core.errors import InputError
 
 METHODS: dict[str, type[Method]] = {

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from app.compress.allocate import Choice, allocate
 from app.compress.choices import PRICES, judge, list_choices
-from app.compress.method import Method
-from app.compress.samples import Rows, sample_rows
-from app.compress.task import UNKNOWN, ConvTask, following
+from app.compress.fits.conv_fit import UNKNOWN, ConvTask, following
+from app.compress.fits.method import Method
+from app.compress.fits.samples import Rows, sample_rows
 from app.core.errors import InputError
 from app.models.checkpoint import Weights
 from app.models.network import NetworkSpec, build_named, list_convolutions, to_device

@@ -11,8 +11,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from app.analyze.convolutions import layers
 from app.analyze.field import Field
-from app.analyze.layers import layers
 from app.analyze.walk import field_of, fields
 from app.core.errors import InputError
 from app.core.types import Size

@@ -5,8 +5,8 @@ import re
 import pytest
 import torch
 
+from app.analyze.convolutions import layers, objective
 from app.analyze.kernels import choose_kernels
-from app.analyze.layers import layers, objective
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange
 from app.core.errors import InputError

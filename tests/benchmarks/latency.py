@@ -29,7 +29,7 @@ from app.operators.plain import Conv3d
 from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, Counts, MacsCost, Site, dense_total, total_cost
 from app.search.evolve import Evolution, even_chances
-from app.search.latency import latency_costs
+from app.search.latency_table import latency_costs
 from tests.benchmarks.step import compose_for
 
 ALIGN, ROUNDS = 16, 15

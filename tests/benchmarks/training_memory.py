@@ -28,10 +28,10 @@ from app.cli.run_config import as_planned
 from app.cli.settings import train_settings
 from app.cli.task import open_task
 from app.models.network import to_device
-from app.train.memory import process_peak_bytes
 from app.train.state import TrainingState
+from app.train.step_memory import process_peak_bytes
 
-FITTED = (  # those the two numbers of app.train.memory were fitted to
+FITTED = (  # those the two numbers of app.train.step_memory were fitted to
     "plan.patch=[40,56,40]",
     "plan.patch=[40,56,40] op=cakes",
     "plan.patch=[64,64,64]",

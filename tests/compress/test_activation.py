@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.compress.activation import auxiliary, through_activation
-from app.compress.dense import principal_mix, regressed_mix
+from app.compress.fits.activation import auxiliary, through_activation
+from app.compress.fits.low_rank import principal_mix, regressed_mix
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 0.2])

@@ -6,9 +6,9 @@ from test_network import SETTINGS
 
 from app.compress.allocate import Choice
 from app.compress.choices import judge, list_choices
+from app.compress.fits.conv_fit import UNKNOWN, ConvTask
+from app.compress.fits.samples import Rows
 from app.compress.methods import method_of
-from app.compress.samples import Rows
-from app.compress.task import UNKNOWN, ConvTask
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
 

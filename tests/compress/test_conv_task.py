@@ -6,10 +6,10 @@ import torch
 from test_network import SETTINGS
 from torch import nn
 
-from app.compress.depthwise import by_channel
+from app.compress.fits.conv_fit import UNKNOWN, ConvTask, following
+from app.compress.fits.depthwise import by_channel
+from app.compress.fits.samples import Rows, taps
 from app.compress.methods import method_of
-from app.compress.samples import Rows, taps
-from app.compress.task import UNKNOWN, ConvTask, following
 from app.core.types import Size, as_size
 from app.models.blocks import PlainBlock, ResidualBlock
 from app.operators import ConvSpec

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from app.compress.depthwise import (
+from app.compress.fits.depthwise import (
     DepthwiseFactors,
     by_channel,
     compensated,
@@ -17,8 +17,8 @@ from app.compress.depthwise import (
     refitted_mix,
     root_of,
 )
-from app.compress.replace import chained
-from app.compress.samples import taps
+from app.compress.fits.replace import chained
+from app.compress.fits.samples import taps
 from app.operators.decomposed import Factors
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from app.compress.natural import natural_layout
+from app.compress.suggested_layout import natural_layout
 from app.core.kernel import Kernel
 from app.models.model import Shape
 from app.models.network import design

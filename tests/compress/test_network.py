@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from app.compress.choices import PRICES
+from app.compress.fits.settings import FITS, CompressSettings
 from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
-from app.compress.settings import FITS, CompressSettings
 from app.core.errors import InputError
 from app.layers.cost import Cost
 from app.models.model import Shape

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from app.compress.method import chain_kernels
-from app.compress.separable import captured, natural_kernels, split_filters
+from app.compress.fits.method import chain_kernels
+from app.compress.fits.separable import captured, natural_kernels, split_filters
 from app.core.types import Size
 from app.operators.vocabulary import vocabulary
 

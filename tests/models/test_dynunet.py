@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from app.analyze.layers import layers
+from app.analyze.convolutions import layers
 from app.core.errors import InputError
 from app.models.dynunet import DynUNetModel
 from app.models.model import Shape

@@ -4,7 +4,7 @@ from itertools import product
 import torch
 from torch import nn
 
-from app.analyze.layers import layers
+from app.analyze.convolutions import layers
 from app.models.model import Shape
 from app.models.network import build_named, design, network_from
 from app.models.regions import RegionNetwork

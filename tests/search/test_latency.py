@@ -19,9 +19,9 @@ from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
 from app.operators.supernet import SuperNet
-from app.search import latency
+from app.search import latency_table as latency
 from app.search.costs import Site
-from app.search.latency import LatencyCost, latency_costs
+from app.search.latency_table import LatencyCost, latency_costs
 
 LINE, CUBE = Kernel((3, 1, 1)), Kernel((3, 3, 3))
 CPU = torch.device("cpu")

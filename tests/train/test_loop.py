@@ -14,9 +14,9 @@ from training import SETTINGS, Bench, make_bench
 from app.core.errors import InputError
 from app.data.sample.batches import Batch
 from app.models.checkpoint import read_checkpoint, write_checkpoint
+from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
 from app.train.state import TrainingState
-from app.train.tracker import write_metrics
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from conftest import MakeTask
 from monai.losses import DeepSupervisionLoss, DiceCELoss
 from training import make_bench
 
-from app.train import memory
-from app.train.memory import _Alive, process_peak_bytes, step_bytes
+from app.train import step_memory as memory
+from app.train.step_memory import _Alive, process_peak_bytes, step_bytes
 
 LOSS = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
 

@@ -24,10 +24,10 @@ from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.time_runs import all_timed, time_runs
-from app.cli.torchrun import refuse_several
 from app.core.allocator import keep_freed_memory
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
+from app.train.torchrun import refuse_several
 
 log = logging.getLogger(__name__)
 _BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"

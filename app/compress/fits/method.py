@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from app.compress.settings import CompressSettings
-from app.compress.task import ConvTask
+from app.compress.fits.conv_fit import ConvTask
+from app.compress.fits.settings import CompressSettings
 from app.core.types import Size
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors

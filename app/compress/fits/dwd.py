@@ -6,18 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.compress.activation import through_activation
-from app.compress.depthwise import (
+from app.compress.fits.activation import through_activation
+from app.compress.fits.conv_fit import ConvTask
+from app.compress.fits.depthwise import (
     DepthwiseFactors,
     compensated,
     from_responses,
     from_weights,
     refitted_mix,
 )
-from app.compress.method import Method, chain_kernels, schedule
-from app.compress.replace import chained
-from app.compress.separable import split_filters
-from app.compress.task import ConvTask
+from app.compress.fits.method import Method, chain_kernels, schedule
+from app.compress.fits.replace import chained
+from app.compress.fits.separable import split_filters
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
 

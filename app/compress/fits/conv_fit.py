@@ -6,8 +6,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from app.compress.depthwise import by_channel, root_of
-from app.compress.samples import Rows
+from app.compress.fits.depthwise import by_channel, root_of
+from app.compress.fits.samples import Rows
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from app.compress.activation import through_activation
-from app.compress.dense import principal_mix, regressed_mix, spatial_pair
-from app.compress.method import Method, schedule
-from app.compress.replace import chained
-from app.compress.task import ConvTask
+from app.compress.fits.activation import through_activation
+from app.compress.fits.conv_fit import ConvTask
+from app.compress.fits.low_rank import principal_mix, regressed_mix, spatial_pair
+from app.compress.fits.method import Method, schedule
+from app.compress.fits.replace import chained
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
 

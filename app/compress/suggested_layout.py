@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from app.compress.depthwise import by_channel, from_weights
-from app.compress.separable import natural_kernels
+from app.compress.fits.depthwise import by_channel, from_weights
+from app.compress.fits.separable import natural_kernels
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size, as_size

@@ -1,0 +1,1 @@
+"""One convolution replaced by smaller ones: the ways to fit them."""
