@@ -21,7 +21,7 @@ from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
 from app.data.doctor.table import rows, write_check
 from app.data.sets.dataset_json import describe, write_dataset_json
-from app.report.check import write_check_page
+from app.report.page.check import write_check_page
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from app.cli.settings import required
 from app.core import run_folder
 from app.core.sweep import read_sweep
-from app.report.page import write_report
+from app.report.page.page import write_report
 
 log = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from app.models.regions import without_labels
 from app.operators.mixed import Mixed
 from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
-from app.report.layout_picture import write_layout_picture
+from app.report.draw.layout_picture import write_layout_picture
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded
 from app.search.evolve import FIRST, Choice

@@ -23,8 +23,8 @@ from app.core.sweep import TIMINGS
 from app.models.checkpoint import read_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.operators.supernet import SuperNet
-from app.report.runs import find_runs
-from app.report.timings import read_timings
+from app.report.read.runs import find_runs
+from app.report.read.timings import read_timings
 from app.train.state import TrainingState
 from app.train.timing import Subject, Timing, time_networks
 

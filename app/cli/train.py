@@ -14,7 +14,7 @@ from app.core import run_folder
 from app.core.files import write_json
 from app.infer.scan.segmenter import Segmenter
 from app.metrics.scores import Score, standard_metrics, summarise_scores, write_cases
-from app.report.page import write_report
+from app.report.page.page import write_report
 from app.train.final_scores import evaluate_held_out
 from app.train.state import TrainingState
 from app.train.torchrun import open_processes

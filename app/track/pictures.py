@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from app.report.pictures import fullest_planes
-from app.report.ranking import notable_cases
-from app.report.runs import read_runs
-from app.report.scans import NotDrawable, read_scan
+from app.report.draw.pictures import fullest_planes
+from app.report.read.ranking import notable_cases
+from app.report.read.runs import read_runs
+from app.report.read.scans import NotDrawable, read_scan
 
 
 def case_pictures(run: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:

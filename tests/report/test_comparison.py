@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep
-from app.report.comparison import difference, holm, interval
-from app.report.groups import compare
-from app.report.missing import baseline_absent
-from app.report.runs import Run, Score
-from app.report.summary import Summary
-from app.report.timings import Timing
-from app.report.tradeoff import Point, draw_axes, front
+from app.report.compare.comparison import difference, holm, interval
+from app.report.compare.groups import compare
+from app.report.draw.tradeoff import Point, draw_axes, front
+from app.report.page.missing import baseline_absent
+from app.report.read.runs import Run, Score
+from app.report.read.summary import Summary
+from app.report.read.timings import Timing
 from app.report.wording import scaled
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from app.core.sweep import Entry, Sweep
-from app.report.folds import cross_validate, standard_error, write_folds
-from app.report.runs import read_runs
+from app.report.compare.folds import cross_validate, standard_error, write_folds
+from app.report.read.runs import read_runs
 
 CASES = {
     (0, 0): {"a": (0.9, 0.7), "b": (0.8, None)},

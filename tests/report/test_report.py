@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.report.page import write_report
-from app.report.pictures import fullest_planes, fullest_slice, grey_window, spread_slices
-from app.report.ranking import notable_cases
-from app.report.runs import find_runs, read_runs
-from app.report.scans import read_scan
+from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, spread_slices
+from app.report.page.page import write_report
+from app.report.read.ranking import notable_cases
+from app.report.read.runs import find_runs, read_runs
+from app.report.read.scans import read_scan
 from app.report.wording import DASH, duration, probability, scaled
 
 HOSTILE = "<script>alert('$x_1$')</script>"

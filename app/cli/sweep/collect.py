@@ -9,12 +9,12 @@ from rich.table import Column, Table
 
 from app.core import run_folder
 from app.core.sweep import Sweep, read_record
-from app.report.folds import CrossValidation, Estimate, write_folds
-from app.report.groups import Comparison, Group
-from app.report.missing import baseline_absent
-from app.report.page import write_report
-from app.report.results import write_results
-from app.report.runs import has_results
+from app.report.compare.folds import CrossValidation, Estimate, write_folds
+from app.report.compare.groups import Comparison, Group
+from app.report.compare.results import write_results
+from app.report.page.missing import baseline_absent
+from app.report.page.page import write_report
+from app.report.read.runs import has_results
 from app.report.wording import DASH, decimals, mean, scaled, signed
 
 log = logging.getLogger(__name__)

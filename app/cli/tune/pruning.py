@@ -6,7 +6,7 @@ from pathlib import Path
 from optuna.trial import Trial
 
 from app.core import run_folder
-from app.report.runs import read_metrics
+from app.report.read.runs import read_metrics
 
 
 class Pruning:

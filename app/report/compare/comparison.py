@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from app.report.runs import Run
+from app.report.read.runs import Run
 from app.report.wording import mean
 
 Judged = tuple[str | None, tuple[str, ...], str]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.report.comparison import interval
-from app.report.groups import Comparison, Group
-from app.report.runs import Run
-from app.report.summary import Summary
+from app.report.compare.comparison import interval
+from app.report.compare.groups import Comparison, Group
+from app.report.read.runs import Run
+from app.report.read.summary import Summary
 from app.report.wording import (
     DASH,
     decimals,

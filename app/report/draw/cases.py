@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.report import pictures
-from app.report.ranking import Ranked, notable_cases
-from app.report.runs import Run
-from app.report.scans import NotDrawable, Scan, read_scan
+from app.report.draw import pictures
+from app.report.read.ranking import Ranked, notable_cases
+from app.report.read.runs import Run
+from app.report.read.scans import NotDrawable, Scan, read_scan
 
 
 @dataclass(frozen=True)

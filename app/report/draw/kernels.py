@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 
 from app.core.errors import InputError
-from app.report.chart import CARD, Chart, Key, chart, key, series_color
-from app.report.records import numbers
-from app.report.runs import Run
+from app.report.draw.chart import CARD, Chart, Key, chart, key, series_color
+from app.report.read.records import numbers
+from app.report.read.runs import Run
 
 Layout = dict[str, dict[str, float]]
 _ROW = 0.28  # inches a convolution

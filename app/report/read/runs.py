@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.errors import InputError
-from app.report.records import Mapping, Row, number, read_mapping, read_rows
-from app.report.summary import Summary, read_summary
-from app.report.timings import Timing, timing_of
+from app.report.read.records import Mapping, Row, number, read_mapping, read_rows
+from app.report.read.summary import Summary, read_summary
+from app.report.read.timings import Timing, timing_of
 
 MARKS = ("config.yaml", "summary.json")
 RESULTS = ("summary.json", "metrics.csv")

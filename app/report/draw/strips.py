@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from app.report.chart import INK, Chart, chart, series_color
-from app.report.runs import Run
+from app.report.draw.chart import INK, Chart, chart, series_color
+from app.report.read.runs import Run
 
 _ROW = 0.42  # inches a strip
 

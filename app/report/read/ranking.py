@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.report.runs import Run
+from app.report.read.runs import Run
 from app.report.wording import mean
 
 

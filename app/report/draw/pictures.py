@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from app.report.scans import Scan, Volume
+from app.report.read.scans import Scan, Volume
 
 # Wong's colours for colour blindness (Nature Methods 8, 441), those that are bright enough on a grey scan.
 CONTOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#00B98A", "#FF7043", "#FFFFFF")

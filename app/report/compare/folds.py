@@ -14,9 +14,9 @@ from typing import Any
 from app.core import run_folder
 from app.core.files import write_json, write_text
 from app.core.sweep import Entry, Sweep
-from app.report.comparison import case_means
-from app.report.results import csv_text, sweep_runs
-from app.report.runs import Run, Score
+from app.report.compare.comparison import case_means
+from app.report.compare.results import csv_text, sweep_runs
+from app.report.read.runs import Run, Score
 from app.report.wording import mean
 
 METRICS = ("dice", "hd95_mm", "nsd")

@@ -8,11 +8,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.core.files import write_text
 from app.core.sweep import Sweep
-from app.report import curves, kernels, pictures, strips, tables, tradeoff
-from app.report.cases import case_views
-from app.report.groups import Comparison, compare
-from app.report.header import facts, headline, machines, subtitle, title
-from app.report.missing import (
+from app.report.compare.groups import Comparison, compare
+from app.report.draw import curves, kernels, pictures, strips, tradeoff
+from app.report.draw.cases import case_views
+from app.report.page import tables
+from app.report.page.header import facts, headline, machines, subtitle, title
+from app.report.page.missing import (
     absent,
     baseline_absent,
     kernels_absent,
@@ -20,8 +21,8 @@ from app.report.missing import (
     one_machine,
     without_scores,
 )
-from app.report.ranking import best_run
-from app.report.runs import Run, read_runs, with_results
+from app.report.read.ranking import best_run
+from app.report.read.runs import Run, read_runs, with_results
 from app.report.wording import DASH
 
 _HERE = Path(__file__).parent
@@ -57,7 +58,7 @@ def render(runs: Sequence[Run], notes: Sequence[str] = (), sweep: Sweep | None =
     )
     parts = _top(runs, labels) | _charts(runs, labels) | _one_run(best_run(runs), alone=len(runs) == 1)
     parts |= _comparison(compare(runs, sweep) if len(runs) > 1 else None, labels)
-    return environment.get_template("template.html").render(notes=notes, **parts)
+    return environment.get_template("run.html").render(notes=notes, **parts)
 
 
 def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
-from app.report.chart import INK, MUTED, Chart, Key, chart, key, series_color
-from app.report.groups import Comparison, Group
-from app.report.runs import Run
+from app.report.compare.groups import Comparison, Group
+from app.report.draw.chart import INK, MUTED, Chart, Key, chart, key, series_color
+from app.report.read.runs import Run
 from app.report.wording import mean, scaled
 
 Cost = Callable[[Run], float | None]

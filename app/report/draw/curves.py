@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from app.report.chart import INK, Chart, Key, chart, key, series_color, series_dash
-from app.report.runs import Run
+from app.report.draw.chart import INK, Chart, Key, chart, key, series_color, series_dash
+from app.report.read.runs import Run
 
 _FEW_POINTS = 25  # up to here every point gets a dot; beyond, dots would merge into the line
 

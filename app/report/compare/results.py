@@ -7,9 +7,9 @@ from pathlib import Path
 
 from app.core.files import write_text
 from app.core.sweep import Entry, JobRecord, Sweep, read_record
-from app.report.groups import Comparison, compare
-from app.report.runs import Run, has_results, read_runs
-from app.report.timings import Timing
+from app.report.compare.groups import Comparison, compare
+from app.report.read.runs import Run, has_results, read_runs
+from app.report.read.timings import Timing
 
 Cells = dict[str, object]
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
 from app.core.sweep import Sweep
-from app.report.comparison import CaseMeans, Difference, case_means, difference, holm
-from app.report.runs import Run
+from app.report.compare.comparison import CaseMeans, Difference, case_means, difference, holm
+from app.report.read.runs import Run
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app.report.records import Mapping, number, numbers, read_mapping
+from app.report.read.records import Mapping, number, numbers, read_mapping
 
 Scores = dict[str, float | None]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from app.report.runs import Run
+from app.report.read.runs import Run
 from app.report.wording import DASH, decimals, mean, scaled
 
 Fact = tuple[str, str]

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.report.groups import Comparison
-from app.report.runs import RESULTS, Run
+from app.report.compare.groups import Comparison
+from app.report.read.runs import RESULTS, Run
 
 _MEANING = {
     "summary.json": "the run is unfinished, so its totals are not known yet",

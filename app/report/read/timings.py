@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.sweep import TIMINGS
-from app.report.records import number, read_rows
+from app.report.read.records import number, read_rows
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
-from app.report.runs import Run
+from app.report.read.runs import Run
 
 Volume = NDArray[Any]
 
