@@ -5,8 +5,8 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from app.cli.command_line import command_line
-from app.cli.main import run
+from app.cli.shell.command_line import command_line
+from app.cli.shell.main import run
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")

@@ -85,5 +85,5 @@ def parsed(path: Path) -> ast.Module:
 
 
 def test_a_prediction_starts_without_what_training_and_reports_need() -> None:
-    roots = {name.split(".")[0] for name in loaded_by("app.cli.predict")}
+    roots = {name.split(".")[0] for name in loaded_by("app.cli.modes.predict")}
     assert {"torch", "nibabel"} <= roots and not roots & {"monai", "matplotlib", "optuna", "onnxruntime"}

@@ -12,11 +12,11 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from test_plan import PLAN
 
-from app.cli.build import build_sliding, build_tracker
-from app.cli.run_config import as_planned, with_flips
-from app.cli.settings import plain, read_settings, train_settings
+from app.cli.config.build import build_sliding, build_tracker
+from app.cli.config.run_config import as_planned, with_flips
+from app.cli.config.settings import plain, read_settings, train_settings
+from app.cli.config.task import TaskSettings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
-from app.cli.task import TaskSettings
 from app.core.errors import InputError
 from app.core.layout import read_layout
 from app.data.plan.planner import PlanSettings

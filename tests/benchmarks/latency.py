@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from app.cli.build import build_device
-from app.cli.environment import machine
+from app.cli.config.build import build_device
+from app.cli.config.environment import machine
 from app.core.layout import Layout
 from app.core.types import Size
 from app.models.model import Shape

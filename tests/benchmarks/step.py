@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.build import (
+from app.cli.config.build import (
     build_batches,
     build_cache,
     build_device,
@@ -28,9 +28,9 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
-from app.cli.run_config import as_planned
-from app.cli.settings import train_settings
-from app.cli.task import open_task
+from app.cli.config.run_config import as_planned
+from app.cli.config.settings import train_settings
+from app.cli.config.task import open_task
 from app.core.allocator import keep_freed_memory
 from app.data.sample.split import split_cases
 from app.layers.cost import Cost

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.build import (
+from app.cli.config.build import (
     build_batches,
     build_cache,
     build_device,
@@ -24,9 +24,9 @@ from app.cli.build import (
     build_optimizer,
     build_plan,
 )
-from app.cli.run_config import as_planned
-from app.cli.settings import train_settings
-from app.cli.task import open_task
+from app.cli.config.run_config import as_planned
+from app.cli.config.settings import train_settings
+from app.cli.config.task import open_task
 from app.models.network import to_device
 from app.train.state import TrainingState
 from app.train.step_memory import process_peak_bytes

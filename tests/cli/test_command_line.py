@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from app import __version__
-from app.cli.group_help import group_help
-from app.cli.nearest import nearest
+from app.cli.config.suggest import nearest
+from app.cli.shell.help import group_help
 from app.core.errors import InputError
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import TINY, MakeTask
 
-from app.cli import training
+from app.cli.config import training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint
 

@@ -30,7 +30,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def test_all_folds_are_run_collected_and_averaged(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for place in ("app.cli.train", "app.cli.sweep.collect"):  # pages are drawn in other tests
+    for place in ("app.cli.modes.train", "app.cli.sweep.collect"):  # pages are drawn in other tests
         monkeypatch.setattr(f"{place}.write_report", lambda *_, **__: None)
     task = make_task(cases=4)
     folder = tmp_path / "sweep"

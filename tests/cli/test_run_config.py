@@ -5,9 +5,9 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from test_configs import composed
 
-from app.cli.run_config import adopt
-from app.cli.settings import read_settings
-from app.cli.task import TaskSettings
+from app.cli.config.run_config import adopt
+from app.cli.config.settings import read_settings
+from app.cli.config.task import TaskSettings
 from app.data.plan.planner import PlanSettings
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import TINY, MakeTask
 
-from app.cli import training
+from app.cli.config import training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.operators.mixed import Mixed

@@ -97,7 +97,7 @@ def test_only_the_lines_chosen_are_run(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The lines that the chosen ones refer to are run too; all lines are listed and compared."""
-    monkeypatch.setattr("app.cli.train.write_report", lambda *_: None)
+    monkeypatch.setattr("app.cli.modes.train.write_report", lambda *_: None)
     make_task()
     lines = {"dense": "op=conv3d", "mixed": "op=cakes", "again": "op=cakes op.layout=@mixed/layout.yaml"}
     given = ["sweep.baseline=dense", *(f'+sweep.jobs.{name}="{line}"' for name, line in lines.items())]
@@ -131,7 +131,7 @@ def test_a_sweep_interrupted_while_it_timed_is_timed_by_the_same_command(
             raise KeyboardInterrupt
         return dict.fromkeys(subjects, Timing(forward_ms=2.0, step_ms=5.0))
 
-    monkeypatch.setattr("app.cli.time_runs.time_networks", time_networks)
+    monkeypatch.setattr("app.cli.modes.time.time_networks", time_networks)
     codes = [sweep(tmp_path, "seed=0", "sweep.timed=true", monkeypatch=monkeypatch) for _ in range(3)]
     assert (codes, calls) == ([130, 0, 0], [["run"], ["run"]])
     assert results(tmp_path)["run"]["step_ms"] == "5"

@@ -16,7 +16,8 @@ import yaml
 from conftest import MakeTask, no_room
 from test_sweep import TINY
 
-from app.cli import training, yardstick
+from app.cli.config import speed_record as yardstick
+from app.cli.config import training
 from app.data.prepare.prepare import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
 

@@ -9,7 +9,7 @@ from conftest import MakeTask
 from omegaconf import OmegaConf
 from training import make_bench
 
-from app.cli.cleanup import run as choose
+from app.cli.modes.cleanup import run as choose
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.infer.batch.choose_cleanup import choose_cleanup

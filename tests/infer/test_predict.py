@@ -15,7 +15,7 @@ from test_geometry import ORIENTATIONS, in_orientation
 from test_sliding import PLAN
 from training import SLIDING, make_bench
 
-from app.cli.predict import _report
+from app.cli.modes.predict import _report
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.plan import Normalisation

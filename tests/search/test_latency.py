@@ -12,7 +12,7 @@ from test_configs import composed
 from test_plan import PLAN
 from torch import nn
 
-from app.cli import search
+from app.cli.modes import search
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.models.model import Shape

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from app.cli import yardstick as command
-from app.cli.yardstick import note_speed, yardstick_facts
+from app.cli.config import speed_record as command
+from app.cli.config.speed_record import note_speed, yardstick_facts
 from app.train.machine_speed import BATCH, PATCH, PlainNetwork, measure_yardstick, step_seconds
 
 SMALL = {"patch": (16, 8, 8), "batch": 1}

@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from app.cli.nearest import explain
+from app.cli.config.suggest import explain
 from app.cli.sweep.jobs import PLACES, Job
 from app.core.errors import InputError
 

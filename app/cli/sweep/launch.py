@@ -11,8 +11,8 @@ from hydra.core.utils import configure_log
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from app.cli.log import log_into
-from app.cli.main import run
+from app.cli.config.run_log import log_into
+from app.cli.shell.main import run
 from app.cli.sweep.compose import digests, launched
 from app.cli.sweep.jobs import Job, with_references
 from app.core.errors import InputError

@@ -11,7 +11,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from app.cli.settings import read_settings
+from app.cli.config.settings import read_settings
 from app.core.errors import InputError
 
 

@@ -14,8 +14,8 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
-from app.cli.log import log_into
-from app.cli.settings import plain, read_settings
+from app.cli.config.run_log import log_into
+from app.cli.config.settings import plain, read_settings
 from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, choices, sweep_name

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.settings import required
-from app.cli.task import open_task
+from app.cli.config.settings import required
+from app.cli.config.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_json

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 from omegaconf import DictConfig, ListConfig
 
-from app.cli.build import build_device, build_sliding
-from app.cli.main import Interrupted
-from app.cli.run_config import with_flips
-from app.cli.settings import plain, read_settings, required
+from app.cli.config.build import build_device, build_sliding
+from app.cli.config.run_config import with_flips
+from app.cli.config.settings import plain, read_settings, required
+from app.cli.shell.main import Interrupted
 from app.core.errors import InputError
 from app.infer.batch.dicom_seg import check_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter

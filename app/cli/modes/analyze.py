@@ -16,10 +16,10 @@ from app.analyze.kernels import SETS_ABOVE_THE_CHEAPEST, choose_kernels
 from app.analyze.picture import draw_layers
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange
-from app.cli.build import build_cache, build_device, build_network, build_plan
-from app.cli.run_config import open_folder
-from app.cli.settings import read_settings
-from app.cli.task import open_task
+from app.cli.config.build import build_cache, build_device, build_network, build_plan
+from app.cli.config.run_config import open_folder
+from app.cli.config.settings import read_settings
+from app.cli.config.task import open_task
 from app.core import run_folder
 from app.core.files import write_text
 from app.core.layout import write_layout

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from app.cli.log import log_into
+from app.cli.config.run_log import log_into
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text, writing

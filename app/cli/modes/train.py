@@ -6,10 +6,10 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from app.cli.build import build_loss, build_network, build_sliding
-from app.cli.settings import plain
-from app.cli.training import Training, open_training, train_network
-from app.cli.yardstick import yardstick_facts
+from app.cli.config.build import build_loss, build_network, build_sliding
+from app.cli.config.settings import plain
+from app.cli.config.speed_record import yardstick_facts
+from app.cli.config.training import Training, open_training, train_network
 from app.core import run_folder
 from app.core.files import write_json
 from app.infer.scan.segmenter import Segmenter

@@ -10,9 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
-from app.cli.job import run_job
-from app.cli.run_config import is_multirun, resumed_config
-from app.cli.user_errors import USER_ERRORS, in_one_line
+from app.cli.config.run_config import is_multirun, resumed_config
+from app.cli.config.user_errors import USER_ERRORS, in_one_line
+from app.cli.sweep.job import run_job
 from app.core.allocator import keep_freed_memory
 from app.train.torchrun import one_voice, process_count, process_rank, refuse_several
 

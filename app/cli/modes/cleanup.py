@@ -7,7 +7,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.settings import required
+from app.cli.config.settings import required
 from app.infer.batch.choose_cleanup import VARIANTS, choose_cleanup
 from app.infer.scan.cleanup import write_cleanup
 from app.infer.scan.run_models import list_runs, read_members

@@ -11,9 +11,9 @@ from rich.prompt import Prompt
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.run_config import open_folder
-from app.cli.settings import required
-from app.cli.task import open_task
+from app.cli.config.run_config import open_folder
+from app.cli.config.settings import required
+from app.cli.config.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
 from app.data.doctor.check import Checked, check_task

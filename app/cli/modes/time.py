@@ -10,11 +10,11 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.build import build_device, build_loss, build_optimizer
-from app.cli.environment import machine
-from app.cli.run_config import complete, stored_config
-from app.cli.settings import required, train_settings
-from app.cli.task import open_task
+from app.cli.config.build import build_device, build_loss, build_optimizer
+from app.cli.config.environment import machine
+from app.cli.config.run_config import complete, stored_config
+from app.cli.config.settings import required, train_settings
+from app.cli.config.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text

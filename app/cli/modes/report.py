@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.settings import required
+from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.sweep import read_sweep
 from app.report.page.page import write_report

@@ -12,13 +12,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
 
 from app import __version__
-from app.cli.group_help import group_help
-from app.cli.main import exit_codes
-from app.cli.nearest import explain
+from app.cli.config.suggest import explain
+from app.cli.shell.help import group_help
+from app.cli.shell.main import exit_codes
 from app.cli.sweep.jobs import ALL_FOLDS
 from app.train.torchrun import one_voice
 
-_CONF = Path(__file__).parents[2] / "conf"
+_CONF = Path(__file__).parents[3] / "conf"
 _RAISE = "HYDRA_FULL_ERROR"
 """Hydra then raises what it would print over several lines; users set it to see the traceback."""
 

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from app.cli.build import (
+from app.cli.config.build import (
     BuildNetwork,
     build_batches,
     build_cache,
@@ -22,12 +22,12 @@ from app.cli.build import (
     build_sliding,
     build_tracker,
 )
-from app.cli.environment import environment
-from app.cli.main import Interrupted
-from app.cli.run_config import as_planned, open_run, write_config
-from app.cli.settings import train_settings
-from app.cli.task import TaskSettings, open_task
-from app.cli.yardstick import note_speed
+from app.cli.config.environment import environment
+from app.cli.config.run_config import as_planned, open_run, write_config
+from app.cli.config.settings import train_settings
+from app.cli.config.speed_record import note_speed
+from app.cli.config.task import TaskSettings, open_task
+from app.cli.shell.main import Interrupted
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json

@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
-from app.cli.settings import plain, read_settings
+from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.memory import machine_memory_bytes
 from app.core.plan import Plan

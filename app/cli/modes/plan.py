@@ -6,9 +6,9 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.build import build_cache, build_network, build_plan
-from app.cli.run_config import open_folder
-from app.cli.task import open_task
+from app.cli.config.build import build_cache, build_network, build_plan
+from app.cli.config.run_config import open_folder
+from app.cli.config.task import open_task
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.plan import write_plan

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.build import build_device, build_sliding
-from app.cli.run_config import with_flips
-from app.cli.settings import required
+from app.cli.config.build import build_device, build_sliding
+from app.cli.config.run_config import with_flips
+from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
 from app.infer.engines import absent

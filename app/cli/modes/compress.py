@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from app.cli.build import build_loss, build_optimizer, build_sliding
-from app.cli.run_config import adopt, stored_config
-from app.cli.settings import plain, read_settings, required, without
-from app.cli.train import finish
-from app.cli.training import Training, open_training, train_network
+from app.cli.config.build import build_loss, build_optimizer, build_sliding
+from app.cli.config.run_config import adopt, stored_config
+from app.cli.config.settings import plain, read_settings, required, without
+from app.cli.config.training import Training, open_training, train_network
+from app.cli.modes.train import finish
 from app.compress.allocate import Choice
 from app.compress.fits.method import Method
 from app.compress.fits.settings import CompressSettings

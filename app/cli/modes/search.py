@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from app.cli.build import build_device, build_loss, build_network_of
-from app.cli.environment import machine
-from app.cli.settings import plain, read_settings
-from app.cli.train import training_facts
-from app.cli.training import Training, open_training, train_network
+from app.cli.config.build import build_device, build_loss, build_network_of
+from app.cli.config.environment import machine
+from app.cli.config.settings import plain, read_settings
+from app.cli.config.training import Training, open_training, train_network
+from app.cli.modes.train import training_facts
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.layout import Layout, write_layout

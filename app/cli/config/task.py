@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from app.cli.settings import plain, read_settings
+from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.task import GroupRule, Task
 from app.data.sets.decathlon import read_task

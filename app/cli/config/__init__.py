@@ -1,0 +1,1 @@
+"""Objects and settings from the configuration."""
