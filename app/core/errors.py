@@ -12,6 +12,13 @@ class InputError(ValueError):
     """
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user stopped the run; everything worth keeping is on disk.
+
+    No `Exception`: it stops a whole sweep, where an error stops one job.
+    """
+
+
 @contextmanager
 def noting(doing: str) -> Iterator[None]:
     """Add to any error what was being done, for its traceback."""

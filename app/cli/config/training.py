@@ -27,9 +27,8 @@ from app.cli.config.run_config import as_planned, open_run, write_config
 from app.cli.config.settings import train_settings
 from app.cli.config.speed_record import note_speed
 from app.cli.config.task import TaskSettings, open_task
-from app.cli.shell.main import Interrupted
 from app.core import run_folder
-from app.core.errors import InputError
+from app.core.errors import InputError, Interrupted
 from app.core.files import read_json, write_json
 from app.core.layout import write_layout
 from app.core.plan import Plan, read_plan, write_plan

@@ -11,8 +11,7 @@ from omegaconf import DictConfig, ListConfig
 from app.cli.config.build import build_device, build_sliding
 from app.cli.config.run_config import with_flips
 from app.cli.config.settings import plain, read_settings, required
-from app.cli.shell.main import Interrupted
-from app.core.errors import InputError
+from app.core.errors import InputError, Interrupted
 from app.infer.batch.dicom_seg import check_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings

@@ -12,9 +12,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
 
 from app import __version__
+from app.cli.config.exit_codes import exit_codes
 from app.cli.config.suggest import explain
 from app.cli.shell.help import group_help
-from app.cli.shell.main import exit_codes
 from app.cli.sweep.jobs import ALL_FOLDS
 from app.train.torchrun import one_voice
 

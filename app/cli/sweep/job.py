@@ -7,8 +7,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.run_log import log_into
-from app.cli.config.user_errors import USER_ERRORS, in_one_line
 from app.core.sweep import read_record, write_record
 
 log = logging.getLogger(__name__)

@@ -16,14 +16,14 @@ from hydra.core.utils import configure_log
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
+from app.cli.config.exit_codes import INTERRUPTED, exit_codes
 from app.cli.config.settings import read_settings
-from app.cli.modes.time import all_timed, time_runs
-from app.cli.shell.main import INTERRUPTED, exit_codes
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.launch import launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
+from app.cli.sweep.timings import all_timed, time_runs
 from app.core.allocator import keep_freed_memory
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from omegaconf import DictConfig
 
 from app.cli.config.build import build_cache, build_network, build_plan
+from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.settings import plain
 from app.cli.config.task import open_task
-from app.cli.config.user_errors import USER_ERRORS, in_one_line
 
 log = logging.getLogger(__name__)
 

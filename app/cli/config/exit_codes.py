@@ -1,0 +1,48 @@
+"""Errors that the user can correct, the one line each is printed in, and the exit code of a command."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import InstantiationException
+from omegaconf.errors import OmegaConfBaseException
+
+from app.core.errors import InputError, Interrupted
+from app.train.torchrun import one_voice, process_count, process_rank
+
+INTERRUPTED = 130
+USER_ERRORS = (InputError, OmegaConfBaseException, InstantiationException)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Exit 1 on the user's error, 130 when interrupted, with one line; of several processes one speaks."""
+    try:
+        yield
+    except Interrupted as note:
+        if process_rank() == 0:
+            print(note, file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except USER_ERRORS as error:
+        with one_voice() as speaks:
+            if speaks:
+                print(f"error: {in_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    except Exception:
+        if process_count() == 1:
+            raise
+        with one_voice() as speaks:
+            if speaks:
+                traceback.print_exc()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        if process_rank() == 0:
+            raise
+        sys.exit(INTERRUPTED)
+
+
+def in_one_line(error: Exception) -> str:
+    """The first line; both lines of what could not be built, as the second says why."""
+    lines = str(error).splitlines()
+    return " ".join(lines[:2] if isinstance(error, InstantiationException) else lines[:1])

@@ -1,0 +1,97 @@
+"""timings.csv: milliseconds of the networks of many runs, measured together."""
+
+import csv
+import io
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from app.cli.config.build import build_device, build_loss, build_optimizer
+from app.cli.config.environment import machine
+from app.cli.config.run_config import complete, stored_config
+from app.cli.config.settings import train_settings
+from app.cli.config.task import open_task
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import write_text
+from app.core.plan import Plan
+from app.core.sweep import TIMINGS
+from app.models.checkpoint import read_checkpoint
+from app.models.network import NetworkSpec, to_device
+from app.operators.supernet import SuperNet
+from app.report.read.runs import find_runs
+from app.report.read.timings import read_timings
+from app.train.state import TrainingState
+from app.train.timing import Subject, Timing, time_networks
+
+log = logging.getLogger(__name__)
+
+
+def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
+    """Time the trained networks at or below a folder in turn, with `cfg.device`, and write timings.csv.
+
+    Super-networks of searches are left out: nobody predicts with them.
+
+    Raises:
+        InputError: there is no trained network.
+    """
+    trained = _trained(folder)
+    if not trained:
+        raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
+    timings = time_networks({name: _subject(folder / name, *of, cfg) for name, of in trained.items()})
+    write_text(folder / TIMINGS, _csv(timings, machine(build_device(cfg))))
+    return timings
+
+
+def all_timed(folder: Path) -> bool:
+    """Whether timings.csv has all that `time_runs` would time.
+
+    Raises:
+        InputError: that file is broken.
+    """
+    return _trained(folder).keys() <= read_timings(folder).keys()
+
+
+def _trained(folder: Path) -> dict[str, tuple[NetworkSpec, Plan]]:
+    """What was trained at or below a folder, by the path from there."""
+    found = {}
+    for run in find_runs(folder):
+        if (run / run_folder.LAST).is_file():
+            checkpoint = read_checkpoint(run / run_folder.LAST)
+            if not isinstance(checkpoint.network.encoder, SuperNet):
+                found[str(run.relative_to(folder))] = (checkpoint.network, checkpoint.plan)
+    return found
+
+
+def _subject(folder: Path, spec: NetworkSpec, plan: Plan, cfg: DictConfig) -> Subject:
+    stored = stored_config(folder, "time.runs")
+    complete(stored, cfg)
+    task, _ = open_task(stored)
+    settings = train_settings(stored.train)
+    network = to_device(spec.build(), build_device(cfg))
+    make_optimizer, make_schedule = build_optimizer(stored)
+    optimizer = make_optimizer(network.parameters())
+    return Subject(
+        state=TrainingState(network, optimizer, make_schedule(optimizer), settings),
+        loss=build_loss(stored, task),
+        in_channels=spec.shape.in_channels,
+        labels=len(task.labels),
+        patch=plan.patch,
+        batch=plan.batch * settings.accumulate,
+        clip_norm=settings.clip_norm,
+    )
+
+
+def _csv(timings: Mapping[str, Timing], facts: Mapping[str, object]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "forward_ms", "step_ms", "machine"])
+    writer.writerows(_rows(timings, "; ".join(f"{name} {value}" for name, value in facts.items())))
+    return text.getvalue()
+
+
+def _rows(timings: Mapping[str, Timing], described: str) -> Iterable[tuple[str, str, str, str]]:
+    for name, timing in timings.items():
+        yield name, f"{timing.forward_ms:.2f}", f"{timing.step_ms:.2f}", described
