@@ -16,7 +16,7 @@ from app.operators.vocabulary import vocabulary
 
 _SETS = tuple(vocabulary(kernels, "kernels") for kernels in ("1d", "12d", "2d", "123d", ["3x3x3"]))
 SETS_ABOVE_THE_CHEAPEST = len(_SETS) - 1
-Choice = Mapping[str, int]
+SetChoice = Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def choose_kernels(
     dense = replace(dense, decoder=dense.encoder)
     most = budget * getattr(dense.cost(patch), unit)
 
-    def judged(choice: Choice) -> tuple[float, float]:
+    def judged(choice: SetChoice) -> tuple[float, float]:
         operator = _mixed(convs, choice)
         made = replace(spec, encoder=operator, decoder=operator)
         return objective(layers(made, patch)), float(getattr(made.cost(patch), unit))
@@ -76,6 +76,6 @@ def choose_kernels(
     return Fitted(Layout(operator.layout.convolutions, provenance), before, best, cost)
 
 
-def _mixed(convs: Mapping[str, ConvSpec], choice: Choice) -> Mixed:
+def _mixed(convs: Mapping[str, ConvSpec], choice: SetChoice) -> Mixed:
     """The layout of a choice of sets."""
     return Mixed(Layout({name: split(conv, _SETS[choice[name]], 1, 0) for name, conv in convs.items()}))

@@ -8,7 +8,7 @@ from app.operators.decomposed import Factors
 
 
 @dataclass(frozen=True)
-class Choice:
+class RankChoice:
     """One way to make a convolution: factors, or None to leave it dense."""
 
     factors: Factors | None
@@ -17,7 +17,7 @@ class Choice:
     """Share of the energy that is lost: of the network's answer, or of the weights where no data are seen."""
 
 
-def allocate(choices: Mapping[str, Sequence[Choice]], budget: float) -> dict[str, Choice]:
+def allocate(choices: Mapping[str, Sequence[RankChoice]], budget: float) -> dict[str, RankChoice]:
     """A choice for each convolution: from the cheapest up, the best error for its cost first.
 
     Deterministic; steps go along the lower convex hull of (cost, error), and one that does not fit ends its
@@ -47,9 +47,9 @@ def allocate(choices: Mapping[str, Sequence[Choice]], budget: float) -> dict[str
     return {name: hull[place[name]] for name, hull in hulls.items()}
 
 
-def lower_hull(options: Sequence[Choice]) -> list[Choice]:
+def lower_hull(options: Sequence[RankChoice]) -> list[RankChoice]:
     """Those that no mixture of two others beats, from cheap to dear."""
-    hull: list[Choice] = []
+    hull: list[RankChoice] = []
     for option in sorted(options, key=lambda option: (option.cost, option.error)):
         if hull and option.error >= hull[-1].error:
             continue
@@ -59,10 +59,10 @@ def lower_hull(options: Sequence[Choice]) -> list[Choice]:
     return hull
 
 
-def _gain(hull: Sequence[Choice], place: int) -> float:
+def _gain(hull: Sequence[RankChoice], place: int) -> float:
     return _slope(hull[place], hull[place + 1])
 
 
-def _slope(here: Choice, there: Choice) -> float:
+def _slope(here: RankChoice, there: RankChoice) -> float:
     """Error saved for each unit of cost."""
     return (here.error - there.error) / (there.cost - here.cost)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from app.compress.allocate import Choice
+from app.compress.allocate import RankChoice
 from app.compress.fits.conv_fit import ConvTask
-from app.compress.fits.method import Method
+from app.compress.fits.method import DecompositionMethod
 from app.core.types import as_size
 from app.layers.cost import Cost
 from app.layers.grouped import build_chain, chain_cost
@@ -30,25 +30,25 @@ _LEAST = 1e-12  # errors below this are equal
 _ENOUGH = 1e-3  # of the answer's energy: less is nothing beside what a budget costs
 
 
-def list_choices(conv: ConvSpec, task: ConvTask, method: Method) -> list[Choice]:
+def list_choices(conv: ConvSpec, task: ConvTask, method: DecompositionMethod) -> list[RankChoice]:
     """Every rank that saves something, and last the dense convolution; errors are those of its response."""
     conv = replace(conv, kernel=as_size(task.conv.kernel_size))  # fewer axes than asked for within slices
     assert conv.size is not None
     energies = method.energies(task)
     lost = 1 - energies.cumsum(0) / energies.sum().clamp_min(torch.finfo(energies.dtype).tiny)
     price, seen = PRICES[method.settings.unit], (conv.in_channels, *conv.size)
-    dense = Choice(None, price(lambda: task.conv, Conv3d().cost(conv, conv.size), seen), 0.0)
+    dense = RankChoice(None, price(lambda: task.conv, Conv3d().cost(conv, conv.size), seen), 0.0)
     choices = []
     for rank in _ranks(len(energies), method.settings.unit):
         factors = method.factors(conv, rank)
         chain = factors.chain(conv)
         cost = price(lambda chain=chain: build_chain(chain), chain_cost(chain, conv.size), seen)  # type: ignore[misc]
         if cost < dense.cost:
-            choices.append(Choice(factors, cost, max(0.0, float(lost[rank - 1]))))
+            choices.append(RankChoice(factors, cost, max(0.0, float(lost[rank - 1]))))
     return [*choices, dense]
 
 
-def judge(choices: Sequence[Choice], error: Callable[[Factors], float]) -> list[Choice]:
+def judge(choices: Sequence[RankChoice], error: Callable[[Factors], float]) -> list[RankChoice]:
     """The same with errors of the network's answer, as `error` measures them for one convolution changed.
 
     A convolution near the output may lose far less of its response than one at the bottom of the network.

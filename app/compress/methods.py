@@ -2,18 +2,18 @@
 
 from app.compress.fits.baselines import ChannelMethod, SpatialMethod
 from app.compress.fits.dwd import DepthwiseMethod
-from app.compress.fits.method import Method
+from app.compress.fits.method import DecompositionMethod
 from app.compress.fits.settings import CompressSettings
 from app.core.errors import InputError
 
-METHODS: dict[str, type[Method]] = {
+METHODS: dict[str, type[DecompositionMethod]] = {
     "dwd": DepthwiseMethod,
     "channel": ChannelMethod,
     "spatial": SpatialMethod,
 }
 
 
-def method_of(name: str, settings: CompressSettings) -> Method:
+def method_of(name: str, settings: CompressSettings) -> DecompositionMethod:
     """The method of that name.
 
     Raises:

@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from app.compress.allocate import Choice, allocate
+from app.compress.allocate import RankChoice, allocate
 from app.compress.choices import PRICES, judge, list_choices
 from app.compress.fits.conv_fit import UNKNOWN, ConvTask, following
-from app.compress.fits.method import Method
+from app.compress.fits.method import DecompositionMethod
 from app.compress.fits.samples import Rows, sample_rows
 from app.core.errors import InputError
 from app.models.checkpoint import Weights
@@ -25,7 +25,7 @@ class Decomposition:
 
     spec: NetworkSpec
     weights: Weights
-    chosen: Mapping[str, Choice]
+    chosen: Mapping[str, RankChoice]
     dense: Mapping[str, nn.Conv3d]
     """The convolutions as they were trained."""
 
@@ -34,7 +34,7 @@ def decompose(
     spec: NetworkSpec,
     weights: Weights,
     patches: Sequence[Tensor],
-    method: Method,
+    method: DecompositionMethod,
     *,
     seed: int,
     advance: Callable[[], None],
@@ -58,7 +58,7 @@ def decompose(
     tasks = {name: ConvTask(conv, rows[name], after[name]) for name, conv in dense.items()}
     convs = {conv.name: conv for conv in list_convolutions(spec.model, spec.shape)}
     changed = _Changed(original, patches[0])
-    options: dict[str, list[Choice]] = {}
+    options: dict[str, list[RankChoice]] = {}
     for name, task in tasks.items():
         options[name] = list_choices(convs[name], task, method)
         if settings.fits("data"):
@@ -123,7 +123,10 @@ class _Changed:
 
 
 def _left(
-    spec: NetworkSpec, network: nn.Module, options: Mapping[str, Sequence[Choice]], method: Method
+    spec: NetworkSpec,
+    network: nn.Module,
+    options: Mapping[str, Sequence[RankChoice]],
+    method: DecompositionMethod,
 ) -> float:
     """The budget less what cannot be decomposed."""
     patch, price = spec.shape.patch, PRICES[method.settings.unit]
@@ -139,7 +142,7 @@ def _as_seen(network: nn.Module, path: str, task: ConvTask, look: Callable[..., 
     return replace(task, rows=Rows(look(network, {path: here})[path].inputs, task.rows.outputs))
 
 
-def _described(spec: NetworkSpec, chosen: Mapping[str, Choice]) -> NetworkSpec:
+def _described(spec: NetworkSpec, chosen: Mapping[str, RankChoice]) -> NetworkSpec:
     named: dict[str, Factors] = {
         n: choice.factors for n, choice in chosen.items() if choice.factors is not None
     }

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from app.core.errors import InputError
 
-_Part = TypeVar("_Part", bound="Described")
+_Part = TypeVar("_Part", bound="Registered")
 
 
-class Described:
+class Registered:
     """Base of frozen dataclasses of plain values (numbers, strings, lists, dictionaries of them)."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -26,7 +26,7 @@ class Described:
         return {"kind": type(self).__name__, **asdict(self)}
 
     @classmethod
-    def restore(cls, values: dict[str, Any]) -> Self:
+    def from_values(cls, values: dict[str, Any]) -> Self:
         """The inverse of `describe`, without the kind; fields younger than it take their defaults."""
         known = {field.name for field in fields(cls)}
         needed = {field.name for field in fields(cls) if field.default is MISSING}
@@ -35,7 +35,7 @@ class Described:
         return cls(**values)
 
 
-def restore(description: dict[str, Any], base: type[_Part], package: ModuleType) -> _Part:
+def rebuild(description: dict[str, Any], base: type[_Part], package: ModuleType) -> _Part:
     """The part that `describe` described: a subclass of `base` defined in a module of `package`.
 
     Raises:
@@ -48,7 +48,7 @@ def restore(description: dict[str, Any], base: type[_Part], package: ModuleType)
     kind = values.pop("kind", None)
     if kind not in kinds:
         raise InputError(f"{base.__name__}: got kind {kind!r}, wanted one of {', '.join(sorted(kinds))}")
-    return kinds[kind].restore(values)
+    return kinds[kind].from_values(values)
 
 
 def _concrete(base: type[_Part]) -> list[type[_Part]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from app.core.registry import Described
+from app.core.registry import Registered
 from app.core.types import Size
 from app.operators import Operator
 
@@ -25,7 +25,7 @@ class Shape:
     """Label values of each class where classes are regions that may overlap; empty where they are labels."""
 
 
-class Model(Described, ABC):
+class Model(Registered, ABC):
     """Makes networks (B, in_channels, D, H, W) -> logits (B, classes, D, H, W).
 
     In training mode a network may return a list of logits, finest first, for deep supervision.

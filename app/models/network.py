@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import app.models as package
 from app.core.errors import InputError
 from app.core.layout import Layout
-from app.core.registry import restore
+from app.core.registry import rebuild
 from app.core.types import Size, as_size
 from app.layers.cost import Cost
 from app.models.model import Model, Shape
@@ -91,7 +91,7 @@ def network_from(description: dict[str, Any]) -> NetworkSpec:
     """
     shape = description["shape"]
     return NetworkSpec(
-        model=restore(description["model"], Model, package),  # type: ignore[type-abstract]
+        model=rebuild(description["model"], Model, package),  # type: ignore[type-abstract]
         shape=Shape(
             in_channels=int(shape["in_channels"]),
             classes=int(shape["classes"]),

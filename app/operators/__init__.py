@@ -3,7 +3,7 @@
 from typing import Any
 
 import app.operators as package
-from app.core.registry import restore
+from app.core.registry import rebuild
 from app.operators.operator import ConvSpec, Operator
 
 __all__ = ["ConvSpec", "Operator", "operator_from"]
@@ -11,4 +11,4 @@ __all__ = ["ConvSpec", "Operator", "operator_from"]
 
 def operator_from(description: dict[str, Any]) -> Operator:
     """The operator that `Operator.describe` described."""
-    return restore(description, Operator, package)  # type: ignore[type-abstract]
+    return rebuild(description, Operator, package)  # type: ignore[type-abstract]

@@ -34,7 +34,7 @@ class Attended(Wrapper):
         return {**super().describe(), "attention": self.attention}
 
     @classmethod
-    def restore(cls, values: dict[str, Any]) -> Self:
+    def from_values(cls, values: dict[str, Any]) -> Self:
         """The inverse of `describe`."""
         return cls(operator_from(values["base"]), str(values["attention"]))
 

@@ -63,7 +63,7 @@ class Decomposed(Wrapper):
         return {**super().describe(), "convolutions": named}
 
     @classmethod
-    def restore(cls, values: dict[str, Any]) -> Self:
+    def from_values(cls, values: dict[str, Any]) -> Self:
         """The inverse of `describe`."""
         named = {str(name): _factors_from(entry) for name, entry in values["convolutions"].items()}
         return cls(operator_from(values["base"]), named)

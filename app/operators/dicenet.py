@@ -63,7 +63,7 @@ class DiceGate(nn.Module):
 
 
 @dataclass(frozen=True)
-class Dice(Channelwise):
+class DiceNet(Channelwise):
     """Units that end with their own norm, activation and gate; stride by averaging before the unit."""
 
     complete_apart = True
@@ -108,7 +108,7 @@ class Dice(Channelwise):
 
 def _nominal(conv: ConvSpec) -> Size:
     if conv.size is None:
-        raise InputError(f"{conv.name}: op=dice is made for one size of patch, and none is planned")
+        raise InputError(f"{conv.name}: op=dicenet is made for one size of patch, and none is planned")
     return conv.size
 
 

@@ -51,7 +51,7 @@ class Mixed(Operator):
         return {"kind": type(self).__name__, "layout": self.layout.to_dict()}
 
     @classmethod
-    def restore(cls, values: dict[str, Any]) -> Self:
+    def from_values(cls, values: dict[str, Any]) -> Self:
         """The inverse of `describe`."""
         return cls(Layout.from_dict(values.get("layout"), "checkpoint"))
 

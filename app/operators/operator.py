@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from app.core.layout import Layout
-from app.core.registry import Described
+from app.core.registry import Registered
 from app.core.types import Size
 from app.layers.cost import Cost
 
@@ -29,7 +29,7 @@ class ConvSpec:
     """Voxels of its input where the network sees a patch; None where no patch is planned."""
 
 
-class Operator(Described, ABC):
+class Operator(Registered, ABC):
     """Makes the module (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up, for each convolution.
 
     No bias: a norm follows every convolution that is not complete in itself.

@@ -32,7 +32,7 @@ _UNMET = "search.budget, search.limits: no layout in whole units of channels was
 # saves, as on a GPU: each group of channels has to be started.
 _WAYS = tuple((least, whole) for whole in (False, True) for least in (0.98, 0.9, 0.0))
 
-Choice = Mapping[str, NDArray[np.int64]]
+UnitKernels = Mapping[str, NDArray[np.int64]]
 """The kernel's index of each unit, by convolution."""
 
 
@@ -81,7 +81,9 @@ class Evolution:
         rng = np.random.default_rng(seed)
         return self.decoded(self._first(rng, _WAYS[0]))
 
-    def run(self, judge: Callable[[Choice], float], *, trials: int, seed: int) -> tuple[Choice, list[float]]:
+    def run(
+        self, judge: Callable[[UnitKernels], float], *, trials: int, seed: int
+    ) -> tuple[UnitKernels, list[float]]:
         """The choice of the smallest judgement, and the judgements of all trials in order.
 
         Raises:
@@ -91,8 +93,8 @@ class Evolution:
         way = next((way for way in _WAYS if self._drawn(rng, way) is not None), None)
         if way is None:
             raise InputError(_UNMET)
-        living: deque[tuple[float, Choice]] = deque(maxlen=FIRST)
-        best: tuple[float, Choice] | None = None
+        living: deque[tuple[float, UnitKernels]] = deque(maxlen=FIRST)
+        best: tuple[float, UnitKernels] | None = None
         judged = []
         with progress_bar("Trying layouts", trials) as advance:
             for number in range(trials):
@@ -104,12 +106,12 @@ class Evolution:
         assert best is not None
         return best[1], judged
 
-    def decoded(self, choice: Choice) -> Decoded:
+    def decoded(self, choice: UnitKernels) -> Decoded:
         """Channels per kernel and what they cost; how far from the best possible is not known."""
         counts = self.counts(choice)
         return Decoded(counts, self.budgets[0].spent(self.sites, counts), None)
 
-    def counts(self, choice: Choice) -> Counts:
+    def counts(self, choice: UnitKernels) -> Counts:
         """Channels per kernel."""
         counts: Counts = {}
         for site in self.sites:
@@ -118,13 +120,13 @@ class Evolution:
             counts[name] = {k: int(n) for k, n in zip(site.kernels, channels, strict=True) if n}
         return counts
 
-    def _meets(self, choice: Choice, least: float) -> bool:
+    def _meets(self, choice: UnitKernels, least: float) -> bool:
         counts, first = self.counts(choice), self.budgets[0]
         used = first.spent(self.sites, counts)
         within = all(limit.spent(self.sites, counts) <= limit.share for limit in self.budgets[1:])
         return within and least * first.share <= used <= first.share
 
-    def _first(self, rng: np.random.Generator, way: tuple[float, bool]) -> Choice:
+    def _first(self, rng: np.random.Generator, way: tuple[float, bool]) -> UnitKernels:
         """Drawn afresh; where nothing is found by chance that way, by the next."""
         for each in _WAYS[_WAYS.index(way) :]:
             choice = self._drawn(rng, each)
@@ -132,7 +134,7 @@ class Evolution:
                 return choice
         raise InputError(_UNMET)
 
-    def _drawn(self, rng: np.random.Generator, way: tuple[float, bool]) -> Choice | None:
+    def _drawn(self, rng: np.random.Generator, way: tuple[float, bool]) -> UnitKernels | None:
         least, whole = way
         for _ in range(_TRIES):
             choice = {}
@@ -145,8 +147,8 @@ class Evolution:
         return None
 
     def _child(
-        self, rng: np.random.Generator, living: Sequence[tuple[float, Choice]], way: tuple[float, bool]
-    ) -> Choice:
+        self, rng: np.random.Generator, living: Sequence[tuple[float, UnitKernels]], way: tuple[float, bool]
+    ) -> UnitKernels:
         """The best of a few, with some units or whole layers changed."""
         least, whole = way
         contest = rng.choice(len(living), size=_CONTEST, replace=False)

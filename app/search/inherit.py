@@ -56,11 +56,11 @@ def inherit(target: nn.Module, source: nn.Module, sites: Mapping[str, Site], lay
     Raises:
         InputError: the network adds channels in an order that cannot be carried through.
     """
-    chosen = {path: choose_kernels(source.get_submodule(path), site, layout) for path, site in sites.items()}
+    chosen = {path: slot_kernels(source.get_submodule(path), site, layout) for path, site in sites.items()}
     _Carrier(target, source, chosen).run()
 
 
-def choose_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
+def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
     """The index of each slot's kernel, (slots,).
 
     Raises:

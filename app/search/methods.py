@@ -7,7 +7,7 @@ from app.core.errors import InputError
 
 
 @dataclass(frozen=True)
-class Method:
+class SearchMethod:
     """One way."""
 
     paths: str
@@ -25,11 +25,11 @@ UNITS = ("params", "macs", "latency")
 _MOST_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
 
 METHODS = {
-    "evolve": Method(paths="sampled", penalty="none", decode="evolve", length=1),
-    "budget": Method(paths="sampled", penalty="budget", decode="budget", length=1),
-    "paper_cost": Method(paths="all", penalty="gates", decode="top", length=1),
-    "paper_performance": Method(paths="random", penalty="none", decode="top", length=2),
-    "random": Method(paths="sampled", penalty="none", decode="evolve", length=0),
+    "evolve": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=1),
+    "budget": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
+    "paper_cost": SearchMethod(paths="all", penalty="gates", decode="top", length=1),
+    "paper_performance": SearchMethod(paths="random", penalty="none", decode="top", length=2),
+    "random": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=0),
 }
 
 
@@ -84,7 +84,7 @@ class SearchSettings:
             raise InputError(f"search.strength: got {self.strength}, wanted 0 or more")
 
     @property
-    def way(self) -> Method:
+    def way(self) -> SearchMethod:
         """What the method's name stands for."""
         return METHODS[self.method]
 

@@ -19,7 +19,7 @@ from app.search.decode import (
     refuse_impossible_limit,
     top_counts,
 )
-from app.search.evolve import Choice, Evolution, even_chances
+from app.search.evolve import Evolution, UnitKernels, even_chances
 from app.search.methods import SearchSettings
 from app.search.penalty import budget_penalty, gate_penalty, penalised, super_convolutions
 from app.train.state import Loss
@@ -106,7 +106,7 @@ def sites_to_modules(network: nn.Module, sites: Sequence[Site]) -> dict[Site, An
     return dict(zip(sites, super_convolutions(network).values(), strict=True))
 
 
-def choose(network: nn.Module, sites: Sequence[Site], choice: Choice) -> None:
+def choose(network: nn.Module, sites: Sequence[Site], choice: UnitKernels) -> None:
     """Leave each unit of a super-network the kernel that a choice gives it."""
     for site, part in sites_to_modules(network, sites).items():
         chosen = torch.from_numpy(choice[site.conv.name]).to(part.gates.device)

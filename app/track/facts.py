@@ -16,14 +16,14 @@ _DECIDING = (
 """Sections of config.yaml that decide what comes out."""
 
 
-def settings(run: Path) -> dict[str, Any]:
+def run_settings(run: Path) -> dict[str, Any]:
     """What the run was told to do, such as optimizer.lr -> 0.002; lists as text, nothing that is null."""
     config = yaml.safe_load((run / run_folder.CONFIG).read_text(encoding="utf-8"))
     found = _flat({section: config[section] for section in _DECIDING if section in config})
     return {name: _simple(value) for name, value in found if value is not None}
 
 
-def results(run: Path) -> dict[str, float]:
+def run_results(run: Path) -> dict[str, float]:
     """The numbers of summary.json, such as mean_dice, dice.liver and macs_per_patch."""
     summary = read_json(run / run_folder.SUMMARY)
     return {

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.track.facts import results, settings
+from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
 from app.track.tracker import Row
 
@@ -51,10 +51,10 @@ class Mlflow:
         """Add parameters, results, pictures of cases and the report, and end the run."""
         from mlflow.entities import Param
 
-        params = [Param(_key(name), str(value)) for name, value in settings(self._run).items()]
+        params = [Param(_key(name), str(value)) for name, value in run_settings(self._run).items()]
         for first in range(0, len(params), _AT_ONCE):
             self._client.log_batch(self._id, params=params[first : first + _AT_ONCE])
-        self._log(results(self._run), max(self._told, 0))
+        self._log(run_results(self._run), max(self._told, 0))
         for name, picture in case_pictures(self._run):
             self._client.log_image(self._id, picture, artifact_file=f"cases/{name}.png")
         for name in (run_folder.CONFIG, run_folder.SUMMARY, run_folder.REPORT):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.track.facts import results, settings
+from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
 from app.track.tracker import Row
 
@@ -42,7 +42,7 @@ class TensorBoard:
         self._writer.add_text("config", "    " + config.replace("\n", "\n    "))
         for name, picture in case_pictures(self._run):
             self._writer.add_image(f"cases/{name}", picture, dataformats="HWC")
-        self._writer.add_hparams(settings(self._run), results(self._run), run_name=".")
+        self._writer.add_hparams(run_settings(self._run), run_results(self._run), run_name=".")
         self._writer.close()
 
 

@@ -50,7 +50,7 @@ HELD_OUT = (  # those the prediction is judged by: other widths, patches, levels
     "plan.patch=[24,64,64] plan.batch=4",
     "plan.patch=[56,56,56] op=dwsep",
     "plan.patch=[96,96,64] plan.base_width=8 plan.max_levels=5",
-    "plan.patch=[40,48,48] plan.batch=3 op=dice",
+    "plan.patch=[40,48,48] plan.batch=3 op=dicenet",
 )
 STEPS = 4
 

@@ -18,7 +18,7 @@ from app.cli.config import training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.operators.mixed import Mixed
-from app.search.evolve import Choice, Evolution
+from app.search.evolve import Evolution, UnitKernels
 from app.search.inherit import inherit_search
 from app.search.search import choose, searched_sites
 
@@ -68,10 +68,10 @@ def test_each_method_ends_with_a_layout(method: str, tmp_path: Path, call: Call)
 def test_what_evolution_judged_best_is_what_a_training_begins_with(
     more: tuple[str, ...], tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen: list[Choice] = []
+    chosen: list[UnitKernels] = []
     usual = Evolution.run
 
-    def noted(evolution: Evolution, *args: Any, **settings: Any) -> tuple[Choice, list[float]]:
+    def noted(evolution: Evolution, *args: Any, **settings: Any) -> tuple[UnitKernels, list[float]]:
         best, judged = usual(evolution, *args, **settings)
         chosen.append(best)
         return best, judged

@@ -2,15 +2,15 @@ import re
 
 import pytest
 
-from app.compress.allocate import Choice, allocate, lower_hull
+from app.compress.allocate import RankChoice, allocate, lower_hull
 from app.core.errors import InputError
 
 
-def choices(*pairs: tuple[float, float]) -> list[Choice]:
-    return [Choice(None, cost, error) for cost, error in pairs]
+def choices(*pairs: tuple[float, float]) -> list[RankChoice]:
+    return [RankChoice(None, cost, error) for cost, error in pairs]
 
 
-def costs(found: dict[str, Choice]) -> dict[str, float]:
+def costs(found: dict[str, RankChoice]) -> dict[str, float]:
     return {name: choice.cost for name, choice in found.items()}
 
 

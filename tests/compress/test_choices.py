@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_network import SETTINGS
 
-from app.compress.allocate import Choice
+from app.compress.allocate import RankChoice
 from app.compress.choices import judge, list_choices
 from app.compress.fits.conv_fit import UNKNOWN, ConvTask
 from app.compress.fits.samples import Rows
@@ -16,9 +16,9 @@ CONV = ConvSpec("encoder.0.1", 4, 6, (3, 3, 3), (1, 1, 1), (4, 5, 6))
 DENSE = 4 * 6 * 27 * 120
 
 
-def ranks(*errors: float) -> list[Choice]:
-    made = [Choice(Factors("channel", rank, ((3, 3, 3),)), rank, e) for rank, e in enumerate(errors, 1)]
-    return [*made, Choice(None, 100.0, 0.0)]
+def ranks(*errors: float) -> list[RankChoice]:
+    made = [RankChoice(Factors("channel", rank, ((3, 3, 3),)), rank, e) for rank, e in enumerate(errors, 1)]
+    return [*made, RankChoice(None, 100.0, 0.0)]
 
 
 @pytest.mark.parametrize(

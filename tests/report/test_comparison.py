@@ -14,9 +14,9 @@ from app.report.compare.comparison import difference, holm, interval
 from app.report.compare.groups import compare
 from app.report.draw.tradeoff import Point, draw_axes, front
 from app.report.page.missing import baseline_absent
-from app.report.read.runs import Run, Score
+from app.report.read.runs import CaseScore, Run
 from app.report.read.summary import Summary
-from app.report.read.timings import Timing
+from app.report.read.timings import RunTiming
 from app.report.wording import scaled
 
 
@@ -131,9 +131,9 @@ def sweep(baseline: str, first: str, second: str) -> Sweep:
 
 def run(name: str, cases: dict[str, tuple[float | None, ...]]) -> Run:
     scores = tuple(
-        Score(case, label, dice, None, None)
+        CaseScore(case, label, dice, None, None)
         for case, values in cases.items()
         for label, dice in zip(("one", "two"), values, strict=True)
     )
     nothing = dict.fromkeys(("config", "environment", "metrics", "split", "plan", "layout"))
-    return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, timing=Timing(), **nothing)
+    return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, timing=RunTiming(), **nothing)

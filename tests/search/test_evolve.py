@@ -13,7 +13,7 @@ from app.core.kernel import Kernel
 from app.operators.operator import ConvSpec
 from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, slot_costs
-from app.search.evolve import Choice, Evolution, even_chances
+from app.search.evolve import Evolution, UnitKernels, even_chances
 from app.search.search import choose, sites_to_modules
 
 
@@ -41,7 +41,7 @@ def test_every_trial_meets_the_budget_and_the_same_seed_tries_the_same() -> None
     one = evolution(0.25, unit=4)
     shares: list[float] = []
 
-    def judge(choice: Choice) -> float:
+    def judge(choice: UnitKernels) -> float:
         shares.append(one.decoded(choice).share)
         return float(choice["encoder.0.0"].sum())
 

@@ -14,7 +14,7 @@ from app.operators.mixed import Mixed
 from app.operators.supernet import SuperNet
 from app.search.costs import Budget, MacsCost
 from app.search.decode import best_under_budget
-from app.search.inherit import choose_kernels, inherit
+from app.search.inherit import inherit, slot_kernels
 from app.search.penalty import super_convolutions
 from app.search.search import network_scores, searched_sites
 
@@ -43,9 +43,7 @@ def test_the_derived_network_equals_the_super_network_with_dead_gates(
     layout = Layout(counts)
     target = design(UNET, SHAPE, Mixed(layout), None).build()
     by_path = dict(zip(super_convolutions(source), sites, strict=True))
-    chosen = {
-        path: choose_kernels(source.get_submodule(path), site, layout) for path, site in by_path.items()
-    }
+    chosen = {path: slot_kernels(source.get_submodule(path), site, layout) for path, site in by_path.items()}
     inherit(target, source, by_path, layout)
     for path, part in super_convolutions(source).items():
         part.keep(chosen[path])

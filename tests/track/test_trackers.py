@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from test_report import HOSTILE, make_run
 
-from app.track.facts import results, settings
+from app.track.facts import run_results, run_settings
 from app.track.mlflow import Mlflow
 from app.track.pictures import case_pictures
 from app.track.tensorboard import TensorBoard
@@ -28,8 +28,8 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_settings_and_results_are_flat(run: Path) -> None:
-    assert settings(run) == {"seed": 7, "plan.patch": "[16, 16, 16]", "optimizer.lr": 0.002}
-    found = results(run)
+    assert run_settings(run) == {"seed": 7, "plan.patch": "[16, 16, 16]", "optimizer.lr": 0.002}
+    found = run_results(run)
     assert (found["mean_dice"], found["dice.one"], found["macs_per_patch"]) == (0.775, 0.8, 4.321e9)
     assert not {"seed", "fold", "task", "patch"} & set(found)
 

@@ -20,8 +20,8 @@ from app.cli.config.run_config import adopt, stored_config
 from app.cli.config.settings import plain, read_settings, required, without
 from app.cli.config.training import Training, open_training, train_network
 from app.cli.modes.train import finish
-from app.compress.allocate import Choice
-from app.compress.fits.method import Method
+from app.compress.allocate import RankChoice
+from app.compress.fits.method import DecompositionMethod
 from app.compress.fits.settings import CompressSettings
 from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
@@ -83,7 +83,7 @@ def run(cfg: DictConfig) -> None:
     _print_table(table, rows)
 
 
-def _decomposed(this: Training, trained: Checkpoint, method: Method) -> Training:
+def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:
     """A training about to begin with the decomposed network, its checkpoint written."""
     settings = method.settings
     with progress_bar("Decomposing", 2 * count_decomposable(this.network)) as advance:
@@ -146,7 +146,7 @@ def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
     }
 
 
-def _write_ranks(path: Path, chosen: Mapping[str, Choice]) -> None:
+def _write_ranks(path: Path, chosen: Mapping[str, RankChoice]) -> None:
     """What became of each convolution, and the share of energy that was to be lost by it."""
     entries = {
         name: {**(_plain(choice) if choice.factors else {"form": "dense"}), "lost": round(choice.error, 5)}
@@ -155,7 +155,7 @@ def _write_ranks(path: Path, chosen: Mapping[str, Choice]) -> None:
     write_text(path, yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=110))
 
 
-def _plain(choice: Choice) -> dict[str, Any]:
+def _plain(choice: RankChoice) -> dict[str, Any]:
     assert choice.factors is not None
     factors = asdict(choice.factors)
     return {**factors, "kernels": [list(kernel) for kernel in factors["kernels"]]}

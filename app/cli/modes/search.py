@@ -32,7 +32,7 @@ from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded
-from app.search.evolve import FIRST, Choice
+from app.search.evolve import FIRST, UnitKernels
 from app.search.latency_table import latency_costs
 from app.search.methods import SearchSettings
 from app.search.search import (
@@ -97,7 +97,7 @@ def _evolve(
     batches = [this.batches.batch(step) for step in range(steps, steps + _JUDGED_BATCHES)]
 
     @torch.inference_mode()
-    def judge(choice: Choice) -> float:
+    def judge(choice: UnitKernels) -> float:
         choose(network, search.sites, choice)
         return fmean(batch_loss(judged_network, batch, loss).item() for batch in batches)
 

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from app.compress.fits.activation import through_activation
 from app.compress.fits.conv_fit import ConvTask
 from app.compress.fits.low_rank import principal_mix, regressed_mix, spatial_pair
-from app.compress.fits.method import Method, schedule
+from app.compress.fits.method import DecompositionMethod, schedule
 from app.compress.fits.replace import chained
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
 
 
-class ChannelMethod(Method):
+class ChannelMethod(DecompositionMethod):
     """A dense convolution to fewer channels, then 1x1x1 (Zhang et al., 2016)."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
@@ -65,7 +65,7 @@ class ChannelMethod(Method):
         return torch.einsum("crk,cok->ro", task.inputs, task.weights)
 
 
-class SpatialMethod(Method):
+class SpatialMethod(DecompositionMethod):
     """Two dense convolutions along shares of the axes (Jaderberg et al., 2014); from the weights alone."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:

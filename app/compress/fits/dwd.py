@@ -15,7 +15,7 @@ from app.compress.fits.depthwise import (
     from_weights,
     refitted_mix,
 )
-from app.compress.fits.method import Method, chain_kernels, schedule
+from app.compress.fits.method import DecompositionMethod, chain_kernels, schedule
 from app.compress.fits.replace import chained
 from app.compress.fits.separable import split_filters
 from app.operators import ConvSpec
@@ -24,7 +24,7 @@ from app.operators.decomposed import Factors
 _ROWS_A_FEATURE = 4  # a joint least-squares fit with fewer rows than this follows their noise
 
 
-class DepthwiseMethod(Method):
+class DepthwiseMethod(DecompositionMethod):
     """A few filters a channel, and what mixes them."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:

@@ -15,7 +15,7 @@ from app.operators.decomposed import Factors
 
 
 @dataclass(frozen=True)
-class Method(ABC):
+class DecompositionMethod(ABC):
     """A way to decompose one convolution."""
 
     settings: CompressSettings

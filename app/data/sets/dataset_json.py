@@ -14,7 +14,7 @@ _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 
 
 @dataclass(frozen=True)
-class Described:
+class FolderContents:
     """What the files themselves tell: pairs (image, label), channels of a scan, largest label value."""
 
     folder: Path
@@ -23,7 +23,7 @@ class Described:
     largest_label: int
 
 
-def describe(folder: Path) -> Described:
+def describe(folder: Path) -> FolderContents:
     """Pair the files of imagesTr and labelsTr, or images and labels, and look into all label maps.
 
     Raises:
@@ -39,10 +39,10 @@ def describe(folder: Path) -> Described:
         for _, label in pairs:
             largest = max(largest, *count_values(load_labels(label)[0]))
             advance(note=label.name)
-    return Described(folder, pairs, read_header(pairs[0][0]).channels, int(largest))
+    return FolderContents(folder, pairs, read_header(pairs[0][0]).channels, int(largest))
 
 
-def write_dataset_json(described: Described, *, modality: Sequence[str], labels: Sequence[str]) -> Path:
+def write_dataset_json(described: FolderContents, *, modality: Sequence[str], labels: Sequence[str]) -> Path:
     """Write dataset.json into the folder, with one name per channel and per label value from 0.
 
     Raises:

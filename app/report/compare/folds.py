@@ -16,7 +16,7 @@ from app.core.files import write_json, write_text
 from app.core.sweep import Entry, Sweep
 from app.report.compare.comparison import case_means
 from app.report.compare.results import csv_text, sweep_runs
-from app.report.read.runs import Run, Score
+from app.report.read.runs import CaseScore, Run
 from app.report.wording import mean
 
 METRICS = ("dice", "hd95_mm", "nsd")
@@ -113,7 +113,7 @@ def standard_error(values: Sequence[float]) -> float | None:
     return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _value(score: Score, metric: str) -> float | None:
+def _value(score: CaseScore, metric: str) -> float | None:
     value: float | None = getattr(score, metric)
     return value
 

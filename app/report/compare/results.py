@@ -9,7 +9,7 @@ from app.core.files import write_text
 from app.core.sweep import Entry, JobRecord, Sweep, read_record
 from app.report.compare.groups import Comparison, compare
 from app.report.read.runs import Run, has_results, read_runs
-from app.report.read.timings import Timing
+from app.report.read.timings import RunTiming
 
 Cells = dict[str, object]
 
@@ -63,7 +63,7 @@ def _figures(run: Run, labels: Sequence[str]) -> Cells:
     }
 
 
-def _times(of: Timing) -> Cells:
+def _times(of: RunTiming) -> Cells:
     return {"forward_ms": of.forward_ms, "step_ms": of.step_ms}
 
 

@@ -16,7 +16,7 @@ _MEANING = {
 }
 
 
-def absent(runs: Sequence[Run], name: str) -> list[str]:
+def without_file(runs: Sequence[Run], name: str) -> list[str]:
     """One sentence about the runs that lack the file `name`; nothing where all have it."""
     lacking = [run.name for run in runs if not (run.folder / name).is_file()]
     return [f"No {name} in {', '.join(lacking)}: {_MEANING[name]}."] if lacking else []
@@ -24,7 +24,7 @@ def absent(runs: Sequence[Run], name: str) -> list[str]:
 
 def without_scores(runs: Sequence[Run]) -> list[str]:
     """One sentence about the runs that are not evaluated; searches never are."""
-    return absent([run for run in runs if not run.summary.of_search], "cases.csv")
+    return without_file([run for run in runs if not run.summary.of_search], "cases.csv")
 
 
 def kernels_absent(runs: Sequence[Run]) -> list[str]:

@@ -14,11 +14,11 @@ from app.report.draw.cases import case_views
 from app.report.page import tables
 from app.report.page.header import facts, headline, machines, subtitle, title
 from app.report.page.missing import (
-    absent,
     baseline_absent,
     kernels_absent,
     left_out,
     one_machine,
+    without_file,
     without_scores,
 )
 from app.report.read.ranking import best_run
@@ -69,7 +69,9 @@ def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "machines": machines(runs),
         "headline": headline(runs[0]) if len(runs) == 1 else [],
         "results": tables.results(runs, labels),
-        "results_notes": absent(runs, "summary.json") + absent(runs, "environment.json") + one_machine(runs),
+        "results_notes": without_file(runs, "summary.json")
+        + without_file(runs, "environment.json")
+        + one_machine(runs),
     }
 
 
@@ -87,7 +89,7 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     return {
         "curves": curves.curves(runs, labels),
         "curves_legend": curves.legend(runs, labels),
-        "curves_notes": absent(runs, "metrics.csv"),
+        "curves_notes": without_file(runs, "metrics.csv"),
         "kernels": kernels.kernel_charts(layouts),
         "kernels_legend": kernels.legend(layouts),
         "kernels_notes": kernels_absent(runs),
@@ -104,10 +106,10 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "shown": run.name,
         "cost": tables.cost(run.summary),
         "plan": tables.plan(run),
-        "plan_notes": absent([run], "plan.yaml"),
+        "plan_notes": without_file([run], "plan.yaml"),
         "by_label": tables.by_label(run),
         "by_case": tables.by_case(run),
         "cases": case_views(run),
         "cases_legend": pictures.legend(run.label_values),
-        "cases_notes": without_scores([run]) + absent([run], "split.json"),
+        "cases_notes": without_scores([run]) + without_file([run], "split.json"),
     }

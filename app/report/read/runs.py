@@ -8,7 +8,7 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.report.read.records import Mapping, Row, number, read_mapping, read_rows
 from app.report.read.summary import Summary, read_summary
-from app.report.read.timings import Timing, timing_of
+from app.report.read.timings import RunTiming, timing_of
 
 MARKS = ("config.yaml", "summary.json")
 RESULTS = ("summary.json", "metrics.csv")
@@ -16,7 +16,7 @@ _VALIDATION = "val_dice_"
 
 
 @dataclass(frozen=True)
-class Score:
+class CaseScore:
     """How one label of one held-out case was predicted; None where undefined."""
 
     case: str
@@ -36,11 +36,11 @@ class Run:
     summary: Summary
     environment: Mapping | None
     metrics: dict[str, list[float | None]] | None
-    scores: tuple[Score, ...] | None
+    scores: tuple[CaseScore, ...] | None
     split: Mapping | None
     plan: Mapping | None
     layout: Mapping | None
-    timing: Timing
+    timing: RunTiming
 
     @property
     def data_set(self) -> str | None:
@@ -150,12 +150,12 @@ def _read_run(folder: Path, name: str) -> Run:
     )
 
 
-def _read_scores(path: Path) -> tuple[Score, ...] | None:
+def _read_scores(path: Path) -> tuple[CaseScore, ...] | None:
     rows = read_rows(path, columns=("case", "label", "dice"))
     if rows is None:
         return None
     return tuple(
-        Score(
+        CaseScore(
             row["case"],
             row["label"],
             *(_cell(path, index, row, name) for name in ("dice", "hd95_mm", "nsd")),

@@ -8,7 +8,7 @@ from app.report.read.records import number, read_rows
 
 
 @dataclass(frozen=True)
-class Timing:
+class RunTiming:
     """A forward pass over a patch and a training step over a batch; None where not measured."""
 
     forward_ms: float | None = None
@@ -16,7 +16,7 @@ class Timing:
     machine: str | None = None
 
 
-def timing_of(run: Path) -> Timing:
+def timing_of(run: Path) -> RunTiming:
     """From the nearest timings.csv at or above a run folder, which names runs by their path below it.
 
     Raises:
@@ -24,11 +24,11 @@ def timing_of(run: Path) -> Timing:
     """
     for folder in (run, *run.parents):
         if (folder / TIMINGS).is_file():
-            return read_timings(folder).get(str(run.relative_to(folder)), Timing())
-    return Timing()
+            return read_timings(folder).get(str(run.relative_to(folder)), RunTiming())
+    return RunTiming()
 
 
-def read_timings(folder: Path) -> dict[str, Timing]:
+def read_timings(folder: Path) -> dict[str, RunTiming]:
     """Timings by the paths of run folders below `folder`; empty without the file.
 
     Raises:
@@ -37,7 +37,7 @@ def read_timings(folder: Path) -> dict[str, Timing]:
     path = folder / TIMINGS
     rows = read_rows(path, columns=("run", "forward_ms", "step_ms", "machine")) or []
     return {
-        row["run"]: Timing(
+        row["run"]: RunTiming(
             number(row["forward_ms"], where=f"{path}: {row['run']}: forward_ms"),
             number(row["step_ms"], where=f"{path}: {row['run']}: step_ms"),
             row["machine"],
