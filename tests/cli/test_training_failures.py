@@ -18,7 +18,7 @@ from test_sweep import TINY
 
 from app.cli.config import speed_record as yardstick
 from app.cli.config import training
-from app.data.prepare.prepare import cache
+from app.data.prepare import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
 
 Call = Callable[..., tuple[int, str]]

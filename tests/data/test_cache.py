@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from app.data.prepare.prepare.cache import Cache, CachedCase
 from conftest import MakeTask, no_room
 from test_planner import AUTO
 
@@ -15,8 +16,7 @@ from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.plan.planner import make_plan
-from app.data.prepare import cache as cache_module
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.prepare import cache as cache_module
 from app.data.sets.decathlon import read_task
 
 

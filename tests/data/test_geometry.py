@@ -3,13 +3,13 @@ import itertools
 import nibabel as nib
 import numpy as np
 import pytest
+from app.data.prepare.prepare.geometry import forward_image, forward_labels, plan_geometry
+from app.data.prepare.prepare.resample import resample_image
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from app.core.types import Size, Spacing, as_size
-from app.data.prepare import resample
-from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
-from app.data.prepare.resample import resample_image
+from app.data.prepare.prepare import resample
 
 ORIENTATIONS = [
     "".join(signs)

@@ -3,8 +3,8 @@ import pytest
 from numpy.typing import NDArray
 
 from app.core.plan import Normalisation
+from app.data.prepare import intensity
 from app.data.prepare.intensity import find_scaling
-from app.data.prepare.prepare import intensity
 
 
 def scaled(image: NDArray[np.float32], channels: list[Normalisation]) -> NDArray[np.float32]:

@@ -7,8 +7,8 @@ from conftest import MakeTask
 
 from app.core.errors import InputError
 from app.core.task import Case
+from app.data.prepare import parallel
 from app.data.prepare.parallel import fitting_workers, over_cases
-from app.data.prepare.prepare import parallel
 from app.data.sets.decathlon import read_task
 
 

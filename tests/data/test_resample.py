@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.data.prepare.prepare import resample
+from app.data.prepare import resample
 from app.data.prepare.resample import resample_labels
 
 

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from app.data.prepare.prepare.prepare.geometry import Geometry, forward_image, forward_labels, plan_geometry
-from app.data.prepare.prepare.prepare.prepare import Prepared
+from app.data.prepare.prepare.prepare.prepare.geometry import (
+    Geometry,
+    forward_image,
+    forward_labels,
+    plan_geometry,
+)
+from app.data.prepare.prepare.prepare.prepare.prepare import Prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
