@@ -21,7 +21,7 @@ SetChoice = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A layout, the mean score of the cheapest layout and its own, and its cost in the unit asked for."""
+    """A layout, the mean score of the cheapest layout and its own, and its cost of the kind asked for."""
 
     layout: Layout
     before: float
@@ -30,12 +30,13 @@ class Fitted:
 
 
 def choose_kernels(
-    spec: NetworkSpec, patch: Size, *, unit: str, budget: float, advance: Callable[[], None]
+    spec: NetworkSpec, patch: Size, *, measure: str, budget: float, advance: Callable[[], None]
 ) -> Fitted:
     """From 1D kernels everywhere, widen where the mean score gains most for its cost, within the budget.
 
-    `budget` is a share of the dense network's cost in `unit`. A step is taken only if the score rises. Gains
-    of one convolution hardly depend on the others, so they are worked out again only when their turn comes.
+    `budget` is a share of the dense network's cost in `measure` (params or macs). A step is taken only if the
+    score rises. Gains of one convolution hardly depend on the others, so they are worked out again only when
+    their turn comes.
 
     Raises:
         InputError: 1D kernels everywhere are over the budget.
@@ -43,12 +44,12 @@ def choose_kernels(
     convs = {c.name: c for c in list_convolutions(spec.model, replace(spec.shape, patch=patch))}
     dense = replace(spec, encoder=_mixed(convs, dict.fromkeys(convs, len(_SETS) - 1)))
     dense = replace(dense, decoder=dense.encoder)
-    most = budget * getattr(dense.cost(patch), unit)
+    most = budget * getattr(dense.cost(patch), measure)
 
     def judged(choice: SetChoice) -> tuple[float, float]:
         operator = _mixed(convs, choice)
         made = replace(spec, encoder=operator, decoder=operator)
-        return objective(layers(made, patch)), float(getattr(made.cost(patch), unit))
+        return objective(layers(made, patch)), float(getattr(made.cost(patch), measure))
 
     choice: dict[str, int] = dict.fromkeys(convs, 0)
     before, cost = judged(choice)
@@ -72,7 +73,7 @@ def choose_kernels(
             heapq.heappush(queue, (-float("inf"), place, name, level + 1))
         advance()
     operator = _mixed(convs, choice)
-    provenance = {"method": "static 3DRF kernel choice", "unit": unit, "budget": budget}
+    provenance = {"method": "static 3DRF kernel choice", "unit": measure, "budget": budget}
     return Fitted(Layout(operator.layout.convolutions, provenance), before, best, cost)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.core.errors import InputError
 
 OPTIMISERS = ("stage", "kernel")
-UNITS = ("params", "macs")
+COSTS = ("params", "macs")
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class AnalyzeSettings:
     budget: float
     """Share of the cost that the optimised network may have: of this network's own for stage, of the dense
     network's for kernel."""
-    unit: str
+    cost: str
     """params or macs."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if self.optimise is not None and self.optimise not in OPTIMISERS:
             raise InputError(f"analyze.optimise: got {self.optimise!r}, wanted stage or kernel")
-        if self.unit not in UNITS:
-            raise InputError(f"analyze.unit: got {self.unit!r}, wanted params or macs")
+        if self.cost not in COSTS:
+            raise InputError(f"analyze.cost: got {self.cost!r}, wanted params or macs")
         if not self.budget > 0:
             raise InputError(f"analyze.budget: got {self.budget}, wanted above 0")

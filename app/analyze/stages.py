@@ -26,14 +26,15 @@ def arrange(
     spec: NetworkSpec,
     patch: Size,
     *,
-    unit: str,
+    measure: str,
     budget: float,
     advance: Callable[[], None],
 ) -> Arranged:
     """Move one block at a time to where the mean score gains most, while the cost keeps to the budget.
 
-    `budget` is a share of the network's own cost in `unit`. Stops when no move gains; ties go to the first
-    in the order of stages, so the result is the same each time. `advance` is called after each move.
+    `budget` is a share of the network's own cost in `measure` (params or macs). Stops when no move gains;
+    ties go to the first in the order of stages, so the result is the same each time. `advance` is called
+    after each move.
 
     Raises:
         InputError: the model has no blocks to move.
@@ -41,13 +42,13 @@ def arrange(
     if not isinstance(spec.model, UNetModel):
         raise InputError("analyze.optimise: got stage, which moves the blocks of model=unet or resunet")
     model, levels = spec.model, len(spec.shape.widths)
-    most = budget * getattr(spec.cost(patch), unit)
+    most = budget * getattr(spec.cost(patch), measure)
 
     @cache
     def value(counts: Counts) -> float | None:
         """The mean score of a division of blocks; None over the budget."""
         moved = replace(spec, model=divided(model, counts, levels))
-        if getattr(moved.cost(patch), unit) > most:
+        if getattr(moved.cost(patch), measure) > most:
             return None
         return objective(layers(moved, patch))
 

@@ -36,10 +36,10 @@ def list_choices(conv: ConvSpec, task: ConvTask, method: DecompositionMethod) ->
     assert conv.size is not None
     energies = method.energies(task)
     lost = 1 - energies.cumsum(0) / energies.sum().clamp_min(torch.finfo(energies.dtype).tiny)
-    price, seen = PRICES[method.settings.unit], (conv.in_channels, *conv.size)
+    price, seen = PRICES[method.settings.cost], (conv.in_channels, *conv.size)
     dense = RankChoice(None, price(lambda: task.conv, Conv3d().cost(conv, conv.size), seen), 0.0)
     choices = []
-    for rank in _ranks(len(energies), method.settings.unit):
+    for rank in _ranks(len(energies), method.settings.cost):
         factors = method.factors(conv, rank)
         chain = factors.chain(conv)
         cost = price(lambda chain=chain: build_chain(chain), chain_cost(chain, conv.size), seen)  # type: ignore[misc]
@@ -73,9 +73,9 @@ def judge(choices: Sequence[RankChoice], error: Callable[[Factors], float]) -> l
     return [*weighed, dense]
 
 
-def _ranks(most: int, unit: str) -> list[int]:
+def _ranks(most: int, cost: str) -> list[int]:
     """Every rank; where each has to be timed, ever fewer."""
-    if unit != "latency":
+    if cost != "latency":
         return list(range(1, most + 1))
     powers = [2**power for power in range(most.bit_length())]
     return sorted(rank for rank in {*powers, *(3 * power // 2 for power in powers)} if rank <= most)

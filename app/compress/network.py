@@ -129,7 +129,7 @@ def _left(
     method: DecompositionMethod,
 ) -> float:
     """The budget less what cannot be decomposed."""
-    patch, price = spec.shape.patch, PRICES[method.settings.unit]
+    patch, price = spec.shape.patch, PRICES[method.settings.cost]
     assert patch is not None
     whole = price(lambda: network, spec.cost(patch), (spec.shape.in_channels, *patch))
     dense = sum(choices[-1].cost for choices in options.values())

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar, Self, TypeVar
 
 from app.core.errors import InputError
+from app.core.renamed import KINDS
 
 _Part = TypeVar("_Part", bound="Registered")
 
@@ -46,6 +47,7 @@ def rebuild(description: dict[str, Any], base: type[_Part], package: ModuleType)
     kinds = {kind.__name__: kind for kind in _concrete(base)}
     values = dict(description)
     kind = values.pop("kind", None)
+    kind = KINDS.get(kind, kind)
     if kind not in kinds:
         raise InputError(f"{base.__name__}: got kind {kind!r}, wanted one of {', '.join(sorted(kinds))}")
     return kinds[kind].from_values(values)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.core.memory import machine_memory_bytes
+from app.core.machine import memory_bytes
 from app.core.types import Size
 from app.io.grid import axis_codes
 
@@ -72,8 +72,8 @@ def _refuse_gigantic(path: Path, shape: tuple[int, ...], voxel_bytes: int, store
         raise InputError(
             f"{path}: got shape {shape} in its header, more than a file of {stored_bytes} bytes can hold"
         )
-    if voxels * _FLOAT_BYTES > machine_memory_bytes():
+    if voxels * _FLOAT_BYTES > memory_bytes():
         raise InputError(
             f"{path}: got shape {shape}, needs {voxels * _FLOAT_BYTES / 1e9:.0f} GB of memory, "
-            f"this machine has {machine_memory_bytes() / 1e9:.0f} GB"
+            f"this machine has {memory_bytes() / 1e9:.0f} GB"
         )

@@ -32,6 +32,8 @@ class Checkpoint:
     """Exponential moving average of the weights, where training kept one."""
     training: dict[str, Any]
     """State to resume from: plain values and tensors."""
+    flip_axes: tuple[int, ...] | None = None
+    """Axes of (D, H, W) that the training flipped: a prediction may mirror these; None where not recorded."""
 
     @property
     def inference_weights(self) -> Weights:
@@ -69,6 +71,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "weights": checkpoint.weights,
         "averaged": checkpoint.averaged,
         "training": checkpoint.training,
+        "flip_axes": None if checkpoint.flip_axes is None else list(checkpoint.flip_axes),
     }
     packed = io.BytesIO()  # torch, writing to a full disk itself, does not say that it is full
     torch.save(content, packed)
@@ -98,4 +101,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
         weights=content["weights"],
         averaged=content["averaged"],
         training=content["training"],
+        flip_axes=None if content.get("flip_axes") is None else tuple(content["flip_axes"]),
     )

@@ -26,7 +26,7 @@ class Site:
 class CostModel(Protocol):
     """Additive over groups, zero for no channels."""
 
-    unit: str
+    name: str
     linear: bool
     """Whether twice the channels cost twice as much."""
 
@@ -51,7 +51,7 @@ class Budget:
 class ParamsCost:
     """Weights."""
 
-    unit = "params"
+    name = "params"
     linear = True
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
@@ -62,7 +62,7 @@ class ParamsCost:
 class MacsCost:
     """Multiply-adds of one patch."""
 
-    unit = "macs"
+    name = "macs"
     linear = True
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:

@@ -80,7 +80,7 @@ def refuse_impossible(sites: Sequence[Site], budget: Budget) -> None:
     high /= _LEAST_SPENT
     if not low <= budget.share <= high:
         raise InputError(
-            f"search.budget: got {budget.share:g} of the dense {budget.costs.unit}, "
+            f"search.budget: got {budget.share:g} of the dense {budget.costs.name}, "
             f"these kernels allow {_up(low):g} to {math.floor(1e4 * high) / 1e4:g}"
         )
 
@@ -94,7 +94,7 @@ def refuse_impossible_limit(sites: Sequence[Site], limit: Budget) -> None:
     low, _ = _extremes(sites, limit.costs)
     if limit.share < low:
         raise InputError(
-            f"search.limits.{limit.costs.unit}: got {limit.share:g} of the dense {limit.costs.unit}, "
+            f"search.limits.{limit.costs.name}: got {limit.share:g} of the dense {limit.costs.name}, "
             f"these kernels allow {_up(low):g} or more"
         )
 

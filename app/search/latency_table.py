@@ -34,7 +34,7 @@ class LatencyCost:
 
     machine: Machine
     ms: Mapping[str, Mapping[int, float]]
-    unit = "latency"
+    name = "latency"
     linear = False
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:

@@ -21,12 +21,12 @@ class SearchMethod:
     """Times the usual number of steps; 0 needs no training."""
 
 
-UNITS = ("params", "macs", "latency")
+COSTS = ("params", "macs", "latency")
 _MOST_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
 
 METHODS = {
     "evolve": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=1),
-    "budget": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
+    "gates": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
     "paper_cost": SearchMethod(paths="all", penalty="gates", decode="top", length=1),
     "paper_performance": SearchMethod(paths="random", penalty="none", decode="top", length=2),
     "random": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=0),
@@ -38,14 +38,14 @@ class SearchSettings:
     """What `search` says; the values are in conf/search."""
 
     method: str
-    """evolve, budget, paper_cost, paper_performance, or random: a layout drawn under the budget, to compare
+    """evolve, gates, paper_cost, paper_performance, or random: a layout drawn under the budget, to compare
     with."""
     budget: float
     """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
-    unit: str
+    cost: str
     """params, macs or latency (milliseconds of one patch on this machine)."""
     limits: dict[str, float | None]
-    """Further budgets by unit, which need not be used up; None: no limit. For `evolve` and `random`."""
+    """Further budgets by kind of cost, which need not be used up; None: no limit. For evolve and random."""
     kernels: Any
     """A named set, or a list of kernels."""
     where: Any
@@ -65,10 +65,10 @@ class SearchSettings:
         """Refuse what cannot be meant."""
         if self.method not in METHODS:
             raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(METHODS)}")
-        if self.unit not in UNITS:
-            raise InputError(f"search.unit: got {self.unit!r}, wanted {', '.join(UNITS)}")
-        if unknown := [unit for unit in self.limits if unit not in UNITS]:
-            raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(UNITS)}")
+        if self.cost not in COSTS:
+            raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(COSTS)}")
+        if unknown := [cost for cost in self.limits if cost not in COSTS]:
+            raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(COSTS)}")
         if self.limited and self.way.decode != "evolve":
             raise InputError(f"search.limits: search.method {self.method} keeps none, evolve and random do")
         for name, value in {"budget": self.budget, **self.limits}.items():
@@ -98,11 +98,11 @@ class SearchSettings:
     @property
     def limited(self) -> dict[str, float]:
         """The limits that are set."""
-        return {unit: value for unit, value in self.limits.items() if value is not None}
+        return {cost: value for cost, value in self.limits.items() if value is not None}
 
     @property
     def _timed(self) -> bool:
-        return "latency" in (self.unit, *self.limited)
+        return "latency" in (self.cost, *self.limited)
 
     @property
     def most_units(self) -> int | None:

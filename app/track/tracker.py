@@ -18,7 +18,7 @@ class Tracker(Protocol):
         """Tell what the run folder says of settings, results and cases."""
 
 
-class RunFolder:
+class NoTracker:
     """metrics.csv and the report are all there is."""
 
     def __init__(self, run: Path, *, going_on: bool) -> None:

@@ -41,10 +41,10 @@ def train(
     ended = limit(state, settings) or _early(state, settings)
     with (
         _signals(patient=state.processes.count > 1) as interrupted,
-        progress_bar("Training", settings.steps, done=state.clock) as advance,
+        progress_bar("Training", settings.total_steps, done=state.clock) as advance,
     ):
         started, shown = time.perf_counter(), state.clock
-        for batch in batches.ahead(state.step, settings.steps):
+        for batch in batches.ahead(state.step, settings.total_steps):
             if ended:
                 break
             state.network.train()
@@ -90,7 +90,7 @@ def _close_epoch(state: TrainingState, validate: Validate) -> bool:
 
 def limit(state: TrainingState, settings: TrainSettings) -> str:
     """The limit that a training has reached: steps or time; empty while there is none."""
-    if state.step >= settings.steps:
+    if state.step >= settings.total_steps:
         return "steps"
     return "time" if _time_share(state, settings) >= 1 else ""
 
@@ -106,7 +106,9 @@ def _early(state: TrainingState, settings: TrainSettings) -> str:
 
 def _clock(state: TrainingState, settings: TrainSettings) -> int:
     """Where the schedule stands: with the steps, or with the time when that runs out first."""
-    return min(settings.steps, max(state.step, int(_time_share(state, settings) * settings.steps)))
+    return min(
+        settings.total_steps, max(state.step, int(_time_share(state, settings) * settings.total_steps))
+    )
 
 
 def _time_share(state: TrainingState, settings: TrainSettings) -> float:
@@ -131,9 +133,9 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
     """An epoch in words, for a log that shows no bar."""
     row = state.history[-1]
     spent = state.seconds + state.validation_seconds
-    passed = min(1, max(state.step / settings.steps, _time_share(state, settings)))
+    passed = min(1, max(state.step / settings.total_steps, _time_share(state, settings)))
     return (
-        f"step {state.step} of {settings.steps}, loss {row['train_loss']:.3f}, "
+        f"step {state.step} of {settings.total_steps}, loss {row['train_loss']:.3f}, "
         f"validation Dice {_dice(row):.4f}, "
         f"{spent / 60:.1f} min, about {spent * (1 / passed - 1) / 60:.1f} min left"
     )

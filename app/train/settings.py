@@ -1,6 +1,6 @@
 """The numbers of a training run; their values are in conf/train."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
 
@@ -9,8 +9,8 @@ from app.core.errors import InputError
 class TrainSettings:
     """Limits, averaging and validation."""
 
-    steps: int
-    """Optimizer steps in all; the learning-rate schedule ends with them."""
+    steps: int | None
+    """Optimizer steps in all, at which the learning-rate schedule ends; None: as planned."""
     epoch_steps: int
     """Steps between validations; each ends with a row of metrics.csv and a checkpoint."""
     max_minutes: float | None
@@ -21,8 +21,6 @@ class TrainSettings:
     """Largest norm of all gradients together."""
     ema_decay: float | None
     """Keep an exponential moving average of the weights and judge by it."""
-    foreground_share: float
-    """Share of all patches centred on foreground."""
     validation_cases: int | None
     """Held-out cases looked at after each epoch at most, None for all; the last evaluation takes all."""
     accumulate: int = 1
@@ -33,7 +31,7 @@ class TrainSettings:
     """Train through torch.compile."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate values."""
         for name in ("steps", "epoch_steps", "patience", "validation_cases", "accumulate"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -44,5 +42,13 @@ class TrainSettings:
                 raise InputError(f"train.{name}: got {value}, wanted more than 0")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise InputError(f"train.ema_decay: got {self.ema_decay}, wanted between 0 and 1")
-        if not 0 <= self.foreground_share <= 1:
-            raise InputError(f"train.foreground_share: got {self.foreground_share}, wanted from 0 to 1")
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps in all, once a plan has said how many."""
+        assert self.steps is not None, "see with_steps"
+        return self.steps
+
+    def with_steps(self, planned: int, *, factor: int = 1) -> "TrainSettings":
+        """Return the settings with `factor` times the steps that are set, or that are planned."""
+        return replace(self, steps=factor * (planned if self.steps is None else self.steps))

@@ -5,14 +5,13 @@ device, every storage is counted when it appears and again when it goes, and the
 """
 
 import weakref
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
+from app.core.machine import resident_bytes
 from app.core.plan import Plan
 from app.models.network import NetworkSpec, to_device
 from app.train.state import Loss
@@ -21,7 +20,7 @@ _FLOAT_BYTES = 4
 _COPIES = 3  # of the weights besides themselves and their gradients: Adam's two moments, a moving average
 # What the C heap keeps of blocks that are free again, oneDNN's own buffers, the batches made ahead. Fitted to
 # ten networks from 0.87 to 3.5 GB, within 16 % of each; seven others, of 1.2 to 3.0 GB, are met within 17 %
-# (tests/benchmarks/training_memory.py). Freed blocks of many sizes stay: see app/core/allocator.py.
+# (tests/benchmarks/training_memory.py). Freed blocks of many sizes stay: see app/core/machine.py.
 _HEAP_BYTES = 180_000_000
 _HEAP_GROWTH = 1.4
 
@@ -29,7 +28,7 @@ _HEAP_GROWTH = 1.4
 def process_peak_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
     """The resident memory this process will have had after training steps on the CPU."""
     step = step_bytes(network, plan, loss, processes)
-    return _resident_bytes() + _HEAP_BYTES + round(_HEAP_GROWTH * step)
+    return resident_bytes() + _HEAP_BYTES + round(_HEAP_GROWTH * step)
 
 
 def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
@@ -60,13 +59,6 @@ def _of_all(logits: Any, processes: int) -> Any:
     return torch.cat([logits, *(torch.empty_like(logits) for _ in range(processes - 1))])
 
 
-def _resident_bytes() -> int:
-    """What this process holds now, libraries included; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="ascii").splitlines() if status.is_file() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:")), 0)
-
-
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of the storages made under it and not gone yet, and their largest sum so far."""
 
@@ -77,7 +69,7 @@ class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(result):
+        for leaf in result if isinstance(result, tuple | list) else (result,):
             if isinstance(leaf, Tensor):
                 self._count(leaf.untyped_storage())
         return result

@@ -130,7 +130,7 @@ def test_the_bundle_runs_in_monai_and_segments_as_we_do(trained: Member, tmp_pat
     )
     theirs = nib.load(tmp_path / "out" / "blob_001_seg.nii.gz")
     short = replace(SLIDING, windows=1)  # a bundle's windows are no longer than the patch
-    ours = Segmenter.load(trained.run, sliding=short).segment_file(case.image)
+    ours = Segmenter.load(trained.run, sliding=short)(case.image)
     assert ours.any() and (np.asarray(theirs.dataobj) != ours).mean() < 0.002
     np.testing.assert_allclose(theirs.affine, nib.load(case.image).affine, atol=1e-6)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from app.data.prepare.prepare.prepare import prepare
 from conftest import MakeTask
 from dicom_series import write_series
 from test_geometry import ORIENTATIONS, in_orientation
@@ -19,7 +20,6 @@ from app.cli.modes.predict import _report
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.plan import Normalisation
-from app.data.prepare.prepare import prepare
 from app.infer.batch.dicom_seg import write_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings

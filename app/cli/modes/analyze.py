@@ -16,7 +16,7 @@ from app.analyze.kernels import SETS_ABOVE_THE_CHEAPEST, choose_kernels
 from app.analyze.picture import draw_layers
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange
-from app.cli.config.build import build_cache, build_device, build_network, build_plan
+from app.cli.config.build import build_loss, choose_device, network_builder, plan_settings
 from app.cli.config.run_config import open_folder
 from app.cli.config.settings import read_settings
 from app.cli.config.task import open_task
@@ -27,20 +27,23 @@ from app.core.progress import progress_bar
 from app.core.types import Size, Spacing
 from app.models.network import NetworkSpec, list_convolutions
 from app.models.unet import UNetModel
+from app.train.setup import open_cache, plan_for
 
 TABLE, PICTURE = "analysis.csv", "analysis.png"
 
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Write and print the table, draw it, and write the optimised model or layout where one is asked for."""
     settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
     folder = open_folder(cfg)
-    build_device(cfg)
     task, _ = open_task(cfg)
-    plan, _ = build_plan(cfg, task, build_cache(cfg, task), build_network)
-    spec = build_network(cfg, task, plan)
+    build, cache = network_builder(cfg, task), open_cache(Path(cfg.paths.cache), task)
+    plan, _ = plan_for(
+        task, cache, plan_settings(cfg), build=build, loss=build_loss(cfg, task), device=choose_device(cfg)
+    )
+    spec = build(plan)
     found = layers(spec, plan.patch)
     if settings.latency:
         found = timed(spec, plan.patch, found)
@@ -51,11 +54,12 @@ def run(cfg: DictConfig) -> None:
         _optimise_stages(spec, plan.patch, settings, folder)
     elif settings.optimise == "kernel":
         _optimise_kernels(spec, plan.patch, settings, folder)
+    return folder
 
 
 def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     with progress_bar("Moving blocks", 0) as advance:
-        found = arrange(spec, patch, unit=settings.unit, budget=settings.budget, advance=advance)
+        found = arrange(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
     described = found.model.describe()
     del described["kind"]
     values = {"_target_": f"{UNetModel.__module__}.{UNetModel.__name__}", **described}
@@ -68,7 +72,7 @@ def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, 
 def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     steps = SETS_ABOVE_THE_CHEAPEST * len(list_convolutions(spec.model, spec.shape))
     with progress_bar("Choosing kernels", steps) as advance:
-        found = choose_kernels(spec, patch, unit=settings.unit, budget=settings.budget, advance=advance)
+        found = choose_kernels(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
     write_layout(folder / run_folder.LAYOUT, found.layout)
     log.info("mean score %.3f with 1D kernels -> %.3f", found.before, found.after)
     log.info("train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)

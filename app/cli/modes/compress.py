@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from app.cli.config.build import build_loss, build_optimizer, build_sliding
-from app.cli.config.run_config import adopt, stored_config
+from app.cli.config.build import build_optimizer
+from app.cli.config.run_config import adopted_config
 from app.cli.config.settings import plain, read_settings, required, without
-from app.cli.config.training import Training, open_training, train_network
+from app.cli.config.training import open_configured
 from app.cli.modes.train import finish
 from app.compress.allocate import RankChoice
 from app.compress.fits.method import DecompositionMethod
@@ -32,6 +32,8 @@ from app.core.files import read_json, write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
 from app.data.sample.patches import PatchSampler
+from app.infer.engines.engine import Member
+from app.infer.scan.run_models import stored_sliding
 from app.infer.scan.segmenter import Segmenter
 from app.layers.latency import latency_ms
 from app.metrics.dice import Dice
@@ -39,6 +41,7 @@ from app.metrics.scores import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
 from app.train.final_scores import evaluate_held_out
+from app.train.run import Training, train_network
 from app.train.state import TrainingState
 
 TABLE, RANKS, NATURAL, BEFORE = "compression.csv", "ranks.yaml", "natural_layout.yaml", "before"
@@ -47,21 +50,25 @@ Row = dict[str, str | float | int | None]
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Decompose, evaluate before and after, and train on where `compress.finetune` says so.
 
-    A run that goes on keeps its decomposed network, and the table it has.
+    A resumed run keeps its decomposed network, and the table it has. Returns the run folder.
     """
     source = Path(required(cfg.compress, "model", "compress"))
     settings = read_settings(CompressSettings, without(plain(cfg.compress), "model", "finetune"), "compress")
     method = method_of(settings.method, settings)
     trained = read_checkpoint(source / run_folder.LAST)
     if cfg.train.resume is None:
-        cfg = adopt(cfg, source)
-        cfg.choices.op = f"{cfg.choices.op}-{settings.method}"
-        cfg.optimizer.lr *= settings.finetune_rate
+        cfg = adopted_config(cfg, source, "compress.model")
     spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
-    opened = open_training(cfg, lambda _cfg, _task, _plan: spec)
+    slower = build_optimizer(cfg, rate=settings.finetune_rate)
+    opened, tracker = open_configured(
+        cfg,
+        make_builder=lambda _cfg, _task: lambda _plan: spec,
+        change=lambda recipe: replace(recipe, make_optimizer=slower),
+        facts={"op": f"{cfg.choices.op}-{settings.method}"},
+    )
     if not opened.plan.prepares_like(trained.plan):
         raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
     before, table = replace(opened, network=spec, resumed=False), opened.folder / TABLE
@@ -72,15 +79,15 @@ def run(cfg: DictConfig) -> None:
         state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
         rows = [
             _row("before", before, _before(before, trained, source)),
-            _row("after", after, finish(after, state)),
+            _row("after", after, finish(after, state, tracker)),
         ]
         _write_table(table, rows)
     if cfg.compress.finetune:
-        loss = build_loss(cfg, after.task)
-        state = train_network(after, lambda _network: loss)
-        rows = [*rows[:2], _row("fine-tuned", after, finish(after, state))]
+        state = train_network(after)
+        rows = [*rows[:2], _row("fine-tuned", after, finish(after, state, tracker))]
         _write_table(table, rows)
     _print_table(table, rows)
+    return opened.folder
 
 
 def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:
@@ -89,7 +96,7 @@ def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod
     with progress_bar("Decomposing", 2 * count_decomposable(this.network)) as advance:
         found = decompose(
             *(this.network, trained.inference_weights, _patches(this, settings.patches), method),
-            seed=this.cfg.seed,
+            seed=this.recipe.seed,
             advance=advance,
         )
     _write_ranks(this.folder / RANKS, found.chosen)
@@ -106,8 +113,8 @@ def _patches(this: Training, count: int) -> list[Tensor]:
         size=this.plan.patch,
         margin=this.plan.patch,
         batch=this.plan.batch,
-        foreground_share=this.settings.foreground_share,
-        seed=this.cfg.seed,
+        foreground_share=this.plan.foreground_share,
+        seed=this.recipe.seed,
     )
     return [torch.from_numpy(sampler.draw(step).image) for step in range(count)]
 
@@ -116,18 +123,16 @@ def _begun(this: Training, weights: Weights) -> TrainingState:
     """A training about to begin with these weights."""
     network = this.network.build()
     network.load_state_dict(weights)
-    make_optimizer, make_schedule = build_optimizer(this.cfg)
-    optimizer = make_optimizer(to_device(network, this.device).parameters())
-    return TrainingState(network, optimizer, make_schedule(optimizer), this.settings)
+    return this.state(to_device(network, this.recipe.device))
 
 
 def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]:
-    """Dice of the network as it was: its run's own where inference was set as now, else evaluated again."""
+    """Dice of the network as it was: its run's own if its windows were laid as now, else evaluated again."""
     summary = source / run_folder.SUMMARY
-    if summary.is_file() and stored_config(source, "compress.model").infer == this.cfg.infer:
+    if summary.is_file() and stored_sliding([Member(source, trained)]) == this.recipe.sliding:
         recorded: dict[str, Any] = read_json(summary)
         return recorded
-    segmenter = Segmenter.from_checkpoint(trained, sliding=build_sliding(this.cfg), device=this.device)
+    segmenter = Segmenter.from_checkpoint(trained, sliding=this.recipe.sliding, device=this.recipe.device)
     return summarise_scores(
         evaluate_held_out(segmenter, this.split.validation, this.task, this.folder / BEFORE, (Dice(),))
     )
@@ -135,7 +140,7 @@ def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]
 
 def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
     cost, channels = this.network.cost(this.plan.patch), this.network.shape.in_channels
-    network = to_device(this.network.build(), this.device).eval()
+    network = to_device(this.network.build(), this.recipe.device).eval()
     return {
         "network": name,
         "params": cost.params,

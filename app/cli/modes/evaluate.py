@@ -19,7 +19,7 @@ from app.metrics.scores import Score, score_case, standard_metrics, summarise_sc
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Write cases.csv and summary.json; label names come from the task."""
     keys = ("predictions", "labels", "output")
     predictions, labels, output = (Path(required(cfg.evaluate, key, "evaluate")) for key in keys)
@@ -35,6 +35,7 @@ def run(cfg: DictConfig) -> None:
     write_cases(output / run_folder.CASES, scores)
     write_json(output / run_folder.SUMMARY, summary)
     log.info("mean Dice %.4f over %d cases -> %s", summary["mean_dice"] or 0, len(pairs), output)
+    return output
 
 
 def _score(

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.config.build import build_device, build_sliding
-from app.cli.config.run_config import with_flips
+from app.cli.config.build import build_sliding
 from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
@@ -27,7 +26,6 @@ _FORMATS: dict[str, _Export] = {"onnx": export_onnx, "torch": export_torch, "bun
 
 def run(cfg: DictConfig) -> None:
     """Write the export and say how far it is from torch; 8 bits go where predict.engine finds them."""
-    build_device(cfg)  # threads
     run = Path(required(cfg.export, "model", "export"))
     (member,) = read_members([run], cfg.export.weights)
     if cfg.export.format == "int8":
@@ -36,7 +34,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.export.format not in _FORMATS:
         raise InputError(f"export.format: got {cfg.export.format!r}, wanted {', '.join([*_FORMATS, 'int8'])}")
     folder = Path(cfg.export.output or run / run_folder.EXPORT / cfg.export.format)
-    sliding = build_sliding(with_flips(cfg, flipped_axes([run])))
+    sliding = build_sliding(cfg, flipped_axes([member]))
     difference = _FORMATS[cfg.export.format](member, folder, sliding)
     log.info("%s: logits within %.1e of torch's", folder, difference)
 

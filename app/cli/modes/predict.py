@@ -8,8 +8,7 @@ from typing import TypeVar
 
 from omegaconf import DictConfig, ListConfig
 
-from app.cli.config.build import build_device, build_sliding
-from app.cli.config.run_config import with_flips
+from app.cli.config.build import build_sliding, choose_device
 from app.cli.config.settings import plain, read_settings, required
 from app.core.errors import InputError, Interrupted
 from app.infer.batch.dicom_seg import check_dicom_seg
@@ -18,7 +17,7 @@ from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
 from app.infer.batch.scans import list_scans
 from app.infer.scan.cleanup import NO_CLEANUP
-from app.infer.scan.run_models import flipped_axes, list_runs
+from app.infer.scan.run_models import flipped_axes, list_runs, read_members
 from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import case_name
 
@@ -40,7 +39,7 @@ class _Running:
     """Whether to clean up where the runs record a gain."""
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Segment every scan; InputError at the end when some could not be."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
     runs = list_runs(_paths(cfg.predict, "model"))
@@ -57,6 +56,7 @@ def run(cfg: DictConfig) -> None:
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same command goes on with the scans that are left") from None
     _report(done, scans, output, manifest)
+    return output
 
 
 def _section(cls: type[_Settings], cfg: DictConfig) -> _Settings:
@@ -66,11 +66,11 @@ def _section(cls: type[_Settings], cfg: DictConfig) -> _Settings:
 
 
 def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segmenter:
-    segmenter = Segmenter.load(
-        runs,
-        sliding=build_sliding(with_flips(cfg, flipped_axes(runs))),
-        device=build_device(cfg),
-        weights=running.weights,
+    members = read_members(runs, running.weights)
+    segmenter = Segmenter.from_members(
+        members,
+        sliding=build_sliding(cfg, flipped_axes(members)),
+        device=choose_device(cfg),
         engine=running.engine,
         memory_gb=running.memory_gb,
     )

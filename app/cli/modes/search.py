@@ -11,11 +11,9 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from app.cli.config.build import build_device, build_loss, build_network_of
-from app.cli.config.environment import machine
-from app.cli.config.settings import plain, read_settings
-from app.cli.config.training import Training, open_training, train_network
-from app.cli.modes.train import training_facts
+from app.cli.config.build import choose_device, network_builder
+from app.cli.config.settings import read_settings
+from app.cli.config.training import open_configured
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.layout import Layout, write_layout
@@ -42,67 +40,67 @@ from app.search.search import (
     network_scores,
     searched_sites,
 )
-from app.train.state import Loss, TrainingState, batch_loss
+from app.train.environment import machine
+from app.train.run import Training, train_network, training_facts
+from app.train.setup import BuildNetwork
+from app.train.state import TrainingState, batch_loss
 
 log = logging.getLogger(__name__)
 _JUDGED_BATCHES = 3
 
 
-def run(cfg: DictConfig) -> None:
-    """Train a super-network, read its gates, write layout.yaml, its picture and what it costs."""
-    # The stored configuration of a run that is resumed has its steps multiplied already.
-    length = 1 if cfg.train.resume else max(1, _settings(cfg).way.length)
-    this = open_training(cfg, _build_supernet, length=length)
-    search = _search(this.cfg, this.network, this.plan)
+def run(cfg: DictConfig) -> Path:
+    """Train a super-network, read its gates, write layout.yaml, its picture and costs; return the folder."""
+    factor = max(1, _settings(cfg).way.length)
+    this, tracker = open_configured(cfg, make_builder=_super_network, factor=factor)
+    search = _search(cfg, this.network, this.plan)
     search.refuse_impossible()  # now, not after the training
     decoded, facts = _find(this, search)
     _write(this, search.layout(decoded, _provenance(this, search)), facts)
+    tracker.finish()
+    return this.folder
 
 
 def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
     settings = _settings(cfg)
     sites = searched_sites(spec)
-    budget = _budget(cfg, spec, plan, settings.unit, settings.budget)
-    limits = (_budget(cfg, spec, plan, unit, most) for unit, most in settings.limited.items())
+    budget = _budget(cfg, spec, plan, settings.cost, settings.budget)
+    limits = (_budget(cfg, spec, plan, cost, most) for cost, most in settings.limited.items())
     return Search(settings, sites, budget, tuple(limits))
 
 
 def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
     """Channels per kernel, by a trained super-network or, to compare with, by chance."""
-    seed, way = int(this.cfg.seed), search.settings.way
+    way = search.settings.way
     if way.length == 0:
-        facts = {**plain(this.cfg.choices), "fold": this.cfg.fold, "seed": seed}
-        return search.evolution().by_chance(seed), facts
-    loss = build_loss(this.cfg, this.task)
-    state = train_network(this, lambda network: search.loss(loss, network))
+        return search.evolution().by_chance(this.recipe.seed), dict(this.facts)
+    state = train_network(this, lambda network: search.loss(this.recipe.loss, network))
     started = time.perf_counter()
     if way.decode == "evolve":
-        decoded, found = _evolve(this, search, state, loss)
+        decoded, found = _evolve(this, search, state)
     else:
         decoded, found = search.decode(network_scores(state.judged, search.sites)), {}
     seconds = {"decode_seconds": round(time.perf_counter() - started, 1)}
     return decoded, {**training_facts(this, state), **seconds, **found}
 
 
-def _evolve(
-    this: Training, search: Search, state: TrainingState, loss: Loss
-) -> tuple[Decoded, dict[str, float]]:
+def _evolve(this: Training, search: Search, state: TrainingState) -> tuple[Decoded, dict[str, float]]:
     """The best layout of many, judged on patches of training cases that no step has seen.
 
     The checkpoint's weights to predict with get gates that choose it: `train.init` then begins with the very
     network that was judged. Those that a longer search would go on with stay as they are.
     """
-    steps, network = this.settings.steps, copy.deepcopy(state.judged).eval()
+    steps, network = this.settings.total_steps, copy.deepcopy(state.judged).eval()
     judged_network = without_labels(network)
     batches = [this.batches.batch(step) for step in range(steps, steps + _JUDGED_BATCHES)]
 
     @torch.inference_mode()
     def judge(choice: UnitKernels) -> float:
         choose(network, search.sites, choice)
-        return fmean(batch_loss(judged_network, batch, loss).item() for batch in batches)
+        return fmean(batch_loss(judged_network, batch, this.recipe.loss).item() for batch in batches)
 
     evolution = search.evolution()
-    choice, judged = evolution.run(judge, trials=search.settings.trials, seed=int(this.cfg.seed))
+    choice, judged = evolution.run(judge, trials=search.settings.trials, seed=this.recipe.seed)
     choose(network, search.sites, choice)
     checkpoint = replace(this.checkpoint(state), averaged=network.state_dict())
     write_checkpoint(this.folder / run_folder.LAST, checkpoint)
@@ -128,7 +126,6 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
         "dense": {"params": dense.params, "macs_per_patch": dense.macs},
     }
     write_json(this.folder / run_folder.SUMMARY, summary)
-    this.tracker.finish()
     log.info(
         "%s: %.1f %% of the dense %s of the searched convolutions; the whole network has %.3f M parameters "
         "(dense %.3f M) and %.2f GMAC a patch (dense %.2f)",
@@ -137,7 +134,7 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
         layout.provenance["unit"],
         *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
     )
-    log.info("train it: python run.py task=%s op=cakes op.layout=%s", this.cfg.choices.task, path)
+    log.info("train it: python run.py task=%s op=cakes op.layout=%s", this.facts["task"], path)
 
 
 def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:
@@ -151,7 +148,7 @@ def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:
     return found, dense
 
 
-def _build_supernet(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
+def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
     settings = _settings(cfg)
     operator = SuperNet(
         kernels=settings.kernels,
@@ -162,41 +159,45 @@ def _build_supernet(cfg: DictConfig, task: Task, plan: Plan) -> NetworkSpec:
         unit=settings.aligned if settings.way.decode != "top" else 1,
         most_units=settings.most_units,
     )
-    spec = build_network_of(cfg, task, plan, operator)
-    if settings.way.decode != "evolve":
-        return spec
-    drawn = _search(cfg, spec, plan).evolution().chances
-    chances = {name: values.tolist() for name, values in drawn.items()}
-    return build_network_of(cfg, task, plan, replace(operator, chances=chances))
+
+    def build(plan: Plan) -> NetworkSpec:
+        spec = network_builder(cfg, task, operator)(plan)
+        if settings.way.decode != "evolve":
+            return spec
+        drawn = _search(cfg, spec, plan).evolution().chances
+        chances = {name: values.tolist() for name, values in drawn.items()}
+        return network_builder(cfg, task, replace(operator, chances=chances))(plan)
+
+    return build
 
 
-def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], unit: str) -> CostModel:
-    if unit == "params":
+def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], cost: str) -> CostModel:
+    if cost == "params":
         return ParamsCost()
-    if unit == "macs":
+    if cost == "macs":
         return MacsCost()
     settings = _settings(cfg)
     path = Path(settings.latency_table or Path(cfg.paths.cache) / "latency.json")
-    device = build_device(cfg)
+    device = choose_device(cfg)
     return latency_costs(path, sites, align=settings.aligned, machine=machine(device), device=device)
 
 
-def _budget(cfg: DictConfig, spec: NetworkSpec, plan: Plan, unit: str, most: float) -> Budget:
+def _budget(cfg: DictConfig, spec: NetworkSpec, plan: Plan, cost: str, most: float) -> Budget:
     sites = searched_sites(spec)
-    costs = _cost_model(cfg, sites, unit)
+    costs = _cost_model(cfg, sites, cost)
     if most <= 1:
         return Budget(costs, most)
-    whole = _whole(cfg, replace(spec, encoder=Conv3d(), decoder=Conv3d()), plan, unit)
+    whole = _whole(cfg, replace(spec, encoder=Conv3d(), decoder=Conv3d()), plan, cost)
     return Budget(costs, budget_share(most, searched=dense_total(sites, costs), whole=whole))
 
 
-def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan, unit: str) -> float:
+def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan, cost: str) -> float:
     """Cost of the whole network with dense convolutions: counted, or milliseconds measured now."""
-    if unit == "latency":
-        network = to_device(dense.build(), build_device(cfg)).eval()
+    if cost == "latency":
+        network = to_device(dense.build(), choose_device(cfg)).eval()
         return latency_ms(network, (1, dense.shape.in_channels, *plan.patch))
-    cost = dense.cost(plan.patch)
-    return float(cost.params if unit == "params" else cost.macs)
+    counted = dense.cost(plan.patch)
+    return float(counted.params if cost == "params" else counted.macs)
 
 
 def _provenance(this: Training, search: Search) -> dict[str, Any]:
@@ -204,16 +205,16 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
     kernels = settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels)
     return {
         "method": settings.method,
-        "unit": settings.unit,
+        "unit": settings.cost,
         "budget": settings.budget,
         "budget_share": round(search.budget.share, 5),
         "limits": settings.limited,
         "align": settings.aligned,
         "kernels": kernels,
         "weights": settings.weights,
-        "task": str(this.cfg.choices.task),
-        "fold": int(this.cfg.fold),
-        "seed": int(this.cfg.seed),
+        "task": str(this.facts["task"]),
+        "fold": int(this.facts["fold"]),
+        "seed": int(this.facts["seed"]),
         "patch": list(this.plan.patch),
     }
 

@@ -7,7 +7,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.config.build import build_device
 from app.cli.config.settings import required
 from app.cli.sweep.timings import time_runs
 from app.core.sweep import TIMINGS
@@ -18,7 +17,6 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> None:
     """Time every trained network below `time.runs`; write timings.csv there."""
     folder = Path(required(cfg.time, "runs", "time"))
-    build_device(cfg)
     timings = time_runs(folder, cfg)
     table = Table("Run", "Forward of a patch [ms]", "Training step [ms]")
     for name, timing in timings.items():

@@ -1,12 +1,13 @@
-"""mode=tune, if Optuna is installed."""
+"""mode=tune: the best configuration, searched for by Optuna if it is installed."""
 
-from omegaconf import DictConfig
+from collections.abc import Sequence
 
+from app.cli.sweep.launch import Launching
 from app.core.errors import InputError
 
 
-def run(cfg: DictConfig) -> None:
-    """Search for the best configuration.
+def run(launching: Launching, command: Sequence[str]) -> bool:
+    """Search for the best configuration; return true.
 
     Raises:
         InputError: Optuna is not installed, or the search space or the study is wrong.
@@ -17,4 +18,5 @@ def run(cfg: DictConfig) -> None:
         if error.name != "optuna":
             raise
         raise InputError("mode=tune: Optuna is not installed; pip install 'optuna>=5,<6'") from None
-    tune(cfg)
+    tune(launching, command)
+    return True

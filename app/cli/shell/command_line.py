@@ -1,4 +1,4 @@
-"""The border of the command line: its version, help on one group, and names that do not exist."""
+"""The border of the command line: version, help on one group, earlier names, names that do not exist."""
 
 import os
 import sys
@@ -7,32 +7,51 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
 
-from app import __version__
+import app
 from app.cli.config.exit_codes import exit_codes
 from app.cli.config.suggest import explain
 from app.cli.shell.help import group_help
+from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
-from app.train.torchrun import one_voice
+from app.core.renamed import renamed_override
+from app.train.torchrun import one_voice, process_rank
 
-_CONF = Path(__file__).parents[3] / "conf"
+_PACKAGE = Path(app.__file__).parent
+CONF = next(folder for folder in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if folder.is_dir())
+"""The configuration: beside the package in a checkout, inside it where the distribution is installed."""
+_PLUGINS = str(_PACKAGE / "cli" / "plugins")
 _RAISE = "HYDRA_FULL_ERROR"
 """Hydra then raises what it would print over several lines; users set it to see the traceback."""
 
 
+def main() -> None:
+    """Run the command of sys.argv: what `python run.py` and the installed command do."""
+    with command_line(sys.argv[1:]):
+        _compose_and_run()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def _compose_and_run(cfg: DictConfig) -> None:
+    run(cfg)
+
+
 @contextmanager
 def command_line(words: Sequence[str]) -> Iterator[None]:
-    """Answer `--version` and `--help <name>` and exit; tell a wrong name in one line, exit code 1.
+    """Answer `--version` and `--help <name>` and exit; print a wrong name in one line, exit code 1.
 
-    `fold=all` makes a multirun of the command.
+    Words in earlier names are replaced in sys.argv, with a note. `fold=all` makes a multirun of the command.
     """
     with exit_codes():
         _answer(words)
-    if ALL_FOLDS in words:
-        sys.argv.append("--multirun")
+    words = today(words)
+    sys.argv[1:] = [*words, *(["--multirun"] if ALL_FOLDS in words else [])]
+    find_plugins()
     if os.environ.get(_RAISE) == "1":
         yield
         return
@@ -48,23 +67,41 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
         del os.environ[_RAISE]
 
 
+def today(words: Sequence[str]) -> list[str]:
+    """Return the words with today's names; a note on stderr says which were replaced."""
+    found = [word if word.startswith("-") else renamed_override(word) for word in words]
+    for old, new in zip(words, found, strict=True):
+        if old != new and process_rank() == 0:
+            print(f"note: {old} is now called {new}", file=sys.stderr)
+    return found
+
+
+def find_plugins() -> None:
+    """Let Hydra find the application's plugins, here and in the processes that launchers start."""
+    if _PLUGINS not in sys.path:
+        sys.path.append(_PLUGINS)
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if _PLUGINS not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, known), _PLUGINS])
+
+
 def _answer(words: Sequence[str]) -> None:
-    """Say what is asked for and exit; do nothing where nothing is.
+    """Print what is asked for and exit; do nothing if nothing is.
 
     Raises:
         InputError: help is asked for on what does not exist.
     """
     if "--version" in words:
         parts = [f"{name} {version(name)}" for name in ("torch", "monai", "hydra-core")]
-        print(f"3D medical image segmentation {__version__} ({', '.join(parts)})")
+        print(f"{app.NAME} {app.__version__} ({', '.join(parts)})")
         sys.exit(0)
     if words[:1] == ["--help"] and len(words) == 2 and "=" not in words[1]:
-        print(group_help(_CONF, words[1]))
+        print(group_help(CONF, words[1]))
         sys.exit(0)
 
 
 def _explained(error: CompactHydraException, words: Sequence[str]) -> str:
     overrides = [word for word in words if "=" in word and not word.startswith("-")]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(_CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return explain(error, overrides, GlobalHydra.instance().config_loader())

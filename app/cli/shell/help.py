@@ -1,27 +1,29 @@
-"""`--help <name>`: a group's options with what each file says of itself, or a section of config.yaml."""
+"""`--help <name>`: a group's options with what each file says of itself, or the file of a mode's section."""
 
 import re
 from pathlib import Path
 
 from app.core.errors import InputError
 
+_SECTIONS = "settings"
+
 
 def group_help(conf: Path, name: str) -> str:
-    """The options of a group, a line each, then the default's file; or the section of that name.
+    """Return the options of a group, a line each, then the default's file; or the section of that name.
 
     Raises:
         InputError: there is neither.
     """
     root = (conf / "config.yaml").read_text(encoding="utf-8")
     files = sorted((conf / name).glob("*.yaml"))
-    section = re.search(rf"^{re.escape(name)}:.*\n(?: .*\n)+", root, re.MULTILINE)
-    if not files and section is None:
-        known = [folder.name for folder in conf.iterdir() if folder.is_dir()]
-        sections = re.findall(r"^(\w+):.*\n ", root, re.MULTILINE)
-        raise InputError(f"--help: got {name!r}, wanted one of {', '.join(sorted({*known, *sections}))}")
+    section = conf / _SECTIONS / f"{name}.yaml"
+    found = [section.read_text(encoding="utf-8")] if section.is_file() and name != "hydra" else []
+    if not files and not found:
+        groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
+        sections = {path.stem for path in (conf / _SECTIONS).glob("*.yaml")}
+        raise InputError(f"--help: got {name!r}, wanted one of {', '.join(sorted(groups | sections))}")
     default = re.search(rf"^  - {re.escape(name)}: (\w+)", root, re.MULTILINE)
-    parts = [*_options(name, files), *_default(conf / name, default)]
-    return "\n".join([*parts, section[0]] if section else parts)
+    return "\n".join([*_options(name, files), *_default(conf / name, default), *found])
 
 
 def _options(name: str, files: list[Path]) -> list[str]:

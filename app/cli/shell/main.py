@@ -1,4 +1,4 @@
-"""One mode after another ends here: what the user can mend is one line, everything else a traceback."""
+"""The end of every command: one mode runs; an error of the user is one line, every other one a traceback."""
 
 from pathlib import Path
 
@@ -9,26 +9,35 @@ from omegaconf import DictConfig
 from app.cli.config.exit_codes import exit_codes
 from app.cli.config.run_config import is_multirun, resumed_config
 from app.cli.sweep.job import run_job
-from app.core.allocator import keep_freed_memory
+from app.core.errors import InputError
 from app.train.torchrun import refuse_several
 
 
 def run(cfg: DictConfig) -> None:
     """Run the mode, as a run of its own or as a job of a sweep."""
-    keep_freed_memory()
     if is_multirun():
-        run_job(Path(HydraConfig.get().runtime.output_dir), cfg, _run_mode)
+        run_job(Path(HydraConfig.get().runtime.output_dir), cfg, run_mode)
     else:
         with exit_codes():
-            _run_mode(cfg)
+            run_mode(cfg)
 
 
-def _run_mode(cfg: DictConfig) -> None:
-    """Call the function that `cfg.mode.run` names: the command's, or that of the run it goes on with."""
-    going_on = cfg.train.resume is not None
-    if going_on:
+def run_mode(cfg: DictConfig) -> Path | None:
+    """Call the function that `cfg.mode.run` names: the command's, or that of the run it resumes.
+
+    Returns the folder that it wrote.
+    """
+    resumes = cfg.train.resume is not None
+    if resumes:
         cfg = resumed_config(cfg)
+    mode = HydraConfig.get().runtime.choices["mode"]
+    if cfg.mode.get("launches", False):
+        raise InputError(f"mode={mode}: starts jobs of its own; run it as a command, not as a job of a sweep")
     if not cfg.mode.get("several", False):
-        mode = HydraConfig.get().runtime.choices["mode"]
-        refuse_several(f"train.resume={cfg.train.resume}" if going_on else f"mode={mode}")
-    get_method(cfg.mode.run)(cfg)
+        refuse_several(f"train.resume={cfg.train.resume}" if resumes else f"mode={mode}")
+    if cfg.mode.get("computes", True):
+        from app.cli.config.build import set_up_process  # torch: other modes start without it
+
+        set_up_process(cfg)
+    folder: Path | None = get_method(cfg.mode.run)(cfg)
+    return folder

@@ -14,7 +14,7 @@ from app.core.sweep import read_record, write_record
 log = logging.getLogger(__name__)
 
 
-def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], None]) -> None:
+def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], object]) -> None:
     """Run a mode and record how it ended; the sweep reads the record, so an error ends this job alone."""
     log_into(folder)
     record = read_record(folder)

@@ -2,21 +2,45 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from hydra._internal.callbacks import Callbacks
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
-from hydra.types import HydraContext
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from app.cli.config.run_log import log_into
-from app.cli.shell.main import run
 from app.cli.sweep.compose import digests, launched
 from app.cli.sweep.jobs import Job, with_references
 from app.core.errors import InputError
 from app.core.sweep import JobRecord, read_record, write_record
+
+
+@dataclass(frozen=True)
+class Launching:
+    """What Hydra gives a sweeper: enough to launch jobs."""
+
+    config: DictConfig
+    context: HydraContext
+    task: TaskFunction
+
+    def launch(self, overrides: Sequence[Sequence[str]], first: int) -> str | None:
+        """Run a job for each list of overrides, numbered from `first`; return what went wrong, if anything.
+
+        A worker that is killed, for example for memory, is such an error; results of its neighbours count.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use over the network
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.context, task_function=self.task, config=self.config
+        )
+        try:
+            launcher.launch(overrides, initial_job_idx=first)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        finally:  # the last job's log ends here
+            configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
+        return None
 
 
 def record_jobs(config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: Sequence[Job]) -> list[Job]:
@@ -42,7 +66,7 @@ def record_jobs(config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: S
     return [job for job, _ in waiting]
 
 
-def launch_in_order(config: DictConfig, folder: Path, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
+def launch_in_order(launching: Launching, folder: Path, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
     """Launch what waits for nothing, then what waited for that, until none is left."""
     first = 0
     while waiting:
@@ -51,36 +75,20 @@ def launch_in_order(config: DictConfig, folder: Path, jobs: Sequence[Job], waiti
             for job in waiting:
                 _fail(folder, job, f"not run: it needs {', '.join(_unmet(folder, job, jobs))}, which failed")
             return
-        _launch_together(config, folder, jobs, ready, first)
+        overrides = [launched(folder, job, jobs) for job in ready]
+        error = launching.launch(overrides, first) or "the process ended without a word"
+        log_into(folder)
+        for job in ready:
+            if state(folder, job.name) not in ("done", "failed"):
+                _fail(folder, job, error)
         first += len(ready)
         waiting = [job for job in waiting if job not in ready]
 
 
 def state(folder: Path, name: str) -> str:
-    """How far the job of a folder has come."""
+    """Return how far the job of a folder has come."""
     record = read_record(folder / name)
     return "waiting" if record is None else record.state
-
-
-def _launch_together(
-    config: DictConfig, folder: Path, jobs: Sequence[Job], ready: Sequence[Job], first: int
-) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use over the network
-    # The one private import: a launcher takes a HydraContext, and that nothing but this class.
-    context = HydraContext(GlobalHydra.instance().config_loader(), Callbacks(config))
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=run, config=config
-    )
-    error = "the process ended without a word"
-    try:
-        launcher.launch([launched(folder, job, jobs) for job in ready], initial_job_idx=first)
-    except Exception as caught:  # a worker killed for memory, say: its neighbours' results still count
-        error = f"{type(caught).__name__}: {caught}"
-    configure_log(config.hydra.job_logging, config.hydra.verbose)  # the last job's log ends here
-    log_into(folder)
-    for job in ready:
-        if state(folder, job.name) not in ("done", "failed"):
-            _fail(folder, job, error)
 
 
 def _unmet(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:

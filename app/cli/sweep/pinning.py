@@ -1,6 +1,5 @@
 """Side by side on one machine: each worker process keeps to cores of its own."""
 
-import os
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -9,6 +8,8 @@ from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from app.core.machine import keep_to_cores, usable_cores
 
 
 class PinCores(Callback):
@@ -22,13 +23,13 @@ class PinCores(Callback):
         cores = first_cores()
         workers = int(config.hydra.launcher.n_jobs)
         if 1 < workers <= len(cores):
-            os.sched_setaffinity(0, share(cores, int(worker.group(1)) - 1, workers))
+            keep_to_cores(share(cores, int(worker.group(1)) - 1, workers))
 
 
 @cache
 def first_cores() -> tuple[int, ...]:
     """The cores this process began with; a worker has several jobs, and the first has pinned it already."""
-    return tuple(sorted(os.sched_getaffinity(0)))
+    return usable_cores()
 
 
 def share(cores: Sequence[int], worker: int, workers: int) -> Sequence[int]:

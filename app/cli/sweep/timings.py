@@ -8,9 +8,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.config.build import build_device, build_loss, build_optimizer
-from app.cli.config.environment import machine
-from app.cli.config.run_config import complete, stored_config
+from app.cli.config.build import build_loss, build_optimizer, build_schedule, choose_device
+from app.cli.config.run_config import completed, stored_config
 from app.cli.config.settings import train_settings
 from app.cli.config.task import open_task
 from app.core import run_folder
@@ -23,6 +22,7 @@ from app.models.network import NetworkSpec, to_device
 from app.operators.supernet import SuperNet
 from app.report.read.runs import find_runs
 from app.report.read.timings import read_timings
+from app.train.environment import machine
 from app.train.state import TrainingState
 from app.train.timing import Subject, Timing, time_networks
 
@@ -41,7 +41,7 @@ def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
     if not trained:
         raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
     timings = time_networks({name: _subject(folder / name, *of, cfg) for name, of in trained.items()})
-    write_text(folder / TIMINGS, _csv(timings, machine(build_device(cfg))))
+    write_text(folder / TIMINGS, _csv(timings, machine(choose_device(cfg))))
     return timings
 
 
@@ -66,15 +66,14 @@ def _trained(folder: Path) -> dict[str, tuple[NetworkSpec, Plan]]:
 
 
 def _subject(folder: Path, spec: NetworkSpec, plan: Plan, cfg: DictConfig) -> Subject:
-    stored = stored_config(folder, "time.runs")
-    complete(stored, cfg)
+    stored = completed(stored_config(folder, "time.runs"), cfg)
     task, _ = open_task(stored)
-    settings = train_settings(stored.train)
-    network = to_device(spec.build(), build_device(cfg))
-    make_optimizer, make_schedule = build_optimizer(stored)
-    optimizer = make_optimizer(network.parameters())
+    settings = train_settings(stored.train).with_steps(plan.steps)
+    network = to_device(spec.build(), choose_device(cfg))
+    optimizer = build_optimizer(stored)(network.parameters())
+    schedule = build_schedule(stored)(optimizer, settings.total_steps)
     return Subject(
-        state=TrainingState(network, optimizer, make_schedule(optimizer), settings),
+        state=TrainingState(network, optimizer, schedule, settings),
         loss=build_loss(stored, task),
         in_channels=spec.shape.in_channels,
         labels=len(task.labels),

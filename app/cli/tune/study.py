@@ -36,10 +36,9 @@ def open_study(folder: Path, objectives: Mapping[str, str]) -> Study:
     return study
 
 
-def left_over(study: Study) -> list[Trial]:
-    """Trials that an interruption left without an answer."""
-    frozen = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [Trial(study, trial._trial_id) for trial in frozen]
+def left_over(study: Study) -> list[Trial | FrozenTrial]:
+    """Return trials that an interruption left without an answer; they are answered, but never pruned."""
+    return [*study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
 
 
 def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
@@ -54,16 +53,16 @@ def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
         raise InputError(f"tune.space: {error}; set another folder with paths.sweep") from None
 
 
-def answer(study: Study, trial: Trial, run: Path, *, failed: bool, pruned: bool) -> None:
+def answer(study: Study, number: int, run: Path, *, failed: bool, pruned: bool) -> None:
     """Tell the study how a trial ended.
 
     Raises:
         InputError: the run has no such figure as is sought.
     """
     if failed or pruned:
-        study.tell(trial, state=TrialState.FAIL if failed else TrialState.PRUNED)
+        study.tell(number, state=TrialState.FAIL if failed else TrialState.PRUNED)
     else:
-        study.tell(trial, figures(run, study.user_attrs["objectives"]))
+        study.tell(number, figures(run, study.user_attrs["objectives"]))
 
 
 def figures(run: Path, objectives: Mapping[str, str]) -> list[float]:

@@ -4,11 +4,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
-from omegaconf import DictConfig, read_write
 from optuna.distributions import BaseDistribution
 from optuna.pruners import NopPruner
 from optuna.study import Study
@@ -19,9 +16,10 @@ from app.cli.config.settings import plain, read_settings
 from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, choices, sweep_name
-from app.cli.sweep.launch import launch_in_order, record_jobs, state
+from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
+from app.cli.sweep.sweep import sweep_folder
 from app.cli.sweep.watching import watching
 from app.cli.tune.experiment import remove_experiments, write_experiment
 from app.cli.tune.pruning import Pruning
@@ -44,7 +42,7 @@ class _Tuning:
     study: Study
     space: dict[str, BaseDistribution]
     settings: TuneSettings
-    config: DictConfig
+    launching: Launching
     folder: Path
     command: tuple[str, ...]
 
@@ -54,11 +52,11 @@ class _Tuning:
         return Job(f"trial-{trial.number:03d}", choices(self.command) | chosen, ())
 
 
-def tune(cfg: DictConfig) -> None:
+def tune(launching: Launching, command: Sequence[str]) -> None:
     """Run trials, each a job in a folder of its own; then write results.csv, report.html and the best."""
-    tuning = _open(cfg)
+    tuning = _open(launching, command)
     study, settings = tuning.study, tuning.settings
-    prepare_once([compose(tuning.config, tuning.command)])
+    prepare_once([compose(launching.config, tuning.command)])
     waiting = left_over(study)
     log.info("tuning: %d of %d trials done -> %s", _ended(tuning), settings.trials, tuning.folder)
     with progress_line(tuning.folder, [f"trial-{number:03d}" for number in range(settings.trials)]):
@@ -70,40 +68,39 @@ def tune(cfg: DictConfig) -> None:
     _finish(tuning)
 
 
-def _open(cfg: DictConfig) -> _Tuning:
+def _open(launching: Launching, command: Sequence[str]) -> _Tuning:
+    cfg = launching.config
     values = plain(cfg.tune)
     del values["sampler"], values["pruner"]
     settings = read_settings(TuneSettings, values, "tune")
     if cfg.tune.pruner is not None and len(settings.objectives) > 1:
         raise InputError("tune.pruner: only a single objective can be pruned by, got several; set null")
-    config = cast(DictConfig, HydraConfig.instance().cfg)
-    typed = [word for word in config.hydra.overrides.task if not word.startswith(_OURS)]
-    chosen = cfg.sweep.name or f"tune-{config.hydra.runtime.choices.tune}"
-    cfg.sweep.name = sweep_name({"": ""}, typed, chosen)
-    folder = Path(cfg.paths.sweep)
+    typed = [word for word in command if not word.startswith(_OURS)]
+    chosen = cfg.sweep.name or f"tune-{cfg.hydra.runtime.choices.tune}"
+    folder = sweep_folder(launching, sweep_name({"": ""}, typed, chosen))
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     log_into(folder)
-    with read_write(config.hydra):
-        config.hydra.sweep.dir = str(folder)
     study = open_study(folder, settings.objectives)
     # Another seed for each start: the same one would draw the first trials again.
     study.sampler = instantiate(cfg.tune.sampler, seed=cfg.seed + len(study.trials))
     study.pruner = instantiate(cfg.tune.pruner) if cfg.tune.pruner is not None else NopPruner()
-    command = tuple(word for word in typed if not word.lstrip("+").startswith("tune."))
-    return _Tuning(study, distributions(settings.space), settings, config, folder, command)
+    kept = tuple(word for word in typed if not word.lstrip("+").startswith("tune."))
+    return _Tuning(study, distributions(settings.space), settings, launching, folder, kept)
 
 
-def _run(tuning: _Tuning, trials: Sequence[Trial]) -> None:
+def _run(tuning: _Tuning, trials: Sequence[Trial | FrozenTrial]) -> None:
     jobs = [tuning.job(trial) for trial in trials]
     runs = [tuning.folder / job.name for job in jobs]
-    pruning = Pruning(dict(zip(runs, trials, strict=True)) if len(tuning.settings.objectives) == 1 else {})
+    alone = len(tuning.settings.objectives) == 1
+    asked = {run: trial for run, trial in zip(runs, trials, strict=True) if isinstance(trial, Trial)}
+    pruning = Pruning(asked if alone else {})
     with watching(pruning.look):
-        waiting = record_jobs(tuning.config, tuning.folder, jobs, jobs)
-        launch_in_order(tuning.config, tuning.folder, jobs, waiting)
+        waiting = record_jobs(tuning.launching.config, tuning.folder, jobs, jobs)
+        launch_in_order(tuning.launching, tuning.folder, jobs, waiting)
     for trial, job, run in zip(trials, jobs, runs, strict=True):
         failed = state(tuning.folder, job.name) != "done"
-        answer(tuning.study, trial, run, failed=failed, pruned=run in pruning.pruned)
+        answer(tuning.study, trial.number, run, failed=failed, pruned=run in pruning.pruned)
 
 
 def _ended(tuning: _Tuning) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.core.errors import InputError
 
 FITS = ("weights", "data", "sweeps", "asymmetric", "activation")
-UNITS = ("params", "macs", "latency")
+COSTS = ("params", "macs", "latency")
 CHAINS = ("none", "2d1d", "1d")
 
 
@@ -20,7 +20,7 @@ class CompressSettings:
     asymmetric: and for the layers before. activation: and what the activation cuts off is free."""
     budget: float
     """Share of the whole network's cost that is left."""
-    unit: str
+    cost: str
     """params, macs or latency."""
     chain: str
     """none, 2d1d or 1d: depthwise filters as they are, as a 2D and a 1D filter, or as three 1D filters."""
@@ -36,7 +36,7 @@ class CompressSettings:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
-        for name, known in (("fit", FITS), ("unit", UNITS), ("chain", CHAINS)):
+        for name, known in (("fit", FITS), ("cost", COSTS), ("chain", CHAINS)):
             if getattr(self, name) not in known:
                 raise InputError(
                     f"compress.{name}: got {getattr(self, name)!r}, wanted one of {', '.join(known)}"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 from app.core.errors import InputError, noting
-from app.core.memory import machine_memory_bytes
+from app.core.machine import memory_bytes
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.io.volumes import read_header
@@ -52,7 +52,7 @@ def over_cases(
 def fitting_workers(cases: Sequence[Case], workers: int) -> int:
     """At most `workers`, at least one; as many as the largest scan fits into memory."""
     each = _COPIES * _FLOAT_BYTES * max(_voxels(case) for case in cases)
-    return max(1, min(workers, int(_SHARE * machine_memory_bytes() / max(each, 1))))
+    return max(1, min(workers, int(_SHARE * memory_bytes() / max(each, 1))))
 
 
 def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app import __version__
+from app.core import run_folder
 from app.core.files import read_json, write_json
+from app.core.machine import peak_bytes
 from app.infer.engines import NEEDS
-from app.infer.scan.memory import peak_bytes
 from app.infer.scan.segmenter import Segmenter
 
-NAME = "manifest.json"
 _MAKERS = ("digests", "engine", "sliding", "cleanup")
 """What decides about a label map, of the facts that a manifest opens with."""
 
@@ -26,7 +26,7 @@ class Manifest:
     """The record of a folder of label maps; rewritten whole after each case, so it is never behind."""
 
     def __init__(self, folder: Path, made_by: dict[str, Any]) -> None:
-        self._path = folder / NAME
+        self._path = folder / run_folder.MANIFEST
         before = read_json(self._path) if self._path.is_file() else {}
         self._cases: dict[str, Any] = dict(before.get("cases", {}))
         self._made_by = made_by

@@ -88,6 +88,6 @@ def _windows(member: Member, cases: Sequence[Case]) -> Iterator[NDArray[np.float
 
 def _judge(engine: Engine, member: Member, cases: Sequence[Case]) -> float:
     checkpoint = member.checkpoint
-    sliding = replace(stored_sliding([member.run]), mirror_axes=())
+    sliding = replace(stored_sliding([member]), mirror_axes=())
     segmenter = Segmenter((engine,), (checkpoint.plan,), checkpoint.modalities, checkpoint.labels, sliding)
     return mean_dice(dice_of_cases(segmenter, cases))

@@ -4,12 +4,10 @@ A volume is cut into parts along H only when its logits would not fit otherwise:
 """
 
 import math
-import resource
-import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from app.core.errors import InputError
+from app.core.machine import resident_bytes
 from app.core.plan import Plan
 from app.infer.scan.restore import PIECE_VALUES
 from app.infer.window.windows import Windows
@@ -18,20 +16,6 @@ _FLOAT = 4  # bytes
 _PIECES = 4  # tensors of a piece that restoring holds at once: both neighbours, their mean, its meaning
 _ACTIVATIONS = 8  # feature maps of the first level's width that a U-Net's pass holds at its widest
 _LOGITS = 3  # of a batch of windows at once: a pass, its mirror image, the sum
-
-
-def resident_bytes() -> int:
-    """Memory of this process that is in use now; where the system does not tell, the most it ever used."""
-    facts = Path("/proc/self/statm")
-    if facts.is_file():
-        return int(facts.read_text(encoding="utf-8").split()[1]) * resource.getpagesize()
-    return peak_bytes()
-
-
-def peak_bytes() -> int:
-    """The most memory this process ever had in use."""
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def require(more: int, limit_gb: float | None, what: str) -> None:

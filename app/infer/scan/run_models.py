@@ -8,6 +8,7 @@ import yaml
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.renamed import renamed_config
 from app.core.sweep import read_record, read_sweep
 from app.infer.engines.engine import Member
 from app.infer.window.sliding import SlidingSettings
@@ -41,29 +42,37 @@ def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
     return members
 
 
-def flipped_axes(runs: Sequence[Path]) -> tuple[int, ...]:
-    """The axes of (D, H, W) that the training of every one of the runs flipped.
+def flipped_axes(members: Sequence[Member]) -> tuple[int, ...]:
+    """Return the axes of (D, H, W) that the training of every one of the networks flipped.
 
     Raises:
-        InputError: a run without its configuration.
+        InputError: neither a checkpoint nor the configuration beside it says so.
     """
-    flipped = [_stored(run, "augment", "flip_axes") for run in runs]
+    flipped = [_flipped(member) for member in members]
     return tuple(axis for axis in flipped[0] if all(axis in axes for axes in flipped))
 
 
-def stored_sliding(runs: Sequence[Path]) -> SlidingSettings:
-    """How the first run laid its windows when it was evaluated, mirroring what all of them flipped.
+def stored_sliding(members: Sequence[Member]) -> SlidingSettings:
+    """Return how the first run laid its windows when it was evaluated, mirroring what all of them flipped.
 
     Raises:
         InputError: a run without its configuration.
     """
-    values = _stored(runs[0], "infer")
-    flipped = flipped_axes(runs)
+    values, flipped = _stored(members[0].run, "sliding"), flipped_axes(members)
     try:
-        axes = tuple(axis for axis in values["mirror_axes"] if axis in flipped)
+        wanted = flipped if values["mirror_axes"] is None else values["mirror_axes"]
+        axes = tuple(axis for axis in wanted if axis in flipped)
         return SlidingSettings(**{**values, "mirror_axes": axes})
     except (KeyError, TypeError) as error:
-        raise InputError(f"{runs[0]}: no section infer as this version writes it ({error!r})") from None
+        raise InputError(
+            f"{members[0].run}: no section sliding as this version writes it ({error!r})"
+        ) from None
+
+
+def _flipped(member: Member) -> tuple[int, ...]:
+    """Checkpoints of before leave it to config.yaml."""
+    recorded = member.checkpoint.flip_axes
+    return tuple(_stored(member.run, "augment", "flip_axes")) if recorded is None else recorded
 
 
 def _runs_of(folder: Path) -> list[Path]:
@@ -89,12 +98,12 @@ def _stored(run: Path, *keys: str) -> Any:
     """What a run's configuration says under these keys."""
     path = run / run_folder.CONFIG
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = renamed_config(yaml.safe_load(path.read_text(encoding="utf-8")))
         for key in keys:
             value = value[key]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; a run folder holds its configuration") from None
-    except (yaml.YAMLError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: has no {'.'.join(keys)} ({error!r})") from None
     return value
 

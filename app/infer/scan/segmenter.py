@@ -1,7 +1,7 @@
 """Trained networks as a function from a scan to a label map in the scan's own geometry.
 
-from app.infer.scan.segmenter import Segmenter
-labels = Segmenter.load("runs/hippocampus/first")(sitk.ReadImage("scan.nii.gz"))
+from app import Segmenter
+labels = Segmenter.load("runs/hippocampus/first")("scan.nii.gz")
 """
 
 import math
@@ -19,7 +19,7 @@ from app.core.plan import Plan
 from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.engines import find_engine
 from app.infer.engines.eager import EagerEngine
-from app.infer.engines.engine import Engine
+from app.infer.engines.engine import Engine, Member
 from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.scan.memory import require
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members, stored_sliding
@@ -69,21 +69,43 @@ class Segmenter:
                 mirror that a training did not flip.
         """
         folders = list_runs([Path(run) for run in ([runs] if isinstance(runs, Path | str) else runs)])
-        read = read_members(folders, weights)
-        sliding = sliding or stored_sliding(folders)
+        members = read_members(folders, weights)
+        return cls.from_members(
+            members,
+            sliding=sliding or stored_sliding(members),
+            device=device,
+            engine=engine,
+            memory_gb=memory_gb,
+        )
+
+    @classmethod
+    def from_members(
+        cls,
+        members: Sequence[Member],
+        *,
+        sliding: SlidingSettings,
+        device: torch.device | str = "cpu",
+        engine: str = "torch",
+        memory_gb: float | None = None,
+    ) -> "Segmenter":
+        """From networks that `read_members` read, whose logits are averaged.
+
+        Raises:
+            InputError: an engine that is not installed, or axes to mirror that a training did not flip.
+        """
         if sliding.mirror_axes:
-            sliding.check_mirrors(flipped_axes(folders))
+            sliding.check_mirrors(flipped_axes(members))
         make = find_engine(engine, torch.device(device))
-        first = read[0].checkpoint
+        first = members[0].checkpoint
         return cls(
-            members=tuple(make(member) for member in read),
-            plans=tuple(member.checkpoint.plan for member in read),
+            members=tuple(make(member) for member in members),
+            plans=tuple(member.checkpoint.plan for member in members),
             modalities=first.modalities,
             labels=first.labels,
             sliding=sliding,
             memory_gb=memory_gb,
-            cleanup=read_cleanup(folders),
-            digests=tuple(member.checkpoint.digest for member in read),
+            cleanup=read_cleanup([member.run for member in members]),
+            digests=tuple(member.checkpoint.digest for member in members),
         )
 
     @classmethod
@@ -97,28 +119,23 @@ class Segmenter:
     def __call__(self, image: Any, affine: ArrayLike | None = None) -> Any:
         """A scan -> its label values, in the scan's own geometry.
 
-        A SimpleITK image (scalar, or a vector of channels) gives an image of the same grid. An array
+        The path of a scan gives label values (i, j, k), uint8, in its file's axis order. A SimpleITK image
+        (scalar, or a vector of channels) gives an image of the same grid. An array
         (i, j, k) or (C, i, j, k), with its affine from voxels to RAS millimetres, gives (i, j, k) uint8, and
         so does a Volume. Intensities are those of the training scans: Hounsfield units for CT.
 
         Raises:
             InputError: other channels than the networks were trained on, or it does not fit in memory.
         """
+        if isinstance(image, Path | str):
+            volume = read_volume(Path(image))
+            check_channels(volume, self.modalities, str(image))
+            return self._labels(volume)
         if isinstance(image, sitk.Image):
             return labels_to_itk(self._labels(volume_from_itk(image)), image)
         if isinstance(image, Volume):
             return self._labels(image)
         return self._labels(volume_from_array(image, affine))
-
-    def segment_file(self, path: Path) -> NDArray[np.uint8]:
-        """A scan's file -> label values (i, j, k).
-
-        Raises:
-            InputError: the file cannot be read, or has other channels than the networks were trained on.
-        """
-        volume = read_volume(path)
-        check_channels(volume, self.modalities, str(path))
-        return self._labels(volume)
 
     def prepare(self, volume: Volume) -> Prepared:
         """A scan on the networks' grid; what comes before `segment`, for those who read ahead.

@@ -1,36 +1,27 @@
-"""Hydra's multirun, made to continue: which jobs there are is decided here, launching stays with Hydra.
-
-Hydra takes sweepers from its own plugin namespace only, so ours is a callback that takes the place of the
-basic one. Any other sweeper, and every launcher, works as ever.
-"""
+"""A sweep that can be continued: which jobs there are is decided here, Hydra's launchers run them."""
 
 import logging
-import sys
-import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, read_write
+from hydra.utils import get_method
 
-from app.cli.config.exit_codes import INTERRUPTED, exit_codes
+from app.cli.config.build import set_up_process
 from app.cli.config.settings import read_settings
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
-from app.cli.sweep.launch import launch_in_order, record_jobs, state
+from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.sweep.timings import all_timed, time_runs
-from app.core.allocator import keep_freed_memory
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
 from app.train.torchrun import refuse_several
 
 log = logging.getLogger(__name__)
-_BASIC = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 
 
 @dataclass(frozen=True)
@@ -54,51 +45,43 @@ class SweepSettings:
             raise InputError(f"sweep.only: got {', '.join(unknown)}, wanted some of {', '.join(self.jobs)}")
 
 
-class Multirun(Callback):
-    """Takes over where Hydra would hand a multirun to its basic sweeper."""
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Run the whole sweep and exit: 0 when every job is done, 1 otherwise, 130 when interrupted."""
-        if config.hydra.sweeper._target_ != _BASIC:
-            return
-        try:
-            with exit_codes():
-                sys.exit(0 if run_sweep(config) else 1)
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on", file=sys.stderr)
-            sys.exit(INTERRUPTED)
-        except Exception:  # which Hydra would turn into a warning
-            traceback.print_exc()
-            sys.exit(1)
-
-
-def run_sweep(config: DictConfig) -> bool:
-    """Run the chosen jobs that are not done yet, collect the results of all; True when those chosen are done.
+def launch_mode(launching: Launching, command: Sequence[str]) -> bool:
+    """Run a sweep, or a mode that launches jobs of its own; return whether all jobs are done.
 
     Raises:
-        InputError: the sweep cannot be planned, its folder holds a job of another configuration, or this is
-            one of several processes.
+        InputError: the sweep cannot be planned, or this is one of several processes.
     """
-    keep_freed_memory()
+    config = launching.config
     refuse_several("a sweep")
     HydraConfig.instance().set_config(config)
     configure_log(config.hydra.job_logging, config.hydra.verbose)
+    set_up_process(config)
+    if config.mode.get("launches", False):
+        launch: Callable[[Launching, Sequence[str]], bool] = get_method(config.mode.run)
+        return launch(launching, command)
+    return run_sweep(launching, command)
+
+
+def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
+    """Run the chosen jobs that are not done, collect the results of all; return whether those are done.
+
+    Raises:
+        InputError: the sweep cannot be planned, or its folder holds a job of another configuration.
+    """
+    config = launching.config
     settings = read_settings(SweepSettings, config.sweep, "sweep")
-    command = [with_all_folds(word, config.folds) for word in config.hydra.overrides.task]
+    command = [with_all_folds(word, config.folds) for word in command]
     if any(word.startswith("paths.run=") for word in command):
         raise InputError("paths.run: is the folder of a single run; several have theirs below paths.sweep")
     texts = settings.jobs or {"": ""}
     lines = {name: with_all_folds(line, config.folds) for name, line in texts.items()}
     jobs = plan_jobs(lines, command)
     chosen = with_references((job for job in jobs if job.line in (settings.only or lines)), jobs)
-    name = settings.name or config.hydra.runtime.choices.get("sweep")
-    config.sweep.name = sweep_name(lines, command, name)
-    folder = Path(config.paths.sweep)
-    with read_write(config.hydra):
-        config.hydra.sweep.dir = str(folder)
+    name = sweep_name(lines, command, settings.name or config.hydra.runtime.choices.get("sweep"))
+    folder = sweep_folder(launching, name)
     waiting = record_jobs(config, folder, jobs, chosen)
     entries = tuple(Entry(job.name, job.group, job.described) for job in jobs)
-    sweep = Sweep(config.sweep.name, settings.baseline, entries)
+    sweep = Sweep(name, settings.baseline, entries)
     write_sweep(folder, sweep)
     log.info(
         "sweep %s: %d jobs, %d of them done -> %s",
@@ -106,11 +89,17 @@ def run_sweep(config: DictConfig) -> bool:
     )
     prepare_once(compose(config, job.overrides) for job in waiting)
     with progress_line(folder, [job.name for job in chosen]):
-        launch_in_order(config, folder, jobs, waiting)
+        launch_in_order(launching, folder, jobs, waiting)
     if settings.timed and not all_timed(folder):
         time_runs(folder, config)
     _collect(folder, sweep)
     return all(state(folder, job.name) == "done" for job in chosen)
+
+
+def sweep_folder(launching: Launching, name: str) -> Path:
+    """Return the folder that `paths.sweep` sets, or that of the sweep's name below the task's runs."""
+    config = launching.config
+    return Path(config.paths.sweep or Path("runs", config.hydra.runtime.choices.task, name))
 
 
 def _collect(folder: Path, sweep: Sweep) -> None:

@@ -1,0 +1,128 @@
+"""The Python door: `run` does what the command line does and returns the folder that it wrote."""
+
+import csv
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import read_json
+
+if TYPE_CHECKING:
+    from app.infer.scan.segmenter import Segmenter
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that a run has written: of a training, a search, a prediction, an evaluation or another mode.
+
+    What a mode does not write raises InputError, which names the missing file.
+    """
+
+    path: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The figures of summary.json, such as `mean_dice`, `dice` by label, `params` and `train_seconds`."""
+        summary: dict[str, Any] = read_json(self.path / run_folder.SUMMARY)
+        return summary
+
+    @property
+    def cases(self) -> list[dict[str, str]]:
+        """The rows of cases.csv: one per held-out case and label, cells as text, empty where undefined."""
+        with self._file(run_folder.CASES).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    @property
+    def predictions(self) -> dict[str, Path]:
+        """The label maps by case: those of held-out cases of a training, or those of a prediction."""
+        folder = self.path / run_folder.PREDICTIONS
+        if folder.is_dir():
+            return {path.name.removesuffix(".nii.gz"): path for path in sorted(folder.glob("*.nii.gz"))}
+        cases = read_json(self.path / run_folder.MANIFEST)["cases"]
+        return {case: self.path / facts["output"] for case, facts in cases.items() if "output" in facts}
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        return self._file(run_folder.LAST)
+
+    @property
+    def layout(self) -> Path:
+        """The layout.yaml of a search, or of a training with mixed kernels."""
+        return self._file(run_folder.LAYOUT)
+
+    def segmenter(self, **settings: Any) -> "Segmenter":
+        """Return the trained network as a function of a scan; `settings` are those of `Segmenter.load`."""
+        from app.infer.scan.segmenter import Segmenter
+
+        return Segmenter.load(self.path, **settings)
+
+    def _file(self, name: str) -> Path:
+        path = self.path / name
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+        return path
+
+
+def run(*overrides: str) -> RunFolder:
+    """Run a mode as `python run.py <overrides>` does, in this process, and return the folder it wrote.
+
+    Overrides are those of the command line, `run("task=hippocampus", "train=smoke")`. Progress and messages
+    are shown as there. Nothing is left behind in the process: working directory, arguments, logging, threads,
+    random state and Hydra's state are as they were. Sweeps and `mode=tune` need the command line.
+
+    Raises:
+        InputError: the data or the configuration is wrong; the message is that of the command line.
+        Interrupted: by the user; what is worth keeping is on disk.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+
+    from app.cli.config.suggest import explain
+    from app.cli.shell.command_line import CONF, today
+    from app.cli.shell.main import run_mode
+
+    words = today(overrides)
+    with _as_before(), initialize_config_dir(str(CONF), version_base="1.3"):
+        try:
+            config = compose("config", words, return_hydra_config=True)
+        except HydraException as error:
+            loader = GlobalHydra.instance().config_loader()
+            raise InputError(explain(error, words, loader)) from None
+        HydraConfig.instance().set_config(config)
+        folder = run_mode(config)
+    assert folder is not None, "every mode that runs in a process of the caller returns its folder"
+    return RunFolder(folder)
+
+
+@contextmanager
+def _as_before() -> Iterator[None]:
+    """Show messages on stdout; put back what a run changes in its process."""
+    import torch
+    from hydra.core.singleton import Singleton
+
+    root, threads = logging.getLogger(), torch.get_num_threads()
+    handlers, level = list(root.handlers), root.level
+    random, singletons = torch.get_rng_state(), Singleton.get_state()
+    shown = logging.StreamHandler(sys.stdout)
+    shown.setFormatter(logging.Formatter("%(message)s"))
+    root.addHandler(shown)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for handler in [handler for handler in root.handlers if handler not in handlers]:
+            root.removeHandler(handler)
+            handler.close()
+        root.setLevel(level)
+        torch.set_num_threads(threads)
+        torch.set_rng_state(random)
+        Singleton.set_state(singletons)

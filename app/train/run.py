@@ -1,0 +1,283 @@
+"""A training from plain settings: from its first step or its last checkpoint to its final scores."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from app.core import run_folder
+from app.core.errors import InputError, Interrupted
+from app.core.files import write_json
+from app.core.machine import peak_bytes
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data.prepare.cache import CachedCase
+from app.data.sample.augment import AugmentSettings
+from app.data.sample.batches import BatchSource
+from app.data.sample.split import Split
+from app.infer.scan.segmenter import Segmenter
+from app.infer.window.sliding import SlidingSettings
+from app.metrics.scores import standard_metrics, summarise_scores, write_cases
+from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from app.models.network import NetworkSpec, to_device
+from app.train.final_scores import evaluate_held_out
+from app.train.loop import limit, train
+from app.train.metrics_csv import write_metrics
+from app.train.processes import ALONE, Processes
+from app.train.settings import TrainSettings
+from app.train.speed_record import note_speed, yardstick_facts
+from app.train.state import Loss, Row, TrainingState
+from app.train.validate import affordable, validation_dice
+
+log = logging.getLogger(__name__)
+
+MakeLoss = Callable[[nn.Module], Loss]
+"""A network -> its loss; most losses do not look at the network."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train and to judge, whatever the data."""
+
+    settings: TrainSettings
+    augment: AugmentSettings
+    sliding: SlidingSettings
+    """How windows are laid at the end, and in prediction unless something else is asked for."""
+    loss: Loss
+    make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    make_schedule: Callable[[torch.optim.Optimizer, int], LRScheduler]
+    """An optimizer and the number of its steps -> the schedule."""
+    device: torch.device
+    seed: int = 0
+    """Of weights, patches and augmentation."""
+    nsd_tolerance_mm: float = 2.0
+    measure_speed: bool = False
+    """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run has decided before its first step."""
+
+    folder: Path
+    recipe: Recipe
+    settings: TrainSettings
+    """Those of the recipe, with the number of steps."""
+    task: Task
+    plan: Plan
+    split: Split
+    network: NetworkSpec
+    batches: BatchSource
+    cached: Mapping[str, CachedCase]
+    facts: Mapping[str, Any]
+    """Names of what was chosen, for summary.json."""
+    resumed: bool = False
+    processes: Processes = ALONE
+    follow: Callable[[Sequence[Row]], None] = lambda history: None
+    """Gets the history after every epoch."""
+    begun: Callable[[], None] = lambda: None
+    """Called when nothing is left that could refuse the training."""
+
+    def state(self, network: nn.Module) -> TrainingState:
+        """Return the state of a training of this network before its first step."""
+        optimizer = self.recipe.make_optimizer(network.parameters())
+        schedule = self.recipe.make_schedule(optimizer, self.settings.total_steps)
+        return TrainingState(network, optimizer, schedule, self.settings, self.processes)
+
+    def checkpoint(self, state: TrainingState) -> Checkpoint:
+        """Return the state as it goes to disk."""
+        weights, averaged, training = state.export()
+        return Checkpoint(
+            network=self.network,
+            plan=self.plan,
+            modalities=self.task.modalities,
+            labels=self.task.segmented,
+            weights=weights,
+            averaged=averaged,
+            training=training,
+            flip_axes=self.recipe.augment.flip_axes,
+        )
+
+
+def train_network(
+    this: Training,
+    make_loss: MakeLoss | None = None,
+    *,
+    initialise: Callable[[nn.Module], None] | None = None,
+) -> TrainingState:
+    """Train, or resume from the run's last checkpoint.
+
+    `make_loss` is for losses that look at the network, `initialise` fills a new run's fresh network.
+
+    Raises:
+        Interrupted: by the user; the checkpoint is written.
+        InputError: the run had used up its time and is given more; or the loss is not finite, or nothing can
+            be written, which says what checkpoint there is.
+    """
+    torch.manual_seed(this.recipe.seed)
+    network = to_device(this.network.build(), this.recipe.device)
+    if initialise is not None and not this.resumed:
+        initialise(network)
+    state = this.state(network)
+    if this.resumed:
+        state.restore(read_checkpoint(this.folder / run_folder.LAST))
+        _refuse_more_time(state, this.settings)
+        log.info("going on at step %d of %d", state.step, this.settings.total_steps)
+    this.begun()
+    _log_start(this)
+    _note_speed(this)
+    with _naming_the_checkpoint(this.folder):
+        ended = train(
+            state,
+            this.batches,
+            this.recipe.loss if make_loss is None else make_loss(network),
+            settings=this.settings,
+            validate=_validation(this),
+            save=partial(_save, this=this),
+            stop=lambda: this.processes.agree(this.processes.leads and _take_request(this.folder)),
+        )
+    log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
+    if ended == "interrupted":
+        raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
+    _note_speed(this)
+    return state
+
+
+def score(this: Training, state: TrainingState) -> dict[str, Any]:
+    """Evaluate, all processes together; write predictions, cases.csv and summary.json.
+
+    The last weights are scored: the best ones were chosen on the very cases that judge. Returns the summary,
+    which is empty except for the leading process.
+    """
+    recipe = this.recipe
+    segmenter = Segmenter.from_checkpoint(
+        this.checkpoint(state), sliding=recipe.sliding, device=recipe.device
+    )
+    metrics = standard_metrics(recipe.nsd_tolerance_mm)
+    scores = evaluate_held_out(
+        segmenter, this.split.validation, this.task, this.folder, metrics, processes=this.processes
+    )
+    if not this.processes.leads:
+        return {}
+    write_cases(this.folder / run_folder.CASES, scores)
+    peak = {"peak_rss_mb": round(peak_bytes() / 2**20)}
+    summary = {**training_facts(this, state), **summarise_scores(scores), **peak}
+    write_json(this.folder / run_folder.SUMMARY, summary)
+    return summary
+
+
+def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
+    """Return what was trained, on what and at what cost, for summary.json."""
+    cost = this.network.cost(this.plan.patch)
+    return {
+        **this.facts,
+        "params": cost.params,
+        "macs_per_patch": cost.macs,
+        "patch": list(this.plan.patch),
+        "steps": state.step,
+        "processes": this.processes.count,
+        "precision": str(state.precision).removeprefix("torch."),
+        "samples": state.step * this.plan.batch * this.settings.accumulate,
+        "train_seconds": round(state.seconds, 1),
+        "validation_seconds": round(state.validation_seconds, 1),
+        **yardstick_facts(this.folder, state.seconds),
+    }
+
+
+def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
+    """A schedule that ended with the time has no learning rate left."""
+    if state.clock >= settings.total_steps and not limit(state, settings):
+        raise InputError(
+            f"train.max_minutes: got {settings.max_minutes}, but the learning rate of this run has ended "
+            "with its time; leave it out, or begin a new run with more time"
+        )
+
+
+def _note_speed(this: Training) -> None:
+    """The leading process measures; the others wait in their first step."""
+    if this.processes.leads and this.recipe.measure_speed:
+        note_speed(this.folder, this.recipe.device)
+
+
+@contextmanager
+def _naming_the_checkpoint(folder: Path) -> Iterator[None]:
+    """Add to what stopped the training where it can resume."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; {_checkpoint_of(folder)}") from None
+
+
+def _checkpoint_of(folder: Path) -> str:
+    path = folder / run_folder.LAST
+    if not path.is_file():
+        return "there is no checkpoint yet"
+    step = read_checkpoint(path).training["step"]
+    return f"{path} is from step {step}, go on there with train.resume={folder}"
+
+
+def _take_request(folder: Path) -> bool:
+    """Return whether the file `stop` asks the training to end after this epoch; remove the file."""
+    path = folder / run_folder.STOP
+    asked = path.exists()
+    path.unlink(missing_ok=True)
+    return asked
+
+
+def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]]:
+    settings = this.settings
+    # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
+    sliding = replace(this.recipe.sliding, overlap=0.25, mirror_axes=())
+    cases = affordable(
+        [this.cached[case.id] for case in this.split.validation],
+        most=settings.validation_cases,
+        patches=min(settings.epoch_steps, settings.total_steps) * settings.accumulate * this.plan.batch,
+        plan=this.plan,
+        sliding=sliding,
+    )
+    return partial(
+        validation_dice,
+        cases=cases,
+        targets=this.task.targets,
+        ignore=this.task.ignore,
+        plan=this.plan,
+        sliding=sliding,
+        processes=this.processes,
+    )
+
+
+def _log_start(this: Training) -> None:
+    cost = this.network.cost(this.plan.patch)
+    log.info(
+        "%d training and %d held-out cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC a patch -> %s",
+        *(len(this.split.training), len(this.split.validation), list(this.plan.patch), this.plan.batch),
+        *(cost.params / 1e6, cost.macs / 1e9, this.folder),
+    )
+
+
+def _save(state: TrainingState, best: bool, *, this: Training) -> None:
+    if not this.processes.leads:
+        return
+    _refuse_broken(state)
+    write_metrics(this.folder / run_folder.METRICS, state.history)
+    checkpoint = this.checkpoint(state)
+    if best:
+        write_checkpoint(this.folder / run_folder.BEST, checkpoint)
+    write_checkpoint(this.folder / run_folder.LAST, checkpoint)
+    this.follow(state.history)
+
+
+def _refuse_broken(state: TrainingState) -> None:
+    """A finite loss may have had gradients that were not: such weights never replace a checkpoint."""
+    for name, values in state.network.state_dict().items():
+        if not torch.isfinite(values).all():
+            raise InputError(
+                f"step {state.step}: got weights that are not finite in {name}; lower optimizer.lr"
+            )
