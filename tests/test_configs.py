@@ -9,8 +9,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
-from omegaconf import DictConfig, OmegaConf
-from test_plan import PLAN
+from omegaconf import OmegaConf
 
 from app.cli.config.build import build_sliding, build_tracker
 from app.cli.config.run_config import as_planned, with_flips
@@ -22,6 +21,7 @@ from app.core.layout import read_layout
 from app.data.plan.planner import PlanSettings
 from app.data.sample.augment import AugmentSettings
 from app.infer.window.sliding import SlidingSettings
+from tests.support.config import PLAN, composed
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
@@ -29,11 +29,6 @@ GROUPS = {
     if group.is_dir() and list(group.glob("*.yaml"))
 }
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
-
-
-def composed(*overrides: str) -> DictConfig:
-    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
-        return compose("config", list(overrides))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

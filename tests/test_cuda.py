@@ -7,13 +7,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import MakeTask
-from test_run import call, run_py
-from training import SETTINGS, Bench, make_bench
 
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.step_memory import step_bytes
 from app.train.timing import Subject, time_networks
+from tests.support.cli import call, run_py
+from tests.support.networks import SETTINGS, Bench, make_bench
+from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 GPU = torch.device("cuda")

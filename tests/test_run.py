@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,10 +18,7 @@ import torch
 import yaml
 
 from app.models.checkpoint import read_checkpoint
-
-ROOT = Path(__file__).parents[1]
-PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
-HANG = 1800  # seconds after which a command is taken to hang
+from tests.support.cli import HANG, ROOT, call, command, run_py
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +33,6 @@ def trained(place: Path) -> Path:
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     return place / "run"
-
-
-def command(place: Path, *arguments: str) -> list[str]:
-    places = (f"paths.data={place / 'data'}", f"paths.cache={place / 'cache'}")
-    phantom = () if any(argument.startswith("task=") for argument in arguments) else PHANTOM
-    return [sys.executable, str(ROOT / "run.py"), *places, *phantom, *arguments]
-
-
-def call(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_py(place, *command(place, *arguments)[2:])
-
-
-def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, str(ROOT / "run.py"), *arguments]
-    return subprocess.run(
-        line, cwd=place, capture_output=True, text=True, encoding="utf-8", timeout=HANG, check=False
-    )
 
 
 def assert_refused(done: subprocess.CompletedProcess[str], *tokens: str) -> None:

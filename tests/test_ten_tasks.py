@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from decathlon_stand_ins import STAND_INS, write_stand_in
 from monai.apps.datasets import DecathlonDataset
 from omegaconf import OmegaConf
 
 from app.core import run_folder
 from app.core.plan import read_plan
+from tests.support.stand_ins import STAND_INS, write_stand_in
 
 TINY = (
     "train=smoke",

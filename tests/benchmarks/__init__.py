@@ -1,5 +1,5 @@
 """Measurements, run by command; memory is kept as run.py keeps it."""
 
-from app.core.allocator import keep_freed_memory
+from app.core.machine import keep_freed_memory
 
 keep_freed_memory()

@@ -17,7 +17,6 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from app.cli.config.build import build_device
-from app.cli.config.environment import machine
 from app.core.layout import Layout
 from app.core.types import Size
 from app.models.model import Shape
@@ -30,6 +29,7 @@ from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, Counts, MacsCost, Site, dense_total, total_cost
 from app.search.evolve import Evolution, even_chances
 from app.search.latency_table import latency_costs
+from app.train.environment import machine
 from tests.benchmarks.step import compose_for
 
 ALIGN, ROUNDS = 16, 15

@@ -25,8 +25,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from app.core.allocator import keep_freed_memory
 from app.core.layout import read_layout
+from app.core.machine import keep_freed_memory
 from app.core.types import Size, as_size
 from app.layers.cost import Cost
 from app.models.model import Shape

@@ -46,7 +46,7 @@ _VERSIONS = (
     "print(', '.join([f'app {__version__}', *(f'{n} {version(n)}' for n in %r if find_spec(n))]))"
 )
 _MACHINE = (
-    "import torch; from app.cli.config.environment import machine; facts = machine(torch.device('cpu')); "
+    "import torch; from app.train.environment import machine; facts = machine(torch.device('cpu')); "
     "print(f\"{facts['processor']}, {facts['threads']} threads\")"
 )
 _PACKAGES = ("torch", "monai", "onnxruntime", "openvino")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from app.core.allocator import keep_freed_memory
+from app.core.machine import keep_freed_memory
 from app.core.task import Case
 from app.infer.batch.case_dice import CaseDice, dice_of_cases, mean_dice, recorded_cases
 from app.infer.engines.engine import Engine

@@ -31,7 +31,7 @@ from app.cli.config.build import (
 from app.cli.config.run_config import as_planned
 from app.cli.config.settings import train_settings
 from app.cli.config.task import open_task
-from app.core.allocator import keep_freed_memory
+from app.core.machine import keep_freed_memory
 from app.data.sample.split import split_cases
 from app.layers.cost import Cost
 from app.models.network import to_device

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from test_network import SETTINGS
 
 from app.compress.allocate import RankChoice
 from app.compress.choices import judge, list_choices
@@ -11,6 +10,7 @@ from app.compress.fits.samples import Rows
 from app.compress.methods import method_of
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
+from tests.support.config import COMPRESS
 
 CONV = ConvSpec("encoder.0.1", 4, 6, (3, 3, 3), (1, 1, 1), (4, 5, 6))
 DENSE = 4 * 6 * 27 * 120
@@ -27,7 +27,7 @@ def ranks(*errors: float) -> list[RankChoice]:
 def test_every_rank_that_saves_something_and_the_dense_one(name: str, rank_cost: int) -> None:
     conv = torch.nn.Conv3d(4, 6, 3, padding=1)
     task = ConvTask(conv, Rows(torch.randn(4, 300, 27), torch.randn(300, 6)), UNKNOWN)
-    choices = list_choices(CONV, task, method_of(name, SETTINGS))
+    choices = list_choices(CONV, task, method_of(name, COMPRESS))
     count = min(DENSE // rank_cost, 6)
     assert [choice.cost for choice in choices] == [rank_cost * (n + 1) for n in range(count)] + [DENSE]
     errors = [choice.error for choice in choices]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.compress.choices import PRICES
-from app.compress.fits.settings import FITS, CompressSettings
+from app.compress.fits.settings import FITS
 from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
 from app.core.errors import InputError
@@ -16,20 +16,9 @@ from app.operators import Operator
 from app.operators.attention import Attended
 from app.operators.cakes import Cakes
 from app.operators.plain import Conv2d, Conv3d
+from tests.support.config import COMPRESS
 
 SHAPE = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, (8, 8, 8))
-SETTINGS = CompressSettings(
-    method="dwd",
-    fit="asymmetric",
-    budget=0.5,
-    unit="macs",
-    chain="none",
-    patches=2,
-    rows=600,
-    sweeps=2,
-    rounds=5,
-    finetune_rate=1.0,
-)
 
 
 def network(operator: Operator, block: str = "plain") -> NetworkSpec:
@@ -44,7 +33,7 @@ def decomposed(
     Those of a patch it was fitted to, or of an `unseen` one.
     """
     torch.manual_seed(seed)
-    settings = replace(SETTINGS, **changes)  # type: ignore[arg-type]
+    settings = replace(COMPRESS, **changes)  # type: ignore[arg-type]
     original = spec.build().eval()
     *patches, another = (torch.randn(1, 1, 8, 8, 8) for _ in range(fitted_to + 1))
     done: list[None] = []
@@ -114,13 +103,13 @@ def test_latency_is_measured_at_the_size_a_convolution_sees() -> None:
 def test_what_cannot_be_done_is_named() -> None:
     with pytest.raises(InputError, match=r"compress\.model"):
         decomposed(network(Cakes("1d", 1, None)))
-    assert replace(SETTINGS, budget=0.01).budget == 0.01  # the setting is valid, this network needs more
+    assert replace(COMPRESS, budget=0.01).budget == 0.01  # the setting is valid, this network needs more
     with pytest.raises(InputError, match=r"compress\.budget"):
         decomposed(network(Conv3d()), budget=0.01)
     with pytest.raises(InputError, match=r"compress\.method") as error:
-        method_of("prune", SETTINGS)
+        method_of("prune", COMPRESS)
     for token in ("prune", "dwd", "channel", "spatial"):
         assert token in str(error.value)
     for name, value in (("fit", "best"), ("unit", "joules"), ("chain", "4d"), ("budget", 2.0), ("rows", 0)):
         with pytest.raises(InputError, match=rf"compress\.{name}"):
-            replace(SETTINGS, **{name: value})  # type: ignore[arg-type]
+            replace(COMPRESS, **{name: value})  # type: ignore[arg-type]

@@ -3,10 +3,10 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import no_room
 
 from app.core.errors import InputError
 from app.core.files import atomic_path, read_json, write_json, write_text
+from tests.support.cli import no_room
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

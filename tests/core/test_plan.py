@@ -8,18 +8,7 @@ import yaml
 
 from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan, read_plan, write_plan
-
-PLAN = Plan(
-    spacing=(3.0, 1.0, 1.0),
-    patch=(8, 16, 16),
-    batch=2,
-    widths=(8, 16),
-    strides=((1, 1, 1), (1, 2, 2)),
-    kernels=((1, 3, 3), (3, 3, 3)),
-    normalisation=(Normalisation("ct", -100.0, 200.0, 50.0, 30.0), Normalisation("zscore")),
-    foreground_share=0.33,
-    steps=2000,
-)
+from tests.support.config import PLAN
 
 
 def test_round_trip_through_yaml(tmp_path: Path) -> None:

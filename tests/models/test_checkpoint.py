@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeTask
-from training import make_bench
 
 from app.core.errors import InputError
 from app.models.checkpoint import read_checkpoint, write_checkpoint
+from tests.support.networks import make_bench
+from tests.support.volumes import MakeTask
 
 
 def test_a_checkpoint_rebuilds_its_network(make_task: MakeTask, tmp_path: Path) -> None:

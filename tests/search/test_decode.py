@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planted import SETTINGS
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
@@ -20,6 +19,7 @@ from app.operators.supernet import SuperNet
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, total_cost
 from app.search.decode import Scores, assign_slots, best_under_budget, refuse_impossible_limit, top_counts
 from app.search.search import budget_share
+from tests.support.planted import SETTINGS
 
 LINE, PLANE, CUBE = (Kernel(size) for size in ((3, 1, 1), (1, 3, 3), (3, 3, 3)))
 

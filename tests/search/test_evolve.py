@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from planted import SETTINGS, convolutions, planted_search
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
@@ -15,6 +14,7 @@ from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, slot_costs
 from app.search.evolve import Evolution, UnitKernels, even_chances
 from app.search.search import choose, sites_to_modules
+from tests.support.planted import SETTINGS, convolutions, planted_search
 
 
 def evolution(share: float, unit: int = 2) -> Evolution:

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from test_report import HOSTILE, make_run
 
 from app.track.facts import run_results, run_settings
 from app.track.mlflow import Mlflow
 from app.track.pictures import case_pictures
 from app.track.tensorboard import TensorBoard
+from tests.support.runs import HOSTILE, make_run
 
 HISTORY = [
     {"step": 10, "train_loss": 0.9, "val_dice_mean": None},

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import MakeTask
-from training import SETTINGS, Bench, make_bench
 
 from app.core.errors import InputError
 from app.data.sample.batches import Batch
@@ -17,6 +15,8 @@ from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
 from app.train.state import TrainingState
+from tests.support.networks import SETTINGS, Bench, make_bench
+from tests.support.volumes import MakeTask
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_plan import PLAN as ANY_PLAN
 
 from app.data.prepare.cache import CachedCase
 from app.infer.window.sliding import SlidingSettings
 from app.train.validate import affordable
+from tests.support.config import PLAN as ANY_PLAN
 
 PLAN = replace(
     ANY_PLAN, patch=(8, 8, 8), strides=((1, 1, 1), (2, 2, 2)), widths=(4, 8), kernels=((3, 3, 3),) * 2

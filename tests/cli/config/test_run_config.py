@@ -1,0 +1,31 @@
+"""The configuration of a run that is resumed, also one that an older version wrote."""
+
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from app.cli.config.run_config import adopt
+from app.cli.config.settings import read_settings
+from app.cli.config.task import TaskSettings
+from app.data.plan.planner import PlanSettings
+from tests.support.config import composed
+
+
+def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) -> None:
+    cfg = composed("choices=null", "paths.run=null", "task=hippocampus", "plan.batch=4", "op=cakes")
+    values = OmegaConf.to_container(cfg)
+    assert isinstance(values, dict)
+    values["task"]["steps"] = 2000
+    unknown = ("file", "max_batch", "memory_gb", "foreground_share", "steps", "passes", "max_steps")
+    for section, keys in (("plan", unknown), ("task", ("regions", "ignore"))):
+        for key in keys:
+            del values[section][key]
+    OmegaConf.save(OmegaConf.create(values), tmp_path / "config.yaml")
+    (tmp_path / "last.pt").touch()
+
+    adopted = adopt(composed("choices=null", "paths.run=null", "plan.max_batch=3", "train.steps=7"), tmp_path)
+    plan = read_settings(PlanSettings, adopted.plan, "plan")
+    task = read_settings(TaskSettings, adopted.task, "task")
+    assert (plan.batch, plan.max_batch, plan.file, plan.steps) == (4, 3, None, 2000)
+    assert task.folder.endswith("Task04_Hippocampus") and task.phantom is None and task.regions is None
+    assert adopted.op == cfg.op and adopted.train.steps == 7

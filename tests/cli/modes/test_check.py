@@ -1,0 +1,69 @@
+"""mode=check from the command line: what it leaves behind, and its exit codes."""
+
+import csv
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from tests.support.volumes import MakeTask
+
+
+def check(folder: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "run.py", "mode=check", "task=decathlon", f"task.folder={folder}"]
+    return subprocess.run(
+        [*command, f"paths.run={run}", *more],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+        timeout=1800,
+    )
+
+
+def test_described_checked_and_repaired(make_task: MakeTask, tmp_path: Path) -> None:
+    folder, run = make_task(cases=3), tmp_path / "run"
+    (folder / "dataset.json").unlink()
+    path = folder / "imagesTr" / "blob_002.nii.gz"
+    voxels = nib.load(path).get_fdata(dtype=np.float32)
+    voxels[0, 0, 0] = np.nan
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+
+    asked = check(folder, run, "check.write_dataset_json=true")
+    assert asked.returncode == 1 and "check.modality" in last_line(asked)
+
+    names = ("check.write_dataset_json=true", "check.modality=[MRI]", "check.labels=[background,blob]")
+    faulty = check(folder, run, *names)
+    assert faulty.returncode == 1
+    for token in ("blob_002", "not_finite", str(run / "check.csv")):
+        assert token in last_line(faulty)
+    assert "blob_001" not in last_line(faulty)
+    with (run / "check.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["status"], row["kinds"]) for row in rows] == [
+        ("ok", ""),
+        ("error", "not_finite"),
+        ("ok", ""),
+    ]
+    page = (run / "check.html").read_text(encoding="utf-8")
+    assert page.count('<p class="error">') == 1 and "<script" not in page
+    assert rows[1]["findings"] in html.unescape(page)
+
+    repaired = check(folder, run, f"check.repair={tmp_path / 'copy'}")
+    assert repaired.returncode == 0, repaired.stderr
+    log = (run / "run.log").read_text(encoding="utf-8")
+    (warning,) = [line for line in log.splitlines() if " WARNING " in line]
+    assert "blob_002" in warning and re.search(r"\b1\b", warning)  # how many voxels were not finite
+    copied = nib.load(tmp_path / "copy" / "imagesTr" / "blob_002.nii.gz").get_fdata(dtype=np.float32)
+    assert np.isfinite(copied).all()
+    assert check(tmp_path / "copy", run).returncode == 0
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line on stderr, once there is no traceback before it."""
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]

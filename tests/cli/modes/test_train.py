@@ -1,0 +1,204 @@
+"""What stops a training: one line with the fault, its place, and the checkpoint to resume from."""
+
+import errno
+import json
+import os
+import re
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from app.cli.config import speed_record as yardstick
+from app.cli.config import training
+from app.data.prepare import cache
+from app.models.checkpoint import Checkpoint, read_checkpoint
+from tests.support.cli import no_room
+from tests.support.config import TINY
+from tests.support.volumes import MakeTask
+
+Call = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Call:
+    """Return a function that gives the exit code and the last line on stderr of `python run.py`."""
+    make_task()
+
+    def run(*overrides: str) -> tuple[int, str]:
+        places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
+        resumes = any(word.startswith("train.resume") for word in overrides)
+        words = [] if resumes else [*TINY, *places, f"paths.run={tmp_path / 'run'}"]
+        monkeypatch.setattr(sys, "argv", ["run.py", *words, *overrides])
+        try:
+            runpy.run_path("run.py", run_name="__main__")
+        except SystemExit as ended:
+            told = capfd.readouterr().err
+            assert "Traceback" not in told
+            return int(ended.code or 0), told.strip().splitlines()[-1]
+        return 0, ""
+
+    return run
+
+
+def on_call(number: int, usual: Callable[..., Any], instead: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls `instead` the `number`th time, and `usual` all other times."""
+    calls = iter(range(1, 1000))
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        chosen = instead if next(calls) == number else usual
+        return chosen(*args, **kwargs)
+
+    return call
+
+
+def assert_names_checkpoint(line: str, last: Path) -> None:
+    """The line names the checkpoint, its step, and the override that resumes from it."""
+    step = read_checkpoint(last).training["step"]
+    for token in (str(last), f"train.resume={last.parent}"):
+        assert token in line
+    assert str(step) in whole_numbers(line)
+
+
+def whole_numbers(line: str) -> list[str]:
+    """Return the whole numbers in a line, without those that are part of a path or of a fraction."""
+    return re.findall(r"(?<![\w./-])\d+(?!\w|\.\d)", line)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The resumed run ends as any other; the speed of the machine is measured around each part of it."""
+    usual = training.write_checkpoint
+    monkeypatch.setattr(yardstick, "measure_yardstick", lambda device, threads: 0.5)
+
+    def full(path: Path, checkpoint: Checkpoint) -> None:
+        with no_room(1000):
+            usual(path, checkpoint)
+
+    last = tmp_path / "run" / "last.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "write_checkpoint", on_call(3, usual, full))  # best, last, best
+        code, told = call("train.epoch_steps=1", "train.yardstick=true")
+    assert code == 1
+    assert read_checkpoint(last).training["step"] in (1, 2)
+    assert re.search(r"\S+\.pt\b", told) and os.strerror(errno.EFBIG) in told
+    assert_names_checkpoint(told, last)
+    assert not list(last.parent.glob(".*"))
+    assert call(f"train.resume={last.parent}") == (0, "")
+    summary = json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["steps"], summary["yardstick_seconds"]) == (4, [0.5, 0.5, 0.5])
+    assert summary["yardstick_steps"] == pytest.approx(summary["train_seconds"] / 0.5, abs=0.2)
+
+
+def test_a_resumed_run_is_not_made_longer_than_its_learning_rate(call: Call, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert call("train.steps=100000", "train.max_minutes=0.001") == (0, "")
+    code, told = call(f"train.resume={run}", "train.steps=200000")
+    assert code == 1
+    for token in ("train.resume", "100000", "train.steps=200000"):
+        assert token in told
+    code, told = call(f"train.resume={run}", "train.max_minutes=5")
+    assert code == 1
+    assert re.search(r"train\.max_minutes\b", told) and re.search(r"\b5\b", told)
+    assert call(f"train.resume={run}", "train.patience=7") == (0, "")
+    kept = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["train"]
+    assert (kept["steps"], kept["max_minutes"], kept["patience"]) == (100000, 0.001, 7)
+
+
+def test_a_run_does_not_resume_with_other_cases(call: Call, tmp_path: Path) -> None:
+    run, facts = tmp_path / "run", tmp_path / "Task90_Blobs" / "dataset.json"
+    assert call() == (0, "")
+    whole = facts.read_text(encoding="utf-8")
+    fewer = json.loads(whole)
+    del fewer["training"][0]
+    facts.write_text(json.dumps(fewer), encoding="utf-8")
+    code, told = call(f"train.resume={run}")
+    assert code == 1
+    for token in ("task.folder", str(facts.parent), str(run / "split.json")):
+        assert token in told
+    numbers = whole_numbers(told)  # of new cases, of missing ones, of those that would change sides
+    assert len(numbers) == 3 and {"0", "1"} <= {*numbers}
+    facts.write_text(whole, encoding="utf-8")
+    assert call(f"train.resume={run}") == (0, "")
+
+
+def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = torch.isfinite
+    monkeypatch.setattr(torch, "isfinite", lambda value: usual(value) & (value.numel() > 1 or next(finite)))
+    finite = iter([True, True, True, False])
+    code, told = call()
+    assert code == 1
+    assert "3" in whole_numbers(told)  # the step
+    assert len(re.findall(r"\bblob_00\d\b", told)) == 2  # the cases of its batch
+    last = tmp_path / "run" / "last.pt"
+    assert read_checkpoint(last).training["step"] == 2
+    assert_names_checkpoint(told, last)
+
+
+def test_weights_that_are_not_finite_are_not_kept(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of the last step of an epoch is finite, its gradient is not."""
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoil)
+    code, told = call("train.epoch_steps=1")
+    assert code == 1
+    assert "encoder.0.0.0.weight" in told and "1" in whole_numbers(told)  # the parameter and the step
+    assert "last.pt" not in told and "train.resume" not in told  # there is nothing to resume from
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+def spoil(parameters: Any, limit: float) -> None:
+    next(iter(parameters)).grad.fill_(float("inf"))
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place, why in (("file/run", errno.ENOTDIR), ("file", errno.EEXIST)):
+        code, told = call(f"paths.run={tmp_path / place}")
+        assert code == 1
+        for token in (str(tmp_path / place), os.strerror(why)):
+            assert token in told
+
+
+def test_a_read_only_run_folder_is_named(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal is simulated, as the superuser may write everywhere."""
+    usual = Path.write_text
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> int:
+        if path.parent == tmp_path / "run":
+            raise PermissionError(13, "Permission denied", str(path))
+        return usual(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    code, told = call()
+    assert code == 1
+    for token in (str(tmp_path / "run" / "config.yaml"), "Permission denied"):
+        assert token in told
+
+
+def test_a_file_missing_from_the_cache_is_named(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = cache.CachedCase.image
+
+    def gone(case: cache.CachedCase) -> Any:
+        (case.folder / "image.npy").unlink(missing_ok=True)
+        return usual(case)
+
+    monkeypatch.setattr(cache.CachedCase, "check", lambda case: None)
+    monkeypatch.setattr(cache.CachedCase, "image", on_call(12, usual, gone))
+    code, told = call("train.epoch_steps=1")
+    assert code == 1
+    (path,) = re.findall(r"\S+image\.npy", told)
+    assert re.search(r"\bblob_00\d\b", told) and not Path(path).exists()
+    assert_names_checkpoint(told, tmp_path / "run" / "last.pt")

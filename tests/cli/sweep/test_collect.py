@@ -1,0 +1,81 @@
+"""fold=all: one job per fold, one summary of all folds, and their networks as one ensemble."""
+
+import json
+import re
+import runpy
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import InputError
+from app.core.sweep import Entry, Sweep, read_record, write_record, write_sweep
+from app.infer.scan.run_models import list_runs
+from app.infer.scan.segmenter import Segmenter
+from app.models.checkpoint import read_checkpoint
+from tests.support.config import TINY
+from tests.support.volumes import MakeTask
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def test_all_folds_are_run_collected_and_averaged(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("app.cli.modes.train", "app.cli.sweep.collect"):  # pages are drawn in other tests
+        monkeypatch.setattr(f"{place}.write_report", lambda *_, **__: None)
+    task = make_task(cases=4)
+    folder = tmp_path / "sweep"
+    places = (f"task.folder={task}", f"paths.cache={tmp_path / 'cache'}")
+    command = ("fold=all", *TINY, *places, f"paths.sweep={folder}")
+    assert call(monkeypatch, *command) == 0
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["fold-0", "fold-1"]
+    told = json.loads((folder / "folds.json").read_text(encoding="utf-8"))["run"]
+    summaries = [json.loads((folder / f"fold-{n}" / "summary.json").read_text("utf-8")) for n in (0, 1)]
+    assert told["mean_dice"]["mean"] == pytest.approx(sum(one["mean_dice"] for one in summaries) / 2)
+    assert (told["mean_dice"]["cases"], told["missing"]) == (4, [])
+    said = capfd.readouterr().out
+    for token in (
+        f"{told['mean_dice']['mean']:.4f}",
+        str(folder / "folds.json"),
+        f"mode=predict predict.model={folder} predict.input=",
+    ):
+        assert token in said
+
+    segmenter = Segmenter.load(folder)
+    assert segmenter.digests == tuple(
+        read_checkpoint(folder / f"fold-{n}" / "last.pt").digest for n in (0, 1)
+    )
+    record = read_record(folder / "fold-1")
+    assert record is not None
+    write_record(folder / "fold-1", replace(record, state="running"))
+    with pytest.raises(InputError, match=re.escape(str(folder))) as error:
+        list_runs([folder])
+    assert "fold-1" in str(error.value) and "fold-0" not in str(error.value)
+
+
+def test_the_place_of_all_folds_is_that_of_a_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "fold=all", *TINY, "task.folder=x", f"paths.run={tmp_path / 'run'}") == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    for key in ("paths.run", "paths.sweep"):
+        assert key in line
+
+
+def test_networks_of_several_configurations_are_not_averaged(tmp_path: Path) -> None:
+    entries = (Entry("dense+fold-0", "dense", ()), Entry("mixed+fold-0", "mixed", ()))
+    write_sweep(tmp_path, Sweep("test", None, entries))
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))) as error:
+        list_runs([tmp_path])
+    for group in ("dense", "mixed"):
+        assert group in str(error.value)
+    assert list_runs([tmp_path / "elsewhere"]) == [tmp_path / "elsewhere"]

@@ -1,0 +1,263 @@
+"""Every kind of fault, planted in an otherwise sound data set, is found; sound data raise no error."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.task import GroupRule, Task
+from app.data.doctor.check import Checked, check_task
+from app.data.doctor.finding import Severity
+from app.data.doctor.grid_rules import DOUBTS, GRID_RULES
+from app.data.doctor.image_rules import IMAGE_RULES
+from app.data.doctor.label_rules import LABEL_RULES
+from app.data.doctor.repair import repair_task
+from app.data.doctor.set_rules import SET_RULES
+from app.data.doctor.table import COLUMNS, rows, write_check
+from app.data.plan.fingerprint import read_fingerprint
+from app.data.prepare.cache import Cache
+from app.data.sets.decathlon import read_task
+from tests.support.volumes import REAL_DATA, MakeTask
+
+Voxels = NDArray[np.float32]
+TURN = np.array([[0, -1], [2, 1], [1, 1]])  # of the axes, as nibabel writes it
+IMAGE, LABEL = "imagesTr/blob_002.nii.gz", "labelsTr/blob_002.nii.gz"
+
+
+def check(folder: Path) -> tuple[Task, Checked]:
+    task = read_task(folder)
+    return task, check_task(task, None, workers=2)
+
+
+def kinds(checked: Checked, case: str = "blob_002") -> set[str]:
+    return {finding.kind for finding in checked.findings.get(case, ())}
+
+
+def change(path: Path, edit: Callable[[Voxels], Any], dtype: type = np.float32, **header: Any) -> None:
+    """Store edited voxels, and header fields, under the same name."""
+    image = nib.load(path)
+    changed = nib.Nifti1Image(
+        np.asarray(edit(np.asarray(image.get_fdata(), np.float32)), dtype), image.affine
+    )
+    for field, value in header.items():
+        changed.header[field] = value
+    nib.save(changed, path)
+
+
+def header(path: Path, **fields: Any) -> None:
+    """Overwrite header fields in the file itself; nibabel would mend them on the way."""
+    stored = nib.load(path).header.copy()
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    for field, value in fields.items():
+        stored[field] = value
+    stored["vox_offset"] = 352
+    content[:348] = stored.binaryblock
+    path.write_bytes(gzip.compress(bytes(content)))
+
+
+def set_voxel(value: float) -> Callable[[Voxels], Voxels]:
+    def edit(voxels: Voxels) -> Voxels:
+        voxels[3, 4, 5] = value
+        return voxels
+
+    return edit
+
+
+def move(path: Path, affine: NDArray[np.float64]) -> None:
+    nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), affine), path)
+
+
+def shifted(mm: float) -> NDArray[np.float64]:
+    affine = np.eye(4)
+    affine[2, 3] = mm
+    return affine
+
+
+def copy(folder: Path, source: str, target: str, edit: Callable[[Voxels], Voxels]) -> None:
+    voxels = np.asarray(nib.load(folder / source).dataobj, dtype=np.float32)
+    nib.save(nib.Nifti1Image(edit(voxels), np.eye(4)), folder / target)
+
+
+def noisy(voxels: Voxels) -> Voxels:
+    return voxels + np.random.default_rng(9).normal(0, 5, voxels.shape).astype(np.float32)
+
+
+Plant = Callable[[Path], Any]
+PLANTED: dict[str, Plant] = {
+    "unreadable_image": lambda f: (f / IMAGE).write_bytes((f / IMAGE).read_bytes()[:-900]),
+    "unreadable_label": lambda f: (f / LABEL).write_bytes(b"nothing"),
+    "other_channels": lambda f: change(f / IMAGE, lambda v: np.stack([v, v], axis=-1)),
+    "not_finite": lambda f: change(f / IMAGE, set_voxel(np.nan)),
+    "constant_image": lambda f: change(f / IMAGE, np.ones_like),
+    "not_hounsfield": lambda f: change(f / IMAGE, lambda v: v + 1000),
+    "other_shape": lambda f: change(f / LABEL, lambda v: v[:-1], np.uint8),
+    "other_grid": lambda f: move(f / LABEL, shifted(3.0)),
+    "other_orientation": lambda f: nib.save(nib.load(f / LABEL).as_reoriented(TURN), f / LABEL),
+    "fractional_labels": lambda f: change(f / LABEL, set_voxel(0.4)),
+    "float_labels": lambda f: change(f / LABEL, np.copy),
+    "unknown_labels": lambda f: change(f / LABEL, set_voxel(7), np.uint8),
+    "empty_label": lambda f: change(f / LABEL, np.zeros_like, np.uint8),
+    "full_label": lambda f: change(f / LABEL, np.ones_like, np.uint8),
+    "tiny": lambda f: [change(f / path, lambda v: v[:5]) for path in (IMAGE, LABEL)],
+    "huge": lambda f: [
+        change(f / path, lambda v: np.tile(v[:2, :2], (800, 1, 1))) for path in (IMAGE, LABEL)
+    ],
+    "odd_spacing": lambda f: [move(f / path, np.diag([1e-3, 1e-3, 1e-3, 1])) for path in (IMAGE, LABEL)],
+    "forms_disagree": lambda f: header(f / IMAGE, qform_code=1, qoffset_x=4.0),
+    "negative_spacing": lambda f: header(f / IMAGE, pixdim=[1, -1, 1, 1, 0, 0, 0, 0]),
+    "no_orientation": lambda f: [header(f / p, sform_code=0, qform_code=0) for p in (IMAGE, LABEL)],
+    "not_millimetres": lambda f: header(f / IMAGE, xyzt_units=1),
+    "duplicate_image": lambda f: copy(f, "imagesTr/blob_001.nii.gz", IMAGE, np.copy),
+    "duplicate_label": lambda f: copy(f, "labelsTr/blob_001.nii.gz", LABEL, np.copy),
+}
+
+
+BETWEEN = {"near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations"}
+"""Found between cases; planted in tests of their own below."""
+
+
+def test_no_kind_of_fault_is_without_a_test() -> None:
+    rules = (*IMAGE_RULES, *LABEL_RULES, *GRID_RULES, *SET_RULES)
+    read = {"unreadable_image", "unreadable_label"}
+    assert {rule.__name__ for rule in rules} | set(DOUBTS) | read == set(PLANTED) | BETWEEN
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_a_planted_fault_is_found(make_task: MakeTask, kind: str) -> None:
+    folder = make_task(cases=3, modality="CT" if kind == "not_hounsfield" else "MRI")
+    if kind == "not_hounsfield":
+        for number in (1, 3):
+            change(folder / f"imagesTr/blob_00{number}.nii.gz", lambda v: v - 1000)
+    PLANTED[kind](folder)
+    _, checked = check(folder)
+    assert kind in kinds(checked)
+    assert kinds(checked, "blob_003") <= {kind}
+
+
+def test_what_would_stop_preparing_is_an_error(make_task: MakeTask, tmp_path: Path) -> None:
+    """The doctor and preparing agree: an error of a single case is what preparing refuses."""
+    for kind, plant in PLANTED.items():
+        folder = make_task(cases=3, name=f"Task_{kind}")
+        plant(folder)
+        task, checked = check(folder)
+        try:
+            read_fingerprint(Cache(tmp_path / "cache", task, workers=1))
+            refused = False
+        except InputError:
+            refused = True
+        errors = {
+            f.kind for found in checked.findings.values() for f in found if f.severity == Severity.ERROR
+        }
+        assert refused == bool(errors - {"constant_image", "duplicate_image"}), kind
+
+
+def test_faults_between_cases_are_found(make_task: MakeTask) -> None:
+    folder = make_task(cases=4)
+    copy(folder, "imagesTr/blob_001.nii.gz", "imagesTr/blob_004.nii.gz", noisy)
+    nib.save(nib.load(folder / IMAGE), folder / "imagesTr" / "extra.nii.gz")
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    facts["labels"]["2"] = "other"
+    (folder / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+    for path in (folder / IMAGE, folder / LABEL):
+        nib.save(nib.load(path).as_reoriented(TURN), path)
+    _, checked = check(folder)
+    assert kinds(checked, "blob_001") == {"near_duplicate"}
+    assert kinds(checked, "") == {"absent_label", "unlisted", "mixed_orientations"}
+
+
+def test_sides_of_one_patient_under_neighbouring_numbers_are_suspected(make_task: MakeTask) -> None:
+    folder = make_task(cases=8)
+    for number in (2, 4, 6, 8):
+        source, target = (f"imagesTr/blob_00{n}.nii.gz" for n in (number - 1, number))
+        copy(folder, source, target, lambda v: v[:, ::-1] * 0.2 + v)
+    task, checked = check(folder)
+    assert "sibling_numbers" in kinds(checked, "")
+    together = check_task(task, GroupRule(r"(\d+)$", 2), workers=1)
+    assert "sibling_numbers" not in kinds(together, "")
+
+
+def test_sound_data_have_no_finding(make_task: MakeTask) -> None:
+    _, checked = check(make_task(cases=4))
+    assert checked.findings == {}
+
+
+def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=5)
+    change(folder / "imagesTr/blob_001.nii.gz", set_voxel(np.nan))
+    move(folder / LABEL, shifted(0.6))
+    change(folder / "labelsTr/blob_003.nii.gz", lambda v: v * 1.004)
+    change(folder / "labelsTr/blob_004.nii.gz", np.copy)
+    before = {path: path.read_bytes() for path in folder.rglob("*.gz")}
+    _, checked = check(folder)
+    assert repair_task(folder, checked, tmp_path / "copy") == 4
+    task, repaired = check(tmp_path / "copy")
+    assert repaired.findings == {} and len(task.cases) == 5
+    assert {path: path.read_bytes() for path in folder.rglob("*.gz")} == before
+    image = np.asarray(nib.load(tmp_path / "copy/imagesTr/blob_001.nii.gz").dataobj)
+    assert image[3, 4, 5] == np.nanmin(np.asarray(nib.load(folder / "imagesTr/blob_001.nii.gz").dataobj))
+    for target in (tmp_path / "copy", folder / "copy"):  # one that exists, one inside the source
+        with pytest.raises(InputError, match=r"check\.repair") as error:
+            repair_task(folder, checked, target)
+        assert str(target) in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_label_beside_its_scan_and_turned_is_mended_by_both(
+    make_task: MakeTask, tmp_path: Path, dtype: type
+) -> None:
+    """Turned first, then given the scan's geometry: the voxels stay on the anatomy."""
+    folder = make_task(cases=3)
+    drawn = np.asarray(nib.load(folder / LABEL).dataobj)
+    change(folder / LABEL, np.copy, dtype)
+    move(folder / LABEL, shifted(0.6))
+    nib.save(nib.load(folder / LABEL).as_reoriented(TURN), folder / LABEL)
+    _, checked = check(folder)
+    assert {"other_grid", "other_orientation"} <= kinds(checked)
+    repair_task(folder, checked, tmp_path / "copy")
+    mended = nib.load(tmp_path / "copy" / LABEL)
+    np.testing.assert_array_equal(np.asarray(mended.dataobj), drawn)
+    np.testing.assert_allclose(mended.affine, nib.load(folder / IMAGE).affine)
+    assert check(tmp_path / "copy")[1].findings == {}
+
+
+@pytest.mark.parametrize(("value", "kind"), [(300.0, "unknown_labels"), (0.4, "fractional_labels")])
+def test_values_that_only_a_guess_could_mend_are_kept(
+    make_task: MakeTask, tmp_path: Path, value: float, kind: str
+) -> None:
+    folder = make_task(cases=3)
+    change(folder / LABEL, set_voxel(value))
+    move(folder / LABEL, shifted(0.6))
+    _, checked = check(folder)
+    repair_task(folder, checked, tmp_path / "copy")
+    assert np.asarray(nib.load(tmp_path / "copy" / LABEL).dataobj)[3, 4, 5] == np.float32(value)
+    assert kind in kinds(check(tmp_path / "copy")[1])
+
+
+def test_the_table_has_a_row_a_case(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=3)
+    PLANTED["not_finite"](folder)
+    _, checked = check(folder)
+    write_check(tmp_path / "check.csv", checked)
+    lines = (tmp_path / "check.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == ",".join(COLUMNS) and len(lines) == 4
+    row = rows(checked)[1]
+    assert row["status"] == "error" and row["kinds"] == "not_finite" and row["voxels"] == "19x22x17"
+    assert "check.repair" in row["findings"] and re.search(r"\b1\b", row["findings"])
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="real data sets are not here")
+@pytest.mark.parametrize("name", ["Task04_Hippocampus", "Task50_SoftTissueSarcoma"])
+def test_real_data_sets_have_no_error(name: str) -> None:
+    _, checked = check(REAL_DATA / name)
+    assert checked.count(Severity.ERROR) == 0
+    wanted = {"float_labels", "sibling_numbers"} if name == "Task04_Hippocampus" else set()
+    assert {finding.kind for found in checked.findings.values() for finding in found} == wanted

@@ -1,0 +1,55 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from app.core.errors import InputError
+from app.data.sets.dataset_json import describe, write_dataset_json
+from app.data.sets.decathlon import read_task
+from tests.support.volumes import MakeTask
+
+
+def bare(folder: Path) -> Path:
+    (folder / "dataset.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize("names", [("imagesTr", "labelsTr"), ("images", "labels")])
+def test_a_described_folder_is_a_task(make_task: MakeTask, names: tuple[str, str]) -> None:
+    folder = bare(make_task(cases=3, channels=2))
+    for old, new in zip(("imagesTr", "labelsTr"), names, strict=True):
+        (folder / old).rename(folder / new)
+    (folder / names[0] / "._blob_001.nii.gz").write_bytes(b"AppleDouble")
+    described = describe(folder)
+    assert (len(described.pairs), described.channels, described.largest_label) == (3, 2, 1)
+    write_dataset_json(described, modality=["CT", "PET"], labels=["background", "tumour"])
+    task = read_task(folder)
+    assert task.modalities == ("CT", "PET") and task.foreground == ("tumour",)
+    assert [case.id for case in task.cases] == ["blob_001", "blob_002", "blob_003"]
+    assert json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["numTraining"] == 3
+    with pytest.raises(InputError, match=re.escape(str(folder / "dataset.json"))):
+        describe(folder)
+
+
+def test_what_is_missing_is_named(make_task: MakeTask) -> None:
+    folder = bare(make_task(cases=2))
+    described = describe(folder)
+    with pytest.raises(InputError, match=r"check\.modality") as error:
+        write_dataset_json(described, modality=["CT", "PET"], labels=["background", "x"])
+    assert "['CT', 'PET']" in str(error.value) and re.search(r"\b1\b", str(error.value))  # channels
+    with pytest.raises(InputError, match=r"check\.labels") as error:
+        write_dataset_json(described, modality=["CT"], labels=["background"])
+    assert "['background']" in str(error.value) and re.search(r"\b1\b", str(error.value))  # largest value
+    (folder / "labelsTr" / "blob_001.nii.gz").unlink()
+    with pytest.raises(InputError, match=re.escape(str(folder))) as error:
+        describe(folder)
+    found = str(error.value).replace(str(folder), "")
+    for token in ("2", "1", "blob_001"):  # scans, label maps, and the scan without a label map
+        assert re.search(rf"\b{token}\b", found)
+    assert "blob_002" not in found
+    (folder / "labelsTr").rename(folder / "masks")
+    with pytest.raises(InputError, match=re.escape(str(folder))) as error:
+        describe(folder)
+    for name in ("imagesTr", "labelsTr"):
+        assert name in str(error.value)

@@ -1,0 +1,77 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.errors import InputError
+from app.data.sets.decathlon import read_task
+from tests.support.volumes import REAL_DATA, MakeTask
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}))
+
+
+def test_listed_cases_count_and_hidden_files_do_not(make_task: MakeTask) -> None:
+    folder = make_task(cases=3)
+    (folder / "imagesTr" / "._blob_001.nii.gz").write_bytes(b"\0\5\x16\7")
+    (folder / "imagesTr" / "stray.nii.gz").write_bytes(b"")
+    task = read_task(folder)
+    assert [case.id for case in task.cases] == ["blob_001", "blob_002", "blob_003"]
+    assert task.name == "Task90_Blobs"
+    assert task.labels == ("background", "blob") and task.foreground == ("blob",)
+
+
+def test_missing_pieces_are_named(make_task: MakeTask) -> None:
+    folder = make_task(cases=2)
+    with pytest.raises(InputError, match=re.escape(str(folder / "nowhere"))) as error:
+        read_task(folder / "nowhere")
+    for key in ("paths.data", "task.folder", "task.download"):  # what to set
+        assert key in str(error.value)
+    label = folder / "labelsTr" / "blob_002.nii.gz"
+    label.unlink()
+    with pytest.raises(InputError, match=re.escape(str(label))) as error:
+        read_task(folder)
+    assert "blob_002" in str(error.value).replace(str(label), "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tokens"),
+    [
+        ({"labels": {"0": "background", "2": "x"}}, ["labels", "['0', '2']", "['0', '1']"]),
+        ({"labels": ["background"]}, ["labels", "['background']"]),
+        ({"training": []}, ["training"]),
+        ({"training": [3]}, ["training", "3", "image", "label"]),
+        ({"modality": None}, ["modality", "None"]),
+    ],
+)
+def test_wrong_facts_are_named(make_task: MakeTask, changes: dict[str, Any], tokens: list[str]) -> None:
+    folder = make_task(cases=1)
+    edit(folder, **changes)
+    path = folder / "dataset.json"
+    with pytest.raises(InputError, match=re.escape(str(path))) as error:
+        read_task(folder)
+    found = str(error.value).replace(str(path), "")
+    for token in tokens:
+        assert token in found
+
+
+def test_a_case_listed_twice_is_refused(make_task: MakeTask) -> None:
+    folder = make_task(cases=1)
+    entry = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["training"][0]
+    edit(folder, training=[entry, entry])
+    with pytest.raises(InputError, match=re.escape(str(folder / "dataset.json"))) as error:
+        read_task(folder)
+    assert "blob_001" in str(error.value)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="real data sets are not here")
+def test_real_data_sets_are_read() -> None:
+    hippocampus = read_task(REAL_DATA / "Task04_Hippocampus")
+    assert len(hippocampus.cases) == 219 and hippocampus.foreground == ("Anterior", "Posterior")
+    sarcoma = read_task(REAL_DATA / "Task50_SoftTissueSarcoma")
+    assert sarcoma.modalities == ("CT", "PET")

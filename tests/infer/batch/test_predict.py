@@ -1,0 +1,316 @@
+import logging
+import re
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from app.cli.modes.predict import _report
+from app.core.errors import InputError
+from app.core.files import read_json
+from app.core.plan import Normalisation
+from app.data.prepare.prepare import prepare
+from app.infer.batch.dicom_seg import write_dicom_seg
+from app.infer.batch.manifest import Manifest, describe_segmenter
+from app.infer.batch.outputs import OutputSettings
+from app.infer.batch.predict import Predicted, predict_scans
+from app.infer.batch.scans import list_scans
+from app.infer.scan.cleanup import Cleanup
+from app.infer.scan.segmenter import Segmenter
+from app.infer.scan.warnings import scan_warnings
+from app.io.dicom import slice_files
+from app.io.volumes import SUFFIXES, Volume, read_volume, write_voxels
+from app.models.checkpoint import write_checkpoint
+from tests.support.config import CUBES
+from tests.support.networks import SLIDING, make_bench
+from tests.support.runs import NIFTI
+from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation, write_series
+
+
+def predict(
+    segmenter: Segmenter, scans: list[Path], output: Path, settings: OutputSettings = NIFTI
+) -> Predicted:
+    return predict_scans(segmenter, scans, output, settings, Manifest(output, {}))
+
+
+@pytest.fixture
+def segmenter(make_task: MakeTask, tmp_path: Path) -> Segmenter:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
+    return Segmenter.load(tmp_path / "run", sliding=SLIDING, device=torch.device("cpu"))
+
+
+def test_a_bad_scan_does_not_stop_the_rest(segmenter: Segmenter, make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=3) / "imagesTr"
+    (folder / "blob_002.nii.gz").write_bytes(b"broken")
+    (folder / "._blob_001.nii.gz").write_bytes(b"AppleDouble")
+    done = predict(segmenter, list_scans([folder], tmp_path / "out"), tmp_path / "out")
+    assert [path.name for path in done.written] == ["blob_001.nii.gz", "blob_003.nii.gz"]
+    assert list(done.failed) == [folder / "blob_002.nii.gz"]
+    again = predict(segmenter, list_scans([folder], tmp_path / "out"), tmp_path / "out")
+    assert len(again.kept) == 2 and not again.written
+    for name in ("blob_001.nii.gz", "blob_003.nii.gz"):
+        scan, mask = nib.load(folder / name), nib.load(tmp_path / "out" / name)
+        assert mask.shape == scan.shape and mask.get_data_dtype() == np.uint8
+        np.testing.assert_array_equal(mask.affine, scan.affine)
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS[::7])
+def test_the_mask_does_not_depend_on_how_the_scan_is_stored(
+    segmenter: Segmenter, tmp_path: Path, codes: str
+) -> None:
+    image = np.random.default_rng(0).normal(size=(17, 21, 16)).astype(np.float32)
+    masks = []
+    for orientation in ("SAR", codes):
+        voxels, affine = in_orientation(image, (1.2, 0.9, 1.0), orientation)
+        nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "scan.nii.gz")
+        masks.append((segmenter.segment_file(tmp_path / "scan.nii.gz"), orientation))
+    canonical = in_orientation(masks[0][0].astype(np.float32), (1.2, 0.9, 1.0), codes)[0]
+    np.testing.assert_array_equal(masks[1][0], canonical)
+
+
+def test_wrong_input_is_named(segmenter: Segmenter, make_task: MakeTask, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, tokens in (("nowhere", ()), ("empty", SUFFIXES)):
+        with pytest.raises(InputError, match=r"predict\.input") as error:
+            list_scans([tmp_path / name], tmp_path / "out")
+        for token in (str(tmp_path / name), *tokens):
+            assert token in str(error.value)
+    two = make_task(cases=1, channels=2, name="Task91_Two") / "imagesTr" / "blob_001.nii.gz"
+    with pytest.raises(InputError, match=re.escape(str(two))) as error:
+        segmenter.segment_file(two)
+    facts = str(error.value).replace(str(two), "")
+    assert "MRI" in facts and re.findall(r"\d+", facts) == ["2", "1"]  # channels found, channels wanted
+    with pytest.raises(InputError, match="weights") as error:
+        Segmenter.load(tmp_path, sliding=SLIDING, device=torch.device("cpu"), weights="first")
+    for token in ("first", "last", "best"):
+        assert token in str(error.value)
+
+
+def test_label_maps_among_the_scans_are_no_scans(tmp_path: Path) -> None:
+    scans = tmp_path / "scans"
+    for name in ("a.nii.gz", "b/ct.nii.gz", "masks/a.nii.gz", "masks/later/a.nii.gz"):
+        (scans / name).parent.mkdir(parents=True, exist_ok=True)
+        (scans / name).write_bytes(b"")
+    assert list_scans([scans], scans / "masks") == [scans / "a.nii.gz", scans / "b"]
+    assert list_scans([scans], scans / "b" / ".." / "masks" / "later") == [scans / "a.nii.gz", scans / "b"]
+    assert list_scans([scans / "masks"], scans / "masks" / "later") == [scans / "masks" / "a.nii.gz"]
+    assert list_scans([scans], tmp_path / "elsewhere") == [scans / "a.nii.gz", scans / "b", scans / "masks"]
+
+
+def test_a_scan_is_never_overwritten_by_its_mask(segmenter: Segmenter, make_task: MakeTask) -> None:
+    scan = make_task(cases=1) / "imagesTr" / "blob_001.nii.gz"
+    before = scan.read_bytes()
+    with pytest.raises(InputError, match=r"predict\.output") as error:
+        predict(segmenter, [scan], scan.parent)
+    assert str(scan) in str(error.value) and scan.read_bytes() == before
+
+
+OBLIQUE = np.array([[0.8, -0.6, 0, 5], [0.6, 0.8, 0, -7], [0, 0, 1.25, 11], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("source", [".nii.gz", ".mha"])
+def test_label_maps_lie_where_their_scan_lies(
+    segmenter: Segmenter, tmp_path: Path, suffix: str, source: str
+) -> None:
+    image = np.random.default_rng(0).normal(size=(17, 21, 16)).astype(np.float32)
+    nib.save(nib.Nifti1Image(image, OBLIQUE), tmp_path / "scan.nii.gz")
+    write_voxels(tmp_path / f"scan{source}", image, like=tmp_path / "scan.nii.gz")
+    settings = replace(NIFTI, format=suffix[1:])
+    done = predict(segmenter, [tmp_path / f"scan{source}"], tmp_path / "out", settings)
+    (path,) = done.written
+    assert path.name == f"scan{suffix}"
+    np.testing.assert_allclose(read_volume(path).affine, OBLIQUE, atol=1e-6)
+    theirs, ours = sitk.ReadImage(str(tmp_path / f"scan{source}")), sitk.ReadImage(str(path))
+    assert ours.GetSize() == theirs.GetSize()
+    for name in ("GetSpacing", "GetOrigin", "GetDirection"):
+        np.testing.assert_allclose(getattr(ours, name)(), getattr(theirs, name)(), atol=1e-6)
+
+
+def test_probabilities_and_entropy_fit_the_labels(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path
+) -> None:
+    scan = make_task(cases=1, affine=OBLIQUE) / "imagesTr" / "blob_001.nii.gz"
+    settings = OutputSettings("nii.gz", probabilities=True, entropy=True, overwrite=False)
+    (path,) = predict(segmenter, [scan], tmp_path / "out", settings).written
+    labels = np.asarray(nib.load(path).dataobj)
+    probabilities = nib.load(tmp_path / "out" / "probabilities" / path.name).get_fdata()
+    entropy = nib.load(tmp_path / "out" / "entropy" / path.name).get_fdata()
+    assert probabilities.shape == (*labels.shape, 2) and entropy.shape == labels.shape
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    np.testing.assert_array_equal(probabilities.argmax(-1), labels)
+    p = probabilities[..., 1].clip(1e-12, 1 - 1e-12)
+    np.testing.assert_allclose(entropy, -p * np.log2(p) - (1 - p) * np.log2(1 - p), atol=1e-4)
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == ()
+    (tmp_path / "out" / "entropy" / path.name).unlink()
+    assert predict(segmenter, [scan], tmp_path / "out", settings).bare == (scan,)
+
+
+def test_the_manifest_tells_volumes_times_and_faults(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path
+) -> None:
+    folder = make_task(cases=2, affine=np.diag([2.0, 1.0, 5.0, 1.0])) / "imagesTr"
+    (folder / "blob_002.nii.gz").write_bytes(b"broken")
+    output = tmp_path / "out"
+    facts = describe_segmenter(segmenter, ["run"], "last", "torch")
+    predict_scans(segmenter, list_scans([folder], tmp_path / "out"), output, NIFTI, Manifest(output, facts))
+    manifest = read_json(output / "manifest.json")
+    good, bad = manifest["cases"]["blob_001"], manifest["cases"]["blob_002"]
+    voxels = int((np.asarray(nib.load(output / "blob_001.nii.gz").dataobj) == 1).sum())
+    assert good["volumes_ml"] == {"blob": round(voxels * 0.01, 4)}
+    assert set(good["seconds"]) == {"read", "prepare", "network", "restore", "confidence", "write"}
+    (warning,) = good["warnings"]
+    assert {"spacing", "5", "D"} <= set(re.findall(r"\w+", warning))
+    assert all(0 <= good["confidence"][measure]["blob"] <= 1 for measure in ("soft_dice", "agreement"))
+    assert bad["status"] == "failed"
+    assert str(folder / "blob_002.nii.gz") in bad["error"] and "NIfTI" in bad["error"]
+    assert {"app", "python", "torch"} <= set(manifest["versions"])
+    assert manifest["digests"] == list(segmenter.digests) and manifest["labels"] == ["background", "blob"]
+    predict(segmenter, [folder / "blob_001.nii.gz"], output)
+    assert read_json(output / "manifest.json")["cases"]["blob_001"] == good
+
+
+def test_label_maps_of_other_makers_or_unknown_ones_are_told(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path
+) -> None:
+    folder, output = make_task(cases=3) / "imagesTr", tmp_path / "out"
+    facts = describe_segmenter(segmenter, ["run"], "last", "torch")
+    first, second, third = list_scans([folder], tmp_path / "out")
+    predict_scans(segmenter, [first, second], output, NIFTI, Manifest(output, facts))
+    (output / third.name).write_bytes(b"from elsewhere")
+    cases = ["blob_001", "blob_002", "blob_003"]
+    assert Manifest(output, facts).by_others(cases) == ["blob_003"]
+    others = [
+        describe_segmenter(replace(segmenter, digests=("other",)), ["run"], "last", "torch"),
+        describe_segmenter(replace(segmenter, cleanup=Cleanup(("blob",), ())), ["run"], "last", "torch"),
+        describe_segmenter(
+            replace(segmenter, sliding=replace(SLIDING, mirror_axes=(2,))), ["run"], "last", "torch"
+        ),
+        {**facts, "engine": "openvino_int8"},
+    ]
+    assert [Manifest(output, other).by_others(cases) for other in others] == [cases] * 4
+    first.write_bytes(b"broken")
+    settings = replace(NIFTI, overwrite=True)
+    done = predict_scans(segmenter, [first, second], output, settings, Manifest(output, others[0]))
+    assert list(done.failed) == [first] and (output / first.name).is_file()
+    assert Manifest(output, others[0]).by_others(cases) == ["blob_001", "blob_003"]
+
+
+def test_a_repeated_run_to_dicom_names_first_what_failed(
+    segmenter: Segmenter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scans = [write_series(tmp_path / name, np.zeros((7, 8, 6), np.int16), OBLIQUE) for name in ("a.1", "b")]
+    next(scans[1].glob("*_3.dcm")).unlink()
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "a.1.dcm").write_bytes(b"")
+    manifest = Manifest(output, {})
+    settings = OutputSettings("dicom", probabilities=True, entropy=False, overwrite=False)
+    done = predict_scans(segmenter, scans, output, settings, manifest)
+    assert done.kept == done.bare == (scans[0],)
+    with pytest.raises(InputError) as error:
+        _report(done, scans, output, manifest)
+    assert re.findall(r"\d+", str(error.value)) == ["1", "2"]  # scans that failed, of all
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.levelno for record in told] == [logging.ERROR, logging.WARNING, logging.WARNING]
+    failed, strange, bare = (record.getMessage() for record in told)
+    assert str(scans[1]) in failed and done.failed[scans[1]] in failed
+    for message in (strange, bare):
+        assert "a.1" in message and "predict.overwrite" in message
+    assert "probabilities" in bare and "probabilities" not in strange
+
+
+def test_an_image_of_simpleitk_gives_one_of_the_same_grid(segmenter: Segmenter) -> None:
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(16, 21, 17)).astype(np.float32))
+    image.SetSpacing((0.8, 1.1, 1.4))
+    image.SetOrigin((5.0, -7.0, 11.0))
+    labels = segmenter(image)
+    assert labels.GetSize() == (17, 21, 16) and labels.GetPixelID() == sitk.sitkUInt8
+    assert labels.GetOrigin() == image.GetOrigin() and labels.GetDirection() == image.GetDirection()
+    affine = np.diag([-0.8, -1.1, 1.4, 1.0])
+    affine[:3, 3] = -5, 7, 11
+    array = segmenter(sitk.GetArrayFromImage(image).transpose(2, 1, 0), affine)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels).transpose(2, 1, 0), array)
+    with pytest.raises(InputError, match="affine"):
+        segmenter(np.zeros((4, 4, 4), dtype=np.float32))
+
+
+def test_a_dicom_segmentation_opens_against_its_series(segmenter: Segmenter, tmp_path: Path) -> None:
+    if any(find_spec(name) is None for name in ("highdicom", "pydicom")):
+        pytest.skip("needs highdicom")
+    import highdicom
+
+    voxels = np.random.default_rng(0).normal(50, 200, (17, 21, 16)).astype(np.int16)
+    series = write_series(tmp_path / "series", voxels, OBLIQUE)
+    settings = replace(NIFTI, format="dicom")
+    (path,) = predict(segmenter, list_scans([series], tmp_path / "out"), tmp_path / "out", settings).written
+    plain = segmenter.segment_file(series)
+    assert plain.any()
+    read = highdicom.seg.segread(path)
+    assert [read.get_segment_description(1).segment_label] == ["blob"]
+    uids = [pydicom_uid(file) for file in slice_files(series)]
+    pixels = read.get_pixels_by_source_instance(uids, segment_numbers=[1], ignore_spatial_locations=True,
+                                                assert_missing_frames_are_empty=True)  # fmt: skip
+    np.testing.assert_array_equal(pixels[..., 0].transpose(2, 1, 0), plain)
+
+
+def test_a_dicom_segmentation_may_lack_labels_or_all_of_them(tmp_path: Path) -> None:
+    if any(find_spec(name) is None for name in ("highdicom", "pydicom")):
+        pytest.skip("needs highdicom")
+    import highdicom
+
+    series = write_series(tmp_path / "series", np.zeros((7, 8, 6), dtype=np.int16), OBLIQUE)
+    uids = [pydicom_uid(file) for file in slice_files(series)]
+    for value in (0, 2):
+        labels = np.zeros((7, 8, 6), dtype=np.uint8)
+        labels[2:4, 3:5, 1:3] = value
+        write_dicom_seg(tmp_path / "seg.dcm", labels, ("background", "a", "b"), series=series)
+        pixels = highdicom.seg.segread(tmp_path / "seg.dcm").get_pixels_by_source_instance(
+            uids,
+            segment_numbers=[1, 2],
+            combine_segments=True,
+            ignore_spatial_locations=True,
+            assert_missing_frames_are_empty=True,
+        )
+        np.testing.assert_array_equal(pixels.transpose(2, 1, 0), labels)
+
+
+def pydicom_uid(file: str) -> str:
+    import pydicom
+
+    return str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
+
+
+@pytest.mark.parametrize(
+    ("how", "brightest", "factor", "offset", "numbers"),
+    [
+        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1000, 0, ()),
+        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1, 0, ("-100", "200")),
+        (Normalisation("zscore"), ((200, 500),), 500, 500, ()),
+        (Normalisation("zscore"), ((200, 500),), 10_000, 10_000, ("200", "500")),
+        (Normalisation("zscore_nonzero"), ((200, 500),), 1, 1, ("200", "500")),
+        (Normalisation("zscore"), ((200, 500),), 0, 7, ("7",)),
+        (Normalisation("zscore"), (), 10_000, 0, ()),  # an earlier plan says nothing of it
+    ],
+)
+def test_intensities_far_from_the_training_set_are_noted(
+    how: Normalisation,
+    brightest: tuple[tuple[float, float], ...],
+    factor: float,
+    offset: float,
+    numbers: tuple[str, ...],
+) -> None:
+    """The note gives the range of the training set, or the value of a scan that is constant."""
+    plan = replace(CUBES, normalisation=(how,), brightest=brightest)
+    spread = np.random.default_rng(0).uniform(-1, 1, (1, 20, 20, 20))
+    volume = Volume(np.eye(4), (spread * factor + offset).astype(np.float32))
+    found = scan_warnings(volume, prepare(volume, None, plan), plan, ["image"])
+    assert len(found) == bool(numbers)
+    for line in found:
+        assert "image" in line and set(numbers) <= set(re.findall(r"-?\d[\d.]*", line))

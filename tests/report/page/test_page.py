@@ -1,0 +1,322 @@
+"""The report over small synthetic run folders: right numbers, escaped text, missing files named."""
+
+import base64
+import json
+import re
+import shutil
+from collections import defaultdict
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from app.core.errors import InputError
+from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, spread_slices
+from app.report.page.page import write_report
+from app.report.read.ranking import notable_cases
+from app.report.read.runs import find_runs, read_runs
+from app.report.read.scans import read_scan
+from app.report.wording import DASH, duration, probability, scaled
+from tests.support.runs import HOSTILE, make_run, write_volume
+
+NAMED = {
+    **{"environment.json": "results", "summary.json": "results", "metrics.csv": "curves"},
+    **{"cases.csv": "spread", "split.json": "cases", "plan.yaml": "cost"},
+}
+"""Files of a run, and the section of the page whose remark names a missing one."""
+
+
+class Page(HTMLParser):
+    """What a browser would load or run, and what it would show: as a whole and by the id of the section."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.texts: defaultdict[str, str] = defaultdict(str)
+        self.figures: defaultdict[str, int] = defaultdict(int)
+        self.remarks: defaultdict[str, list[str]] = defaultdict(list)
+        self.machines: list[str] = []
+        self._section = "header"
+        self._paragraph: str | None = None
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        self.tags.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+        if tag == "section":
+            self._section = known["id"] or ""
+        self.figures[self._section] += tag == "figure"
+        if tag == "p":
+            self._paragraph = known.get("class")
+            if self._paragraph == "remark":
+                self.remarks[self._section].append("")
+            if self._paragraph == "machine":
+                self.machines.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "p":
+            self._paragraph = None
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        self.texts[self._section] += data
+        if self._paragraph == "remark":
+            self.remarks[self._section][-1] += data
+        if self._paragraph == "machine":
+            self.machines[-1] += data
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    folder = tmp_path_factory.mktemp("whole")
+    return report(folder, make_run(folder / "run"))
+
+
+def test_page_has_the_numbers_of_the_run(page: Page) -> None:
+    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
+    (row,) = [row for row in rows if ">cakes<" in row]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+    assert cells == [
+        *("0.775", "0.800", "0.750", "2.50", "0.910", "1,234,567", "4.32 G", "61.5"),
+        *("1,000", "2,000", "512", "unet", "cakes", "0", "7"),
+    ]
+    for text in ("phantom", "2025-03-04", "2.6.0", duration(61.5), "32, 40, 48", "fits the memory"):
+        assert text in page.text
+    assert not any(page.remarks.values())  # nothing is missing
+
+
+def test_page_needs_nothing_from_outside(page: Page) -> None:
+    assert not re.search(r"https?://", page.source)
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert not {"script", "iframe", "object"} & set(page.tags)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_hostile_label_is_text(page: Page) -> None:
+    assert "<script" not in page.source
+    for section in ("results", "curves", "spread", "cases"):
+        assert HOSTILE in page.texts[section]
+
+
+def test_worst_median_and_best_case_are_drawn(page: Page, tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    ranked = notable_cases(read_runs([folder])[0])
+    assert [(case.place.lower(), case.case) for case in ranked] == [
+        ("worst", "case_b"),
+        ("median", "case_a"),
+        ("best", "case_c"),
+    ]
+    assert [case.mean_dice for case in ranked] == pytest.approx([0.5, 0.8, 0.9])
+    pictures = [link for link in page.links if link.startswith("data:image/webp")]
+    assert len(pictures) == 3 * (7 + 6 + 6)  # at most seven; marked are 8 along R, 6 along A, 5 + 1 along S
+    assert page.tags.count("fieldset") == 9
+    assert page.source.count("checked>") == 9
+    assert all(base64.b64decode(link.partition(",")[2])[8:12] == b"WEBP" for link in pictures)
+
+
+def test_pictures_show_the_best_of_several_runs(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "poor", mean_dice=0.5)
+    make_run(tmp_path / "runs" / "good", mean_dice=0.9)
+    page = report(tmp_path, tmp_path / "runs")
+    assert re.search(r"\b2\b", page.texts["header"])  # runs compared
+    for section in ("cases", "spread"):
+        assert "good" in page.texts[section]
+    assert "poor" not in page.texts["cases"]
+    assert page.source.count("checked>") == 9
+
+
+def test_scan_is_turned_to_canonical_and_its_first_channel_is_taken(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    scan = read_scan(read_runs([folder])[0], "case_a")
+    stored = nibabel.load(folder / "case_a_image.nii.gz").get_fdata()[..., 0]
+    np.testing.assert_allclose(scan.image, stored[::-1])
+    assert scan.spacing == (1.0, 1.0, 2.5)
+    assert scan.reference[12 - 1 - 2, 3, 2] == 1
+    assert scan.prediction[12 - 1 - 2, 3, 3] == 1
+
+
+def test_planes_and_grey_window() -> None:
+    reference = np.zeros((4, 5, 6), np.uint8)
+    reference[3, :, 2] = 1
+    nothing = np.zeros_like(reference)
+    assert [fullest_slice(reference, nothing, axis) for axis in range(3)] == [3, 0, 2]
+    assert fullest_slice(nothing, reference, 2) == 2
+    assert fullest_slice(nothing, nothing, 2) == 3
+    assert [spread_slices(reference, nothing, axis) for axis in range(3)] == [[3], [0, 1, 2, 3, 4], [2]]
+    assert spread_slices(nothing, nothing, 2) == [3]
+    long = np.zeros((1, 1, 26), np.uint8)
+    long[..., 2:21] = 1
+    assert spread_slices(long, 0 * long, 2) == [2, 5, 8, 11, 14, 17, 20]
+    assert grey_window(np.arange(101.0).reshape(101, 1, 1)) == (1.0, 99.0)
+
+
+@pytest.mark.parametrize("absent", NAMED)
+def test_missing_file_is_named(tmp_path: Path, absent: str) -> None:
+    folder = make_run(tmp_path / "run_7")
+    (folder / absent).unlink()
+    shutil.rmtree(folder / "predictions")  # pictures take most of the time
+    remarks = report(tmp_path, folder).remarks[NAMED[absent]]
+    assert len([remark for remark in remarks if absent in remark and "run_7" in remark]) == 1
+
+
+def test_missing_prediction_and_layout_are_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run_7")
+    (folder / "predictions" / "case_b.nii.gz").unlink()
+    (folder / "layout.yaml").unlink()
+    page = report(tmp_path, folder)
+    (of_case,), (of_kernels,) = page.remarks["cases"], page.remarks["kernels"]
+    assert str(folder / "predictions" / "case_b.nii.gz") in of_case
+    assert "layout.yaml" in of_kernels and "run_7" in of_kernels
+
+
+def test_prediction_on_another_grid_is_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    write_volume(folder / "predictions" / "case_b.nii.gz", np.zeros((4, 4, 4), np.uint8))
+    (remark,) = report(tmp_path, folder).remarks["cases"]
+    for size in ("(4, 4, 4)", "(12, 14, 10)"):
+        assert size in remark
+
+
+def test_value_without_a_name_is_named(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    write_volume(folder / "predictions" / "case_b.nii.gz", np.full((12, 14, 10), 9, np.uint8))
+    (remark,) = report(tmp_path, folder).remarks["cases"]
+    assert re.findall(r"\d+", remark) == ["9"]
+
+
+def test_contours_are_those_of_the_regions(tmp_path: Path) -> None:
+    """A region's contour holds all of its values; the ignored value needs none."""
+    folder = make_run(tmp_path / "run")
+    task = {"regions": {"whole": [1, 2], "core": [2]}, "ignore": "unknown"}
+    (folder / "config.yaml").write_text(json.dumps({"task": task}), encoding="utf-8")
+    (run,) = read_runs([folder])
+    assert run.label_values == {"whole": (1, 2), "core": (2,)} and run.ignored_value == 3
+    scan = read_scan(run, "case_a")
+    outlined = []
+    for values in ([(1, 2)], [(1,)]):
+        ((_, figure), *_) = fullest_planes(scan, values)
+        outlined.append(
+            sum(len(path.vertices) for drawn in figure.axes[0].collections for path in drawn.get_paths())
+        )
+    assert outlined[0] > outlined[1]
+    for value, named in ((3, []), (4, [["4"]])):
+        write_volume(folder / "predictions" / "case_b.nii.gz", np.full((12, 14, 10), value, np.uint8))
+        remarks = report(tmp_path, folder).remarks["cases"]
+        assert [re.findall(r"\d+", remark) for remark in remarks] == named
+
+
+def test_an_unfinished_run_is_called_by_what_was_chosen(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "summary.json").unlink()
+    chosen = {"task": "hippocampus", "model": "unet", "op": "cakes"}
+    config = {
+        "choices": chosen,
+        "task": {"folder": "x"},
+        "op": {"_target_": "app.operators.cakes.Cakes"},
+        "seed": 3,
+    }
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    (run,) = read_runs([folder])
+    assert (run.summary.task, run.summary.model, run.summary.op, run.summary.seed) == (*chosen.values(), "3")
+
+
+def test_a_series_is_no_missing_file_and_a_search_lacks_no_scores(tmp_path: Path) -> None:
+    """A DICOM series is a folder that is not drawn; a search never evaluates."""
+    folder = make_run(tmp_path / "run")
+    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
+    (tmp_path / "series").mkdir()
+    split["files"]["case_a"]["image"] = str(tmp_path / "series")
+    write_json(folder / "split.json", split)
+    (remark,) = report(tmp_path, folder).remarks["cases"]
+    assert str(tmp_path / "series") in remark and "NIfTI" in remark
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    write_json(folder / "summary.json", {**summary, "decode_seconds": 1.0})
+    (folder / "cases.csv").unlink()
+    assert "cases.csv" not in report(tmp_path, folder).text
+
+
+def test_folder_without_results_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "nothing"))) as error:
+        write_report([tmp_path / "nothing"], tmp_path / "report.html")
+    for name in ("summary.json", "metrics.csv"):
+        assert name in str(error.value)
+
+
+def test_broken_number_is_an_input_error(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    (folder / "cases.csv").write_text("case,label,dice,hd95_mm,nsd\ncase_a,one,high,1,1\n")
+    with pytest.raises(InputError, match=re.escape(str(folder / "cases.csv"))) as error:
+        write_report([folder], tmp_path / "report.html")
+    for token in (r"\b2\b", r"\bdice\b", r"\bhigh\b"):  # line, column and value
+        assert re.search(token, str(error.value))
+
+
+def test_find_runs(tmp_path: Path) -> None:
+    for name in ("b/run", "a", "a/.hydra", "c"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    for name in ("b/run/summary.json", "a/config.yaml", "a/.hydra/config.yaml", "c/notes.txt"):
+        (tmp_path / name).write_text("{}")
+    assert find_runs(tmp_path) == [tmp_path / "a", tmp_path / "b" / "run"]
+    assert find_runs(tmp_path / "a") == [tmp_path / "a"]
+
+
+def test_run_without_results_beside_others_is_left_out_and_named(tmp_path: Path) -> None:
+    make_run(tmp_path / "runs" / "done")
+    (tmp_path / "runs" / "planned").mkdir()
+    (tmp_path / "runs" / "planned" / "config.yaml").write_text("seed: 0\n")
+    page = report(tmp_path, tmp_path / "runs")
+    (remark,) = [text for text in page.remarks["results"] if str(tmp_path / "runs" / "planned") in text]
+    assert "summary.json" in remark and "metrics.csv" in remark
+    assert "planned" not in page.text.replace(remark, "")
+
+
+def test_same_runs_give_the_same_page(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    assert report(tmp_path, folder).source == report(tmp_path, folder).source
+
+
+def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for name in ("dense", "mixed", "later"):
+        make_run(runs / name)
+    (runs / "timings.csv").write_text(
+        "run,forward_ms,step_ms,machine\ndense,41.25,180.5,two cores\nmixed,20.75,,two cores\n"
+    )
+    page = report(tmp_path, runs)
+    assert len([machine for machine in page.machines if "two cores" in machine]) == 1
+    assert not page.remarks["results"]
+    assert page.figures["comparison"] == 1  # Dice against latency, the only cost that differs
+    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
+    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row)[7:9] for row in rows if "4.32 G" in row]
+    assert cells[:3] == [["41.2", "180.5"], [DASH, DASH], ["20.8", DASH]]  # by name: dense, later, mixed
+    (runs / "timings.csv").write_text("run,forward_ms,step_ms,machine\ndense,1,2,host_1\nmixed,3,4,host_2\n")
+    (remark,) = report(tmp_path, runs).remarks["results"]
+    assert "host_1" in remark and "host_2" in remark
+    (runs / "timings.csv").rename(tmp_path / "timings.csv")
+    page = report(tmp_path, runs)
+    assert "host_" not in page.text and not page.figures["comparison"]  # its names are of another folder
+    (tmp_path / "timings.csv").write_text("run,forward_ms,step_ms,machine\nruns/dense,1,2,host_1\n")
+    assert len([machine for machine in report(tmp_path, runs).machines if "host_1" in machine]) == 1
+
+
+def test_wording() -> None:
+    assert [scaled(value) for value in (12, 4.32e9, 999_999)] == ["12", "4.32 G", "1 M"]
+    assert [probability(value) for value in (0.0213, 0.0004, None)] == ["0.021", "< 0.001", DASH]
+    assert [duration(value) for value in (59, 61.5, 4000)] == ["59 s", "1 min 02 s", "1 h 06 min"]
+
+
+def report(tmp_path: Path, runs: Path) -> Page:
+    write_report([runs], tmp_path / "report.html")
+    return Page(tmp_path / "report.html")
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value))

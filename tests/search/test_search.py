@@ -1,0 +1,39 @@
+"""A search that can be checked: where the right kernels are known, they are found."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from app.search.search import network_scores
+from tests.support.planted import SETTINGS, planted_search, train_planted
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("axes", "kernels", "share", "planted"),
+    [((0,), "1d", 1 / 9, "3x1x1"), ((0, 2), "2d", 1 / 3, "3x1x3")],
+    ids=["rods along D", "plates in D and W"],
+)
+def test_the_layout_follows_the_planted_axes(
+    axes: tuple[int, ...], kernels: str, share: float, planted: str, seed: int
+) -> None:
+    """The planted kernel has at least twice as many channels as all others together."""
+    torch.manual_seed(seed)
+    search, network = planted_search(replace(SETTINGS, kernels=kernels), share)
+    train_planted(search, network, axes, seed=seed, steps=120)
+    counts = search.decode(network_scores(network, search.sites)).counts
+    found = sum(n for of in counts.values() for kernel, n in of.items() if str(kernel) == planted)
+    assert found >= 2 * (32 - found)
+
+
+@pytest.mark.parametrize("weights", ["shared", "separate"])
+@pytest.mark.parametrize("method", ["paper_cost", "paper_performance"])
+def test_the_paper_modes_search_and_keep_as_many_paths_as_slots(method: str, weights: str) -> None:
+    torch.manual_seed(0)
+    settings = replace(SETTINGS, method=method, kernels="12d", weights=weights)
+    search, network = planted_search(settings, 0.25)
+    first = train_planted(search, network, (1,), seed=0, steps=1)
+    assert train_planted(search, network, (1,), seed=0, steps=25) < first
+    counts = search.decode(network_scores(network, search.sites)).counts
+    assert [sum(of.values()) for of in counts.values()] == [16, 16]

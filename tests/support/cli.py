@@ -1,0 +1,62 @@
+"""run.py as a user calls it."""
+
+import resource
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.config import TINY
+
+
+@contextmanager
+def no_room(size: int = 0) -> Iterator[None]:
+    """Let no file of this process grow beyond `size` bytes: writing fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+ROOT = Path(__file__).parents[1]
+
+
+PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
+
+
+HANG = 1800  # seconds after which a command is taken to hang
+
+
+def command(place: Path, *arguments: str) -> list[str]:
+    places = (f"paths.data={place / 'data'}", f"paths.cache={place / 'cache'}")
+    phantom = () if any(argument.startswith("task=") for argument in arguments) else PHANTOM
+    return [sys.executable, str(ROOT / "run.py"), *places, *phantom, *arguments]
+
+
+def call(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_py(place, *command(place, *arguments)[2:])
+
+
+def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, str(ROOT / "run.py"), *arguments]
+    return subprocess.run(
+        line, cwd=place, capture_output=True, text=True, encoding="utf-8", timeout=HANG, check=False
+    )
+
+
+def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `python run.py` on the blobs in `folder`."""
+    places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")
+    resumes = any(word.startswith("train.resume") for word in overrides)
+    monkeypatch.setattr(sys, "argv", ["run.py", *overrides, *(() if resumes else (*TINY, *places))])
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0

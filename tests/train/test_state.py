@@ -1,0 +1,129 @@
+"""One optimizer step: in micro-batches, in half precision, and what of it goes to disk."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from monai.losses import DeepSupervisionLoss, DiceCELoss
+from torch import Tensor
+
+from app.core.errors import InputError
+from app.models.checkpoint import read_checkpoint, write_checkpoint
+from app.train.precision import choose_precision
+from app.train.processes import ALONE, Processes
+from app.train.state import Loss, TrainingState
+from tests.support.networks import SETTINGS, Bench, make_bench
+from tests.support.volumes import MakeTask
+
+LOSS = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
+
+
+@pytest.fixture
+def bench(make_task: MakeTask, tmp_path: Path) -> Bench:
+    return make_bench(make_task(cases=4), tmp_path / "cache")
+
+
+def gradients(state: TrainingState) -> list[Tensor]:
+    found = [parameter.grad for parameter in state.network.parameters()]
+    assert None not in found
+    return [gradient.clone() for gradient in found if gradient is not None]
+
+
+def stepped(bench: Bench, loss: Loss = LOSS, **changes: int | str) -> TrainingState:
+    state = bench.state(replace(SETTINGS, **changes))  # type: ignore[arg-type]
+    state.network.train()
+    state.update(bench.batches().batch(0), loss, clip_norm=None)
+    return state
+
+
+def scaled(bench: Bench, **settings: float) -> TrainingState:
+    state = bench.state()
+    state.scaler = torch.amp.GradScaler("cpu", **settings)  # type: ignore[arg-type]
+    state.network.train()
+    return state
+
+
+def test_micro_batches_add_up_to_the_gradients_of_the_batch(bench: Bench) -> None:
+    whole, parts = stepped(bench), stepped(bench, accumulate=2)
+    assert parts.losses[0] == pytest.approx(whole.losses[0], abs=1e-6)
+    torch.testing.assert_close(gradients(parts), gradients(whole), atol=1e-6, rtol=1e-4)
+    assert parts.step == 1 and parts.averaged is not None and int(parts.averaged.n_averaged) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_processes_share_micro_batches_that_do_not_hang_on_their_number(count: int) -> None:
+    shares = [Processes(rank, count).places(batch=12, accumulate=2) for rank in range(count)]
+    assert sorted(place for share in shares for place in share) == list(range(12))
+    assert ALONE.places(batch=4, accumulate=1) == [0, 1, 2, 3]
+    for part, wanted in enumerate((set(range(6)), set(range(6, 12)))):
+        size = 6 // count
+        assert {place for share in shares for place in share[part * size : (part + 1) * size]} == wanted
+
+
+def test_bfloat16_computes_nearly_the_same_and_keeps_weights_in_single_precision(bench: Bench) -> None:
+    single, half = stepped(bench), stepped(bench, precision="bf16")
+    assert half.losses[0] != single.losses[0]
+    assert half.losses[0] == pytest.approx(single.losses[0], rel=0.02)
+    weights, averaged, rest = half.export()
+    moments = [value for entry in rest["optimizer"]["state"].values() for value in entry.values()]
+    assert averaged is not None
+    assert {value.dtype for value in (*weights.values(), *averaged.values(), *moments)} == {torch.float32}
+
+
+def test_precisions_are_chosen_or_refused_by_device() -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu) == torch.float32
+    assert choose_precision("bf16", cpu) == torch.bfloat16
+    assert choose_precision("fp16", torch.device("cuda")) == torch.float16
+    for name, tokens in (
+        ("fp16", ("fp16", "auto", "fp32", "bf16")),
+        ("half", ("'half'", "auto", "fp32", "bf16", "fp16")),
+    ):
+        with pytest.raises(InputError, match=r"train\.precision") as error:
+            choose_precision(name, cpu)
+        for token in tokens:
+            assert token in str(error.value)
+
+
+def test_a_scaled_loss_leaves_the_gradients_as_they_are(bench: Bench) -> None:
+    plain, state = stepped(bench), scaled(bench, init_scale=1024.0)
+    state.update(bench.batches().batch(0), LOSS, clip_norm=None)
+    torch.testing.assert_close(gradients(state), gradients(plain), atol=1e-7, rtol=1e-5)
+    assert state.losses == plain.losses
+
+
+def test_gradients_that_overflow_are_left_out_and_the_scale_goes_to_disk(
+    bench: Bench, tmp_path: Path
+) -> None:
+    state = scaled(bench, init_scale=2.0**60)
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    state.update(bench.batches().batch(0), large(1e30), clip_norm=12.0)
+    assert state.step == 1
+    assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+    assert state.scaler.get_scale() == 2.0**59
+    write_checkpoint(tmp_path / "last.pt", bench.checkpoint(state))
+    resumed = scaled(bench, init_scale=4.0)
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert resumed.scaler.state_dict() == state.scaler.state_dict()
+
+
+def large(factor: float) -> Callable[[list[Tensor], Tensor], Tensor]:
+    return lambda logits, labels: factor * LOSS(logits, labels)
+
+
+@pytest.mark.slow
+def test_a_compiled_step_is_a_step(bench: Bench) -> None:
+    plain, compiled = stepped(bench), stepped(bench, compile=True)
+    assert compiled.losses[0] == pytest.approx(plain.losses[0], abs=1e-5)
+    torch.testing.assert_close(gradients(compiled), gradients(plain), atol=1e-4, rtol=1e-2)
+    assert compiled.network.state_dict().keys() == plain.network.state_dict().keys()
+
+
+def test_compiling_without_a_compiler_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"train\.compile") as error:
+        stepped(bench, compile=True)
+    for compiler in ("g++", "clang++", "c++"):
+        assert compiler in str(error.value)
