@@ -23,7 +23,7 @@ class AnalyzeSettings:
     """params or macs."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate values."""
         if self.optimise is not None and self.optimise not in OPTIMISERS:
             raise InputError(f"analyze.optimise: got {self.optimise!r}, wanted stage or kernel")
         if self.cost not in COSTS:

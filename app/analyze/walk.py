@@ -33,11 +33,6 @@ def fields(
     return found
 
 
-def field_of(module: nn.Module, channels: int) -> Field:
-    """The field after one module."""
-    return _walk(module, "", [input_field(channels)], _Stops((), (), {}))
-
-
 class _Stops:
     """Modules to be entered on their own: those whose field is wanted, and stages."""
 

@@ -18,6 +18,11 @@ def corners_apart_mm(size: Size, first: Affine, second: Affine) -> float:
     return float(np.linalg.norm(corners @ (first - second).T, axis=1).max())
 
 
+def is_invertible(affine: Affine) -> bool:
+    """Return whether a finite affine maps voxels to places and places back to voxels."""
+    return bool(np.isfinite(affine).all()) and abs(float(np.linalg.det(affine[:3, :3]))) >= 1e-9
+
+
 def axis_codes(affine: Affine) -> str:
     """Where the voxel axes run to, as in RAS or LPS."""
     return "".join(code or "?" for code in nib.aff2axcodes(affine))

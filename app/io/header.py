@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.machine import memory_bytes
 from app.core.types import Size
-from app.io.grid import axis_codes
+from app.io.grid import axis_codes, is_invertible
 
 _DEFLATE = 1032  # bytes that one byte of deflate can become at most (zlib's technical details)
 _FLOAT_BYTES = 4
@@ -21,13 +21,12 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Header:
-    """Size (i, j, k), channels, affine to RAS millimetres, the stored type, and bytes on disk."""
+    """Size (i, j, k), channels, affine to RAS millimetres and the stored type."""
 
     size: Size
     channels: int
     affine: NDArray[np.float64]
     dtype: np.dtype[np.generic]
-    stored_bytes: int
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -61,9 +60,9 @@ def make_header(
     if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
         raise InputError(f"{path}: got voxels of type {dtype}, wanted whole or real numbers")
     _refuse_gigantic(path, shape, dtype.itemsize, stored_bytes)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not is_invertible(affine):
         raise InputError(f"{path}: got a singular affine {affine.tolist()}, wanted one that can be inverted")
-    return Header((size[0], size[1], size[2]), channels, affine, dtype, stored_bytes)
+    return Header((size[0], size[1], size[2]), channels, affine, dtype)
 
 
 def _refuse_gigantic(path: Path, shape: tuple[int, ...], voxel_bytes: int, stored_bytes: int) -> None:

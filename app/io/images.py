@@ -5,6 +5,7 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from app.core.errors import InputError
+from app.io.grid import is_invertible
 from app.io.itk import affine_from, file_order
 from app.io.volumes import Volume
 
@@ -18,7 +19,7 @@ def volume_from_array(voxels: NDArray[np.generic], affine: ArrayLike | None) -> 
     if affine is None:
         raise InputError("image: got an array alone, wanted affine=<4x4, voxels to RAS millimetres> with it")
     to_mm = np.asarray(affine, dtype=np.float64)
-    if to_mm.shape != (4, 4) or not np.isfinite(to_mm).all() or abs(np.linalg.det(to_mm[:3, :3])) < 1e-9:
+    if to_mm.shape != (4, 4) or not is_invertible(to_mm):
         raise InputError(f"affine: got {to_mm.tolist()}, wanted 4x4 that can be inverted")
     channels = np.asarray(voxels, dtype=np.float32)
     channels = channels[np.newaxis] if channels.ndim == 3 else channels

@@ -58,6 +58,12 @@ def case_name(path: Path) -> str:
     raise InputError(f"{path}: got suffix {path.suffix!r}, wanted one of {', '.join(SUFFIXES)}")
 
 
+def scans_by_case(folder: Path) -> dict[str, Path]:
+    """Return what a folder holds by name: files of a known format and folders, hidden ones left out."""
+    found = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    return {case_name(path): path for path in found if path.is_dir() or path.name.endswith(SUFFIXES)}
+
+
 def scan_files(path: Path) -> list[Path]:
     """The files a scan is made of: itself, or those of its folder, hidden ones left out."""
     if not path.is_dir():

@@ -1,7 +1,5 @@
 """All metrics of a prediction, label by label, in the scan's own geometry."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.files import write_text
+from app.core.csv_file import six_digits, write_csv
 from app.core.types import Spacing
 from app.metrics.dice import Dice
 from app.metrics.metric import Metric
@@ -59,17 +57,16 @@ def score_case(
 
 
 def write_cases(path: Path, scores: Sequence[Score]) -> None:
-    """cases.csv: one row a (case, label); an empty cell is undefined."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    """Write cases.csv: one row per case and label; an empty cell is undefined."""
     rows = [
-        [score.case, score.label, *map(_shown, score.values.values()), score.volume_mm3, score.reference_mm3]
+        {
+            **{"case": score.case, "label": score.label},
+            **{name: six_digits(value) for name, value in score.values.items()},
+            **{"volume_mm3": score.volume_mm3, "reference_mm3": score.reference_mm3},
+        }
         for score in scores
     ]
-    names = list(scores[0].values) if scores else []
-    writer.writerow(["case", "label", *names, "volume_mm3", "reference_mm3"])
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, rows, header=("case", "label", "volume_mm3", "reference_mm3"))
 
 
 def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
@@ -86,7 +83,3 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _shown(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"

@@ -4,8 +4,6 @@ import warnings
 
 import numpy as np
 import torch
-from monai.metrics.hausdorff_distance import compute_hausdorff_distance
-from monai.metrics.surface_dice import compute_surface_dice
 from scipy import ndimage
 from torch import Tensor
 
@@ -27,6 +25,8 @@ class HausdorffDistance95:
         """The larger of both directions' 95th percentiles."""
         if not (predicted.any() and reference.any()):
             return None
+        from monai.metrics.hausdorff_distance import compute_hausdorff_distance  # seconds to import
+
         masks = _as_batches(predicted, reference)
         distance = compute_hausdorff_distance(
             *masks, include_background=True, percentile=95, spacing=list(spacing)
@@ -50,6 +50,8 @@ class NormalisedSurfaceDice:
             return 0.0
         if not predicted.any():
             return None
+        from monai.metrics.surface_dice import compute_surface_dice
+
         masks = _as_batches(predicted, reference)
         share = compute_surface_dice(
             *masks, [self._tolerance_mm], include_background=True, spacing=spacing, use_subvoxels=True

@@ -76,7 +76,7 @@ class Ant(Channelwise):
     """Of the projection; at most, as far as it divides its channels."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         for name in ("expansion", "reduction", "groups"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -25,7 +25,7 @@ class Attended(Wrapper):
     attention: str
 
     def __post_init__(self) -> None:
-        """Refuse gates nobody knows."""
+        """Validate the gate."""
         if self.attention not in ATTENTIONS:
             raise InputError(f"op.attention: got {self.attention!r}, wanted one of {', '.join(ATTENTIONS)}")
 

@@ -31,7 +31,7 @@ class Factors:
     """Their product is the kernel of the dense convolution."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         if self.form not in FORMS or self.rank < 1:
             raise InputError(f"decomposed: got {self.form!r} of rank {self.rank}, wanted {', '.join(FORMS)}")
 

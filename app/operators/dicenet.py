@@ -72,7 +72,7 @@ class DiceNet(Channelwise):
     """Input channels for each hidden unit of the gate."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         if self.reduction < 1:
             raise InputError(f"op.reduction: got {self.reduction}, wanted at least 1")
 

@@ -20,7 +20,7 @@ class DepthwiseSeparable(Channelwise):
     """Filters for each input channel."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         if self.multiplier < 1:
             raise InputError(f"op.multiplier: got {self.multiplier}, wanted at least 1")
 

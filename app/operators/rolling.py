@@ -74,7 +74,7 @@ class Rolling(Channelwise):
     """Share of a window that the next one covers too."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         if self.groups < 1:
             raise InputError(f"op.groups: got {self.groups}, wanted at least 1")
         if not 0 <= self.overlap < 1:

@@ -73,7 +73,7 @@ class Shift(Channelwise):
     """Share of the output channels that are the input's, unchanged."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         if self.mode not in SHIFTS:
             raise InputError(f"op.mode: got {self.mode!r}, wanted one of {', '.join(SHIFTS)}")
         for name in ("groups", "expansion"):

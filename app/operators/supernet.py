@@ -182,7 +182,7 @@ class SuperNet(Operator):
     """By convolution, of each kernel to be drawn by `sampled`; None: gates are trained to say so."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         vocabulary(self.kernels, "kernels")
         for name, known in (("paths", PATHS), ("weights", CANDIDATES)):
             if getattr(self, name) not in known:

@@ -62,7 +62,7 @@ class SearchSettings:
     """Path of measured milliseconds; None: latency.json in the cache's folder."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate values."""
         if self.method not in METHODS:
             raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(METHODS)}")
         if self.cost not in COSTS:

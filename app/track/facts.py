@@ -1,6 +1,5 @@
 """A run folder's settings and results as flat names and values."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import yaml
 
 from app.core import run_folder
 from app.core.files import read_json
+from app.core.nested import dotted
 
 _DECIDING = (
     *("choices", "seed", "fold", "folds", "split_seed", "plan", "model", "op", "decoder_op"),
@@ -19,8 +19,8 @@ _DECIDING = (
 def run_settings(run: Path) -> dict[str, Any]:
     """What the run was told to do, such as optimizer.lr -> 0.002; lists as text, nothing that is null."""
     config = yaml.safe_load((run / run_folder.CONFIG).read_text(encoding="utf-8"))
-    found = _flat({section: config[section] for section in _DECIDING if section in config})
-    return {name: _simple(value) for name, value in found if value is not None}
+    found = dotted({section: config[section] for section in _DECIDING if section in config})
+    return {name: _simple(value) for name, value in found if not isinstance(value, dict | None)}
 
 
 def run_results(run: Path) -> dict[str, float]:
@@ -28,17 +28,9 @@ def run_results(run: Path) -> dict[str, float]:
     summary = read_json(run / run_folder.SUMMARY)
     return {
         name: float(value)
-        for name, value in _flat(summary)
+        for name, value in dotted(summary)
         if isinstance(value, int | float) and name not in ("fold", "seed")
     }
-
-
-def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _simple(value: Any) -> Any:

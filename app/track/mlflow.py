@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core import run_folder
-from app.core.errors import InputError
+from app.core.optional import require
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
 from app.track.tracker import Row
@@ -28,10 +28,9 @@ class Mlflow:
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # and tell of each table it creates
-        try:
-            from mlflow import MlflowClient
-        except ModuleNotFoundError:
-            raise InputError("track=mlflow: not installed; pip install 'mlflow>=3.17,<4'") from None
+        require("track=mlflow", "mlflow")
+        from mlflow import MlflowClient
+
         store = Path(folder).resolve()
         store.mkdir(parents=True, exist_ok=True)
         self._run = run

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.core import run_folder
-from app.core.errors import InputError
+from app.core.optional import require
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
 from app.track.tracker import Row
@@ -19,10 +19,9 @@ class TensorBoard:
         Raises:
             InputError: TensorBoard is not installed.
         """
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ModuleNotFoundError:
-            raise InputError("track=tensorboard: not installed; pip install 'tensorboard>=2.21,<3'") from None
+        require("track=tensorboard", "tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
         self._run = run
         self._writer = SummaryWriter(run, purge_step=0 if going_on else None)
         self._told = 0

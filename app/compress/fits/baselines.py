@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from app.compress.fits.activation import through_activation
 from app.compress.fits.conv_fit import ConvTask
 from app.compress.fits.low_rank import principal_mix, regressed_mix, spatial_pair
-from app.compress.fits.method import DecompositionMethod, schedule
+from app.compress.fits.method import DecompositionMethod
 from app.compress.fits.replace import chained
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
@@ -51,7 +51,7 @@ class ChannelMethod(DecompositionMethod):
             answer(found),
             lambda target: answer(regressed_mix(responses, target - shift, rank)),
             slope=slope,
-            schedule=schedule(self.settings.rounds),
+            rounds=self.settings.rounds,
         )[0]
 
     def _matrix(self, task: ConvTask) -> Tensor:

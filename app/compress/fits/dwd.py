@@ -15,7 +15,7 @@ from app.compress.fits.depthwise import (
     from_weights,
     refitted_mix,
 )
-from app.compress.fits.method import DecompositionMethod, chain_kernels, schedule
+from app.compress.fits.method import DecompositionMethod, chain_kernels
 from app.compress.fits.replace import chained
 from app.compress.fits.separable import split_filters
 from app.operators import ConvSpec
@@ -75,5 +75,4 @@ class DepthwiseMethod(DecompositionMethod):
 
         begun = start, start.responses(task.inputs).sum(dim=0) + shift
         wanted = F.leaky_relu(task.target + shift, slope)
-        steps = schedule(self.settings.rounds)
-        return through_activation(wanted, begun, fit, slope=slope, schedule=steps)[0]
+        return through_activation(wanted, begun, fit, slope=slope, rounds=self.settings.rounds)[0]

@@ -43,9 +43,3 @@ def chain_kernels(kernel: Size, chain: str) -> tuple[Size, ...]:
     }
     kept = tuple(part for part in parts[chain] if math.prod(part) > 1)
     return kept or (kernel,)
-
-
-def schedule(rounds: int) -> list[tuple[float, int]]:
-    """Penalty 0.1 for three fifths of the rounds, then 1, the proportion of the authors' public code."""
-    early = -(-3 * rounds // 5)
-    return [(0.1, early), (1.0, rounds - early)]

@@ -30,13 +30,6 @@ def split_filters(filters: Tensor, kernels: Sequence[Size]) -> list[Tensor]:
     return factors
 
 
-def captured(filters: Tensor, kernels: Sequence[Size]) -> Tensor:
-    """Share (N,) of each filter's energy that its split keeps."""
-    product = math.prod(split_filters(filters, kernels), start=torch.ones_like(filters[:, :1, :1, :1]))
-    energy = filters.square().flatten(1).sum(1).clamp_min(torch.finfo(filters.dtype).tiny)
-    return 1 - (filters - product).square().flatten(1).sum(1) / energy
-
-
 def natural_kernels(filters: Tensor, kernels: Sequence[Size], *, share: float) -> list[Size]:
     """For each filter (N, kd, kh, kw) the shortest of `kernels` whose taps hold `share` of its energy.
 

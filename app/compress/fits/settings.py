@@ -35,7 +35,7 @@ class CompressSettings:
     """Of the learning rate, where the result is trained on."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate values."""
         for name, known in (("fit", FITS), ("cost", COSTS), ("chain", CHAINS)):
             if getattr(self, name) not in known:
                 raise InputError(

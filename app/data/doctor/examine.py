@@ -3,7 +3,6 @@
 Unlike preparing, an examination goes on where a file is at fault: the fault is what it reports.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 from app.core.task import Case
 from app.io import nifti
@@ -114,7 +114,5 @@ def _thumbnail(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _digest(voxels: NDArray[np.float32]) -> str:
-    """Of shape and content, however the file stores it."""
-    digest = hashlib.sha256(repr(voxels.shape).encode())
-    digest.update(np.ascontiguousarray(voxels).data)
-    return digest.hexdigest()
+    """Return the digest of shape and content, however the file stores them."""
+    return digest_of_bytes([repr(voxels.shape).encode(), np.ascontiguousarray(voxels).data])

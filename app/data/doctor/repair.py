@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from app.core.errors import InputError
-from app.core.files import read_json, write_json
+from app.core.files import read_json
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
+from app.data.sets.dataset_json import DATASET_JSON, write_dataset
 from app.io.grid import turned_voxels
 from app.io.volumes import case_name, load_labels, load_volume, read_header, write_volume, write_voxels
 
@@ -31,24 +32,24 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
     if target.exists() or target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"check.repair: {target}: wanted a new folder outside {source}")
     temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    mended, entries = 0, []
+    mended, pairs = 0, []
     try:
         with progress_bar("Writing the copy", len(checked.cases)) as advance:
             for name, examined in checked.cases.items():
                 repairs = [found for found in checked.findings.get(name, ()) if found.repairable]
                 mended += bool(repairs)
-                entries.append(_copy_case(examined.case, repairs, temporary))
+                pairs.append(_copy_case(examined.case, repairs, temporary))
                 advance(note=name)
-        facts = {key: value for key, value in read_json(source / "dataset.json").items() if key != "test"}
-        write_json(temporary / "dataset.json", {**facts, "numTest": 0, "training": entries})
+        facts = {key: value for key, value in read_json(source / DATASET_JSON).items() if key != "test"}
+        write_dataset(temporary, {**facts, "numTest": 0}, pairs)
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return mended
 
 
-def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> dict[str, str]:
-    """Write image and label, both named by the case; return their entry of dataset.json."""
+def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Path, Path]:
+    """Write image and label, both named by the case; return their paths."""
     kinds = {repair.kind for repair in repairs}
     assert case.label is not None
     image = folder / "imagesTr" / case.image.name
@@ -63,7 +64,7 @@ def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> dict[str
         _write_mended(case, kinds, label)
     else:
         _copy(case.label, label)
-    return {key: f"./{path.relative_to(folder)}" for key, path in (("image", image), ("label", label))}
+    return image, label
 
 
 def _write_mended(case: Case, kinds: set[str], target: Path) -> None:

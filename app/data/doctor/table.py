@@ -1,10 +1,8 @@
 """What was checked as rows of text: one a case, then one for the set as a whole."""
 
-import csv
-import io
 from pathlib import Path
 
-from app.core.files import write_text
+from app.core.csv_file import write_csv
 from app.core.types import by
 from app.data.doctor.check import Checked
 from app.data.doctor.examine import Examined
@@ -34,12 +32,8 @@ def rows(checked: Checked) -> list[dict[str, str]]:
 
 
 def write_check(path: Path, checked: Checked) -> None:
-    """check.csv."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(checked))
-    write_text(path, text.getvalue())
+    """Write check.csv."""
+    write_csv(path, rows(checked), header=COLUMNS)
 
 
 def _row(one: Examined, findings: tuple[Finding, ...]) -> dict[str, str]:

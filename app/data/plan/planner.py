@@ -51,7 +51,7 @@ class PlanSettings:
     max_steps: int
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot be meant."""
+        """Validate values."""
         bounds = (("max_batch", 1), ("base_width", 1), ("max_levels", 1), ("max_patch_voxels", 512))
         training = (("steps", 1), ("passes", 1), ("max_steps", 1))
         for name, least in (*bounds, ("batch", 1), *training):

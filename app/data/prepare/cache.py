@@ -7,8 +7,6 @@ Arrays are plain .npy: a patch of 40x56x56 voxels takes 0.6 ms out of a memory m
 270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks/cache_formats.py, six scans of CT and PET).
 """
 
-import hashlib
-import json
 import shutil
 import uuid
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
 from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
@@ -96,11 +95,11 @@ class Cache:
         self._digest_files()
         listed = [(case.id, self._content(case)) for case in self._task.cases]
         ignored = [] if self._task.ignore is None else [self._task.ignore]
-        return _hash([self._task.labels, self._task.modalities, listed, *ignored])
+        return digest_of([self._task.labels, self._task.modalities, listed, *ignored])
 
     def remember(self, name: str, version: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` gives, as JSON; made once for the same content and `version`."""
-        path = self._folder / f"{name}-{_hash([version, self.data_hash()])[:16]}.json"
+        path = self._folder / f"{name}-{digest_of([version, self.data_hash()])[:16]}.json"
         if not path.is_file():
             write_json(path, make())
         found: dict[str, Any] = read_json(path)
@@ -126,7 +125,7 @@ class Cache:
             "normalisation": plan.to_dict()["normalisation"],
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
         }
-        folder = self._folder / _hash(settings)[:16]
+        folder = self._folder / digest_of(settings)[:16]
         cached = {
             case.id: CachedCase(case.id, folder / f"{case.id}-{self._content(case)[:16]}")
             for case in self._task.cases
@@ -162,7 +161,7 @@ class Cache:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _content(self, case: Case) -> str:
-        return _hash([self._digests[str(path)] for path in _files(case)])
+        return digest_of([self._digests[str(path)] for path in _files(case)])
 
     def _digest_files(self) -> None:
         """Hash every file once; later runs recognise it by size and time of change."""
@@ -174,8 +173,7 @@ class Cache:
         stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
         known = {name: entry for name, entry in memo.items() if entry[:2] == stamps.get(name)}
         for name in sorted(set(stamps) - set(known)):
-            with Path(name).open("rb") as stream:
-                known[name] = [*stamps[name], hashlib.file_digest(stream, "sha256").hexdigest()]
+            known[name] = [*stamps[name], digest_of_file(Path(name))]
         if known != memo:
             write_json(memo_path, known)
         self._digests = {name: entry[2] for name, entry in known.items()}
@@ -195,7 +193,3 @@ def _foreground_index(labels: NDArray[np.uint8], ignore: int | None) -> NDArray[
         voxels = np.stack(np.unravel_index(places, labels.shape), axis=1).astype(np.int32)
         rows.append(np.insert(voxels, 0, label, axis=1))
     return np.concatenate(rows)
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""From a scan's own grid to the one a network sees; `app.infer.restore` takes results back.
+"""From a scan's own grid to the one a network sees, and back.
 
 Forward: reorient to SAR (first axis runs to superior, then anterior, then right), crop, resample. A rotation
 of the scanner (an oblique affine) is left as it is: axes are permuted and flipped, never interpolated.

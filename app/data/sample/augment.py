@@ -45,7 +45,7 @@ class AugmentSettings:
     gamma_range: Range
 
     def __post_init__(self) -> None:
-        """Refuse chances outside 0..1, axes that do not exist and ranges that run backwards."""
+        """Refuse probabilities outside 0..1, unknown axes and reversed ranges."""
         for name, value in vars(self).items():
             if isinstance(value, float | int) and name != "rotate_degrees" and not 0 <= value <= 1:
                 raise InputError(f"augment.{name}: got {value}, wanted a chance from 0 to 1")

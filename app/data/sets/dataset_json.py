@@ -1,15 +1,17 @@
-"""dataset.json for a folder of scans and label maps that has none: files are paired by name."""
+"""dataset.json: written for any data set; for a folder that has none, from files paired by name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.io.label_values import count_values
-from app.io.volumes import SUFFIXES, case_name, load_labels, read_header
+from app.io.volumes import load_labels, read_header, scans_by_case
 
+DATASET_JSON = "dataset.json"
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 
 
@@ -29,10 +31,8 @@ def describe(folder: Path) -> FolderContents:
     Raises:
         InputError: dataset.json is there already, no such folders, a scan without label or the other way.
     """
-    if (folder / "dataset.json").exists():
-        raise InputError(
-            f"{folder / 'dataset.json'}: is there already; edit it, or remove it to write another"
-        )
+    if (folder / DATASET_JSON).exists():
+        raise InputError(f"{folder / DATASET_JSON}: is there already; edit it, or remove it to write another")
     pairs = _pairs(folder)
     largest = 0.0
     with progress_bar("Reading labels", len(pairs)) as advance:
@@ -57,20 +57,26 @@ def write_dataset_json(described: FolderContents, *, modality: Sequence[str], la
             f"check.labels: got {list(labels)}, the label maps have values up to {described.largest_label}; "
             "name each from 0 (background)"
         )
-    entries = [
-        {key: f"./{path.relative_to(described.folder)}" for key, path in (("image", image), ("label", label))}
-        for image, label in described.pairs
-    ]
-    path = described.folder / "dataset.json"
+    folder = described.folder
     facts = {
-        "name": described.folder.resolve().name,
+        "name": folder.resolve().name,
         "modality": _numbered(modality),
         "labels": _numbered(labels),
-        "numTraining": len(entries),
-        "training": entries,
     }
-    write_json(path, facts)
-    return path
+    return write_dataset(folder, facts, described.pairs)
+
+
+def write_dataset(folder: Path, facts: Mapping[str, Any], pairs: Sequence[tuple[Path, Path]]) -> Path:
+    """Write dataset.json: `facts`, then the pairs (image, label) of files below `folder`; return its path."""
+    training = [
+        {
+            "image": f"./{image.relative_to(folder).as_posix()}",
+            "label": f"./{label.relative_to(folder).as_posix()}",
+        }
+        for image, label in pairs
+    ]
+    write_json(folder / DATASET_JSON, {**facts, "numTraining": len(training), "training": training})
+    return folder / DATASET_JSON
 
 
 def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
@@ -80,7 +86,7 @@ def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
             break
     else:
         raise InputError(f"{folder}: wanted the folders imagesTr and labelsTr, or images and labels, in it")
-    scans, masks = _by_case(images), _by_case(labels)
+    scans, masks = scans_by_case(images), scans_by_case(labels)
     alone = sorted(set(scans) ^ set(masks))
     if alone or not scans:
         raise InputError(
@@ -88,12 +94,6 @@ def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
             f"without partner: {', '.join(alone[:5])}"
         )
     return tuple((scans[case], masks[case]) for case in sorted(scans))
-
-
-def _by_case(folder: Path) -> dict[str, Path]:
-    """Scans by name, sub-folders (a DICOM series, a folder of channels) included."""
-    found = [path for path in folder.iterdir() if path.name[0] != "."]
-    return {case_name(path): path for path in found if path.is_dir() or path.name.endswith(SUFFIXES)}
 
 
 def _numbered(names: Sequence[str]) -> dict[str, str]:

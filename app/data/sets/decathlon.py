@@ -9,6 +9,7 @@ from typing import Any
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.task import Case, Task
+from app.data.sets.dataset_json import DATASET_JSON
 from app.io.volumes import case_name
 
 
@@ -18,7 +19,7 @@ def read_task(folder: Path) -> Task:
     Raises:
         InputError: dataset.json or a listed file is missing, labels are not numbered 0, 1, 2, ...
     """
-    path = folder / "dataset.json"
+    path = folder / DATASET_JSON
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; set paths.data and task.folder, or task.download=true")
     facts = read_json(path)

@@ -1,6 +1,5 @@
 """A task's archive from the internet: fetched with resume, checked, unpacked."""
 
-import hashlib
 import math
 import os
 import re
@@ -15,8 +14,10 @@ from urllib import request
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 
+from app.core.digest import digest_of_file
 from app.core.errors import InputError
 from app.core.progress import progress_bar
+from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.extract import MB, extract_tar, require_space
 
 TIMEOUT_S = 30.0  # of silence, not for the whole file
@@ -108,14 +109,13 @@ class _Part:
 
 
 def _require_dataset_json(task: Path, *, where: Path) -> None:
-    if not (task / "dataset.json").is_file():
+    if not (task / DATASET_JSON).is_file():
         raise InputError(f"{where}: has no dataset.json, wanted a Decathlon task; remove it to start again")
 
 
 def _require_checksum(archive: Archive, path: Path, remedy: str) -> None:
     algorithm, wanted = archive.checksum.split(":")
-    with path.open("rb") as file:
-        got = hashlib.file_digest(file, algorithm).hexdigest()
+    got = digest_of_file(path, algorithm)
     if got != wanted:
         raise InputError(f"{path}: got {algorithm} {got}, wanted {wanted} (from {archive.url}); {remedy}")
 

@@ -13,6 +13,7 @@ import nibabel as nib
 from app.core.errors import InputError
 from app.core.files import atomic_path, read_json, write_json, writing
 from app.core.progress import progress_bar
+from app.data.sets.dataset_json import write_dataset
 
 _FACTS = "generated.json"
 
@@ -43,7 +44,8 @@ def generate(
                 with atomic_path(building / kind / name) as path:
                     nib.save(volume, path)
             advance()
-        write_json(building / "dataset.json", {**_COMMON, **dataset, **_listed(names)})
+        pairs = [(building / "imagesTr" / name, building / "labelsTr" / name) for name in names]
+        write_dataset(building, {**_COMMON, **dataset}, pairs)
         write_json(building / _FACTS, dict(facts))
         if not _holds(folder, facts):  # another process may have been faster
             building.replace(folder)
@@ -54,12 +56,7 @@ def plain_values(settings: Any) -> dict[str, Any]:
     return {name: list(v) if isinstance(v, list | tuple) else v for name, v in asdict(settings).items()}
 
 
-_COMMON = {"reference": "generated", "licence": "CC0", "tensorImageSize": "3D"}
-
-
-def _listed(names: Sequence[str]) -> dict[str, Any]:
-    pairs = [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names]
-    return {"numTraining": len(names), "numTest": 0, "training": pairs, "test": []}
+_COMMON = {"reference": "generated", "licence": "CC0", "tensorImageSize": "3D", "numTest": 0, "test": []}
 
 
 def _holds(folder: Path, facts: Mapping[str, Any]) -> bool:

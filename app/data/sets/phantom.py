@@ -45,7 +45,7 @@ class PhantomSettings:
     spacing: Spacing
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Validate values."""
         if self.cases < 1 or self.seed < 0:
             raise InputError(f"phantom: got {self.cases} cases and seed {self.seed}, wanted 1 and 0 or more")
         if len(self.size) != 3 or min(self.size) < _SMALLEST:

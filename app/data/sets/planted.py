@@ -35,7 +35,7 @@ class PlantedSettings:
     """Of label to background, in standard deviations of the noise."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Validate values."""
         if self.cases < 1 or self.seed < 0 or min(self.size) < 1:
             raise InputError(f"task.planted: got {self}, wanted cases, a seed and voxels")
         if len(self.axes) not in (1, 2) or not set(self.axes) <= {0, 1, 2}:

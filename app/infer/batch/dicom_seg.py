@@ -1,6 +1,5 @@
 """A label map as a DICOM segmentation object that refers to the series it was made from (highdicom)."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
+from app.core.optional import require
 from app.io.dicom import is_dicom_folder, slice_files
 
 _SCHEME = "99LABEL"  # a private coding scheme: what a data set calls a label has no code of its own
@@ -16,9 +16,7 @@ _SCHEME = "99LABEL"  # a private coding scheme: what a data set calls a label ha
 
 def check_dicom_seg(scan: Path) -> None:
     """Raise InputError unless a segmentation object of this scan can be written."""
-    missing = [package for package in ("highdicom", "pydicom") if find_spec(package) is None]
-    if missing:
-        raise InputError(f"predict.format=dicom needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    require("predict.format=dicom", "highdicom", "pydicom")
     if not is_dicom_folder(scan):
         raise InputError(
             f"predict.format: got dicom, but {scan} is no DICOM series; choose nii.gz, nrrd or mha"

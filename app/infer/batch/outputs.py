@@ -29,7 +29,7 @@ class OutputSettings:
     """False keeps label maps that are there already."""
 
     def __post_init__(self) -> None:
-        """Refuse formats nobody writes."""
+        """Validate the format."""
         if self.format not in FORMATS:
             raise InputError(f"predict.format: got {self.format!r}, wanted one of {', '.join(FORMATS)}")
 

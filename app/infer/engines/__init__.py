@@ -1,11 +1,11 @@
 """The ways to run a network, by the name that `predict.engine` gives them."""
 
-from collections.abc import Callable, Iterable
-from importlib.util import find_spec
+from collections.abc import Callable
 
 import torch
 
 from app.core.errors import InputError
+from app.core.optional import absent, require
 from app.infer.engines.compiled import compiled_engine
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
@@ -36,9 +36,7 @@ def find_engine(name: str, device: torch.device) -> Callable[[Member], Engine]:
     """
     if name not in ENGINES:
         raise InputError(f"predict.engine: got {name!r}, wanted one of {', '.join(ENGINES)}")
-    missing = missing_packages(name)
-    if missing:
-        raise InputError(f"predict.engine={name} needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    require(f"predict.engine={name}", *NEEDS.get(name, ()))
     if name in NEEDS and device.type != "cpu":
         raise InputError(f"predict.engine={name} runs on the CPU, got device {device.type}; set device=cpu")
     return lambda member: ENGINES[name](member, device)
@@ -52,8 +50,3 @@ def installed_engines() -> list[str]:
 def missing_packages(name: str) -> list[str]:
     """What an engine needs and this environment lacks."""
     return absent(NEEDS.get(name, ()))
-
-
-def absent(packages: Iterable[str]) -> list[str]:
-    """Those that this environment lacks."""
-    return [package for package in packages if find_spec(package) is None]

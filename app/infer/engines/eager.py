@@ -1,9 +1,10 @@
-"""torch itself, operation after operation, channels-last."""
+"""torch itself, operation after operation."""
 
 import torch
 from torch import Tensor, nn
 
 from app.infer.engines.engine import Engine, Member
+from app.layers.memory_layout import laid_out
 from app.models.network import to_device
 
 
@@ -16,7 +17,7 @@ class EagerEngine:
 
     def __call__(self, windows: Tensor) -> Tensor:
         """(B, C, D, H, W) -> logits (B, L, D, H, W)."""
-        placed = windows.to(self._device).contiguous(memory_format=torch.channels_last_3d)
+        placed = laid_out(windows.to(self._device))
         with torch.inference_mode():
             logits = self._network(placed)
         assert isinstance(logits, Tensor), "a network in eval mode returns one tensor"

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from app.core.errors import InputError
 from app.core.files import atomic_path, write_json
-from app.infer.engines import missing_packages
+from app.core.optional import require
+from app.infer.engines import NEEDS
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.onnx_file import INPUT, OUTPUT, cached_onnx
 from app.infer.engines.onnxruntime import OnnxRuntimeEngine
@@ -31,9 +31,7 @@ def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float
         InputError: packages are missing, an operator cannot be written, or the graph does not agree with
             torch.
     """
-    missing = missing_packages("onnxruntime")
-    if missing:
-        raise InputError(f"export.format=onnx needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    require("export.format=onnx", *NEEDS["onnxruntime"])
     with atomic_path(folder / "model.onnx") as temporary:
         shutil.copyfile(cached_onnx(member, OnnxRuntimeEngine), temporary)
         difference = check_parity(OnnxRuntimeEngine(temporary), member.checkpoint, longer=True)

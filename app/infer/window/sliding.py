@@ -47,7 +47,7 @@ class SlidingSettings:
     """Leave out windows without tissue, by the rule in app.infer.window.empty."""
 
     def __post_init__(self) -> None:
-        """Refuse what no window can be laid by."""
+        """Validate values."""
         if not 0 <= self.overlap < 1:
             raise InputError(f"overlap: got {self.overlap}, wanted from 0 to below 1")
         if self.windows < 1:

@@ -12,10 +12,11 @@ from statistics import fmean, stdev
 from typing import Any
 
 from app.core import run_folder
-from app.core.files import write_json, write_text
+from app.core.csv_file import write_csv
+from app.core.files import write_json
 from app.core.sweep import Entry, Sweep
 from app.report.compare.comparison import case_means
-from app.report.compare.results import csv_text, sweep_runs
+from app.report.compare.results import figure_texts, sweep_runs
 from app.report.read.runs import CaseScore, Run
 from app.report.wording import mean
 
@@ -55,7 +56,8 @@ def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
     found = cross_validate(sweep_runs(folder, sweep), sweep)
     if found:
         write_json(folder / run_folder.FOLDS, {one.group: _told(one) for one in found})
-        write_text(folder / run_folder.FOLDS_TABLE, csv_text([row for one in found for row in _rows(one)]))
+        rows = [figure_texts(row) for one in found for row in _rows(one)]
+        write_csv(folder / run_folder.FOLDS_TABLE, rows)
     return found
 
 

@@ -1,11 +1,9 @@
 """results.csv: one row a run, every figure a table or a chart of a sweep is made from."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from app.core.files import write_text
+from app.core.csv_file import six_digits, write_csv
 from app.core.sweep import Entry, JobRecord, Sweep, read_record
 from app.report.compare.groups import Comparison, compare
 from app.report.read.runs import Run, has_results, read_runs
@@ -30,7 +28,7 @@ def write_results(folder: Path, sweep: Sweep, output: Path) -> Comparison | None
         rows.append(
             _job(entry, record) | (_figures(run, labels) | _difference(run, comparison) if run else {})
         )
-    write_text(output, csv_text(rows))
+    write_csv(output, [figure_texts(row) for row in rows])
     return comparison
 
 
@@ -80,21 +78,10 @@ def _difference(run: Run, comparison: Comparison | None) -> Cells:
     }
 
 
-def csv_text(rows: Sequence[Cells]) -> str:
-    """Rows under a header; columns in the order of the first row that has them."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _shown(value) for name, value in row.items()} for row in rows)
-    return text.getvalue()
+def figure_texts(row: Cells) -> Cells:
+    """Return the cells of a row as text: whole numbers in full, others with six significant digits."""
+    return {name: _text(value) if isinstance(value, float) else value for name, value in row.items()}
 
 
-def _shown(value: object) -> str:
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else _whole(value)
-
-
-def _whole(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) else str(value)
+def _text(value: float) -> str | None:
+    return str(int(value)) if value.is_integer() else six_digits(value)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from app.core import run_folder
 from app.core.errors import InputError
 from app.report.draw.chart import CARD, Chart, Key, chart, key, series_color
+from app.report.draw.shares import draw_shares
 from app.report.read.records import numbers
 from app.report.read.runs import Run
 
@@ -36,7 +38,7 @@ def legend(found: dict[str, Layout]) -> list[Key]:
 
 
 def _layout(run: Run) -> Layout:
-    where = f"{run.folder / 'layout.yaml'}: convolutions"
+    where = f"{run.folder / run_folder.LAYOUT}: convolutions"
     convolutions = (run.layout or {}).get("convolutions")
     if not isinstance(convolutions, dict):
         raise InputError(f"{where}: got {convolutions!r}, wanted a mapping of names to kernels")
@@ -53,11 +55,10 @@ def _kernels(found: dict[str, Layout]) -> list[str]:
 
 def _chart(run: str, layout: Layout, kernels: Sequence[str]) -> Chart:
     def draw(axes: Axes) -> None:
+        draw_shares(axes, [*layout.values()], kernels, series_color, height=0.74, edgecolor=CARD)
         for row, shares in enumerate(layout.values()):
-            _draw_bar(axes, row, shares, kernels)
+            axes.text(1.02, row, f"{sum(shares.values()):g}", va="center", clip_on=False, fontsize=9)
         axes.set_yticks(range(len(layout)), [_short(name) for name in layout])
-        axes.set_ylim(len(layout) - 0.4, -0.6)
-        axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
         axes.set_xlabel("share of output channels (count at the right)")
         axes.grid(visible=False, axis="y")
@@ -65,17 +66,6 @@ def _chart(run: str, layout: Layout, kernels: Sequence[str]) -> Chart:
     title = f"Kernels of {run}"
     alt = f"{title}: {len(layout)} convolutions, {', '.join(kernels)}"
     return chart(title, alt, draw, height=0.7 + _ROW * len(layout))
-
-
-def _draw_bar(axes: Axes, row: int, shares: dict[str, float], kernels: Sequence[str]) -> None:
-    total = sum(shares.values())
-    left = 0.0
-    for index, kernel in enumerate(kernels):
-        width = shares.get(kernel, 0.0) / total if total else 0.0
-        if width:
-            axes.barh(row, width, left=left, height=0.74, color=series_color(index), edgecolor=CARD)
-        left += width
-    axes.text(1.02, row, f"{total:g}", va="center", clip_on=False, fontsize=9)
 
 
 def _short(name: str, longest: int = 24) -> str:

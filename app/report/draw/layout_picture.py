@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from app.core.files import atomic_path
 from app.core.kernel import Kernel
 from app.core.layout import Layout, read_layout
+from app.report.draw.shares import draw_shares
 
 _HEIGHT = 0.3  # inches a convolution
 # Okabe and Ito's colours, told apart by colour-blind readers too; they repeat after eight.
@@ -33,16 +34,11 @@ def write_layout_picture(layout_file: Path, output: Path) -> None:
 
 
 def _draw_kernels(axes: Axes, layout: Layout) -> None:
-    groups = layout.convolutions.values()
-    rows = range(len(groups))
-    left = [0.0] * len(groups)
-    for index, kernel in enumerate(sorted({kernel for of in groups for kernel in of}, key=_by_taps)):
-        widths = [of.get(kernel, 0) / sum(of.values()) for of in groups]
-        axes.barh(rows, widths, left=left, color=_COLORS[index % len(_COLORS)], label=str(kernel))
-        left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set_yticks(rows, [f"{name}  ({sum(of.values())})" for name, of in layout.convolutions.items()])
-    axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.set_xlim(0, 1)
+    rows = [*layout.convolutions.values()]
+    kernels = sorted({kernel for counts in rows for kernel in counts}, key=_by_taps)
+    draw_shares(axes, rows, kernels, lambda index: _COLORS[index % len(_COLORS)])
+    names = [f"{name}  ({sum(counts.values())})" for name, counts in layout.convolutions.items()]
+    axes.set_yticks(range(len(rows)), names)
     axes.set_xlabel("share of output channels (their number at the left)")
 
 

@@ -1,11 +1,11 @@
 """check.csv as a page: the cases with the worst findings first."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.core.csv_file import read_csv
 from app.core.files import write_text
 
 _WORST_FIRST = ("error", "warning", "note", "ok")
@@ -14,8 +14,7 @@ _HIDDEN = ("kinds",)
 
 def write_check_page(table: Path, output: Path, *, name: str) -> None:
     """Write one self-contained HTML page; every word that comes from a file is escaped."""
-    with table.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = read_csv(table)
     columns = [column for column in rows[0] if column not in _HIDDEN]
     cases = [row for row in rows if row["case"] != "(all)"]
     counts = Counter(row["status"] for row in cases)

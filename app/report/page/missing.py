@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.core import run_folder
 from app.report.compare.groups import Comparison
 from app.report.read.runs import RESULTS, Run
 
 _MEANING = {
-    "summary.json": "the run is unfinished, so its totals are not known yet",
-    "metrics.csv": "there are no learning curves",
-    "cases.csv": "the held-out fold has not been evaluated yet, so there are no scores per case",
-    "environment.json": "versions, processor and date are not known",
-    "split.json": "image and label files of the cases are not known",
-    "plan.yaml": "there are no planned values",
+    run_folder.SUMMARY: "the run is unfinished, so its totals are not known yet",
+    run_folder.METRICS: "there are no learning curves",
+    run_folder.CASES: "the held-out fold has not been evaluated yet, so there are no scores per case",
+    run_folder.ENVIRONMENT: "versions, processor and date are not known",
+    run_folder.SPLIT: "image and label files of the cases are not known",
+    run_folder.PLAN: "there are no planned values",
 }
 
 
@@ -24,13 +25,14 @@ def without_file(runs: Sequence[Run], name: str) -> list[str]:
 
 def without_scores(runs: Sequence[Run]) -> list[str]:
     """One sentence about the runs that are not evaluated; searches never are."""
-    return without_file([run for run in runs if not run.summary.of_search], "cases.csv")
+    return without_file([run for run in runs if not run.summary.of_search], run_folder.CASES)
 
 
 def kernels_absent(runs: Sequence[Run]) -> list[str]:
     """One sentence about the runs whose operator takes its kernels from a layout they lack."""
     lacking = [run.name for run in runs if run.summary.op == "cakes" and run.layout is None]
-    return [f"No layout.yaml in {', '.join(lacking)}: its kernels are not known."] if lacking else []
+    where = ", ".join(lacking)
+    return [f"No {run_folder.LAYOUT} in {where}: its kernels are not known."] if lacking else []
 
 
 def baseline_absent(found: Comparison | None) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from app.core import run_folder
 from app.core.files import write_text
 from app.core.sweep import Sweep
 from app.report.compare.groups import Comparison, compare
@@ -69,8 +70,8 @@ def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "machines": machines(runs),
         "headline": headline(runs[0]) if len(runs) == 1 else [],
         "results": tables.results(runs, labels),
-        "results_notes": without_file(runs, "summary.json")
-        + without_file(runs, "environment.json")
+        "results_notes": without_file(runs, run_folder.SUMMARY)
+        + without_file(runs, run_folder.ENVIRONMENT)
         + one_machine(runs),
     }
 
@@ -89,7 +90,7 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     return {
         "curves": curves.curves(runs, labels),
         "curves_legend": curves.legend(runs, labels),
-        "curves_notes": without_file(runs, "metrics.csv"),
+        "curves_notes": without_file(runs, run_folder.METRICS),
         "kernels": kernels.kernel_charts(layouts),
         "kernels_legend": kernels.legend(layouts),
         "kernels_notes": kernels_absent(runs),
@@ -106,10 +107,10 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "shown": run.name,
         "cost": tables.cost(run.summary),
         "plan": tables.plan(run),
-        "plan_notes": without_file([run], "plan.yaml"),
+        "plan_notes": without_file([run], run_folder.PLAN),
         "by_label": tables.by_label(run),
         "by_case": tables.by_case(run),
         "cases": case_views(run),
         "cases_legend": pictures.legend(run.label_values),
-        "cases_notes": without_scores([run]) + without_file([run], "split.json"),
+        "cases_notes": without_scores([run]) + without_file([run], run_folder.SPLIT),
     }

@@ -1,12 +1,12 @@
 """The small files of a run folder as plain values; an absent file is None, an undefined number is None."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from app.core.csv_file import read_csv
 from app.core.errors import InputError
 from app.core.files import read_json
 
@@ -29,19 +29,12 @@ def read_mapping(path: Path) -> Mapping | None:
 
 
 def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[Row] | None:
-    """Read a CSV file with a header; cells a short row lacks are empty.
+    """Read a CSV file as `read_csv` does.
 
     Raises:
         InputError: one of `columns` is not in the header.
     """
-    if not path.is_file():
-        return None
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file, restkey="", restval="")
-        absent = [name for name in columns if name not in (reader.fieldnames or ())]
-        if absent:
-            raise InputError(f"{path}: no column {', '.join(absent)}; the header is {reader.fieldnames}")
-        return list(reader)
+    return read_csv(path, columns=columns) if path.is_file() else None
 
 
 def number(value: Any, *, where: str) -> float | None:

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core import run_folder
 from app.core.errors import InputError
 from app.report.read.records import Mapping, Row, number, read_mapping, read_rows
 from app.report.read.summary import Summary, read_summary
 from app.report.read.timings import RunTiming, timing_of
 
-MARKS = ("config.yaml", "summary.json")
-RESULTS = ("summary.json", "metrics.csv")
+MARKS = (run_folder.CONFIG, run_folder.SUMMARY)
+RESULTS = (run_folder.SUMMARY, run_folder.METRICS)
 _VALIDATION = "val_dice_"
 
 
@@ -134,18 +135,18 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _read_run(folder: Path, name: str) -> Run:
-    config = read_mapping(folder / "config.yaml")
+    config = read_mapping(folder / run_folder.CONFIG)
     return Run(
         folder=folder,
         name=name,
         config=config,
         summary=read_summary(folder, config),
-        environment=read_mapping(folder / "environment.json"),
-        metrics=read_metrics(folder / "metrics.csv"),
-        scores=_read_scores(folder / "cases.csv"),
-        split=read_mapping(folder / "split.json"),
-        plan=read_mapping(folder / "plan.yaml"),
-        layout=read_mapping(folder / "layout.yaml"),
+        environment=read_mapping(folder / run_folder.ENVIRONMENT),
+        metrics=read_metrics(folder / run_folder.METRICS),
+        scores=_read_scores(folder / run_folder.CASES),
+        split=read_mapping(folder / run_folder.SPLIT),
+        plan=read_mapping(folder / run_folder.PLAN),
+        layout=read_mapping(folder / run_folder.LAYOUT),
         timing=timing_of(folder),
     )
 

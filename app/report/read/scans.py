@@ -9,6 +9,7 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from app.core import run_folder
 from app.report.read.runs import Run
 
 Volume = NDArray[Any]
@@ -36,10 +37,10 @@ def read_scan(run: Run, case: str) -> Scan:
     """
     files = ((run.split or {}).get("files") or {}).get(case)
     if not isinstance(files, dict) or not {"image", "label"} <= files.keys():
-        raise NotDrawable("split.json does not say where its image and label are")
+        raise NotDrawable(f"{run_folder.SPLIT} does not say where its image and label are")
     image, spacing = _canonical(Path(files["image"]))
     reference, _ = _canonical(Path(files["label"]))
-    prediction, _ = _canonical(run.folder / "predictions" / f"{case}.nii.gz")
+    prediction, _ = _canonical(run_folder.prediction_path(run.folder, case))
     for name, volume in (("label", reference), ("prediction", prediction)):
         if volume.shape != image.shape:
             raise NotDrawable(f"its {name} has {volume.shape} voxels, its image {image.shape}")

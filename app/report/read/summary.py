@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.core import run_folder
 from app.report.read.records import Mapping, number, numbers, read_mapping
 
 Scores = dict[str, float | None]
@@ -65,7 +66,7 @@ def read_summary(folder: Path, config: Mapping | None) -> Summary:
     Raises:
         InputError: a file is broken or holds text where a number belongs.
     """
-    path = folder / "summary.json"
+    path = folder / run_folder.SUMMARY
     found = read_mapping(path)
     if found is None:
         return Summary(**_words({**(config or {}), **((config or {}).get("choices") or {})}))
