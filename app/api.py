@@ -1,6 +1,5 @@
 """The Python door: `run` does what the command line does and returns the folder that it wrote."""
 
-import csv
 import logging
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.core import run_folder
+from app.core.csv_file import read_csv
 from app.core.errors import InputError
 from app.core.files import read_json
 
@@ -35,8 +35,7 @@ class RunFolder:
     @property
     def cases(self) -> list[dict[str, str]]:
         """The rows of cases.csv: one per held-out case and label, cells as text, empty where undefined."""
-        with self._file(run_folder.CASES).open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+        return read_csv(self._file(run_folder.CASES))
 
     @property
     def predictions(self) -> dict[str, Path]:
@@ -85,6 +84,7 @@ def run(*overrides: str) -> RunFolder:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from omegaconf import open_dict
 
     from app.cli.config.suggest import explain
     from app.cli.shell.command_line import CONF, today
@@ -98,6 +98,8 @@ def run(*overrides: str) -> RunFolder:
             loader = GlobalHydra.instance().config_loader()
             raise InputError(explain(error, words, loader)) from None
         HydraConfig.instance().set_config(config)
+        with open_dict(config):
+            del config["hydra"]  # as Hydra hands a configuration to a command
         folder = run_mode(config)
     assert folder is not None, "every mode that runs in a process of the caller returns its folder"
     return RunFolder(folder)

@@ -30,7 +30,7 @@ class Normalisation:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse schemes nobody knows."""
+        """Validate the scheme."""
         if self.scheme not in ("ct", "zscore", "zscore_nonzero"):
             raise InputError(f"normalisation: got {self.scheme!r}, wanted ct, zscore or zscore_nonzero")
 
@@ -56,7 +56,7 @@ class Plan:
     Changes no voxel; tells a scan that is far off."""
 
     def __post_init__(self) -> None:
-        """Refuse plans no network can be built from or trained by."""
+        """Refuse a plan from which no network can be built or trained."""
         if not 0 <= self.foreground_share <= 1:
             raise InputError(f"plan.foreground_share: got {self.foreground_share}, wanted from 0 to 1")
         if self.steps < 1:

@@ -29,7 +29,7 @@ class GroupRule:
     block: int | None
 
     def __post_init__(self) -> None:
-        """Refuse a pattern that is no regular expression, and blocks of no number."""
+        """Validate the regular expression and the block size."""
         try:
             re.compile(self.pattern)
         except re.error as error:
@@ -73,7 +73,7 @@ class Task:
     ignore: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse regions that label values cannot be told from."""
+        """Refuse regions from which label values cannot be recovered."""
         if self.ignore is not None and self.ignore != len(self.labels) - 1:
             raise InputError(
                 f"task.ignore: got label value {self.ignore}, wanted the last, {len(self.labels) - 1}"

@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
+from app.layers.memory_layout import laid_out
+
 _RUNS = 5
 
 
@@ -13,7 +15,7 @@ _RUNS = 5
 def latency_ms(module: nn.Module, shape: tuple[int, ...], *, runs: int = _RUNS) -> float:
     """Median milliseconds of forward passes on (B, C, D, H, W), channels-last, on the module's device."""
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
-    x = torch.randn(shape, device=device).contiguous(memory_format=torch.channels_last_3d)
+    x = laid_out(torch.randn(shape, device=device))
     timer = Timer("module(x)", globals={"module": module, "x": x}, num_threads=torch.get_num_threads())
     timer.timeit(1)  # the first pass sets up more than it computes
     return 1000 * median(timer.timeit(1).mean for _ in range(runs))

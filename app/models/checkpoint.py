@@ -1,6 +1,5 @@
 """What a checkpoint holds: it rebuilds its own network and is read as data alone (weights_only)."""
 
-import hashlib
 import io
 import pickle
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.plan import Plan
@@ -49,11 +49,10 @@ class Checkpoint:
     @property
     def digest(self) -> str:
         """SHA-256 of the weights it predicts with and their names."""
-        digest = hashlib.sha256()
-        for name, values in sorted(self.inference_weights.items()):
-            digest.update(name.encode())
-            digest.update(values.contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        named = sorted(self.inference_weights.items())
+        return digest_of_bytes(
+            part for name, values in named for part in (name.encode(), values.contiguous().numpy().tobytes())
+        )
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

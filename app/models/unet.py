@@ -38,7 +38,7 @@ class UNetModel(Model):
     """leaky_relu (slope 0.01), relu, silu or gelu."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Validate values."""
         if self.block not in BLOCKS:
             raise InputError(f"model.block: got {self.block!r}, wanted one of {', '.join(BLOCKS)}")
         for name, known in (("norm", NORMS), ("activation", ACTIVATIONS)):

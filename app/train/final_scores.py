@@ -13,7 +13,7 @@ from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import write_label_map
 from app.metrics.metric import Metric
 from app.metrics.scores import Score, score_case
-from app.train.processes import ALONE, Processes
+from app.train.machine.processes import ALONE, Processes
 
 
 def evaluate_held_out(

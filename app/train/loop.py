@@ -1,6 +1,7 @@
 """The training loop, from top to bottom."""
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,7 +150,8 @@ def _signals(*, patient: bool) -> Iterator[Callable[[], int]]:
     ends by itself a process that takes too long.
     """
     received: list[int] = []
-    handled: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+    alone = threading.current_thread() is threading.main_thread()  # others may not handle signals
+    handled: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM) if alone else ()
     previous = {number: signal.getsignal(number) for number in handled}
 
     def note(number: int, _frame: FrameType | None) -> None:

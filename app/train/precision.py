@@ -19,6 +19,8 @@ def choose_precision(name: str, device: torch.device) -> torch.dtype:
         raise InputError(f"train.precision: got {name!r}, wanted auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type != "cuda":
         raise InputError("train.precision: got fp16, which only a GPU trains with; wanted auto, fp32 or bf16")
+    if name == "bf16" and device.type == "mps":
+        raise InputError("train.precision: got bf16, device=mps trains in fp32; wanted auto or fp32")
     return PRECISIONS[name]
 
 

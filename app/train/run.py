@@ -29,10 +29,10 @@ from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.train.final_scores import evaluate_held_out
 from app.train.loop import limit, train
+from app.train.machine.processes import ALONE, Processes
+from app.train.machine.speed_record import note_speed, yardstick_facts
 from app.train.metrics_csv import write_metrics
-from app.train.processes import ALONE, Processes
 from app.train.settings import TrainSettings
-from app.train.speed_record import note_speed, yardstick_facts
 from app.train.state import Loss, Row, TrainingState
 from app.train.validate import affordable, validation_dice
 

@@ -25,14 +25,14 @@ from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Split, split_cases
 from app.models.checkpoint import read_checkpoint
 from app.models.network import NetworkSpec
-from app.train.environment import environment
+from app.train.machine.environment import environment
+from app.train.machine.processes import ALONE, Processes
+from app.train.machine.torchrun import local_count, process_count
 from app.train.precision import choose_precision
-from app.train.processes import ALONE, Processes
 from app.train.run import Recipe, Training
 from app.train.settings import TrainSettings
 from app.train.state import Loss
 from app.train.step_memory import process_peak_bytes, step_bytes
-from app.train.torchrun import local_count, process_count
 
 BuildNetwork = Callable[[Plan], NetworkSpec]
 

@@ -12,10 +12,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.core.errors import InputError
 from app.data.sample.batches import Batch
+from app.layers.memory_layout import laid_out
 from app.models.checkpoint import Checkpoint, Weights
 from app.models.torch_compile import compiled
+from app.train.machine.processes import ALONE, Processes, without_exchange
 from app.train.precision import choose_precision
-from app.train.processes import ALONE, Processes, without_exchange
 from app.train.settings import TrainSettings
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -40,7 +41,8 @@ class TrainingState:
         self._micro_batches = settings.accumulate
         device = next(network.parameters()).device
         self.precision = choose_precision(settings.precision, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        scaled = self.precision == torch.float16
+        self.scaler = torch.amp.GradScaler(device.type if scaled else "cpu", enabled=scaled)
         self.optimizer = optimizer
         self.schedule = schedule
         self.averaged = _average(network, settings.ema_decay)
@@ -158,7 +160,7 @@ def batch_loss(
 ) -> Tensor:
     """The loss of a network on the batch that all processes make together, a scalar."""
     device = next(network.parameters()).device
-    image = batch.image.to(device).contiguous(memory_format=torch.channels_last_3d)
+    image = laid_out(batch.image.to(device))
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         logits = network(image)
     labels = processes.whole(batch.labels.to(device, torch.uint8))

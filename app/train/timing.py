@@ -10,6 +10,7 @@ import torch
 from app.core.progress import progress_bar
 from app.core.types import Size
 from app.data.sample.batches import Batch
+from app.layers.memory_layout import laid_out
 from app.train.state import Loss, TrainingState
 
 _WARM_UP = 2
@@ -59,8 +60,7 @@ def _in_turn(work: Mapping[str, Callable[[], object]], title: str) -> dict[str, 
 
 def _forward(subject: Subject) -> Callable[[], object]:
     network = subject.state.judged
-    image = _noise(subject, 1).image.contiguous(memory_format=torch.channels_last_3d)
-    image = image.to(next(network.parameters()).device)
+    image = laid_out(_noise(subject, 1).image.to(next(network.parameters()).device))
 
     @torch.inference_mode()
     def call() -> None:

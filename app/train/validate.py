@@ -15,7 +15,7 @@ from app.infer.window.decode import labels_of
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_logits
 from app.metrics.dice import Dice
 from app.metrics.target_masks import target_masks
-from app.train.processes import ALONE, Processes
+from app.train.machine.processes import ALONE, Processes
 
 _SHARE = 0.1  # of an epoch's time, with the validation that ends it
 _PASSES = 3  # forward passes in the time of a training step: gradients of inputs and of weights are two

@@ -24,11 +24,11 @@ from app.models.network import NetworkSpec, design
 from app.operators import Operator
 from app.operators.attention import Attended
 from app.track.tracker import NoTracker, Tracker
+from app.train.machine.torchrun import local_count, local_rank
 from app.train.run import Recipe
 from app.train.setup import BuildNetwork
 from app.train.state import Loss
 from app.train.target_loss import TargetLoss
-from app.train.torchrun import local_count, local_rank
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -9,7 +9,7 @@ from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
 from app.core.errors import InputError, Interrupted
-from app.train.torchrun import one_voice, process_count, process_rank
+from app.train.machine.torchrun import one_voice, process_count, process_rank
 
 INTERRUPTED = 130
 USER_ERRORS = (InputError, OmegaConfBaseException, InstantiationException)

@@ -1,8 +1,7 @@
 """Names on a command line that do not exist, answered with the nearest that do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,6 +9,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from app.core.nested import dotted
 
 _ROOT = "config"
 _ALIKE = 0.72  # of SequenceMatcher's ratio: trian and train have 0.8, rate and train 0.67
@@ -58,7 +59,7 @@ def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
 
 def _wrong_key(override: Override, config: DictConfig) -> str | None:
     name = override.key_or_group
-    keys = set(_flat(OmegaConf.to_container(config, resolve=False)))
+    keys = {name for name, _ in dotted(OmegaConf.to_container(config, resolve=False))}  # type: ignore[arg-type]
     if override.is_add() or name in keys:
         return None
     wanted = [key for key in keys if name.startswith("hydra") or not key.startswith("hydra")]
@@ -79,10 +80,3 @@ def _proposed(names: Sequence[str]) -> str:
 
 def _ratio(one: str, other: str) -> float:
     return SequenceMatcher(None, one, other).ratio()
-
-
-def _flat(values: Any, above: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{above}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")

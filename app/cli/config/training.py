@@ -14,7 +14,7 @@ from app.cli.config.settings import plain
 from app.cli.config.task import open_task
 from app.core.task import Task
 from app.track.tracker import NoTracker, Tracker
-from app.train.processes import ALONE, Processes
+from app.train.machine.processes import ALONE, Processes
 from app.train.run import Recipe, Training
 from app.train.setup import BuildNetwork, Folds, open_cache, open_training
 

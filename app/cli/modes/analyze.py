@@ -1,7 +1,5 @@
 """mode=analyze: receptive field and cost, convolution by convolution; static optimisers of both."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from app.cli.config.run_config import open_folder
 from app.cli.config.settings import read_settings
 from app.cli.config.task import open_task
 from app.core import run_folder
+from app.core.csv_file import write_csv
 from app.core.files import write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
@@ -28,8 +27,6 @@ from app.core.types import Size, Spacing
 from app.models.network import NetworkSpec, list_convolutions
 from app.models.unet import UNetModel
 from app.train.setup import open_cache, plan_for
-
-TABLE, PICTURE = "analysis.csv", "analysis.png"
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +44,8 @@ def run(cfg: DictConfig) -> Path:
     found = layers(spec, plan.patch)
     if settings.latency:
         found = timed(spec, plan.patch, found)
-    _write(folder / TABLE, found)
-    draw_layers(folder / PICTURE, found, plan.patch)
+    write_csv(folder / run_folder.ANALYSIS, [_row(layer) for layer in found])
+    draw_layers(folder / run_folder.ANALYSIS_PICTURE, found, plan.patch)
     _print(found, spec, plan.patch)
     if settings.optimise == "stage":
         _optimise_stages(spec, plan.patch, settings, folder)
@@ -78,16 +75,18 @@ def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings,
     log.info("train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)
 
 
-def _write(path: Path, found: Sequence[Layer]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    axes = [f"{name}_{axis}" for name in ("jump", "field_min", "field_mean", "field_max") for axis in "dhw"]
-    writer.writerow(["name", *axes, "channels", "score", "gain", "params", "macs", "latency_ms"])
-    for layer in found:
-        sizes = [*layer.jump, *layer.field_min, *layer.field_mean, *layer.field_max]
-        rest = [layer.channels, round(layer.score, 4), round(layer.gain, 4), layer.params, layer.macs]
-        writer.writerow([layer.name, *(f"{size:g}" for size in sizes), *rest, layer.latency_ms])
-    write_text(path, text.getvalue())
+def _row(layer: Layer) -> dict[str, object]:
+    """Return the convolution's row of the CSV file."""
+    sizes = {
+        f"{name}_{axis}": f"{size:g}"
+        for name in ("jump", "field_min", "field_mean", "field_max")
+        for axis, size in zip("dhw", getattr(layer, name), strict=True)
+    }
+    return {
+        **{"name": layer.name, **sizes, "channels": layer.channels},
+        **{"score": round(layer.score, 4), "gain": round(layer.gain, 4)},
+        **{"params": layer.params, "macs": layer.macs, "latency_ms": layer.latency_ms},
+    }
 
 
 def _print(found: Sequence[Layer], spec: NetworkSpec, patch: Size) -> None:

@@ -1,7 +1,6 @@
 """mode=check: every case read once, what is wrong with it in a table; exit code 1 when something is."""
 
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from app.cli.config.settings import required
 from app.cli.config.task import open_task
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.machine import usable_cores
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
@@ -29,7 +29,7 @@ _PRINTED = ("case", "status", "voxels", "findings")
 _COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Print and write check.csv and check.html; dataset.json before, a copy after, if asked for.
 
     Raises:
@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> None:
     if cfg.check.write_dataset_json:
         _describe(cfg)
     task, facts = open_task(cfg)
-    checked = check_task(task, facts.group_rule, workers=len(os.sched_getaffinity(0)))
+    checked = check_task(task, facts.group_rule, workers=len(usable_cores()))
     _print(checked, task.name)
     write_check(folder / run_folder.CHECK, checked)
     write_check_page(folder / run_folder.CHECK, folder / run_folder.CHECK_PAGE, name=task.name)
@@ -50,6 +50,7 @@ def run(cfg: DictConfig) -> None:
         log.info("%d of %d cases repaired in a copy: %s", mended, len(task.cases), target)
         _warn_of_guesses(checked)
     _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
+    return folder
 
 
 def _describe(cfg: DictConfig) -> None:

@@ -15,7 +15,7 @@ from app.infer.scan.run_models import list_runs, read_members
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Write cleanup.json into every run; mode=predict follows it from then on."""
     value = cfg.cleanup.runs
     listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
@@ -30,3 +30,4 @@ def run(cfg: DictConfig) -> None:
         write_cleanup(folder, cleanup, evidence)
     log.info("largest component alone: %s", ", ".join(cleanup.largest_component) or "for no label")
     log.info("holes filled: %s", ", ".join(cleanup.fill_holes) or "for no label")
+    return runs[0]

@@ -1,7 +1,5 @@
 """mode=compress: a cheaper network from a trained one, as a run folder like any other."""
 
-import csv
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -27,6 +25,7 @@ from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
 from app.compress.suggested_layout import natural_layout
 from app.core import run_folder
+from app.core.csv_file import read_csv, write_csv
 from app.core.errors import InputError
 from app.core.files import read_json, write_text
 from app.core.layout import write_layout
@@ -44,7 +43,6 @@ from app.train.final_scores import evaluate_held_out
 from app.train.run import Training, train_network
 from app.train.state import TrainingState
 
-TABLE, RANKS, NATURAL, BEFORE = "compression.csv", "ranks.yaml", "natural_layout.yaml", "before"
 Row = dict[str, str | float | int | None]
 
 log = logging.getLogger(__name__)
@@ -71,21 +69,21 @@ def run(cfg: DictConfig) -> Path:
     )
     if not opened.plan.prepares_like(trained.plan):
         raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
-    before, table = replace(opened, network=spec, resumed=False), opened.folder / TABLE
+    before, table = replace(opened, network=spec, resumed=False), opened.folder / run_folder.COMPRESSION
     after = opened if opened.resumed else _decomposed(before, trained, method)
     if opened.resumed and table.is_file():
-        rows = _read_table(table)
+        rows: list[Row] = [dict(row) for row in read_csv(table)]
     else:
         state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
         rows = [
             _row("before", before, _before(before, trained, source)),
             _row("after", after, finish(after, state, tracker)),
         ]
-        _write_table(table, rows)
+        write_csv(table, rows)
     if cfg.compress.finetune:
         state = train_network(after)
         rows = [*rows[:2], _row("fine-tuned", after, finish(after, state, tracker))]
-        _write_table(table, rows)
+        write_csv(table, rows)
     _print_table(table, rows)
     return opened.folder
 
@@ -99,8 +97,8 @@ def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod
             seed=this.recipe.seed,
             advance=advance,
         )
-    _write_ranks(this.folder / RANKS, found.chosen)
-    write_layout(this.folder / NATURAL, natural_layout(found.dense))
+    _write_ranks(this.folder / run_folder.RANKS, found.chosen)
+    write_layout(this.folder / run_folder.NATURAL_LAYOUT, natural_layout(found.dense))
     after = replace(this, network=found.spec, resumed=True)
     write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
     return after
@@ -133,9 +131,8 @@ def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]
         recorded: dict[str, Any] = read_json(summary)
         return recorded
     segmenter = Segmenter.from_checkpoint(trained, sliding=this.recipe.sliding, device=this.recipe.device)
-    return summarise_scores(
-        evaluate_held_out(segmenter, this.split.validation, this.task, this.folder / BEFORE, (Dice(),))
-    )
+    folder = this.folder / run_folder.BEFORE
+    return summarise_scores(evaluate_held_out(segmenter, this.split.validation, this.task, folder, (Dice(),)))
 
 
 def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
@@ -166,23 +163,8 @@ def _plain(choice: RankChoice) -> dict[str, Any]:
     return {**factors, "kernels": [list(kernel) for kernel in factors["kernels"]]}
 
 
-def _write_table(path: Path, rows: list[Row]) -> None:
-    """The table as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
-
-
-def _read_table(path: Path) -> list[Row]:
-    """What `_write_table` wrote, as text."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
-
-
 def _print_table(path: Path, rows: list[Row]) -> None:
-    """The same on the screen, a network a column."""
+    """Print the rows of compression.csv, one network per column."""
     title, *figures = rows[0]
     table = Table("", *(str(row[title]) for row in rows), title=str(path))
     for figure in figures:

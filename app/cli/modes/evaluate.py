@@ -12,7 +12,7 @@ from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
-from app.io.volumes import SUFFIXES, case_name, check_same_grid, read_label_map, turn_like
+from app.io.volumes import SUFFIXES, check_same_grid, read_label_map, scans_by_case, turn_like
 from app.metrics.metric import Metric
 from app.metrics.scores import Score, score_case, standard_metrics, summarise_scores, write_cases
 
@@ -59,7 +59,7 @@ def _score(
 def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path, Path]]:
     """Predictions and references by case; a reference without prediction is fine, the other way is not."""
     found = {
-        name: _by_case(folder, name) for name, folder in (("predictions", predictions), ("labels", labels))
+        name: _label_maps(folder, name) for name, folder in (("predictions", predictions), ("labels", labels))
     }
     missing = sorted(set(found["predictions"]) - set(found["labels"]))
     if missing:
@@ -67,10 +67,10 @@ def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path, Path]]:
     return {case: (path, found["labels"][case]) for case, path in found["predictions"].items()}
 
 
-def _by_case(folder: Path, name: str) -> dict[str, Path]:
+def _label_maps(folder: Path, name: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"evaluate.{name}: {folder}: no such folder")
-    paths = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.name[0] != ".")
-    if not paths:
+    found = {case: path for case, path in scans_by_case(folder).items() if path.is_file()}
+    if not found:
         raise InputError(f"evaluate.{name}: {folder}: got no label map, wanted files {', '.join(SUFFIXES)}")
-    return {case_name(path): path for path in paths}
+    return found

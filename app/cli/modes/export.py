@@ -10,7 +10,7 @@ from app.cli.config.build import build_sliding
 from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
-from app.infer.engines import absent
+from app.core.optional import require
 from app.infer.engines.engine import Member
 from app.infer.export.bundle import export_bundle
 from app.infer.export.formats import export_onnx, export_torch
@@ -24,25 +24,24 @@ _Export = Callable[[Member, Path, SlidingSettings], float]
 _FORMATS: dict[str, _Export] = {"onnx": export_onnx, "torch": export_torch, "bundle": export_bundle}
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Write the export and say how far it is from torch; 8 bits go where predict.engine finds them."""
     run = Path(required(cfg.export, "model", "export"))
     (member,) = read_members([run], cfg.export.weights)
     if cfg.export.format == "int8":
         _quantise(member, cfg.export.cases)
-        return
+        return run / run_folder.EXPORT
     if cfg.export.format not in _FORMATS:
         raise InputError(f"export.format: got {cfg.export.format!r}, wanted {', '.join([*_FORMATS, 'int8'])}")
     folder = Path(cfg.export.output or run / run_folder.EXPORT / cfg.export.format)
     sliding = build_sliding(cfg, flipped_axes([member]))
     difference = _FORMATS[cfg.export.format](member, folder, sliding)
     log.info("%s: logits within %.1e of torch's", folder, difference)
+    return folder
 
 
 def _quantise(member: Member, cases: int | None) -> None:
-    missing = absent(PACKAGES)
-    if missing:
-        raise InputError(f"export.format=int8 needs {', '.join(missing)}: pip install {' '.join(missing)}")
+    require("export.format=int8", *PACKAGES)
     facts = quantise(member, cases=cases)
     log.info(
         "mean Dice %.4f in 8 bits, %.4f before, on %d held-out cases; use predict.engine=openvino_int8",

@@ -13,9 +13,10 @@ from app.report.page.page import write_report
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Write the page beside the runs, or where `report.output` says."""
     runs = Path(required(cfg.report, "runs", "report"))
     output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
     write_report([runs], output, sweep=read_sweep(runs))
     log.info("report: %s", output)
+    return output.parent

@@ -40,7 +40,7 @@ from app.search.search import (
     network_scores,
     searched_sites,
 )
-from app.train.environment import machine
+from app.train.machine.environment import machine
 from app.train.run import Training, train_network, training_facts
 from app.train.setup import BuildNetwork
 from app.train.state import TrainingState, batch_loss

@@ -14,7 +14,7 @@ from app.core.sweep import TIMINGS
 log = logging.getLogger(__name__)
 
 
-def run(cfg: DictConfig) -> None:
+def run(cfg: DictConfig) -> Path:
     """Time every trained network below `time.runs`; write timings.csv there."""
     folder = Path(required(cfg.time, "runs", "time"))
     timings = time_runs(folder, cfg)
@@ -23,3 +23,4 @@ def run(cfg: DictConfig) -> None:
         table.add_row(name, f"{timing.forward_ms:.1f}", f"{timing.step_ms:.1f}")
     Console().print(table)
     log.info("timings: %s", folder / TIMINGS)
+    return folder

@@ -15,9 +15,9 @@ from app.models.network import NetworkSpec
 from app.report.page.page import write_report
 from app.search.inherit import inherit_search
 from app.track.tracker import Tracker
+from app.train.machine.torchrun import open_processes
 from app.train.run import Training, score, train_network
 from app.train.state import TrainingState
-from app.train.torchrun import open_processes
 
 log = logging.getLogger(__name__)
 

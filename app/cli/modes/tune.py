@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.cli.sweep.launch import Launching
-from app.core.errors import InputError
+from app.core.optional import require
 
 
 def run(launching: Launching, command: Sequence[str]) -> bool:
@@ -12,11 +12,8 @@ def run(launching: Launching, command: Sequence[str]) -> bool:
     Raises:
         InputError: Optuna is not installed, or the search space or the study is wrong.
     """
-    try:
-        from app.cli.tune.tune import tune
-    except ModuleNotFoundError as error:
-        if error.name != "optuna":
-            raise
-        raise InputError("mode=tune: Optuna is not installed; pip install 'optuna>=5,<6'") from None
+    require("mode=tune", "optuna")
+    from app.cli.tune.tune import tune
+
     tune(launching, command)
     return True

@@ -1,5 +1,6 @@
 """The border of the command line: version, help on one group, earlier names, names that do not exist."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from app.cli.shell.help import group_help
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
 from app.core.renamed import renamed_override
-from app.train.torchrun import one_voice, process_rank
+from app.train.machine.torchrun import one_voice, process_rank
 
 _PACKAGE = Path(app.__file__).parent
 CONF = next(folder for folder in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if folder.is_dir())
@@ -32,6 +33,9 @@ _RAISE = "HYDRA_FULL_ERROR"
 
 def main() -> None:
     """Run the command of sys.argv: what `python run.py` and the installed command do."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console without UTF-8 shows ? for what it lacks
     with command_line(sys.argv[1:]):
         _compose_and_run()
 

@@ -10,7 +10,7 @@ from app.cli.config.exit_codes import exit_codes
 from app.cli.config.run_config import is_multirun, resumed_config
 from app.cli.sweep.job import run_job
 from app.core.errors import InputError
-from app.train.torchrun import refuse_several
+from app.train.machine.torchrun import refuse_several
 
 
 def run(cfg: DictConfig) -> None:

@@ -1,7 +1,5 @@
 """The configuration of each job, before it is launched: checked, and hashed."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.suggest import explain
 from app.cli.sweep.jobs import PLACES, Job
+from app.core.digest import digest_of
 from app.core.errors import InputError
 
 _OF_ONE_MODE = ("analyze", "check", "compress", "evaluate", "export", "predict", "search", "time")
@@ -41,7 +40,7 @@ def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
         other = {section for section in _OF_ONE_MODE if section != mode}
         kept = {key: value for key, value in values.items() if key not in {*PLACES, *other}}
         before = [found[job.target(line, jobs).name] for line in job.references]
-        found[job.name] = _digest([kept, before])
+        found[job.name] = digest_of([kept, before])[:16]
     return list(found.values())
 
 
@@ -50,7 +49,3 @@ def launched(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:
     folders = {line: str(folder / job.target(line, jobs).name) for line in job.references}
     place = [f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir='{job.name}'", "hydra.mode=MULTIRUN"]
     return [*job.resolved(folders), *place]
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -1,6 +1,5 @@
 """The jobs of a sweep: lines of overrides multiplied out, each job named from what sets it apart."""
 
-import hashlib
 import itertools
 import re
 import shlex
@@ -11,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
+from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 
 PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track", "hydra")
@@ -192,4 +192,4 @@ def _is_place(key: str) -> bool:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(repr(value).encode()).hexdigest()[:6]
+    return digest_of_bytes([repr(value).encode()])[:6]

@@ -19,7 +19,7 @@ from app.cli.sweep.progress import progress_line
 from app.cli.sweep.timings import all_timed, time_runs
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep, write_sweep
-from app.train.torchrun import refuse_several
+from app.train.machine.torchrun import refuse_several
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class SweepSettings:
     """The names of the lines to run, with the jobs these refer to; None for all."""
 
     def __post_init__(self) -> None:
-        """Refuse names of lines that are not there."""
+        """Validate values."""
         if unknown := [name for name in self.only or () if name not in self.jobs]:
             raise InputError(f"sweep.only: got {', '.join(unknown)}, wanted some of {', '.join(self.jobs)}")
 

@@ -1,9 +1,6 @@
 """timings.csv: milliseconds of the networks of many runs, measured together."""
 
-import csv
-import io
 import logging
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -13,8 +10,8 @@ from app.cli.config.run_config import completed, stored_config
 from app.cli.config.settings import train_settings
 from app.cli.config.task import open_task
 from app.core import run_folder
+from app.core.csv_file import write_csv
 from app.core.errors import InputError
-from app.core.files import write_text
 from app.core.plan import Plan
 from app.core.sweep import TIMINGS
 from app.models.checkpoint import read_checkpoint
@@ -22,7 +19,7 @@ from app.models.network import NetworkSpec, to_device
 from app.operators.supernet import SuperNet
 from app.report.read.runs import find_runs
 from app.report.read.timings import read_timings
-from app.train.environment import machine
+from app.train.machine.environment import machine
 from app.train.state import TrainingState
 from app.train.timing import Subject, Timing, time_networks
 
@@ -41,7 +38,8 @@ def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
     if not trained:
         raise InputError(f"time.runs: {folder}: no run here or below with {run_folder.LAST}")
     timings = time_networks({name: _subject(folder / name, *of, cfg) for name, of in trained.items()})
-    write_text(folder / TIMINGS, _csv(timings, machine(choose_device(cfg))))
+    facts = "; ".join(f"{name} {value}" for name, value in machine(choose_device(cfg)).items())
+    write_csv(folder / TIMINGS, [_row(name, timing, facts) for name, timing in timings.items()])
     return timings
 
 
@@ -83,14 +81,6 @@ def _subject(folder: Path, spec: NetworkSpec, plan: Plan, cfg: DictConfig) -> Su
     )
 
 
-def _csv(timings: Mapping[str, Timing], facts: Mapping[str, object]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "forward_ms", "step_ms", "machine"])
-    writer.writerows(_rows(timings, "; ".join(f"{name} {value}" for name, value in facts.items())))
-    return text.getvalue()
-
-
-def _rows(timings: Mapping[str, Timing], described: str) -> Iterable[tuple[str, str, str, str]]:
-    for name, timing in timings.items():
-        yield name, f"{timing.forward_ms:.2f}", f"{timing.step_ms:.2f}", described
+def _row(run: str, timing: Timing, facts: str) -> dict[str, str]:
+    milliseconds = {"forward_ms": f"{timing.forward_ms:.2f}", "step_ms": f"{timing.step_ms:.2f}"}
+    return {"run": run, **milliseconds, "machine": facts}

@@ -20,7 +20,7 @@ class TuneSettings:
     """Sections of keys; for each key a list of values, or low and high, with log or step."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Validate values."""
         for name in ("trials", "at_once"):
             if getattr(self, name) < 1:
                 raise InputError(f"tune.{name}: got {getattr(self, name)}, wanted at least 1")

@@ -1,6 +1,6 @@
 """The search space: overrides by key, each a list of values or a range."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from optuna.distributions import (
 
 from app.cli.config.settings import read_settings
 from app.core.errors import InputError
+from app.core.nested import dotted
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,13 @@ def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """
     if not space:
         raise InputError("tune.space: got nothing to choose from, wanted at least one key")
-    return {key: _distribution(key, values) for key, values in _flat(space, "")}
+    named = dotted(space, opened=_is_section)
+    return {key: _distribution(key, values) for key, values in named if not _is_section(values)}
 
 
-def _flat(space: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
-    """Sections opened up: {plan: {batch: [2, 4]}} has the key plan.batch."""
-    for key, values in space.items():
-        if isinstance(values, dict) and not {"low", "high"} & set(values):
-            yield from _flat(values, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", values
+def _is_section(values: Any) -> bool:
+    """Return whether values are keys with values of their own, and no range."""
+    return isinstance(values, dict) and not {"low", "high"} & set(values)
 
 
 def _distribution(key: str, values: Any) -> BaseDistribution:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from app.core.errors import InputError
 
 if TYPE_CHECKING:
-    from app.train.processes import Processes
+    from app.train.machine.processes import Processes
 
 # For data that the leading process prepares; torchrun sees to processes that die.
 _PATIENCE = timedelta(days=7)
@@ -54,7 +54,7 @@ def refuse_several(what: str) -> None:
 @contextmanager
 def open_processes() -> Iterator["Processes"]:
     """Join the processes that torchrun started; only the leading one logs and shows progress."""
-    from app.train.processes import ALONE, Processes
+    from app.train.machine.processes import ALONE, Processes
 
     if process_count() == 1:
         yield ALONE

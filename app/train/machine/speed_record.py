@@ -9,7 +9,7 @@ import torch
 
 from app.core import run_folder
 from app.core.files import read_json, write_json
-from app.train.machine_speed import measure_yardstick
+from app.train.machine.machine_speed import measure_yardstick
 
 log = logging.getLogger(__name__)
 
