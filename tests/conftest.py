@@ -1,7 +1,11 @@
 """Small real data sets, written to disk the way users have them."""
 
 import json
+import os
 from pathlib import Path
+
+# Before torch starts its threads: waiting threads that spin would hold up other processes on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import nibabel as nib
 import numpy as np

@@ -1,29 +1,17 @@
-"""The direction of imports, and that Hydra stays at the door."""
+"""The table of ARCHITECTURE.md holds: folders, the direction of imports, and where Hydra is."""
 
 import ast
+import re
 from pathlib import Path
 
-import pytest
+TABLE = re.findall(r"^\| `([\w/]+)` \|", Path("ARCHITECTURE.md").read_text(encoding="utf-8"), re.MULTILINE)
+FILES = sorted(path for path in Path("app").rglob("*.py") if len(path.parts) > 2)  # those in a folder
 
-ALLOWED = {
-    "core": set(),
-    "ops": {"core"},
-    "data": {"core"},
-    "metrics": {"core"},
-    "report": {"core"},
-    "track": {"core", "report"},
-    "models": {"core", "ops"},
-    "infer": {"core", "ops", "data", "metrics", "models"},
-    "train": {"core", "ops", "data", "metrics", "models", "infer"},
-    "search": {"core", "ops", "models", "train"},
-    "analyze": {"core", "ops", "models"},
-    "compress": {"core", "ops", "models"},
-    "cli": {
-        *("core", "ops", "data", "metrics", "models", "infer", "train", "report"),
-        *("search", "analyze", "compress", "track"),
-    },
-}
-FILES = sorted(Path("app").rglob("*.py"))
+
+def folder(path: Path) -> str:
+    """The row of the table a file belongs to; a folder of plugins counts as its parent."""
+    parts = path.parent.parts[1:]
+    return "/".join(parts[:2] if "plugins" in parts else parts)
 
 
 def imported(path: Path) -> set[str]:
@@ -33,33 +21,44 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.add(node.module or "")
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def test_every_package_has_its_place() -> None:
-    assert {path.name for path in Path("app").iterdir() if path.is_dir() and path.name[0] != "_"} == set(
-        ALLOWED
-    )
+def home(name: str) -> str | None:
+    """The folder of one of our modules, by the dotted name of the module or of something in it."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        path = Path(*parts[:length])
+        if path.with_suffix(".py").is_file():
+            return "/".join(path.parts[1:-1])
+        if (path / "__init__.py").is_file():
+            return "/".join(path.parts[1:])
+    return None
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_imports_point_one_way(path: Path) -> None:
-    package = path.parts[1]
-    ours = {name.split(".")[1] for name in imported(path) if name.startswith("app.")}
-    assert ours <= ALLOWED.get(package, set()) | {package}
+def test_the_table_has_one_row_per_folder_and_tests_mirror_the_folders() -> None:
+    found = {folder(path) for path in FILES if path.name != "__init__.py"}
+    assert found == set(TABLE) and len(TABLE) == len(set(TABLE))
+    for path in Path("tests").rglob("test_*.py"):  # those directly in tests/ are about the whole
+        inside, tested = path.parts[1:-1], path.name.removeprefix("test_")
+        if inside and inside[0] != "benchmarks":
+            assert Path("app", *inside, tested).is_file() or tested == f"{inside[-1]}.py", path
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_hydra_stays_in_the_command_line(path: Path) -> None:
-    roots = {name.split(".")[0] for name in imported(path)}
-    assert path.parts[1] == "cli" or not roots & {"hydra", "omegaconf"}
-
-
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_every_module_says_what_it_is(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert not text.strip() or ast.get_docstring(ast.parse(text))
+def test_imports_point_to_folders_above_in_the_table_and_hydra_stays_in_the_command_line() -> None:
+    wrong = []
+    for path in sorted(Path("app").rglob("*.py")):
+        own, names = folder(path), imported(path)
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), f"{path}: no docstring"
+        if own in TABLE:
+            above = TABLE[: TABLE.index(own) + 1]
+            homes = {name: home(name) for name in names if name.split(".")[0] == "app"}
+            wrong += [f"{path}: {name}" for name, place in homes.items() if place and place not in above]
+        at_the_door = path.parts[1] == "cli" or path == Path("app/api.py")
+        if not at_the_door and {name.split(".")[0] for name in names} & {"hydra", "omegaconf"}:
+            wrong.append(f"{path}: Hydra")
+    assert not wrong
 
 
 def loaded_by(module: str) -> set[str]:

@@ -11,8 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
-from app.cli.config.build import build_sliding, build_tracker
-from app.cli.config.run_config import as_planned, with_flips
+from app.cli.config.build import build_optimizer, build_schedule, build_sliding, build_tracker
 from app.cli.config.settings import plain, read_settings, train_settings
 from app.cli.config.task import TaskSettings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
@@ -27,6 +26,12 @@ GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
     for group in sorted(Path("conf").iterdir())
     if group.is_dir() and list(group.glob("*.yaml"))
+}
+STORED_SCHEDULE = {
+    "_target_": "torch.optim.lr_scheduler.PolynomialLR",
+    "_partial_": True,
+    "total_iters": 400,
+    "power": 0.9,
 }
 OPTIONS = [(group, option) for group, options in GROUPS.items() for option in options]
 
@@ -52,52 +57,44 @@ def test_every_task_has_typed_facts(option: str) -> None:
 
 @pytest.mark.parametrize(
     ("group", "cls"),
-    [("augment", AugmentSettings), ("infer", SlidingSettings), ("plan", PlanSettings)],
+    [("augment", AugmentSettings), ("plan", PlanSettings)],
 )
 def test_every_section_of_numbers_is_typed(group: str, cls: type) -> None:
     for option in GROUPS[group]:
         assert isinstance(read_settings(cls, composed(f"{group}={option}")[group], group), cls)
+    for option in GROUPS["sliding"]:
+        assert isinstance(build_sliding(composed(f"sliding={option}"), []), SlidingSettings)
 
 
 @pytest.mark.parametrize("option", GROUPS["train"])
 def test_every_training_is_typed(option: str) -> None:
-    cfg = as_planned(composed(f"train={option}", "task=hippocampus"), PLAN)
-    assert train_settings(cfg.train).steps > 0
+    cfg = composed(f"train={option}", "task=hippocampus")
+    assert train_settings(cfg.train).with_steps(PLAN.steps).total_steps > 0
 
 
-@pytest.mark.parametrize("schedule", GROUPS["schedule"])
 @pytest.mark.parametrize(
-    ("overrides", "steps"),
+    ("overrides", "planned", "steps"),
     [
-        ([], PLAN.steps),
-        (["plan.steps=30"], 30),
-        (["task.steps=40"], 40),
-        (["task.steps=40", "plan.steps=30", "train.steps=20"], 20),
+        ([], None, PLAN.steps),
+        (["plan.steps=30"], 30, 30),
+        (["task.steps=40"], 40, 40),
+        (["task.steps=40", "plan.steps=30", "train.steps=20"], 30, 20),
     ],
 )
-def test_steps_of_plan_task_or_training_reach_the_schedule(
-    schedule: str, overrides: list[str], steps: int
-) -> None:
-    cfg = as_planned(composed("task=hippocampus", f"schedule={schedule}", *overrides), PLAN, length=2)
-    (of_schedule,) = (
-        cfg.schedule[key] for key in ("T_max", "total_steps", "total_iters") if key in cfg.schedule
-    )
-    assert cfg.train.steps == of_schedule == 2 * steps
-
-
-def test_the_foreground_share_is_the_plans_unless_set() -> None:
-    assert as_planned(composed("train=smoke"), PLAN).train.foreground_share == PLAN.foreground_share
-    for override in ("plan.foreground_share=0.9", "train.foreground_share=0.9"):
-        assert as_planned(composed(override), PLAN).train.foreground_share == 0.9
+def test_steps_of_plan_task_or_training(overrides: list[str], planned: int | None, steps: int) -> None:
+    cfg = composed("task=hippocampus", *overrides)
+    assert read_settings(PlanSettings, cfg.plan, "plan").steps == planned  # make_plan takes them as they are
+    settings = train_settings(cfg.train)
+    assert settings.with_steps(planned or PLAN.steps, factor=2).total_steps == 2 * steps
 
 
 @pytest.mark.parametrize("optimizer", GROUPS["optimizer"])
 @pytest.mark.parametrize("schedule", GROUPS["schedule"])
 def test_every_optimizer_runs_with_every_schedule(optimizer: str, schedule: str) -> None:
-    cfg = composed(f"optimizer={optimizer}", f"schedule={schedule}", "train.steps=20")
+    cfg = composed(f"optimizer={optimizer}", f"schedule={schedule}")
     weight = torch.nn.Parameter(torch.ones(3))
-    made = instantiate(cfg.optimizer, _convert_="all")([weight])
-    scheduler = instantiate(cfg.schedule, _convert_="all")(made)
+    made = build_optimizer(cfg)([weight])
+    scheduler = build_schedule(cfg)(made, 20)
     rates = []
     for _ in range(20):
         weight.sum().backward()
@@ -105,6 +102,14 @@ def test_every_optimizer_runs_with_every_schedule(optimizer: str, schedule: str)
         rates.append(made.param_groups[0]["lr"])
         scheduler.step()
     assert made.param_groups[0]["lr"] < 0.05 * max(rates)
+
+
+def test_a_schedule_of_an_earlier_run_has_its_steps_already() -> None:
+    cfg = composed()
+    stored = OmegaConf.create({**{key: cfg[key] for key in cfg}, "schedule": {**STORED_SCHEDULE}})
+    optimizer = build_optimizer(stored, rate=0.5)([torch.nn.Parameter(torch.ones(3))])
+    assert optimizer.param_groups[0]["lr"] == 0.5 * cfg.optimizer.lr
+    assert build_schedule(stored)(optimizer, 7).total_iters == 400
 
 
 @pytest.mark.parametrize("option", GROUPS["loss"])
@@ -147,19 +152,20 @@ def test_no_sweep_takes_a_layout_that_was_searched_on_held_out_cases(option: str
             assert read_layout(Path(path)).provenance["fold"] == cfg.fold
 
 
-def test_decoder_options_are_the_operators() -> None:
-    assert set(GROUPS["decoder_op"]) == {*GROUPS["op"], "same"}
-    for option in GROUPS["op"]:
-        assert composed(f"op={option}").op == composed(f"decoder_op={option}").decoder_op
+@pytest.mark.parametrize("option", GROUPS["op"])
+def test_the_decoder_takes_every_operator(option: str) -> None:
+    assert composed(f"op={option}").op == composed(f"op@decoder_op={option}").decoder_op
+    assert "_target_" not in composed(f"op={option}").decoder_op  # it follows the encoder
 
 
 def test_what_is_mirrored_follows_what_training_flips() -> None:
-    assert build_sliding(composed()).mirror_axes == (2,)
-    assert build_sliding(composed("augment=none")).mirror_axes == ()
-    assert build_sliding(with_flips(composed(), [0, 1])).mirror_axes == (0, 1)
-    assert build_sliding(composed("infer=fast")) == replace(build_sliding(composed()), overlap=0.25)
+    assert build_sliding(composed(), [2]).mirror_axes == (2,)
+    assert build_sliding(composed(), []).mirror_axes == ()
+    assert build_sliding(composed("sliding.mirror_axes=[0]"), [0, 1]).mirror_axes == (0,)
+    whole, fast = build_sliding(composed(), [2]), build_sliding(composed("sliding=fast"), [2])
+    assert fast == replace(whole, overlap=0.25)
     with pytest.raises(InputError, match="mirror_axes") as error:
-        build_sliding(composed("infer.mirror_axes=[1,2]"))
+        build_sliding(composed("sliding.mirror_axes=[1,2]"), [2])
     for token in ("[1, 2]", "[2]"):  # the value, and the axes that training flips
         assert token in str(error.value)
 
@@ -167,14 +173,14 @@ def test_what_is_mirrored_follows_what_training_flips() -> None:
 @pytest.mark.parametrize(
     ("values", "tokens"),
     [
-        ({"overlap": "abc", "windows": 1, "mirror_axes": []}, [r"infer\.overlap", "abc"]),
-        ({"overlap": 0.5, "windows": 1}, [r"infer\.mirror_axes"]),
-        ({"overlap": 0.5, "windows": 1, "mirror_axes": [], "window": 3}, [r"infer\.window\b"]),
+        ({"overlap": "abc", "windows": 1, "mirror_axes": []}, [r"sliding\.overlap", "abc"]),
+        ({"overlap": 0.5, "windows": 1}, [r"sliding\.mirror_axes"]),
+        ({"overlap": 0.5, "windows": 1, "mirror_axes": [], "window": 3}, [r"sliding\.window\b"]),
     ],
 )
 def test_wrong_settings_are_one_line_with_key_and_value(values: dict[str, object], tokens: list[str]) -> None:
     with pytest.raises(InputError) as error:
-        read_settings(SlidingSettings, OmegaConf.create(values), "infer")
+        read_settings(SlidingSettings, OmegaConf.create(values), "sliding")
     for token in tokens:
         assert re.search(token, str(error.value))
     assert "\n" not in str(error.value)

@@ -91,7 +91,7 @@ def test_a_resumed_run_goes_on_as_it_would_have(trained: Path, place: Path) -> N
     "words",
     [
         ("mode=analyze", "op=cakes"),
-        ("mode=search", "search.unit=latency", "search.budget=0.7", "train.steps=4"),
+        ("mode=search", "search.cost=latency", "search.budget=0.7", "train.steps=4"),
         ("mode=export", "export.model={trained}", "export.format=torch"),
         ("mode=compress", "compress.model={dense}", "compress.budget=0.7"),
         ("mode=time", "time.runs={trained}"),

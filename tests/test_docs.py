@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 LINKED = ("app", "conf", "run.py")
 SMALL = (
-    *("train=smoke", "infer=fast", "augment=none", "threads=1", "search.trials=8"),
+    *("train=smoke", "sliding=fast", "augment=none", "threads=1", "search.trials=8"),
     *("plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
 )
 SHORT = ("train.steps=4", "train.epoch_steps=2")

@@ -77,7 +77,7 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
         (scans / Path(files[case]["image"]).name).symlink_to(files[case]["image"])
     out = place / "masks"
     predict = (f"predict.model={trained}", f"predict.input={scans}", f"predict.output={out}")
-    done = call(place, "mode=predict", *predict, "infer.mirror_axes=[0,1,2]")
+    done = call(place, "mode=predict", *predict, "sliding.mirror_axes=[0,1,2]")
     assert_refused(done, "mirror_axes", r"\[0, 1, 2\]", r"\[2\]")
     done = call(place, "mode=predict", *predict, "augment=none")  # the run's own augmentation counts
     assert done.returncode == 0, done.stderr
@@ -141,6 +141,7 @@ def test_a_run_killed_at_any_moment_resumes(place: Path) -> None:
     print(f"killed {pause:.3f} s after epoch {epochs}")
     limit = time.monotonic() + HANG
     while _epochs_kept(killed) < epochs and time.monotonic() < limit:
+        assert process.poll() is None
         time.sleep(0.02)
     time.sleep(pause)
     os.kill(process.pid, signal.SIGKILL)
@@ -171,6 +172,7 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
     )
     limit = time.monotonic() + HANG
     while not (folder / "last.pt").is_file() and time.monotonic() < limit:
+        assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=HANG)
@@ -182,7 +184,7 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
 @pytest.fixture(scope="module")
 def searched(place: Path) -> Path:
     """The folder of a search by evolution."""
-    settings = ("search.unit=macs", "search.budget=0.3", "search.align=8", "search.trials=30")
+    settings = ("search.cost=macs", "search.budget=0.3", "search.align=8", "search.trials=30")
     done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'searched'}")
     assert done.returncode == 0, done.stderr
     return place / "searched"
@@ -206,7 +208,7 @@ def test_a_search_writes_a_layout_that_trains_from_its_weights(searched: Path, p
 
 def test_a_search_under_milliseconds_keeps_what_it_measured(place: Path) -> None:
     """Budget 1: how long kernels take here is not for a test to say, but the dense layout always meets it."""
-    settings = ("search.unit=latency", "search.budget=1", "search.trials=24")
+    settings = ("search.cost=latency", "search.budget=1", "search.trials=24")
     done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'latency'}")
     assert done.returncode == 0, done.stderr
     summary = json.loads((place / "latency" / "summary.json").read_text(encoding="utf-8"))
@@ -221,7 +223,7 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     for number, (arguments, tokens) in enumerate(
         (
             (
-                ["mode=search", "search.budget=0.01", "search.unit=macs"],
+                ["mode=search", "search.budget=0.01", "search.cost=macs"],
                 [r"search\.budget", r"\b0\.01\b", r"\b0\.1112\b"],
             ),
             (["mode=search", "search.kernels=7d"], [r"\bkernels\b", r"\b7d\b", r"\b12d\b"]),
@@ -282,7 +284,7 @@ def test_a_user_error_is_one_line_with_key_and_value(
 
 
 def test_quiet_prints_nothing_and_verbose_prints_reasons(place: Path) -> None:
-    settings = ("plan.steps=1", "train.epoch_steps=1", "train.validation_cases=1", "infer=fast")
+    settings = ("plan.steps=1", "train.epoch_steps=1", "train.validation_cases=1", "sliding=fast")
     quiet = call(place, *settings, "log=quiet", f"paths.run={place / 'quiet'}")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
     log = (place / "quiet" / "run.log").read_text(encoding="utf-8")

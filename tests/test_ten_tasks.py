@@ -17,7 +17,7 @@ TINY = (
     "train=smoke",
     "train.steps=2",
     "folds=2",
-    "infer=fast",
+    "sliding=fast",
     "plan.base_width=4",
     "plan.max_patch_voxels=16000",
 )

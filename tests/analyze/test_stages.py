@@ -39,8 +39,8 @@ def _untrained(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_blocks_move_within_the_budget(unit: str) -> None:
     before = spec()
     moves: list[None] = []
-    found = arrange(before, PATCH, unit=unit, budget=1.0, advance=lambda: moves.append(None))
-    again = arrange(before, PATCH, unit=unit, budget=1.0, advance=lambda: None)
+    found = arrange(before, PATCH, measure=unit, budget=1.0, advance=lambda: moves.append(None))
+    again = arrange(before, PATCH, measure=unit, budget=1.0, advance=lambda: None)
     assert found == again and found.after > found.before and moves
     after = design(found.model, SHAPE, Conv3d(), None)
     assert getattr(after.cost(PATCH), unit) <= getattr(before.cost(PATCH), unit)
@@ -51,14 +51,14 @@ def test_blocks_move_within_the_budget(unit: str) -> None:
 
 
 def test_a_budget_that_nothing_fits_moves_nothing() -> None:
-    found = arrange(spec(), PATCH, unit="macs", budget=0.01, advance=lambda: None)
+    found = arrange(spec(), PATCH, cost="macs", budget=0.01, advance=lambda: None)
     assert found.model.blocks("encoder", 3) == (2, 2, 2) and found.after == found.before
 
 
 @pytest.mark.parametrize("unit", ["params", "macs"])
 def test_kernels_widen_within_the_budget(unit: str) -> None:
-    found = choose_kernels(spec(), PATCH, unit=unit, budget=0.5, advance=lambda: None)
-    assert found == choose_kernels(spec(), PATCH, unit=unit, budget=0.5, advance=lambda: None)
+    found = choose_kernels(spec(), PATCH, measure=unit, budget=0.5, advance=lambda: None)
+    assert found == choose_kernels(spec(), PATCH, measure=unit, budget=0.5, advance=lambda: None)
     assert found.after > found.before
     after = design(spec().model, SHAPE, Mixed(found.layout), None)
     cost = getattr(after.cost(PATCH), unit)
@@ -68,12 +68,12 @@ def test_kernels_widen_within_the_budget(unit: str) -> None:
 
 def test_impossible_settings_are_named() -> None:
     with pytest.raises(InputError, match=r"analyze\.budget") as error:
-        choose_kernels(spec(), PATCH, unit="macs", budget=0.01, advance=lambda: None)
+        choose_kernels(spec(), PATCH, cost="macs", budget=0.01, advance=lambda: None)
     budget, least = sorted(float(share) for share in re.findall(r"\d+\.\d+", str(error.value)))
     assert budget == 0.01 and 0.1 < least < 1  # the share of 1D kernels everywhere
     for values, tokens in [
         ((True, "channel", 1.0, "macs"), ("analyze.optimise", "channel", "stage", "kernel")),
-        ((True, None, 1.0, "joules"), ("analyze.unit", "joules", "params", "macs")),
+        ((True, None, 1.0, "joules"), ("analyze.cost", "joules", "params", "macs")),
         ((True, None, 0.0, "macs"), ("analyze.budget", "0.0")),
     ]:
         with pytest.raises(InputError) as error:

@@ -13,7 +13,7 @@ from torch import nn
 
 from app.analyze.convolutions import layers
 from app.analyze.field import Field
-from app.analyze.walk import field_of, fields
+from app.analyze.walk import fields
 from app.core.errors import InputError
 from app.core.types import Size
 from app.layers.grouped import GroupedConv, depthwise, pointwise
@@ -28,6 +28,11 @@ from app.operators.rolling import RollingPointwise
 
 OPTIONS = sorted(path.stem for path in Path("conf/op").glob("*.yaml") if path.stem != "supernet")
 SIZE: Size = (37, 38, 36)  # twice the widest field
+
+
+def field_of(module: nn.Module, channels: int) -> Field:
+    """The field after the module as a whole."""
+    return fields(module, channels, [""], ())[""]
 
 
 def opened(module: nn.Module) -> nn.Module:

@@ -20,10 +20,10 @@ from rich.console import Console
 from rich.table import Table
 
 from app.core.errors import InputError
+from app.core.machine import peak_bytes
 from app.infer.engines import ENGINES, find_engine, missing_packages
 from app.infer.engines.engine import Engine
 from app.infer.engines.parity import exact_logits
-from app.infer.scan.memory import peak_bytes
 from app.infer.scan.run_models import read_members
 
 _MOST_SECONDS = 300

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from app.cli.config.build import build_device
+from app.cli.config.build import choose_device, set_up_process
 from app.core.layout import Layout
 from app.core.types import Size
 from app.models.model import Shape
@@ -29,7 +29,7 @@ from app.operators.vocabulary import vocabulary
 from app.search.costs import Budget, Counts, MacsCost, Site, dense_total, total_cost
 from app.search.evolve import Evolution, even_chances
 from app.search.latency_table import latency_costs
-from app.train.environment import machine
+from app.train.machine.environment import machine
 from tests.benchmarks.step import compose_for
 
 ALIGN, ROUNDS = 16, 15
@@ -40,7 +40,9 @@ MODEL = UNetModel("plain", 2, 2, deep_supervision=True)
 
 def main(overrides: list[str]) -> None:
     """Print one row a network."""
-    device = build_device(compose_for("conv3d", overrides))
+    cfg = compose_for("conv3d", overrides)
+    set_up_process(cfg)
+    device = choose_device(cfg)
     sites = [Site(conv, vocabulary("123d", ""), ALIGN) for conv in list_convolutions(MODEL, SHAPE)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "latency.json"

@@ -20,6 +20,7 @@ import torch
 from monai.inferers.inferer import SlidingWindowInferer
 from scipy.ndimage import zoom
 
+from app.core.machine import peak_bytes
 from app.core.plan import Normalisation, Plan
 from app.core.types import as_size
 from app.data.prepare.geometry import network_view
@@ -27,7 +28,6 @@ from app.data.prepare.prepare import prepare
 from app.infer.batch.manifest import Manifest
 from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import predict_scans
-from app.infer.scan.memory import peak_bytes
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings, fit_windows
 from app.io.volumes import read_volume

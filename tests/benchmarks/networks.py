@@ -36,7 +36,7 @@ from app.operators import Operator
 from app.operators.cakes import Cakes
 from app.operators.mixed import Mixed
 from app.operators.plain import Conv3d
-from app.train.machine_speed import PlainNetwork
+from app.train.machine.machine_speed import PlainNetwork
 
 SEARCHED = Path("conf/op/layouts/hippocampus_macs20.yaml")
 CLASSES = 3

@@ -46,7 +46,7 @@ _VERSIONS = (
     "print(', '.join([f'app {__version__}', *(f'{n} {version(n)}' for n in %r if find_spec(n))]))"
 )
 _MACHINE = (
-    "import torch; from app.train.environment import machine; facts = machine(torch.device('cpu')); "
+    "import torch; from app.train.machine.environment import machine; facts = machine(torch.device('cpu')); "
     "print(f\"{facts['processor']}, {facts['threads']} threads\")"
 )
 _PACKAGES = ("torch", "monai", "onnxruntime", "openvino")
@@ -133,7 +133,7 @@ def our_methods(run: Path, engines: Sequence[str]) -> list[Method]:
     def method(engine: str, mirrors: bool) -> Method:
         def command(scans: Path, output: Path) -> list[str]:
             places = [f"predict.model={run}", f"predict.input={scans}", f"predict.output={output}"]
-            off = [] if mirrors else ["infer.mirror_axes=[]"]
+            off = [] if mirrors else ["sliding.mirror_axes=[]"]
             return [sys.executable, "run.py", "mode=predict", f"predict.engine={engine}", *places, *off]
 
         return Method(f"ours, {engine}", mirrors, command)

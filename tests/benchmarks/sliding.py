@@ -2,9 +2,9 @@
 
 python -m tests.benchmarks.sliding <run folder> [<run folder> ...] [--cases 20] [--windows 4]
 Rows are the settings a run was evaluated with, and one change of them each: windows no longer than the patch
-(infer.windows=1), infer.skip_air=true, infer.certain=0.99, every window seeing all mirror images, or one of
-them in turn (infer.alternate), nothing mirrored, and infer=fast. Voxels are those of all windows and mirror
-images that pass through a network; `largest loss` is of a single case and label.
+(sliding.windows=1), sliding.skip_air=true, sliding.certain=0.99, every window seeing all mirror images, or
+one of them in turn (sliding.alternate), nothing mirrored, and sliding=fast. Voxels are those of all windows
+and mirror images that pass through a network; `largest loss` is of a single case and label.
 """
 
 import time
@@ -51,7 +51,7 @@ class Outcome:
 def main() -> None:
     """One table a run."""
     asked = parser(__doc__)
-    asked.add_argument("--windows", type=int, help="infer.windows in place of what a run was evaluated with")
+    asked.add_argument("--windows", type=int, help="sliding.windows in place of the run's own")
     options = asked.parse_args()
     torch.set_num_threads(options.threads)
     keep_freed_memory()

@@ -19,22 +19,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.config.build import (
-    build_batches,
-    build_cache,
-    build_device,
-    build_loss,
-    build_network,
-    build_optimizer,
-    build_plan,
-)
-from app.cli.config.run_config import as_planned
-from app.cli.config.settings import train_settings
+from app.cli.config.build import build_recipe, network_builder, plan_settings, set_up_process
 from app.cli.config.task import open_task
 from app.core.machine import keep_freed_memory
 from app.data.sample.split import split_cases
 from app.layers.cost import Cost
 from app.models.network import to_device
+from app.train.setup import make_batches, open_cache, plan_for
 from app.train.state import TrainingState
 
 ROUNDS = 15
@@ -71,27 +62,25 @@ def compose_for(row: str, overrides: list[str]) -> DictConfig:
 
 def prepare(cfg: DictConfig) -> Row:
     """What is timed of one configuration, and the threads it asks for."""
-    device = build_device(cfg)
-    threads = torch.get_num_threads()
+    set_up_process(cfg)
     task, facts = open_task(cfg)
-    cache = build_cache(cfg, task)
-    plan, _ = build_plan(cfg, task, cache, build_network)
+    recipe, build = build_recipe(cfg, task, facts), network_builder(cfg, task)
+    cache = open_cache(Path(cfg.paths.cache), task)
+    plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=recipe.loss, device=recipe.device)
     split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
-    cfg = as_planned(cfg, plan)
-    settings = train_settings(cfg.train)
+    settings = recipe.settings.with_steps(plan.steps)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
-    batches = build_batches(cfg, training, plan, len(task.labels), settings)
-    spec = build_network(cfg, task, plan)
-    network = to_device(spec.build(), device)
-    make_optimizer, make_schedule = build_optimizer(cfg)
-    optimizer = make_optimizer(network.parameters())
-    state = TrainingState(network, optimizer, make_schedule(optimizer), settings)
-    loss, batch = build_loss(cfg, task), batches.batch(0)
+    batches = make_batches(training, plan, len(task.labels), recipe=recipe, settings=settings)
+    spec = build(plan)
+    network = to_device(spec.build(), recipe.device)
+    optimizer = recipe.make_optimizer(network.parameters())
+    state = TrainingState(network, optimizer, recipe.make_schedule(optimizer, settings.total_steps), settings)
+    batch = batches.batch(0)
     return Row(
         loading=batches.batch,
-        step=lambda _: state.update(batch, loss, settings.clip_norm),
-        threads=threads,
+        step=lambda _: state.update(batch, recipe.loss, settings.clip_norm),
+        threads=torch.get_num_threads(),
         cost=spec.cost(plan.patch),
     )
 

@@ -5,7 +5,6 @@ Overrides are as for run.py. The prediction is what the memory budget of a plan 
 """
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,19 +14,11 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.config.build import (
-    build_batches,
-    build_cache,
-    build_device,
-    build_loss,
-    build_network,
-    build_optimizer,
-    build_plan,
-)
-from app.cli.config.run_config import as_planned
-from app.cli.config.settings import train_settings
+from app.cli.config.build import build_recipe, network_builder, plan_settings, set_up_process
 from app.cli.config.task import open_task
+from app.core.machine import peak_bytes
 from app.models.network import to_device
+from app.train.setup import make_batches, open_cache, plan_for
 from app.train.state import TrainingState
 from app.train.step_memory import process_peak_bytes
 
@@ -80,23 +71,23 @@ def one(*overrides: str) -> tuple[int, int]:
     """Bytes predicted before training and resident at most after some steps."""
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
         cfg = compose("config", ["choices=null", "paths.run=null", "device=cpu", *overrides])
-    device = build_device(cfg)
-    task, _ = open_task(cfg)
-    cache = build_cache(cfg, task)
-    plan, _ = build_plan(cfg, task, cache, build_network)
+    set_up_process(cfg)
+    task, facts = open_task(cfg)
+    recipe, build = build_recipe(cfg, task, facts), network_builder(cfg, task)
+    cache = open_cache(Path(cfg.paths.cache), task)
+    plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=recipe.loss, device=recipe.device)
     cases = list(cache.prepare(plan).values())
-    network, loss = build_network(cfg, task, plan), build_loss(cfg, task)
-    predicted = process_peak_bytes(network, plan, loss)
-    cfg = as_planned(cfg, plan)
-    settings = train_settings(cfg.train)
-    module = to_device(network.build(), device)
-    make_optimizer, make_schedule = build_optimizer(cfg)
-    optimizer = make_optimizer(module.parameters())
-    state = TrainingState(module, optimizer, make_schedule(optimizer), settings)
+    network = build(plan)
+    predicted = process_peak_bytes(network, plan, recipe.loss)
+    settings = recipe.settings.with_steps(plan.steps)
+    module = to_device(network.build(), recipe.device)
+    optimizer = recipe.make_optimizer(module.parameters())
+    state = TrainingState(module, optimizer, recipe.make_schedule(optimizer, settings.total_steps), settings)
     module.train()
-    for batch in build_batches(cfg, cases, plan, len(task.labels), settings).ahead(0, STEPS):
-        state.update(batch, loss, settings.clip_norm)
-    return predicted, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    batches = make_batches(cases, plan, len(task.labels), recipe=recipe, settings=settings)
+    for batch in batches.ahead(0, STEPS):
+        state.update(batch, recipe.loss, settings.clip_norm)
+    return predicted, peak_bytes()
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def decomposed(
 )
 def test_it_keeps_the_budget_and_rebuilds_itself(method: str, unit: str, block: str) -> None:
     spec = network(Attended(Conv3d(), "eca"), block)
-    found, distance = decomposed(spec, method=method, unit=unit)
+    found, distance = decomposed(spec, method=method, cost=unit)
     after, before = (getattr(s.cost((8, 8, 8)), unit) for s in (found, spec))
     assert 0.35 < after / before <= 0.5 and 0 < distance < 1
 
@@ -110,6 +110,6 @@ def test_what_cannot_be_done_is_named() -> None:
         method_of("prune", COMPRESS)
     for token in ("prune", "dwd", "channel", "spatial"):
         assert token in str(error.value)
-    for name, value in (("fit", "best"), ("unit", "joules"), ("chain", "4d"), ("budget", 2.0), ("rows", 0)):
+    for name, value in (("fit", "best"), ("cost", "joules"), ("chain", "4d"), ("budget", 2.0), ("rows", 0)):
         with pytest.raises(InputError, match=rf"compress\.{name}"):
             replace(COMPRESS, **{name: value})  # type: ignore[arg-type]

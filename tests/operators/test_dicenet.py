@@ -9,7 +9,7 @@ from app.core.errors import InputError
 from app.core.types import Size
 from app.layers.dimensionwise import DimensionwiseConv
 from app.operators import ConvSpec
-from app.operators.dicenet import Dice, DiceUnit
+from app.operators.dicenet import DiceNet, DiceUnit
 
 SIZE: Size = (5, 6, 4)
 KERNEL: Size = (3, 3, 3)
@@ -21,7 +21,7 @@ def weights(module: nn.Module) -> int:
 
 @pytest.mark.parametrize(("channels", "out", "size"), [(32, 32, (16, 16, 16)), (12, 8, SIZE), (6, 7, SIZE)])
 def test_parameters_by_formula(channels: int, out: int, size: Size) -> None:
-    unit = Dice(4).build(ConvSpec("a", channels, out, KERNEL, (1, 1, 1), size))
+    unit = DiceNet(4).build(ConvSpec("a", channels, out, KERNEL, (1, 1, 1), size))
     hidden, shared = max(1, channels // 4), {(32, 32): 32, (12, 8): 4, (6, 7): 1}[channels, out]
     convolutions = 27 * (channels + sum(size)) + 4 * channels + channels * hidden + hidden * out
     convolutions += 27 * channels * out // shared
@@ -106,5 +106,5 @@ def test_global_fusion_has_as_many_groups_as_both_widths_share(channels: int, ou
 
 def test_without_a_planned_patch_it_is_refused() -> None:
     with pytest.raises(InputError, match=r"encoder\.1\.0") as error:
-        Dice(4).build(ConvSpec("encoder.1.0", 8, 8, KERNEL, (1, 1, 1)))
+        DiceNet(4).build(ConvSpec("encoder.1.0", 8, 8, KERNEL, (1, 1, 1)))
     assert "op=dice" in str(error.value)

@@ -81,7 +81,7 @@ def test_a_table_that_says_no_device_is_of_the_cpu(tmp_path: Path) -> None:
 def test_kernels_and_the_whole_network_are_timed_on_the_run_s_device(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cfg = composed("mode=search", "search.unit=latency", f"paths.cache={tmp_path}")
+    cfg = composed("mode=search", "search.cost=latency", f"paths.cache={tmp_path}")
     plan = replace(PLAN, patch=(16, 16, 16))
     shape = Shape(1, 2, plan.widths, plan.strides, plan.kernels, plan.patch)
     supernet = SuperNet("12d", "encoder", "sampled", "shared", 0.1)

@@ -17,7 +17,7 @@ from app.data.sample.augment import AugmentSettings
 
 TINY = (
     *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
-    *("infer=fast", "augment=none", "threads=1", "folds=2"),
+    *("sliding=fast", "augment=none", "threads=1", "folds=2"),
 )
 
 
@@ -114,7 +114,7 @@ COMPRESS = CompressSettings(
     method="dwd",
     fit="asymmetric",
     budget=0.5,
-    unit="macs",
+    cost="macs",
     chain="none",
     patches=2,
     rows=600,

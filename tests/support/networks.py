@@ -44,7 +44,6 @@ SETTINGS = TrainSettings(
     patience=None,
     clip_norm=12.0,
     ema_decay=0.9,
-    foreground_share=0.5,
     validation_cases=None,
 )
 

@@ -17,9 +17,9 @@ SIZE = 12
 
 
 SETTINGS = SearchSettings(
-    method="budget",
+    method="gates",
     budget=0.25,
-    unit="macs",
+    cost="macs",
     limits={},
     kernels="123d",
     where="encoder",

@@ -1,6 +1,7 @@
 """Small scans and label maps, written to disk the way users have them."""
 
 import itertools
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from app.io.itk import as_itk
 MakeTask = Callable[..., Path]
 
 
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+REAL_DATA = Path(os.environ.get("CAKESEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def draw_blob(

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from app.core.errors import InputError
 from app.models.checkpoint import read_checkpoint, write_checkpoint
+from app.train.machine.processes import ALONE, Processes
 from app.train.precision import choose_precision
-from app.train.processes import ALONE, Processes
 from app.train.state import Loss, TrainingState
 from tests.support.networks import SETTINGS, Bench, make_bench
 from tests.support.volumes import MakeTask

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from app.cli.config.run_config import adopt
+from app.cli.config.run_config import adopted_config
 from app.cli.config.settings import read_settings
 from app.cli.config.task import TaskSettings
 from app.data.plan.planner import PlanSettings
@@ -23,7 +23,10 @@ def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) 
     OmegaConf.save(OmegaConf.create(values), tmp_path / "config.yaml")
     (tmp_path / "last.pt").touch()
 
-    adopted = adopt(composed("choices=null", "paths.run=null", "plan.max_batch=3", "train.steps=7"), tmp_path)
+    command = composed("choices=null", "paths.run=null", "plan.max_batch=3", "train.steps=7")
+    before = OmegaConf.to_yaml(command)
+    adopted = adopted_config(command, tmp_path, "compress.model")
+    assert OmegaConf.to_yaml(command) == before
     plan = read_settings(PlanSettings, adopted.plan, "plan")
     task = read_settings(TaskSettings, adopted.task, "task")
     assert (plan.batch, plan.max_batch, plan.file, plan.steps) == (4, 3, None, 2000)

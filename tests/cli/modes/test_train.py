@@ -14,10 +14,10 @@ import pytest
 import torch
 import yaml
 
-from app.cli.config import speed_record as yardstick
 from app.cli.config import training
 from app.data.prepare import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.train.machine import speed_record as yardstick
 from tests.support.cli import no_room
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask

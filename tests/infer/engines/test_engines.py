@@ -18,7 +18,7 @@ from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import write_checkpoint
 from app.models.network import design
 from app.operators import Operator
-from app.operators.dicenet import Dice
+from app.operators.dicenet import DiceNet
 from app.operators.rolling import Rolling
 from app.operators.shift import Shift
 from tests.support.networks import SLIDING, Bench, make_bench
@@ -82,7 +82,7 @@ def test_a_network_made_for_one_size_of_window_is_refused_as_onnx(
 ) -> None:
     if missing := missing_packages(name):
         pytest.skip(f"needs {missing}")
-    member = member_of(Dice(4), bench, tmp_path / "run")
+    member = member_of(DiceNet(4), bench, tmp_path / "run")
     with pytest.raises(InputError, match=r"predict\.engine=torch") as refused:
         find_engine(name, CPU)(member)
     for token in (str(member.run), "Dice"):

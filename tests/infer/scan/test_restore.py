@@ -4,13 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from app.data.prepare.prepare.prepare.geometry import (
-    Geometry,
-    forward_image,
-    forward_labels,
-    plan_geometry,
-)
-from app.data.prepare.prepare.prepare.prepare import Prepared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,6 +11,13 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from app.core.types import Size, Spacing, as_spacing
+from app.data.prepare.geometry import (
+    Geometry,
+    forward_image,
+    forward_labels,
+    plan_geometry,
+)
+from app.data.prepare.prepare import Prepared
 from app.infer.scan import restore
 from app.infer.scan.restore import Restorer
 from app.infer.scan.segmentation import Arrays

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from app.train.processes import Processes
+from app.train.machine.processes import Processes
 from tests.support.cli import PHANTOM, ROOT
 
 PYTHON = (sys.executable,)
 HANG = 1800  # seconds after which a command is taken to hang
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2")
 SMALL = (
-    *("train=smoke", "infer=fast", "optimizer=sgd", "plan.batch=2", "train.accumulate=2"),
+    *("train=smoke", "sliding=fast", "optimizer=sgd", "plan.batch=2", "train.accumulate=2"),
     *("plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),
 )
 
@@ -101,6 +101,7 @@ def test_interrupted_from_the_terminal_processes_keep_one_checkpoint(place: Path
     process = start(place, TORCHRUN, "train.steps=100000", f"paths.run={folder}")
     limit = time.monotonic() + HANG
     while not (folder / "last.pt").is_file() and time.monotonic() < limit:
+        assert process.poll() is None
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
     _, message = process.communicate(timeout=HANG)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from app.cli.config import speed_record as command
-from app.train.machine_speed import BATCH, PATCH, PlainNetwork, measure_yardstick, step_seconds
-from app.train.speed_record import note_speed, yardstick_facts
+from app.train.machine import speed_record as command
+from app.train.machine.machine_speed import BATCH, PATCH, PlainNetwork, measure_yardstick, step_seconds
+from app.train.machine.speed_record import note_speed, yardstick_facts
 
 SMALL = {"patch": (16, 8, 8), "batch": 1}
 
