@@ -43,6 +43,6 @@ def test_a_step_grows_with_patch_and_batch(
     assert small < shared < 0.8 * double  # the network sees half the batch, the loss all of it
     resident = process_peak_bytes(bench.network, bench.plan, LOSS)
     assert resident > 1.15 * small + 200_000_000
-    monkeypatch.setattr(memory, "_resident_bytes", lambda: 0)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 0)
     own = [process_peak_bytes(bench.network, replace(bench.plan, batch=batch), LOSS) for batch in (2, 4)]
     assert own[0] >= small and own[1] - own[0] >= double - small

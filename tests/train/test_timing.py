@@ -12,7 +12,7 @@ def subject(width: int) -> Subject:
     network = nn.Sequential(nn.Conv3d(1, width, 3, padding=1), nn.Conv3d(width, 2, 3, padding=1))
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    settings = TrainSettings(1, 1, None, None, None, None, 0.5, None)
+    settings = TrainSettings(1, 1, None, None, None, None, None)
     state = TrainingState(network, optimizer, schedule, settings)
     return Subject(
         state,

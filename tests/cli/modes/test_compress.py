@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from app.cli.config import training
+from app.train import run as training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint
 from tests.support.cli import call_on_blobs

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from app.cli.config import training
+from app.train import run as training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.operators.mixed import Mixed
@@ -45,7 +45,7 @@ def call(tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -
     return run
 
 
-@pytest.mark.parametrize("method", ["budget", "paper_cost", "paper_performance", "random"])
+@pytest.mark.parametrize("method", ["gates", "paper_cost", "paper_performance", "random"])
 def test_each_method_ends_with_a_layout(method: str, tmp_path: Path, call: Call) -> None:
     run = tmp_path / "run"
     assert call("mode=search", f"search.method={method}", "search.where=all", f"paths.run={run}") == 0
@@ -57,7 +57,7 @@ def test_each_method_ends_with_a_layout(method: str, tmp_path: Path, call: Call)
     }
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert method.startswith("paper") or summary["layout"]["share"] <= 0.3
-    steps = {"budget": 4, "paper_cost": 4, "paper_performance": 8}
+    steps = {"gates": 4, "paper_cost": 4, "paper_performance": 8}
     assert summary.get("steps") == steps.get(method)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from app.cli.config import training
+from app.train import run as training
 from app.data.prepare import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.train.machine import speed_record as yardstick

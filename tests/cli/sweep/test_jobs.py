@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
+from app.cli.sweep import pinning
 from app.cli.sweep.pinning import PinCores, first_cores, share
 from app.core.errors import InputError
 
@@ -109,8 +110,8 @@ def test_workers_share_the_cores_out() -> None:
 
 def test_a_worker_keeps_its_share_from_job_to_job(monkeypatch: pytest.MonkeyPatch) -> None:
     held = [0, 1, 2, 3, 6, 7, 8, 9]
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(held))
-    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: held.__setitem__(slice(None), cores))
+    monkeypatch.setattr(pinning, "usable_cores", lambda: tuple(held))
+    monkeypatch.setattr(pinning, "keep_to_cores", lambda cores: held.__setitem__(slice(None), cores))
     monkeypatch.setattr(current_process(), "name", "LokyProcess-2")
     first_cores.cache_clear()
     for _ in range(3):

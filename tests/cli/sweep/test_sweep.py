@@ -131,7 +131,7 @@ def test_a_sweep_interrupted_while_it_timed_is_timed_by_the_same_command(
             raise KeyboardInterrupt
         return dict.fromkeys(subjects, Timing(forward_ms=2.0, step_ms=5.0))
 
-    monkeypatch.setattr("app.cli.modes.time.time_networks", time_networks)
+    monkeypatch.setattr("app.cli.sweep.timings.time_networks", time_networks)
     codes = [sweep(tmp_path, "seed=0", "sweep.timed=true", monkeypatch=monkeypatch) for _ in range(3)]
     assert (codes, calls) == ([130, 0, 0], [["run"], ["run"]])
     assert results(tmp_path)["run"]["step_ms"] == "5"
