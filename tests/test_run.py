@@ -291,9 +291,10 @@ def test_quiet_prints_nothing_and_verbose_prints_reasons(place: Path) -> None:
     mean_dice = json.loads((place / "quiet" / "summary.json").read_text(encoding="utf-8"))["mean_dice"]
     for token in (f"{mean_dice:.4f}", str(place / "quiet" / "report.html")):
         assert token in log
-    decided = yaml.safe_load((place / "quiet" / "config.yaml").read_text(encoding="utf-8"))
-    assert decided["train"]["steps"] == decided["schedule"]["total_iters"] == 1  # as planned
-    assert 0.5 <= decided["train"]["foreground_share"] <= 0.67
+    asked = yaml.safe_load((place / "quiet" / "config.yaml").read_text(encoding="utf-8"))
+    assert (asked["plan"]["steps"], asked["train"]["steps"]) == (1, None)
+    decided = yaml.safe_load((place / "quiet" / "plan.yaml").read_text(encoding="utf-8"))
+    assert decided["steps"]["value"] == 1 and 0.5 <= decided["foreground_share"]["value"] <= 0.67
     verbose = call(place, "mode=plan", "log=verbose", f"paths.run={place / 'verbose'}")
     plan = yaml.safe_load((place / "verbose" / "plan.yaml").read_text(encoding="utf-8"))
     lines = re.findall(r"^\S+ \S+ app\.\S+ .*$", verbose.stdout, re.MULTILINE)  # time and module first

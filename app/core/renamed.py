@@ -66,7 +66,7 @@ def renamed_override(word: str) -> str:
 def renamed_config(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of an earlier run in today's names."""
     values: dict[str, Any] = _renamed_targets(stored)
-    earlier_search = "infer" in values and values.get("mode", {}).get("run") == "app.cli.modes.search.run"
+    earlier_mode = values.get("mode", {}).get("run") if "infer" in values else None
     for key, new in KEYS.items():
         _move(values, key.split("."), new.split("."))
     for (key, old), new in OPTIONS.items():
@@ -76,8 +76,11 @@ def renamed_config(stored: Mapping[str, Any]) -> dict[str, Any]:
             section = section.get(name) or {}
         if section.get(last) == old:
             section[last] = new
-    if earlier_search and values["search"]["method"] == "paper_performance":
-        values["train"]["steps"] //= 2  # it was stored with the factor that the method applies
+    if earlier_mode == "app.cli.modes.search.run" and values["search"]["method"] == "paper_performance":
+        values["train"]["steps"] //= 2  # stored with the factor that the method applies
+    if earlier_mode == "app.cli.modes.compress.run":  # stored with what the compression makes of both
+        values["optimizer"]["lr"] /= values["compress"]["finetune_rate"]
+        values["choices"]["op"] = values["choices"]["op"].removesuffix(f"-{values['compress']['method']}")
     return values
 
 

@@ -71,6 +71,7 @@ class Task:
     cases: tuple[Case, ...]
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ignore: int | None = None
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         """Refuse regions from which label values cannot be recovered."""

@@ -51,7 +51,7 @@ def test_blocks_move_within_the_budget(unit: str) -> None:
 
 
 def test_a_budget_that_nothing_fits_moves_nothing() -> None:
-    found = arrange(spec(), PATCH, cost="macs", budget=0.01, advance=lambda: None)
+    found = arrange(spec(), PATCH, measure="macs", budget=0.01, advance=lambda: None)
     assert found.model.blocks("encoder", 3) == (2, 2, 2) and found.after == found.before
 
 
@@ -68,7 +68,7 @@ def test_kernels_widen_within_the_budget(unit: str) -> None:
 
 def test_impossible_settings_are_named() -> None:
     with pytest.raises(InputError, match=r"analyze\.budget") as error:
-        choose_kernels(spec(), PATCH, cost="macs", budget=0.01, advance=lambda: None)
+        choose_kernels(spec(), PATCH, measure="macs", budget=0.01, advance=lambda: None)
     budget, least = sorted(float(share) for share in re.findall(r"\d+\.\d+", str(error.value)))
     assert budget == 0.01 and 0.1 < least < 1  # the share of 1D kernels everywhere
     for values, tokens in [

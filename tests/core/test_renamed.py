@@ -57,3 +57,16 @@ def test_a_stored_configuration_is_renamed_and_one_of_today_stays() -> None:
         "search": {"method": "paper_performance", "cost": "macs"},
     }
     assert renamed_config(today) == today and stored["train"]["steps"] == 600
+
+
+def test_what_a_compression_stored_is_not_applied_again() -> None:
+    stored: dict[str, Any] = {
+        "mode": {"run": "app.cli.compress.run"},
+        "infer": {},
+        "choices": {"op": "conv3d-dwd"},
+        "optimizer": {"lr": 0.0005},
+        "compress": {"method": "dwd", "finetune_rate": 0.5, "unit": "macs"},
+    }
+    today = renamed_config(stored)
+    assert (today["choices"]["op"], today["optimizer"]["lr"]) == ("conv3d", 0.001)
+    assert renamed_config(today) == today

@@ -159,11 +159,11 @@ def test_impossible_settings_are_named() -> None:
     for changes, tokens in (
         (
             {"method": "best"},
-            [r"search\.method\b", r"\bbest\b", r"\bevolve\b", r"\bbudget\b", r"\bpaper_cost\b"],
+            [r"search\.method\b", r"\bbest\b", r"\bevolve\b", r"\bgates\b", r"\bpaper_cost\b"],
         ),
-        ({"unit": "joule"}, [r"search\.unit\b", r"\bjoule\b"]),
+        ({"cost": "joule"}, [r"search\.cost\b", r"\bjoule\b"]),
         ({"budget": 0.0}, [r"search\.budget\b", r"\b0\b"]),
-        ({"unit": "latency", "align": 4}, [r"search\.align\b", r"\b4\b", r"\b8\b", r"\blatency\b"]),
+        ({"cost": "latency", "align": 4}, [r"search\.align\b", r"\b4\b", r"\b8\b", r"\blatency\b"]),
         ({"strength": -1.0}, [r"search\.strength\b", r"-1\b"]),
         (
             {"method": "evolve", "limits": {"joule": 1.0}},
@@ -172,7 +172,7 @@ def test_impossible_settings_are_named() -> None:
         ({"method": "evolve", "limits": {"params": -1.0}}, [r"search\.limits\.params\b", r"-1\b"]),
         (
             {"limits": {"params": 0.3}},
-            [r"search\.limits\b", r"search\.method\b", r"\bbudget\b", r"\bevolve\b"],
+            [r"search\.limits\b", r"search\.method\b", r"\bgates\b", r"\bevolve\b"],
         ),
     ):
         with pytest.raises(InputError) as error:

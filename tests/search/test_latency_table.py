@@ -93,7 +93,7 @@ def test_kernels_and_the_whole_network_are_timed_on_the_run_s_device(
 
     monkeypatch.setattr(latency, "latency_ms", timed)
     monkeypatch.setattr(search, "latency_ms", timed)
-    monkeypatch.setattr(search, "build_device", lambda _cfg: torch.device("meta"))
+    monkeypatch.setattr(search, "choose_device", lambda _cfg: torch.device("meta"))
     search._budget(cfg, design(UNetModel("plain", 1, 1, True), shape, supernet, None), plan, "latency", 50.0)
     assert set(devices) == {"meta"}
     table = json.loads((tmp_path / "latency.json").read_text(encoding="utf-8"))

@@ -197,7 +197,6 @@ def test_impossible_settings_are_named() -> None:
         ({"steps": 0}, "train.steps"),
         ({"max_minutes": -1.0}, "train.max_minutes"),
         ({"ema_decay": 1.0}, "train.ema_decay"),
-        ({"foreground_share": 2.0}, "train.foreground_share"),
     ):
         with pytest.raises(InputError, match=message):
             replace(SETTINGS, **changes)

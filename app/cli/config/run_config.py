@@ -12,6 +12,7 @@ from app.cli.config.run_log import log_into
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text, writing
+from app.core.plan import read_plan
 from app.core.renamed import renamed_config
 
 _OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed", "choices")
@@ -52,7 +53,7 @@ def resumed_config(cfg: DictConfig) -> DictConfig:
             continue
         if key == "train.steps":
             raise InputError(
-                "train.resume: the learning rate of the run ends with its own number of steps, leave out "
+                f"train.resume: the learning rate of the run ends with its {_steps(stored)} steps, leave out "
                 f"{override.input_line}; another number of steps takes a new run"
             )
         if not key.startswith(_CHANGEABLE):
@@ -61,6 +62,12 @@ def resumed_config(cfg: DictConfig) -> DictConfig:
             )
         OmegaConf.update(stored, key, override.value())
     return stored
+
+
+def _steps(stored: DictConfig) -> int:
+    if stored.train.steps is not None:
+        return int(stored.train.steps)
+    return read_plan(Path(stored.train.resume) / run_folder.PLAN)[0].steps
 
 
 def is_multirun() -> bool:

@@ -35,6 +35,7 @@ def read_task(folder: Path) -> Task:
         modalities=_numbered(facts, "modality", path),
         labels=_numbered(facts, "labels", path),
         cases=cases,
+        folder=folder,
     )
 
 

@@ -39,7 +39,7 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["train"], ["train", "mode=train"]),
         (
             ["experiment=hippocampus_bst"],
-            ["experiment", "hippocampus_bst", "recipe", "hippocampus_best", "hippocampus_best"],
+            ["experiment", "hippocampus_bst", "standard", "hippocampus_best", "hippocampus_best"],
         ),
         (["qqqq=1"], ["qqqq", "--help"]),
         (["--config-dir", "nowhere"], ["nowhere"]),

@@ -148,4 +148,6 @@ def call(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(
         sys, "argv", ["run.py", *arguments, *given, f"paths.cache={folder / 'cache'}", "threads=1"]
     )
-    runpy.run_path("run.py", run_name="__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path("run.py", run_name="__main__")
+    assert not ended.value.code

@@ -88,12 +88,12 @@ def test_errors_name_case_what_and_path(make_task: MakeTask, tmp_path: Path) -> 
     )
     task = read_task(folder)
     with pytest.raises(InputError, match=re.escape(str(path))) as error:
-        Cache(tmp_path / "cache", task, workers=2).fingerprint()
+        read_fingerprint(Cache(tmp_path / "cache", task, workers=2))
     for token in (r"\bblob_002\b(?!\.nii)", r"\b32 mm"):  # the case itself, and how far apart the grids are
         assert re.search(token, str(error.value))
     nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.uint8), label.affine), path)
     with pytest.raises(InputError, match=re.escape(str(path))) as error:
-        Cache(tmp_path / "cache", read_task(folder), workers=2).fingerprint()
+        read_fingerprint(Cache(tmp_path / "cache", read_task(folder), workers=2))
     for token in ("(3, 3, 3)", "(19, 22, 17)"):
         assert token in str(error.value)
 
@@ -104,7 +104,7 @@ def test_wrong_channels_are_named(make_task: MakeTask, tmp_path: Path) -> None:
     facts["modality"] = {"0": "CT", "1": "PET", "2": "MRI"}
     (folder / "dataset.json").write_text(json.dumps(facts))
     with pytest.raises(InputError) as error:
-        Cache(tmp_path / "cache", read_task(folder), workers=1).fingerprint()
+        read_fingerprint(Cache(tmp_path / "cache", read_task(folder), workers=1))
     found = str(error.value).replace(str(folder), "")
     for token in (
         "blob_001",

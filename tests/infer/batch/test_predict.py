@@ -69,7 +69,7 @@ def test_the_mask_does_not_depend_on_how_the_scan_is_stored(
     for orientation in ("SAR", codes):
         voxels, affine = in_orientation(image, (1.2, 0.9, 1.0), orientation)
         nib.save(nib.Nifti1Image(voxels, affine), tmp_path / "scan.nii.gz")
-        masks.append((segmenter.segment_file(tmp_path / "scan.nii.gz"), orientation))
+        masks.append((segmenter(tmp_path / "scan.nii.gz"), orientation))
     canonical = in_orientation(masks[0][0].astype(np.float32), (1.2, 0.9, 1.0), codes)[0]
     np.testing.assert_array_equal(masks[1][0], canonical)
 
@@ -83,7 +83,7 @@ def test_wrong_input_is_named(segmenter: Segmenter, make_task: MakeTask, tmp_pat
             assert token in str(error.value)
     two = make_task(cases=1, channels=2, name="Task91_Two") / "imagesTr" / "blob_001.nii.gz"
     with pytest.raises(InputError, match=re.escape(str(two))) as error:
-        segmenter.segment_file(two)
+        segmenter(two)
     facts = str(error.value).replace(str(two), "")
     assert "MRI" in facts and re.findall(r"\d+", facts) == ["2", "1"]  # channels found, channels wanted
     with pytest.raises(InputError, match="weights") as error:
@@ -250,7 +250,7 @@ def test_a_dicom_segmentation_opens_against_its_series(segmenter: Segmenter, tmp
     series = write_series(tmp_path / "series", voxels, OBLIQUE)
     settings = replace(NIFTI, format="dicom")
     (path,) = predict(segmenter, list_scans([series], tmp_path / "out"), tmp_path / "out", settings).written
-    plain = segmenter.segment_file(series)
+    plain = segmenter(series)
     assert plain.any()
     read = highdicom.seg.segread(path)
     assert [read.get_segment_description(1).segment_label] == ["blob"]

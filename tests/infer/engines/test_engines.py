@@ -172,17 +172,21 @@ def write_config(run: Path, flips: list[int], mirrors: list[int]) -> Path:
     return run
 
 
-def test_windows_are_laid_as_the_run_was_evaluated(tmp_path: Path) -> None:
-    first = write_config(tmp_path / "first", [0, 1], [1])
+def test_windows_are_laid_as_the_run_was_evaluated(bench: Bench, tmp_path: Path) -> None:
+    """The checkpoints of earlier runs do not say what was flipped: their config.yaml does."""
+    checkpoint = replace(bench.checkpoint(bench.state()), flip_axes=None)
+    first = Member(write_config(tmp_path / "first", [0, 1], [1]), checkpoint)
     assert stored_sliding([first]) == SlidingSettings(0.3, 4, (1,))
-    other = write_config(tmp_path / "other", [0], [0])
+    other = Member(write_config(tmp_path / "other", [0], [0]), checkpoint)
     assert flipped_axes([first, other]) == (0,) and stored_sliding([first, other]).mirror_axes == ()
     with pytest.raises(InputError, match=r"nowhere.config\.yaml"):
-        stored_sliding([tmp_path / "nowhere"])
-    write_text(first / "config.yaml", "augment: {}")
+        stored_sliding([Member(tmp_path / "nowhere", checkpoint)])
+    write_text(first.run / "config.yaml", "augment: {}")
     with pytest.raises(InputError, match=r"augment\.flip_axes") as error:
         flipped_axes([first])
-    assert str(first / "config.yaml") in str(error.value)
+    assert str(first.run / "config.yaml") in str(error.value)
+    recorded = Member(first.run, replace(checkpoint, flip_axes=(2,)))
+    assert flipped_axes([recorded]) == (2,)
 
 
 def test_axes_that_training_never_flipped_are_not_mirrored(bench: Bench, tmp_path: Path) -> None:
