@@ -13,7 +13,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from app.cli.shell.command_line import find_plugins
 from tests.support.volumes import MakeTask, draw_blob
+
+find_plugins()  # before the first test lets Hydra look for them: it looks once per process
 
 
 @pytest.fixture(autouse=True)

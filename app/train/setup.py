@@ -217,7 +217,7 @@ def _refuse_other_cases(path: Path, split: Split, task: Task) -> None:
     known, found = ({case for side in now for case in cases[side]} for cases in (before, now))
     crossed = len(set(before["train"]) & set(now["validation"]))
     raise InputError(
-        f"task.folder: {task.folder or task.name}: its cases are not those of {path}: {len(found - known)} are new, "
-        f"{len(known - found)} are gone, {crossed} that trained would be held out; put the data set back as "
-        "it was, or begin a new run"
+        f"task.folder: {task.folder or task.name}: its cases are not those of {path}: "
+        f"{len(found - known)} are new, {len(known - found)} are gone, {crossed} that trained would be held "
+        "out; put the data set back as it was, or begin a new run"
     )

@@ -179,4 +179,4 @@ def test_impossible_settings_are_named() -> None:
             replace(SETTINGS, **changes)
         for token in tokens:
             assert re.search(token, str(error.value)), (token, changes)
-    assert (SETTINGS.aligned, replace(SETTINGS, unit="latency").aligned) == (1, 16)
+    assert (SETTINGS.aligned, replace(SETTINGS, cost="latency").aligned) == (1, 16)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from app.train import run as training
 from app.core.layout import read_layout
-from app.models.checkpoint import Checkpoint
+from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.train import run as training
 from tests.support.cli import call_on_blobs
 from tests.support.volumes import MakeTask
 
@@ -24,9 +24,9 @@ def table(run: Path) -> dict[str, dict[str, str]]:
 
 
 def first_rate(run: Path) -> float:
-    """Return the learning rate at the start: TINY warms up and decays as long in both runs."""
-    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
-        return float(next(csv.DictReader(file))["lr"])
+    """Return the learning rate that the run's schedule began with."""
+    optimizer = read_checkpoint(run / "last.pt").training["optimizer"]
+    return float(optimizer["param_groups"][0]["initial_lr"])
 
 
 def test_a_trained_network_is_decomposed_and_fine_tuned(

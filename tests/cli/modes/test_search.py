@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from app.train import run as training
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.operators.mixed import Mixed
 from app.search.evolve import Evolution, UnitKernels
 from app.search.inherit import inherit_search
 from app.search.search import choose, searched_sites
+from app.train import run as training
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 

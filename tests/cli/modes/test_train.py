@@ -14,9 +14,9 @@ import pytest
 import torch
 import yaml
 
-from app.train import run as training
 from app.data.prepare import cache
 from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.train import run as training
 from app.train.machine import speed_record as yardstick
 from tests.support.cli import no_room
 from tests.support.config import TINY

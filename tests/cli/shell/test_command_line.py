@@ -71,10 +71,10 @@ def test_version_is_printed_with_those_of_the_libraries() -> None:
 
 
 def test_help_on_a_group_has_its_options_and_the_comments_of_their_files(tmp_path: Path) -> None:
-    (tmp_path / "color").mkdir()
-    (tmp_path / "config.yaml").write_text(
-        "defaults:\n  - color: red\n\ncolor:\n  depth: 8  # bits\nseed: 0\n"
-    )
+    for name in ("color", "settings"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "config.yaml").write_text("defaults:\n  - color: red\n\nseed: 0\n")
+    (tmp_path / "settings" / "color.yaml").write_text("color:\n  depth: 8  # bits\n")
     (tmp_path / "color" / "blue.yaml").write_text("# @package _global_\n# cold\nhue: 240\n")
     (tmp_path / "color" / "red.yaml").write_text("# warm\nhue: 0  # degrees\n")
     options, default, of_the_default, section = group_help(tmp_path, "color").split("\n\n")

@@ -1,14 +1,13 @@
 """Which jobs a sweep has, what they are called, and what they take from one another."""
 
-import os
 import re
 from multiprocessing import current_process
 
 import pytest
 from omegaconf import OmegaConf
 
-from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep import pinning
+from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.pinning import PinCores, first_cores, share
 from app.core.errors import InputError
 

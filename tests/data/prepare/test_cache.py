@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
+from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare import cache as cache_module
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sets.decathlon import read_task
