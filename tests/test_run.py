@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from app.models.checkpoint import read_checkpoint
-from tests.support.cli import HANG, ROOT, call, command, run_py
+from tests.support.cli import HANG, ROOT, call, command, run_here, run_py
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,11 @@ def test_a_search_under_milliseconds_keeps_what_it_measured(place: Path) -> None
 
 
 def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
-    searched: Path, trained: Path, place: Path
+    searched: Path,
+    trained: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     layout = f"op.layout={searched / 'layout.yaml'}"
     for number, (arguments, tokens) in enumerate(
@@ -235,7 +239,9 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
             (["op=cakes", layout, f"train.init={trained}"], [r"train\.init", "mode=search"]),
         )
     ):
-        done = call(place, "train=smoke", *arguments, f"paths.run={place / 'impossible' / str(number)}")
+        run = f"paths.run={place / 'impossible' / str(number)}"
+        words = command(place, "train=smoke", *arguments, run)[2:]
+        done = run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
         assert_refused(done, *tokens)
 
 
@@ -277,9 +283,14 @@ def test_many_runs_are_timed_together(two_runs: Path, place: Path) -> None:
     ],
 )
 def test_a_user_error_is_one_line_with_key_and_value(
-    place: Path, arguments: list[str], tokens: list[str]
+    place: Path,
+    arguments: list[str],
+    tokens: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    done = call(place, "train=smoke", f"paths.run={place / 'wrong'}", *arguments)
+    words = command(place, "train=smoke", f"paths.run={place / 'wrong'}", *arguments)[2:]
+    done = run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
     assert_refused(done, *tokens)
 
 

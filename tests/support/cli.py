@@ -50,6 +50,21 @@ def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def run_here(
+    *arguments: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> subprocess.CompletedProcess[str]:
+    """Do what `run_py` does in this process, which saves the seconds that a new one takes to start."""
+    capfd.readouterr()
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+    code: int | str | None = 0
+    try:
+        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    except SystemExit as ended:
+        code = ended.code
+    printed = capfd.readouterr()
+    return subprocess.CompletedProcess(sys.argv, int(code or 0), printed.out, printed.err)
+
+
 def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of `python run.py` on the blobs in `folder`."""
     places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")

@@ -16,6 +16,7 @@ from app import __version__
 from app.cli.config.suggest import nearest
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
+from tests.support.cli import run_here
 
 
 def call(*words: str) -> subprocess.CompletedProcess[str]:
@@ -46,9 +47,14 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["--help", "nothing"], ["--help", "nothing", "analyze"]),
     ],
 )
-def test_a_wrong_name_is_answered_in_one_line(words: list[str], tokens: list[str]) -> None:
+def test_a_wrong_name_is_answered_in_one_line(
+    words: list[str],
+    tokens: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """A name given twice is there twice: among the options, and as the one that was probably meant."""
-    done = call(*words)
+    done = run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
     assert done.returncode == 1
     for token, times in Counter(tokens).items():
         found = re.findall(rf"(?<![\w.]){re.escape(token)}(?!\w)", done.stderr)
