@@ -139,8 +139,8 @@ def test_every_sweep_has_jobs_that_compose(option: str) -> None:
     lines = {name: with_all_folds(line, cfg.folds) for name, line in plain(cfg.sweep.jobs).items()}
     jobs = plan_jobs(lines, [f"sweep={option}"])
     assert cfg.sweep.baseline in {job.group for job in jobs}
-    for job in jobs:
-        composed(*job.overrides)
+    for line in {tuple(word for word in job.overrides if not word.startswith("seed=")) for job in jobs}:
+        composed(*line)
 
 
 @pytest.mark.parametrize("option", GROUPS["sweep"])
