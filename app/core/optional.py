@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from app.core.errors import InputError
 
-_RELEASES = {
+RELEASES = {
     "highdicom": ">=0.28,<1",
     "mlflow": ">=3.17,<4",
     "nncf": ">=3.4,<4",
@@ -31,5 +31,5 @@ def require(setting: str, *packages: str) -> None:
     """
     missing = absent(packages)
     if missing:
-        wanted = " ".join(f'"{package}{_RELEASES[package]}"' for package in missing)
+        wanted = " ".join(f'"{package}{RELEASES[package]}"' for package in missing)
         raise InputError(f"{setting}: not installed; pip install {wanted}")
