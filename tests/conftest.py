@@ -20,8 +20,9 @@ find_plugins()  # before the first test lets Hydra look for them: it looks once 
 
 
 @pytest.fixture(autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _threads() -> None:
+    """Two, or one where the tests themselves run in several processes."""
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from tests.support.cli import HANG, ROOT
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 def settings(data: Path, place: Path) -> list[str]:
     return [*TINY, f"task.folder={data}", f"paths.cache={place / 'cache'}", f"paths.run={place / 'run'}"]

@@ -22,6 +22,8 @@ from app.data.sample.augment import AugmentSettings
 from app.infer.window.sliding import SlidingSettings
 from tests.support.config import PLAN, composed
 
+pytestmark = pytest.mark.e2e
+
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))
     for group in sorted(Path("conf").iterdir())

@@ -16,6 +16,8 @@ from app import Segmenter, run
 from app.core.files import read_json
 from app.models.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 EARLIER = Path(__file__).parent / "fixtures" / "earlier_runs"
 RUNS = ("cakes", "dice", "antblock")
 

@@ -13,6 +13,8 @@ import pytest
 from app.core import machine
 from tests.support.cli import HANG, PHANTOM, ROOT
 
+pytestmark = pytest.mark.e2e
+
 WITHOUT = """
 import multiprocessing, os, sys
 import psutil

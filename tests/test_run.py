@@ -20,6 +20,8 @@ import yaml
 from app.models.checkpoint import read_checkpoint
 from tests.support.cli import HANG, ROOT, call, command, run_here, run_py
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

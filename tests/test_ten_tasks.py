@@ -13,6 +13,8 @@ from app.core import run_folder
 from app.core.plan import read_plan
 from tests.support.stand_ins import STAND_INS, write_stand_in
 
+pytestmark = pytest.mark.e2e
+
 TINY = (
     "train=smoke",
     "train.steps=2",

@@ -16,6 +16,8 @@ from app.models.unet import UNetModel
 from app.operators.mixed import Mixed
 from app.operators.plain import Conv3d
 
+pytestmark = pytest.mark.e2e
+
 SHAPE = Shape(1, 2, (4, 8, 8), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), ((3, 3, 3),) * 3)
 PATCH = (16, 32, 32)
 

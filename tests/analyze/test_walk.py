@@ -26,6 +26,8 @@ from app.operators.dicenet import DiceGate
 from app.operators.plain import Conv3d
 from app.operators.rolling import RollingPointwise
 
+pytestmark = pytest.mark.e2e
+
 OPTIONS = sorted(path.stem for path in Path("conf/op").glob("*.yaml") if path.stem != "supernet")
 SIZE: Size = (37, 38, 36)  # twice the widest field
 

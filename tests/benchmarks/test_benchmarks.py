@@ -17,6 +17,8 @@ from tests.benchmarks.sliding import largest_loss, outcome, variants
 from tests.support.runs import NIFTI, trained_run
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 MIRRORED = "{augment: {flip_axes: [0]}, infer: {overlap: 0.25, windows: 2, mirror_axes: [0]}}"
 
 

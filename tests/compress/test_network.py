@@ -18,6 +18,8 @@ from app.operators.cakes import Cakes
 from app.operators.plain import Conv2d, Conv3d
 from tests.support.config import COMPRESS
 
+pytestmark = pytest.mark.e2e
+
 SHAPE = Shape(1, 2, (8, 16), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, (8, 8, 8))
 
 

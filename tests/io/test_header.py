@@ -105,6 +105,7 @@ def test_voxels_that_are_no_numbers(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "c.nii.gz", datatype=999), "999")
 
 
+@pytest.mark.e2e
 def test_whatever_a_header_says_ends_in_facts_or_one_line(tmp_path: Path) -> None:
     """Some bytes of a sound header overwritten at random, two hundred times over."""
     sound = gzip.decompress(nifti(tmp_path / "a.nii.gz", scl_slope=1, qform_code=1).read_bytes())

@@ -127,6 +127,7 @@ def test_a_description_of_before_there_were_thin_decoders_is_read() -> None:
     assert network_from(description).model == UNET
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("gated", [False, True], ids=["plain", "eca"])
 @pytest.mark.parametrize("op", OPERATORS)
 @pytest.mark.parametrize("model", MODELS)

@@ -88,6 +88,7 @@ def test_the_budget_is_kept_and_used(costs: CostModel, budget: float) -> None:
         assert sum(decoded.counts[one.conv.name].values()) == one.conv.out_channels
 
 
+@pytest.mark.e2e
 def test_aligned_counts_are_multiples_except_for_one_rest() -> None:
     sites = (*network_sites("12d"), site("odd", 21, LINE, PLANE))
     decoded = best_under_budget(sites, random_scores(sites, 0), Budget(MacsCost(), 0.25), align=8)

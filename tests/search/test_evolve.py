@@ -16,6 +16,8 @@ from app.search.evolve import Evolution, UnitKernels, even_chances
 from app.search.search import choose, sites_to_modules
 from tests.support.planted import SETTINGS, convolutions, planted_search
 
+pytestmark = pytest.mark.e2e
+
 
 def evolution(share: float, unit: int = 2) -> Evolution:
     """Two convolutions of 16 channels in units, lines and planes to choose from."""

@@ -8,6 +8,8 @@ import torch
 from app.search.search import network_scores
 from tests.support.planted import SETTINGS, planted_search, train_planted
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import pytest
 from tests.support.cli import call_on_blobs
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 def rows(run: Path) -> list[dict[str, str]]:
     with (run / "analysis.csv").open(encoding="utf-8", newline="") as file:

@@ -4,28 +4,33 @@ import csv
 import html
 import re
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pytest
 
+from tests.support.cli import run_here
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
 
-def check(folder: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "run.py", "mode=check", "task=decathlon", f"task.folder={folder}"]
-    return subprocess.run(
-        [*command, f"paths.run={run}", *more],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-        timeout=1800,
-    )
+Check = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_described_checked_and_repaired(make_task: MakeTask, tmp_path: Path) -> None:
+@pytest.fixture
+def check(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Check:
+    """Return a function that runs mode=check on a folder."""
+
+    def call(folder: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        words = ("mode=check", "task=decathlon", f"task.folder={folder}", f"paths.run={run}", *more)
+        return run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
+
+    return call
+
+
+def test_described_checked_and_repaired(make_task: MakeTask, tmp_path: Path, check: Check) -> None:
     folder, run = make_task(cases=3), tmp_path / "run"
     (folder / "dataset.json").unlink()
     path = folder / "imagesTr" / "blob_002.nii.gz"

@@ -17,6 +17,8 @@ from app.train import run as training
 from tests.support.cli import call_on_blobs
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 def table(run: Path) -> dict[str, dict[str, str]]:
     with (run / "compression.csv").open(encoding="utf-8", newline="") as file:

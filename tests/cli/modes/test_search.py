@@ -23,6 +23,8 @@ from app.train import run as training
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 Call = Callable[..., int]
 EVOLVE = ("mode=search", "search.trials=26", "search.where=all")
 

@@ -22,6 +22,8 @@ from tests.support.cli import no_room
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 Call = Callable[..., tuple[int, str]]
 
 

@@ -18,6 +18,8 @@ from app.cli.shell.help import group_help
 from app.core.errors import InputError
 from tests.support.cli import run_here
 
+pytestmark = pytest.mark.e2e
+
 
 def call(*words: str) -> subprocess.CompletedProcess[str]:
     return run([sys.executable, "run.py", *words])

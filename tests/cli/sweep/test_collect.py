@@ -17,6 +17,8 @@ from app.models.checkpoint import read_checkpoint
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     monkeypatch.setattr(sys, "argv", ["run.py", *words])

@@ -20,6 +20,8 @@ from app.train.timing import Subject, Timing
 from tests.support.config import TINY, composed
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 def sweep(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of `python run.py -m`."""

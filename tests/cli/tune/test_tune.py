@@ -20,6 +20,8 @@ from app.cli.tune.pruning import Pruning  # noqa: E402
 from app.cli.tune.space import distributions  # noqa: E402
 from app.cli.tune.study import answer, ask, best, left_over, open_study  # noqa: E402
 
+pytestmark = pytest.mark.e2e
+
 BOTH = {"mean_dice": "maximize", "macs_per_patch": "minimize"}
 
 

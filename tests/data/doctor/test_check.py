@@ -27,6 +27,8 @@ from app.data.prepare.cache import Cache
 from app.data.sets.decathlon import read_task
 from tests.support.volumes import REAL_DATA, MakeTask
 
+pytestmark = pytest.mark.e2e
+
 Voxels = NDArray[np.float32]
 TURN = np.array([[0, -1], [2, 1], [1, 1]])  # of the axes, as nibabel writes it
 IMAGE, LABEL = "imagesTr/blob_002.nii.gz", "labelsTr/blob_002.nii.gz"

@@ -31,6 +31,8 @@ from tests.support.networks import SLIDING, make_bench
 from tests.support.runs import NIFTI
 from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation, write_series
 
+pytestmark = pytest.mark.e2e
+
 
 def predict(
     segmenter: Segmenter, scans: list[Path], output: Path, settings: OutputSettings = NIFTI

@@ -24,6 +24,8 @@ from app.operators.shift import Shift
 from tests.support.networks import SLIDING, Bench, make_bench
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 CPU = torch.device("cpu")
 EXACT = [name for name in ENGINES if name != "openvino_int8"]
 

@@ -23,6 +23,8 @@ from tests.support.networks import SLIDING
 from tests.support.runs import trained_run
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def begun(make_task: MakeTask, tmp_path: Path) -> Member:

@@ -21,6 +21,8 @@ from app.report.read.scans import read_scan
 from app.report.wording import DASH, duration, probability, scaled
 from tests.support.runs import HOSTILE, make_run, write_volume
 
+pytestmark = pytest.mark.e2e
+
 NAMED = {
     **{"environment.json": "results", "summary.json": "results", "metrics.csv": "curves"},
     **{"cases.csv": "spread", "split.json": "cases", "plan.yaml": "cost"},

@@ -18,6 +18,8 @@ from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.train.machine.processes import Processes
 from tests.support.cli import PHANTOM, ROOT
 
+pytestmark = pytest.mark.e2e
+
 PYTHON = (sys.executable,)
 HANG = 1800  # seconds after which a command is taken to hang
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2")
