@@ -34,7 +34,6 @@ def state_of_the_process() -> list[object]:
     ]
 
 
-@pytest.mark.e2e
 def test_two_runs_in_one_process_give_what_two_processes_give(make_task: MakeTask, tmp_path: Path) -> None:
     data, before = make_task(), state_of_the_process()
     first = run(*settings(data, tmp_path / "a"))

@@ -39,7 +39,6 @@ def elsewhere(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.e2e
 def test_a_training_and_a_prediction_run_without_what_other_systems_lack(tmp_path: Path) -> None:
     places = ("paths.data=my\\data", "paths.cache=my\\cache")
     small = ("train=smoke", "op=cakes", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2")

@@ -21,6 +21,8 @@ from app.operators.cakes import Cakes
 from app.operators.p3d import P3d
 from app.operators.plain import Conv2d, Conv3d
 
+pytestmark = pytest.mark.e2e
+
 SHAPE = Shape(
     in_channels=2,
     classes=3,
@@ -127,7 +129,6 @@ def test_a_description_of_before_there_were_thin_decoders_is_read() -> None:
     assert network_from(description).model == UNET
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("gated", [False, True], ids=["plain", "eca"])
 @pytest.mark.parametrize("op", OPERATORS)
 @pytest.mark.parametrize("model", MODELS)

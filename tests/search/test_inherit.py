@@ -18,6 +18,8 @@ from app.search.inherit import inherit, slot_kernels
 from app.search.penalty import super_convolutions
 from app.search.search import network_scores, searched_sites
 
+pytestmark = pytest.mark.e2e
+
 TWO = (2, 2, 2)
 SHAPE = Shape(2, 3, (8, 12, 16), ((1, 1, 1), TWO, TWO), ((3, 3, 3),) * 3, (8, 8, 8))
 UNET = UNetModel(block="plain", encoder_blocks=2, decoder_blocks=2, deep_supervision=True)

@@ -18,6 +18,8 @@ from app.train.state import TrainingState
 from tests.support.networks import SETTINGS, Bench, make_bench
 from tests.support.volumes import MakeTask
 
+pytestmark = pytest.mark.e2e
+
 
 @pytest.fixture
 def bench(make_task: MakeTask, tmp_path: Path) -> Bench:
