@@ -61,7 +61,7 @@ def read_layout(path: Path) -> Layout:
     except FileNotFoundError:
         raise InputError(f"{path}: no such layout") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML data ({error})") from None
+        raise InputError(f"{path}: not YAML data ({' '.join(str(error).split())})") from None
     return Layout.from_dict(values, str(path))
 
 

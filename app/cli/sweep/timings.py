@@ -59,7 +59,7 @@ def _trained(folder: Path) -> dict[str, tuple[NetworkSpec, Plan]]:
         if (run / run_folder.LAST).is_file():
             checkpoint = read_checkpoint(run / run_folder.LAST)
             if not isinstance(checkpoint.network.encoder, SuperNet):
-                found[str(run.relative_to(folder))] = (checkpoint.network, checkpoint.plan)
+                found[run.relative_to(folder).as_posix()] = (checkpoint.network, checkpoint.plan)
     return found
 
 

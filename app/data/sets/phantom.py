@@ -47,11 +47,15 @@ class PhantomSettings:
     def __post_init__(self) -> None:
         """Validate values."""
         if self.cases < 1 or self.seed < 0:
-            raise InputError(f"phantom: got {self.cases} cases and seed {self.seed}, wanted 1 and 0 or more")
+            raise InputError(
+                f"task.phantom: got {self.cases} cases and seed {self.seed}, wanted 1 and 0 or more"
+            )
         if len(self.size) != 3 or min(self.size) < _SMALLEST:
-            raise InputError(f"phantom.size: got {self.size}, wanted three of at least {_SMALLEST} voxels")
+            raise InputError(
+                f"task.phantom.size: got {self.size}, wanted three of at least {_SMALLEST} voxels"
+            )
         if len(self.spacing) != 3 or min(self.spacing) <= 0:
-            raise InputError(f"phantom.spacing: got {self.spacing}, wanted three positive numbers of mm")
+            raise InputError(f"task.phantom.spacing: got {self.spacing}, wanted three positive numbers of mm")
 
 
 @dataclass(frozen=True)

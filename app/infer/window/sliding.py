@@ -49,19 +49,19 @@ class SlidingSettings:
     def __post_init__(self) -> None:
         """Validate values."""
         if not 0 <= self.overlap < 1:
-            raise InputError(f"overlap: got {self.overlap}, wanted from 0 to below 1")
+            raise InputError(f"sliding.overlap: got {self.overlap}, wanted from 0 to below 1")
         if self.windows < 1:
-            raise InputError(f"windows: got {self.windows}, wanted at least 1")
+            raise InputError(f"sliding.windows: got {self.windows}, wanted at least 1")
         if not set(self.mirror_axes) <= {0, 1, 2}:
-            raise InputError(f"mirror_axes: got {list(self.mirror_axes)}, wanted axes among 0, 1, 2")
+            raise InputError(f"sliding.mirror_axes: got {list(self.mirror_axes)}, wanted axes among 0, 1, 2")
         if self.certain is not None and not 0.5 <= self.certain < 1:
-            raise InputError(f"certain: got {self.certain}, wanted null or from 0.5 to below 1")
+            raise InputError(f"sliding.certain: got {self.certain}, wanted null or from 0.5 to below 1")
 
     def check_mirrors(self, flipped: Sequence[int]) -> None:
         """Raise InputError unless training flipped every axis mirrored: along others a network guesses."""
         if not set(self.mirror_axes) <= set(flipped):
             raise InputError(
-                f"mirror_axes: got {list(self.mirror_axes)}, wanted axes among {list(flipped)}: "
+                f"sliding.mirror_axes: got {list(self.mirror_axes)}, wanted axes among {list(flipped)}: "
                 "those that training flipped (augment.flip_axes)"
             )
 

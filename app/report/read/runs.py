@@ -131,7 +131,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         InputError: a file in one of them is broken.
     """
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
-    return [_read_run(folder, str(folder.relative_to(shared))) for folder in folders]
+    return [_read_run(folder, folder.relative_to(shared).as_posix()) for folder in folders]
 
 
 def _read_run(folder: Path, name: str) -> Run:

@@ -24,7 +24,7 @@ def timing_of(run: Path) -> RunTiming:
     """
     for folder in (run, *run.parents):
         if (folder / TIMINGS).is_file():
-            return read_timings(folder).get(str(run.relative_to(folder)), RunTiming())
+            return read_timings(folder).get(run.relative_to(folder).as_posix(), RunTiming())
     return RunTiming()
 
 
