@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode  # documented, and has no other path
 
 from app.core.machine import resident_bytes
 from app.core.plan import Plan
