@@ -223,7 +223,6 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     trained: Path,
     place: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     layout = f"op.layout={searched / 'layout.yaml'}"
     for number, (arguments, tokens) in enumerate(
@@ -243,7 +242,7 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     ):
         run = f"paths.run={place / 'impossible' / str(number)}"
         words = command(place, "train=smoke", *arguments, run)[2:]
-        done = run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
+        done = run_here(*words, monkeypatch=monkeypatch)
         assert_refused(done, *tokens)
 
 
@@ -289,10 +288,9 @@ def test_a_user_error_is_one_line_with_key_and_value(
     arguments: list[str],
     tokens: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     words = command(place, "train=smoke", f"paths.run={place / 'wrong'}", *arguments)[2:]
-    done = run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
+    done = run_here(*words, monkeypatch=monkeypatch)
     assert_refused(done, *tokens)
 
 

@@ -5,7 +5,8 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -50,19 +51,16 @@ def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def run_here(
-    *arguments: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> subprocess.CompletedProcess[str]:
+def run_here(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
     """Do what `run_py` does in this process, which saves the seconds that a new one takes to start."""
-    capfd.readouterr()
     monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
     code: int | str | None = 0
-    try:
-        runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
-    except SystemExit as ended:
-        code = ended.code
-    printed = capfd.readouterr()
-    return subprocess.CompletedProcess(sys.argv, int(code or 0), printed.out, printed.err)
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        try:
+            runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(sys.argv, int(code or 0), out.getvalue(), err.getvalue())
 
 
 def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -20,12 +20,12 @@ Check = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Check:
+def check(monkeypatch: pytest.MonkeyPatch) -> Check:
     """Return a function that runs mode=check on a folder."""
 
     def call(folder: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
         words = ("mode=check", "task=decathlon", f"task.folder={folder}", f"paths.run={run}", *more)
-        return run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
+        return run_here(*words, monkeypatch=monkeypatch)
 
     return call
 

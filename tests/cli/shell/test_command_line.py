@@ -53,10 +53,9 @@ def test_a_wrong_name_is_answered_in_one_line(
     words: list[str],
     tokens: list[str],
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """A name given twice is there twice: among the options, and as the one that was probably meant."""
-    done = run_here(*words, monkeypatch=monkeypatch, capfd=capfd)
+    done = run_here(*words, monkeypatch=monkeypatch)
     assert done.returncode == 1
     for token, times in Counter(tokens).items():
         found = re.findall(rf"(?<![\w.]){re.escape(token)}(?!\w)", done.stderr)
