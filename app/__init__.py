@@ -8,9 +8,7 @@
 Importing the package is quick; what it offers is imported at first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # that of typing, whose import takes as long as that of this package otherwise
 if TYPE_CHECKING:
     from app.api import RunFolder, run
     from app.infer.scan.segmenter import Segmenter
@@ -23,8 +21,10 @@ __version__ = "0.1.0"
 _FROM = {"run": "app.api", "RunFolder": "app.api", "Segmenter": "app.infer.scan.segmenter"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what the package offers when it is first asked for."""
     if name in _FROM:
+        from importlib import import_module
+
         return getattr(import_module(_FROM[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
