@@ -5,7 +5,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import hydra
@@ -96,6 +95,8 @@ def _answer(words: Sequence[str]) -> None:
         InputError: help is asked for on what does not exist.
     """
     if "--version" in words:
+        from importlib.metadata import version
+
         parts = [f"{name} {version(name)}" for name in ("torch", "monai", "hydra-core")]
         print(f"{app.NAME} {app.__version__} ({', '.join(parts)})")
         sys.exit(0)
