@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from app.models.checkpoint import read_checkpoint
-from tests.support.cli import HANG, ROOT, call, command, run_here, run_py
+from tests.support.cli import HANG, ROOT, call, command, run_py
 
 pytestmark = pytest.mark.e2e
 
@@ -222,7 +222,6 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     searched: Path,
     trained: Path,
     place: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     layout = f"op.layout={searched / 'layout.yaml'}"
     for number, (arguments, tokens) in enumerate(
@@ -242,7 +241,7 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     ):
         run = f"paths.run={place / 'impossible' / str(number)}"
         words = command(place, "train=smoke", *arguments, run)[2:]
-        done = run_here(*words, monkeypatch=monkeypatch)
+        done = run_py(place, *words)
         assert_refused(done, *tokens)
 
 
@@ -287,10 +286,9 @@ def test_a_user_error_is_one_line_with_key_and_value(
     place: Path,
     arguments: list[str],
     tokens: list[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = command(place, "train=smoke", f"paths.run={place / 'wrong'}", *arguments)[2:]
-    done = run_here(*words, monkeypatch=monkeypatch)
+    done = run_py(place, *words)
     assert_refused(done, *tokens)
 
 

@@ -5,8 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -49,18 +48,6 @@ def run_py(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         line, cwd=place, capture_output=True, text=True, encoding="utf-8", timeout=HANG, check=False
     )
-
-
-def run_here(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> subprocess.CompletedProcess[str]:
-    """Do what `run_py` does in this process, which saves the seconds that a new one takes to start."""
-    monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
-    code: int | str | None = 0
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
-        try:
-            runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
-        except SystemExit as ended:
-            code = ended.code
-    return subprocess.CompletedProcess(sys.argv, int(code or 0), out.getvalue(), err.getvalue())
 
 
 def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch) -> int:

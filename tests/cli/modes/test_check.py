@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tests.support.cli import run_here
+from tests.support.cli import ROOT, run_py
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -20,12 +20,12 @@ Check = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Check:
+def check() -> Check:
     """Return a function that runs mode=check on a folder."""
 
     def call(folder: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
         words = ("mode=check", "task=decathlon", f"task.folder={folder}", f"paths.run={run}", *more)
-        return run_here(*words, monkeypatch=monkeypatch)
+        return run_py(ROOT, *words)
 
     return call
 

@@ -16,7 +16,6 @@ from app import __version__
 from app.cli.config.suggest import nearest
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
-from tests.support.cli import run_here
 
 pytestmark = pytest.mark.e2e
 
@@ -52,10 +51,9 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
 def test_a_wrong_name_is_answered_in_one_line(
     words: list[str],
     tokens: list[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A name given twice is there twice: among the options, and as the one that was probably meant."""
-    done = run_here(*words, monkeypatch=monkeypatch)
+    done = call(*words)
     assert done.returncode == 1
     for token, times in Counter(tokens).items():
         found = re.findall(rf"(?<![\w.]){re.escape(token)}(?!\w)", done.stderr)
