@@ -56,7 +56,7 @@ class Recipe:
     """An optimizer and the number of its steps -> the schedule."""
     device: torch.device
     seed: int = 0
-    """Of weights, patches and augmentation."""
+    """Seed of the weights, the patches and the augmentation."""
     nsd_tolerance_mm: float = 2.0
     measure_speed: bool = False
     """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""

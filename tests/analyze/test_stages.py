@@ -23,7 +23,7 @@ PATCH = (16, 32, 32)
 
 
 SMALL = Shape(1, 2, (4, 4), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2)
-"""Of the choice of kernels, which looks at every channel."""
+"""A smaller network, as the choice of kernels looks at every channel."""
 
 
 def spec(blocks: int = 2, shape: Shape = SHAPE) -> NetworkSpec:

@@ -50,7 +50,7 @@ def nifti(path: Path, **fields: Any) -> Path:
     return path
 
 
-def refused(path: Path, *tokens: str) -> None:
+def assert_refused(path: Path, *tokens: str) -> None:
     """Assert that a file is refused in one line with its path and the tokens, allocating less than 50 MB."""
     tracemalloc.start()
     for read in (read_header, read_volume):
@@ -65,16 +65,16 @@ def refused(path: Path, *tokens: str) -> None:
 
 def test_dimensions_no_file_of_that_size_can_hold(tmp_path: Path) -> None:
     gigantic = nifti(tmp_path / "a.nii.gz", dim=[3, 32767, 32767, 32767, 1, 1, 1, 1])
-    refused(gigantic, "(32767, 32767, 32767)", str(gigantic.stat().st_size))
+    assert_refused(gigantic, "(32767, 32767, 32767)", str(gigantic.stat().st_size))
     (tmp_path / "a.mha").write_bytes(MHA % (b"90000 90000 90000", b"LOCAL") + bytes(100))
     (tmp_path / "a.nrrd").write_bytes(NRRD % (b"90000 90000 90000", b"") + bytes(100))
     for path in (tmp_path / "a.mha", tmp_path / "a.nrrd"):
-        refused(path, "(90000, 90000, 90000)", str(path.stat().st_size))
+        assert_refused(path, "(90000, 90000, 90000)", str(path.stat().st_size))
 
 
 @pytest.mark.parametrize("dim", [[3, -4, 4, 4, 1, 1, 1, 1], [3, 0, 4, 4, 1, 1, 1, 1]])
 def test_sizes_below_one(tmp_path: Path, dim: list[int]) -> None:
-    refused(nifti(tmp_path / "a.nii.gz", dim=dim), str(tuple(dim[1:4])))
+    assert_refused(nifti(tmp_path / "a.nii.gz", dim=dim), str(tuple(dim[1:4])))
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_sizes_below_one(tmp_path: Path, dim: list[int]) -> None:
     ],
 )
 def test_other_numbers_of_dimensions(tmp_path: Path, dim: list[int], found: str) -> None:
-    refused(nifti(tmp_path / "a.nii.gz", dim=dim), found)
+    assert_refused(nifti(tmp_path / "a.nii.gz", dim=dim), found)
 
 
 @pytest.mark.parametrize("row", [[0.0, 0.0, 0.0, 0.0], [np.nan, 0.0, 0.0, 0.0], [np.inf, 0.0, 0.0, 0.0]])
 def test_affines_that_cannot_be_inverted(tmp_path: Path, row: list[float]) -> None:
-    refused(nifti(tmp_path / "a.nii.gz", srow_x=row), f"[{row}, [0.0, 1.0, 0.0, 0.0]")
+    assert_refused(nifti(tmp_path / "a.nii.gz", srow_x=row), f"[{row}, [0.0, 1.0, 0.0, 0.0]")
 
 
 def test_negative_spacing_is_read_by_its_size(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_negative_spacing_is_read_by_its_size(tmp_path: Path) -> None:
 
 
 def test_voxels_that_are_no_numbers(tmp_path: Path) -> None:
-    refused(nifti(tmp_path / "a.nii.gz", datatype=128, bitpix=24), "'R'", "'G'", "'B'")
-    refused(nifti(tmp_path / "b.nii.gz", datatype=32, bitpix=64), "complex64")
-    refused(nifti(tmp_path / "c.nii.gz", datatype=999), "999")
+    assert_refused(nifti(tmp_path / "a.nii.gz", datatype=128, bitpix=24), "'R'", "'G'", "'B'")
+    assert_refused(nifti(tmp_path / "b.nii.gz", datatype=32, bitpix=64), "complex64")
+    assert_refused(nifti(tmp_path / "c.nii.gz", datatype=999), "999")
 
 
 @pytest.mark.e2e
@@ -151,11 +151,11 @@ def test_voxels_in_another_file_are_refused(tmp_path: Path, name: str, content: 
     path.parent.mkdir()
     path.write_bytes(content)
     assert sitk.ReadImage(str(path)).GetSize() == (4, 4, 4)
-    refused(path)
+    assert_refused(path)
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd", "a.mha"])
 @pytest.mark.parametrize("content", [b"", b"x" * 1000, bytes(1000)])
 def test_files_that_are_nothing(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
-    refused(tmp_path / name)
+    assert_refused(tmp_path / name)

@@ -1,4 +1,4 @@
-"""A copy of a data set in which everything that can be mended without a guess is mended.
+"""A copy of a data set in which everything that can be repaired without a guess is repaired.
 
 The source is only read. What is not at fault is copied as it is, so the copy is a whole data set.
 """
@@ -24,7 +24,7 @@ _ROUNDED = {"fractional_labels", "float_labels"}
 
 
 def repair_task(source: Path, checked: Checked, target: Path) -> int:
-    """Write a Decathlon folder `target` from the one at `source`; return how many cases were mended.
+    """Write a Decathlon folder `target` from the one at `source`; return how many cases were repaired.
 
     Raises:
         InputError: `target` is there already, or lies inside the source.
@@ -32,12 +32,12 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
     if target.exists() or target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"check.repair: {target}: wanted a new folder outside {source}")
     temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
-    mended, pairs = 0, []
+    repaired, pairs = 0, []
     try:
         with progress_bar("Writing the copy", len(checked.cases)) as advance:
             for name, examined in checked.cases.items():
                 repairs = [found for found in checked.findings.get(name, ()) if found.repairable]
-                mended += bool(repairs)
+                repaired += bool(repairs)
                 pairs.append(_copy_case(examined.case, repairs, temporary))
                 advance(note=name)
         facts = {key: value for key, value in read_json(source / DATASET_JSON).items() if key != "test"}
@@ -45,7 +45,7 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
         temporary.rename(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return mended
+    return repaired
 
 
 def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Path, Path]:
