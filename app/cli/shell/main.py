@@ -1,5 +1,6 @@
 """The end of every command: one mode runs; an error of the user is one line, every other one a traceback."""
 
+import warnings
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -15,6 +16,8 @@ from app.train.machine.torchrun import refuse_several
 
 def run(cfg: DictConfig) -> None:
     """Run the mode, as a run of its own or as a job of a sweep."""
+    # MONAI 1.5 looks for it as it is imported, where torch brings CUDA's own Python package.
+    warnings.filterwarnings("ignore", "The cuda.cudart module is deprecated", FutureWarning)
     if is_multirun():
         run_job(Path(HydraConfig.get().runtime.output_dir), cfg, run_mode)
     else:
