@@ -15,8 +15,11 @@ from app.data.sample.batches import BatchSource
 from app.train.settings import TrainSettings
 from app.train.state import Loss, Row, TrainingState
 
-Validate = Callable[[nn.Module], dict[str, float | None]]
-"""A network in eval mode -> Dice by label name."""
+Validate = Callable[[nn.Module, int], dict[str, float | None]]
+"""A network in eval mode and the number of the epoch that ends, from 1 -> Dice by label name.
+
+None for a label nothing is known of; for all of them where this epoch is not judged.
+"""
 Save = Callable[[TrainingState, bool], None]
 """Keep a checkpoint; True when it is the best so far."""
 
@@ -72,7 +75,7 @@ def train(
 def _close_epoch(state: TrainingState, validate: Validate) -> bool:
     """Validate and add a row to the history; True when its mean Dice is the best so far."""
     started = time.perf_counter()
-    dice = validate(state.judged.eval())
+    dice = validate(state.judged.eval(), len(state.history) + 1)
     state.validation_seconds += state.processes.largest(time.perf_counter() - started)[0]
     known = [value for value in dice.values() if value is not None]
     row: Row = {
@@ -83,10 +86,12 @@ def _close_epoch(state: TrainingState, validate: Validate) -> bool:
         "val_dice_mean": fmean(known) if known else None,
         **{f"val_dice_{label}": value for label, value in dice.items()},
     }
-    before = [_dice(earlier) for earlier in state.history]
+    before = _judged(state)
+    first = not state.history
     state.history.append(row)
     state.losses = []
-    return not before or _dice(row) > max(before)
+    value = row["val_dice_mean"]
+    return first or (value is not None and value > max(before, default=-1.0))
 
 
 def limit(state: TrainingState, settings: TrainSettings) -> str:
@@ -98,7 +103,7 @@ def limit(state: TrainingState, settings: TrainSettings) -> str:
 
 def _early(state: TrainingState, settings: TrainSettings) -> str:
     """What ends a training before its limits."""
-    values = [_dice(row) for row in state.history]
+    values = _judged(state)
     waited = len(values) - 1 - values.index(max(values)) if values else 0
     if settings.patience is not None and waited >= settings.patience:
         return "patience"
@@ -118,15 +123,16 @@ def _time_share(state: TrainingState, settings: TrainSettings) -> float:
     return (state.seconds + state.validation_seconds) / (60 * settings.max_minutes)
 
 
-def _dice(row: Row) -> float:
-    value = row["val_dice_mean"]
-    return -1.0 if value is None else value
+def _judged(state: TrainingState) -> list[float]:
+    """Mean Dice of the epochs that were judged."""
+    return [value for row in state.history if (value := row["val_dice_mean"]) is not None]
 
 
 def _note(state: TrainingState, settings: TrainSettings) -> str:
     step = "" if settings.max_minutes is None else f"step {state.step}, "  # else the bar counts them
     loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
-    last = f", Dice {_dice(state.history[-1]):.3f}" if state.history else ""
+    known = _judged(state)
+    last = f", Dice {known[-1]:.3f}" if known else ""
     return f"{step}loss {loss:.3f}{last}"
 
 
@@ -135,9 +141,10 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
     row = state.history[-1]
     spent = state.seconds + state.validation_seconds
     passed = min(1, max(state.step / settings.total_steps, _time_share(state, settings)))
+    dice = row["val_dice_mean"]
+    judged = "" if dice is None else f"validation Dice {dice:.4f}, "
     return (
-        f"step {state.step} of {settings.total_steps}, loss {row['train_loss']:.3f}, "
-        f"validation Dice {_dice(row):.4f}, "
+        f"step {state.step} of {settings.total_steps}, loss {row['train_loss']:.3f}, {judged}"
         f"{spent / 60:.1f} min, about {spent * (1 / passed - 1) / 60:.1f} min left"
     )
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 from app.core.plan import Plan
 from app.core.types import as_size
 from app.data.prepare.cache import CachedCase
+from app.data.prepare.parallel import spread
 from app.infer.window.decode import labels_of
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_logits
 from app.metrics.dice import Dice
@@ -48,21 +50,26 @@ def validation_dice(
     return {name: fmean(values) if values else None for name, values in known.items()}
 
 
+@dataclass(frozen=True)
+class Credit:
+    """What a training can look at as it goes on: `cases`, after every epoch whose number `every` divides."""
+
+    cases: Sequence[CachedCase]
+    every: int
+
+
 def affordable(
     cases: Sequence[CachedCase], *, most: int | None, patches: int, plan: Plan, sliding: SlidingSettings
-) -> Sequence[CachedCase]:
+) -> Credit:
     """Cases evenly spread over all: as many as take a tenth of an epoch of `patches`, at most `most`.
 
-    Told by voxels, not by a clock, so that two runs judge the same cases. At least one.
+    Where a single case takes more, the tenths of several epochs are saved up for it. Told by voxels, not by
+    a clock, so that two runs judge the same cases.
     """
     one = fmean(fit_windows(as_size(case.labels().shape), [plan], sliding).voxels for case in cases)
     epoch = _PASSES * patches * math.prod(plan.patch)
-    count = max(1, int(_SHARE / (1 - _SHARE) * epoch / one))
-    return spread(cases, count if most is None else min(most, count))
-
-
-def spread(cases: Sequence[CachedCase], count: int | None) -> Sequence[CachedCase]:
-    """`count` cases spread evenly over all; None for all."""
-    if count is None or count >= len(cases):
-        return cases
-    return [cases[index * len(cases) // count] for index in range(count)]
+    count = _SHARE / (1 - _SHARE) * epoch / one
+    chosen = max(1, int(count))
+    return Credit(
+        spread(cases, chosen if most is None else min(most, chosen)), math.ceil(1 / min(1.0, count))
+    )

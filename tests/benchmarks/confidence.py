@@ -23,6 +23,7 @@ from scipy.stats import spearmanr
 from app.core.files import atomic_path
 from app.core.progress import progress_bar
 from app.core.task import Case
+from app.data.prepare.parallel import spread
 from app.infer.batch.case_dice import read_reference, recorded_cases
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
@@ -74,11 +75,6 @@ def points_of_run(run: Path, count: int | None) -> list[Point]:
             points += _points_of_case(segmenter, case)
             advance(note=case.id)
     return points
-
-
-def spread(cases: Sequence[Case], count: int | None) -> list[Case]:
-    """At most `count` of the cases, evenly; None takes all."""
-    return list(cases)[:: max(1, len(cases) // count)][:count] if count else list(cases)
 
 
 def _points_of_case(segmenter: Segmenter, case: Case) -> Iterator[Point]:

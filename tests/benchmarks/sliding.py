@@ -18,11 +18,11 @@ from torch import Tensor
 
 from app.core.machine import keep_freed_memory
 from app.core.task import Case
+from app.data.prepare.parallel import spread
 from app.infer.batch.case_dice import CaseDice, dice_of_cases, mean_dice, recorded_cases
 from app.infer.engines.engine import Engine
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
-from tests.benchmarks.confidence import spread
 from tests.benchmarks.of_runs import parser
 
 

@@ -111,7 +111,7 @@ def test_resume_equals_an_uninterrupted_run(bench: Bench, tmp_path: Path, stop: 
 def test_patience_ends_a_run_that_does_not_improve(bench: Bench) -> None:
     settings = replace(SETTINGS, steps=20, epoch_steps=1, patience=2)
     state = bench.state(settings)
-    assert bench.train(state, settings, validate=lambda network: {"blob": 0.5}) == "patience"
+    assert bench.train(state, settings, validate=lambda network, epoch: {"blob": 0.5}) == "patience"
     assert state.step == 3
 
 
@@ -127,7 +127,7 @@ def test_a_run_that_ended_early_does_not_train_on_when_resumed(
 ) -> None:
     settings = replace(SETTINGS, steps=20, epoch_steps=1, patience=2 if ended == "patience" else None)
     state = bench.state(settings)
-    given = {"validate": lambda network: {"blob": 0.5}, "stop": lambda: state.step >= 3}
+    given = {"validate": lambda network, epoch: {"blob": 0.5}, "stop": lambda: state.step >= 3}
     assert bench.train(state, settings, **given) == ended
     write_checkpoint(tmp_path / "last.pt", bench.checkpoint(state))
     resumed = bench.state(settings)
@@ -169,7 +169,7 @@ def test_best_is_saved_when_dice_rises(bench: Bench) -> None:
     saved: list[bool] = []
     bench.train(
         bench.state(),
-        validate=lambda network: {"blob": next(dice)},
+        validate=lambda network, epoch: {"blob": next(dice)},
         save=lambda state, best: saved.append(best),
     )
     assert saved == [True, False, True]

@@ -26,17 +26,17 @@ def cases(tmp_path: Path) -> list[CachedCase]:
 
 
 @pytest.mark.parametrize(
-    ("patches", "most", "chosen"),
+    ("patches", "most", "chosen", "every"),
     [
-        (20, None, "036"),  # 3 * 20 passes of a patch: a ninth of them is 6.7, three cases of two windows
-        (20, 2, "05"),
-        (1, None, "0"),
-        (1000, None, "0123456789"),
-        (1000, 4, "0257"),
+        (20, None, "036", 1),  # 3 * 20 passes of a patch: a ninth of them is 6.7, three cases of two windows
+        (20, 2, "05", 1),
+        (1, None, "0", 6),  # a ninth of three passes is a third of one, and a case takes two
+        (1000, None, "0123456789", 1),
+        (1000, 4, "0257", 1),
     ],
 )
 def test_cases_judged_take_a_tenth_of_the_time(
-    cases: list[CachedCase], patches: int, most: int | None, chosen: str
+    cases: list[CachedCase], patches: int, most: int | None, chosen: str, every: int
 ) -> None:
     found = affordable(cases, most=most, patches=patches, plan=PLAN, sliding=SLIDING)
-    assert "".join(case.id for case in found) == chosen
+    assert ("".join(case.id for case in found.cases), found.every) == (chosen, every)

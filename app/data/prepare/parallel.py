@@ -18,6 +18,7 @@ _FLOAT_BYTES = 4
 _SHARE = 0.7  # of the machine's memory that all workers may take together
 
 log = logging.getLogger(__name__)
+_Case = TypeVar("_Case")
 _Result = TypeVar("_Result")
 
 
@@ -47,6 +48,13 @@ def over_cases(
             pool.shutdown(cancel_futures=True)
             raise
     return {case.id: results[case.id] for case in cases}
+
+
+def spread(cases: Sequence[_Case], count: int | None) -> Sequence[_Case]:
+    """`count` cases spread evenly over all; None for all."""
+    if count is None or count >= len(cases):
+        return cases
+    return [cases[index * len(cases) // count] for index in range(count)]
 
 
 def fitting_workers(cases: Sequence[Case], workers: int) -> int:
