@@ -20,6 +20,10 @@ from app.core.types import Size, Spacing, as_size
 
 Range = tuple[float, float]
 
+_MARGIN = 1.2  # times the patch is read, along an axis that it is turned or scaled along
+_LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
+_THICK = 2.0  # times longer than the next are voxels of a stack of slices across it
+
 
 @dataclass(frozen=True)
 class AugmentSettings:
@@ -58,8 +62,29 @@ class AugmentSettings:
         """Voxels to read per axis for a patch of `patch`, so that turned and shrunk corners are inside."""
         if not (self.rotate and self.rotate_degrees) and not self.scale:
             return patch
-        # A fifth more covers a turn of 30 degrees but for the outermost corners, which stay padding.
-        return as_size([math.ceil(voxels * 1.2 / 2) * 2 for voxels in patch])
+        across = sliced_axis(spacing)
+        wide = [math.ceil(voxels * _MARGIN / 2) * 2 for voxels in patch]
+        return as_size(
+            [n if axis == across else more for axis, (n, more) in enumerate(zip(patch, wide, strict=True))]
+        )
+
+    def turns(self, patch: Size, spacing: Spacing, *, oriented: bool) -> tuple[float, float, float]:
+        """Degrees by which a patch is turned at most about the axes D, H and W.
+
+        No further than the margin shows real tissue but for the outermost corners: a flat patch is turned
+        less out of its plane than in it. A stack of thick slices is turned only within them; where nobody
+        knows how it lies, all the way.
+        """
+        extents = [voxels * mm for voxels, mm in zip(patch, spacing, strict=True)]
+        across = sliced_axis(spacing)
+        limits = []
+        for axis in range(3):
+            short, long = sorted(extents[other] for other in range(3) if other != axis)
+            limit = min(self.rotate_degrees, _largest_turn(long / short))
+            if axis == across and self.rotate_degrees and not oriented:
+                limit = 180.0
+            limits.append(0.0 if across not in (None, axis) else limit)
+        return limits[0], limits[1], limits[2]
 
 
 @dataclass(frozen=True)
@@ -76,10 +101,26 @@ class Changes:
 class Augment:
     """Turns patches read with a margin into augmented patches of `patch` voxels."""
 
-    def __init__(self, settings: AugmentSettings, *, patch: Size, spacing: Spacing, label_count: int) -> None:
+    def __init__(
+        self,
+        settings: AugmentSettings,
+        *,
+        patch: Size,
+        spacing: Spacing,
+        label_count: int,
+        swapped: Sequence[int] = (),
+        oriented: bool = True,
+    ) -> None:
+        """`swapped` says which label each one becomes where left and right are flipped; empty: itself.
+
+        `oriented` says whether it is known how scans lie.
+        """
         self._settings = settings
         self._patch = patch
         self._spacing = torch.tensor(spacing)
+        self._turns = settings.turns(patch, spacing, oriented=oriented)
+        self._across = sliced_axis(spacing)
+        self._swapped = torch.tensor(swapped, dtype=torch.int64)
         self._label_count = label_count
 
     def draw(self, patches: int, channels: int, rng: np.random.Generator) -> list[Changes]:
@@ -108,18 +149,21 @@ class Augment:
         for index, drawn in enumerate(changes):
             if drawn.flips:
                 cut_image[index] = cut_image[index].flip([axis + 1 for axis in drawn.flips])
-                cut_labels[index] = cut_labels[index].flip(drawn.flips)
+                flipped = cut_labels[index].flip(drawn.flips)
+                swapped = len(self._swapped) > 0 and _LEFT_RIGHT in drawn.flips
+                cut_labels[index] = self._swapped[flipped] if swapped else flipped
         return cut_image, cut_labels
 
     def _draw_matrix(self, rng: np.random.Generator) -> Tensor | None:
         settings = self._settings
         matrix = None
         if rng.random() < settings.rotate:
-            limit = math.radians(settings.rotate_degrees)
-            matrix = _rotation(rng.uniform(-limit, limit, size=3))
+            limits = np.radians(self._turns)
+            matrix = _rotation(rng.uniform(-limits, limits))
         if rng.random() < settings.scale:
             zoom = rng.uniform(*settings.scale_range)
-            matrix = (torch.eye(3) if matrix is None else matrix) / zoom
+            zooms = torch.tensor([1.0 if axis == self._across else zoom for axis in range(3)])
+            matrix = (torch.eye(3) if matrix is None else matrix) / zooms
         return matrix
 
     def _resample(self, image: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,6 +250,23 @@ def _rotation(angles: np.ndarray) -> Tensor:
         turn[first, second], turn[second, first] = -math.sin(angle), math.sin(angle)
         result = turn @ result
     return result.float()
+
+
+def sliced_axis(spacing: Spacing) -> int | None:
+    """Return the axis along which slices are thick, over twice as long as voxels are along both others."""
+    across = max(range(3), key=lambda axis: spacing[axis])
+    others = [mm for axis, mm in enumerate(spacing) if axis != across]
+    return across if spacing[across] > _THICK * max(others) else None
+
+
+def _largest_turn(ratio: float) -> float:
+    """Return the degrees by which a box of such sides, long to short, turns before its margin runs out.
+
+    The long side then reaches as far across the short one as the corners of a square turned by 30 degrees,
+    for which a margin of a fifth is enough but for the corners themselves: cos a + ratio sin a = 1.366.
+    """
+    reach = math.cos(math.radians(30)) + math.sin(math.radians(30))
+    return math.degrees(math.atan(ratio) - math.acos(reach / math.hypot(1, ratio)))
 
 
 def _centre(tensor: Tensor, size: Size) -> Tensor:

@@ -87,6 +87,7 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
         "patch": list(plan.patch),
         "size_multiple": list(plan.total_stride),
         "sliding": asdict(sliding),
+        "swapped": list(plan.swapped),
         "cleanup": asdict(read_cleanup([member.run])),
         "weights_sha256": checkpoint.digest,
         "steps": [
@@ -103,7 +104,8 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "with sliding.skip_air leave out windows that lie at the lower clip bound of a ct channel all "
             "over or are constant in every channel; what no window covers is background",
             "average logits of each window over its mirror images along every combination of "
-            "sliding.mirror_axes, turned back, in this order: none, each axis, each two, all three",
+            "sliding.mirror_axes, turned back, in this order: none, each axis, each two, all three; where "
+            "axis 2 is mirrored, logit l is that of label swapped[l], if swapped is not empty",
             "a window's first image is that; with sliding.alternate and several windows the one numbered by "
             "its places along the three axes, summed, modulo the count of images, is first",
             "with sliding.alternate and several windows the first image is the only one; with "

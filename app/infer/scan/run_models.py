@@ -127,4 +127,5 @@ def _shared_facts(checkpoint: Checkpoint) -> dict[str, object]:
         "spacing": list(plan.spacing),
         "patch": list(plan.patch),
         "normalisation": plan.normalisation,
+        "labels that change places in mirror images": list(plan.swapped),
     }

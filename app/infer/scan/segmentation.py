@@ -86,7 +86,7 @@ def segment(
     image = torch.from_numpy(prepared.image)
     windows = fit_windows(as_size(image.shape[1:]), plans, sliding)
     agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
-    average = average_of(members, sliding, windows, agreement)
+    average = average_of(members, sliding, windows, plans[0], agreement)
     skip = partial(is_air, channels=plans[0].normalisation) if sliding.skip_air else None
     canvases, clock = arrays.canvases(prepared), Clock()
     fixed = arrays.bytes + pass_bytes(windows, plans, classes=len(labels))

@@ -12,13 +12,16 @@ from app.infer.window.decode import certainty_of
 
 Axes = tuple[int, ...]
 
+_LEFT_RIGHT = 4  # the axis of (B, C, D, H, W) that runs to the right
+
 
 class Average:
     """Several engines as one: every member sees every mirror image of a window, or that of its turn.
 
     With `alternate` the image of its turn is a window's first look, and its only one. With `certain`, windows
     whose every voxel has a label of at least that probability after the first look see no other, and the
-    rest see all. `agreement` counts how far each pass agrees with those before it.
+    rest see all. `swapped` says which label each one is where left and right are mirrored; empty: itself.
+    `agreement` counts how far each pass agrees with those before it.
     """
 
     def __init__(
@@ -26,6 +29,7 @@ class Average:
         members: Sequence[Engine],
         *,
         mirror_axes: Axes = (),
+        swapped: Sequence[int] = (),
         alternate: bool = False,
         certain: float | None = None,
         agreement: Agreement | None = None,
@@ -33,6 +37,7 @@ class Average:
         assert members
         self._members = tuple(members)
         self._mirrors = mirrors(mirror_axes)
+        self._swapped = list(swapped)
         self._alternate = alternate
         self._certain = certain
         self.agreement = agreement
@@ -63,7 +68,7 @@ class Average:
             turned = windows.flip(axes) if axes else windows
             for member in self._members:
                 logits = member(turned)
-                logits = logits.flip(axes) if axes else logits
+                logits = self._turned_back(logits, axes)
                 if total is None:
                     total = logits
                     continue
@@ -73,6 +78,13 @@ class Average:
         assert total is not None
         passes = len(mirrored) * len(self._members)
         return total.div_(passes) if passes > 1 else total
+
+    def _turned_back(self, logits: Tensor, axes: Axes) -> Tensor:
+        """Logits (B, L, D, H, W) of an image mirrored along `axes`, as they are of the image itself."""
+        if not axes:
+            return logits
+        logits = logits.flip(axes)
+        return logits[:, self._swapped] if self._swapped and _LEFT_RIGHT in axes else logits
 
     def _uncertain(self, logits: Tensor) -> Tensor:
         """Which windows of (B, L, D, H, W) have a voxel below `certain`; (B,) of bool."""

@@ -69,7 +69,7 @@ class SlidingSettings:
 def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
     """(C, D, H, W) -> logits (L, D, H, W) of the whole volume, for volumes small enough to hold them."""
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
-    slices = stream_logits(average_of([EagerEngine(network)], settings, windows), image, windows)
+    slices = stream_logits(average_of([EagerEngine(network)], settings, windows, plan), image, windows)
     return torch.cat([finished.clone() for finished in slices], dim=1)
 
 
@@ -77,12 +77,14 @@ def average_of(
     members: Sequence[Engine],
     settings: SlidingSettings,
     windows: Windows,
+    plan: Plan,
     agreement: Agreement | None = None,
 ) -> Average:
     """The networks, and the mirror images that each window sees."""
     return Average(
         members,
         mirror_axes=settings.mirror_axes,
+        swapped=plan.swapped,
         alternate=settings.alternate and len(windows.places) > 1,
         certain=settings.certain,
         agreement=agreement,

@@ -210,3 +210,39 @@ def test_impossible_settings_are_named() -> None:
     ):
         with pytest.raises(InputError, match=message):
             replace(NONE, **changes)
+
+
+def test_a_flat_patch_is_turned_less_out_of_its_plane_than_in_it() -> None:
+    settings = replace(NONE, rotate=1.0, rotate_degrees=30)
+    assert settings.turns((32, 32, 32), (1.0, 1.0, 1.0), oriented=True) == pytest.approx((30, 30, 30))
+    about_depth, about_height, about_width = settings.turns((16, 32, 32), (1.0, 1.0, 1.0), oriented=True)
+    assert about_depth == pytest.approx(30)
+    assert 10 < about_height < 13 and about_height == about_width
+
+
+@pytest.mark.parametrize(("oriented", "degrees"), [(True, 30), (False, 180)])
+def test_thick_slices_are_turned_within_themselves_only(oriented: bool, degrees: float) -> None:
+    settings = replace(NONE, rotate=1.0, scale=1.0, rotate_degrees=30)
+    spacing = (10.0, 1.5, 1.5)
+    assert settings.turns((8, 32, 32), spacing, oriented=oriented) == pytest.approx((degrees, 0, 0))
+    assert settings.margin((8, 32, 32), spacing)[0] == 8
+    chain = Augment(settings, patch=(8, 32, 32), spacing=spacing, label_count=9, oriented=oriented)
+    slices = torch.arange(8, dtype=torch.uint8)[:, None, None].expand(1, 8, 40, 40)
+    _, labels = chain.apply(torch.zeros(1, 1, 8, 40, 40), slices, chain.draw(1, 1, np.random.default_rng(0)))
+    inside = labels[0, :, 12:20, 12:20]
+    assert torch.equal(inside, torch.arange(8)[:, None, None].expand_as(inside))
+
+
+def test_sides_change_places_where_left_and_right_are_flipped_and_only_there() -> None:
+    labels = torch.tensor([0, 1, 2, 3], dtype=torch.uint8).expand(1, 4, 4, 4)
+    for axes, wanted in (((2,), [3, 1, 2, 0]), ((0,), [0, 1, 2, 3])):
+        chain = Augment(
+            replace(NONE, flip_axes=axes),
+            patch=(4, 4, 4),
+            spacing=(1.0, 1.0, 1.0),
+            label_count=4,
+            swapped=(0, 2, 1, 3),
+        )
+        changes = [replace(chain.draw(1, 1, np.random.default_rng(0))[0], flips=axes)]
+        _, flipped = chain.apply(torch.zeros(1, 1, 4, 4, 4), labels, changes)
+        assert flipped[0, 0, 0].tolist() == wanted

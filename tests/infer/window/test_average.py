@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 
 from app.infer.engines.eager import EagerEngine
 from app.infer.window.average import Average, mirrors
@@ -86,3 +87,18 @@ def test_soft_dice_is_what_the_probabilities_expect() -> None:
     soft.add(logits)
     first, second = soft.dice()
     assert abs(first - 2 * 0.9 / (1.1 + 1)) < 1e-6 and abs(second - 2 * 0.8 / (0.9 + 1)) < 1e-6
+
+
+def test_logits_of_a_mirror_image_change_sides_with_the_image() -> None:
+    """A network that calls the left half label 1 and the right half label 2, whatever is there."""
+
+    def sided(windows: Tensor) -> Tensor:
+        logits = torch.zeros(len(windows), 3, *windows.shape[2:])
+        logits[:, 1, ..., : windows.shape[-1] // 2] = 1
+        logits[:, 2, ..., windows.shape[-1] // 2 :] = 1
+        return logits
+
+    windows = torch.zeros(1, 1, 2, 2, 8)
+    mean = Average([sided], mirror_axes=(1, 2), swapped=(0, 2, 1))(windows)
+    torch.testing.assert_close(mean, sided(windows))
+    assert not torch.allclose(Average([sided], mirror_axes=(2,))(windows), sided(windows))

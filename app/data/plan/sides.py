@@ -1,0 +1,78 @@
+"""Which labels name the two sides of the body: in a mirror image they take each other's place."""
+
+import math
+import re
+from collections.abc import Sequence
+
+from app.core.task import Task
+from app.core.types import Spacing
+
+_OTHER = {"left": "right", "lh": "rh", "lt": "rt", "l": "r"}
+_OTHER |= {right: left for left, right in _OTHER.items()}
+_SHORT = ("l", "r")  # a side at the beginning or end of a name only, as in l_kidney and Lung_R
+_ALONG = 0.85  # of the way between a pair, that goes from left to right where the pair is symmetrical
+
+
+def mirrored_values(names: Sequence[str]) -> tuple[int, ...]:
+    """Return for each label value the one it becomes in a mirror image, by the names of the labels.
+
+    A label whose partner is missing keeps its value: `left atrium` alone names an organ, not a side.
+    """
+    words = [_words(name) for name in names]
+    places = {spelt: value for value, spelt in enumerate(words)}
+    return tuple(places.get(_mirrored(spelt), value) for value, spelt in enumerate(words))
+
+
+def plan_mirror(
+    task: Task, centres: Sequence[Spacing | None], given: bool | Sequence[Sequence[int]] | None
+) -> tuple[tuple[int, ...], str]:
+    """Return the label values of a mirror image, empty where nothing may be mirrored, and why.
+
+    `centres` are those of label values 1, 2, ..., millimetres (D, H, W) from the centre of the foreground.
+    """
+    same = tuple(range(len(task.labels)))
+    if given is False:
+        return (), "set by plan.mirror: nothing is mirrored left to right"
+    if given is True:
+        return same, "set by plan.mirror: labels keep their values in mirror images"
+    if given is not None:
+        swapped = list(same)
+        for first, second in given:
+            swapped[first], swapped[second] = second, first
+        return tuple(swapped), "set by plan.mirror"
+    values = mirrored_values(task.labels)
+    pairs = [(value, other) for value, other in enumerate(values) if value < other]
+    if not pairs:
+        return same, "no two labels name the sides of the body, so labels keep their values in mirror images"
+    named = ", ".join(f"{task.labels[one]} and {task.labels[other]}" for one, other in pairs[:2])
+    more = f" and {len(pairs) - 2} more pairs" if len(pairs) > 2 else ""
+    crooked = [pair for pair in pairs if not _symmetrical(centres[pair[0] - 1], centres[pair[1] - 1])]
+    if crooked:
+        one, other = (task.labels[value] for value in crooked[0])
+        return (), (
+            f"{one} and {other} do not lie opposite each other, so a mirror image shows a body there is not: "
+            "nothing is mirrored left to right"
+        )
+    return values, f"sides of the body, found by their names, change places in mirror images: {named}{more}"
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a name, in small letters; a capital in the middle begins one."""
+    return tuple(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name))
+
+
+def _mirrored(words: tuple[str, ...]) -> tuple[str, ...]:
+    ends = (0, len(words) - 1)
+    return tuple(
+        _OTHER.get(word, word) if word not in _SHORT or place in ends else word
+        for place, word in enumerate(words)
+    )
+
+
+def _symmetrical(one: Spacing | None, other: Spacing | None) -> bool:
+    """Whether the way between two centres goes from left to right; True where a label is in no scan."""
+    if one is None or other is None:
+        return True
+    way = [first - second for first, second in zip(one, other, strict=True)]
+    length = math.hypot(*way)
+    return length == 0 or abs(way[2]) >= _ALONG * length
