@@ -1,5 +1,6 @@
 """The task a configuration names: its folder, fetched or generated when it is missing, and its facts."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from omegaconf import DictConfig
 from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.task import GroupRule, Task
+from app.data.sample.groups import groups_by_prefix
 from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
 from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,22 @@ class TaskSettings:
     steps: int | None
     """A training takes; None for as many as are planned."""
 
-    @property
-    def group_rule(self) -> GroupRule | None:
-        """Which cases belong together."""
-        return read_settings(GroupRule, self.group, "task.group") if self.group else None
+    def group_rule(self, task: Task) -> GroupRule | None:
+        """Which cases belong together: as set, or as their names surely say, which is told."""
+        if not self.group or self.group["pattern"] is None:
+            return None
+        if self.group["pattern"] != "auto":
+            return read_settings(GroupRule, self.group, "task.group")
+        rule = groups_by_prefix([case.id for case in task.cases])
+        if rule is not None:
+            first = task.cases[0].id
+            groups = len({rule.key(case.id) for case in task.cases})
+            log.info(
+                "%d cases are of %d groups by their names (%s is of %s), which stay together in folds; "
+                "task.group.pattern=null takes each by itself",
+                *(len(task.cases), groups, first, rule.key(first)),
+            )
+        return rule
 
 
 def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.core.task import GroupRule, Task
 from app.data.doctor.examine import Examined
-from app.data.doctor.finding import Finding, error, note, warning
+from app.data.doctor.finding import Finding, note, warning
 from app.io.volumes import SUFFIXES
 
 _ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
@@ -20,10 +20,10 @@ SetFindings = Iterator[tuple[str, Finding]]
 
 
 def duplicate_image(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """The same voxels under two names: one copy would judge what was learnt from the other."""
+    """The same voxels under two names: in two folds one judges what was learnt from the other."""
     digests = {one.case.id: one.image.digest for one in examined if one.image}
     for case, others in _equal(digests).items():
-        yield case, error("duplicate_image", f"same scan as {others}", "keep one of them in dataset.json")
+        yield case, warning("duplicate_image", f"same scan as {others}", "keep one of them in dataset.json")
 
 
 def duplicate_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:

@@ -18,8 +18,18 @@ class Split:
     validation: tuple[Case, ...]
 
 
-def split_cases(cases: Sequence[Case], *, fold: int, folds: int, seed: int, group: GroupRule | None) -> Split:
+def split_cases(
+    cases: Sequence[Case],
+    *,
+    fold: int,
+    folds: int,
+    seed: int,
+    group: GroupRule | None,
+    twins: Sequence[Sequence[str]] = (),
+) -> Split:
     """Hold out one fold of whole groups; the same seed gives the same folds on every machine.
+
+    `twins` are ids of cases that hold the same scan: their groups become one.
 
     Raises:
         InputError: fewer groups than folds, or no such fold.
@@ -27,6 +37,9 @@ def split_cases(cases: Sequence[Case], *, fold: int, folds: int, seed: int, grou
     if not 0 <= fold < folds:
         raise InputError(f"fold: got {fold}, wanted 0 to {folds - 1}")
     keys = {case.id: group.key(case.id) if group else case.id for case in cases}
+    for alike in twins:
+        joined = {keys[case] for case in alike if case in keys}
+        keys.update({case: min(joined) for case, key in keys.items() if key in joined})
     groups = sorted(set(keys.values()))
     if len(groups) < folds:
         raise InputError(f"folds: got {len(groups)} groups of cases, wanted at least {folds}, one a fold")

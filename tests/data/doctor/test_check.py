@@ -158,7 +158,7 @@ def test_what_would_stop_preparing_is_an_error(make_task: MakeTask, tmp_path: Pa
         errors = {
             f.kind for found in checked.findings.values() for f in found if f.severity == Severity.ERROR
         }
-        assert refused == bool(errors - {"constant_image", "duplicate_image"}), kind
+        assert refused == bool(errors - {"constant_image"}), kind
 
 
 def test_faults_between_cases_are_found(make_task: MakeTask) -> None:

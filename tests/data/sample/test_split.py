@@ -42,3 +42,11 @@ def test_impossible_folds_are_named() -> None:
             split_cases(cases, fold=fold, folds=5, seed=1, group=None)
         for token in tokens:
             assert re.search(rf"\b{token}\b", str(error.value))
+
+
+def test_cases_that_hold_the_same_scan_are_on_one_side() -> None:
+    rule = GroupRule(r"(\d+)$", 2)
+    for fold in range(5):
+        split = split_cases(CASES, fold=fold, folds=5, seed=1, group=rule, twins=[["case_001", "case_009"]])
+        held_out = {case.id for case in split.validation}
+        assert len(held_out & {"case_001", "case_002", "case_009", "case_010"}) in (0, 4)
