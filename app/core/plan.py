@@ -11,7 +11,14 @@ from app.core.errors import InputError
 from app.core.files import write_text
 from app.core.types import Size, Spacing, as_size, as_spacing
 
-_EARLIER: dict[str, Any] = {"foreground_share": 0.5, "steps": 2000, "brightest": []}
+_EARLIER: dict[str, Any] = {
+    "foreground_share": 0.5,
+    "steps": 2000,
+    "brightest": [],
+    "mirror": None,
+    "oriented": True,
+    "locate": None,
+}
 """What trainings took before plans said it, of a batch of two one patch; older plans are read with these."""
 
 
@@ -54,6 +61,14 @@ class Plan:
     """Of each channel the 99.5 percentile of the foreground, in the darkest and in the brightest case.
 
     Changes no voxel; tells a scan that is far off."""
+    mirror: tuple[int, ...] | None = None
+    """The value that each label value has in an image mirrored left to right; empty: nothing is so mirrored.
+
+    None in plans of before, where labels kept their values."""
+    oriented: bool = True
+    """Whether the headers of all scans say how they lie; a stack of thick slices is turned any way if not."""
+    locate: "Plan | None" = None
+    """A first stage, whose network sees whole scans coarsely and finds the region that this one works in."""
 
     def __post_init__(self) -> None:
         """Refuse a plan from which no network can be built or trained."""
@@ -82,9 +97,14 @@ class Plan:
             depth, height, width = depth * stride[0], height * stride[1], width * stride[2]
         return depth, height, width
 
+    @property
+    def swapped(self) -> tuple[int, ...]:
+        """`mirror` where some labels change places, empty where all keep their values."""
+        return self.mirror if self.mirror and self.mirror != tuple(range(len(self.mirror))) else ()
+
     def prepares_like(self, other: "Plan") -> bool:
         """Whether scans, patches and networks are alike; only how long and on what is trained may differ."""
-        free = {name: getattr(self, name) for name in _EARLIER}
+        free = {name: getattr(self, name) for name in _EARLIER if name != "locate"}
         return self == replace(other, **free)
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,6 +133,9 @@ class Plan:
             foreground_share=float(values["foreground_share"]),
             steps=int(values["steps"]),
             brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
+            mirror=None if values["mirror"] is None else tuple(int(value) for value in values["mirror"]),
+            oriented=bool(values["oriented"]),
+            locate=None if values["locate"] is None else cls.from_dict(values["locate"]),
         )
 
 

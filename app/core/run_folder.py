@@ -23,6 +23,7 @@ EXPORT = "export"
 REPORT = "report.html"
 LOG = "run.log"
 STOP = "stop"
+LOCATE = "locate"
 ANALYSIS = "analysis.csv"
 ANALYSIS_PICTURE = "analysis.png"
 COMPRESSION = "compression.csv"
@@ -33,6 +34,11 @@ RESULTS = "results.csv"
 FOLDS = "folds.json"
 FOLDS_TABLE = "folds.csv"
 YARDSTICK = "yardstick.json"
+
+
+def can_resume(run: Path) -> bool:
+    """Whether a training has left something there to go on from."""
+    return (run / LAST).is_file() or (run / LOCATE / LAST).is_file()
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -13,10 +13,47 @@ from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.plan import Plan
+from app.core.types import Spacing, as_spacing
 from app.models.network import NetworkSpec, network_from
 
 _FORMAT = 1
 Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Locator:
+    """The trained network of a first stage, which finds the region that another network works in."""
+
+    network: NetworkSpec
+    plan: Plan
+    weights: Weights
+    margin_mm: Spacing
+    """Around what it finds, on either side along (D, H, W)."""
+
+    def trained_network(self) -> nn.Module:
+        """The network in eval mode."""
+        network = self.network.build()
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {
+            "network": self.network.describe(),
+            "plan": self.plan.to_dict(),
+            "weights": self.weights,
+            "margin_mm": list(self.margin_mm),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Locator":
+        """The inverse of `to_dict`."""
+        return cls(
+            network=network_from(values["network"]),
+            plan=Plan.from_dict(values["plan"]),
+            weights=values["weights"],
+            margin_mm=as_spacing(values["margin_mm"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -34,6 +71,8 @@ class Checkpoint:
     """State to resume from: plain values and tensors."""
     flip_axes: tuple[int, ...] | None = None
     """Axes of (D, H, W) that the training flipped: a prediction may mirror these; None where not recorded."""
+    locator: Locator | None = None
+    """The first stage, where the plan has one."""
 
     @property
     def inference_weights(self) -> Weights:
@@ -71,6 +110,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "averaged": checkpoint.averaged,
         "training": checkpoint.training,
         "flip_axes": None if checkpoint.flip_axes is None else list(checkpoint.flip_axes),
+        "locator": None if checkpoint.locator is None else checkpoint.locator.to_dict(),
     }
     packed = io.BytesIO()  # torch, writing to a full disk itself, does not say that it is full
     torch.save(content, packed)
@@ -101,4 +141,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
         averaged=content["averaged"],
         training=content["training"],
         flip_axes=None if content.get("flip_axes") is None else tuple(content["flip_axes"]),
+        locator=Locator.from_dict(content["locator"]) if content.get("locator") else None,
     )

@@ -25,10 +25,10 @@ from app.data.sample.split import Split
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
 from app.metrics.scores import standard_metrics, summarise_scores, write_cases
-from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from app.models.checkpoint import Checkpoint, Locator, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.train.final_scores import evaluate_held_out
-from app.train.loop import limit, train
+from app.train.loop import Validate, limit, train
 from app.train.machine.processes import ALONE, Processes
 from app.train.machine.speed_record import note_speed, yardstick_facts
 from app.train.metrics_csv import write_metrics
@@ -37,6 +37,8 @@ from app.train.state import Loss, Row, TrainingState
 from app.train.validate import affordable, validation_dice
 
 log = logging.getLogger(__name__)
+
+_LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
 
 MakeLoss = Callable[[nn.Module], Loss]
 """A network -> its loss; most losses do not look at the network."""
@@ -61,6 +63,17 @@ class Recipe:
     measure_speed: bool = False
     """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
 
+    def mirroring(self, plan: Plan) -> "Recipe":
+        """Return the recipe without flips and mirror images from left to right where the plan has none."""
+        if plan.mirror != ():
+            return self
+        augment = replace(self.augment, flip_axes=_without(self.augment.flip_axes))
+        return replace(
+            self,
+            augment=augment,
+            sliding=replace(self.sliding, mirror_axes=_without(self.sliding.mirror_axes)),
+        )
+
 
 @dataclass(frozen=True)
 class Training:
@@ -80,10 +93,17 @@ class Training:
     """Names of what was chosen, for summary.json."""
     resumed: bool = False
     processes: Processes = ALONE
+    locator: Locator | None = None
+    """The first stage, trained, where the plan has one."""
     follow: Callable[[Sequence[Row]], None] = lambda history: None
     """Gets the history after every epoch."""
     begun: Callable[[], None] = lambda: None
     """Called when nothing is left that could refuse the training."""
+
+    @property
+    def resumes_at(self) -> Path:
+        """The folder that train.resume takes: the run's own, also while its first stage trains."""
+        return self.folder.parent if self.folder.name == run_folder.LOCATE else self.folder
 
     def state(self, network: nn.Module) -> TrainingState:
         """Return the state of a training of this network before its first step."""
@@ -103,6 +123,7 @@ class Training:
             averaged=averaged,
             training=training,
             flip_axes=self.recipe.augment.flip_axes,
+            locator=self.locator,
         )
 
 
@@ -133,7 +154,7 @@ def train_network(
     this.begun()
     _log_start(this)
     _note_speed(this)
-    with _naming_the_checkpoint(this.folder):
+    with _naming_the_checkpoint(this):
         ended = train(
             state,
             this.batches,
@@ -145,7 +166,7 @@ def train_network(
         )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
-        raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.folder}")
+        raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.resumes_at}")
     _note_speed(this)
     return state
 
@@ -191,6 +212,11 @@ def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
     }
 
 
+def _without(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes of (D, H, W) but the one that runs to the right."""
+    return tuple(axis for axis in axes if axis != _LEFT_RIGHT)
+
+
 def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
     """A schedule that ended with the time has no learning rate left."""
     if state.clock >= settings.total_steps and not limit(state, settings):
@@ -207,20 +233,20 @@ def _note_speed(this: Training) -> None:
 
 
 @contextmanager
-def _naming_the_checkpoint(folder: Path) -> Iterator[None]:
+def _naming_the_checkpoint(this: Training) -> Iterator[None]:
     """Add to what stopped the training where it can resume."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{error}; {_checkpoint_of(folder)}") from None
+        raise InputError(f"{error}; {_checkpoint_of(this)}") from None
 
 
-def _checkpoint_of(folder: Path) -> str:
-    path = folder / run_folder.LAST
+def _checkpoint_of(this: Training) -> str:
+    path = this.folder / run_folder.LAST
     if not path.is_file():
         return "there is no checkpoint yet"
     step = read_checkpoint(path).training["step"]
-    return f"{path} is from step {step}, go on there with train.resume={folder}"
+    return f"{path} is from step {step}, go on there with train.resume={this.resumes_at}"
 
 
 def _take_request(folder: Path) -> bool:
@@ -231,26 +257,32 @@ def _take_request(folder: Path) -> bool:
     return asked
 
 
-def _validation(this: Training) -> Callable[[nn.Module], dict[str, float | None]]:
+def _validation(this: Training) -> Validate:
     settings = this.settings
     # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
     sliding = replace(this.recipe.sliding, overlap=0.25, mirror_axes=())
-    cases = affordable(
+    credit = affordable(
         [this.cached[case.id] for case in this.split.validation],
         most=settings.validation_cases,
         patches=min(settings.epoch_steps, settings.total_steps) * settings.accumulate * this.plan.batch,
         plan=this.plan,
         sliding=sliding,
     )
-    return partial(
-        validation_dice,
-        cases=cases,
-        targets=this.task.targets,
-        ignore=this.task.ignore,
-        plan=this.plan,
-        sliding=sliding,
-        processes=this.processes,
-    )
+
+    def validate(network: nn.Module, epoch: int) -> dict[str, float | None]:
+        if epoch % credit.every:
+            return dict.fromkeys(this.task.targets)
+        return validation_dice(
+            network,
+            credit.cases,
+            targets=this.task.targets,
+            ignore=this.task.ignore,
+            plan=this.plan,
+            sliding=sliding,
+            processes=this.processes,
+        )
+
+    return validate
 
 
 def _log_start(this: Training) -> None:

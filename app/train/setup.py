@@ -12,31 +12,32 @@ from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.layout import write_layout
-from app.core.machine import memory_bytes, usable_cores
+from app.core.machine import usable_cores
 from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import GroupRule, Task
+from app.core.types import Spacing
 from app.data.plan.fingerprint import read_fingerprint
-from app.data.plan.fit_memory import MemoryBudget, plan_within
 from app.data.plan.planner import PlanSettings
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Split, split_cases
-from app.models.checkpoint import read_checkpoint
-from app.models.network import NetworkSpec
+from app.models.checkpoint import Locator, read_checkpoint
+from app.models.model import Shape
+from app.models.network import NetworkSpec, design
+from app.models.unet import UNetModel
+from app.operators.cakes import Cakes
+from app.train.locate import train_locator
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
-from app.train.machine.torchrun import local_count, process_count
+from app.train.machine.torchrun import local_count
+from app.train.planning import BuildNetwork, plan_for
 from app.train.precision import choose_precision
 from app.train.run import Recipe, Training
 from app.train.settings import TrainSettings
-from app.train.state import Loss
-from app.train.step_memory import process_peak_bytes, step_bytes
 
-BuildNetwork = Callable[[Plan], NetworkSpec]
-
-_SHARE = 0.7  # of the memory, for a training; the rest is for the system, other programs and the file cache
+_INNER = 5  # parts of the training cases, one of which teaches the margin of a first stage
 
 log = logging.getLogger(__name__)
 
@@ -56,34 +57,6 @@ def open_cache(folder: Path, task: Task) -> Cache:
     return Cache(folder, task, workers=len(usable_cores()))
 
 
-def plan_for(
-    task: Task,
-    cache: Cache,
-    settings: PlanSettings,
-    *,
-    build: BuildNetwork,
-    loss: Loss,
-    device: torch.device,
-) -> tuple[Plan, dict[str, str]]:
-    """Return what follows from the data and the memory, unless it is set, and the reason for each value.
-
-    Raises:
-        InputError: settings that contradict each other, the data or the memory.
-    """
-    on_gpu = device.type == "cuda"
-
-    def predict(plan: Plan) -> int:
-        measure = step_bytes if on_gpu else process_peak_bytes
-        return measure(build(plan), plan, loss, process_count())
-
-    limit = round(settings.memory_gb * 1e9) if settings.memory_gb else round(_SHARE * _memory_bytes(device))
-    limit = limit if on_gpu else limit // local_count()
-    plan, reasons = plan_within(read_fingerprint(cache), task, settings, MemoryBudget(limit, predict))
-    for name, value in plan.to_dict().items():
-        log.debug("plan: %s %s: %s", name, value, reasons[name])
-    return plan, reasons
-
-
 def open_training(
     folder: Path,
     task: Task,
@@ -97,12 +70,14 @@ def open_training(
     resumed: bool = False,
     processes: Processes = ALONE,
     factor: int = 1,
+    announce: Callable[[], None] = lambda: None,
 ) -> Training:
-    """Plan, prepare and split; a new run's folder gets all that is known before the first step.
+    """Plan, split and prepare; a new run's folder gets all that is known before the first step.
 
     A resumed run keeps its plan, as the memory here may differ from where it was made, and the network of
     its checkpoint. The training takes `factor` times the steps. Of several processes the leading one decides
-    and writes; the others wait and read.
+    and writes; the others wait and read. Where the plan has a first stage it is trained here, after a call
+    of `announce`: from then on there is something to resume.
 
     Raises:
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
@@ -114,39 +89,127 @@ def open_training(
     plan, reasons = (
         _read_plan(folder, plan_settings)
         if planned
-        else plan_for(task, cache, plan_settings, build=build_network, loss=recipe.loss, device=recipe.device)
+        else plan_for(task, cache, plan_settings, build=build_network, recipe=recipe)
     )
     if plan.batch % processes.count:
         raise InputError(
             f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
         )
-    split = split_cases(task.cases, fold=folds.fold, folds=folds.folds, seed=folds.seed, group=folds.group)
+    split = _split(task, folds, read_fingerprint(cache).twins)
     if planned:
-        _refuse_other_cases(folder / run_folder.SPLIT, split, task)
+        split = _same_cases(folder / run_folder.SPLIT, split, task)
+    recipe = recipe.mirroring(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
-    cached = cache.prepare(plan)
+    last = folder / run_folder.LAST
+    before = read_checkpoint(last) if resumed and last.is_file() else None
+    network = build_network(plan) if before is None else before.network
+    if not planned:
+        _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
+    if processes.leads:
+        processes.agree(None)
+    locator = before.locator if before is not None else None
+    if plan.locate is not None and locator is None:
+        announce()
+        inner = _inner_split(split, folds)
+        locator = _locator(folder, task, recipe, inner, cache=cache, plan=plan.locate, processes=processes)
+    cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, processes)
     training = [cached[case.id] for case in split.training]
-    opened = Training(
+    return Training(
         folder=folder,
         recipe=recipe,
         settings=settings,
         task=task,
         plan=plan,
         split=split,
-        network=read_checkpoint(folder / run_folder.LAST).network if resumed else build_network(plan),
+        network=network,
         batches=make_batches(
             training, plan, len(task.labels), recipe=recipe, settings=settings, processes=processes
         ),
         cached=cached,
         facts=facts,
-        resumed=resumed,
+        resumed=before is not None,
         processes=processes,
+        locator=locator,
     )
-    if not planned:
-        _write_facts(opened, reasons, cache)
+
+
+def _prepared(
+    cache: Cache, plan: Plan, margin_mm: Spacing | None, processes: Processes
+) -> Mapping[str, CachedCase]:
+    """The prepared cases; the leading process prepares them, the others wait and find them."""
+    if not processes.leads:
+        processes.agree(None)
+    cached = cache.prepare(plan, margin_mm)
     if processes.leads:
         processes.agree(None)
-    return opened
+    return cached
+
+
+_COARSE = UNetModel(
+    block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
+)  # the same small U-Net whatever the second stage is made of
+
+
+def _inner_split(split: Split, folds: Folds) -> Split:
+    """Four fifths of the training cases train a first stage, the others teach its margin."""
+    groups = len({folds.group.key(case.id) if folds.group else case.id for case in split.training})
+    if groups == 1:
+        return Split(0, split.training, split.training)
+    parts = min(_INNER, groups)
+    return split_cases(split.training, fold=0, folds=parts, seed=folds.seed, group=folds.group)
+
+
+def _locator(
+    folder: Path,
+    task: Task,
+    recipe: Recipe,
+    inner: Split,
+    *,
+    cache: Cache,
+    plan: Plan,
+    processes: Processes,
+) -> Locator:
+    """The first stage, trained in a folder of its own."""
+    steps = min(plan.steps, recipe.settings.steps or plan.steps)
+    settings = replace(recipe.settings, steps=steps, max_minutes=None, patience=None, accumulate=1)
+    coarse = replace(recipe, settings=settings, measure_speed=False)
+    cached = _prepared(cache, plan, None, processes)
+    stage = folder / run_folder.LOCATE
+    training = [cached[case.id] for case in inner.training]
+    log.info("first stage: a coarse network learns to find the region")
+    return train_locator(
+        Training(
+            folder=stage,
+            recipe=coarse,
+            settings=settings,
+            task=task,
+            plan=plan,
+            split=inner,
+            network=_coarse_network(task, plan),
+            batches=make_batches(
+                training, plan, len(task.labels), recipe=coarse, settings=settings, processes=processes
+            ),
+            cached=cached,
+            facts={},
+            resumed=(stage / run_folder.LAST).is_file(),
+            processes=processes,
+        ),
+        inner.validation,
+    )
+
+
+def _coarse_network(task: Task, plan: Plan) -> NetworkSpec:
+    """Of the first stage."""
+    shape = Shape(
+        in_channels=len(task.modalities),
+        classes=len(task.regions or task.segmented),
+        widths=plan.widths,
+        strides=plan.strides,
+        kernels=plan.kernels,
+        patch=plan.patch,
+        regions=tuple(task.regions.values()),
+    )
+    return design(_COARSE, shape, Cakes("12d", 16, None), None)
 
 
 def make_batches(
@@ -167,18 +230,19 @@ def make_batches(
         foreground_share=plan.foreground_share,
         seed=recipe.seed,
     )
-    chain = Augment(recipe.augment, patch=plan.patch, spacing=plan.spacing, label_count=label_count)
+    chain = Augment(
+        recipe.augment,
+        patch=plan.patch,
+        spacing=plan.spacing,
+        label_count=label_count,
+        swapped=plan.swapped,
+        oriented=plan.oriented,
+    )
     places = processes.places(sampler.batch, settings.accumulate)
     # Beside a step that takes all cores a thread holds it up by more than a batch takes: 45 ms for 14 here.
     taken = torch.get_num_threads() * local_count()
     spare = recipe.device.type != "cpu" or taken < len(usable_cores())
     return BatchSource(sampler, chain, seed=recipe.seed, places=places, apart=spare)
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
-    return memory_bytes()
 
 
 def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
@@ -188,17 +252,25 @@ def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, st
     return plan if share is None else replace(plan, foreground_share=share), reasons
 
 
-def _write_facts(this: Training, reasons: Mapping[str, str], cache: Cache) -> None:
+def _write_facts(
+    folder: Path,
+    task: Task,
+    plan: Plan,
+    split: Split,
+    network: NetworkSpec,
+    *,
+    reasons: Mapping[str, str],
+    cache: Cache,
+) -> None:
     """Everything except results, before the first step."""
-    write_json(this.folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
-    write_json(this.folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
-    write_plan(this.folder / run_folder.PLAN, this.plan, reasons)
-    layout = this.network.layout()
+    write_json(folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
+    write_json(folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
+    write_plan(folder / run_folder.PLAN, plan, reasons)
+    layout = network.layout()
     if layout is not None:
-        write_layout(this.folder / run_folder.LAYOUT, layout)
-    split = this.split
-    files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in this.task.cases}
-    write_json(this.folder / run_folder.SPLIT, {"fold": split.fold, **_sides(split), "files": files})
+        write_layout(folder / run_folder.LAYOUT, layout)
+    files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in task.cases}
+    write_json(folder / run_folder.SPLIT, {"fold": split.fold, **_sides(split), "files": files})
 
 
 def _sides(split: Split) -> dict[str, list[str]]:
@@ -209,11 +281,27 @@ def _sides(split: Split) -> dict[str, list[str]]:
     }
 
 
-def _refuse_other_cases(path: Path, split: Split, task: Task) -> None:
-    """Cases that a run has trained on must not be held out when it resumes."""
+def _split(task: Task, folds: Folds, twins: Sequence[Sequence[str]]) -> Split:
+    """The fold; a scan that is there twice, in different groups, is told of and kept on one side."""
+    for alike in twins:
+        if len({folds.group.key(case) if folds.group else case for case in alike}) > 1:
+            log.warning("cases %s hold the same scan and are kept in one fold", ", ".join(alike))
+    return split_cases(
+        task.cases, fold=folds.fold, folds=folds.folds, seed=folds.seed, group=folds.group, twins=twins
+    )
+
+
+def _same_cases(path: Path, split: Split, task: Task) -> Split:
+    """The split that a run began with: cases that it trained on are not held out when it resumes.
+
+    Raises:
+        InputError: the cases are not those it began with.
+    """
     before, now = read_json(path), _sides(split)
-    if all(before[side] == now[side] for side in now):
-        return
+    by_id = {case.id: case for case in task.cases}
+    if {case for side in now for case in before[side]} == set(by_id):
+        sides = (tuple(by_id[case] for case in before[side]) for side in now)
+        return Split(split.fold, *sides)
     known, found = ({case for side in now for case in cases[side]} for cases in (before, now))
     crossed = len(set(before["train"]) & set(now["validation"]))
     raise InputError(

@@ -67,7 +67,9 @@ def prepare(cfg: DictConfig) -> Row:
     recipe, build = build_recipe(cfg, task, facts), network_builder(cfg, task)
     cache = open_cache(Path(cfg.paths.cache), task)
     plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=recipe.loss, device=recipe.device)
-    split = split_cases(task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule)
+    split = split_cases(
+        task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule(task)
+    )
     settings = recipe.settings.with_steps(plan.steps)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]

@@ -58,9 +58,13 @@ AUTO = PlanSettings(
     memory_gb=None,
     normalisation=None,
     foreground_share=None,
+    mirror=None,
     steps=None,
     passes=18,
     max_steps=4000,
+    minutes=None,
+    stages=None,
+    device=None,
 )
 
 

@@ -83,7 +83,7 @@ class Bench:
         )
 
     def train(self, state: TrainingState, settings: TrainSettings = SETTINGS, **changes: Any) -> str:
-        validate = partial(
+        judge = partial(
             validation_dice,
             cases=self.cached[:1],
             targets=self.task.targets,
@@ -93,7 +93,7 @@ class Bench:
         )
         loss = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
         arguments = {
-            "validate": validate,
+            "validate": lambda network, epoch: judge(network),
             "save": lambda state, best: None,
             "stop": lambda: False,
             "loss": loss,

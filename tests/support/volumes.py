@@ -1,6 +1,7 @@
 """Small scans and label maps, written to disk the way users have them."""
 
 import itertools
+import json
 import os
 import zlib
 from collections.abc import Callable
@@ -31,6 +32,36 @@ def draw_blob(
     label = (distance < 1).astype(np.uint8)
     image = 100 * label[..., None] + rng.normal(50, 20, (*shape, channels))
     return (image if channels > 1 else image[..., 0]).astype(np.float32), label
+
+
+def write_blobs(
+    root: Path,
+    *,
+    cases: int = 5,
+    shape: tuple[int, int, int] = (19, 22, 17),
+    channels: int = 1,
+    affine: NDArray[np.float64] | None = None,
+    modality: str = "MRI",
+    name: str = "Task90_Blobs",
+) -> Path:
+    """Write a Decathlon folder of blobs brighter than their noisy surroundings."""
+    folder = root / name
+    entries = []
+    for number in range(1, cases + 1):
+        image, label = draw_blob(shape, channels, seed=number)
+        entry = {kind: f"./{kind}sTr/blob_{number:03d}.nii.gz" for kind in ("image", "label")}
+        for kind, voxels in (("image", image), ("label", label)):
+            path = folder / entry[kind]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(voxels, np.eye(4) if affine is None else affine), path)
+        entries.append(entry)
+    facts = {
+        "modality": {str(channel): modality for channel in range(channels)},
+        "labels": {"0": "background", "1": "blob"},
+        "training": entries,
+    }
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    return folder
 
 
 def write_series(folder: Path, voxels: NDArray[np.int16], affine: NDArray[np.float64]) -> Path:

@@ -30,7 +30,7 @@ def open_run(cfg: DictConfig) -> tuple[Path, bool]:
         log_into(folder)
         return folder, True
     folder = open_folder(cfg)
-    resumes = (folder / run_folder.LAST).exists()
+    resumes = run_folder.can_resume(folder)
     if resumes and not is_multirun():  # a sweep only sends a job to a folder of the same configuration
         raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
     return folder, resumes
@@ -42,7 +42,7 @@ def resumed_config(cfg: DictConfig) -> DictConfig:
     Raises:
         InputError: there is no run to resume, or an override would make another of it.
     """
-    stored = completed(stored_config(Path(cfg.train.resume), "train.resume"), cfg)
+    stored = completed(stored_config(Path(cfg.train.resume), "train.resume", resumes=True), cfg)
     with open_dict(stored):
         stored.train.resume = cfg.train.resume
         if same_mode := stored.mode.run == cfg.mode.run:
@@ -97,14 +97,17 @@ def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
     return adopted
 
 
-def stored_config(folder: Path, what: str) -> DictConfig:
+def stored_config(folder: Path, what: str, *, resumes: bool = False) -> DictConfig:
     """Return the configuration a run began with, in today's names; `what` named its folder.
+
+    One that `resumes` may have trained no more than a part of its first stage.
 
     Raises:
         InputError: that folder holds no run.
     """
     path = folder / run_folder.CONFIG
-    if not path.is_file() or not (folder / run_folder.LAST).is_file():
+    begun = run_folder.can_resume(folder) if resumes else (folder / run_folder.LAST).is_file()
+    if not path.is_file() or not begun:
         raise InputError(
             f"{what}: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
         )

@@ -1,7 +1,7 @@
 """A training from its configuration."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,41 @@ from app.cli.config.build import build_recipe, build_tracker, network_builder, p
 from app.cli.config.run_config import open_run, write_config
 from app.cli.config.settings import plain
 from app.cli.config.task import open_task
+from app.core.plan import Plan
 from app.core.task import Task
+from app.data.prepare.cache import Cache
 from app.track.tracker import NoTracker, Tracker
 from app.train.machine.processes import ALONE, Processes
+from app.train.planning import BuildNetwork, plan_for
 from app.train.run import Recipe, Training
-from app.train.setup import BuildNetwork, Folds, open_cache, open_training
+from app.train.setup import Folds, open_cache, open_training
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a configuration leads to before anything is prepared or trained."""
+
+    task: Task
+    cache: Cache
+    build: BuildNetwork
+    plan: Plan
+    reasons: dict[str, str]
+
 
 MakeBuilder = Callable[[DictConfig, Task], BuildNetwork]
+
+
+def plan_configured(cfg: DictConfig) -> Planned:
+    """Plan the training that a configuration describes.
+
+    Raises:
+        InputError: the data or the configuration is wrong.
+    """
+    task, facts = open_task(cfg)
+    build, cache = network_builder(cfg, task), open_cache(Path(cfg.paths.cache), task)
+    recipe = build_recipe(cfg, task, facts)
+    plan, reasons = plan_for(task, cache, plan_settings(cfg), build=build, recipe=recipe)
+    return Planned(task, cache, build, plan, reasons)
 
 
 def open_configured(
@@ -51,12 +79,13 @@ def open_configured(
         recipe,
         cache=open_cache(Path(cfg.paths.cache), task),
         plan_settings=plan_settings(cfg),
-        folds=Folds(cfg.fold, cfg.folds, cfg.split_seed, task_facts.group_rule),
+        folds=Folds(cfg.fold, cfg.folds, cfg.split_seed, task_facts.group_rule(task)),
         build_network=make_builder(cfg, task),
         facts={**plain(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
         resumed=resumed,
         processes=processes,
         factor=factor,
+        announce=partial(write_config, run, cfg) if processes.leads and not resumed else lambda: None,
     )
     opened = replace(opened, follow=tracker.follow)
     if processes.leads and resumed:  # not before its limits are seen to leave something to do

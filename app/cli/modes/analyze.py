@@ -14,10 +14,9 @@ from app.analyze.kernels import SETS_ABOVE_THE_CHEAPEST, choose_kernels
 from app.analyze.picture import draw_layers
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange
-from app.cli.config.build import build_loss, choose_device, network_builder, plan_settings
 from app.cli.config.run_config import open_folder
 from app.cli.config.settings import read_settings
-from app.cli.config.task import open_task
+from app.cli.config.training import plan_configured
 from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_text
@@ -26,7 +25,6 @@ from app.core.progress import progress_bar
 from app.core.types import Size, Spacing
 from app.models.network import NetworkSpec, list_convolutions
 from app.models.unet import UNetModel
-from app.train.setup import open_cache, plan_for
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +33,8 @@ def run(cfg: DictConfig) -> Path:
     """Write and print the table, draw it, and write the optimised model or layout where one is asked for."""
     settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
     folder = open_folder(cfg)
-    task, _ = open_task(cfg)
-    build, cache = network_builder(cfg, task), open_cache(Path(cfg.paths.cache), task)
-    plan, _ = plan_for(
-        task, cache, plan_settings(cfg), build=build, loss=build_loss(cfg, task), device=choose_device(cfg)
-    )
-    spec = build(plan)
+    planned = plan_configured(cfg)
+    plan, spec = planned.plan, planned.build(planned.plan)
     found = layers(spec, plan.patch)
     if settings.latency:
         found = timed(spec, plan.patch, found)

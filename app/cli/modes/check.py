@@ -39,7 +39,7 @@ def run(cfg: DictConfig) -> Path:
     if cfg.check.write_dataset_json:
         _describe(cfg)
     task, facts = open_task(cfg)
-    checked = check_task(task, facts.group_rule, workers=len(usable_cores()))
+    checked = check_task(task, facts.group_rule(task), workers=len(usable_cores()))
     _print(checked, task.name)
     write_check(folder / run_folder.CHECK, checked)
     write_check_page(folder / run_folder.CHECK, folder / run_folder.CHECK_PAGE, name=task.name)

@@ -28,6 +28,11 @@ def run(cfg: DictConfig) -> Path:
     """Write the export and say how far it is from torch; 8 bits go where predict.engine finds them."""
     run = Path(required(cfg.export, "model", "export"))
     (member,) = read_members([run], cfg.export.weights)
+    if member.checkpoint.locator is not None:
+        raise InputError(
+            f"export.model: {run}: is a run in two stages, an export holds one network: "
+            "train with plan.stages=1, or predict with predict.engine=onnxruntime or openvino"
+        )
     if cfg.export.format == "int8":
         _quantise(member, cfg.export.cases)
         return run / run_folder.EXPORT

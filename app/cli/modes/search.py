@@ -41,8 +41,8 @@ from app.search.search import (
     searched_sites,
 )
 from app.train.machine.environment import machine
+from app.train.planning import BuildNetwork
 from app.train.run import Training, train_network, training_facts
-from app.train.setup import BuildNetwork
 from app.train.state import TrainingState, batch_loss
 
 log = logging.getLogger(__name__)

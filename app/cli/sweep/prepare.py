@@ -3,15 +3,12 @@
 import json
 import logging
 from collections.abc import Iterable
-from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.config.build import build_loss, choose_device, network_builder, plan_settings
 from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.settings import plain
-from app.cli.config.task import open_task
-from app.train.setup import open_cache, plan_for
+from app.cli.config.training import plan_configured
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +22,7 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
             continue
         seen.add(wanted)
         try:
-            task, _ = open_task(cfg)
-            build, cache = network_builder(cfg, task), open_cache(Path(cfg.paths.cache), task)
-            loss, device = build_loss(cfg, task), choose_device(cfg)
-            plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=loss, device=device)
-            cache.prepare(plan)
+            planned = plan_configured(cfg)
+            planned.cache.prepare(planned.plan.locate or planned.plan)
         except USER_ERRORS as error:
             log.warning("not prepared: %s", in_one_line(error))

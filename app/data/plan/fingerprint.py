@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from app.core.digest import digest_of_bytes
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
 from app.core.types import Size, Spacing, as_size, as_spacing
@@ -18,8 +19,26 @@ from app.data.prepare.geometry import forward_image, forward_labels, plan_geomet
 from app.data.prepare.prepare import read_case
 from app.io.label_values import count_integers
 
-FINGERPRINT_FORMAT = 5  # raised whenever a fact is added or found otherwise
+FINGERPRINT_FORMAT = 6  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
+
+
+@dataclass(frozen=True)
+class Box:
+    """Corners (D, H, W) in millimetres from the corner of the cropped scan."""
+
+    low: Spacing
+    high: Spacing
+
+    @property
+    def centre(self) -> Spacing:
+        """Half way between the corners."""
+        return as_spacing([(low + high) / 2 for low, high in zip(self.low, self.high, strict=True)])
+
+    @property
+    def extent(self) -> Spacing:
+        """Millimetres from corner to corner."""
+        return as_spacing([high - low for low, high in zip(self.low, self.high, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,22 @@ class CaseFacts:
     """Volumes of the connected components of label values 1, 2, ..."""
     met: tuple[tuple[float, ...], ...]
     """Of label values 1, 2, ...: how often boxes of PARTS of the case hold some; empty for one it lacks."""
+    boxes: tuple[Box | None, ...]
+    """Of label values 1, 2, ...: what holds all of it; None for one it lacks."""
+    oriented: bool
+    """Whether its header says how the scan lies, not only how long its voxels are."""
+    id: str
+    digest: str
+    """Of the scan's voxels."""
+
+    def box(self) -> Box | None:
+        """What holds every label; None for a case without any."""
+        found = [box for box in self.boxes if box is not None]
+        if not found:
+            return None
+        low = as_spacing([min(box.low[axis] for box in found) for axis in range(3)])
+        high = as_spacing([max(box.high[axis] for box in found) for axis in range(3)])
+        return Box(low, high)
 
 
 @dataclass(frozen=True)
@@ -67,6 +102,16 @@ class Fingerprint:
     """0.5 and 99.5 percentile, mean and standard deviation of the foreground, channel by channel."""
     brightest: tuple[tuple[float, float], ...]
     """99.5 percentile of the foreground of the darkest and of the brightest case, channel by channel."""
+    foreground_mm: Spacing
+    """90th percentile of the extents of what holds all labels of a case."""
+    label_mm: tuple[Spacing, ...]
+    """Of label values 1, 2, ...: median extents over the cases that have it; zero for one that none has."""
+    centres: tuple[Spacing | None, ...]
+    """Of label values 1, 2, ...: mm from the centre of all labels of a case; None for one that none has."""
+    oriented: bool
+    """Whether the header of every scan says how it lies."""
+    twins: tuple[tuple[str, ...], ...]
+    """Ids of cases that hold the same scan."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,6 +131,11 @@ class Fingerprint:
             met=tuple(tuple(shares) for shares in values["met"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
             brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
+            foreground_mm=as_spacing(values["foreground_mm"]),
+            label_mm=tuple(as_spacing(extent) for extent in values["label_mm"]),
+            centres=tuple(centre and as_spacing(centre) for centre in values["centres"]),
+            oriented=bool(values["oriented"]),
+            twins=tuple(tuple(alike) for alike in values["twins"]),
         )
 
 
@@ -122,6 +172,10 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
             share_met(labels == value) if (labels == value).any() else ()
             for value in range(1, len(task.labels))
         ),
+        boxes=_boxes(labels, len(task.segmented), geometry.spacing),
+        oriented=not np.allclose(volume.affine, np.diag(np.abs(np.diag(volume.affine)))),
+        id=case.id,
+        digest=digest_of_bytes([str(volume.voxels.shape).encode(), np.ascontiguousarray(volume.voxels).data]),
     )
 
 
@@ -141,7 +195,51 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         met=tuple(_mean_met(label) for label in zip(*(f.met for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
         brightest=_brightest([case.foreground for case in facts]),
+        foreground_mm=_extents([box for case in facts if (box := case.box()) is not None], 90),
+        label_mm=tuple(
+            _extents([box for box in boxes if box is not None], 50)
+            for boxes in zip(*(case.boxes for case in facts), strict=True)
+        ),
+        centres=tuple(_centre(facts, label) for label in range(len(facts[0].boxes))),
+        oriented=all(case.oriented for case in facts),
+        twins=_twins(facts),
     )
+
+
+def _twins(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
+    """Ids of cases of one digest, where there are several."""
+    alike: dict[str, list[str]] = {}
+    for case in facts:
+        alike.setdefault(case.digest, []).append(case.id)
+    return tuple(tuple(ids) for ids in alike.values() if len(ids) > 1)
+
+
+def _boxes(labels: NDArray[np.uint8], count: int, spacing: Spacing) -> tuple[Box | None, ...]:
+    found = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
+    return tuple(
+        box
+        and Box(
+            as_spacing([mm * side.start for mm, side in zip(spacing, box, strict=True)]),
+            as_spacing([mm * side.stop for mm, side in zip(spacing, box, strict=True)]),
+        )
+        for box in found
+    )
+
+
+def _extents(boxes: Sequence[Box], percentile: float) -> Spacing:
+    if not boxes:
+        return 0.0, 0.0, 0.0
+    return as_spacing(np.percentile([box.extent for box in boxes], percentile, axis=0).tolist())
+
+
+def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
+    """Where a label lies in the mean, from the centre of all labels of its case."""
+    ways = []
+    for case in facts:
+        box, around = case.boxes[label], case.box()
+        if box is not None and around is not None:
+            ways.append(np.subtract(box.centre, around.centre))
+    return as_spacing(np.mean(ways, axis=0).tolist()) if ways else None
 
 
 def _components(labels: NDArray[np.uint8], count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:

@@ -9,8 +9,10 @@ from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.planner import PlanSettings
 from app.data.plan.reuse import reuse_plan
+
+MakePlan = Callable[[PlanSettings], tuple[Plan, dict[str, str]]]
 
 _SMALLEST_VOXELS = 32**3  # a smaller patch sees too little; rather one sample a batch
 _STEP = 0.8  # of the voxels kept at each try
@@ -25,9 +27,9 @@ class MemoryBudget:
 
 
 def plan_within(
-    fingerprint: Fingerprint, task: Task, settings: PlanSettings, budget: MemoryBudget
+    make: MakePlan, fingerprint: Fingerprint, task: Task, settings: PlanSettings, budget: MemoryBudget
 ) -> tuple[Plan, dict[str, str]]:
-    """As `make_plan`, with a smaller patch, then a smaller batch, where the budget asks for it.
+    """As `make` plans, with a smaller patch, then a smaller batch, where the budget asks for it.
 
     Raises:
         InputError: what is left when both are fixed or as small as they may be does not fit either.
@@ -35,11 +37,11 @@ def plan_within(
     if settings.file is not None:
         plan, reasons = reuse_plan(Path(settings.file), fingerprint, task, settings)
     else:
-        plan, reasons = make_plan(fingerprint, task, settings)
+        plan, reasons = make(settings)
     tried, needed = settings, budget.predict_bytes(plan)
     while needed > budget.limit_bytes:
         tried = _smaller(tried, plan, needed, budget.limit_bytes)
-        plan, reasons = make_plan(fingerprint, task, tried)
+        plan, reasons = make(tried)
         needed = budget.predict_bytes(plan)
         reasons = _reasons(reasons, settings, tried, budget.limit_bytes)
     reasons["batch"] += f"; a training takes about {needed / 1e9:.1f} GB of memory"
@@ -47,7 +49,7 @@ def plan_within(
 
 
 def _smaller(settings: PlanSettings, plan: Plan, needed: int, limit: int) -> PlanSettings:
-    voxels = min(settings.max_patch_voxels, math.prod(plan.patch))
+    voxels = min(settings.max_patch_voxels or math.prod(plan.patch), math.prod(plan.patch))
     free = settings.file is None
     if free and settings.patch is None and voxels * _STEP >= _SMALLEST_VOXELS:
         return replace(settings, max_patch_voxels=int(voxels * _STEP))

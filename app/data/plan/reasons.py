@@ -24,6 +24,16 @@ def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
     return f"{why}, rounded so that each level halves it evenly; the network sees {seen} mm at once"
 
 
+def oriented_reason(*, oriented: bool) -> str:
+    """Whether headers tell how scans lie, and what follows."""
+    if oriented:
+        return "the headers of all scans say how they lie"
+    return (
+        "some headers say only how long voxels are, so scans may lie turned: stacks of thick slices are "
+        "turned by up to 180 degrees within them"
+    )
+
+
 def normalisation_reason(
     channels: Sequence[Normalisation], modalities: Sequence[str], nonzero_share: Sequence[float]
 ) -> str:

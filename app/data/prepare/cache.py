@@ -22,9 +22,11 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
+from app.core.types import Spacing
 from app.data.prepare.geometry import Geometry
-from app.data.prepare.parallel import over_cases
+from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
+from app.data.prepare.region import reference_region
 from app.io.label_values import count_values
 from app.io.volumes import scan_files
 
@@ -90,6 +92,11 @@ class Cache:
         self._workers = workers
         self._digests: dict[str, str] = {}
 
+    @property
+    def speeds(self) -> Path:
+        """Where seconds of training steps on this machine are kept, for plans of all tasks."""
+        return self._folder.parent / "speeds.json"
+
     def data_hash(self) -> str:
         """SHA-256 over names and contents of all cases, and the task's labels and modalities."""
         self._digest_files()
@@ -105,15 +112,18 @@ class Cache:
         found: dict[str, Any] = read_json(path)
         return found
 
-    def over_cases(self, title: str, work: Callable[[Case, Task], _Result]) -> list[_Result]:
-        """Results of `work` on each case, in the order of the cases, under a bar with that title."""
-        found = over_cases(
-            title, self._task.cases, lambda case: work(case, self._task), workers=self._workers
-        )
+    def over_cases(
+        self, title: str, work: Callable[[Case, Task], _Result], *, most: int | None = None
+    ) -> list[_Result]:
+        """Results of `work` on each case, or on `most` of them, in their order, under a bar of that title."""
+        cases = spread(self._task.cases, most)
+        found = over_cases(title, cases, lambda case: work(case, self._task), workers=self._workers)
         return list(found.values())
 
-    def prepare(self, plan: Plan) -> dict[str, CachedCase]:
+    def prepare(self, plan: Plan, margin_mm: Spacing | None = None) -> dict[str, CachedCase]:
         """Every case of the task, prepared as planned; only what is not there yet is computed.
+
+        With `margin_mm` (D, H, W) only the region around the labels, as a first stage would find it.
 
         Raises:
             InputError: a case is unreadable, the disk is full, or what is there is damaged.
@@ -124,6 +134,7 @@ class Cache:
             "spacing": plan.spacing,
             "normalisation": plan.to_dict()["normalisation"],
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
+            **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch}),
         }
         folder = self._folder / digest_of(settings)[:16]
         cached = {
@@ -134,16 +145,19 @@ class Cache:
         over_cases(
             "Preparing cases",
             missing,
-            lambda case: self._store(case, plan, cached[case.id].folder),
+            lambda case: self._store(case, plan, margin_mm, cached[case.id].folder),
             workers=self._workers,
         )
         for case in cached.values():
             case.check()
         return cached
 
-    def _store(self, case: Case, plan: Plan, folder: Path) -> None:
+    def _store(self, case: Case, plan: Plan, margin_mm: Spacing | None, folder: Path) -> None:
         volume, label_map = read_case(case, self._task)
-        prepared = prepare(volume, label_map, plan)
+        region = None
+        if margin_mm is not None:
+            region = reference_region(volume, label_map, plan, margin_mm, ignore=self._task.ignore)
+        prepared = prepare(volume, label_map, plan, region)
         assert prepared.labels is not None
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
         try:

@@ -61,23 +61,71 @@ class Geometry:
         )
 
 
+@dataclass(frozen=True)
+class Region:
+    """A box of a scan: its first voxels along (D, H, W) after reorientation, and those after its last."""
+
+    start: Size
+    stop: Size
+
+    @classmethod
+    def around(cls, mask: NDArray[np.bool_]) -> "Region | None":
+        """The smallest box (D, H, W) that holds a mask; None of an empty one."""
+        sides = []
+        for axis in range(3):
+            others = tuple(other for other in range(3) if other != axis)
+            hits = np.flatnonzero(mask.any(axis=others))
+            if not hits.size:
+                return None
+            sides.append((int(hits[0]), int(hits[-1]) + 1))
+        return cls(as_size([low for low, _ in sides]), as_size([high for _, high in sides]))
+
+    def union(self, other: "Region") -> "Region":
+        """The smallest box that holds both."""
+        return Region(
+            as_size([min(pair) for pair in zip(self.start, other.start, strict=True)]),
+            as_size([max(pair) for pair in zip(self.stop, other.stop, strict=True)]),
+        )
+
+    def grown(self, margin: Size, least: Size, full: Size) -> "Region":
+        """With `margin` voxels more on either side, and at least `least` long, inside a scan of `full`."""
+        start, stop = [], []
+        for low, high, more, wanted, n in zip(self.start, self.stop, margin, least, full, strict=True):
+            missing = max(0, wanted - (high - low + 2 * more))
+            first = low - more - missing // 2
+            last = high + more + missing - missing // 2
+            if missing:  # moved rather than cut at an edge of the scan
+                shift = max(0, -first) - max(0, last - n)
+                first, last = first + shift, last + shift
+            start.append(max(0, first))
+            stop.append(min(n, last))
+        return Region(as_size(start), as_size(stop))
+
+
 def plan_geometry(
-    voxels: NDArray[np.float32], affine: NDArray[np.float64], target_mm: Spacing | None
+    voxels: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    target_mm: Spacing | None,
+    region: Region | None = None,
 ) -> Geometry:
-    """The way of a scan (C, i, j, k) onto the grid of spacing `target_mm` (D, H, W); None keeps its own."""
+    """The way of a scan (C, i, j, k) onto the grid of spacing `target_mm` (D, H, W); None keeps its own.
+
+    Only `region` goes there where one is given, else all that is not zero.
+    """
     orientation = nib.io_orientation(affine)
     oriented = _orient(voxels, orientation)
     axes = np.argsort(nib.orientations.ornt_transform(orientation, _CANONICAL)[:, 0])
     spacing = as_spacing(np.linalg.norm(affine[:3, :3], axis=0)[axes].tolist())
-    start, stop = _nonzero_box(oriented)
-    cropped = [high - low for low, high in zip(start, stop, strict=True)]
+    full = as_size(oriented.shape[1:])
+    crop = region or Region.around((oriented != 0).any(axis=0)) or Region((0, 0, 0), full)
+    cropped = [high - low for low, high in zip(crop.start, crop.stop, strict=True)]
     target = target_mm or spacing
     sizes = [max(1, round(n * own / new)) for n, own, new in zip(cropped, spacing, target, strict=True)]
     return Geometry(
         orientation=tuple((int(axis), int(flip)) for axis, flip in orientation),
-        full=as_size(oriented.shape[1:]),
-        start=start,
-        stop=stop,
+        full=full,
+        start=crop.start,
+        stop=crop.stop,
         spacing=spacing,
         resampled=as_size(sizes),
     )
@@ -109,15 +157,3 @@ def _orient(voxels: NDArray[Any], orientation: Any) -> NDArray[Any]:
 
 def _slices(geometry: Geometry) -> tuple[slice, ...]:
     return tuple(slice(low, high) for low, high in zip(geometry.start, geometry.stop, strict=True))
-
-
-def _nonzero_box(oriented: NDArray[np.float32]) -> tuple[Size, Size]:
-    """Bounds of the voxels that are non-zero in any channel; the whole volume when there are none."""
-    nonzero = (oriented != 0).any(axis=0)
-    start, stop = [], []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        hits = np.flatnonzero(nonzero.any(axis=others))
-        start.append(int(hits[0]) if hits.size else 0)
-        stop.append(int(hits[-1]) + 1 if hits.size else nonzero.shape[axis])
-    return as_size(start), as_size(stop)

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.data.prepare.geometry import Geometry, forward_image, forward_labels, network_view, plan_geometry
+from app.data.prepare.geometry import (
+    Geometry,
+    Region,
+    forward_image,
+    forward_labels,
+    network_view,
+    plan_geometry,
+)
 from app.data.prepare.intensity import find_scaling
 from app.io.volumes import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
 
@@ -20,14 +27,16 @@ class Prepared:
     image: NDArray[np.float32]
     labels: NDArray[np.uint8] | None
     geometry: Geometry
+    source: Volume | None = None
+    """The scan itself, where only a region of it was prepared, which may have to grow."""
 
 
-def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan) -> Prepared:
-    """Reorient, crop to non-zero, normalise, resample; app.infer.scan.restore goes back by `geometry`.
+def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Region | None = None) -> Prepared:
+    """Reorient, crop to `region` or to non-zero, normalise, resample; app.infer.scan.restore goes back.
 
     Normalised on the scan's own grid: resampling leaves no voxel of a background exactly zero.
     """
-    geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing)
+    geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, region)
     own = network_view(volume.voxels, geometry)
     scalings = [find_scaling(channel, how) for channel, how in zip(own, plan.normalisation, strict=True)]
     image = forward_image(volume.voxels, geometry, scalings)

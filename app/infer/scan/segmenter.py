@@ -6,7 +6,7 @@ labels = Segmenter.load("runs/hippocampus/first")("scan.nii.gz")
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from app.core.plan import Plan
+from app.data.prepare.geometry import Region
 from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.engines import find_engine
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine, Member
 from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.scan.memory import require
+from app.infer.scan.region import RegionFinder, touching
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members, stored_sliding
 from app.infer.scan.segmentation import Arrays, Segmentation, segment
 from app.infer.window.sliding import SlidingSettings
@@ -29,6 +31,8 @@ from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.io.volumes import Volume, read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.network import to_device
+
+_GROWTHS = 3  # times a region may grow: each makes it half as long again at the most
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Segmenter:
     """What is done to label maps afterwards, because cross-validation showed a gain."""
     digests: tuple[str, ...] = ()
     """SHA-256 of each member's weights."""
+    find_region: RegionFinder | None = None
+    """The first stages of runs in two stages; None where networks see whole scans."""
 
     @classmethod
     def load(
@@ -106,6 +112,7 @@ class Segmenter:
             memory_gb=memory_gb,
             cleanup=read_cleanup([member.run for member in members]),
             digests=tuple(member.checkpoint.digest for member in members),
+            find_region=_finder([member.checkpoint for member in members], torch.device(device)),
         )
 
     @classmethod
@@ -114,7 +121,14 @@ class Segmenter:
     ) -> "Segmenter":
         """One network, run by torch."""
         engine = EagerEngine(to_device(checkpoint.trained_network(), device))
-        return cls((engine,), (checkpoint.plan,), checkpoint.modalities, checkpoint.labels, sliding)
+        return cls(
+            members=(engine,),
+            plans=(checkpoint.plan,),
+            modalities=checkpoint.modalities,
+            labels=checkpoint.labels,
+            sliding=sliding,
+            find_region=_finder([checkpoint], device),
+        )
 
     def __call__(self, image: Any, affine: ArrayLike | None = None) -> Any:
         """A scan -> its label values, in the scan's own geometry.
@@ -144,6 +158,8 @@ class Segmenter:
             InputError: other channels than the networks were trained on, or it does not fit in memory.
         """
         check_channels(volume, self.modalities, "scan")
+        if self.find_region is not None:
+            return self._prepare_region(volume, self.find_region(volume, self.plans[0]))
         finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # voxels there for each here
         require(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
         return prepare(volume, None, self.plans[0])
@@ -151,10 +167,31 @@ class Segmenter:
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
         """Fill `arrays`, all on the scan's own grid, from a prepared scan.
 
+        Where labels reach a face of a region inside the scan, the region grows there and is segmented again.
+
         Raises:
             InputError: it does not fit in memory.
         """
-        segmentation = segment(
+        segmentation = self._segment(prepared, arrays)
+        for _ in range(_GROWTHS):
+            wider = touching(arrays.labels, prepared.geometry) if prepared.source is not None else None
+            if wider is None or prepared.source is None:
+                break
+            prepared = self._prepare_region(prepared.source, wider)
+            segmentation = self._segment(prepared, arrays)
+        clean(arrays.labels, self.cleanup, self.labels)
+        return segmentation
+
+    def _prepare_region(self, volume: Volume, region: Region) -> Prepared:
+        plan = self.plans[0]
+        voxels = math.prod(stop - start for start, stop in zip(region.start, region.stop, strict=True))
+        finer = math.prod(volume.spacing) / math.prod(plan.spacing)
+        share = voxels / math.prod(volume.voxels.shape[1:])
+        require(round(volume.voxels.nbytes * finer * share), self.memory_gb, "preparing this scan")
+        return replace(prepare(volume, None, plan, region), source=volume)
+
+    def _segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
+        return segment(
             prepared,
             arrays,
             self.members,
@@ -163,11 +200,14 @@ class Segmenter:
             sliding=self.sliding,
             memory_gb=self.memory_gb,
         )
-        clean(arrays.labels, self.cleanup, self.labels)
-        return segmentation
 
     def _labels(self, volume: Volume) -> NDArray[np.uint8]:
         prepared = self.prepare(volume)
         arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8))
         self.segment(prepared, arrays)
         return arrays.labels
+
+
+def _finder(checkpoints: Sequence[Checkpoint], device: torch.device) -> RegionFinder | None:
+    locators = [checkpoint.locator for checkpoint in checkpoints if checkpoint.locator is not None]
+    return RegionFinder(locators, device) if locators else None

@@ -1,0 +1,86 @@
+"""The region of a scan that a second network works in, found by a first one on a coarse grid."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import nn
+
+from app.core.plan import Plan
+from app.core.types import as_size
+from app.data.prepare.geometry import Geometry, Region, network_view
+from app.data.prepare.prepare import prepare
+from app.data.prepare.region import widened
+from app.infer.window.decode import labels_of
+from app.infer.window.sliding import SlidingSettings, sliding_logits
+from app.io.label_values import count_integers
+from app.io.volumes import Volume
+from app.models.checkpoint import Locator
+from app.models.network import to_device
+
+_SLIDING = SlidingSettings(overlap=0.25, windows=2, mirror_axes=())
+_SMALL = 0.05  # of the voxels of the largest: components below this share are taken for mistakes
+
+
+class RegionFinder:
+    """The first stages of one or several runs; what any of them finds belongs to the region."""
+
+    def __init__(self, locators: Sequence[Locator], device: torch.device) -> None:
+        assert locators
+        self._stages = [(to_device(locator.trained_network(), device), locator) for locator in locators]
+
+    def __call__(self, volume: Volume, plan: Plan) -> Region:
+        """The region of a scan for a network of `plan`; the whole scan where nothing is found."""
+        found: Region | None = None
+        for network, locator in self._stages:
+            box, geometry = locate(network, volume, locator.plan)
+            if box is not None:
+                region = widened(box, geometry, locator.margin_mm, plan)
+                found = region if found is None else found.union(region)
+        return Region((0, 0, 0), geometry.full) if found is None else found
+
+
+def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Region | None, Geometry]:
+    """What a first stage's network finds in a scan, as voxels of the scan, and how the scan was prepared."""
+    prepared = prepare(volume, None, plan)
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        logits = sliding_logits(network, torch.from_numpy(prepared.image).to(device), plan, _SLIDING)
+    box = Region.around(_without_small(labels_of(logits).cpu().numpy() > 0))
+    geometry = prepared.geometry
+    if box is None:
+        return None, geometry
+    scale = [own / seen for own, seen in zip(geometry.cropped, geometry.resampled, strict=True)]
+    sides = list(zip(geometry.start, scale, strict=True))
+    start = [first + math.floor(low * each) for low, (first, each) in zip(box.start, sides, strict=True)]
+    stop = [first + math.ceil(high * each) for high, (first, each) in zip(box.stop, sides, strict=True)]
+    return Region(as_size(start), as_size(stop)), geometry
+
+
+def touching(labels: NDArray[np.uint8], geometry: Geometry) -> Region | None:
+    """The region, longer by a quarter on each side where labels (i, j, k) reach its face inside the scan.
+
+    None where they reach none.
+    """
+    inside = network_view(labels[None], geometry)[0]
+    start, stop = list(geometry.start), list(geometry.stop)
+    for axis, length in enumerate(inside.shape):
+        more = math.ceil(length / 4)
+        if geometry.start[axis] > 0 and inside.take(0, axis).any():
+            start[axis] = max(0, geometry.start[axis] - more)
+        if geometry.stop[axis] < geometry.full[axis] and inside.take(-1, axis).any():
+            stop[axis] = min(geometry.full[axis], geometry.stop[axis] + more)
+    grown = Region(as_size(start), as_size(stop))
+    return None if grown == Region(geometry.start, geometry.stop) else grown
+
+
+def _without_small(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    joined, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = count_integers(joined, count + 1)[1:]
+    kept: NDArray[np.bool_] = np.isin(joined, 1 + np.flatnonzero(sizes >= _SMALL * sizes.max()))
+    return kept

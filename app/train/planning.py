@@ -1,0 +1,115 @@
+"""The plan of a training: what follows from the data, the device and the time there is."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from app.core.machine import memory_bytes
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data.plan.ceiling import read_ceilings
+from app.data.plan.fingerprint import Fingerprint, read_fingerprint
+from app.data.plan.fit_memory import MemoryBudget, plan_within
+from app.data.plan.in_time import Pace, plan_in_time, plan_in_two_stages
+from app.data.plan.planner import PlanSettings, make_plan
+from app.data.prepare.cache import Cache
+from app.models.network import NetworkSpec
+from app.train.machine.torchrun import local_count, process_count
+from app.train.run import Recipe
+from app.train.step_memory import process_peak_bytes, step_bytes
+from app.train.step_speed import step_seconds
+
+BuildNetwork = Callable[[Plan], NetworkSpec]
+
+_SHARE = 0.7  # of the memory, for a training; the rest is for the system, other programs and the file cache
+_MINUTES = {"cpu": 30.0, "cuda": 240.0, "mps": 60.0}  # what plan.minutes=auto means
+_START_SECONDS = 15.0  # of Python and its packages, planning, and the report at the end
+_PASSES = 3  # forward passes in the time of a training step: gradients of inputs and of weights are two
+_VOXEL_SECONDS = 2e-7  # of a scan, for each of its labels: put back on its own grid and judged
+
+log = logging.getLogger(__name__)
+
+
+def plan_for(
+    task: Task, cache: Cache, settings: PlanSettings, *, build: BuildNetwork, recipe: Recipe
+) -> tuple[Plan, dict[str, str]]:
+    """Return what follows from data, device, memory and time, unless it is set, and why for each value.
+
+    Raises:
+        InputError: settings that contradict each other, the data or the memory.
+    """
+    fingerprint = read_fingerprint(cache)
+    described = settings.device
+    on_gpu = settings.on_gpu if described else recipe.device.type == "cuda"
+    if on_gpu and described is None:
+        settings = replace(settings, device={"kind": "cuda", "memory_gb": None, "gmac_per_s": None})
+
+    def predict(plan: Plan) -> int:
+        measure = step_bytes if on_gpu else process_peak_bytes
+        return measure(build(plan), plan, recipe.loss, process_count())
+
+    def pace(plan: Plan) -> float:
+        if described is not None:
+            macs = build(plan).cost(plan.patch).macs
+            return _PASSES * plan.batch * macs / (1e9 * float(described["gmac_per_s"]))
+        return step_seconds(build(plan), plan, recipe, cache.speeds, labels=len(task.labels))
+
+    minutes = _minutes(settings, recipe, "cuda" if on_gpu else recipe.device.type)
+    make = partial(plan_in_two_stages if settings.stages == 2 else make_plan, fingerprint, task)
+    if minutes is not None:
+        make = partial(
+            plan_in_time,
+            fingerprint,
+            task,
+            minutes=minutes,
+            pace=Pace(pace, _other_seconds(fingerprint, task)),
+            ceilings=lambda grids: [_mean(labels) for labels in read_ceilings(cache, grids)],
+        )
+    limit = _memory_limit(settings, recipe.device, on_gpu=on_gpu)
+    plan, reasons = plan_within(make, fingerprint, task, settings, MemoryBudget(limit, predict))
+    for name, value in plan.to_dict().items():
+        log.debug("plan: %s %s: %s", name, value, reasons[name])
+    return plan, reasons
+
+
+def _minutes(settings: PlanSettings, recipe: Recipe, kind: str) -> float | None:
+    """The time to plan for; None where steps or time are set, or nothing is asked for."""
+    train = recipe.settings
+    if settings.steps is not None or train.steps is not None or train.max_minutes is not None:
+        return None
+    minutes: float | None = _MINUTES[kind] if settings.minutes == "auto" else settings.minutes
+    return minutes
+
+
+def _other_seconds(fingerprint: Fingerprint, task: Task) -> float:
+    """What the command takes besides training: every case is read twice, a fifth of them judged."""
+    voxels = math.prod(fingerprint.median_size) * len(task.modalities)
+    reading = fingerprint.cases * voxels * 1e-6
+    judging = fingerprint.cases / 5 * math.prod(fingerprint.median_size) * len(task.labels) * _VOXEL_SECONDS
+    return _START_SECONDS + reading + judging
+
+
+def _mean(labels: tuple[float | None, ...]) -> float:
+    known = [value for value in labels if value is not None]
+    return sum(known) / len(known) if known else 1.0
+
+
+def _memory_limit(settings: PlanSettings, device: torch.device, *, on_gpu: bool) -> int:
+    """Bytes that a training may take, of one of several processes on this machine."""
+    if settings.memory_gb:
+        limit = round(settings.memory_gb * 1e9)
+    elif settings.device is not None and settings.device["memory_gb"]:
+        limit = round(_SHARE * 1e9 * float(settings.device["memory_gb"]))
+    else:
+        limit = round(_SHARE * _memory_bytes(device))
+    return limit if on_gpu else limit // local_count()
+
+
+def _memory_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+    return memory_bytes()

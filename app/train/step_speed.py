@@ -1,0 +1,71 @@
+"""How long a training step takes here: measured on a few steps of noise, and kept for the next plan.
+
+What is kept belongs to a machine, a network and a batch, so that the same command plans the same again.
+"""
+
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from app.core.digest import digest_of
+from app.core.files import read_json, write_json
+from app.core.plan import Plan
+from app.data.sample.augment import Augment
+from app.data.sample.batches import Batch
+from app.models.network import NetworkSpec, to_device
+from app.train.machine.environment import machine
+from app.train.run import Recipe
+from app.train.state import TrainingState
+
+_STEPS = 3  # measured, after one that sets up torch's kernels and memory
+_BATCHES = 4  # augmented: of each only some patches are turned or scaled
+
+
+def step_seconds(network: NetworkSpec, plan: Plan, recipe: Recipe, kept: Path, *, labels: int) -> float:
+    """Return the seconds of a training step of a plan, as `kept` knows it or measured now and put there."""
+    key = digest_of([machine(recipe.device), network.describe(), plan.patch, plan.batch, labels])[:16]
+    known: dict[str, float] = read_json(kept) if kept.is_file() else {}
+    if key not in known:
+        write_json(kept, {**known, key: round(_measure(network, plan, recipe, labels), 4)})
+        known = read_json(kept)
+    return known[key]
+
+
+def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> float:
+    """A step and the making of its batch, one after the other as on a CPU all of whose cores train."""
+    random = torch.get_rng_state()
+    try:
+        network = to_device(spec.build(), recipe.device)
+        optimizer = recipe.make_optimizer(network.parameters())
+        settings = recipe.settings.with_steps(plan.steps)
+        state = TrainingState(network, optimizer, recipe.make_schedule(optimizer, 100), settings)
+        batch = Batch(
+            torch.randn(plan.batch, spec.shape.in_channels, *plan.patch),
+            torch.randint(labels, (plan.batch, *plan.patch)),
+            ("noise",) * plan.batch,
+        )
+        spent = []
+        for _ in range(1 + _STEPS):
+            started = time.perf_counter()
+            state.update(batch, recipe.loss, settings.clip_norm)
+            spent.append(time.perf_counter() - started)
+    finally:
+        torch.set_rng_state(random)
+    return median(spent[1:]) + _augmenting(plan, recipe, spec.shape.in_channels, labels)
+
+
+def _augmenting(plan: Plan, recipe: Recipe, channels: int, labels: int) -> float:
+    margin = recipe.augment.margin(plan.patch, plan.spacing)
+    chain = Augment(
+        recipe.augment, patch=plan.patch, spacing=plan.spacing, label_count=labels, oriented=plan.oriented
+    )
+    image = torch.zeros(plan.batch, channels, *margin)
+    label = torch.zeros(plan.batch, *margin, dtype=torch.uint8)
+    started = time.perf_counter()
+    for step in range(_BATCHES):
+        changes = chain.draw(plan.batch, channels, np.random.default_rng(step))
+        chain.apply(image.clone(), label, changes)
+    return (time.perf_counter() - started) / _BATCHES

@@ -1,0 +1,113 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from app.core.plan import Plan
+from app.core.types import Spacing
+from app.data.plan.in_time import Pace, list_grids, plan_in_time
+from app.data.sets.decathlon import read_task
+from tests.support.config import AUTO, altered, fingerprint_of
+from tests.support.volumes import MakeTask
+
+
+def pace(seconds_a_voxel: float, other: float = 0.0) -> Pace:
+    """A machine on which a step takes so long for each voxel of a patch, more in wider networks."""
+
+    def step_seconds(plan: Plan) -> float:
+        return seconds_a_voxel * math.prod(plan.patch) * (plan.widths[0] / 16) ** 1.6
+
+    return Pace(step_seconds, other)
+
+
+def planned(
+    make_task: MakeTask,
+    minutes: float,
+    speed: Pace,
+    ceilings: Any = lambda grids: [1.0] * len(grids),
+    **changes: Any,
+) -> tuple[Plan, dict[str, str]]:
+    """Scans of 100 x 200 x 200 mm in voxels of 1 mm, whose labels lie all over them."""
+    task = read_task(make_task(cases=2))
+    settings = {"base_width": None, "max_width": None}
+    settings |= {key: changes.pop(key) for key in ("stages", "spacing", "base_width") if key in changes}
+    facts = altered(
+        fingerprint_of(task),
+        **{
+            **{"cases": 40, "median_size": (100, 200, 200), "median_spacing": (1.0, 1.0, 1.0)},
+            **{"fine_spacing": (1.0, 1.0, 1.0), "foreground_mm": (90.0, 190.0, 190.0)},
+            **changes,
+        },
+    )
+    return plan_in_time(
+        facts, task, replace(AUTO, **settings, max_patch_voxels=None), minutes=minutes, pace=speed,
+        ceilings=ceilings,
+    )  # fmt: skip
+
+
+def test_a_coarser_grid_lets_a_patch_hold_the_scan_where_time_is_short(make_task: MakeTask) -> None:
+    plans = [planned(make_task, minutes, pace(4e-6))[0] for minutes in (10, 30, 480)]
+    grids = [plan.spacing[0] for plan in plans]
+    assert grids == sorted(grids, reverse=True) and grids[0] > 2 and grids[-1] < 1.3
+    for plan in plans:
+        seen = [n * mm for n, mm in zip(plan.patch, plan.spacing, strict=True)]
+        assert all(mm >= 0.9 * whole for mm, whole in zip(seen, (100, 200, 200), strict=True))
+
+
+@pytest.mark.parametrize("minutes", [10, 30, 120])
+def test_steps_fill_the_time_that_all_else_leaves(make_task: MakeTask, minutes: float) -> None:
+    speed = pace(4e-6, other=120)
+    plan, reasons = planned(make_task, minutes, speed)
+    training = plan.steps * speed.step_seconds(plan)
+    assert training * 1.1 + 120 == pytest.approx(60 * minutes, rel=0.01)
+    assert "plan.minutes" in reasons["steps"]
+
+
+def test_a_grid_that_loses_too_much_is_not_taken_and_the_patch_becomes_a_part(make_task: MakeTask) -> None:
+    def ceilings(grids: list[Spacing]) -> list[float]:
+        return [1.0 if grid[0] < 1.3 else 0.6 for grid in grids]
+
+    plan, reasons = planned(make_task, 10, pace(4e-6), ceilings)
+    assert plan.spacing[0] < 1.3 and math.prod(plan.patch) < 100 * 200 * 200 / 1.26**3
+    assert "plan.max_patch_voxels" in reasons["patch"]
+
+
+def test_time_that_is_left_widens_the_network_unless_widths_are_set(make_task: MakeTask) -> None:
+    narrow, wide = (planned(make_task, minutes, pace(1e-8))[0] for minutes in (1, 100))
+    assert narrow.widths[0] == 16 and wide.widths[0] > 16
+    assert planned(make_task, 100, pace(1e-8), base_width=16)[0].widths[0] == 16
+
+
+def test_a_first_stage_finds_labels_that_lie_in_a_small_part(make_task: MakeTask) -> None:
+    plan, reasons = planned(make_task, 30, pace(4e-6), foreground_mm=(60.0, 60.0, 60.0))
+    assert plan.locate is not None
+    assert math.prod(plan.locate.patch) < 100_000 and plan.locate.spacing[0] > 3
+    seen = [n * mm for n, mm in zip(plan.patch, plan.spacing, strict=True)]
+    assert max(seen) < 100 and min(seen) >= 60
+    assert set(reasons) == set(plan.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "ceiling"),
+    [
+        ({"foreground_mm": (90.0, 190.0, 190.0)}, 1.0),
+        ({"foreground_mm": (9.0,) * 3}, 0.3),
+        ({"stages": 1}, 1.0),
+    ],
+)
+def test_one_stage_where_labels_are_all_over_or_not_to_be_seen_or_it_is_set(
+    make_task: MakeTask, changes: dict[str, Any], ceiling: float
+) -> None:
+    given = {"foreground_mm": (60.0, 60.0, 60.0), **changes}
+    plan, _ = planned(make_task, 30, pace(4e-6), lambda grids: [1.0, *[ceiling] * (len(grids) - 1)], **given)
+    assert plan.locate is None
+
+
+def test_slices_far_apart_stay_as_they_are_while_the_plane_grows_coarser(make_task: MakeTask) -> None:
+    task = read_task(make_task(cases=2))
+    facts = altered(fingerprint_of(task), median_spacing=(10.0, 1.5, 1.5), fine_spacing=(5.0, 1.4, 1.4))
+    grids = list_grids(facts, AUTO)
+    assert grids[0] == (5.0, 1.5, 1.5) and grids[1] == (10.0, 1.5, 1.5)
+    assert {grid[0] for grid in grids[1:]} == {10.0}
+    assert list_grids(facts, replace(AUTO, spacing=(2.0, 2.0, 2.0))) == [(2.0, 2.0, 2.0)]

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.core.types import Size
+from app.data.prepare.cache import Cache
+from app.data.prepare.geometry import Region, plan_geometry
+from app.data.prepare.region import reference_box, widened
+from app.data.sets.decathlon import read_task
+from tests.support.config import CUBES, plan_for
+from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation
+
+
+@pytest.mark.parametrize(
+    ("margin", "least", "found"),
+    [
+        ((2, 2, 2), (0, 0, 0), ((8, 8, 8), (14, 14, 14))),
+        ((0, 0, 0), (6, 6, 6), ((8, 8, 8), (14, 14, 14))),
+        ((20, 20, 20), (0, 0, 0), ((0, 0, 0), (20, 20, 20))),
+        ((0, 0, 0), (18, 2, 30), ((2, 10, 0), (20, 12, 20))),
+    ],
+)
+def test_regions_grow_inside_the_scan(margin: Size, least: Size, found: tuple[Size, Size]) -> None:
+    box = Region((10, 10, 10), (12, 12, 12))
+    assert box.grown(margin, least, (20, 20, 20)) == Region(*found)
+
+
+def test_a_region_at_an_edge_is_moved_rather_than_cut() -> None:
+    assert Region((0, 19, 0), (1, 20, 20)).grown((0, 0, 0), (8, 8, 8), (20, 20, 20)) == Region(
+        (0, 12, 0), (8, 20, 20)
+    )
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS[::7])
+def test_the_box_of_a_reference_lies_where_the_network_sees_it(codes: str) -> None:
+    labels = np.zeros((12, 14, 16), dtype=np.float32)
+    labels[2:5, 3:7, 8:9] = 1
+    labels[11, 13, 15] = 2
+    voxels, affine = in_orientation(labels, (3.0, 1.0, 1.0), codes)
+    geometry = plan_geometry(voxels[None], affine, None)
+    assert reference_box(voxels.astype(np.uint8), geometry, ignore=2) == Region((2, 3, 8), (5, 7, 9))
+    assert reference_box(voxels.astype(np.uint8), geometry, ignore=None) == Region((2, 3, 8), (12, 14, 16))
+    assert reference_box(np.zeros_like(voxels, dtype=np.uint8), geometry, None) is None
+
+
+def test_margins_are_millimetres_and_a_region_holds_a_patch() -> None:
+    geometry = plan_geometry(np.ones((1, 40, 40, 40), dtype=np.float32), np.diag([1.0, 2.0, 4.0, 1.0]), None)
+    box = Region((10, 20, 20), (11, 21, 21))
+    assert widened(box, geometry, (4.0, 4.0, 4.0), CUBES) == Region((9, 18, 16), (12, 23, 25))
+
+
+def test_cached_regions_hold_every_label_and_a_patch(make_task: MakeTask, tmp_path: Path) -> None:
+    task = read_task(make_task(cases=2, shape=(40, 40, 40)))
+    cache = Cache(tmp_path, task, workers=1)
+    plan = plan_for(cache, task)
+    whole, cut = cache.prepare(plan), cache.prepare(CUBES, margin_mm=(2.0, 2.0, 2.0))
+    for case in task.cases:
+        full, region = whole[case.id].labels(), cut[case.id].labels()
+        assert region.sum() == full.sum() > 0 and region.size < full.size
+        assert region.shape == cut[case.id].image().shape[1:] and min(region.shape) >= 8
+    assert {case.folder for case in whole.values()}.isdisjoint(case.folder for case in cut.values())
