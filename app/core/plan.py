@@ -18,6 +18,7 @@ _EARLIER: dict[str, Any] = {
     "mirror": None,
     "oriented": True,
     "locate": None,
+    "minutes": None,
 }
 """What trainings took before plans said it, of a batch of two one patch; older plans are read with these."""
 
@@ -69,6 +70,8 @@ class Plan:
     """Whether the headers of all scans say how they lie; a stack of thick slices is turned any way if not."""
     locate: "Plan | None" = None
     """A first stage, whose network sees whole scans coarsely and finds the region that this one works in."""
+    minutes: float | None = None
+    """What the whole command is foretold to take on the machine that planned it; None where nobody asked."""
 
     def __post_init__(self) -> None:
         """Refuse a plan from which no network can be built or trained."""
@@ -136,6 +139,7 @@ class Plan:
             mirror=None if values["mirror"] is None else tuple(int(value) for value in values["mirror"]),
             oriented=bool(values["oriented"]),
             locate=None if values["locate"] is None else cls.from_dict(values["locate"]),
+            minutes=None if values["minutes"] is None else float(values["minutes"]),
         )
 
 

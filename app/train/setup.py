@@ -91,6 +91,8 @@ def open_training(
         if planned
         else plan_for(task, cache, plan_settings, build=build_network, recipe=recipe)
     )
+    if plan.minutes is not None and not planned:
+        log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
     if plan.batch % processes.count:
         raise InputError(
             f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"

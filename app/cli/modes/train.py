@@ -1,6 +1,7 @@
 """mode=train: from a data set to a run folder with a trained network, its masks, figures and report."""
 
 import logging
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,14 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> Path:
     """Prepare, train, evaluate and report, or resume where `train.resume` stopped; return the run folder."""
+    started = time.monotonic()
     with open_processes() as processes:
         this, tracker = open_configured(cfg, processes=processes)
         init = cfg.train.get("init")
         state = train_network(this, initialise=partial(_inherit, this.network, Path(init)) if init else None)
         finish(this, state, tracker)
+    if this.plan.minutes is not None and processes.leads and not this.resumed:
+        log.info("%.1f min in all, %.1f were planned", (time.monotonic() - started) / 60, this.plan.minutes)
     return this.folder
 
 

@@ -78,7 +78,12 @@ def plan_in_time(
     plan, reasons = _Choice(field, task, settings, seconds, pace).of(kept)
     reasons["locate"] = why_stages
     reasons["steps"] += f"; as many as {minutes:g} minutes (plan.minutes) leave beside all else"
-    return replace(plan, locate=locate), reasons
+    training = plan.steps * pace.step_seconds(plan) * (1 + _VALIDATING)
+    first = 0.0 if locate is None else locate.steps * pace.step_seconds(locate) * (1 + _VALIDATING)
+    parts = {"reading, preparing, judging": pace.other_seconds, "first stage": first, "training": training}
+    foretold = round(sum(parts.values()) / 60, 1)
+    reasons["minutes"] = ", ".join(f"{name} {part / 60:.1f}" for name, part in parts.items() if part)
+    return replace(plan, locate=locate, minutes=foretold), reasons
 
 
 def plan_in_two_stages(

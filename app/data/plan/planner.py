@@ -159,7 +159,7 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
     reasons["brightest"] = BRIGHTEST_REASON
     mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
     reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
-    reasons["locate"] = "one stage"
+    reasons["locate"], reasons["minutes"] = "one stage", "time is not planned"
     plan = Plan(
         spacing=spacing,
         patch=patch,

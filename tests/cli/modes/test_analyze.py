@@ -22,7 +22,7 @@ def test_every_convolution_has_a_row_and_an_arranged_model_trains(
 ) -> None:
     make_task()
     run, trained = tmp_path / "run", tmp_path / "trained"
-    settings = ("mode=analyze", "model=unet", "analyze.optimise=stage", f"paths.run={run}")
+    settings = ("mode=analyze", "op=conv3d", "analyze.optimise=stage", f"paths.run={run}")
     assert call_on_blobs(tmp_path, *settings, monkeypatch=monkeypatch) == 0
     found = {row["name"]: row for row in rows(run)}
     assert list(found) == [f"{part}.{n}" for part in ("encoder.0", "encoder.1", "decoder.0") for n in (0, 1)]
@@ -31,9 +31,9 @@ def test_every_convolution_has_a_row_and_an_arranged_model_trains(
     assert float(first["latency_ms"]) > 0 and found["encoder.1.1"]["jump_d"] == "2"
     assert (run / "analysis.png").stat().st_size > 10_000
 
-    arranged = ("--config-dir", str(run), "model=arranged", f"paths.run={trained}")
+    arranged = ("--config-dir", str(run), "model=arranged", "op=conv3d", f"paths.run={trained}")
     assert call_on_blobs(tmp_path, *arranged, monkeypatch=monkeypatch) == 0
-    again = (*arranged[:3], "mode=analyze", "analyze.latency=false", f"paths.run={tmp_path / 'again'}")
+    again = (*arranged[:4], "mode=analyze", "analyze.latency=false", f"paths.run={tmp_path / 'again'}")
     assert call_on_blobs(tmp_path, *again, monkeypatch=monkeypatch) == 0
     summary = json.loads((trained / "summary.json").read_text(encoding="utf-8"))
     assert summary["model"] == "arranged" and len(rows(tmp_path / "again")) == 6

@@ -35,7 +35,7 @@ def test_a_trained_network_is_decomposed_and_fine_tuned(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, trained, small = make_task(), tmp_path / "trained", tmp_path / "small"
-    assert call_on_blobs(tmp_path, f"paths.run={trained}", monkeypatch=monkeypatch) == 0
+    assert call_on_blobs(tmp_path, "op=conv3d", f"paths.run={trained}", monkeypatch=monkeypatch) == 0
     settings = ("mode=compress", f"compress.model={trained}", "compress.budget=0.6")
     more = ("compress.finetune=true", "compress.finetune_rate=0.5", "train.steps=2", f"paths.run={small}")
     assert call_on_blobs(tmp_path, *settings, *more, monkeypatch=monkeypatch) == 0
@@ -74,7 +74,7 @@ def test_an_interrupted_compression_resumes_and_keeps_what_it_compares_with(
 ) -> None:
     make_task()
     trained, usual, first = tmp_path / "trained", training.write_checkpoint, iter([True])
-    assert call_on_blobs(tmp_path, f"paths.run={trained}", monkeypatch=monkeypatch) == 0
+    assert call_on_blobs(tmp_path, "op=conv3d", f"paths.run={trained}", monkeypatch=monkeypatch) == 0
 
     def interrupt(path: Path, checkpoint: Checkpoint) -> None:
         usual(path, checkpoint)

@@ -154,7 +154,9 @@ def test_weights_that_are_not_finite_are_not_kept(
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", spoil)
     code, told = call("train.epoch_steps=1")
     assert code == 1
-    assert "encoder.0.0.0.weight" in told and "1" in whole_numbers(told)  # the parameter and the step
+    assert re.search(r"encoder\.0\.0\.0\S*weight", told) and "1" in whole_numbers(
+        told
+    )  # the parameter and the step
     assert "last.pt" not in told and "train.resume" not in told  # there is nothing to resume from
     assert not (tmp_path / "run" / "last.pt").exists()
 
@@ -197,7 +199,7 @@ def test_a_file_missing_from_the_cache_is_named(
         return usual(case)
 
     monkeypatch.setattr(cache.CachedCase, "check", lambda case: None)
-    monkeypatch.setattr(cache.CachedCase, "image", on_call(12, usual, gone))
+    monkeypatch.setattr(cache.CachedCase, "image", on_call(7, usual, gone))
     code, told = call("train.epoch_steps=1")
     assert code == 1
     (path,) = re.findall(r"\S+image\.npy", told)
