@@ -1,7 +1,7 @@
 """A plan: everything about preparing and network size that follows from the data, with reasons."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,6 @@ class Plan:
     def swapped(self) -> tuple[int, ...]:
         """`mirror` where some labels change places, empty where all keep their values."""
         return self.mirror if self.mirror and self.mirror != tuple(range(len(self.mirror))) else ()
-
-    def prepares_like(self, other: "Plan") -> bool:
-        """Whether scans, patches and networks are alike; only how long and on what is trained may differ."""
-        free = {name: getattr(self, name) for name in _EARLIER if name != "locate"}
-        return self == replace(other, **free)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""

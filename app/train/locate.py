@@ -5,17 +5,39 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app.core.task import Case
+from app.core.plan import Plan
+from app.core.task import Case, Task
 from app.core.types import Spacing, as_spacing
 from app.data.prepare.geometry import Geometry, Region
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box
 from app.infer.scan.region import locate
 from app.models.checkpoint import Locator
-from app.models.network import to_device
+from app.models.model import Shape
+from app.models.network import NetworkSpec, design, to_device
+from app.models.unet import UNetModel
+from app.operators.cakes import Cakes
 from app.train.run import Training, train_network
 
 log = logging.getLogger(__name__)
+
+_COARSE = UNetModel(
+    block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
+)
+
+
+def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
+    """Return the network of a first stage: the same small U-Net whatever the second is made of."""
+    shape = Shape(
+        in_channels=len(task.modalities),
+        classes=len(task.regions or task.segmented),
+        widths=plan.widths,
+        strides=plan.strides,
+        kernels=plan.kernels,
+        patch=plan.patch,
+        regions=tuple(task.regions.values()),
+    )
+    return design(_COARSE, shape, Cakes("12d", 16, None), None)
 
 
 def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:

@@ -8,16 +8,19 @@ from functools import partial
 
 import torch
 
+from app.core.errors import InputError
 from app.core.machine import memory_bytes
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.plan.ceiling import read_ceilings
 from app.data.plan.fingerprint import Fingerprint, read_fingerprint
 from app.data.plan.fit_memory import MemoryBudget, plan_within
-from app.data.plan.in_time import Pace, plan_in_time, plan_in_two_stages
+from app.data.plan.in_time import Pace, plan_in_time
 from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.stages import plan_in_two_stages
 from app.data.prepare.cache import Cache
 from app.models.network import NetworkSpec
+from app.train.locate import coarse_network
 from app.train.machine.torchrun import local_count, process_count
 from app.train.run import Recipe
 from app.train.step_memory import process_peak_bytes, step_bytes
@@ -48,15 +51,27 @@ def plan_for(
     if on_gpu and described is None:
         settings = replace(settings, device={"kind": "cuda", "memory_gb": None, "gmac_per_s": None})
 
+    measure = step_bytes if on_gpu else process_peak_bytes
+    limit = _memory_limit(settings, recipe.device, on_gpu=on_gpu)
+
+    def network(plan: Plan) -> NetworkSpec:
+        try:
+            return build(plan)
+        except InputError:  # a layout is for the levels of one plan: others are foretold by a network like it
+            return coarse_network(task, plan)
+
     def predict(plan: Plan) -> int:
-        measure = step_bytes if on_gpu else process_peak_bytes
         return measure(build(plan), plan, recipe.loss, process_count())
 
-    def pace(plan: Plan) -> float:
-        if described is not None:
-            macs = build(plan).cost(plan.patch).macs
-            return _PASSES * plan.batch * macs / (1e9 * float(described["gmac_per_s"]))
-        return step_seconds(build(plan), plan, recipe, cache.speeds, labels=len(task.labels))
+    def fits(plan: Plan) -> bool:
+        return measure(network(plan), plan, recipe.loss, process_count()) <= limit
+
+    def seconds(spec: NetworkSpec, plan: Plan) -> float:
+        accumulate = recipe.settings.accumulate
+        if described is None:
+            return accumulate * step_seconds(spec, plan, recipe, cache.speeds, labels=len(task.labels))
+        macs = plan.batch * accumulate * spec.cost(plan.patch).macs
+        return _PASSES * macs / (1e9 * float(described["gmac_per_s"]))
 
     minutes = _minutes(settings, recipe, "cuda" if on_gpu else recipe.device.type)
     make = partial(plan_in_two_stages if settings.stages == 2 else make_plan, fingerprint, task)
@@ -66,10 +81,14 @@ def plan_for(
             fingerprint,
             task,
             minutes=minutes,
-            pace=Pace(pace, _other_seconds(fingerprint, task)),
+            pace=Pace(
+                step_seconds=lambda plan: seconds(network(plan), plan),
+                coarse_seconds=lambda plan: seconds(coarse_network(task, plan), plan),
+                other_seconds=_other_seconds(fingerprint, task),
+                fits=fits,
+            ),
             ceilings=lambda grids: [_mean(labels) for labels in read_ceilings(cache, grids)],
         )
-    limit = _memory_limit(settings, recipe.device, on_gpu=on_gpu)
     plan, reasons = plan_within(make, fingerprint, task, settings, MemoryBudget(limit, predict))
     for name, value in plan.to_dict().items():
         log.debug("plan: %s %s: %s", name, value, reasons[name])

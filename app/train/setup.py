@@ -1,6 +1,7 @@
 """What a training decides before its first step: plan, folds, network and batches, written to its folder."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,11 +25,8 @@ from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
-from app.models.model import Shape
-from app.models.network import NetworkSpec, design
-from app.models.unet import UNetModel
-from app.operators.cakes import Cakes
-from app.train.locate import train_locator
+from app.models.network import NetworkSpec
+from app.train.locate import coarse_network, train_locator
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
 from app.train.machine.torchrun import local_count
@@ -71,13 +69,15 @@ def open_training(
     processes: Processes = ALONE,
     factor: int = 1,
     announce: Callable[[], None] = lambda: None,
+    like: Path | None = None,
 ) -> Training:
     """Plan, split and prepare; a new run's folder gets all that is known before the first step.
 
     A resumed run keeps its plan, as the memory here may differ from where it was made, and the network of
     its checkpoint. The training takes `factor` times the steps. Of several processes the leading one decides
     and writes; the others wait and read. Where the plan has a first stage it is trained here, after a call
-    of `announce`: from then on there is something to resume.
+    of `announce`: from then on there is something to resume. With `like`, a run folder, its plan, its folds
+    and its first stage are taken.
 
     Raises:
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
@@ -86,20 +86,21 @@ def open_training(
     if not processes.leads:
         processes.agree(None)
     planned = resumed or not processes.leads
+    known = folder if planned else like
     plan, reasons = (
-        _read_plan(folder, plan_settings)
-        if planned
-        else plan_for(task, cache, plan_settings, build=build_network, recipe=recipe)
+        plan_for(task, cache, plan_settings, build=build_network, recipe=recipe)
+        if known is None
+        else _read_plan(known, plan_settings)
     )
-    if plan.minutes is not None and not planned:
+    if plan.minutes is not None and known is None:
         log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
     if plan.batch % processes.count:
         raise InputError(
             f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
         )
     split = _split(task, folds, read_fingerprint(cache).twins)
-    if planned:
-        split = _same_cases(folder / run_folder.SPLIT, split, task)
+    if known is not None:
+        split = _same_cases(known / run_folder.SPLIT, split, task)
     recipe = recipe.mirroring(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     last = folder / run_folder.LAST
@@ -109,7 +110,8 @@ def open_training(
         _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
     if processes.leads:
         processes.agree(None)
-    locator = before.locator if before is not None else None
+    other = read_checkpoint(like / run_folder.LAST) if like is not None and before is None else None
+    locator = next((found.locator for found in (before, other) if found is not None), None)
     if plan.locate is not None and locator is None:
         announce()
         inner = _inner_split(split, folds)
@@ -147,11 +149,6 @@ def _prepared(
     return cached
 
 
-_COARSE = UNetModel(
-    block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
-)  # the same small U-Net whatever the second stage is made of
-
-
 def _inner_split(split: Split, folds: Folds) -> Split:
     """Four fifths of the training cases train a first stage, the others teach its margin."""
     groups = len({folds.group.key(case.id) if folds.group else case.id for case in split.training})
@@ -174,6 +171,8 @@ def _locator(
     """The first stage, trained in a folder of its own."""
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
     settings = replace(recipe.settings, steps=steps, max_minutes=None, patience=None, accumulate=1)
+    settings = replace(settings, ema_decay=None)  # an average over few steps remembers the first of them
+    plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
     coarse = replace(recipe, settings=settings, measure_speed=False)
     cached = _prepared(cache, plan, None, processes)
     stage = folder / run_folder.LOCATE
@@ -187,7 +186,7 @@ def _locator(
             task=task,
             plan=plan,
             split=inner,
-            network=_coarse_network(task, plan),
+            network=coarse_network(task, plan),
             batches=make_batches(
                 training, plan, len(task.labels), recipe=coarse, settings=settings, processes=processes
             ),
@@ -198,20 +197,6 @@ def _locator(
         ),
         inner.validation,
     )
-
-
-def _coarse_network(task: Task, plan: Plan) -> NetworkSpec:
-    """Of the first stage."""
-    shape = Shape(
-        in_channels=len(task.modalities),
-        classes=len(task.regions or task.segmented),
-        widths=plan.widths,
-        strides=plan.strides,
-        kernels=plan.kernels,
-        patch=plan.patch,
-        regions=tuple(task.regions.values()),
-    )
-    return design(_COARSE, shape, Cakes("12d", 16, None), None)
 
 
 def make_batches(

@@ -4,6 +4,7 @@ What is kept belongs to a machine, a network and a batch, so that the same comma
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -26,12 +27,20 @@ _BATCHES = 4  # augmented: of each only some patches are turned or scaled
 
 def step_seconds(network: NetworkSpec, plan: Plan, recipe: Recipe, kept: Path, *, labels: int) -> float:
     """Return the seconds of a training step of a plan, as `kept` knows it or measured now and put there."""
-    key = digest_of([machine(recipe.device), network.describe(), plan.patch, plan.batch, labels])[:16]
-    known: dict[str, float] = read_json(kept) if kept.is_file() else {}
+    settings = replace(recipe.settings.with_steps(plan.steps), accumulate=1)
+    how = [settings.precision, settings.compile, settings.ema_decay, type(recipe.loss).__name__]
+    what = [machine(recipe.device), network.describe(), plan.patch, plan.batch, labels, *how, recipe.augment]
+    key = digest_of(what)[:16]
+    known = _known(kept)
     if key not in known:
-        write_json(kept, {**known, key: round(_measure(network, plan, recipe, labels), 4)})
-        known = read_json(kept)
+        measured = round(_measure(network, plan, replace(recipe, settings=settings), labels), 4)
+        write_json(kept, {**_known(kept), key: measured})
+        return measured
     return known[key]
+
+
+def _known(kept: Path) -> dict[str, float]:
+    return read_json(kept) if kept.is_file() else {}
 
 
 def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> float:
@@ -40,8 +49,8 @@ def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> floa
     try:
         network = to_device(spec.build(), recipe.device)
         optimizer = recipe.make_optimizer(network.parameters())
-        settings = recipe.settings.with_steps(plan.steps)
-        state = TrainingState(network, optimizer, recipe.make_schedule(optimizer, 100), settings)
+        schedule = recipe.make_schedule(optimizer, recipe.settings.total_steps)
+        state = TrainingState(network, optimizer, schedule, recipe.settings)
         batch = Batch(
             torch.randn(plan.batch, spec.shape.in_channels, *plan.patch),
             torch.randint(labels, (plan.batch, *plan.patch)),
@@ -50,7 +59,7 @@ def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> floa
         spent = []
         for _ in range(1 + _STEPS):
             started = time.perf_counter()
-            state.update(batch, recipe.loss, settings.clip_norm)
+            state.update(batch, recipe.loss, recipe.settings.clip_norm)
             spent.append(time.perf_counter() - started)
     finally:
         torch.set_rng_state(random)

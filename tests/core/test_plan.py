@@ -57,9 +57,12 @@ def test_plans_of_before_they_said_how_long_to_train_are_read(tmp_path: Path) ->
         Plan.from_dict({**PLAN.to_dict(), "learning": 1})
 
 
-def test_only_the_length_and_aim_of_training_may_differ_between_plans_that_prepare_alike() -> None:
-    assert PLAN.prepares_like(replace(PLAN, steps=1, foreground_share=1.0))
-    assert not PLAN.prepares_like(replace(PLAN, batch=3))
+def test_a_first_stage_and_mirror_images_are_kept(tmp_path: Path) -> None:
+    first = replace(PLAN, spacing=(9.0, 4.0, 4.0), steps=200)
+    plan = replace(PLAN, locate=first, mirror=(0, 2, 1), oriented=False, minutes=30.0)
+    write_plan(tmp_path / "plan.yaml", plan, dict.fromkeys(plan.to_dict(), "because"))
+    assert read_plan(tmp_path / "plan.yaml")[0] == plan
+    assert plan.swapped == (0, 2, 1) and replace(plan, mirror=(0, 1, 2)).swapped == ()
 
 
 def test_bad_plan_file_is_named(tmp_path: Path) -> None:

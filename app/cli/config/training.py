@@ -57,10 +57,12 @@ def open_configured(
     change: Callable[[Recipe], Recipe] = lambda recipe: recipe,
     facts: Mapping[str, Any] | None = None,
     factor: int = 1,
+    like: Path | None = None,
 ) -> tuple[Training, Tracker]:
     """Open the training that a configuration describes, its folder, and what follows it.
 
-    `change` and `facts` replace parts of the recipe and of what summary.json says was chosen.
+    `change` and `facts` replace parts of the recipe and of what summary.json says was chosen. With `like`, a
+    run folder, plan, folds and first stage are that run's.
 
     Raises:
         InputError: the data or the configuration is wrong.
@@ -85,6 +87,7 @@ def open_configured(
         resumed=resumed,
         processes=processes,
         factor=factor,
+        like=like,
         announce=partial(write_config, run, cfg) if processes.leads and not resumed else lambda: None,
     )
     opened = replace(opened, follow=tracker.follow)

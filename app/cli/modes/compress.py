@@ -26,7 +26,6 @@ from app.compress.network import count_decomposable, decompose
 from app.compress.suggested_layout import natural_layout
 from app.core import run_folder
 from app.core.csv_file import read_csv, write_csv
-from app.core.errors import InputError
 from app.core.files import read_json, write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
@@ -66,9 +65,8 @@ def run(cfg: DictConfig) -> Path:
         make_builder=lambda _cfg, _task: lambda _plan: spec,
         change=lambda recipe: replace(recipe, make_optimizer=slower),
         facts={"op": f"{cfg.choices.op}-{settings.method}"},
+        like=source,
     )
-    if not opened.plan.prepares_like(trained.plan):
-        raise InputError(f"compress.model: {source}: its plan is not that of the data in {cfg.task.folder}")
     before, table = replace(opened, network=spec, resumed=False), opened.folder / run_folder.COMPRESSION
     after = opened if opened.resumed else _decomposed(before, trained, method)
     if opened.resumed and table.is_file():

@@ -27,6 +27,7 @@ from app.data.plan.steps import plan_foreground_share, plan_steps
 # An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
 _COARSE = 2.0
 MAX_PATCH_VOXELS = 100_000  # bounds time and memory of a step where neither is planned with
+_DEVICE = {"kind", "memory_gb", "gmac_per_s"}
 _CPU_WIDTHS, _GPU_WIDTHS = (16, 128), (32, 320)  # of the finest and the deepest level; on a GPU nnU-Net's
 _LONGER = 1.2  # times a scan along an axis that a patch may be at most to hold it as a whole
 _LEAST = 4  # voxels of the deepest level along an axis
@@ -81,6 +82,11 @@ class PlanSettings:
                 raise InputError(f"plan.{name}: got {value}, wanted at least {least}")
         if self.memory_gb is not None and self.memory_gb <= 0:
             raise InputError(f"plan.memory_gb: got {self.memory_gb}, wanted more than 0")
+        device = self.device or {}
+        if device and not (set(device) == _DEVICE and device["kind"] in ("cpu", "cuda")):
+            raise InputError(
+                f"plan.device: got {device}, wanted {{kind: cpu or cuda, memory_gb: ..., gmac_per_s: ...}}"
+            )
         if self.stages not in (None, 1, 2):
             raise InputError(f"plan.stages: got {self.stages}, wanted 1, 2 or null")
         if self.minutes not in (None, "auto") and not (

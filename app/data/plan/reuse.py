@@ -9,7 +9,8 @@ from app.core.task import Task
 from app.core.types import as_size, as_spacing
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import PlanSettings, plan_normalisation, with_set
-from app.data.plan.reasons import BRIGHTEST_REASON
+from app.data.plan.reasons import BRIGHTEST_REASON, oriented_reason
+from app.data.plan.sides import plan_mirror
 
 
 def reuse_plan(
@@ -18,7 +19,8 @@ def reuse_plan(
     """The plan in a file, and for each value why it was chosen there or that it is set here.
 
     Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps replace the file's where
-    they are set; other settings shape new plans only.
+    they are set, plan.stages=1 leaves out a first stage, and what follows from the names of labels and from
+    headers is found anew; other settings shape new plans only.
 
     Raises:
         InputError: no plan, one for other channels, or strides set that its levels do not have.
@@ -42,4 +44,11 @@ def reuse_plan(
         channels, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
         plan = replace(plan, normalisation=channels)
     plan, reasons["brightest"] = replace(plan, brightest=fingerprint.brightest), BRIGHTEST_REASON
+    mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
+    reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
+    reasons["minutes"] = "time is not planned: the plan is another's"
+    plan = replace(plan, mirror=mirror, oriented=fingerprint.oriented, minutes=None)
+    if plan.locate is not None:
+        locate = replace(plan.locate, normalisation=plan.normalisation)
+        plan = replace(plan, locate=None if settings.stages == 1 else locate)
     return with_set(plan, reasons, settings)

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from app.core.errors import InputError
 from app.core.task import Task
 from app.core.types import Spacing
 
@@ -36,12 +37,10 @@ def plan_mirror(
     if given is True:
         return same, "set by plan.mirror: labels keep their values in mirror images"
     if given is not None:
-        swapped = list(same)
-        for first, second in given:
-            swapped[first], swapped[second] = second, first
-        return tuple(swapped), "set by plan.mirror"
+        return _swapped(given, len(same)), "set by plan.mirror"
     values = mirrored_values(task.labels)
-    pairs = [(value, other) for value, other in enumerate(values) if value < other]
+    pairs = [(value, other) for value, other in enumerate(values) if value < other and values[other] == value]
+    values = _swapped(pairs, len(same))
     if not pairs:
         return same, "no two labels name the sides of the body, so labels keep their values in mirror images"
     named = ", ".join(f"{task.labels[one]} and {task.labels[other]}" for one, other in pairs[:2])
@@ -54,6 +53,28 @@ def plan_mirror(
             "nothing is mirrored left to right"
         )
     return values, f"sides of the body, found by their names, change places in mirror images: {named}{more}"
+
+
+def _swapped(pairs: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
+    """The values 0 .. count - 1 with those of each pair in each other's place.
+
+    Raises:
+        InputError: no pairs of different label values.
+    """
+    named = [value for pair in pairs for value in pair] if all(map(_is_pair, pairs)) else [0]
+    if len(set(named)) < len(named) or not set(named) <= set(range(1, count)):
+        raise InputError(
+            f"plan.mirror: got {list(pairs)}, wanted pairs of label values from 1 to {count - 1}, each once, "
+            "such as [[1, 2], [3, 4]]"
+        )
+    values = list(range(count))
+    for first, second in pairs:
+        values[first], values[second] = second, first
+    return tuple(values)
+
+
+def _is_pair(pair: object) -> bool:
+    return isinstance(pair, list | tuple) and len(pair) == 2 and all(isinstance(v, int) for v in pair)
 
 
 def _words(name: str) -> tuple[str, ...]:

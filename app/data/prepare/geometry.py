@@ -91,14 +91,11 @@ class Region:
         """With `margin` voxels more on either side, and at least `least` long, inside a scan of `full`."""
         start, stop = [], []
         for low, high, more, wanted, n in zip(self.start, self.stop, margin, least, full, strict=True):
-            missing = max(0, wanted - (high - low + 2 * more))
-            first = low - more - missing // 2
-            last = high + more + missing - missing // 2
-            if missing:  # moved rather than cut at an edge of the scan
-                shift = max(0, -first) - max(0, last - n)
-                first, last = first + shift, last + shift
-            start.append(max(0, first))
-            stop.append(min(n, last))
+            first, last = max(0, low - more), min(n, high + more)
+            missing = max(0, min(wanted, n) - (last - first))
+            first = min(max(0, first - missing // 2), n - (last - first + missing))
+            start.append(first)
+            stop.append(max(last, first + min(wanted, n)))
         return Region(as_size(start), as_size(stop))
 
 

@@ -34,10 +34,12 @@ class Prepared:
 def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Region | None = None) -> Prepared:
     """Reorient, crop to `region` or to non-zero, normalise, resample; app.infer.scan.restore goes back.
 
-    Normalised on the scan's own grid: resampling leaves no voxel of a background exactly zero.
+    Normalised on the scan's own grid, as resampling leaves no voxel of a background exactly zero, and by the
+    whole scan, whatever the region.
     """
     geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, region)
-    own = network_view(volume.voxels, geometry)
+    whole = geometry if region is None else plan_geometry(volume.voxels, volume.affine, plan.spacing)
+    own = network_view(volume.voxels, whole)
     scalings = [find_scaling(channel, how) for channel, how in zip(own, plan.normalisation, strict=True)]
     image = forward_image(volume.voxels, geometry, scalings)
     labels = forward_labels(label_map.voxels, geometry) if label_map is not None else None

@@ -32,15 +32,15 @@ class RegionFinder:
         assert locators
         self._stages = [(to_device(locator.trained_network(), device), locator) for locator in locators]
 
-    def __call__(self, volume: Volume, plan: Plan) -> Region:
-        """The region of a scan for a network of `plan`; the whole scan where nothing is found."""
+    def __call__(self, volume: Volume, plan: Plan) -> Region | None:
+        """The region of a scan for a network of `plan`; None, the whole scan, where nothing is found."""
         found: Region | None = None
         for network, locator in self._stages:
             box, geometry = locate(network, volume, locator.plan)
             if box is not None:
                 region = widened(box, geometry, locator.margin_mm, plan)
                 found = region if found is None else found.union(region)
-        return Region((0, 0, 0), geometry.full) if found is None else found
+        return found
 
 
 def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Region | None, Geometry]:

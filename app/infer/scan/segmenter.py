@@ -4,6 +4,7 @@ from app import Segmenter
 labels = Segmenter.load("runs/hippocampus/first")("scan.nii.gz")
 """
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from app.core.errors import InputError
 from app.core.plan import Plan
 from app.data.prepare.geometry import Region
 from app.data.prepare.prepare import Prepared, check_channels, prepare
@@ -32,6 +34,7 @@ from app.io.volumes import Volume, read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.network import to_device
 
+log = logging.getLogger(__name__)
 _GROWTHS = 3  # times a region may grow: each makes it half as long again at the most
 
 
@@ -158,8 +161,9 @@ class Segmenter:
             InputError: other channels than the networks were trained on, or it does not fit in memory.
         """
         check_channels(volume, self.modalities, "scan")
-        if self.find_region is not None:
-            return self._prepare_region(volume, self.find_region(volume, self.plans[0]))
+        region = None if self.find_region is None else self.find_region(volume, self.plans[0])
+        if region is not None:
+            return self._prepare_region(volume, region)
         finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # voxels there for each here
         require(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
         return prepare(volume, None, self.plans[0])
@@ -177,8 +181,12 @@ class Segmenter:
             wider = touching(arrays.labels, prepared.geometry) if prepared.source is not None else None
             if wider is None or prepared.source is None:
                 break
-            prepared = self._prepare_region(prepared.source, wider)
-            segmentation = self._segment(prepared, arrays)
+            try:
+                prepared = self._prepare_region(prepared.source, wider)
+                segmentation = self._segment(prepared, arrays)
+            except InputError as error:  # of memory: what there is stays
+                log.warning("labels reach the edge of the region found, which cannot grow: %s", error)
+                break
         clean(arrays.labels, self.cleanup, self.labels)
         return segmentation
 

@@ -84,7 +84,9 @@ class Average:
         if not axes:
             return logits
         logits = logits.flip(axes)
-        return logits[:, self._swapped] if self._swapped and _LEFT_RIGHT in axes else logits
+        return (
+            logits[:, self._swapped[: logits.shape[1]]] if self._swapped and _LEFT_RIGHT in axes else logits
+        )
 
     def _uncertain(self, logits: Tensor) -> Tensor:
         """Which windows of (B, L, D, H, W) have a voxel below `certain`; (B,) of bool."""

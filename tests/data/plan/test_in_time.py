@@ -12,13 +12,13 @@ from tests.support.config import AUTO, altered, fingerprint_of
 from tests.support.volumes import MakeTask
 
 
-def pace(seconds_a_voxel: float, other: float = 0.0) -> Pace:
+def pace(seconds_a_voxel: float, other: float = 0.0, fits: float = math.inf) -> Pace:
     """A machine on which a step takes so long for each voxel of a patch, more in wider networks."""
 
     def step_seconds(plan: Plan) -> float:
         return seconds_a_voxel * math.prod(plan.patch) * (plan.widths[0] / 16) ** 1.6
 
-    return Pace(step_seconds, other)
+    return Pace(step_seconds, step_seconds, other, lambda plan: math.prod(plan.patch) <= fits)
 
 
 def planned(
@@ -31,7 +31,8 @@ def planned(
     """Scans of 100 x 200 x 200 mm in voxels of 1 mm, whose labels lie all over them."""
     task = read_task(make_task(cases=2))
     settings = {"base_width": None, "max_width": None}
-    settings |= {key: changes.pop(key) for key in ("stages", "spacing", "base_width") if key in changes}
+    given = ("stages", "spacing", "base_width", "max_width", "max_patch_voxels", "widths", "strides")
+    settings |= {"max_patch_voxels": None, **{key: changes.pop(key) for key in given if key in changes}}
     facts = altered(
         fingerprint_of(task),
         **{
@@ -41,7 +42,7 @@ def planned(
         },
     )
     return plan_in_time(
-        facts, task, replace(AUTO, **settings, max_patch_voxels=None), minutes=minutes, pace=speed,
+        facts, task, replace(AUTO, **settings), minutes=minutes, pace=speed,
         ceilings=ceilings,
     )  # fmt: skip
 
@@ -100,8 +101,43 @@ def test_one_stage_where_labels_are_all_over_or_not_to_be_seen_or_it_is_set(
     make_task: MakeTask, changes: dict[str, Any], ceiling: float
 ) -> None:
     given = {"foreground_mm": (60.0, 60.0, 60.0), **changes}
-    plan, _ = planned(make_task, 30, pace(4e-6), lambda grids: [1.0, *[ceiling] * (len(grids) - 1)], **given)
+    plan, _ = planned(
+        make_task,
+        30,
+        pace(4e-6),
+        lambda grids: [ceiling if min(grid) > 4 else 1.0 for grid in grids],
+        **given,
+    )
     assert plan.locate is None
+
+
+def test_memory_and_a_bound_on_patches_make_the_grid_coarser_before_the_patch_is_a_part(
+    make_task: MakeTask,
+) -> None:
+    free = planned(make_task, 480, pace(4e-6))[0]
+    tight = planned(make_task, 480, pace(4e-6, fits=300_000))[0]
+    bound, reasons = planned(make_task, 480, pace(4e-6), max_patch_voxels=300_000)
+    assert free.spacing[0] < tight.spacing[0] == bound.spacing[0]
+    assert max(math.prod(plan.patch) for plan in (tight, bound)) <= 300_000
+    assert "more than may be" in reasons["spacing"]
+    part, _ = planned(make_task, 480, pace(4e-6, fits=40_000), spacing=(1.0, 1.0, 1.0))
+    assert math.prod(part.patch) <= 40_000
+
+
+def test_a_width_that_is_set_is_never_exceeded(make_task: MakeTask) -> None:
+    plan, _ = planned(make_task, 100, pace(1e-8), max_width=64)
+    assert plan.widths[0] > 16 and max(plan.widths) == 64
+
+
+def test_levels_that_are_set_are_kept(make_task: MakeTask) -> None:
+    strides = ([1, 1, 1], [2, 2, 2], [2, 2, 2])
+    plan, _ = planned(make_task, 30, pace(4e-6), strides=strides, widths=(8, 16, 24))
+    assert plan.widths == (8, 16, 24) and plan.total_stride == (4, 4, 4)
+
+
+def test_data_without_foreground_are_planned_in_one_stage(make_task: MakeTask) -> None:
+    plan, reasons = planned(make_task, 30, pace(4e-6), foreground_mm=(0.0, 0.0, 0.0))
+    assert plan.locate is None and "foreground" in reasons["locate"]
 
 
 def test_slices_far_apart_stay_as_they_are_while_the_plane_grows_coarser(make_task: MakeTask) -> None:

@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.core.errors import InputError
 from app.core.task import Case, Task
 from app.core.types import Spacing
 from app.data.plan.sides import mirrored_values, plan_mirror
@@ -43,6 +45,18 @@ def test_sides_are_told_from_names(labels: tuple[str, ...], values: tuple[int, .
         (("liver", "spleen"), (LEFT, RIGHT), ((1, 2),), (0, 2, 1)),
     ],
 )
+@pytest.mark.parametrize("given", [[[1, 9]], [1, 2], [[1, 2], [2, 3]], [[0, 1]], [["left", "right"]]])
+def test_pairs_that_are_none_are_refused(given: Any) -> None:
+    with pytest.raises(InputError, match=r"plan\.mirror"):
+        plan_mirror(task("a", "b", "c"), (None,) * 3, given)
+
+
+def test_two_spellings_of_one_side_are_not_swapped() -> None:
+    names = ("left kidney", "Left_Kidney", "right kidney")
+    found, _ = plan_mirror(task(*names), (None,) * 3, None)
+    assert sorted(found) == [0, 1, 2, 3]
+
+
 def test_mirror_images_swap_sides_that_lie_opposite_each_other(
     labels: tuple[str, ...],
     centres: tuple[Spacing | None, ...],

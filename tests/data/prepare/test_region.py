@@ -6,8 +6,10 @@ import pytest
 from app.core.types import Size
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, plan_geometry
+from app.data.prepare.prepare import prepare
 from app.data.prepare.region import reference_box, widened
 from app.data.sets.decathlon import read_task
+from app.io.volumes import Volume
 from tests.support.config import CUBES, plan_for
 from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation
 
@@ -60,3 +62,11 @@ def test_cached_regions_hold_every_label_and_a_patch(make_task: MakeTask, tmp_pa
         assert region.sum() == full.sum() > 0 and region.size < full.size
         assert region.shape == cut[case.id].image().shape[1:] and min(region.shape) >= 8
     assert {case.folder for case in whole.values()}.isdisjoint(case.folder for case in cut.values())
+
+
+def test_intensities_are_those_of_the_whole_scan_whatever_the_region() -> None:
+    voxels = np.random.default_rng(0).normal(50, 20, (1, 12, 12, 12)).astype(np.float32)
+    voxels[:, :4] = 1000
+    volume, region = Volume(np.eye(4), voxels), Region((2, 3, 6), (10, 11, 12))
+    whole, part = prepare(volume, None, CUBES), prepare(volume, None, CUBES, region)
+    np.testing.assert_array_equal(part.image, whole.image[:, 2:10, 3:11, 6:12])

@@ -1,0 +1,101 @@
+"""Whether one network sees whole scans, or a first one finds the region that a second works in."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from app.core.plan import Plan
+from app.core.task import Task
+from app.core.types import Spacing, as_size, as_spacing, by
+from app.data.plan.fingerprint import Fingerprint
+from app.data.plan.planner import PlanSettings, make_plan
+
+Ceilings = Callable[[Sequence[Spacing]], Sequence[float]]
+"""Grids -> for each the mean Dice that references keep on it."""
+
+_REGION = 0.4  # of a scan's voxels: a region beyond it is not worth a first stage
+_MARGIN = 1.25  # times the labels' extents, what a region is foretold to be
+_LEAST_VOXELS = 16  # of a region along an axis
+_COARSE_VOXELS = 40_000  # of a whole scan in the first stage
+_COARSE_CEILING = 0.8  # below it a first stage would not see what it looks for
+_COARSE_WIDTHS = (16, 128)  # of the finest and the deepest level of the first stage
+COARSE_STEPS = 200  # of the first stage at least
+
+
+def plan_in_two_stages(
+    fingerprint: Fingerprint, task: Task, settings: PlanSettings
+) -> tuple[Plan, dict[str, str]]:
+    """Return the plan with a first stage, where time is not planned, and one reason for each of its values.
+
+    Raises:
+        InputError: settings that contradict each other or the data.
+    """
+    locate, why = first_stage(fingerprint, task, settings, lambda grids: [1.0] * len(grids))
+    plan, reasons = make_plan(in_region(fingerprint), task, settings)
+    return replace(plan, locate=locate), {**reasons, "locate": why}
+
+
+def first_stage(
+    fingerprint: Fingerprint, task: Task, settings: PlanSettings, ceilings: Ceilings
+) -> tuple[Plan | None, str]:
+    """Return the plan of a first stage, or None where one stage is better, and why."""
+    if settings.stages == 1:
+        return None, "set by plan.stages: one stage"
+    if not math.prod(fingerprint.foreground_mm):
+        return None, "no scan has any foreground to find: one stage"
+    whole, region = extent_mm(fingerprint), _region_mm(fingerprint)
+    share = math.prod(region) / math.prod(whole)
+    where = f"labels lie in {_rounded(region)} of {_rounded(whole)} mm"
+    if settings.stages is None and share > _REGION:
+        return None, f"{where}, most of a scan: one stage sees it all"
+    grid = _coarse_grid(whole, fingerprint)
+    (seen,) = ceilings([grid])
+    if settings.stages is None and seen < _COARSE_CEILING:
+        return None, (
+            f"{where}, but of what is outlined a grid of {short(grid)} mm, on which a whole scan has "
+            f"{_COARSE_VOXELS} voxels, keeps only a Dice of {seen:.2f}: no first stage would find it"
+        )
+    free = replace(settings, patch=None, strides=None, kernels=None, widths=None, steps=None)
+    narrow = replace(free, base_width=_COARSE_WIDTHS[0], max_width=_COARSE_WIDTHS[1])
+    coarse = replace(narrow, spacing=grid, batch=2, max_patch_voxels=2 * _COARSE_VOXELS)
+    plan, _ = make_plan(fingerprint, task, coarse)
+    return replace(plan, steps=COARSE_STEPS), (
+        f"{where}: a first stage finds them on a grid of {short(grid)} mm, so that the second works in "
+        f"{100 * share:.0f} % of a scan"
+    )
+
+
+def in_region(fingerprint: Fingerprint) -> Fingerprint:
+    """Return the fingerprint as if scans were no larger than the region around their labels."""
+    region = _region_mm(fingerprint)
+    size = [max(1, round(mm / step)) for mm, step in zip(region, fingerprint.median_spacing, strict=True)]
+    return replace(fingerprint, median_size=as_size(size))
+
+
+def extent_mm(fingerprint: Fingerprint) -> Spacing:
+    """Return the millimetres (D, H, W) of a typical scan."""
+    sides = zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)
+    return as_spacing([voxels * mm for voxels, mm in sides])
+
+
+def short(grid: Spacing) -> str:
+    """A grid to read: 10x1.52x1.52."""
+    return "x".join(f"{mm:.3g}" for mm in grid)
+
+
+def _region_mm(fingerprint: Fingerprint) -> Spacing:
+    sides = zip(extent_mm(fingerprint), fingerprint.foreground_mm, fingerprint.median_spacing, strict=True)
+    return as_spacing([min(whole, max(_MARGIN * labels, _LEAST_VOXELS * mm)) for whole, labels, mm in sides])
+
+
+def _coarse_grid(whole: Spacing, fingerprint: Fingerprint) -> Spacing:
+    """The finest grid of voxels as equal as the scans' own allow, on which a scan has few enough of them."""
+    own = fingerprint.median_spacing
+    step = min(own)
+    while math.prod(mm / max(step, least) for mm, least in zip(whole, own, strict=True)) > _COARSE_VOXELS:
+        step *= 1.05
+    return as_spacing([round(max(step, mm), 3) for mm in own])
+
+
+def _rounded(millimetres: Spacing) -> str:
+    return by(as_size([round(mm) for mm in millimetres]))

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+
+from app.cli.config.training import Planned, plan_configured
+from app.core.errors import InputError
+from app.train import planning
+from tests.support.config import composed
+from tests.support.volumes import MakeTask
+
+GPU = "plan.device={kind: cuda, memory_gb: 80, gmac_per_s: 20000}"
+
+
+@pytest.fixture
+def plan(make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Plans":
+    monkeypatch.setattr(planning, "step_seconds", lambda *_, **__: 0.05)
+    return Plans(make_task(), tmp_path / "cache")
+
+
+class Plans:
+    """Plans of one task on a machine where every step takes 50 ms, by overrides."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self._given = ("task=decathlon", f"task.folder={folder}", f"paths.cache={cache}", "threads=1")
+
+    def __call__(self, *overrides: str) -> Planned:
+        return plan_configured(composed(*self._given, *overrides))
+
+
+def test_the_time_there_is_becomes_steps(plan: Plans) -> None:
+    short, long = (plan(f"plan.minutes={minutes}").plan for minutes in (2, 20))
+    assert short.minutes == pytest.approx(2, abs=0.1) and long.minutes == pytest.approx(20, abs=0.1)
+    assert long.steps > 9 * short.steps > 0
+    assert plan().plan.minutes == pytest.approx(30, abs=0.1)
+
+
+@pytest.mark.parametrize("limit", ["plan.steps=70", "task.steps=70", "train.steps=70", "train.max_minutes=1"])
+def test_steps_or_minutes_that_are_set_leave_time_unplanned(plan: Plans, limit: str) -> None:
+    assert plan(limit).plan.minutes is None
+    assert plan(limit, "plan.minutes=5").plan.minutes is None
+    assert plan("plan.minutes=null").plan.minutes is None
+
+
+def test_another_device_gets_its_own_plan(plan: Plans) -> None:
+    ours, theirs = plan("plan.minutes=10").plan, plan("plan.minutes=10", GPU).plan
+    assert ours.widths[0] == 16 and theirs.widths[0] == 32
+    assert theirs.steps > ours.steps
+
+
+@pytest.mark.parametrize(
+    ("setting", "key"),
+    [
+        ("plan.minutes=-1", r"plan\.minutes"),
+        ("plan.minutes=soon", r"plan\.minutes"),
+        ("plan.stages=3", r"plan\.stages"),
+        ("plan.device={kind: tpu}", r"plan\.device"),
+        ("plan.device={kind: cuda, memory_gb: 80}", r"plan\.device"),
+    ],
+)
+def test_what_cannot_be_planned_for_is_refused(plan: Plans, setting: str, key: str) -> None:
+    with pytest.raises(InputError, match=key):
+        plan(setting)
