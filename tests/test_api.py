@@ -53,7 +53,7 @@ def test_two_runs_in_one_process_give_what_two_processes_give(make_task: MakeTas
 
 
 def test_a_run_folder_gives_what_its_run_wrote(make_task: MakeTask, tmp_path: Path) -> None:
-    trained = run(*settings(make_task(), tmp_path))
+    trained = run(*settings(make_task(), tmp_path), "op=conv3d")
     assert trained.path == tmp_path / "run" and trained.checkpoint.name == "last.pt"
     case, label_map = next(iter(trained.predictions.items()))
     scan = tmp_path / "Task90_Blobs" / "imagesTr" / f"{case}.nii.gz"

@@ -42,8 +42,8 @@ def test_steps_or_minutes_that_are_set_leave_time_unplanned(plan: Plans, limit: 
 
 
 def test_another_device_gets_its_own_plan(plan: Plans) -> None:
-    ours, theirs = plan("plan.minutes=10").plan, plan("plan.minutes=10", GPU).plan
-    assert ours.widths[0] == 16 and theirs.widths[0] == 32
+    ours, theirs = plan("plan.minutes=1").plan, plan("plan.minutes=1", GPU).plan
+    assert ours.widths[0] == 16 and theirs.widths[0] >= 32
     assert theirs.steps > ours.steps
 
 

@@ -33,18 +33,6 @@ def test_sides_are_told_from_names(labels: tuple[str, ...], values: tuple[int, .
     assert mirrored_values(("background", *labels)) == values
 
 
-@pytest.mark.parametrize(
-    ("labels", "centres", "given", "mirror"),
-    [
-        (("left kidney", "right kidney"), (LEFT, RIGHT), None, (0, 2, 1)),
-        (("left kidney", "right kidney"), (LEFT, None), None, (0, 2, 1)),
-        (("left ventricle", "right ventricle"), (LEFT, AHEAD), None, ()),
-        (("liver", "spleen"), (LEFT, RIGHT), None, (0, 1, 2)),
-        (("left kidney", "right kidney"), (LEFT, RIGHT), False, ()),
-        (("left kidney", "right kidney"), (LEFT, RIGHT), True, (0, 1, 2)),
-        (("liver", "spleen"), (LEFT, RIGHT), ((1, 2),), (0, 2, 1)),
-    ],
-)
 @pytest.mark.parametrize("given", [[[1, 9]], [1, 2], [[1, 2], [2, 3]], [[0, 1]], [["left", "right"]]])
 def test_pairs_that_are_none_are_refused(given: Any) -> None:
     with pytest.raises(InputError, match=r"plan\.mirror"):
@@ -57,6 +45,18 @@ def test_two_spellings_of_one_side_are_not_swapped() -> None:
     assert sorted(found) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("labels", "centres", "given", "mirror"),
+    [
+        (("left kidney", "right kidney"), (LEFT, RIGHT), None, (0, 2, 1)),
+        (("left kidney", "right kidney"), (LEFT, None), None, (0, 2, 1)),
+        (("left ventricle", "right ventricle"), (LEFT, AHEAD), None, ()),
+        (("liver", "spleen"), (LEFT, RIGHT), None, (0, 1, 2)),
+        (("left kidney", "right kidney"), (LEFT, RIGHT), False, ()),
+        (("left kidney", "right kidney"), (LEFT, RIGHT), True, (0, 1, 2)),
+        (("liver", "spleen"), (LEFT, RIGHT), ((1, 2),), (0, 2, 1)),
+    ],
+)
 def test_mirror_images_swap_sides_that_lie_opposite_each_other(
     labels: tuple[str, ...],
     centres: tuple[Spacing | None, ...],
