@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.core.errors import InputError
+from app.core.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Task:
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ignore: int | None = None
     folder: Path | None = None
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         """Refuse regions from which label values cannot be recovered."""

@@ -1,10 +1,12 @@
-"""A folder with one DICOM series -> header and voxels, through SimpleITK.
+"""DICOM series -> header and voxels: the slices in a folder, or a multi-frame file.
 
-Where each slice lies is read from the slice itself: a missing slice or two volumes in one series are
-named, and a tilted gantry becomes a sheared affine, which ITK's own geometry cannot express.
+Files need neither suffix nor preamble. Where each slice lies is read from the slice itself: odd, doubled and
+missing slices are named, and a tilted gantry becomes a sheared affine, which ITK's geometry cannot express.
 """
 
-from collections.abc import Sequence
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,115 +15,165 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.io import dicom_frames
+from app.io.dicom_files import DicomFile, Frame, is_dicom, other_object, read_file
+from app.io.dicom_grid import Stack, stack
 from app.io.header import Header, make_header
-from app.io.itk import affine_from, file_order
+from app.io.itk import file_order
 
-_MAGIC, _PREAMBLE_BYTES = b"DICM", 128
-_UNEVEN = 0.05  # of the slice distance: rounding of positions in the files stays far below, a lost slice is 1
+_INVERTED = re.compile(
+    rb"((?:\x28\x00\x04\x00(?:CS\x0c\x00|\x0c\x00\x00\x00)|\x00\x28\x00\x04CS\x00\x0c)MONOCHROME)1"
+)
 
 
 @dataclass(frozen=True)
-class _Slices:
-    """The files of a series in the order of their positions, and the affine they span."""
+class Series:
+    """The image files of one series in a folder, or one multi-frame file."""
 
-    files: tuple[str, ...]
-    size: tuple[int, int]
-    affine: NDArray[np.float64]
+    where: Path
+    files: tuple[DicomFile, ...]
+
+    @property
+    def description(self) -> str:
+        """What the scanner calls it; its number where it has no name."""
+        return self.files[0].description or f"series {self.files[0].number}"
 
 
 def is_dicom_folder(path: Path) -> bool:
-    """Whether a folder directly holds DICOM files."""
-    return path.is_dir() and any(_is_dicom(file) for file in sorted(path.iterdir()) if file.is_file())
+    """Whether a folder directly holds DICOM images."""
+    return path.is_dir() and any(True for _ in _image_files(path))
 
 
-def read_header(folder: Path) -> Header:
-    """Read the headers of all slices.
+def list_series(path: Path) -> list[Series]:
+    """The series that a folder directly holds, by description; a file is one by itself.
 
     Raises:
-        InputError: not exactly one series, slices of different kinds, unevenly spaced or doubled.
+        InputError: an image file that cannot be read.
     """
-    slices = _slices(folder)
-    return make_header(
-        folder,
-        (*slices.size, len(slices.files)),
-        affine=slices.affine,
-        dtype=np.dtype(np.float32),
-        stored_bytes=2 * sum(Path(file).stat().st_size for file in slices.files),  # 16 bits become 32
-    )
+    if path.is_file() and other_object(path):
+        raise InputError(f"{path}: got {other_object(path)}, wanted an image")
+    files = [path] if path.is_file() else sorted(_image_files(path))
+    by_uid: dict[str, list[DicomFile]] = {}
+    for file in map(read_file, files):
+        by_uid.setdefault(file.series, []).append(file)
+    found = [Series(path, tuple(listed)) for listed in by_uid.values()]
+    return sorted(found, key=lambda series: (series.description, series.files[0].number))
 
 
-def read_voxels(folder: Path) -> NDArray[np.generic]:
-    """Voxels (i, j, k), float32: every slice has its own scale in the file (PET).
+def read_header(path: Path) -> Header:
+    """Read the headers of all slices of the only series at `path`.
+
+    Raises:
+        InputError: not exactly one series, slices of different kinds, doubled, missing, or without positions.
+    """
+    return header_of(only_series(path))
+
+
+def read_voxels(path: Path) -> NDArray[np.generic]:
+    """Voxels (i, j, k) of the only series at `path`, float32: each slice has its own scale (PET).
 
     Raises:
         InputError: as `read_header`, or a damaged slice.
     """
+    return voxels_of(only_series(path))
+
+
+def only_series(path: Path) -> Series:
+    """The series at `path`.
+
+    Raises:
+        InputError: none or several.
+    """
+    found = list_series(path)
+    if len(found) == 1:
+        return found[0]
+    listed = "; ".join(f"{series.description} ({len(series.files)} files)" for series in found)
+    raise InputError(
+        f"{path}: got {len(found)} DICOM series{': ' if listed else ''}{listed}, wanted one; "
+        "separate them into folders, or choose by description with the option channels"
+    )
+
+
+def header_of(series: Series) -> Header:
+    """Size and affine of a series, and how unevenly its slices lie."""
+    ordered = _stack(series)
+    return make_header(
+        series.where,
+        (*ordered.frames[0].size, len(ordered.frames)),
+        affine=ordered.affine,
+        dtype=np.dtype(np.float32),
+        stored_bytes=2 * sum(file.path.stat().st_size for file in series.files),  # 16 bits become 32
+        uneven=ordered.uneven,
+    )
+
+
+def voxels_of(series: Series) -> NDArray[np.generic]:
+    """Voxels (i, j, k) of a series: stored values by slope and intercept, whatever they are shown as."""
+    frames = _stack(series).frames
+    if frames[0].index is not None:
+        return dicom_frames.read_voxels(frames)
+    inverted = any(file.inverted for file in series.files)
+    with tempfile.TemporaryDirectory() as folder:
+        files = [frame.file for frame in frames]
+        if inverted:
+            files = [_as_stored(file, Path(folder, f"{k}.dcm")) for k, file in enumerate(files)]
+        return _read_slices(series.where, files)
+
+
+def slice_files(path: Path) -> tuple[str, ...]:
+    """The files of a series in the order of the voxels' last axis; a multi-frame file is one."""
+    frames = _stack(only_series(path)).frames
+    return tuple(dict.fromkeys(str(frame.file) for frame in frames))
+
+
+def frames_in_order(path: Path) -> tuple[Frame, ...]:
+    """The slices of the only series at `path` in the order of the voxels' last axis."""
+    return _stack(only_series(path)).frames
+
+
+def _image_files(folder: Path) -> Iterable[Path]:
+    files = (file for file in folder.iterdir() if file.name[0] != "." and file.is_file())
+    return (file for file in files if is_dicom(file) and not other_object(file))
+
+
+def _stack(series: Series) -> Stack:
+    frames: list[Frame] = []
+    lost = []
+    for file in series.files:
+        if file.multi_frame:
+            frames += dicom_frames.read_frames(file.path)
+        elif file.frame is None:
+            lost.append(file.path.name)
+        else:
+            frames.append(file.frame)
+    if lost:
+        named = f"{', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''}"
+        raise InputError(
+            f"{series.where}: {named}: got no position or orientation in {len(lost)} of {len(series.files)} "
+            "files, so order and place of the slices are unknown; export the series again with them"
+        )
+    if len({frame.index is None for frame in frames}) > 1:
+        raise InputError(f"{series.where}: got files of one slice and of many in one series, wanted one kind")
+    return stack(series.where, frames)
+
+
+def _read_slices(where: Path, files: Sequence[Path]) -> NDArray[np.generic]:
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(_slices(folder).files)
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileNames([str(file) for file in files])
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         return file_order(reader.Execute())
     except RuntimeError as error:
-        raise InputError(f"{folder}: cannot be read ({str(error).strip().splitlines()[-1]})") from None
+        raise InputError(f"{where}: cannot be read ({str(error).strip().splitlines()[-1]})") from None
 
 
-def slice_files(folder: Path) -> tuple[str, ...]:
-    """The files of a series in the order of the voxels' last axis."""
-    return _slices(folder).files
-
-
-def _is_dicom(file: Path) -> bool:
-    with file.open("rb") as stream:
-        return stream.read(_PREAMBLE_BYTES + len(_MAGIC)).endswith(_MAGIC)
-
-
-def _slices(folder: Path) -> _Slices:
-    read = [_read_slice(file) for file in _files_of_one_series(folder)]
-    first = read[0]
-    for reader in read:
-        same_grid = np.allclose(reader.GetDirection(), first.GetDirection(), atol=1e-4)
-        if reader.GetSize() != first.GetSize() or not same_grid:
-            raise InputError(f"{folder}: {reader.GetFileName()}: got another size or direction than the rest")
-    normal = np.array(first.GetDirection()).reshape(3, 3)[:, 2]
-    read.sort(key=lambda reader: float(normal @ reader.GetOrigin()))
-    affine = affine_from(read[0].GetDirection(), read[0].GetSpacing(), read[0].GetOrigin())
-    if len(read) > 1:
-        positions = np.array([reader.GetOrigin() for reader in read])
-        affine[:3, 2] = _step(folder, positions) * (-1, -1, 1)  # LPS to RAS
-    return _Slices(tuple(reader.GetFileName() for reader in read), first.GetSize()[:2], affine)
-
-
-def _files_of_one_series(folder: Path) -> Sequence[str]:
-    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if len(found) != 1:
-        listed = f": {', '.join(found[:3])}" if found else ""
-        raise InputError(f"{folder}: got {len(found)} DICOM series{listed}, wanted one a folder")
-    files: Sequence[str] = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), found[0])
-    return files
-
-
-def _read_slice(file: str) -> sitk.ImageFileReader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError(f"{file}: cannot be read ({str(error).strip().splitlines()[-1]})") from None
-    if len(reader.GetSize()) != 3 or reader.GetSize()[2] != 1 or reader.GetNumberOfComponents() != 1:
-        raise InputError(f"{file}: got size {reader.GetSize()}, wanted one grey slice a file")
-    return reader
-
-
-def _step(folder: Path, positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Millimetres from one slice to the next, LPS."""
-    step = (positions[-1] - positions[0]) / (len(positions) - 1)
-    gaps = np.diff(positions, axis=0)
-    apart = np.linalg.norm(gaps - step, axis=1) / max(float(np.linalg.norm(step)), 1e-9)
-    worst = int(apart.argmax())
-    if apart[worst] > _UNEVEN:
-        distances = np.linalg.norm(gaps, axis=1)
+def _as_stored(file: Path, copy: Path) -> Path:
+    """A copy whose values GDCM does not invert: MONOCHROME1 says how to show them, no more."""
+    changed, count = _INVERTED.subn(rb"\g<1>2", file.read_bytes())
+    copy.write_bytes(changed)
+    if not count or read_file(copy).inverted:
         raise InputError(
-            f"{folder}: got {distances[worst]:.3g} mm between slices {worst + 1} and {worst + 2} and "
-            f"{np.median(distances):.3g} mm as a rule; is a slice missing, or are there two volumes?"
+            f"{file}: got MONOCHROME1 in a form that cannot be read here; convert it to explicit VR"
         )
-    return np.asarray(step)
+    return copy

@@ -11,6 +11,8 @@ from app.core.types import Size, as_size
 Affine = NDArray[np.float64]
 """(4, 4), from voxel (i, j, k) to RAS millimetres."""
 
+_RIGHT_ANGLE = 1e-4  # cosine: .006 degrees, what six decimals of a direction leave open
+
 
 def corners_apart_mm(size: Size, first: Affine, second: Affine) -> float:
     """The largest distance between the same corner voxel of two grids of `size` voxels."""
@@ -21,6 +23,12 @@ def corners_apart_mm(size: Size, first: Affine, second: Affine) -> float:
 def is_invertible(affine: Affine) -> bool:
     """Return whether a finite affine maps voxels to places and places back to voxels."""
     return bool(np.isfinite(affine).all()) and abs(float(np.linalg.det(affine[:3, :3]))) >= 1e-9
+
+
+def is_sheared(affine: Affine) -> bool:
+    """Return whether axes are not at right angles, beyond rounding, as those of a tilted gantry."""
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return float(np.abs(axes.T @ axes - np.eye(3)).max()) > _RIGHT_ANGLE
 
 
 def axis_codes(affine: Affine) -> str:

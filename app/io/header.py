@@ -27,6 +27,8 @@ class Header:
     channels: int
     affine: NDArray[np.float64]
     dtype: np.dtype[np.generic]
+    uneven: float = 0.0
+    """How far a slice of a series lies from an even grid at most, as a share of the slice distance."""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -47,6 +49,7 @@ def make_header(
     affine: NDArray[np.float64],
     dtype: np.dtype[np.generic],
     stored_bytes: int,
+    uneven: float = 0.0,
 ) -> Header:
     """A header of voxels (i, j, k) or (i, j, k, channels), checked.
 
@@ -62,7 +65,7 @@ def make_header(
     _refuse_gigantic(path, shape, dtype.itemsize, stored_bytes)
     if not is_invertible(affine):
         raise InputError(f"{path}: got a singular affine {affine.tolist()}, wanted one that can be inverted")
-    return Header((size[0], size[1], size[2]), channels, affine, dtype)
+    return Header((size[0], size[1], size[2]), channels, affine, dtype, uneven)
 
 
 def _refuse_gigantic(path: Path, shape: tuple[int, ...], voxel_bytes: int, stored_bytes: int) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.types import as_size
-from app.io.grid import corners_apart_mm
+from app.io.grid import corners_apart_mm, is_sheared
 from app.io.header import Header, make_header
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -64,10 +64,14 @@ def geometry_of(path: Path) -> nib.Nifti1Header:
 
 
 def geometry_from(affine: NDArray[np.float64]) -> nib.Nifti1Header:
-    """A fresh header of an affine to RAS millimetres in scanner coordinates."""
+    """A fresh header of an affine to RAS millimetres in scanner coordinates.
+
+    A qform cannot have axes that are not at right angles: for a tilted gantry it is marked as unknown, so
+    that no reader takes it, and ITK refuses the file instead of displacing it.
+    """
     image = nib.Nifti1Image(np.zeros((1, 1, 1), dtype=np.uint8), affine)
     image.set_sform(affine, code="scanner")
-    image.set_qform(affine, code="scanner")
+    image.set_qform(affine, code="unknown" if is_sheared(affine) else "scanner")
     image.header.set_xyzt_units("mm")
     return image.header
 

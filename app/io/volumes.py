@@ -1,6 +1,6 @@
 """Scans and label maps, from files and back: the formats behind one door, every fault of a file named."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
+from app.core.reading import Reading
 from app.core.types import Spacing, as_size, as_spacing
 from app.io import dicom, itk, nifti
+from app.io.channels import Channel, find_channels, order_channels
+from app.io.dicom_files import is_dicom
 from app.io.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values
 
 SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES)
+_DICOM_SUFFIXES = (".dcm", ".DCM", ".dicom", ".ima", ".IMA")
+_AS_NAMED = Reading()
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,14 @@ class LabelMap(_OnGrid):
 
 
 def case_name(path: Path) -> str:
-    """The file name without its suffix; a folder's whole name."""
+    """The file name without its suffix; the whole name of a folder, or of a DICOM file without suffix."""
     if path.is_dir():
         return path.name
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, *_DICOM_SUFFIXES):
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
+    if path.is_file() and is_dicom(path):
+        return path.name
     raise InputError(f"{path}: got suffix {path.suffix!r}, wanted one of {', '.join(SUFFIXES)}")
 
 
@@ -71,42 +78,58 @@ def scan_files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] != ".")
 
 
-def read_header(path: Path) -> Header:
+def channels_of(folder: Path, reading: Reading = _AS_NAMED) -> list[Channel]:
+    """The channels of a folder that is one scan, in order.
+
+    Raises:
+        InputError: no scan in it, or names that do not give one order.
+    """
+    return order_channels(folder, find_channels(folder, is_scan_file), reading)
+
+
+def is_scan_file(path: Path) -> bool:
+    """Whether a file has a suffix of a known format; DICOM files are known by their content instead."""
+    return path.is_file() and path.name.endswith(SUFFIXES) and path.name[0] != "."
+
+
+def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
     """Size, channels, affine and type of a scan or label map; no voxel is read.
 
     Raises:
         InputError: missing, no such format, or a header that cannot be true (negative or gigantic
             dimensions, an affine that cannot be inverted).
     """
-    if _is_channel_folder(path):
-        first, *rest = [read_header(channel) for channel in _channels(path)]
-        channels = first.channels + sum(header.channels for header in rest)
-        return replace(first, channels=channels)
+    if path.is_dir():
+        return _header_of(channels_of(path, reading))
     read, _ = _format(path)
     return read(path)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
     """Read a scan: a file of one channel or several, a DICOM series folder, or a folder of channels.
 
-    A folder of channels holds one scan (file or series folder) a channel, in the order of their names.
+    A folder of channels holds one scan (file or DICOM series, also in subfolders) per channel, in the order
+    of their names unless `reading` has another.
 
     Raises:
         InputError: missing, unreadable or truncated file, wrong dimensions, NaN or infinite voxels,
             an affine that cannot be inverted, channels on different grids.
     """
-    volume = load_volume(path)
+    volume = load_volume(path, reading)
     if not np.isfinite(volume.voxels).all():
         bad = int(volume.voxels.size - np.isfinite(volume.voxels).sum())
         raise InputError(f"{path}: got {bad} NaN or infinite voxels, wanted finite intensities")
     return volume
 
 
-def load_volume(path: Path) -> Volume:
+def load_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
     """As `read_volume`, but with whatever intensities are stored."""
-    if _is_channel_folder(path):
-        return _stack(_channels(path))
-    voxels, affine = _read(path)
+    if path.is_dir():
+        return _stack(channels_of(path, reading), reading)
+    return _as_volume(*_read(path, reading))
+
+
+def _as_volume(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Volume:
     if voxels.ndim == 3:
         voxels = voxels[..., np.newaxis]
     return Volume(affine, np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32))
@@ -187,32 +210,52 @@ def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDAr
     case_name(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if path.is_dir():
+    if path.is_dir() or not path.name.endswith(SUFFIXES):
         return dicom.read_header, dicom.read_voxels
     module = nifti if path.name.endswith(nifti.SUFFIXES) else itk
     return module.read_header, module.read_voxels
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+def _read(path: Path, reading: Reading = _AS_NAMED) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     """Voxels (i, j, k) or (i, j, k, channels) and affine; the header is judged before voxels are read."""
     read_header_of, read_voxels = _format(path)
     header = read_header_of(path)
+    _refuse_uneven(path, header, reading)
     return read_voxels(path), header.affine
 
 
-def _is_channel_folder(path: Path) -> bool:
-    return path.is_dir() and not dicom.is_dicom_folder(path)
+def _read_channel(channel: Channel, reading: Reading) -> Volume:
+    if isinstance(channel.source, Path):
+        return load_volume(channel.source, reading)
+    header = dicom.header_of(channel.source)
+    _refuse_uneven(channel.path, header, reading)
+    return _as_volume(dicom.voxels_of(channel.source), header.affine)
 
 
-def _channels(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.name[0] != ".")
-    if not found:
-        raise InputError(f"{folder}: got an empty folder, wanted a DICOM series or one scan a channel")
-    return found
+def _refuse_uneven(path: Path, header: Header, reading: Reading) -> None:
+    if header.uneven > reading.slice_jitter:
+        raise InputError(
+            f"{path}: slices lie up to {header.uneven:.2g} of a slice distance off an even grid, wanted "
+            f"at most {reading.slice_jitter}; set slice_jitter to read them as even all the same"
+        )
 
 
-def _stack(channels: list[Path]) -> Volume:
-    volumes = [load_volume(path) for path in channels]
-    for volume, path in zip(volumes[1:], channels[1:], strict=True):
-        check_same_grid(volume, volumes[0], path, channels[0])
+def _header_of(channels: Sequence[Channel]) -> Header:
+    headers = [
+        read_header(channel.source) if isinstance(channel.source, Path) else dicom.header_of(channel.source)
+        for channel in channels
+    ]
+    return replace(
+        headers[0],
+        channels=sum(header.channels for header in headers),
+        uneven=max(header.uneven for header in headers),
+    )
+
+
+def _stack(channels: Sequence[Channel], reading: Reading) -> Volume:
+    volumes = [_read_channel(channel, reading) for channel in channels]
+    for volume, channel in zip(volumes[1:], channels[1:], strict=True):
+        check_same_grid(volume, volumes[0], channel.path, channels[0].path)
+    if len(volumes) == 1:
+        return volumes[0]
     return Volume(volumes[0].affine, np.concatenate([volume.voxels for volume in volumes]))

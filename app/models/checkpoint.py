@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.plan import Plan
+from app.core.reading import Reading
 from app.core.types import Spacing, as_spacing
 from app.models.network import NetworkSpec, network_from
 
@@ -73,6 +74,8 @@ class Checkpoint:
     """Axes of (D, H, W) that the training flipped: a prediction may mirror these; None where not recorded."""
     locator: Locator | None = None
     """The first stage, where the plan has one."""
+    reading: Reading = field(default_factory=Reading)
+    """How the training read its scans, which a prediction repeats."""
 
     @property
     def inference_weights(self) -> Weights:
@@ -111,6 +114,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
         "flip_axes": None if checkpoint.flip_axes is None else list(checkpoint.flip_axes),
         "locator": None if checkpoint.locator is None else checkpoint.locator.to_dict(),
+        "reading": checkpoint.reading.to_dict(),
     }
     packed = io.BytesIO()  # torch, writing to a full disk itself, does not say that it is full
     torch.save(content, packed)
@@ -142,4 +146,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
         training=content["training"],
         flip_axes=None if content.get("flip_axes") is None else tuple(content["flip_axes"]),
         locator=Locator.from_dict(content["locator"]) if content.get("locator") else None,
+        reading=Reading.from_dict(content.get("reading"), tuple(content["modalities"])),
     )

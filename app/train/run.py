@@ -124,6 +124,7 @@ class Training:
             training=training,
             flip_axes=self.recipe.augment.flip_axes,
             locator=self.locator,
+            reading=self.task.reading,
         )
 
 

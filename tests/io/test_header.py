@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.machine import memory_bytes
+from app.core.reading import Reading
 from app.core.task import Case
 from app.data.doctor.examine import examine
 from app.io.header import make_header
@@ -116,7 +117,7 @@ def test_whatever_a_header_says_ends_in_facts_or_one_line(tmp_path: Path) -> Non
         for place in rng.integers(0, 352, size=rng.integers(1, 6)):
             content[place] = rng.integers(0, 256)
         path.write_bytes(content)
-        found = examine(Case("a", path, path))
+        found = examine(Case("a", path, path), Reading())
         faults += bool(found.image_fault)
         assert (found.image is None) == bool(found.image_fault) and "\n" not in found.image_fault
     assert 10 < faults < 190

@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from app.core.errors import InputError
+from app.core.reading import Reading
 from app.core.task import Case, Task
 from app.data.plan.planner import make_plan
 from app.data.prepare.prepare import prepare, read_case
@@ -99,7 +100,7 @@ def test_faulty_series_are_named(tmp_path: Path) -> None:
     for file in write_series(tmp_path / "other", scan(), AFFINE).iterdir():
         file.rename(both / f"other_{file.name}")
     with pytest.raises(InputError, match=re.escape(str(both))) as error:
-        read_header(both)
+        read_volume(both, Reading(modalities=("CT",)))
     assert re.search(r"\b2\b", str(error.value).replace(str(both), ""))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=re.escape(str(tmp_path / "empty"))):

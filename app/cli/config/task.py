@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
+from app.core.reading import Reading
 from app.core.task import GroupRule, Task
 from app.data.sample.groups import groups_by_prefix
 from app.data.sets.decathlon import read_task
@@ -32,6 +33,10 @@ class TaskSettings:
     regions: dict[str, list[int]] | None
     ignore: str | None
     nsd_tolerance_mm: float
+    channels: Any
+    """The order of a scan's channels where each has a file or series of its own."""
+    slice_jitter: float
+    """How far slices of a DICOM series may lie from an even grid, as a share of their distance."""
     steps: int | None
     """A training takes; None for as many as are planned."""
 
@@ -76,4 +81,6 @@ def _with_targets(task: Task, settings: TaskSettings) -> Task:
         raise InputError(f"task.ignore: got {settings.ignore!r}, wanted one of {', '.join(task.labels)}")
     regions = {name: tuple(values) for name, values in (settings.regions or {}).items()}
     ignore = None if settings.ignore is None else task.labels.index(settings.ignore)
-    return replace(task, regions=regions, ignore=ignore)
+    channels = settings.channels if isinstance(settings.channels, str) else tuple(settings.channels)
+    reading = Reading(channels, settings.slice_jitter, task.modalities)
+    return replace(task, regions=regions, ignore=ignore, reading=reading)

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig
 
 from app.cli.config.build import build_sliding, choose_device
 from app.cli.config.settings import plain, read_settings, required
 from app.core.errors import InputError, Interrupted
+from app.core.reading import Reading
 from app.infer.batch.dicom_seg import check_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings
@@ -37,6 +38,10 @@ class _Running:
     """What the process may hold at most."""
     cleanup: bool
     """Whether to clean up where the runs record a gain."""
+    channels: Any
+    """The order of channels with a file or series each; None as trained."""
+    slice_jitter: float | None
+    """How far slices of a series may lie from an even grid, as a share of their distance; None as trained."""
 
 
 def run(cfg: DictConfig) -> Path:
@@ -74,7 +79,15 @@ def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segm
         engine=running.engine,
         memory_gb=running.memory_gb,
     )
+    segmenter = replace(segmenter, reading=_reading(running, segmenter.reading))
     return segmenter if running.cleanup else replace(segmenter, cleanup=NO_CLEANUP)
+
+
+def _reading(running: _Running, trained: Reading) -> Reading:
+    """How scans are read: as the training read them where nothing is set."""
+    channels = trained.channels if running.channels is None else running.channels
+    jitter = trained.slice_jitter if running.slice_jitter is None else running.slice_jitter
+    return Reading(channels if isinstance(channels, str) else tuple(channels), jitter, trained.modalities)
 
 
 def _report(done: Predicted, scans: Sequence[Path], output: Path, manifest: Manifest) -> None:

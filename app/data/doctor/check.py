@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from app.core.task import GroupRule, Task
 from app.data.doctor.examine import Examined, examine
@@ -28,7 +29,8 @@ class Checked:
 
 def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
     """Read every case of a task once and apply all rules."""
-    cases = over_cases("Checking cases", task.cases, examine, workers=workers)
+    look = partial(examine, reading=task.reading)
+    cases = over_cases("Checking cases", task.cases, look, workers=workers)
     findings: dict[str, list[Finding]] = defaultdict(list)
     for case, examined in cases.items():
         findings[case] += check_case(examined, task)

@@ -5,6 +5,7 @@ Unlike preparing, an examination goes on where a file is at fault: the fault is 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
+from app.core.reading import Reading
 from app.core.task import Case
 from app.io import nifti
 from app.io.header import Header
@@ -67,10 +69,10 @@ class Examined:
     """What a NIfTI header of the scan leaves open, by kind."""
 
 
-def examine(case: Case) -> Examined:
+def examine(case: Case, reading: Reading) -> Examined:
     """Read scan and label map once; their faults are part of the answer."""
     assert case.label is not None
-    image, image_fault = _facts_or_fault(_image_facts, case.image)
+    image, image_fault = _facts_or_fault(partial(_image_facts, reading=reading), case.image)
     label, label_fault = _facts_or_fault(_label_facts, case.label)
     is_nifti = image is not None and case.image.name.endswith(nifti.SUFFIXES)
     doubts = nifti.doubts(case.image) if is_nifti else {}
@@ -84,8 +86,8 @@ def _facts_or_fault(read: Callable[[Path], _Facts], path: Path) -> tuple[_Facts 
         return None, str(error)
 
 
-def _image_facts(path: Path) -> ImageFacts:
-    header, volume = read_header(path), load_volume(path)
+def _image_facts(path: Path, reading: Reading) -> ImageFacts:
+    header, volume = read_header(path, reading), load_volume(path, reading)
     digest = _digest(volume.voxels)
     channels = tuple(_channel(voxels) for voxels in volume.voxels)
     return ImageFacts(header, channels, digest, _thumbnail(volume.voxels[0]))

@@ -54,7 +54,7 @@ def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
     """
     assert case.label is not None
     try:
-        volume = read_volume(case.image)
+        volume = read_volume(case.image, task.reading)
         label_map = turn_like(read_label_map(case.label, len(task.labels)), volume)
         check_channels(volume, task.modalities, str(case.image))
         check_same_grid(label_map, volume, case.label, case.image)

@@ -45,7 +45,7 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
     with progress_bar("Scoring", len(listed)) as advance:
         for case in listed:
             assert case.label is not None
-            volume = read_volume(case.image)
+            volume = read_volume(case.image, segmenter.reading)
             reference = read_reference(case.label, segmenter.labels, like=volume)
             masks = target_masks(segmenter(volume), reference.voxels, targets, ignore=len(segmenter.labels))
             found[case.id] = {name: Dice()(*pair, volume.spacing) for name, pair in masks.items()}

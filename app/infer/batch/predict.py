@@ -104,7 +104,7 @@ def _read_ahead(segmenter: Segmenter, scans: Sequence[Path]) -> Iterator[tuple[P
 def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
     clock = Clock()
     with clock.step("read"):
-        volume = read_volume(scan)
+        volume = read_volume(scan, segmenter.reading)
     check_channels(volume, segmenter.modalities, str(scan))
     with clock.step("prepare"):
         prepared = segmenter.prepare(volume)

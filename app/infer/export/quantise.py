@@ -76,7 +76,7 @@ def _windows(member: Member, cases: Sequence[Case]) -> Iterator[NDArray[np.float
     plan = member.checkpoint.plan
     with progress_bar("Calibrating", len(cases)) as advance:
         for case in cases:
-            image = prepare(read_volume(case.image), None, plan).image
+            image = prepare(read_volume(case.image, member.checkpoint.reading), None, plan).image
             padding = [(0, max(0, size - n)) for n, size in zip(image.shape[1:], plan.patch, strict=True)]
             padded = np.pad(image, [(0, 0), *padding])
             places = lay_windows(as_size(padded.shape[1:]), plan.patch, 0.0).places
@@ -89,5 +89,12 @@ def _windows(member: Member, cases: Sequence[Case]) -> Iterator[NDArray[np.float
 def _judge(engine: Engine, member: Member, cases: Sequence[Case]) -> float:
     checkpoint = member.checkpoint
     sliding = replace(stored_sliding([member]), mirror_axes=())
-    segmenter = Segmenter((engine,), (checkpoint.plan,), checkpoint.modalities, checkpoint.labels, sliding)
+    segmenter = Segmenter(
+        members=(engine,),
+        plans=(checkpoint.plan,),
+        modalities=checkpoint.modalities,
+        labels=checkpoint.labels,
+        sliding=sliding,
+        reading=checkpoint.reading,
+    )
     return mean_dice(dice_of_cases(segmenter, cases))

@@ -7,7 +7,7 @@ labels = Segmenter.load("runs/hippocampus/first")("scan.nii.gz")
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from app.core.errors import InputError
 from app.core.plan import Plan
+from app.core.reading import Reading
 from app.data.prepare.geometry import Region
 from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.engines import find_engine
@@ -54,6 +55,8 @@ class Segmenter:
     """What is done to label maps afterwards, because cross-validation showed a gain."""
     digests: tuple[str, ...] = ()
     """SHA-256 of each member's weights."""
+    reading: Reading = field(default_factory=Reading)
+    """How scans are read from files: as the training did."""
     find_region: RegionFinder | None = None
     """The first stages of runs in two stages; None where networks see whole scans."""
 
@@ -115,6 +118,7 @@ class Segmenter:
             memory_gb=memory_gb,
             cleanup=read_cleanup([member.run for member in members]),
             digests=tuple(member.checkpoint.digest for member in members),
+            reading=first.reading,
             find_region=_finder([member.checkpoint for member in members], torch.device(device)),
         )
 
@@ -130,6 +134,7 @@ class Segmenter:
             modalities=checkpoint.modalities,
             labels=checkpoint.labels,
             sliding=sliding,
+            reading=checkpoint.reading,
             find_region=_finder([checkpoint], device),
         )
 
@@ -145,7 +150,7 @@ class Segmenter:
             InputError: other channels than the networks were trained on, or it does not fit in memory.
         """
         if isinstance(image, Path | str):
-            volume = read_volume(Path(image))
+            volume = read_volume(Path(image), self.reading)
             check_channels(volume, self.modalities, str(image))
             return self._labels(volume)
         if isinstance(image, sitk.Image):

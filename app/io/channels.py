@@ -1,0 +1,112 @@
+"""A folder that is one scan -> its channels in order: files and DICOM series in it and in its subfolders."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.core.reading import BY_NAME, Reading, matches
+from app.io import dicom
+
+_NAMED = 8  # series at most in a message
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One channel: a scan file, or a DICOM series; `name` is its path in the scan's folder."""
+
+    name: str
+    source: Path | dicom.Series
+
+    @property
+    def path(self) -> Path:
+        """The file or folder."""
+        return self.source if isinstance(self.source, Path) else self.source.where
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is called: by path, and by series description."""
+        return (self.name,) if isinstance(self.source, Path) else (self.name, self.source.description)
+
+    @property
+    def shown(self) -> str:
+        """Name and series description."""
+        return " / ".join(name for name in self.names if name)
+
+
+def find_channels(folder: Path, is_scan_file: Callable[[Path], bool]) -> list[Channel]:
+    """All files and series in a folder and its subfolders, by name; hidden ones are left out.
+
+    Raises:
+        InputError: none, or a DICOM image that cannot be read.
+    """
+    found = list(_walk(folder, folder, is_scan_file))
+    if not found:
+        raise InputError(f"{folder}: got no scan in it, wanted a DICOM series or one scan per channel")
+    return sorted(found, key=lambda channel: channel.names)
+
+
+def order_channels(folder: Path, found: Sequence[Channel], reading: Reading) -> list[Channel]:
+    """The channels in the order that the settings give; with words, those alone that a word chooses.
+
+    Raises:
+        InputError: a word that chooses none or several, or names that contradict the order of their names.
+    """
+    if not reading.words:
+        _refuse_other_count(folder, found, reading.modalities)
+        _refuse_contradiction(folder, found, reading.modalities)
+        return list(found)
+    chosen = []
+    for word in reading.words:
+        fitting = [channel for channel in found if matches(word, channel.names)]
+        if len(fitting) != 1:
+            listed = "; ".join(channel.shown for channel in found)
+            raise InputError(
+                f"{folder}: channels: {len(fitting)} of these are called {word!r}, wanted one: {listed}; "
+                "give one word per channel that a name or series description holds"
+            )
+        chosen += fitting
+    if len({id(channel) for channel in chosen}) < len(chosen):
+        raise InputError(
+            f"{folder}: channels: got {list(reading.words)}, of which two choose {chosen[0].shown}"
+        )
+    return chosen
+
+
+def _walk(folder: Path, top: Path, is_scan_file: Callable[[Path], bool]) -> Iterator[Channel]:
+    inside = sorted(path for path in folder.iterdir() if path.name[0] != ".")
+    name = folder.relative_to(top).as_posix() if folder != top else ""
+    if dicom.is_dicom_folder(folder):
+        yield from (Channel(name, series) for series in dicom.list_series(folder))
+    for path in inside:
+        if path.is_dir():
+            yield from _walk(path, top, is_scan_file)
+        elif is_scan_file(path):
+            yield Channel(path.relative_to(top).as_posix(), path)
+
+
+def _refuse_contradiction(folder: Path, found: Sequence[Channel], modalities: Sequence[str]) -> None:
+    """Refuse names that say, each for one modality, another order than they sort into."""
+    if len(found) != len(modalities) or len(found) < 2:
+        return
+    told = [[name for name in modalities if matches(name, channel.names)] for channel in found]
+    order = [names[0] for names in told if len(names) == 1]
+    if sorted(order) == sorted(modalities) and order != list(modalities):
+        raise InputError(
+            f"{folder}: channels by {BY_NAME} are {', '.join(channel.shown for channel in found)}, which say "
+            f"{', '.join(order)}; wanted {', '.join(modalities)}; channels=modality goes by these names"
+        )
+
+
+def _refuse_other_count(folder: Path, found: Sequence[Channel], modalities: Sequence[str]) -> None:
+    """Refuse more or fewer series than channels; a file may hold several channels, a series does not."""
+    series = [(channel, channel.source) for channel in found if isinstance(channel.source, dicom.Series)]
+    if modalities and len(series) == len(found) != len(modalities):
+        listed = "; ".join(
+            f"{channel.shown} ({len(source.files)} files)" for channel, source in series[:_NAMED]
+        )
+        more = f"; and {len(series) - _NAMED} more" if len(series) > _NAMED else ""
+        raise InputError(
+            f"{folder}: got {len(series)} DICOM series, wanted {len(modalities)} ({', '.join(modalities)}): "
+            f"{listed}{more}; choose with channels=[<word of a description>, ...], or separate the folders"
+        )

@@ -1,0 +1,166 @@
+"""One DICOM file: whether it is one, what it holds, who the patient is, where its slice lies."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from app.core.errors import InputError
+
+_MAGIC, _PREAMBLE_BYTES = b"DICM", 128
+_SEARCHED_BYTES = 65_536
+_VALUE_TYPES = (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"DA", b"TM")
+_SOP_CLASS = re.compile(
+    rb"(?:\x02\x00\x02\x00UI|\x08\x00\x16\x00(?:UI)?)(?:..|....)(1\.2\.840\.10008\.[\d.]+)", re.DOTALL
+)
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+_OTHER_OBJECTS = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR",
+    _STORAGE + "4.2": "an MR spectroscopy",
+    _STORAGE + "9.": "a waveform",
+    _STORAGE + "11.": "a presentation state",
+    _STORAGE + "66": "a segmentation, registration or other derived object",
+    _STORAGE + "88.": "a structured report",
+    _STORAGE + "104.": "an encapsulated document",
+    _STORAGE + "481.3": "a radiotherapy structure set",
+    _STORAGE + "481.": "a radiotherapy object",
+}
+"""What DICOM files hold besides images, by the start of their SOP class."""
+_MULTI_FRAME = tuple(
+    _STORAGE + part for part in ("2.1", "2.2", "4.1", "4.3", "4.4", "7.2", "7.3", "128.1", "130")
+)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice: its size (columns, rows), directions of its rows and columns and corner in LPS mm.
+
+    `index` counts within a multi-frame file and is None for a file of one slice; `scale` is slope and
+    intercept where they are not applied by the reader.
+    """
+
+    file: Path
+    index: int | None
+    size: tuple[int, int]
+    axes: tuple[float, ...]
+    spacing: tuple[float, float]
+    position: tuple[float, float, float]
+    thickness_mm: float | None
+    scale: tuple[float, float] = (1.0, 0.0)
+
+    @property
+    def name(self) -> str:
+        """The file's name, with the number of the frame from 1."""
+        return self.file.name if self.index is None else f"{self.file.name} frame {self.index + 1}"
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """An image file of a series; `frame` is None where it has several, or none that lies in space."""
+
+    path: Path
+    series: str
+    number: int
+    description: str
+    multi_frame: bool
+    inverted: bool
+    """Whether low values are shown white (MONOCHROME1); stored values are not to be inverted for it."""
+    patient: tuple[str, str, str]
+    """Name, id and date of birth, empty where not given."""
+    frame: Frame | None
+
+
+def is_dicom(file: Path) -> bool:
+    """Whether a file is DICOM, by its preamble or, in old archives without one, by its first element."""
+    with file.open("rb") as stream:
+        start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
+    return start[_PREAMBLE_BYTES:] == _MAGIC or _starts_bare(start)
+
+
+def sop_class(file: Path) -> str:
+    """The UID of the class of object that a DICOM file holds; empty where its start does not tell."""
+    with file.open("rb") as stream:
+        found = _SOP_CLASS.search(stream.read(_SEARCHED_BYTES))
+    return found.group(1).decode().rstrip(".") if found else ""
+
+
+def other_object(file: Path) -> str:
+    """What a DICOM file holds where that is no image; empty for an image."""
+    uid = sop_class(file)
+    return next((what for start, what in _OTHER_OBJECTS.items() if uid.startswith(start)), "")
+
+
+def read_file(path: Path) -> DicomFile:
+    """Read the header of an image file.
+
+    Raises:
+        InputError: not readable, or not grey.
+    """
+    state = path.stat()
+    return _read_file(path, state.st_mtime_ns, state.st_size)
+
+
+def _starts_bare(start: bytes) -> bool:
+    group, element, kind = start[:2], start[2:4], start[4:6]
+    if (
+        group not in (b"\x02\x00", b"\x08\x00")
+        or len(start) < 16
+        or element > b"\x18\x00"
+        or element[1:] != b"\x00"
+    ):
+        return False
+    return kind in _VALUE_TYPES or int.from_bytes(start[4:8], "little") <= 128
+
+
+@lru_cache(maxsize=20_000)  # a listing, a header and the voxels each ask once
+def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{path}: cannot be read as DICOM ({str(error).strip().splitlines()[-1]})") from None
+    tags = {key: reader.GetMetaData(key).strip(" \0") for key in reader.GetMetaDataKeys()}
+    if reader.GetNumberOfComponents() != 1:
+        raise InputError(f"{path}: got {reader.GetNumberOfComponents()} colours a voxel, wanted a grey image")
+    several = _number(tags.get("0028|0008")) or 1
+    multi_frame = several > 1 or tags.get("0008|0016", "") in _MULTI_FRAME
+    return DicomFile(
+        path,
+        series=tags.get("0020|000e", ""),
+        number=int(_number(tags.get("0020|0011")) or 0),
+        description=tags.get("0008|103e", ""),
+        multi_frame=multi_frame,
+        inverted=tags.get("0028|0004") == "MONOCHROME1",
+        patient=(tags.get("0010|0010", ""), tags.get("0010|0020", ""), tags.get("0010|0030", "")),
+        frame=None if multi_frame else _frame(path, reader, tags),
+    )
+
+
+def _frame(path: Path, reader: sitk.ImageFileReader, tags: dict[str, str]) -> Frame | None:
+    if "0020|0032" not in tags or "0020|0037" not in tags:
+        return None
+    directions = np.array(reader.GetDirection()).reshape(3, 3)
+    i, j = reader.GetSpacing()[:2]
+    x, y, z = reader.GetOrigin()
+    thickness = _number(tags.get("0018|0050"))
+    return Frame(
+        path,
+        None,
+        size=(int(reader.GetSize()[0]), int(reader.GetSize()[1])),
+        axes=(*directions[:, 0].tolist(), *directions[:, 1].tolist()),
+        spacing=(i, j),
+        position=(x, y, z),
+        thickness_mm=thickness if thickness else None,
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None

@@ -1,0 +1,116 @@
+"""Multi-frame files (enhanced CT, MR and PET): where each frame lies by pydicom, its voxels by SimpleITK.
+
+GDCM, inside SimpleITK, decodes every compressed syntax; of frames in space and of their scales it takes
+those of the first alone, so these are read from the functional groups.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.optional import require
+from app.io.dicom_files import Frame
+
+_GREY_FRAMES = {8: "1.2.840.10008.5.1.4.1.1.7.2", 16: "1.2.840.10008.5.1.4.1.1.7.3"}
+"""Multi-frame secondary capture by bits of a voxel: an image without geometry."""
+_PIXELS = (
+    *("SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
+    *("PixelRepresentation", "PixelData"),
+)
+
+
+def read_frames(path: Path) -> list[Frame]:
+    """All frames of a file, in its own order.
+
+    Raises:
+        InputError: pydicom is not installed, or frames without a place in space.
+    """
+    require(f"{path}: multi-frame DICOM needs pydicom", "pydicom")
+    import pydicom
+
+    data = pydicom.dcmread(path, stop_before_pixels=True)
+    shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
+    own = data.get("PerFrameFunctionalGroupsSequence") or []
+    if len(own) != int(data.get("NumberOfFrames", 1)):
+        raise InputError(
+            f"{path}: got {data.get('NumberOfFrames', 1)} frames ({data.SOPClassUID.name}) without a "
+            "position of each, wanted enhanced multi-frame CT, MR or PET, or one file per slice"
+        )
+    return [_frame(path, data, index, groups, shared) for index, groups in enumerate(own)]
+
+
+def read_voxels(frames: Sequence[Frame]) -> NDArray[np.float32]:
+    """Voxels (i, j, k) of frames in the order given, each with its own scale.
+
+    Raises:
+        InputError: damaged, or voxels that are not of 8 or 16 bits.
+    """
+    stored = {file: _stored(file) for file in dict.fromkeys(frame.file for frame in frames)}
+    voxels = np.empty((*frames[0].size, len(frames)), dtype=np.float32)
+    for k, frame in enumerate(frames):
+        slope, intercept = frame.scale
+        assert frame.index is not None
+        voxels[:, :, k] = stored[frame.file][frame.index].T.astype(np.float64) * slope + intercept
+    return voxels
+
+
+def _frame(path: Path, data: Any, index: int, groups: Any, shared: Any) -> Frame:
+    def item(sequence: str) -> Any:
+        found = groups.get(sequence) or (shared.get(sequence) if shared is not None else None)
+        return found[0] if found else {}
+
+    place, turn = item("PlanePositionSequence"), item("PlaneOrientationSequence")
+    measures, scale = item("PixelMeasuresSequence"), item("PixelValueTransformationSequence")
+    position, axes, spacing = (
+        source.get(key)
+        for source, key in (
+            (place, "ImagePositionPatient"),
+            (turn, "ImageOrientationPatient"),
+            (measures, "PixelSpacing"),
+        )
+    )
+    if not (position and axes and spacing):
+        raise InputError(f"{path}: frame {index + 1}: got no position, orientation or spacing in its header")
+    thickness = measures.get("SliceThickness")
+    return Frame(
+        path,
+        index,
+        size=(int(data.Columns), int(data.Rows)),
+        axes=tuple(map(float, axes)),
+        spacing=(float(spacing[1]), float(spacing[0])),
+        position=(float(position[0]), float(position[1]), float(position[2])),
+        thickness_mm=float(thickness) if thickness else None,
+        scale=(float(scale.get("RescaleSlope", 1)), float(scale.get("RescaleIntercept", 0))),
+    )
+
+
+def _stored(path: Path) -> NDArray[np.generic]:
+    """Stored values (frame, row, column), decoded from a copy that has no geometry and no scale."""
+    import pydicom
+
+    data = pydicom.dcmread(path)
+    if int(data.BitsAllocated) not in _GREY_FRAMES or "PixelData" not in data:
+        raise InputError(
+            f"{path}: got voxels of {data.BitsAllocated} bits, wanted whole numbers of 8 or 16 bits"
+        )
+    bare = pydicom.Dataset()
+    bare.file_meta = pydicom.dataset.FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = data.file_meta.TransferSyntaxUID
+    bare.SOPClassUID, bare.SOPInstanceUID = _GREY_FRAMES[int(data.BitsAllocated)], data.SOPInstanceUID
+    bare.Modality, bare.PhotometricInterpretation = "OT", "MONOCHROME2"
+    for name in _PIXELS:
+        if name in data:
+            bare[name] = data[name]
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "frames.dcm")
+        bare.save_as(copy, enforce_file_format=True)
+        try:
+            return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO")))
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be decoded ({str(error).strip().splitlines()[-1]})") from None

@@ -1,0 +1,120 @@
+"""Slices in space -> the order of their positions and the affine they span; what does not fit is named."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.io.dicom_files import Frame
+
+_SAME_DIRECTION = 1e-4  # of cosines: what six decimals leave open stays below
+_MISSING, _DOUBLED = 1.5, 0.02  # gap, as a share of the usual one
+_NAMED = 3  # files at most in a message
+_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Slices in the order of their positions and the affine from (i, j, k) to RAS mm.
+
+    `uneven` is how far a slice lies from an even grid at most, as a share of the slice distance.
+    """
+
+    frames: tuple[Frame, ...]
+    affine: NDArray[np.float64]
+    uneven: float
+
+
+def stack(where: Path, frames: Sequence[Frame]) -> Stack:
+    """Order slices along their normal; a tilted gantry gives a sheared affine.
+
+    Raises:
+        InputError: odd slices, doubled positions, a gap, or one slice of unknown thickness.
+    """
+    _refuse_odd(where, frames)
+    first = frames[0]
+    rows, columns = np.array(first.axes[:3]), np.array(first.axes[3:])
+    normal = np.cross(rows, columns)
+    ordered = sorted(frames, key=lambda frame: float(normal @ frame.position))
+    step, origin, uneven = _line(where, ordered, normal)
+    affine = np.eye(4)
+    for axis, vector in enumerate((rows * first.spacing[0], columns * first.spacing[1], step)):
+        affine[:3, axis] = vector * _LPS_TO_RAS
+    affine[:3, 3] = origin * _LPS_TO_RAS
+    return Stack(tuple(ordered), affine, uneven)
+
+
+def _refuse_odd(where: Path, frames: Sequence[Frame]) -> None:
+    """Name the slices whose size, direction or spacing is not that of most."""
+    groups: list[list[Frame]] = []
+    for frame in frames:
+        for group in groups:
+            if _alike(group[0], frame):
+                group.append(frame)
+                break
+        else:
+            groups.append([frame])
+    if len(groups) == 1:
+        return
+    most = max(groups, key=len)
+    odd = [frame for group in groups if group is not most for frame in group]
+    raise InputError(
+        f"{where}: {_names(odd)}: got another {_difference(odd[0], most[0])} than the other {len(most)} "
+        "slices; is it a localizer or another series? Move it out of the folder"
+    )
+
+
+def _alike(one: Frame, other: Frame) -> bool:
+    return _difference(one, other) == ""
+
+
+def _difference(one: Frame, other: Frame) -> str:
+    if one.size != other.size:
+        return "size"
+    if not np.allclose(one.axes, other.axes, atol=_SAME_DIRECTION):
+        return "direction"
+    return "" if np.allclose(one.spacing, other.spacing, rtol=1e-3) else "pixel spacing"
+
+
+def _line(
+    where: Path, frames: Sequence[Frame], normal: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Step between slices and corner of the first, LPS mm, of the best even grid; how far slices are off."""
+    positions = np.array([frame.position for frame in frames])
+    if len(frames) == 1:
+        thickness = frames[0].thickness_mm
+        if thickness is None:
+            raise InputError(
+                f"{where}: got one slice without SliceThickness, so the size of its voxels is unknown; "
+                "add the other slices, or set SliceThickness (0018,0050) in the file"
+            )
+        return normal * thickness, positions[0], 0.0
+    gaps = np.diff(positions @ normal)
+    usual = float(np.median(gaps))
+    doubled = np.flatnonzero(gaps <= _DOUBLED * max(usual, 1e-6))
+    if doubled.size:
+        pairs = ", ".join(f"{frames[n].name} and {frames[n + 1].name}" for n in doubled[:_NAMED])
+        raise InputError(
+            f"{where}: got {len(frames)} slices at {len(frames) - doubled.size} positions: {pairs} lie in "
+            "one place; remove the copies, or separate the volumes (times, echoes) into folders"
+        )
+    wide = int(gaps.argmax())
+    if gaps[wide] > _MISSING * usual:
+        raise InputError(
+            f"{where}: got {gaps[wide]:.3g} mm between slices {wide + 1} and {wide + 2} ({frames[wide].name} "
+            f"and {frames[wide + 1].name}) and {usual:.3g} mm as a rule; is a slice missing, or are there "
+            "two volumes?"
+        )
+    numbers = np.arange(len(frames)) - (len(frames) - 1) / 2
+    step = numbers @ positions / float(numbers @ numbers)
+    even = positions.mean(axis=0) + numbers[:, None] * step
+    uneven = float(np.linalg.norm(positions - even, axis=1).max() / np.linalg.norm(step))
+    return step, even[0], uneven
+
+
+def _names(frames: Sequence[Frame]) -> str:
+    more = f" and {len(frames) - _NAMED} more" if len(frames) > _NAMED else ""
+    return ", ".join(frame.name for frame in frames[:_NAMED]) + more
