@@ -16,6 +16,15 @@ class Case:
     id: str
     image: Path
     label: Path | None
+    annotated: tuple[int, ...] | None = None
+    """Foreground label values that the reference outlines wherever they are; None for all of them.
+
+    Others may hide in its background.
+    """
+
+    def annotates(self, values: tuple[int, ...]) -> bool:
+        """Whether all of these label values are annotated."""
+        return self.annotated is None or set(values) <= set(self.annotated)
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,10 @@ class Task:
         if self.regions:
             return dict(self.regions)
         return {name: (value,) for value, name in enumerate(self.foreground, start=1)}
+
+    def targets_in(self, case: Case) -> dict[str, tuple[int, ...]]:
+        """The targets that can be scored in a case: those whose labels its reference annotates."""
+        return {name: values for name, values in self.targets.items() if case.annotates(values)}
 
 
 def _refuse_alike(regions: Mapping[str, tuple[int, ...]], values: range) -> None:

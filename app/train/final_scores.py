@@ -41,7 +41,7 @@ def evaluate_held_out(
                 reference.voxels,
                 spacing=volume.spacing,
                 voxel_mm3=volume.voxel_mm3,
-                targets=task.targets,
+                targets=task.targets_in(case),
                 ignore=task.ignore,
                 metrics=metrics,
             )

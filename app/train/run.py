@@ -276,8 +276,7 @@ def _validation(this: Training) -> Validate:
         return validation_dice(
             network,
             credit.cases,
-            targets=this.task.targets,
-            ignore=this.task.ignore,
+            task=this.task,
             plan=this.plan,
             sliding=sliding,
             processes=this.processes,

@@ -22,6 +22,7 @@ from app.data.plan.planner import PlanSettings
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
+from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
@@ -126,9 +127,7 @@ def open_training(
         plan=plan,
         split=split,
         network=network,
-        batches=make_batches(
-            training, plan, len(task.labels), recipe=recipe, settings=settings, processes=processes
-        ),
+        batches=make_batches(training, plan, task, recipe=recipe, settings=settings, processes=processes),
         cached=cached,
         facts=facts,
         resumed=before is not None,
@@ -187,9 +186,7 @@ def _locator(
             plan=plan,
             split=inner,
             network=coarse_network(task, plan),
-            batches=make_batches(
-                training, plan, len(task.labels), recipe=coarse, settings=settings, processes=processes
-            ),
+            batches=make_batches(training, plan, task, recipe=coarse, settings=settings, processes=processes),
             cached=cached,
             facts={},
             resumed=(stage / run_folder.LAST).is_file(),
@@ -202,13 +199,14 @@ def _locator(
 def make_batches(
     cases: Sequence[CachedCase],
     plan: Plan,
-    label_count: int,
+    task: Task,
     *,
     recipe: Recipe,
     settings: TrainSettings,
     processes: Processes = ALONE,
 ) -> BatchSource:
     """Return augmented patches of prepared cases: for each step those that this process takes."""
+    partial = partial_labels(task)
     sampler = PatchSampler(
         cases,
         size=plan.patch,
@@ -216,13 +214,13 @@ def make_batches(
         batch=plan.batch * settings.accumulate,
         foreground_share=plan.foreground_share,
         seed=recipe.seed,
+        codes=partial.codes,
     )
     chain = Augment(
         recipe.augment,
         patch=plan.patch,
         spacing=plan.spacing,
-        label_count=label_count,
-        swapped=plan.swapped,
+        swapped=partial.swapped(plan.swapped),
         oriented=plan.oriented,
     )
     places = processes.places(sampler.batch, settings.accumulate)

@@ -63,14 +63,12 @@ def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> floa
             spent.append(time.perf_counter() - started)
     finally:
         torch.set_rng_state(random)
-    return median(spent[1:]) + _augmenting(plan, recipe, spec.shape.in_channels, labels)
+    return median(spent[1:]) + _augmenting(plan, recipe, spec.shape.in_channels)
 
 
-def _augmenting(plan: Plan, recipe: Recipe, channels: int, labels: int) -> float:
+def _augmenting(plan: Plan, recipe: Recipe, channels: int) -> float:
     margin = recipe.augment.margin(plan.patch, plan.spacing)
-    chain = Augment(
-        recipe.augment, patch=plan.patch, spacing=plan.spacing, label_count=labels, oriented=plan.oriented
-    )
+    chain = Augment(recipe.augment, patch=plan.patch, spacing=plan.spacing, oriented=plan.oriented)
     image = torch.zeros(plan.batch, channels, *margin)
     label = torch.zeros(plan.batch, *margin, dtype=torch.uint8)
     started = time.perf_counter()

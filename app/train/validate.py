@@ -1,7 +1,7 @@
 """Dice of a network on prepared held-out cases, as training goes on."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from app.core.plan import Plan
+from app.core.task import Task
 from app.core.types import as_size
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
-from app.infer.window.decode import labels_of
-from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_logits
-from app.metrics.dice import Dice
-from app.metrics.target_masks import target_masks
+from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
+from app.metrics.overlap import count_pairs, dice_by_target
 from app.train.machine.processes import ALONE, Processes
 
 _SHARE = 0.1  # of an epoch's time, with the validation that ends it
@@ -27,26 +26,27 @@ def validation_dice(
     network: nn.Module,
     cases: Sequence[CachedCase],
     *,
-    targets: Mapping[str, tuple[int, ...]],
-    ignore: int | None,
+    task: Task,
     plan: Plan,
     sliding: SlidingSettings,
     processes: Processes = ALONE,
 ) -> dict[str, float | None]:
     """Mean Dice over cases by target name, on the network's grid; None where no case has the target.
 
-    Each case is segmented by one of the processes; all get the means.
+    A case counts for the targets that its reference annotates. Each is segmented by one of the processes;
+    all get the means.
     """
     device = next(network.parameters()).device
+    by_id = {case.id: case for case in task.cases}
 
     def case_dice(case: CachedCase) -> dict[str, float | None]:
         image = torch.from_numpy(np.array(case.image())).to(device)
-        predicted = labels_of(sliding_logits(network, image, plan, sliding)).cpu().numpy()
-        masks = target_masks(predicted, case.labels(), targets, ignore)
-        return {name: Dice()(*pair, (1.0, 1.0, 1.0)) for name, pair in masks.items()}
+        predicted = sliding_labels(network, image, plan, sliding).numpy()
+        counts = count_pairs(predicted, case.labels(), least=len(task.labels))
+        return dice_by_target(counts, task.targets_in(by_id[case.id]), task.ignore)
 
     found = processes.over(cases, case_dice)
-    known = {name: [value for dice in found if (value := dice[name]) is not None] for name in targets}
+    known = {name: [v for dice in found if (v := dice.get(name)) is not None] for name in task.targets}
     return {name: fmean(values) if values else None for name, values in known.items()}
 
 

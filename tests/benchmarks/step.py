@@ -73,7 +73,7 @@ def prepare(cfg: DictConfig) -> Row:
     settings = recipe.settings.with_steps(plan.steps)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
-    batches = make_batches(training, plan, len(task.labels), recipe=recipe, settings=settings)
+    batches = make_batches(training, plan, task, recipe=recipe, settings=settings)
     spec = build(plan)
     network = to_device(spec.build(), recipe.device)
     optimizer = recipe.make_optimizer(network.parameters())

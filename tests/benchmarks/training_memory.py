@@ -84,7 +84,7 @@ def one(*overrides: str) -> tuple[int, int]:
     optimizer = recipe.make_optimizer(module.parameters())
     state = TrainingState(module, optimizer, recipe.make_schedule(optimizer, settings.total_steps), settings)
     module.train()
-    batches = make_batches(cases, plan, len(task.labels), recipe=recipe, settings=settings)
+    batches = make_batches(cases, plan, task, recipe=recipe, settings=settings)
     for batch in batches.ahead(0, STEPS):
         state.update(batch, recipe.loss, settings.clip_norm)
     return predicted, peak_bytes()

@@ -66,7 +66,7 @@ class Bench:
         sampler = PatchSampler(
             self.cached[1:], size=self.plan.patch, margin=margin, batch=2, foreground_share=0.5, seed=0
         )
-        chain = Augment(settings, patch=self.plan.patch, spacing=self.plan.spacing, label_count=2)
+        chain = Augment(settings, patch=self.plan.patch, spacing=self.plan.spacing)
         return BatchSource(sampler, chain, seed=0)
 
     def state(self, settings: TrainSettings = SETTINGS, device: torch.device = CPU) -> TrainingState:
@@ -86,8 +86,7 @@ class Bench:
         judge = partial(
             validation_dice,
             cases=self.cached[:1],
-            targets=self.task.targets,
-            ignore=self.task.ignore,
+            task=self.task,
             plan=self.plan,
             sliding=SLIDING,
         )

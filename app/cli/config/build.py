@@ -18,7 +18,10 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.data.plan.planner import PlanSettings
 from app.data.sample.augment import AugmentSettings
+from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
+from app.losses.losses import SumLoss
+from app.losses.targets import Targets
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.operators import Operator
@@ -125,7 +128,17 @@ def build_loss(cfg: DictConfig, task: Task) -> Loss:
     from monai.losses.ds_loss import DeepSupervisionLoss  # seconds to import, for training alone
 
     loss: Loss = _instantiate(cfg.region_loss if task.regions else cfg.loss)
-    if task.regions or task.ignore is not None:
+    unknown = partial_labels(task).sets
+    if isinstance(loss, SumLoss):
+        loss = loss.aimed_at(
+            Targets.made(task.segmented, regions=task.regions, ignore=task.ignore, unknown=unknown)
+        )
+    elif unknown:
+        raise InputError(
+            f"loss: got {type(loss).__name__}, wanted one of conf/loss whose _target_ is in app.losses: "
+            f"{len(partial_labels(task).codes)} cases of {task.name} annotate only some labels"
+        )
+    elif task.regions or task.ignore is not None:
         loss = TargetLoss(loss, regions=tuple(task.regions.values()), ignore=task.ignore)
     summed: Loss = DeepSupervisionLoss(loss)
     return summed

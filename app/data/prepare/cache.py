@@ -103,7 +103,9 @@ class Cache:
         listed = [(case.id, self._content(case)) for case in self._task.cases]
         ignored = [] if self._task.ignore is None else [self._task.ignore]
         order = self._task.reading.words  # and nothing for the usual order, so that earlier caches stay
-        return digest_of([self._task.labels, self._task.modalities, listed, *ignored, *order])
+        partial = {case.id: case.annotated for case in self._task.cases if case.annotated is not None}
+        more = [*ignored, *order, *([partial] if partial else [])]
+        return digest_of([self._task.labels, self._task.modalities, listed, *more])
 
     def remember(self, name: str, version: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` gives, as JSON; made once for the same content and `version`."""

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import SimpleITK as sitk
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from app.core.types import Size
-from app.io.label_values import count_values
+from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 
-_LABEL_SLAB = 2**22  # voxels of a label map resampled at once: their shares take 16 MB a volume of them
-
+_LABEL_SLAB = 2**22  # voxels of a label map resampled at once
 _SLAB_VOXELS = 2**23  # voxels resampled at once: their spline coefficients take 64 MB
 _REACH = 16  # slices after which a cubic spline has forgotten a voxel: its pole 0.268 to that power is 1e-9
 
@@ -48,10 +47,10 @@ def resample_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
     """(D, H, W) -> size: each label's mask is resampled linearly, the largest share wins, ties the lower."""
     if labels.shape == size:
         return labels
-    values = [int(value) for value in count_values(labels)]
+    lines = [_line(old, new) for old, new in zip(labels.shape, size, strict=True)]
     slices = max(1, _LABEL_SLAB // math.prod(size[1:]))
-    slabs = [range(first, min(first + slices, size[0])) for first in range(0, size[0], slices)]
-    return np.concatenate([_label_slab(labels, values, size, slab) for slab in slabs])
+    slabs = [slice(first, min(first + slices, size[0])) for first in range(0, size[0], slices)]
+    return np.concatenate([_label_slab(labels, lines, slab) for slab in slabs])
 
 
 def _unchanged(voxels: NDArray[np.float32]) -> None:
@@ -75,19 +74,31 @@ def _spline(channel: NDArray[np.float32], size: Size, slab: range, change: Chang
     return resampled
 
 
-def _label_slab(labels: NDArray[np.uint8], values: list[int], size: Size, slab: range) -> NDArray[np.uint8]:
+def _line(old: int, new: int) -> tuple[Tensor, Tensor]:
+    """For each voxel of a new axis the voxel before it on the old one, and how far it is towards the next."""
+    place = ((torch.arange(new, dtype=torch.float64) + 0.5) * (old / new) - 0.5).clamp_(0, old - 1)
+    low = place.long()
+    return low, (place - low).float()
+
+
+def _label_slab(
+    labels: NDArray[np.uint8], lines: Sequence[tuple[Tensor, Tensor]], slab: slice
+) -> NDArray[np.uint8]:
     """The slices `slab` of the label map on its new grid."""
-    depth = labels.shape[0]
-    place = ((torch.arange(slab.start, slab.stop) + 0.5) * (depth / size[0]) - 0.5).clamp_(min=0)
-    low = place.long().clamp_(max=depth - 1)
-    high = (low + 1).clamp_(max=depth - 1)
-    weight, around = (place - low)[:, None, None], torch.from_numpy(labels[low[0] : high[-1] + 1])
-    result = torch.zeros((len(slab), *size[1:]), dtype=torch.uint8)
-    largest = torch.full(result.shape, -1.0)
-    for value in values:
-        mask = (around == value).float()
-        lines = torch.lerp(mask[low - low[0]], mask[high - low[0]], weight)
-        share = F.interpolate(lines[None], size=size[1:], mode="bilinear", align_corners=False)[0]
-        result[share > largest] = value
-        largest = torch.maximum(largest, share)
-    return np.asarray(result.numpy())
+    low = [lines[0][0][slab], lines[1][0], lines[2][0]]
+    ends = [lines[0][1][slab], lines[1][1], lines[2][1]]
+    first, last = int(low[0][0]), int(low[0][-1]) + 1
+    around = np.pad(labels[first : last + 1], ((0, int(last == len(labels))), (0, 1), (0, 1)), mode="edge")
+    voxels = torch.from_numpy(around)
+    low[0] = low[0] - first
+    points = uniform_cells(voxels)
+    for axis, places in enumerate(low):
+        points = points.index_select(axis, places)
+
+    def between(chosen: Tensor) -> tuple[Tensor, Ends]:
+        at = torch.unravel_index(chosen, points.shape)
+        depth, height, width = (places[index] for places, index in zip(low, at, strict=True))
+        place = (depth * voxels.shape[1] + height) * voxels.shape[2] + width
+        return place, (ends[0][at[0]], ends[1][at[1]], ends[2][at[2]])
+
+    return np.asarray(settle_mixed(points, voxels, between).numpy())

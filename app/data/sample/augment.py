@@ -1,6 +1,6 @@
 """Augmentation of a whole batch on tensors: parameters are drawn in one place, applied in another.
 
-Rotation, scaling and flips happen in one pass of `grid_sample` over image and one-hot labels together;
+Rotation, scaling and flips happen in one pass over the image, labels of turned patches by a vote;
 patches come with a margin, so that turned corners show real tissue. The chain and its default strengths
 are those of nnU-Net (Isensee et al., Nature Methods 2021).
 """
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from app.core.errors import InputError
 from app.core.types import Size, Spacing, as_size
+from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 
 Range = tuple[float, float]
 
@@ -107,7 +108,6 @@ class Augment:
         *,
         patch: Size,
         spacing: Spacing,
-        label_count: int,
         swapped: Sequence[int] = (),
         oriented: bool = True,
     ) -> None:
@@ -121,7 +121,6 @@ class Augment:
         self._turns = settings.turns(patch, spacing, oriented=oriented)
         self._across = sliced_axis(spacing)
         self._swapped = torch.tensor(swapped, dtype=torch.int64)
-        self._label_count = label_count
 
     def draw(self, patches: int, channels: int, rng: np.random.Generator) -> list[Changes]:
         """What is done to each patch of a batch."""
@@ -145,7 +144,8 @@ class Augment:
         matrices = {index: drawn.matrix for index, drawn in enumerate(changes) if drawn.matrix is not None}
         if matrices:
             turned, stacked = list(matrices), torch.stack(list(matrices.values()))
-            cut_image[turned], cut_labels[turned] = self._resample(image[turned], labels[turned], stacked)
+            cut_image[turned], voted = self._resample(image[turned], labels[turned], stacked)
+            cut_labels[turned] = voted.long()
         for index, drawn in enumerate(changes):
             if drawn.flips:
                 cut_image[index] = cut_image[index].flip([axis + 1 for axis in drawn.flips])
@@ -167,18 +167,42 @@ class Augment:
         return matrix
 
     def _resample(self, image: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
-        """One `grid_sample` for image and one-hot foreground; grids count half extents, order (W, H, D)."""
+        """Image by `grid_sample`, labels by vote; grids count half extents, order (W, H, D)."""
         half_out = torch.tensor(self._patch) / 2
         half_in = torch.tensor(labels.shape[1:]) / 2
         to_mm, to_voxel = torch.diag(self._spacing * half_out), torch.diag(1 / (self._spacing * half_in))
         theta = (to_voxel @ matrices.float() @ to_mm).flip(1, 2)
         theta = torch.cat([theta, torch.zeros(len(theta), 3, 1)], dim=2)
         grid = F.affine_grid(theta, [len(theta), 1, *self._patch], align_corners=False)
-        one_hot = F.one_hot(labels.long(), self._label_count)[..., 1:].movedim(-1, 1).to(image.dtype)
-        sampled = F.grid_sample(torch.cat([image, one_hot], dim=1), grid, align_corners=False)
-        foreground = sampled[:, image.shape[1] :]
-        shares = torch.cat([1 - foreground.sum(dim=1, keepdim=True), foreground], dim=1)
-        return sampled[:, : image.shape[1]], shares.argmax(dim=1)
+        sampled = F.grid_sample(image, grid, align_corners=False)
+        return sampled, torch.stack([_sample_labels(*pair) for pair in zip(labels, grid, strict=True)])
+
+
+def _sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
+    """Labels (D, H, W), uint8, at the places of a grid (d, h, w, 3) -> (d, h, w); background outside."""
+    padded = F.pad(labels, (1, 2, 1, 2, 1, 2))
+    cells = uniform_cells(padded)
+    places = [  # in the padded
+        (grid[..., 2 - axis] + 1).mul_(length / 2).add_(0.5).clamp_(0, length + 1)
+        for axis, length in enumerate(labels.shape)
+    ]
+    low = [place.to(torch.int32) for place in places]
+    points = cells.view(-1).index_select(0, _flat(low, cells.shape).view(-1)).view(grid.shape[:3])
+
+    def between(chosen: Tensor) -> tuple[Tensor, Ends]:
+        first = [each.view(-1)[chosen] for each in low]
+        depth, height, width = (
+            place.view(-1)[chosen] - each for place, each in zip(places, first, strict=True)
+        )
+        return _flat(first, padded.shape), (depth, height, width)
+
+    return settle_mixed(points, padded, between)
+
+
+def _flat(places: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """Flat numbers of voxels (D, H, W) in a volume of `shape`."""
+    depth, height, width = places
+    return (depth * shape[1] + height) * shape[2] + width
 
 
 def _draw_intensity(

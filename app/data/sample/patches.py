@@ -4,7 +4,7 @@ So a run that stops at step n and resumes there goes on exactly as if it had nev
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -42,13 +42,16 @@ class PatchSampler:
         batch: int,
         foreground_share: float,
         seed: int,
+        codes: Mapping[str, int] | None = None,
     ) -> None:
+        """`codes` are values that background takes in cases, by id: those that annotate only some labels."""
         assert cases and batch > 0 and 0 <= foreground_share <= 1
         self._cases = tuple(cases)
         self._size, self._margin = size, margin
         self._batch = batch
         self._foreground_share = foreground_share
         self._seed = seed
+        self._codes = codes or {}
 
     @property
     def batch(self) -> int:
@@ -94,8 +97,10 @@ class PatchSampler:
 
     def _cut(self, case: CachedCase, start: Size) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         with noting(f"drawing a patch of case {case.id}"):
-            labels = case.labels()[np.newaxis]
-            return _cut(case.image(), start, self._margin), _cut(labels, start, self._margin)[0]
+            labels = _cut(case.labels()[np.newaxis], start, self._margin)[0]
+            if case.id in self._codes:
+                labels[labels == 0] = self._codes[case.id]
+            return _cut(case.image(), start, self._margin), labels
 
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:

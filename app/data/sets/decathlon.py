@@ -25,7 +25,8 @@ def read_task(folder: Path) -> Task:
     facts = read_json(path)
     if not isinstance(facts, dict):
         raise InputError(f"{path}: got {type(facts).__name__}, wanted an object")
-    cases = tuple(_case(folder, entry, path) for entry in _entry(facts, "training", list, path))
+    labels = _numbered(facts, "labels", path)
+    cases = tuple(_case(folder, entry, labels, path) for entry in _entry(facts, "training", list, path))
     if not cases:
         raise InputError(f"{path}: training: got no case, wanted at least one")
     _refuse_duplicates(cases, path)
@@ -33,7 +34,7 @@ def read_task(folder: Path) -> Task:
     return Task(
         name=folder.resolve().name,
         modalities=_numbered(facts, "modality", path),
-        labels=_numbered(facts, "labels", path),
+        labels=labels,
         cases=cases,
         folder=folder,
     )
@@ -53,11 +54,23 @@ def _numbered(facts: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
     return tuple(str(names[number]) for number in wanted)
 
 
-def _case(folder: Path, entry: Any, path: Path) -> Case:
+def _case(folder: Path, entry: Any, labels: tuple[str, ...], path: Path) -> Case:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise InputError(f"{path}: training: got {entry!r}, wanted {{image: path, label: path}}")
     image, label = folder / entry["image"], folder / entry["label"]
-    return Case(case_name(image), image, label)
+    return Case(case_name(image), image, label, _annotated(entry, labels, path))
+
+
+def _annotated(entry: dict[str, Any], labels: tuple[str, ...], path: Path) -> tuple[int, ...] | None:
+    """The label values that an entry says its label map annotates; None where it says nothing."""
+    names = entry.get("annotated")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not names or not set(names) <= set(labels[1:]):
+        raise InputError(
+            f"{path}: {entry['label']}: annotated: got {names!r}, wanted names among {', '.join(labels[1:])}"
+        )
+    return tuple(value for value, name in enumerate(labels) if name in names)
 
 
 def _refuse_missing(cases: tuple[Case, ...], path: Path) -> None:

@@ -20,7 +20,7 @@ from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
 from app.infer.window.average import Average
 from app.infer.window.confidence import Agreement
-from app.infer.window.decode import background_logits
+from app.infer.window.decode import background_logits, labels_of
 from app.infer.window.windows import Windows, lay_windows
 
 STRETCH = 1.25  # a window may be this much longer than the patch; in longer ones norms see another scale
@@ -71,6 +71,13 @@ def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: Slid
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
     slices = stream_logits(average_of([EagerEngine(network)], settings, windows, plan), image, windows)
     return torch.cat([finished.clone() for finished in slices], dim=1)
+
+
+def sliding_labels(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
+    """(C, D, H, W) -> label values (D, H, W) on the CPU; logits of finished slices are not kept."""
+    windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
+    slices = stream_logits(average_of([EagerEngine(network)], settings, windows, plan), image, windows)
+    return torch.cat([labels_of(finished).cpu() for finished in slices])
 
 
 def average_of(

@@ -22,7 +22,7 @@ def batch(shape: tuple[int, int, int] = (20, 24, 28)) -> tuple[torch.Tensor, tor
 
 
 def apply(settings: AugmentSettings, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    chain = Augment(settings, patch=PATCH, spacing=(2.0, 1.0, 1.0), label_count=3)
+    chain = Augment(settings, patch=PATCH, spacing=(2.0, 1.0, 1.0))
     return chain.apply(*batch(), chain.draw(2, 2, np.random.default_rng(seed)))
 
 
@@ -52,7 +52,7 @@ def test_zero_rotation_and_scale_one_change_nothing() -> None:
 
 def test_rotation_is_in_millimetres() -> None:
     """A quarter turn about W maps a voxel of D (2 mm) to two voxels of H (1 mm)."""
-    chain = Augment(NONE, patch=(16, 16, 16), spacing=(2.0, 1.0, 1.0), label_count=2)
+    chain = Augment(NONE, patch=(16, 16, 16), spacing=(2.0, 1.0, 1.0))
     image = torch.zeros(1, 1, 16, 16, 16)
     image[0, 0, 6:10] = 1  # 4 voxels of 2 mm
     turn = torch.tensor([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]])
@@ -61,9 +61,7 @@ def test_rotation_is_in_millimetres() -> None:
 
 
 def test_turns_stay_within_the_degrees_asked_for() -> None:
-    chain = Augment(
-        replace(NONE, rotate=1.0, rotate_degrees=10.0), patch=PATCH, spacing=(1.0, 1.0, 1.0), label_count=2
-    )
+    chain = Augment(replace(NONE, rotate=1.0, rotate_degrees=10.0), patch=PATCH, spacing=(1.0, 1.0, 1.0))
     matrices = np.stack([drawn.matrix for drawn in chain.draw(50, 1, np.random.default_rng(0))])
     degrees = np.abs(Rotation.from_matrix(matrices).as_euler("xyz", degrees=True)).max(axis=0)
     assert (degrees > 9).all() and (degrees < 10.01).all()
@@ -74,7 +72,6 @@ def test_a_zoom_of_two_doubles_a_box() -> None:
         replace(NONE, scale=1.0, scale_range=(2.0, 2.0)),
         patch=(16, 16, 16),
         spacing=(2.0, 1.0, 1.0),
-        label_count=2,
     )
     box = torch.zeros(1, 1, 20, 20, 20)
     box[..., 8:12, 8:12, 8:12] = 1
@@ -97,7 +94,6 @@ def on_noise(**changes: object) -> tuple[torch.Tensor, torch.Tensor]:
         replace(NONE, **changes),  # type: ignore[arg-type]
         patch=PATCH,
         spacing=(1.0, 1.0, 1.0),
-        label_count=2,
     )
     plain = torch.randn(8, 1, *PATCH, generator=torch.Generator().manual_seed(0)) + 5
     labels = torch.zeros(8, *PATCH, dtype=torch.uint8)
@@ -117,9 +113,7 @@ def test_noise_has_the_variance_drawn() -> None:
 
 
 def test_blur_spreads_a_voxel_by_its_sigma() -> None:
-    chain = Augment(
-        replace(NONE, blur=1.0, blur_sigma=(0.8, 0.8)), patch=PATCH, spacing=(1.0, 1.0, 1.0), label_count=2
-    )
+    chain = Augment(replace(NONE, blur=1.0, blur_sigma=(0.8, 0.8)), patch=PATCH, spacing=(1.0, 1.0, 1.0))
     point = torch.zeros(1, 1, *PATCH)
     point[0, 0, 8, 10, 12] = 1
     labels = torch.zeros(1, *PATCH, dtype=torch.uint8)
@@ -193,7 +187,7 @@ def test_same_generator_same_result() -> None:
 
 def test_a_constant_channel_survives() -> None:
     everything = replace(NONE, noise=0, contrast=1.0, gamma=1.0, low_resolution=1.0, blur=1.0)
-    chain = Augment(everything, patch=PATCH, spacing=(1.0, 1.0, 1.0), label_count=3)
+    chain = Augment(everything, patch=PATCH, spacing=(1.0, 1.0, 1.0))
     image, _ = chain.apply(
         torch.full((1, 1, *PATCH), 3.0),
         torch.zeros(1, *PATCH, dtype=torch.uint8),
@@ -226,7 +220,7 @@ def test_thick_slices_are_turned_within_themselves_only(oriented: bool, degrees:
     spacing = (10.0, 1.5, 1.5)
     assert settings.turns((8, 32, 32), spacing, oriented=oriented) == pytest.approx((degrees, 0, 0))
     assert settings.margin((8, 32, 32), spacing)[0] == 8
-    chain = Augment(settings, patch=(8, 32, 32), spacing=spacing, label_count=9, oriented=oriented)
+    chain = Augment(settings, patch=(8, 32, 32), spacing=spacing, oriented=oriented)
     slices = torch.arange(8, dtype=torch.uint8)[:, None, None].expand(1, 8, 40, 40)
     _, labels = chain.apply(torch.zeros(1, 1, 8, 40, 40), slices, chain.draw(1, 1, np.random.default_rng(0)))
     inside = labels[0, :, 12:20, 12:20]
@@ -240,7 +234,6 @@ def test_sides_change_places_where_left_and_right_are_flipped_and_only_there() -
             replace(NONE, flip_axes=axes),
             patch=(4, 4, 4),
             spacing=(1.0, 1.0, 1.0),
-            label_count=4,
             swapped=(0, 2, 1, 3),
         )
         changes = [replace(chain.draw(1, 1, np.random.default_rng(0))[0], flips=axes)]

@@ -16,7 +16,7 @@ from tests.support.networks import sampler
 
 @pytest.mark.parametrize("apart", [True, False])
 def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase], apart: bool) -> None:
-    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     source = BatchSource(sampler(cases), chain, seed=0, apart=apart)
     for step, batch in zip(range(3, 6), source.ahead(3, 6), strict=True):
         assert bool(loaders()) == apart or step == 5
@@ -25,7 +25,7 @@ def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase], a
 
 
 def test_leaving_early_stops_the_thread(cases: list[CachedCase]) -> None:
-    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     batches = BatchSource(sampler(cases), chain, seed=0).ahead(0, 1000)
     next(batches)
     assert loaders()
@@ -41,7 +41,7 @@ def test_shares_of_a_batch_together_are_the_batch(cases: list[CachedCase]) -> No
     everything = replace(
         NONE, rotate=0.5, scale=0.5, noise=0.5, blur=0.5, brightness=0.5, gamma=0.5, flip_axes=(0, 1, 2)
     )
-    chain = Augment(everything, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    chain = Augment(everything, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     whole = BatchSource(sampler(cases), chain, seed=0)
     shares = [BatchSource(sampler(cases), chain, seed=0, places=[place]) for place in (0, 1)]
     for step in range(8):
@@ -62,7 +62,7 @@ def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch
     assert re.search(rf"\b{case.id}\b", str(error.value).replace(str(case.folder), ""))
     case.folder.with_name("gone").rename(case.folder)
 
-    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0), label_count=2)
+    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     for module, name, tokens in (
         (augment, "_centre", ("1", *wanted)),  # the step and its cases
         (patches, "_cut", wanted[:1]),

@@ -1,0 +1,1 @@
+"""Losses computed from sums over classes, without a one-hot volume."""

@@ -1,0 +1,153 @@
+"""Sums over voxels that overlap losses and cross-entropies follow from, for each sample and output.
+
+No volume of all classes is made besides the logits and their gradient: voxels are gone through in pieces,
+forward and again backward, where each piece is computed a second time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from app.losses.targets import Targets
+
+_PIECE = {"cpu": 2**18}  # logits at once: what fits into a core's cache
+_PIECE_ELSEWHERE = 2**25
+_LEAST = 1e-12  # of a doubt: the slope of a power of nothing is not finite
+
+Part = Callable[[Tensor, Tensor], Tensor]
+"""Logits (outputs, n) and label values (n,) of a piece -> its sums (4, outputs)."""
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Sums over the voxels of each sample, (B, outputs) each."""
+
+    overlap: Tensor
+    """Probability where it is right."""
+    predicted: Tensor
+    """Probability where it is known whether it is right."""
+    reference: Tensor
+    """Voxels of the reference, without gradient."""
+    entropy: Tensor
+    """Cross-entropy or focal loss."""
+
+
+def class_sums(
+    logits: Tensor, labels: Tensor, targets: Targets, *, gamma: float = 0.0, binary: bool = False
+) -> ClassSums:
+    """Return the sums of logits (B, outputs, D, H, W) and label values (B, 1, D, H, W).
+
+    `entropy` is the focal loss of `gamma` (0: the cross-entropy): of a softmax, by the voxel's own label, or,
+    if `binary` or for regions, of a sigmoid, by output. Voxels whose label is one of several count by the sum
+    of their probabilities (the marginal loss of Shi et al., Medical Image Analysis 2021), under label 0.
+    """
+    tables = targets.to(logits.device)
+
+    def part(piece: Tensor, values: Tensor) -> Tensor:
+        if targets.exclusive:
+            sums, probabilities = _of_softmax(piece, values, tables, gamma)
+        else:
+            sums, probabilities = None, piece.sigmoid()
+        if sums is not None and not binary:
+            return sums
+        known, member = tables.known[:, values], tables.member[:, values]
+        entropy = (_focal(piece, member, gamma) * known).sum(1)
+        if sums is not None:
+            return torch.stack([*sums[:3], entropy])
+        right = (probabilities * member).sum(1)
+        return torch.stack([right, (probabilities * known).sum(1), member.sum(1, dtype=piece.dtype), entropy])
+
+    return ClassSums(*_Sums.apply(logits, labels, part))  # type: ignore[no-untyped-call]
+
+
+def _of_softmax(piece: Tensor, values: Tensor, tables: Targets, gamma: float) -> tuple[Tensor, Tensor]:
+    """The sums of a piece, and its probabilities (outputs, n)."""
+    logs = piece.log_softmax(0)
+    probabilities = logs.exp()
+    if tables.certain:
+        own, sure, predicted = values, None, probabilities.sum(1)
+        right = logs.gather(0, own[None])[0]
+    else:
+        sure = values < tables.labels
+        own = values.where(sure, 0)
+        predicted = (probabilities * tables.known[:, values]).sum(1)
+        possible = tables.possible[:, values]
+        joint = logs.masked_fill(~possible, -torch.inf).logsumexp(0)
+        right = torch.where(sure, logs.gather(0, own[None])[0], joint.where(~possible.all(0), 0))
+    counted = torch.ones_like(right) if sure is None else sure.to(right.dtype)
+    entropy = -right if gamma == 0 else -((-right.expm1()).clamp_min(_LEAST) ** gamma) * right
+    zeros = right.new_zeros(len(piece))
+    sums = [
+        zeros.index_add(0, own, right.exp() * counted),
+        predicted,
+        zeros.index_add(0, own, counted),
+        zeros.index_add(0, own, entropy),
+    ]
+    return torch.stack(sums), probabilities
+
+
+def _focal(logits: Tensor, member: Tensor, gamma: float) -> Tensor:
+    """The focal loss of a sigmoid, voxel by voxel (Lin et al. 2017)."""
+    target = member.to(logits.dtype)
+    entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    if gamma == 0:
+        return entropy
+    wrong = F.logsigmoid(logits * (1 - 2 * target))
+    return (gamma * wrong).exp() * entropy
+
+
+class _Sums(torch.autograd.Function):
+    """The sums of all pieces of each sample, and the gradient of the logits piece by piece."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, part: Part) -> tuple[Tensor, ...]:
+        """Four sums (B, outputs)."""
+        ctx.save_for_backward(logits, labels)
+        ctx.part = part
+        sums = logits.new_zeros(len(logits), 4, logits.shape[1], dtype=_summed_in(logits))
+        for sample, piece, values, _ in _pieces(logits, labels, None):
+            sums[sample] += part(piece, values)
+        ctx.mark_non_differentiable(reference := sums[:, 2].float())
+        return sums[:, 0].float(), sums[:, 1].float(), reference, sums[:, 3].float()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient of the logits, computed again."""
+        logits, labels = ctx.saved_tensors
+        wanted = torch.stack([grads[0], grads[1], torch.zeros_like(grads[0]), grads[3]], dim=1)
+        result = torch.empty_like(logits, memory_format=_order(logits))
+        for sample, piece, values, place in _pieces(logits, labels, result):
+            piece.requires_grad_()
+            with torch.enable_grad():
+                sums = ctx.part(piece, values)
+            (found,) = torch.autograd.grad(sums, piece, wanted[sample])
+            place.copy_(found)
+        return result, None, None
+
+
+def _pieces(
+    logits: Tensor, labels: Tensor, result: Tensor | None
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """Sample, logits (outputs, n) as a new tensor, label values (n,), and the same place of `result`."""
+    size = max(1, _PIECE.get(logits.device.type, _PIECE_ELSEWHERE) // logits.shape[1])
+    for sample in range(len(logits)):
+        flat, values = logits[sample].detach().flatten(1), labels[sample].flatten()
+        places = flat if result is None else result[sample].flatten(1)
+        for first in range(0, len(values), size):
+            cut = slice(first, first + size)
+            piece = torch.empty(flat[:, cut].shape, dtype=torch.float32, device=flat.device)
+            yield sample, piece.copy_(flat[:, cut]), values[cut].long(), places[:, cut]
+
+
+def _order(logits: Tensor) -> torch.memory_format:
+    """The order in memory of the logits."""
+    last = torch.channels_last_3d
+    return last if logits.is_contiguous(memory_format=last) else torch.contiguous_format
+
+
+def _summed_in(logits: Tensor) -> torch.dtype:
+    return torch.float32 if logits.device.type == "mps" else torch.float64
