@@ -1,44 +1,38 @@
-"""Dice of every target from one count of voxels by predicted and reference label: no mask per label."""
+"""How two label maps overlap: one pass over the voxels, whatever the number of labels."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 _AT_ONCE = 2**20  # voxels whose pairs are counted at once, in 64 bits
 
-
-def count_pairs(
-    predicted: NDArray[np.integer], reference: NDArray[np.integer], *, least: int
-) -> NDArray[np.int64]:
-    """Count voxels by (predicted, reference) label value; a square table of at least `least` values."""
-    size = max(least, 1 + int(predicted.max(initial=0)), 1 + int(reference.max(initial=0)))
-    counts = np.zeros(size**2, dtype=np.int64)
-    for ours, theirs in _in_pieces(predicted, reference):
-        pairs = ours.astype(np.int64) * size + theirs
-        counts += np.bincount(pairs.ravel(), minlength=size**2)
-    return counts.reshape(size, size)
+Labels = NDArray[np.integer]
+Targets = Mapping[str, tuple[int, ...]]
+"""What is scored, and the label values it is made of."""
 
 
 def dice_by_target(
-    counts: NDArray[np.int64], targets: Mapping[str, tuple[int, ...]], ignore: int | None
+    predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
 ) -> dict[str, float | None]:
-    """Return each target's Dice, None where it is absent from both; voxels of `ignore` are left out."""
-    if ignore is not None and ignore < len(counts):
-        counts = counts.copy()
-        counts[:, ignore] = 0
+    """Return the Dice of each target, None if neither map has it; where the reference is `ignore`, none counts."""
+    counts = pair_counts(predicted, reference)
+    if ignore is not None:
+        counts[ignore : ignore + 1] = 0
     found: dict[str, float | None] = {}
     for name, values in targets.items():
-        rows = list(values)
-        total = int(counts[rows].sum() + counts[:, rows].sum())
-        found[name] = 2 * int(counts[np.ix_(rows, rows)].sum()) / total if total else None
+        known = [value for value in values if value < len(counts)]
+        total = int(counts[known].sum() + counts[:, known].sum())
+        found[name] = 2 * int(counts[np.ix_(known, known)].sum()) / total if total else None
     return found
 
 
-def _in_pieces(
-    predicted: NDArray[np.integer], reference: NDArray[np.integer]
-) -> Iterator[tuple[NDArray[np.integer], NDArray[np.integer]]]:
-    """Both maps a few planes of the first axis at a time."""
-    step = max(1, _AT_ONCE * len(predicted) // max(1, predicted.size))
-    for first in range(0, len(predicted), step):
-        yield predicted[first : first + step], reference[first : first + step]
+def pair_counts(predicted: Labels, reference: Labels) -> NDArray[np.int64]:
+    """Voxels by (reference value, predicted value)."""
+    classes = 1 + max(int(predicted.max(initial=0)), int(reference.max(initial=0)))
+    counts = np.zeros(classes**2, dtype=np.int64)
+    layers = max(1, _AT_ONCE // max(1, int(np.prod(predicted.shape[1:]))))
+    for start in range(0, len(predicted), layers):
+        ours, theirs = (labels[start : start + layers].ravel() for labels in (predicted, reference))
+        counts += np.bincount(theirs.astype(np.int64) * classes + ours, minlength=classes**2)
+    return counts.reshape(classes, classes)

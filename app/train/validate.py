@@ -15,7 +15,7 @@ from app.core.types import as_size
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
-from app.metrics.overlap import count_pairs, dice_by_target
+from app.metrics.overlap import dice_by_target
 from app.train.machine.processes import ALONE, Processes
 
 _SHARE = 0.1  # of an epoch's time, with the validation that ends it
@@ -42,8 +42,7 @@ def validation_dice(
     def case_dice(case: CachedCase) -> dict[str, float | None]:
         image = torch.from_numpy(np.array(case.image())).to(device)
         predicted = sliding_labels(network, image, plan, sliding).numpy()
-        counts = count_pairs(predicted, case.labels(), least=len(task.labels))
-        return dice_by_target(counts, task.targets_in(by_id[case.id]), task.ignore)
+        return dice_by_target(predicted, case.labels(), task.targets_in(by_id[case.id]), task.ignore)
 
     found = processes.over(cases, case_dice)
     known = {name: [v for dice in found if (v := dice.get(name)) is not None] for name in task.targets}
