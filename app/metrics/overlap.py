@@ -15,7 +15,7 @@ Targets = Mapping[str, tuple[int, ...]]
 def dice_by_target(
     predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
 ) -> dict[str, float | None]:
-    """Return the Dice of each target, None if neither map has it; where the reference is `ignore`, none counts."""
+    """Return the Dice of each target, None if neither map has it; voxels of `ignore` do not count."""
     counts = pair_counts(predicted, reference)
     if ignore is not None:
         counts[ignore : ignore + 1] = 0
