@@ -13,7 +13,7 @@ from app.core.digest import digest_of_bytes
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
 from app.core.types import Size, Spacing, as_size, as_spacing
-from app.data.plan.label_coverage import PARTS, share_met
+from app.data.plan.label_coverage import PARTS, shares_met
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
 from app.data.prepare.prepare import read_case
@@ -168,10 +168,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
         foreground=inside,
         components_mm3=_components(labels, len(task.labels), volume.voxel_mm3),
-        met=tuple(
-            share_met(labels == value) if (labels == value).any() else ()
-            for value in range(1, len(task.labels))
-        ),
+        met=tuple(shares_met(labels, len(task.labels))),
         boxes=_boxes(labels, len(task.segmented), geometry.spacing),
         oriented=not np.allclose(volume.affine, np.diag(np.abs(np.diag(volume.affine)))),
         id=case.id,

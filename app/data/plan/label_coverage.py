@@ -4,7 +4,6 @@ Interpolated for patches of three data sets and sizes, this was within 0.09 of t
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 PARTS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
@@ -12,24 +11,42 @@ PARTS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
 _CELLS = 32  # the scan's extents are divided into, which makes it exact for PARTS within a cell
 
 
-def share_met(inside: NDArray[np.bool_]) -> tuple[float, ...]:
-    """For boxes of PARTS of a mask (D, H, W): the share of all places within it where they hold some."""
-    cells = _in_cells(inside)
-    return tuple(_share_of_places(cells, part) for part in PARTS)
+def shares_met(labels: NDArray[np.uint8], count: int) -> list[tuple[float, ...]]:
+    """For label values 1 .. count - 1 of a map (D, H, W): how often boxes of PARTS hold some of it.
+
+    The share of all places of such a box within the map; empty for a label that the map lacks.
+    """
+    cells = _in_cells(labels, count)
+    present = [bool(label.any()) for label in cells]
+    shares = [_share_of_places(cells[present], part) for part in PARTS]
+    found = iter(zip(*shares, strict=True))
+    return [next(found) if there else () for there in present]
 
 
-def _in_cells(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """At most _CELLS along an axis, each true where any of its voxels is."""
-    for axis, extent in enumerate(inside.shape):
-        count = min(_CELLS, extent)
-        inside = np.logical_or.reduceat(
-            inside, [index * extent // count for index in range(count)], axis=axis
-        )
-    return inside
+def _in_cells(labels: NDArray[np.uint8], count: int) -> NDArray[np.bool_]:
+    """(count - 1, d, h, w), at most _CELLS along an axis: true where any voxel of a cell has the label."""
+    sizes = [min(_CELLS, extent) for extent in labels.shape]
+    numbers = [_cell_numbers(extent, size) for extent, size in zip(labels.shape, sizes, strict=True)]
+    cells = np.zeros((*sizes, 256), dtype=np.bool_)
+    for depth in range(sizes[0]):
+        slab = labels[numbers[0] == depth]
+        _, rows, columns = places = np.nonzero(slab)
+        cells[depth, numbers[1][rows], numbers[2][columns], slab[places]] = True
+    return np.ascontiguousarray(np.moveaxis(cells[..., 1:count], -1, 0))
 
 
-def _share_of_places(cells: NDArray[np.bool_], part: float) -> float:
-    for axis, count in enumerate(cells.shape):
-        windows = sliding_window_view(cells, max(1, round(part * count)), axis=axis)
-        cells = np.logical_or.reduce(windows, axis=-1)
-    return float(cells.mean())
+def _cell_numbers(extent: int, size: int) -> NDArray[np.intp]:
+    """The cell of each voxel along an axis."""
+    starts = [index * extent // size for index in range(size)]
+    return np.searchsorted(starts, np.arange(extent), side="right") - 1
+
+
+def _share_of_places(cells: NDArray[np.bool_], part: float) -> list[float]:
+    """For each of the first axis: how many windows of a part of the others hold a true cell."""
+    for axis in (1, 2, 3):
+        window = max(1, round(part * cells.shape[axis]))
+        sums = np.cumsum(cells, axis=axis, dtype=np.int16)
+        sums = np.insert(sums, 0, 0, axis=axis)
+        last = sums.shape[axis]
+        cells = sums.take(range(window, last), axis) > sums.take(range(last - window), axis)
+    return [float(label.mean()) for label in cells]

@@ -23,16 +23,15 @@ from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.core.types import Spacing
+from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
 from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
 from app.data.prepare.region import reference_region
-from app.io.label_values import count_values
 from app.io.volumes import scan_files
 
 _Result = TypeVar("_Result")
 _FORMAT = 2  # raised whenever preparing changes, so that old entries are not taken for new ones
-_INDEXED = 10_000  # foreground voxels kept per label: enough places to centre a patch on
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class Cache:
                 temporary.mkdir(parents=True)
                 np.save(temporary / "image.npy", prepared.image)
                 np.save(temporary / "labels.npy", prepared.labels)
-                np.save(temporary / "foreground.npy", _foreground_index(prepared.labels, self._task.ignore))
+                np.save(temporary / "foreground.npy", foreground_index(prepared.labels, self._task.ignore))
                 write_json(temporary / "geometry.json", prepared.geometry.to_dict())
                 temporary.rename(folder)
         except (InputError, OSError):
@@ -198,15 +197,3 @@ class Cache:
 
 def _files(case: Case) -> list[Path]:
     return [file for path in (case.image, case.label) if path is not None for file in scan_files(path)]
-
-
-def _foreground_index(labels: NDArray[np.uint8], ignore: int | None) -> NDArray[np.int32]:
-    rng = np.random.default_rng(0)
-    rows: list[NDArray[np.int32]] = [np.empty((0, 4), dtype=np.int32)]
-    for label in sorted(set(map(int, count_values(labels))) - {0, ignore}):
-        places = np.flatnonzero(labels == label)
-        if len(places) > _INDEXED:
-            places = places[np.sort(rng.choice(len(places), _INDEXED, replace=False))]
-        voxels = np.stack(np.unravel_index(places, labels.shape), axis=1).astype(np.int32)
-        rows.append(np.insert(voxels, 0, label, axis=1))
-    return np.concatenate(rows)

@@ -15,6 +15,7 @@ from app.core.errors import noting
 from app.core.types import Size, as_size
 from app.data.prepare.cache import CachedCase
 
+_VALUES = 256  # of a label map's voxels
 _Voxel = TypeVar("_Voxel", bound=np.generic)
 
 
@@ -105,9 +106,9 @@ class PatchSampler:
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:
     """A voxel of a label drawn first, so that small structures come as often as large ones."""
-    label = rng.choice(np.unique(foreground[:, 0]))
-    first, stop = np.searchsorted(foreground[:, 0], [label, label + 1])
-    return as_size(foreground[rng.integers(first, stop), 1:].tolist())
+    starts = np.searchsorted(foreground[:, 0], np.arange(_VALUES + 1))  # sorted, so few of its rows are read
+    label = rng.choice(np.flatnonzero(np.diff(starts)).astype(foreground.dtype))
+    return as_size(foreground[rng.integers(starts[label], starts[label + 1]), 1:].tolist())
 
 
 def _start_around(voxel: Size, shape: Size, size: Size) -> Size:

@@ -17,6 +17,7 @@ from app.core.files import read_json, write_json
 from app.core.machine import peak_bytes
 from app.infer.engines import NEEDS
 from app.infer.scan.segmenter import Segmenter
+from app.io.label_values import count_integers
 
 _MAKERS = ("digests", "engine", "sliding", "cleanup")
 """What decides about a label map, of the facts that a manifest opens with."""
@@ -66,7 +67,7 @@ def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engi
 
 def volumes_ml(labels: NDArray[np.uint8], voxel_mm3: float, names: tuple[str, ...]) -> dict[str, float]:
     """Millilitres of each foreground label."""
-    counts = np.bincount(labels.ravel(order="K"), minlength=len(names))
+    counts = count_integers(labels, len(names))
     return {
         name: round(int(counts[value]) * voxel_mm3 / 1000, 4) for value, name in enumerate(names) if value
     }
