@@ -11,7 +11,6 @@ from torch import nn
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.core.types import as_size
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
@@ -40,9 +39,11 @@ def validation_dice(
     by_id = {case.id: case for case in task.cases}
 
     def case_dice(case: CachedCase) -> dict[str, float | None]:
-        image = torch.from_numpy(np.array(case.image())).to(device)
+        image = torch.from_numpy(case.image().whole(np.float32)).to(device)
         predicted = sliding_labels(network, image, plan, sliding).numpy()
-        return dice_by_target(predicted, case.labels(), task.targets_in(by_id[case.id]), task.ignore)
+        return dice_by_target(
+            predicted, case.labels().whole(np.uint8)[0], task.targets_in(by_id[case.id]), task.ignore
+        )
 
     found = processes.over(cases, case_dice)
     known = {name: [v for dice in found if (v := dice.get(name)) is not None] for name in task.targets}
@@ -65,7 +66,7 @@ def affordable(
     Where a single case takes more, the tenths of several epochs are saved up for it. Told by voxels, not by
     a clock, so that two runs judge the same cases.
     """
-    one = fmean(fit_windows(as_size(case.labels().shape), [plan], sliding).voxels for case in cases)
+    one = fmean(fit_windows(case.labels().size, [plan], sliding).voxels for case in cases)
     epoch = _PASSES * patches * math.prod(plan.patch)
     count = _SHARE / (1 - _SHARE) * epoch / one
     chosen = max(1, int(count))

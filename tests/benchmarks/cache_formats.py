@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from app.data.prepare.cache import CachedCase
+
 Open = Callable[[Path], Any]
 Store = Callable[[Path, NDArray[np.float32]], None]
 CHUNK = (1, 32, 32, 32)
@@ -27,7 +29,7 @@ PATCH, DRAWN = (40, 56, 56), 40
 def main(folders: list[str]) -> None:
     """Print a row a format, over all cases."""
     table = Table("format", "MB", "ms a patch", "ms worst", "s to write")
-    images = [np.load(Path(folder) / "image.npy", mmap_mode="r") for folder in folders]
+    images = [CachedCase(folder, Path(folder)).image().whole(np.float32) for folder in folders]
     for name, (store, reopen) in formats().items():
         with tempfile.TemporaryDirectory() as temporary:
             paths = [Path(temporary) / f"{index}.{name.split()[0]}" for index in range(len(images))]

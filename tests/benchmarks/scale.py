@@ -5,8 +5,11 @@ python -m tests.benchmarks.scale --voxels=128
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
@@ -16,6 +19,8 @@ from rich.table import Table
 from torch import Tensor
 
 from app.core.machine import usable_cores
+from app.core.types import as_size
+from app.data.prepare.bricks import Bricks, stored_image, to_bricks
 from app.data.prepare.resample import resample_labels
 from app.data.sample.augment import _rotation, _sample_labels
 from app.losses.losses import dice_ce
@@ -29,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--voxels", type=int, default=96, help="along each axis of a patch")
     parser.add_argument("--threads", type=int, default=len(usable_cores()))
+    parser.add_argument("--slices", type=int, default=300, help="of 512x512 voxels that patches are cut from")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     table = Table(
@@ -51,6 +57,7 @@ def main() -> None:
     for classes in CLASSES:
         table.add_row(*_resampled(classes, chosen.voxels))
     Console(width=140).print(table)
+    _patches(chosen.slices)
 
 
 def _loss(classes: int, voxels: int) -> list[str]:
@@ -112,6 +119,35 @@ def _resampled(classes: int, voxels: int) -> list[str]:
         "a label map resampled", classes, before, lambda: found.append(resample_labels(labels, size))
     )
     return [*row, f"{int((found[0] != found[-1]).sum())} of {found[0].size} voxels"]
+
+
+def _patches(slices: int) -> None:
+    """Patches of 154 voxels a side out of slices of 512x512, in rows of single precision and in bricks."""
+    table = Table("layout", "MB on disk", "ms a patch, read before", "runs at most", "read / wanted at most")
+    size, patch = (slices, 512, 512), (154, 154, 154)
+    image = np.zeros((1, *size), dtype=np.float32)
+    image[0] = np.random.default_rng(0).standard_normal(size[1:], dtype=np.float32)
+    starts = [as_size(np.random.default_rng(i).integers(0, np.subtract(size, patch))) for i in range(12)]
+    with tempfile.TemporaryDirectory() as folder:
+        for name, stored in (("rows, float32", image), ("bricks, float16", to_bricks(stored_image(image)))):
+            path = Path(folder) / "image.npy"
+            np.save(path, stored)
+            bricks = Bricks(np.load(path, mmap_mode="r"), as_size(size))
+            seconds = []
+            for start in (*starts, *starts):  # the second time from memory
+                begun = time.perf_counter()
+                bricks.cut(start, patch, np.float32)
+                seconds.append(time.perf_counter() - begun)
+            read = (
+                [bricks.runs(start, patch) for start in starts]
+                if stored.ndim > 4
+                else [(154, 154 * 154 * 512)]
+            )
+            table.add_row(
+                *(name, f"{stored.nbytes / 1e6:.0f}", f"{1000 * median(seconds[12:]):.1f}"),
+                *(str(max(runs for runs, _ in read)), f"{max(n for _, n in read) / 154**3:.2f}"),
+            )
+    Console(width=140).print(table)
 
 
 def _blocks(classes: int, voxels: int) -> Tensor:

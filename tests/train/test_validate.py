@@ -21,7 +21,7 @@ def cases(tmp_path: Path) -> list[CachedCase]:
     found = [CachedCase(str(index), tmp_path / str(index)) for index in range(10)]
     for case in found:
         case.folder.mkdir()
-        np.save(case.folder / "labels.npy", np.zeros((14, 8, 8), dtype=np.uint8))
+        np.save(case.folder / "labels.npy", np.zeros((1, 14, 8, 8), dtype=np.uint8))
     return found
 
 

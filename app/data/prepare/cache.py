@@ -3,8 +3,9 @@
 A case's folder appears under its name whole or not at all (written beside it, then renamed), so two runs
 may prepare at once: the first to finish wins, the other's copy is dropped.
 
-Arrays are plain .npy: a patch of 40x56x56 voxels takes 0.6 ms out of a memory map, 43 ms out of blosc2 and
-270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks/cache_formats.py, six scans of CT and PET).
+Arrays are .npy, large ones in bricks: a patch of 40x56x56 voxels takes 0.6 ms out of a memory map, 43 ms out
+of blosc2 and 270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks/cache_formats.py, six scans
+of CT and PET, in single precision).
 """
 
 import shutil
@@ -22,7 +23,10 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.core.types import Spacing
+from app.core.types import Spacing, as_size
+from app.data.prepare.bricks import Bricks, stored_image, to_bricks
+from app.data.prepare.cache_list import SETTINGS
+from app.data.prepare.disk import make_room
 from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
 from app.data.prepare.parallel import over_cases, spread
@@ -31,7 +35,7 @@ from app.data.prepare.region import reference_region
 from app.io.volumes import scan_files
 
 _Result = TypeVar("_Result")
-_FORMAT = 2  # raised whenever preparing changes, so that old entries are not taken for new ones
+FORMAT = 3  # raised whenever preparing changes, so that old entries are not taken for new ones
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,13 @@ class CachedCase:
     id: str
     folder: Path
 
-    def image(self) -> NDArray[np.float32]:
-        """(C, D, H, W)."""
-        return self._mapped("image.npy")
+    def image(self) -> Bricks:
+        """(C, D, H, W), in half or single precision."""
+        return self._bricks(self._mapped("image.npy"))
 
-    def labels(self) -> NDArray[np.uint8]:
-        """(D, H, W)."""
-        return self._mapped("labels.npy")
+    def labels(self) -> Bricks:
+        """(1, D, H, W), uint8."""
+        return self._bricks(self._mapped("labels.npy"))
 
     def foreground(self) -> NDArray[np.int32]:
         """Rows (label, d, h, w) of foreground voxels, sorted by label."""
@@ -68,6 +72,10 @@ class CachedCase:
     def geometry(self) -> Geometry:
         """The way back to the scan's own grid."""
         return Geometry.from_dict(read_json(self.folder / "geometry.json"))
+
+    def _bricks(self, stored: NDArray[Any]) -> Bricks:
+        size = stored.shape[1:] if stored.ndim == 4 else self.geometry().resampled
+        return Bricks(stored, as_size(size))
 
     def _mapped(self, name: str) -> NDArray[Any]:
         path = self.folder / name
@@ -132,7 +140,7 @@ class Cache:
         """
         self._digest_files()
         settings = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "spacing": plan.spacing,
             "normalisation": plan.to_dict()["normalisation"],
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
@@ -144,12 +152,17 @@ class Cache:
             for case in self._task.cases
         }
         missing = [case for case in self._task.cases if not cached[case.id].folder.is_dir()]
-        over_cases(
-            "Preparing cases",
-            missing,
-            lambda case: self._store(case, plan, margin_mm, cached[case.id].folder),
-            workers=self._workers,
-        )
+        make_room(self._folder, missing, plan, self._task.reading, region=margin_mm is not None)
+        try:
+            over_cases(
+                "Preparing cases",
+                missing,
+                lambda case: self._store(case, plan, margin_mm, cached[case.id].folder),
+                workers=self._workers,
+            )
+        finally:
+            if folder.is_dir() and any(folder.iterdir()):
+                write_json(folder / SETTINGS, settings)
         for case in cached.values():
             case.check()
         return cached
@@ -165,8 +178,8 @@ class Cache:
         try:
             with writing(folder):
                 temporary.mkdir(parents=True)
-                np.save(temporary / "image.npy", prepared.image)
-                np.save(temporary / "labels.npy", prepared.labels)
+                np.save(temporary / "image.npy", to_bricks(stored_image(prepared.image)))
+                np.save(temporary / "labels.npy", to_bricks(prepared.labels[np.newaxis]))
                 np.save(temporary / "foreground.npy", foreground_index(prepared.labels, self._task.ignore))
                 write_json(temporary / "geometry.json", prepared.geometry.to_dict())
                 temporary.rename(folder)

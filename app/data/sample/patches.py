@@ -6,7 +6,6 @@ So a run that stops at step n and resumes there goes on exactly as if it had nev
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from app.core.types import Size, as_size
 from app.data.prepare.cache import CachedCase
 
 _VALUES = 256  # of a label map's voxels
-_Voxel = TypeVar("_Voxel", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class PatchSampler:
     def _start(self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool) -> Size:
         """Where the margin around a patch begins."""
         with noting(f"placing a patch in case {case.id}"):
-            foreground, shape = case.foreground(), as_size(case.labels().shape)
+            foreground, shape = case.foreground(), case.labels().size
             if on_foreground and len(foreground):
                 start = _start_around(_foreground_voxel(foreground, rng), shape, self._size)
             else:
@@ -98,10 +96,10 @@ class PatchSampler:
 
     def _cut(self, case: CachedCase, start: Size) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         with noting(f"drawing a patch of case {case.id}"):
-            labels = _cut(case.labels()[np.newaxis], start, self._margin)[0]
+            labels = case.labels().cut(start, self._margin, np.uint8)[0]
             if case.id in self._codes:
                 labels[labels == 0] = self._codes[case.id]
-            return _cut(case.image(), start, self._margin), labels
+            return case.image().cut(start, self._margin, np.float32), labels
 
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:
@@ -123,15 +121,3 @@ def _start_around(voxel: Size, shape: Size, size: Size) -> Size:
 def _start_anywhere(shape: Size, size: Size, rng: np.random.Generator) -> Size:
     bounds = [sorted((0, extent - length)) for extent, length in zip(shape, size, strict=True)]
     return as_size([int(rng.integers(low, high + 1)) for low, high in bounds])
-
-
-def _cut(volume: NDArray[_Voxel], start: Size, size: Size) -> NDArray[_Voxel]:
-    """`size` voxels of (C, D, H, W) from `start`, which may lie outside; zero there."""
-    result = np.zeros((volume.shape[0], *size), dtype=volume.dtype)
-    source, target = [], []
-    for low, length, extent in zip(start, size, volume.shape[1:], strict=True):
-        inside_low, inside_high = max(low, 0), min(low + length, extent)
-        source.append(slice(inside_low, inside_high))
-        target.append(slice(inside_low - low, inside_high - low))
-    result[(slice(None), *target)] = volume[(slice(None), *source)]
-    return result

@@ -23,8 +23,9 @@ def test_prepared_arrays_are_mapped_and_indexed(make_task: MakeTask, tmp_path: P
     task = read_task(make_task(cases=2, channels=2))
     cache = Cache(tmp_path / "cache", task, workers=2)
     cached = cache.prepare(plan_for(cache, task))["blob_001"]
-    image, labels, foreground = cached.image(), cached.labels(), cached.foreground()
-    assert isinstance(image, np.memmap) and image.shape == (2, 17, 22, 19)
+    image, foreground = cached.image(), cached.foreground()
+    labels = cached.labels().whole(np.uint8)[0]
+    assert isinstance(image.stored, np.memmap) and (image.channels, image.size) == (2, (17, 22, 19))
     assert labels.shape == (17, 22, 19) and len(foreground) == labels.sum()
     assert all(labels[d, h, w] == label for label, d, h, w in foreground)
 
@@ -75,7 +76,7 @@ def test_two_runs_may_prepare_at_once(make_task: MakeTask, tmp_path: Path) -> No
         thread.join()
     assert errors == []
     for case in Cache(tmp_path / "cache", task, workers=1).prepare(plan).values():
-        assert case.image().shape[0] == 1
+        assert case.image().channels == 1
     hidden = list((tmp_path / "cache").rglob(".*"))
     assert hidden == []
 
@@ -155,7 +156,7 @@ def test_a_damaged_cache_names_the_case_and_what_to_do(make_task: MakeTask, tmp_
         case.foreground()
     assert_names_case_and_folder(str(error.value), case)
     shutil.rmtree(case.folder)
-    assert cache.prepare(plan)["blob_002"].labels().any()
+    assert cache.prepare(plan)["blob_002"].labels().whole(np.uint8).any()
 
 
 def assert_names_case_and_folder(message: str, case: CachedCase) -> None:
@@ -176,4 +177,4 @@ def test_a_full_disk_leaves_no_half_case(make_task: MakeTask, tmp_path: Path) ->
     assert ".npy" not in str(error.value)  # as the message about a damaged cache would have
     assert list((tmp_path / "cache").rglob("*.npy")) == []
     assert sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file()) == before
-    assert cache.prepare(plan)["blob_001"].labels().any()
+    assert cache.prepare(plan)["blob_001"].labels().whole(np.uint8).any()

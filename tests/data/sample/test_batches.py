@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from app.core.errors import InputError
+from app.data.prepare.bricks import Bricks
 from app.data.prepare.cache import CachedCase
-from app.data.sample import augment, patches
+from app.data.sample import augment
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
 from tests.support.config import NONE
@@ -65,7 +66,7 @@ def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch
     chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     for module, name, tokens in (
         (augment, "_centre", ("1", *wanted)),  # the step and its cases
-        (patches, "_cut", wanted[:1]),
+        (Bricks, "cut", wanted[:1]),
     ):
         monkeypatch.setattr(module, name, lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError) as caught:

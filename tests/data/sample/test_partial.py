@@ -42,11 +42,11 @@ def test_targets_of_a_case_are_those_it_annotates() -> None:
 def test_patches_of_such_a_case_have_the_value_in_place_of_background(tmp_path: Path) -> None:
     labels = np.zeros((4, 4, 4), dtype=np.uint8)
     labels[1, 1, 1] = 3
-    for name, values in (("image", np.zeros((1, 4, 4, 4), np.float32)), ("labels", labels)):
+    for name, values in (("image", np.zeros((1, 4, 4, 4), np.float32)), ("labels", labels[None])):
         np.save(tmp_path / f"{name}.npy", values)
     np.save(tmp_path / "foreground.npy", np.array([[3, 1, 1, 1]], dtype=np.int32))
     case = CachedCase("a", tmp_path)
     shape = {"size": (4, 4, 4), "margin": (4, 4, 4), "batch": 1, "foreground_share": 0.0, "seed": 0}
     (drawn,) = PatchSampler([case], **shape, codes={"a": 5}).draw(0).labels  # type: ignore[arg-type]
     assert (drawn == np.where(labels == 0, 5, labels)).all()
-    assert case.labels()[0, 0, 0] == 0
+    assert case.labels().whole(np.uint8)[0, 0, 0, 0] == 0

@@ -35,7 +35,7 @@ def test_the_share_on_foreground_holds_over_steps_whatever_the_batch(
     labels = np.zeros((40, 40, 40), dtype=np.uint8)
     labels[20, 20, 20] = 1  # what patches from anywhere hardly ever meet
     np.save(tmp_path / "image.npy", np.zeros((1, 40, 40, 40), dtype=np.float32))
-    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "labels.npy", labels[None])
     np.save(tmp_path / "foreground.npy", np.array([[1, 20, 20, 20]], dtype=np.int32))
     case = CachedCase("tiny", tmp_path)
     drawn = PatchSampler(
@@ -52,8 +52,8 @@ def test_patch_larger_than_the_volume_is_padded_with_zeros(cases: list[CachedCas
     ).draw(0)
     case = next(case for case in cases if case.id == big.cases[0])
     assert big.image.shape == (1, 1, 40, 40, 40)
-    np.testing.assert_allclose(big.image.sum(), case.image().sum(), rtol=1e-4, atol=0.5)
-    assert big.labels.sum() == case.labels().sum()
+    np.testing.assert_allclose(big.image.sum(), case.image().whole(np.float32).sum(), rtol=1e-4, atol=0.5)
+    assert big.labels.sum() == case.labels().whole(np.uint8).sum()
 
 
 def test_the_margin_lies_evenly_around_the_patch(cases: list[CachedCase]) -> None:
@@ -70,7 +70,7 @@ def test_a_cache_larger_than_memory_is_drawn_from(tmp_path: Path) -> None:
     image = np.lib.format.open_memmap(
         tmp_path / "image.npy", mode="w+", dtype=np.float32, shape=(1, slices, 1024, 1024)
     )
-    np.lib.format.open_memmap(tmp_path / "labels.npy", mode="w+", dtype=np.uint8, shape=image.shape[1:])
+    np.lib.format.open_memmap(tmp_path / "labels.npy", mode="w+", dtype=np.uint8, shape=image.shape)
     last = [slices - 1, 1000, 1000]
     image[0, slices - 1, 1000, 1000] = 7
     np.save(tmp_path / "foreground.npy", np.array([[1, *last]], dtype=np.int32))

@@ -1,0 +1,88 @@
+"""Volumes on disk in bricks, so that a patch out of a large scan reads little more than itself.
+
+Bricks of up to 32 voxels a side follow each other along W. A patch of 154x154x154 out of a scan of
+512x512x600 is in at most 36 runs of the file, which hold at most 1.94 times what it wants; out of whole
+slices it is in 154 runs that hold 3.3 times as much. Volumes of at most 64 voxels a side are one brick.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.types import Size, as_size
+
+_SIDE = 32
+_WHOLE = 64
+_HALF_LIMIT = 16.0  # beyond it half precision is off by more than 1/256
+
+
+@dataclass(frozen=True)
+class Bricks:
+    """An array (C, D, H, W) as on disk: itself, or bricks (nD, nH, nW, C, d, h, w) padded with zeros."""
+
+    stored: NDArray[Any]
+    size: Size
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return int(self.stored.shape[0] if self.stored.ndim == 4 else self.stored.shape[3])
+
+    def cut(self, start: Size, size: Size, dtype: type[Any]) -> NDArray[Any]:
+        """A new array (C, *size) of voxels from `start`, which may lie outside; zero there."""
+        result = np.zeros((self.channels, *size), dtype=dtype)
+        axes = zip(start, size, self.size, self._sides, strict=True)
+        for parts in product(*(list(_parts(*axis)) for axis in axes)):
+            brick, source, target = zip(*parts, strict=True)
+            voxels = self.stored if self.stored.ndim == 4 else self.stored[brick]
+            result[(slice(None), *target)] = voxels[(slice(None), *source)]
+        return result
+
+    def whole(self, dtype: type[Any]) -> NDArray[Any]:
+        """A new array (C, D, H, W)."""
+        return self.cut((0, 0, 0), self.size, dtype)
+
+    def runs(self, start: Size, size: Size) -> tuple[int, int]:
+        """How many runs of the file a cut reads, and how many voxels these hold."""
+        axes = zip(start, size, self.size, self._sides, strict=True)
+        depth, height, width = (len(list(_parts(*axis))) for axis in axes)
+        return depth * height, depth * height * width * math.prod(self._sides)
+
+    @property
+    def _sides(self) -> Size:
+        return self.size if self.stored.ndim == 4 else as_size(self.stored.shape[4:])
+
+
+def to_bricks(voxels: NDArray[Any]) -> NDArray[Any]:
+    """(C, D, H, W) as it goes to disk."""
+    size = voxels.shape[1:]
+    if max(size) <= _WHOLE:
+        return voxels
+    counts = [1 if extent <= _WHOLE else math.ceil(extent / _SIDE) for extent in size]
+    sides = [math.ceil(extent / count) for extent, count in zip(size, counts, strict=True)]
+    counts = [math.ceil(extent / side) for extent, side in zip(size, sides, strict=True)]
+    bricks = np.zeros((*counts, len(voxels), *sides), dtype=voxels.dtype)
+    for place in np.ndindex(*counts):
+        cut = [slice(index * side, (index + 1) * side) for index, side in zip(place, sides, strict=True)]
+        part = voxels[(slice(None), *cut)]
+        bricks[place][(slice(None), *map(slice, part.shape[1:]))] = part
+    return bricks
+
+
+def stored_image(image: NDArray[np.float32]) -> NDArray[Any]:
+    """An image of normalised intensities in half precision if no voxel is off by more than 1/256 in it."""
+    low, high = float(image.min(initial=0)), float(image.max(initial=0))
+    return image.astype(np.float16) if max(-low, high) <= _HALF_LIMIT else image
+
+
+def _parts(start: int, length: int, extent: int, side: int) -> Iterator[tuple[int, slice, slice]]:
+    """The bricks along an axis that a cut touches: number, voxels of the brick, voxels of the cut."""
+    low, high = max(start, 0), min(start + length, extent)
+    for brick in range(low // side, -(-high // side)):
+        first, last = max(low, brick * side), min(high, (brick + 1) * side)
+        yield brick, slice(first - brick * side, last - brick * side), slice(first - start, last - start)

@@ -1,0 +1,86 @@
+"""What lies in a folder of caches: prepared cases by task and way of preparing, and their removal."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.core.files import read_json
+
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """The prepared cases of one task and one way of preparing."""
+
+    folder: Path
+    format: int | None
+    """Of the arrays; None before formats were recorded."""
+    spacing: tuple[float, ...] | None
+    """The network's, (D, H, W) in mm; None if not recorded."""
+    cases: int
+    bytes: int
+    changed: datetime
+
+    @property
+    def task(self) -> str:
+        """Its name."""
+        return self.folder.parent.name
+
+
+def list_caches(folder: Path) -> list[CacheEntry]:
+    """All entries below a folder of caches, by task, the newest first."""
+    tasks = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [
+        entry
+        for task in tasks
+        for entry in sorted(_entries(task), key=lambda found: -found.changed.timestamp())
+    ]
+
+
+def choose_caches(entries: Sequence[CacheEntry], what: str, format_now: int) -> list[CacheEntry]:
+    """The entries meant by `what`: all, earlier (other formats than today's), or the name of a task.
+
+    Raises:
+        InputError: no such task.
+    """
+    if what == "all":
+        return list(entries)
+    if what == "earlier":
+        return [entry for entry in entries if entry.format != format_now]
+    chosen = [entry for entry in entries if entry.task == what]
+    if not chosen:
+        tasks = ", ".join(dict.fromkeys(entry.task for entry in entries)) or "none"
+        raise InputError(
+            f"cache.delete: got {what!r}, wanted all, earlier or a task that has a cache: {tasks}"
+        )
+    return chosen
+
+
+def clear_caches(entries: Sequence[CacheEntry]) -> int:
+    """Delete entries; return the bytes they took."""
+    for entry in entries:
+        shutil.rmtree(entry.folder)
+    return sum(entry.bytes for entry in entries)
+
+
+def _entries(task: Path) -> list[CacheEntry]:
+    return [_entry(folder) for folder in task.iterdir() if folder.is_dir() and folder.name[0] != "."]
+
+
+def _entry(folder: Path) -> CacheEntry:
+    path = folder / SETTINGS
+    facts = read_json(path) if path.is_file() else {}
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    changed = max((file.stat().st_mtime for file in files), default=folder.stat().st_mtime)
+    return CacheEntry(
+        folder=folder,
+        format=facts.get("format"),
+        spacing=tuple(facts["spacing"]) if "spacing" in facts else None,
+        cases=sum(1 for case in folder.iterdir() if case.is_dir()),
+        bytes=sum(file.stat().st_size for file in files),
+        changed=datetime.fromtimestamp(changed, tz=UTC),
+    )

@@ -1,0 +1,52 @@
+"""Room on the disk for prepared cases: what they will take, foretold from headers, and what is there."""
+
+import logging
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.core.plan import Plan
+from app.core.reading import Reading
+from app.core.task import Case
+from app.io.volumes import read_header
+
+log = logging.getLogger(__name__)
+
+_HALF_BYTES, _FLOAT_BYTES = 2, 4
+_PADDING = 1.05  # that bricks are longer than the scans they hold, at most along one axis
+
+
+def make_room(folder: Path, cases: Sequence[Case], plan: Plan, reading: Reading, *, region: bool) -> None:
+    """Log what preparing the cases takes at most; with `region` only part of each scan will be kept.
+
+    Raises:
+        InputError: the disk has less room than whole scans need.
+    """
+    if not cases:
+        return
+    wanted = sum(prepared_bytes(case, plan, reading) for case in cases)
+    free = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.is_dir())).free
+    parts = " (less, as only the region around the labels is kept)" if region else ""
+    log.info(
+        "preparing %d cases takes up to %.2f GB%s in %s, which has %.1f GB free",
+        *(len(cases), wanted / 1e9, parts, folder, free / 1e9),
+    )
+    if wanted > free and not region:
+        raise InputError(
+            f"paths.cache: {folder}: got {free / 1e9:.1f} GB free, preparing {len(cases)} cases takes up to "
+            f"{wanted / 1e9:.1f} GB; set paths.cache to another disk, or free some: python run.py mode=cache"
+        )
+
+
+def prepared_bytes(case: Case, plan: Plan, reading: Reading) -> int:
+    """What a prepared case takes at most; 0 if its header cannot be read, which preparing reports."""
+    try:
+        header = read_header(case.image, reading)
+    except InputError:
+        return 0
+    voxels = math.prod(header.size) * math.prod(header.spacing) / math.prod(plan.spacing)
+    bounded = all(how.scheme == "ct" for how in plan.normalisation)  # clipped, so near zero
+    each = header.channels * (_HALF_BYTES if bounded else _FLOAT_BYTES) + 1
+    return round(_PADDING * voxels * each)
