@@ -75,7 +75,7 @@ def order_channels(folder: Path, found: Sequence[Channel], reading: Reading) -> 
 
 def _walk(folder: Path, top: Path, is_scan_file: Callable[[Path], bool]) -> Iterator[Channel]:
     inside = sorted(path for path in folder.iterdir() if path.name[0] != ".")
-    name = folder.relative_to(top).as_posix() if folder != top else ""
+    name = folder.relative_to(top).as_posix() if folder != top else folder.name
     if dicom.is_dicom_folder(folder):
         yield from (Channel(name, series) for series in dicom.list_series(folder))
     for path in inside:

@@ -70,6 +70,8 @@ class DicomFile:
     """Whether low values are shown white (MONOCHROME1); stored values are not to be inverted for it."""
     patient: tuple[str, str, str]
     """Name, id and date of birth, empty where not given."""
+    identity_removed: bool
+    """Whether the header says that name and id are not the patient's own."""
     frame: Frame | None
 
 
@@ -124,7 +126,7 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as DICOM ({str(error).strip().splitlines()[-1]})") from None
-    tags = {key: reader.GetMetaData(key).strip(" \0") for key in reader.GetMetaDataKeys()}
+    tags = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
     if reader.GetNumberOfComponents() != 1:
         raise InputError(f"{path}: got {reader.GetNumberOfComponents()} colours a voxel, wanted a grey image")
     several = _number(tags.get("0028|0008")) or 1
@@ -137,6 +139,7 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
         multi_frame=multi_frame,
         inverted=tags.get("0028|0004") == "MONOCHROME1",
         patient=(tags.get("0010|0010", ""), tags.get("0010|0020", ""), tags.get("0010|0030", "")),
+        identity_removed=tags.get("0012|0062") == "YES",
         frame=None if multi_frame else _frame(path, reader, tags),
     )
 
@@ -157,6 +160,15 @@ def _frame(path: Path, reader: sitk.ImageFileReader, tags: dict[str, str]) -> Fr
         position=(x, y, z),
         thickness_mm=thickness if thickness else None,
     )
+
+
+def _text(value: str) -> str:
+    """A tag's text without padding; bytes that are not UTF-8 count as Latin-1."""
+    stored = value.encode("utf-8", "surrogateescape")
+    try:
+        return stored.decode("utf-8").strip(" \0")
+    except UnicodeDecodeError:
+        return stored.decode("latin-1").strip(" \0")
 
 
 def _number(text: str | None) -> float | None:

@@ -12,8 +12,8 @@ from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.reading import Reading
 from app.core.types import Spacing, as_size, as_spacing
-from app.io import dicom, itk, nifti
-from app.io.channels import Channel, find_channels, order_channels
+from app.io import channels, dicom, itk, nifti
+from app.io.channels import Channel, order_channels
 from app.io.dicom_files import is_dicom
 from app.io.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
 from app.io.header import Header
@@ -84,7 +84,16 @@ def channels_of(folder: Path, reading: Reading = _AS_NAMED) -> list[Channel]:
     Raises:
         InputError: no scan in it, or names that do not give one order.
     """
-    return order_channels(folder, find_channels(folder, is_scan_file), reading)
+    return order_channels(folder, find_channels(folder), reading)
+
+
+def find_channels(folder: Path) -> list[Channel]:
+    """All files and series in a folder and its subfolders, by name.
+
+    Raises:
+        InputError: none, or a DICOM image that cannot be read.
+    """
+    return channels.find_channels(folder, is_scan_file)
 
 
 def is_scan_file(path: Path) -> bool:
@@ -240,10 +249,10 @@ def _refuse_uneven(path: Path, header: Header, reading: Reading) -> None:
         )
 
 
-def _header_of(channels: Sequence[Channel]) -> Header:
+def _header_of(found: Sequence[Channel]) -> Header:
     headers = [
         read_header(channel.source) if isinstance(channel.source, Path) else dicom.header_of(channel.source)
-        for channel in channels
+        for channel in found
     ]
     return replace(
         headers[0],
@@ -252,10 +261,10 @@ def _header_of(channels: Sequence[Channel]) -> Header:
     )
 
 
-def _stack(channels: Sequence[Channel], reading: Reading) -> Volume:
-    volumes = [_read_channel(channel, reading) for channel in channels]
-    for volume, channel in zip(volumes[1:], channels[1:], strict=True):
-        check_same_grid(volume, volumes[0], channel.path, channels[0].path)
+def _stack(found: Sequence[Channel], reading: Reading) -> Volume:
+    volumes = [_read_channel(channel, reading) for channel in found]
+    for volume, channel in zip(volumes[1:], found[1:], strict=True):
+        check_same_grid(volume, volumes[0], channel.path, found[0].path)
     if len(volumes) == 1:
         return volumes[0]
     return Volume(volumes[0].affine, np.concatenate([volume.voxels for volume in volumes]))

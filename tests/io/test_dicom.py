@@ -214,5 +214,5 @@ def test_series_that_lie_together_in_one_folder_are_told_apart(tmp_path: Path) -
     save(tmp_path / "a", slices(a_scan(seed=2), series="venous"), suffix="_2")
     chosen = read_volume(tmp_path / "a", Reading(("venous",), modalities=("CT",)))
     np.testing.assert_array_equal(chosen.voxels[0], a_scan(seed=2))
-    with pytest.raises(InputError, match=r"arterial \(6 files\); venous \(6 files\)"):
+    with pytest.raises(InputError, match=r"arterial \(6 files\); .*venous \(6 files\)"):
         read_volume(tmp_path / "a", Reading(modalities=("CT",)))

@@ -1,7 +1,9 @@
 """mode=predict: label maps for scans, each in its scan's own geometry, with a manifest beside them."""
 
 import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,13 +18,15 @@ from app.infer.batch.dicom_seg import check_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
-from app.infer.batch.scans import list_scans
+from app.infer.batch.privacy import Alias, known_as
+from app.infer.batch.scans import Found, find_scans
 from app.infer.scan.cleanup import NO_CLEANUP
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members
 from app.infer.scan.segmenter import Segmenter
-from app.io.volumes import case_name
+from app.io.volumes import channels_of, find_channels
 
 log = logging.getLogger(__name__)
+_LISTED = 5  # files at most in a message
 _Settings = TypeVar("_Settings")
 
 
@@ -38,6 +42,8 @@ class _Running:
     """What the process may hold at most."""
     cleanup: bool
     """Whether to clean up where the runs record a gain."""
+    anonymous: bool
+    """Whether nothing of a patient's name, id or date of birth is told."""
     channels: Any
     """The order of channels with a file or series each; None as trained."""
     slice_jitter: float | None
@@ -49,18 +55,24 @@ def run(cfg: DictConfig) -> Path:
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
     runs = list_runs(_paths(cfg.predict, "model"))
     output = Path(required(cfg.predict, "output", "predict"))
-    scans = list_scans(_paths(cfg.predict, "input"), output)
+    segmenter = _segmenter(cfg, runs, running)
+    found = find_scans(_paths(cfg.predict, "input"), output, segmenter.reading)
+    aliases = known_as(found.names, anonymous=running.anonymous)
+    scans = found.scans
+    _say(found, aliases, segmenter.reading)
     if settings.format == "dicom":
         for scan in scans:
-            check_dicom_seg(scan)
-    segmenter = _segmenter(cfg, runs, running)
+            try:
+                check_dicom_seg(scan)
+            except InputError as error:
+                raise InputError(aliases[scan].clean(str(error))) from None
     header = describe_segmenter(segmenter, list(map(str, runs)), running.weights, running.engine)
     manifest = Manifest(output, header)
     try:
-        done = predict_scans(segmenter, scans, output, settings, manifest)
+        done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same command goes on with the scans that are left") from None
-    _report(done, scans, output, manifest)
+    _report(done, aliases, output, manifest)
     return output
 
 
@@ -90,21 +102,52 @@ def _reading(running: _Running, trained: Reading) -> Reading:
     return Reading(channels if isinstance(channels, str) else tuple(channels), jitter, trained.modalities)
 
 
-def _report(done: Predicted, scans: Sequence[Path], output: Path, manifest: Manifest) -> None:
+def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
+    """Log what was left out, which scans have other names than their files, and the order of channels."""
+    for reason in sorted(set(found.left_out.values())):
+        files = [path.name for path, why in found.left_out.items() if why == reason]
+        more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
+        hidden = any(alias.words for alias in aliases.values())
+        listed = "" if hidden else f" ({', '.join(files[:_LISTED])}{more})"
+        log.warning("left out: %d files%s: %s", len(files), listed, reason)
+    renamed = sum(aliases[scan].name != name for scan, name in found.names.items())
+    if renamed:
+        log.warning(
+            "%d scans are named after their patients; results are called after the series instead, "
+            "see predict.anonymous",
+            renamed,
+        )
+    if len(reading.modalities) < 2 and not reading.words:
+        return
+    orders: Counter[str] = Counter()
+    for scan, alias in aliases.items():
+        with suppress(InputError):  # which the reading of this scan will say
+            chosen = channels_of(scan, reading) if scan.is_dir() else []
+            pairs = zip(reading.modalities, chosen, strict=False)
+            told = ", ".join(f"{name} = {channel.shown}" for name, channel in pairs)
+            unused = (
+                [channel.shown for channel in find_channels(scan) if channel not in chosen] if chosen else []
+            )
+            orders[alias.clean(told + f"; not used: {', '.join(unused)}" * bool(unused))] += bool(chosen)
+    for told, count in (+orders).items():
+        log.info("channels of %d scans: %s", count, told)
+
+
+def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manifest: Manifest) -> None:
     log.info("%d label maps written to %s, %d kept from before", len(done.written), output, len(done.kept))
     for message in done.failed.values():
         log.error("failed: %s", message)
-    strange = ", ".join(manifest.by_others(map(case_name, done.kept)))
+    strange = ", ".join(manifest.by_others(aliases[scan].name for scan in done.kept))
     if strange:
         log.warning(
             "kept, but made by other networks or settings, or unknown by which: %s; see predict.overwrite",
             strange,
         )
     if done.bare:
-        names = ", ".join(case_name(scan) for scan in done.bare)
+        names = ", ".join(aliases[scan].name for scan in done.bare)
         log.warning("kept, but without the probabilities or entropy wanted: %s; see predict.overwrite", names)
     if done.failed:
-        raise InputError(f"{len(done.failed)} of {len(scans)} scans could not be segmented, see above")
+        raise InputError(f"{len(done.failed)} of {len(aliases)} scans could not be segmented, see above")
 
 
 def _paths(section: DictConfig, key: str) -> list[Path]:

@@ -10,7 +10,7 @@ from app.core.errors import InputError
 from app.core.types import Size
 from app.infer.batch.dicom_seg import write_dicom_seg
 from app.infer.scan.segmentation import Arrays
-from app.io.volumes import case_name, write_label_map, write_voxels
+from app.io.volumes import write_label_map, write_voxels
 
 FORMATS = {"nii.gz": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".dcm"}
 
@@ -43,9 +43,8 @@ class Outputs:
     entropy: Path | None
 
     @classmethod
-    def of(cls, scan: Path, folder: Path, settings: OutputSettings) -> "Outputs":
-        """The scan's own names in the output folder."""
-        case = case_name(scan)
+    def of(cls, case: str, folder: Path, settings: OutputSettings) -> "Outputs":
+        """Files of a scan's name in the output folder."""
         return cls(
             labels=folder / f"{case}{FORMATS[settings.format]}",
             probabilities=folder / "probabilities" / f"{case}.nii.gz" if settings.probabilities else None,

@@ -3,23 +3,25 @@
 While a network works on one scan, the next is read and the one before is written.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
 from app.data.prepare.prepare import Prepared, check_channels
 from app.infer.batch.manifest import Manifest, volumes_ml
 from app.infer.batch.outputs import Outputs, OutputSettings
+from app.infer.batch.privacy import Alias, known_as
 from app.infer.scan.clock import Clock
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
 from app.io.volumes import case_name, read_volume
+
+_Record = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,20 @@ class _Loaded:
 
 
 def predict_scans(
-    segmenter: Segmenter, scans: Sequence[Path], output: Path, settings: OutputSettings, manifest: Manifest
+    segmenter: Segmenter,
+    scans: Sequence[Path],
+    output: Path,
+    settings: OutputSettings,
+    manifest: Manifest,
+    *,
+    aliases: Mapping[Path, Alias] | None = None,
 ) -> Predicted:
-    """Write `<output>/<case>.<format>` for each scan; without `overwrite`, what is there is kept."""
-    outputs = {scan: Outputs.of(scan, output, settings) for scan in scans}
+    """Write `<output>/<case>.<format>` for each scan; without `overwrite`, what is there is kept.
+
+    Files, records and messages call a scan as `aliases` does, by default after its file or folder.
+    """
+    called = aliases or known_as({scan: case_name(scan) for scan in scans}, anonymous=False)
+    outputs = {scan: Outputs.of(called[scan].name, output, settings) for scan in scans}
     _refuse_collisions((scan, out.labels) for scan, out in outputs.items())
     kept = [scan for scan, out in outputs.items() if out.labels.is_file() and not settings.overwrite]
     todo = [scan for scan in scans if scan not in kept]
@@ -59,13 +71,15 @@ def predict_scans(
         for scan, load in _read_ahead(segmenter, todo):
             write: Callable[[], None]
             try:
-                write = _segment(segmenter, scan, load(), outputs[scan], manifest)
+                write = _segment(
+                    segmenter, scan, load(), outputs[scan], record=manifest.record, alias=called[scan]
+                )
             except InputError as error:
                 write = partial(_raise, error)
             if writing is not None:
                 writing.result()
-            writing = writer.submit(_finish, scan, write, manifest, failed)
-            advance(note=scan.name)
+            writing = writer.submit(_finish, scan, called[scan], write, manifest, failed)
+            advance(note=called[scan].name)
         if writing is not None:
             writing.result()
     done = [outputs[scan].labels for scan in todo if scan not in failed]
@@ -73,13 +87,15 @@ def predict_scans(
     return Predicted(tuple(done), tuple(kept), failed, tuple(bare))
 
 
-def _finish(scan: Path, write: Callable[[], None], manifest: Manifest, failed: dict[Path, str]) -> None:
+def _finish(
+    scan: Path, alias: Alias, write: Callable[[], None], manifest: Manifest, failed: dict[Path, str]
+) -> None:
     """Write a scan's results, or put down why there are none."""
     try:
         write()
     except InputError as error:
-        failed[scan] = str(error)
-        manifest.record(case_name(scan), status="failed", input=str(scan), error=str(error))
+        failed[scan] = alias.clean(str(error))
+        manifest.record(alias.name, status="failed", input=alias.shown, error=failed[scan])
 
 
 def _raise(error: InputError) -> None:
@@ -113,20 +129,21 @@ def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
 
 
 def _segment(
-    segmenter: Segmenter, scan: Path, loaded: _Loaded, outputs: Outputs, manifest: Manifest
+    segmenter: Segmenter, scan: Path, loaded: _Loaded, outputs: Outputs, *, record: _Record, alias: Alias
 ) -> Callable[[], None]:
     """Run the networks; what is returned writes the results and their record."""
     arrays = outputs.arrays(loaded.prepared.geometry.scan, len(segmenter.labels))
     segmentation = segmenter.segment(loaded.prepared, arrays)
     facts = {
-        "input": str(scan),
+        "input": alias.shown,
         "output": outputs.labels.name,
         "volumes_ml": volumes_ml(arrays.labels, loaded.voxel_mm3, segmenter.labels),
         "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
         "warnings": loaded.warnings,
     }
     seconds = {**loaded.seconds, **segmentation.seconds}
-    return partial(_write, scan, arrays, outputs, segmenter.labels, manifest, facts=facts, seconds=seconds)
+    written = partial(record, alias.name, status="written", **facts)
+    return partial(_write, scan, arrays, outputs, segmenter.labels, written, seconds=seconds)
 
 
 def _write(
@@ -134,16 +151,15 @@ def _write(
     arrays: Arrays,
     outputs: Outputs,
     labels: tuple[str, ...],
-    manifest: Manifest,
+    record: _Record,
     *,
-    facts: dict[str, Any],
     seconds: dict[str, float],
 ) -> None:
     clock = Clock()
     with clock.step("write"):
         outputs.write(arrays, scan, labels)
     rounded = {name: round(value, 3) for name, value in {**seconds, **clock.seconds}.items()}
-    manifest.record(case_name(scan), status="written", **facts, seconds=rounded)
+    record(seconds=rounded)
 
 
 def _refuse_collisions(targets: Iterable[tuple[Path, Path]]) -> None:

@@ -14,12 +14,14 @@ from app.cli.modes.predict import _report
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.plan import Normalisation
+from app.core.reading import Reading
 from app.data.prepare.prepare import prepare
 from app.infer.batch.dicom_seg import write_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
-from app.infer.batch.scans import list_scans
+from app.infer.batch.privacy import known_as
+from app.infer.batch.scans import find_scans
 from app.infer.scan.cleanup import Cleanup
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
@@ -38,6 +40,10 @@ def predict(
     segmenter: Segmenter, scans: list[Path], output: Path, settings: OutputSettings = NIFTI
 ) -> Predicted:
     return predict_scans(segmenter, scans, output, settings, Manifest(output, {}))
+
+
+def list_scans(sources: list[Path], output: Path) -> list[Path]:
+    return find_scans(sources, output, Reading()).scans
 
 
 @pytest.fixture
@@ -217,7 +223,7 @@ def test_a_repeated_run_to_dicom_names_first_what_failed(
     done = predict_scans(segmenter, scans, output, settings, manifest)
     assert done.kept == done.bare == (scans[0],)
     with pytest.raises(InputError) as error:
-        _report(done, scans, output, manifest)
+        _report(done, known_as({scan: scan.name for scan in scans}, anonymous=True), output, manifest)
     assert re.findall(r"\d+", str(error.value)) == ["1", "2"]  # scans that failed, of all
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.levelno for record in told] == [logging.ERROR, logging.WARNING, logging.WARNING]

@@ -1,0 +1,100 @@
+"""What of a scan's names may be told: nothing of the patient that its DICOM headers name."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.digest import digest_of
+from app.core.errors import InputError
+from app.io.dicom import list_series
+from app.io.dicom_files import DicomFile, is_dicom, other_object
+
+_HIDDEN = "(patient)"
+_LEAST_DIGITS = 5  # that are hidden outside paths as well: fewer may be a number of slices
+_LEAST_LETTERS = (
+    3  # of a name's part or an id that is looked for within words; shorter ones count as whole words
+)
+
+
+@dataclass(frozen=True)
+class Alias:
+    """How a scan is called in results, records and messages."""
+
+    name: str
+    shown: str
+    """Its path, parts that name the patient hidden."""
+    words: tuple[str, ...] = ()
+    """What is hidden in messages."""
+
+    def clean(self, message: str) -> str:
+        """The message without what names the patient."""
+        for word in self.words:
+            short = len(word) < _LEAST_LETTERS or (word.isdigit() and len(word) < _LEAST_DIGITS)
+            message = message.replace(f"/{word}", f"/{_HIDDEN}") if short else message.replace(word, _HIDDEN)
+        return message
+
+
+def known_as(names: Mapping[Path, str], *, anonymous: bool) -> dict[Path, Alias]:
+    """How each scan is called; with `anonymous`, one named after its patient by its series' UID."""
+    if not anonymous:
+        return {scan: Alias(name, str(scan)) for scan, name in names.items()}
+    return {scan: _alias(scan, name) for scan, name in names.items()}
+
+
+def _alias(scan: Path, name: str) -> Alias:
+    file = _first_dicom(scan)
+    if file is None or file.identity_removed:
+        return Alias(name, str(scan))
+    telling = _Telling(file.patient)
+    below = [path.name for path in scan.rglob("*")] if scan.is_dir() else []
+    words = sorted({part for part in (*scan.parts, *below, name) if telling(part)}, key=len, reverse=True)
+    parts = [_HIDDEN if part in words else part for part in scan.parts]
+    shown = str(Path(*parts))
+    tags = tuple(value for value in file.patient if len(value) >= _LEAST_LETTERS)
+    called = f"scan_{digest_of([file.series])[:10]}" if telling(name) else name
+    return Alias(called, shown, (*words, *tags))
+
+
+class _Telling:
+    """Whether a word holds a patient's name, id or date of birth."""
+
+    def __init__(self, patient: Sequence[str]) -> None:
+        name, number, born = patient
+        self._words = {word for word in _plain(name).split() if len(word) > 1}
+        joined = [_plain(value).replace(" ", "") for value in (number, born)]
+        if len(born) == 8:
+            joined.append(born[6:] + born[4:6] + born[:4])
+        self._within = {value for value in joined if len(value) >= _LEAST_LETTERS}
+        self._whole = {value for value in joined if value} - self._within
+
+    def __call__(self, text: str) -> bool:
+        plain = _plain(text)
+        together = plain.replace(" ", "")
+        words = set(plain.split())
+        long = [word for word in self._words if len(word) >= _LEAST_LETTERS]
+        return bool(
+            self._words & words
+            or together in self._whole
+            or any(value in together for value in self._within)
+            or (len(long) > 1 and all(word in together for word in long))
+        )
+
+
+def _plain(text: str) -> str:
+    """Letters without accents and digits in small, other characters as spaces."""
+    folded = unicodedata.normalize("NFKD", text).casefold()
+    kept = "".join(letter for letter in folded if not unicodedata.combining(letter))
+    return re.sub(r"[\W_]+", " ", kept).strip()
+
+
+def _first_dicom(scan: Path) -> DicomFile | None:
+    files = [scan] if scan.is_file() else sorted(path for path in scan.rglob("*") if path.is_file())
+    for file in files:
+        try:
+            if is_dicom(file) and not other_object(file):
+                return list_series(file)[0].files[0]
+        except InputError:
+            continue
+    return None
