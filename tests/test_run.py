@@ -49,8 +49,17 @@ def assert_refused(done: subprocess.CompletedProcess[str], *tokens: str) -> None
 def test_a_run_folder_explains_itself(trained: Path) -> None:
     wanted = {
         *("config.yaml", "environment.json", "fingerprint.json", "plan.yaml", "layout.yaml", "split.json"),
-        *("metrics.csv", "cases.csv", "summary.json", "last.pt", "best.pt", "predictions", "report.html"),
-        "run.log",
+        *(
+            "metrics.csv",
+            "cases.csv",
+            "statistics.json",
+            "summary.json",
+            "last.pt",
+            "best.pt",
+            "predictions",
+            "report.html",
+        ),
+        *("run.log", "model_card.md"),
     }
     assert {path.name for path in trained.iterdir()} == wanted
     summary = json.loads((trained / "summary.json").read_text(encoding="utf-8"))
@@ -100,6 +109,7 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
         f"evaluate.predictions={out}",
         f"evaluate.labels={labels}",
         f"evaluate.output={place / 'eval'}",
+        "evaluate.missing=left_out",
     )
     done = call(place, "mode=evaluate", *folders)
     assert done.returncode == 0, done.stderr
@@ -109,7 +119,7 @@ def test_predict_and_evaluate_agree_with_the_run(trained: Path, place: Path) -> 
     lps = nib.orientations.axcodes2ornt(("L", "P", "S"))
     for case in held_out:
         nib.save(nib.load(files[case]["label"]).as_reoriented(lps), turned / f"{case}.nii.gz")
-    done = call(place, "mode=evaluate", folders[0], f"evaluate.labels={turned}", folders[2])
+    done = call(place, "mode=evaluate", folders[0], f"evaluate.labels={turned}", *folders[2:])
     assert done.returncode == 0, done.stderr
     assert (place / "eval" / "cases.csv").read_bytes() == (trained / "cases.csv").read_bytes()
 

@@ -1,1 +1,1 @@
-"""Metrics of one label map against its reference."""
+"""Metrics of one label map against its reference, and their statistics over cases."""

@@ -1,6 +1,7 @@
 """How two label maps overlap: one pass over the voxels, whatever the number of labels."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,19 +13,55 @@ Targets = Mapping[str, tuple[int, ...]]
 """What is scored, and the label values it is made of."""
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """Voxels of one label: in both maps, in the prediction, in the reference."""
+
+    both: int
+    predicted: int
+    reference: int
+
+    @property
+    def dice(self) -> float | None:
+        """Twice the overlap over the sum of both volumes; None if the reference is empty."""
+        return 2 * self.both / (self.predicted + self.reference) if self.reference else None
+
+    @property
+    def sensitivity(self) -> float | None:
+        """Share of the reference that is predicted; None if the reference is empty."""
+        return self.both / self.reference if self.reference else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the prediction that is right; 0 if none is; None if the reference is empty."""
+        return self.both / max(self.predicted, 1) if self.reference else None
+
+    @property
+    def volume_error(self) -> float | None:
+        """Predicted volume less the reference's, over the reference's: -1 if nothing is predicted."""
+        return (self.predicted - self.reference) / self.reference if self.reference else None
+
+
+def overlaps(
+    predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
+) -> dict[str, Overlap]:
+    """Count the voxels of each target in maps of one shape; where the reference is `ignore`, none counts."""
+    pairs = pair_counts(predicted, reference)
+    if ignore is not None:
+        pairs[ignore : ignore + 1] = 0
+    found = {}
+    for name, values in targets.items():
+        known = [value for value in values if value < len(pairs)]
+        inside = pairs[np.ix_(known, known)].sum()
+        found[name] = Overlap(int(inside), int(pairs[:, known].sum()), int(pairs[known].sum()))
+    return found
+
+
 def dice_by_target(
     predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
 ) -> dict[str, float | None]:
-    """Return the Dice of each target, None if neither map has it; voxels of `ignore` do not count."""
-    counts = pair_counts(predicted, reference)
-    if ignore is not None:
-        counts[ignore : ignore + 1] = 0
-    found: dict[str, float | None] = {}
-    for name, values in targets.items():
-        known = [value for value in values if value < len(counts)]
-        total = int(counts[known].sum() + counts[:, known].sum())
-        found[name] = 2 * int(counts[np.ix_(known, known)].sum()) / total if total else None
-    return found
+    """Return the Dice of each target; None if the reference does not have it."""
+    return {name: found.dice for name, found in overlaps(predicted, reference, targets, ignore).items()}
 
 
 def pair_counts(predicted: Labels, reference: Labels) -> NDArray[np.int64]:

@@ -1,85 +1,122 @@
 """All metrics of a prediction, label by label, in the scan's own geometry."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from statistics import fmean
-from typing import Any
+import math
+from collections.abc import Iterable
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from app.core.csv_file import six_digits, write_csv
 from app.core.types import Spacing
-from app.metrics.dice import Dice
-from app.metrics.metric import Metric
-from app.metrics.surface import HausdorffDistance95, NormalisedSurfaceDice
-from app.metrics.target_masks import target_masks
+from app.metrics.lesions import match_lesions
+from app.metrics.metric import METRICS, OF_PREDICTION, Mask
+from app.metrics.overlap import Labels, Overlap, Targets, overlaps
+from app.metrics.score import Score
+from app.metrics.surface import surface_distances
 
-
-@dataclass(frozen=True)
-class Score:
-    """One (case, label): values by metric name, None where undefined, and both volumes."""
-
-    case: str
-    label: str
-    values: dict[str, float | None]
-    volume_mm3: float
-    reference_mm3: float
-
-
-def standard_metrics(nsd_tolerance_mm: float) -> tuple[Metric, ...]:
-    """Dice, HD95 and NSD."""
-    return (Dice(), HausdorffDistance95(), NormalisedSurfaceDice(nsd_tolerance_mm))
+Box = tuple[slice, ...]
 
 
 def score_case(
     case: str,
-    predicted: NDArray[np.uint8],
-    reference: NDArray[np.uint8],
+    predicted: Labels,
+    reference: Labels,
     *,
     spacing: Spacing,
     voxel_mm3: float,
-    targets: Mapping[str, tuple[int, ...]],
-    metrics: Sequence[Metric],
+    targets: Targets,
+    nsd_tolerance_mm: float,
     ignore: int | None = None,
+    group: str | None = None,
+    seen: Labels | None = None,
 ) -> list[Score]:
-    """Score label maps of one shape; `targets` are label values by name, `spacing` is per axis.
+    """Score label maps of one shape; `spacing` is per axis, and where the reference is `ignore`, none counts.
 
-    Where the reference has the value `ignore`, nothing counts.
+    A label that the reference has and the prediction lacks is missed: every metric has its worst value, a
+    distance that of the scan's diagonal. One that the reference lacks has no value, except for what is
+    predicted without need: lesions and their volume. `seen` is the part of the reference that a network saw.
+
+    Each label is compared inside the box that holds it in either map.
     """
+    counts = overlaps(predicted, reference, targets, ignore)
+    unseen = None if seen is None else _unseen(seen, counts, targets, ignore)
+    if ignore is not None:
+        known = reference != ignore
+        predicted, reference = predicted * known, reference * known
+    boxes = _boxes(predicted, reference, targets)
+    diagonal_mm = math.dist((0, 0, 0), [n * mm for n, mm in zip(reference.shape, spacing, strict=True)])
     scores = []
-    for name, masks in target_masks(predicted, reference, targets, ignore).items():
-        values = {metric.name: metric(*masks, spacing) for metric in metrics}
-        volumes = [float(mask.sum()) * voxel_mm3 for mask in masks]
-        scores.append(Score(case, name, values, *volumes))
+    for name, values in targets.items():
+        count, box = counts[name], boxes[name]
+        masks = None if box is None else (_mask(predicted[box], values), _mask(reference[box], values))
+        found = _values(
+            count,
+            masks,
+            spacing,
+            tolerance_mm=nsd_tolerance_mm,
+            diagonal_mm=diagonal_mm,
+            voxel_mm3=voxel_mm3,
+        )
+        outside = None if unseen is None else unseen[name]
+        volumes = count.predicted * voxel_mm3, count.reference * voxel_mm3
+        scores.append(Score(case, name, found, *volumes, group, outside))
     return scores
 
 
-def write_cases(path: Path, scores: Sequence[Score]) -> None:
-    """Write cases.csv: one row per case and label; an empty cell is undefined."""
-    rows = [
-        {
-            **{"case": score.case, "label": score.label},
-            **{name: six_digits(value) for name, value in score.values.items()},
-            **{"volume_mm3": score.volume_mm3, "reference_mm3": score.reference_mm3},
-        }
-        for score in scores
-    ]
-    write_csv(path, rows, header=("case", "label", "volume_mm3", "reference_mm3"))
+def _values(
+    count: Overlap,
+    masks: tuple[Mask, Mask] | None,
+    spacing: Spacing,
+    *,
+    tolerance_mm: float,
+    diagonal_mm: float,
+    voxel_mm3: float,
+) -> dict[str, float | None]:
+    known: dict[str, float | None] = dict.fromkeys((metric.name for metric in METRICS), None)
+    known |= dict.fromkeys(OF_PREDICTION, 0.0)
+    if masks is None:
+        return known
+    lesions = match_lesions(*masks)
+    known["lesion_false_positives"] = float(lesions.false_positives)
+    known["false_positive_mm3"] = lesions.false_positive_voxels * voxel_mm3
+    if not count.reference:
+        return known
+    known |= {name: getattr(count, name) for name in ("dice", "sensitivity", "precision", "volume_error")}
+    known |= {"lesion_f1": lesions.f1, "lesion_sensitivity": lesions.sensitivity}
+    known["panoptic_quality"] = lesions.panoptic_quality
+    known["false_negative_mm3"] = lesions.false_negative_voxels * voxel_mm3
+    if not count.predicted:
+        return known | {"hd95_mm": diagonal_mm, "assd_mm": diagonal_mm, "nsd": 0.0}
+    surfaces = surface_distances(*masks, spacing, tolerance_mm)
+    return known | {name: getattr(surfaces, name) for name in ("hd95_mm", "assd_mm", "nsd")}
 
 
-def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
-    """`mean_dice` over labels, and for each metric the mean over cases of each label where it is defined."""
-    labels = list(dict.fromkeys(score.label for score in scores))
-    names = list(scores[0].values) if scores else []
-    means = {
-        name: {label: _mean(s.values[name] for s in scores if s.label == label) for label in labels}
-        for name in names
+def _boxes(predicted: Labels, reference: Labels, targets: Targets) -> dict[str, Box | None]:
+    """The box around each target in either map; None if neither has it."""
+    found = [ndimage.find_objects(labels) for labels in (predicted, reference)]
+    return {
+        name: _around(boxes[value - 1] for boxes in found for value in values if value <= len(boxes))
+        for name, values in targets.items()
     }
-    return {"mean_dice": _mean(means.get("dice", {}).values()), **means}
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def _around(boxes: Iterable[Box | None]) -> Box | None:
+    known = [box for box in boxes if box is not None]
+    return reduce(_union, known) if known else None
+
+
+def _union(one: Box, other: Box) -> Box:
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+
+
+def _mask(labels: Labels, values: tuple[int, ...]) -> Mask:
+    """Where labels are one of the values, with a voxel of background around it."""
+    mask: NDArray[np.bool_] = labels == values[0] if len(values) == 1 else np.isin(labels, values)
+    return np.pad(mask, 1)
+
+
+def _unseen(seen: Labels, counts: dict[str, Overlap], targets: Targets, ignore: int | None) -> dict[str, int]:
+    """Voxels of each target in the reference that are not in the part that a network saw."""
+    inside = overlaps(seen, seen, targets, ignore)
+    return {name: counts[name].reference - inside[name].reference for name in targets}

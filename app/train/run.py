@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,8 @@ from app.data.sample.batches import BatchSource
 from app.data.sample.split import Split
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
-from app.metrics.scores import standard_metrics, summarise_scores, write_cases
+from app.metrics.results import write_scores
+from app.metrics.score import Columns
 from app.models.checkpoint import Checkpoint, Locator, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.train.final_scores import evaluate_held_out
@@ -60,6 +61,8 @@ class Recipe:
     seed: int = 0
     """Seed of the weights, the patches and the augmentation."""
     nsd_tolerance_mm: float = 2.0
+    strata: Columns = field(default_factory=dict)
+    """What scores are divided by, such as a site or a scanner."""
     measure_speed: bool = False
     """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
 
@@ -173,7 +176,7 @@ def train_network(
 
 
 def score(this: Training, state: TrainingState) -> dict[str, Any]:
-    """Evaluate, all processes together; write predictions, cases.csv and summary.json.
+    """Evaluate, all processes together; write predictions, cases.csv, statistics.json and summary.json.
 
     The last weights are scored: the best ones were chosen on the very cases that judge. Returns the summary,
     which is empty except for the leading process.
@@ -182,15 +185,20 @@ def score(this: Training, state: TrainingState) -> dict[str, Any]:
     segmenter = Segmenter.from_checkpoint(
         this.checkpoint(state), sliding=recipe.sliding, device=recipe.device
     )
-    metrics = standard_metrics(recipe.nsd_tolerance_mm)
     scores = evaluate_held_out(
-        segmenter, this.split.validation, this.task, this.folder, metrics, processes=this.processes
+        segmenter,
+        this.split.validation,
+        this.task,
+        this.folder,
+        nsd_tolerance_mm=recipe.nsd_tolerance_mm,
+        groups=this.split.groups,
+        processes=this.processes,
     )
     if not this.processes.leads:
         return {}
-    write_cases(this.folder / run_folder.CASES, scores)
+    figures = write_scores(this.folder, scores, recipe.strata)
     peak = {"peak_rss_mb": round(peak_bytes() / 2**20)}
-    summary = {**training_facts(this, state), **summarise_scores(scores), **peak}
+    summary = {**training_facts(this, state), **figures, **peak}
     write_json(this.folder / run_folder.SUMMARY, summary)
     return summary
 

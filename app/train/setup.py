@@ -255,7 +255,8 @@ def _write_facts(
     if layout is not None:
         write_layout(folder / run_folder.LAYOUT, layout)
     files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in task.cases}
-    write_json(folder / run_folder.SPLIT, {"fold": split.fold, **_sides(split), "files": files})
+    sides = {"fold": split.fold, **_sides(split), "groups": dict(split.groups)}
+    write_json(folder / run_folder.SPLIT, {**sides, "files": files})
 
 
 def _sides(split: Split) -> dict[str, list[str]]:
@@ -285,8 +286,8 @@ def _same_cases(path: Path, split: Split, task: Task) -> Split:
     before, now = read_json(path), _sides(split)
     by_id = {case.id: case for case in task.cases}
     if {case for side in now for case in before[side]} == set(by_id):
-        sides = (tuple(by_id[case] for case in before[side]) for side in now)
-        return Split(split.fold, *sides)
+        training, validation = (tuple(by_id[case] for case in before[side]) for side in now)
+        return Split(split.fold, training, validation, split.groups)
     known, found = ({case for side in now for case in cases[side]} for cases in (before, now))
     crossed = len(set(before["train"]) & set(now["validation"]))
     raise InputError(

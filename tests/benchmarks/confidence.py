@@ -28,8 +28,7 @@ from app.infer.batch.case_dice import read_reference, recorded_cases
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import read_volume
-from app.metrics.dice import Dice
-from app.metrics.target_masks import target_masks
+from app.metrics.overlap import dice_by_target
 from tests.benchmarks.of_runs import parser
 
 ALL = "all labels"
@@ -85,9 +84,8 @@ def _points_of_case(segmenter: Segmenter, case: Case) -> Iterator[Point]:
     found = segmenter.segment(prepared, arrays)
     reference = read_reference(case.label, segmenter.labels, like=volume)
     targets = {name: (value,) for value, name in enumerate(segmenter.labels) if value}
-    masks = target_masks(arrays.labels, reference.voxels, targets, ignore=len(segmenter.labels))
-    for name, pair in masks.items():
-        dice = Dice()(*pair, volume.spacing)
+    scored = dice_by_target(arrays.labels, reference.voxels, targets, ignore=len(segmenter.labels))
+    for name, dice in scored.items():
         told = {"soft_dice": found.soft_dice[name], "agreement": (found.agreement or {}).get(name)}
         known = {measure: value for measure, value in told.items() if value is not None}
         if dice is not None and known:

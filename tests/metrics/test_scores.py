@@ -1,85 +1,87 @@
 import csv
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_confusion_matrix
+from monai.metrics.meandice import compute_dice
 
-from app.core.types import Spacing
-from app.metrics.dice import Dice
-from app.metrics.metric import Mask
-from app.metrics.scores import score_case, standard_metrics, summarise_scores, write_cases
-from app.metrics.surface import HausdorffDistance95, NormalisedSurfaceDice
+from app.metrics.metric import METRICS
+from app.metrics.overlap import Labels
+from app.metrics.score import Score, write_cases
+from app.metrics.scores import score_case
 
-UNIT: Spacing = (1.0, 1.0, 1.0)
-
-
-def cube(start: int, stop: int) -> Mask:
-    mask = np.zeros((20, 20, 20), dtype=bool)
-    mask[start:stop, 5:15, 5:15] = True
-    return mask
+TARGETS = {"liver": (1,), "tumour": (2,)}
 
 
-def test_dice_by_hand() -> None:
-    assert Dice()(cube(5, 15), cube(5, 15), UNIT) == 1.0
-    assert Dice()(cube(5, 15), cube(10, 20), UNIT) == 0.5
-    assert Dice()(cube(5, 15), cube(0, 0), UNIT) == 0.0
-    assert Dice()(cube(0, 0), cube(0, 0), UNIT) is None
+def scored(predicted: Labels, reference: Labels, **options: object) -> list[Score]:
+    settings = {"spacing": (2.0, 1.0, 1.0), "voxel_mm3": 2.0, "targets": TARGETS, "nsd_tolerance_mm": 1.0}
+    return score_case("a", predicted, reference, **(settings | options))  # type: ignore[arg-type]
 
 
-def test_hausdorff_is_in_millimetres() -> None:
-    assert HausdorffDistance95()(cube(5, 15), cube(5, 15), UNIT) == 0.0
-    assert HausdorffDistance95()(cube(5, 15), cube(8, 18), UNIT) == pytest.approx(3.0)
-    assert HausdorffDistance95()(cube(5, 15), cube(8, 18), (2.5, 1.0, 1.0)) == pytest.approx(7.5)
-    assert HausdorffDistance95()(cube(5, 15), cube(0, 0), UNIT) is None
-
-
-def test_a_stray_voxel_is_beyond_the_95th_percentile() -> None:
-    predicted = cube(5, 15)
-    predicted[0, 0, 0] = True
-    assert HausdorffDistance95()(predicted, cube(5, 15), UNIT) == 0.0
-
-
-def test_surface_dice_by_tolerance() -> None:
-    first, second = cube(5, 15), cube(7, 17)
-    assert NormalisedSurfaceDice(2.1)(first, second, UNIT) == pytest.approx(1.0)
-    strict = NormalisedSurfaceDice(0.9)(first, second, UNIT)
-    assert strict is not None and 0.3 < strict < 0.8
-    in_mm = [NormalisedSurfaceDice(tolerance)(first, second, (2.0, 1.0, 1.0)) for tolerance in (2.1, 4.1)]
-    assert in_mm[0] is not None and in_mm[0] < 0.9 and in_mm[1] == pytest.approx(1.0)
-    assert NormalisedSurfaceDice(1.0)(first, cube(0, 0), UNIT) == 0.0
-    assert NormalisedSurfaceDice(1.0)(cube(0, 0), cube(0, 0), UNIT) is None
-    touching_the_border = NormalisedSurfaceDice(1.0)(cube(0, 20), cube(0, 20), UNIT)
-    assert touching_the_border == pytest.approx(1.0)
-
-
-def test_scores_by_label_and_their_summary(tmp_path: Path) -> None:
+def test_scores_by_label_and_their_file(tmp_path: Path) -> None:
     reference = np.zeros((6, 6, 6), dtype=np.uint8)
     reference[:3] = 1
     predicted = reference.copy()
     predicted[2] = 2
-    scores = score_case(
-        "a",
-        predicted,
-        reference,
-        spacing=(2.0, 1.0, 1.0),
-        voxel_mm3=2.0,
-        targets={"liver": (1,), "tumour": (2,)},
-        metrics=standard_metrics(1.0),
-    )
-    liver, tumour = scores
+    liver, tumour = scored(predicted, reference, group="patient", seen=reference[:, 2:])
     assert (liver.values["dice"], liver.values["hd95_mm"]) == (pytest.approx(0.8), pytest.approx(2.0))
-    assert (liver.volume_mm3, liver.reference_mm3) == (144.0, 216.0)
-    assert tumour.values == {"dice": 0.0, "hd95_mm": None, "nsd": 0.0}
-    summary = summarise_scores(scores)
-    assert summary["mean_dice"] == pytest.approx(0.4)
-    assert summary["hd95_mm"]["tumour"] is None
-    write_cases(tmp_path / "cases.csv", scores)
+    assert (liver.volume_mm3, liver.reference_mm3, liver.status) == (144.0, 216.0, "found")
+    assert (liver.outside_region_voxels, tumour.outside_region_voxels) == (36, 0)
+    assert tumour.status == "false alarm"
+    known = {name: value for name, value in tumour.values.items() if value is not None}
+    assert known == {"lesion_false_positives": 1.0, "false_positive_mm3": 72.0}
+    write_cases(tmp_path / "cases.csv", [liver, tumour], {"site": {"a": "north"}})
     with (tmp_path / "cases.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["case", "label", "dice", "hd95_mm", "nsd", "volume_mm3", "reference_mm3"]
-    assert rows[1]["hd95_mm"] == "" and rows[0]["dice"] == "0.8"
+    names = [metric.name for metric in METRICS]
+    rest = ["volume_mm3", "reference_mm3", "group", "outside_region_voxels", "by_site"]
+    assert list(rows[0]) == ["case", "label", "status", *names, *rest]
+    assert rows[1]["hd95_mm"] == "" and rows[0]["dice"] == "0.8" and rows[0]["group"] == "patient"
 
 
-def test_every_metric_says_what_it_is() -> None:
-    for metric in standard_metrics(1.0):
-        assert metric.name and isinstance(metric.higher_is_better, bool) and isinstance(metric.unit, str)
+def test_a_miss_has_the_worst_values_and_what_is_absent_none() -> None:
+    reference = np.zeros((6, 8, 10), dtype=np.uint8)
+    reference[1:3, 1:3, 1:3] = 1
+    missed, absent = scored(np.zeros_like(reference), reference)
+    assert (missed.status, absent.status) == ("missed", "absent")
+    diagonal = math.sqrt(12**2 + 8**2 + 10**2)
+    assert missed.values["hd95_mm"] == missed.values["assd_mm"] == pytest.approx(diagonal)
+    zeros = ("dice", "nsd", "sensitivity", "precision", "lesion_f1", "lesion_sensitivity", "panoptic_quality")
+    assert [missed.values[name] for name in zeros] == [0.0] * len(zeros)
+    assert missed.values["volume_error"] == -1.0 and missed.values["false_negative_mm3"] == 16.0
+    assert {name for name, value in absent.values.items() if value is not None} == {
+        *("lesion_false_positives", "false_positive_mm3")
+    }
+
+
+def test_regions_one_voxel_and_ignored_voxels() -> None:
+    reference = np.zeros((5, 5, 5), dtype=np.uint8)
+    reference[2, 2, 2], reference[0] = 2, 3
+    predicted = np.zeros_like(reference)
+    predicted[2, 2, 2], predicted[0] = 1, 1
+    whole, core = scored(predicted, reference, targets={"whole": (1, 2), "core": (2,)}, ignore=3)
+    assert whole.values["dice"] == 1.0 and whole.values["hd95_mm"] == 0.0 and whole.values["nsd"] == 1.0
+    assert whole.values["lesion_false_positives"] == 0.0 and whole.volume_mm3 == 2.0
+    assert core.status == "missed"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_overlap_metrics_as_monai_on_random_masks(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    predicted, reference = (rng.integers(0, 3, (9, 8, 7)).astype(np.uint8) for _ in range(2))
+    batches = [
+        torch.from_numpy(np.stack([labels == 1, labels == 2]))[None].float()
+        for labels in (predicted, reference)
+    ]
+    matrix = get_confusion_matrix(*batches, include_background=True)
+    expected = {
+        "dice": compute_dice(*batches)[0],
+        "sensitivity": compute_confusion_matrix_metric("sensitivity", matrix)[0],
+        "precision": compute_confusion_matrix_metric("precision", matrix)[0],
+    }
+    for label, score in enumerate(scored(predicted, reference)):
+        for name, values in expected.items():
+            assert score.values[name] == pytest.approx(float(values[label]), rel=1e-6)

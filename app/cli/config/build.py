@@ -22,6 +22,7 @@ from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
+from app.metrics.results import read_columns
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.operators import Operator
@@ -85,6 +86,7 @@ def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
         device=choose_device(cfg),
         seed=int(cfg.seed),
         nsd_tolerance_mm=facts.nsd_tolerance_mm,
+        strata=read_columns(None if facts.strata is None else Path(facts.strata)),
         measure_speed=bool(cfg.train.get("yardstick")),
     )
 

@@ -37,6 +37,8 @@ class TaskSettings:
     """The order of a scan's channels where each has a file or series of its own."""
     slice_jitter: float
     """How far slices of a DICOM series may lie from an even grid, as a share of their distance."""
+    strata: str | None
+    """A CSV file with the column `case` and others, by whose values scores are divided."""
     steps: int | None
     """A training takes; None for as many as are planned."""
 

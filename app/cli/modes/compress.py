@@ -34,8 +34,7 @@ from app.infer.engines.engine import Member
 from app.infer.scan.run_models import stored_sliding
 from app.infer.scan.segmenter import Segmenter
 from app.layers.latency import latency_ms
-from app.metrics.dice import Dice
-from app.metrics.scores import summarise_scores
+from app.metrics.results import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
 from app.train.final_scores import evaluate_held_out
@@ -130,7 +129,11 @@ def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]
         return recorded
     segmenter = Segmenter.from_checkpoint(trained, sliding=this.recipe.sliding, device=this.recipe.device)
     folder = this.folder / run_folder.BEFORE
-    return summarise_scores(evaluate_held_out(segmenter, this.split.validation, this.task, folder, (Dice(),)))
+    tolerance = this.recipe.nsd_tolerance_mm
+    scores = evaluate_held_out(
+        segmenter, this.split.validation, this.task, folder, nsd_tolerance_mm=tolerance
+    )
+    return summarise_scores(scores)
 
 
 def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:

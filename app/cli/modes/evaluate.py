@@ -1,70 +1,138 @@
 """mode=evaluate: predicted label maps against references of the same names."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from app.cli.config.settings import required
-from app.cli.config.task import open_task
+from app.cli.config.settings import plain, read_settings
+from app.cli.config.task import TaskSettings, open_task
 from app.core import run_folder
+from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
-from app.io.volumes import SUFFIXES, check_same_grid, read_label_map, scans_by_case, turn_like
-from app.metrics.metric import Metric
-from app.metrics.scores import Score, score_case, standard_metrics, summarise_scores, write_cases
+from app.io.volumes import SUFFIXES, LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
+from app.metrics.lesions import DETECTED_IOU
+from app.metrics.results import read_columns, write_scores
+from app.metrics.score import Score
+from app.metrics.scores import score_case
+from app.train.machine.environment import environment
 
 log = logging.getLogger(__name__)
 
+Pairs = Mapping[str, tuple[Path | None, Path]]
+"""Prediction and reference by case; None is a prediction that is missing."""
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is compared, and where the scores go."""
+
+    predictions: str | None
+    labels: str | None
+    output: str | None
+    missing: str
+    """A reference without a prediction is a `miss`, or is `left_out`."""
+
+    def __post_init__(self) -> None:
+        """Validate values."""
+        for key in ("predictions", "labels", "output"):
+            if getattr(self, key) is None:
+                raise InputError(f"evaluate.{key}: not set; this mode needs evaluate.{key}=<folder>")
+        if self.missing not in ("miss", "left_out"):
+            raise InputError(f"evaluate.missing: got {self.missing!r}, wanted miss or left_out")
+
 
 def run(cfg: DictConfig) -> Path:
-    """Write cases.csv and summary.json; label names come from the task."""
-    keys = ("predictions", "labels", "output")
-    predictions, labels, output = (Path(required(cfg.evaluate, key, "evaluate")) for key in keys)
+    """Write cases.csv, statistics.json, summary.json and environment.json; label names are the task's."""
+    settings = read_settings(EvaluateSettings, plain(cfg.evaluate), "evaluate")
+    output = Path(str(settings.output))
     task, facts = open_task(cfg)
-    pairs = _pairs(predictions, labels)
-    metrics = standard_metrics(facts.nsd_tolerance_mm)
-    scores: list[Score] = []
-    with progress_bar("Evaluating", len(pairs)) as advance:
-        for case, (predicted, reference) in pairs.items():
-            scores += _score(case, predicted, reference, task, metrics)
-            advance(note=case)
-    summary = {"task": task.name, "cases": len(pairs), **summarise_scores(scores)}
-    write_cases(output / run_folder.CASES, scores)
+    columns = read_columns(None if facts.strata is None else Path(facts.strata))
+    pairs = _pairs(Path(str(settings.predictions)), Path(str(settings.labels)))
+    missing = [case for case, (predicted, _) in pairs.items() if predicted is None]
+    if missing:
+        log.warning("evaluate.predictions: got none for %s: %s", _how(settings), ", ".join(missing))
+    if settings.missing == "left_out":
+        pairs = {case: pair for case, pair in pairs.items() if case not in missing}
+    scores = _scores(pairs, task, facts)
+    summary = {
+        **{"task": task.name, "cases": len(pairs), "missing_predictions": missing},
+        **write_scores(output, scores, columns),
+    }
     write_json(output / run_folder.SUMMARY, summary)
+    write_json(output / run_folder.ENVIRONMENT, _environment(pairs, facts))
     log.info("mean Dice %.4f over %d cases -> %s", summary["mean_dice"] or 0, len(pairs), output)
     return output
 
 
-def _score(
-    case: str, predicted: Path, reference: Path, task: Task, metrics: tuple[Metric, ...]
-) -> list[Score]:
+def _how(settings: EvaluateSettings) -> str:
+    return "these references, which count as misses" if settings.missing == "miss" else "these, left out"
+
+
+def _scores(pairs: Pairs, task: Task, facts: TaskSettings) -> list[Score]:
+    rule = facts.group_rule(task)
+    scores: list[Score] = []
+    with progress_bar("Evaluating", len(pairs)) as advance:
+        for case, (predicted, reference) in pairs.items():
+            group = None if rule is None else rule.key(case)
+            ours, theirs = _read(predicted, reference, task)
+            scores += score_case(
+                case,
+                ours,
+                theirs.voxels,
+                spacing=theirs.spacing,
+                voxel_mm3=theirs.voxel_mm3,
+                targets=task.targets,
+                nsd_tolerance_mm=facts.nsd_tolerance_mm,
+                ignore=task.ignore,
+                group=group,
+            )
+            advance(note=case)
+    return scores
+
+
+def _read(predicted: Path | None, reference: Path, task: Task) -> tuple[NDArray[np.uint8], LabelMap]:
+    """Label values of both on one grid; a missing prediction is background."""
+    theirs = read_label_map(reference, len(task.labels))
+    if predicted is None:
+        return np.zeros_like(theirs.voxels), theirs
     ours = read_label_map(predicted, len(task.labels))
-    theirs = turn_like(read_label_map(reference, len(task.labels)), ours)
+    theirs = turn_like(theirs, ours)
     check_same_grid(ours, theirs, predicted, reference)
-    return score_case(
-        case,
-        ours.voxels,
-        theirs.voxels,
-        spacing=ours.spacing,
-        voxel_mm3=ours.voxel_mm3,
-        targets=task.targets,
-        ignore=task.ignore,
-        metrics=metrics,
-    )
+    return ours.voxels, theirs
 
 
-def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path, Path]]:
-    """Predictions and references by case; a reference without prediction is fine, the other way is not."""
+def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:
+    """Versions, limits and digests of all files, by which the same figures can be found again."""
+    digests = {
+        case: [None if path is None else digest_of_file(path) for path in pair]
+        for case, pair in pairs.items()
+    }
+    return {
+        **environment(digest_of(digests)),
+        "nsd_tolerance_mm": facts.nsd_tolerance_mm,
+        "lesion_detected_iou": DETECTED_IOU,
+        "sha256_of_prediction_and_reference": digests,
+    }
+
+
+def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path | None, Path]]:
+    """Predictions and references by case; every prediction needs a reference."""
     found = {
         name: _label_maps(folder, name) for name, folder in (("predictions", predictions), ("labels", labels))
     }
     missing = sorted(set(found["predictions"]) - set(found["labels"]))
     if missing:
         raise InputError(f"evaluate.labels: {labels}: got no reference for {', '.join(missing[:5])}")
-    return {case: (path, found["labels"][case]) for case, path in found["predictions"].items()}
+    return {case: (found["predictions"].get(case), path) for case, path in found["labels"].items()}
 
 
 def _label_maps(folder: Path, name: str) -> dict[str, Path]:

@@ -1,7 +1,8 @@
 """Which cases train and which are held out: folds in which cases that belong together stay together."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +17,8 @@ class Split:
     fold: int
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """The group of each case that shares one with others."""
 
 
 def split_cases(
@@ -49,4 +52,10 @@ def split_cases(
         fold,
         tuple(case for case in cases if keys[case.id] not in held_out),
         tuple(case for case in cases if keys[case.id] in held_out),
+        _shared(keys),
     )
+
+
+def _shared(keys: Mapping[str, str]) -> dict[str, str]:
+    counts = Counter(keys.values())
+    return {case: key for case, key in keys.items() if counts[key] > 1}

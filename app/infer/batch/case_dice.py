@@ -11,8 +11,7 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import LabelMap, Volume, read_label_map, read_volume, turn_like
-from app.metrics.dice import Dice
-from app.metrics.target_masks import target_masks
+from app.metrics.overlap import dice_by_target
 
 CaseDice = dict[str, dict[str, float | None]]
 """Dice by label name by case."""
@@ -47,8 +46,9 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
             assert case.label is not None
             volume = read_volume(case.image, segmenter.reading)
             reference = read_reference(case.label, segmenter.labels, like=volume)
-            masks = target_masks(segmenter(volume), reference.voxels, targets, ignore=len(segmenter.labels))
-            found[case.id] = {name: Dice()(*pair, volume.spacing) for name, pair in masks.items()}
+            found[case.id] = dice_by_target(
+                segmenter(volume), reference.voxels, targets, ignore=len(segmenter.labels)
+            )
             advance(note=case.id)
     return found
 

@@ -21,8 +21,7 @@ from app.core.task import Case
 from app.infer.batch.case_dice import read_reference, recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.volumes import read_label_map
-from app.metrics.dice import Dice
-from app.metrics.target_masks import target_masks
+from app.metrics.overlap import dice_by_target
 
 VARIANTS: dict[str, tuple[Callable[[NDArray[np.uint8], int], None], ...]] = {
     "as predicted": (),
@@ -80,8 +79,7 @@ def _score(run: Path, case: Case, labels: Sequence[str], scores: dict[str, Score
             changed = predicted.voxels.copy()
             for step in steps:
                 step(changed, value)
-            (masks,) = target_masks(changed, reference.voxels, {name: (value,)}, ignore=len(labels)).values()
-            dice = Dice()(*masks, reference.spacing)
+            dice = dice_by_target(changed, reference.voxels, {name: (value,)}, ignore=len(labels))[name]
             if dice is not None:
                 scores[name][variant].append(dice)
 

@@ -63,6 +63,8 @@ class Segmentation:
     """
 
     arrays: Arrays
+    geometry: Geometry
+    """Which part of the scan the networks saw."""
     soft_dice: dict[str, float | None]
     agreement: dict[str, float | None] | None
     seconds: dict[str, float]
@@ -100,6 +102,7 @@ def segment(
                 soft_dice.add(finished)
     return Segmentation(
         arrays=arrays,
+        geometry=prepared.geometry,
         soft_dice=_foreground(labels, soft_dice.dice()),
         agreement=_foreground(labels, agreement.dice()) if agreement.counted else None,
         seconds=clock.seconds,

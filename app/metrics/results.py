@@ -1,0 +1,98 @@
+"""The scores of cases as files: cases.csv, statistics.json and their part of summary.json."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from app.core import run_folder
+from app.core.csv_file import read_csv
+from app.core.errors import InputError
+from app.core.files import write_json
+from app.metrics.score import Columns, Score, write_cases
+from app.metrics.statistics import (
+    Stratum,
+    describe_all,
+    labels_of,
+    mean_dice,
+    presence,
+    size_strata,
+    strata,
+)
+
+_MOST_STRATA = 12
+
+
+def read_columns(path: Path | None) -> Columns:
+    """Read what cases are divided by: a CSV file with the column `case` and others; nothing without a file.
+
+    Raises:
+        InputError: the file is missing, names a case twice, or a column has too many values to divide by.
+    """
+    if path is None:
+        return {}
+    rows = read_csv(path, columns=("case",))
+    names = [row["case"] for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"{path}: got case {', '.join(twice[:5])} twice, wanted one row per case")
+    columns = [name for name in (rows[0] if rows else {}) if name and name != "case"]
+    found = {name: {row["case"]: row[name] for row in rows if row[name]} for name in columns}
+    for name, values in found.items():
+        count = len(set(values.values()))
+        if count > _MOST_STRATA:
+            raise InputError(
+                f"{path}: column {name}: got {count} values, wanted at most {_MOST_STRATA}; "
+                "put numbers into classes"
+            )
+    return found
+
+
+def write_scores(folder: Path, scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
+    """Write cases.csv and statistics.json; return the figures of summary.json."""
+    write_cases(folder / run_folder.CASES, scores, columns)
+    write_json(folder / run_folder.STATISTICS, _statistics(scores, columns))
+    return summarise_scores(scores)
+
+
+def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
+    """Return `mean_dice` over labels with its interval, and for each metric the mean over cases by label."""
+    mean, interval = mean_dice(scores)
+    means = {
+        name: {label: found.mean for label, found in by_label.items()}
+        for name, by_label in describe_all(scores).items()
+    }
+    counts = {label: presence([s for s in scores if s.label == label]) for label in labels_of(scores)}
+    outside = {score.case: 0 for score in scores if score.outside_region_voxels is not None}
+    for score in scores:
+        if score.outside_region_voxels is not None:
+            outside[score.case] += score.outside_region_voxels
+    return {
+        "mean_dice": mean,
+        "mean_dice_interval": interval and asdict(interval),
+        **means,
+        "missed": {label: len(count.missed) for label, count in counts.items()},
+        "false_alarms": {label: len(count.false_alarms) for label, count in counts.items()},
+        **({"outside_region_voxels": sum(outside.values())} if outside else {}),
+    }
+
+
+def _statistics(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
+    """Everything that is known over cases, by label and metric."""
+    described = describe_all(scores)
+    divided = [stratum for name, values in columns.items() for stratum in strata(scores, name, values)]
+    return {
+        "labels": {
+            label: {
+                "presence": asdict(presence([score for score in scores if score.label == label])),
+                "metrics": {name: asdict(by_label[label]) for name, by_label in described.items()},
+            }
+            for label in labels_of(scores)
+        },
+        "strata": [_told(stratum) for stratum in (*divided, *size_strata(scores))],
+    }
+
+
+def _told(stratum: Stratum) -> dict[str, Any]:
+    metrics = {name: asdict(found) for name, found in stratum.metrics.items() if found.n}
+    return {"by": stratum.by, "value": stratum.value, "label": stratum.label, "metrics": metrics}

@@ -1,0 +1,54 @@
+"""mode=evaluate: what a folder of predictions scores, and by which files and versions."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app import run
+from app.core.errors import InputError
+from app.core.files import read_json
+from tests.support.volumes import MakeTask
+
+
+def test_missing_predictions_are_misses_by_name(make_task: MakeTask, tmp_path: Path) -> None:
+    data = make_task(cases=4)
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for name in ("blob_001", "blob_002", "blob_004"):
+        shutil.copy(data / "labelsTr" / f"{name}.nii.gz", masks)
+    (tmp_path / "sites.csv").write_text("case,site\nblob_001,north\nblob_002,north\nblob_003,south\n")
+    words = [
+        *("mode=evaluate", "task=decathlon", f"task.folder={data}", f"task.strata={tmp_path / 'sites.csv'}"),
+        *(f"evaluate.predictions={masks}", f"evaluate.labels={data / 'labelsTr'}", "task.group.block=2"),
+        "task.group.pattern='blob_([0-9]+)'",
+    ]
+    scored = run(*words, f"evaluate.output={tmp_path / 'scores'}")
+    summary = scored.summary
+    assert (summary["cases"], summary["missing_predictions"]) == (4, ["blob_003"])
+    assert summary["dice"] == {"blob": 0.75} and summary["missed"] == {"blob": 1}
+    assert summary["mean_dice_interval"]["method"] == "t" and summary["mean_dice_interval"]["groups"] == 2
+    assert [row["status"] for row in scored.cases] == ["found", "found", "missed", "found"]
+    assert [row["group"] for row in scored.cases] == ["0", "0", "1", "1"]
+    assert float(scored.cases[2]["hd95_mm"]) == pytest.approx((19**2 + 22**2 + 17**2) ** 0.5, rel=1e-5)
+    found = read_json(scored.path / "statistics.json")
+    assert found["labels"]["blob"]["presence"]["missed"] == ["blob_003"]
+    assert found["labels"]["blob"]["metrics"]["dice"]["worst_case"] == "blob_003"
+    assert [(one["by"], one["value"], one["metrics"]["dice"]["mean"]) for one in found["strata"]] == [
+        ("site", "north", 1.0),
+        ("site", "south", 0.0),
+    ]
+    made = read_json(scored.path / "environment.json")
+    assert made["nsd_tolerance_mm"] == 2.0 and made["monai"] and len(made["data_hash"]) == 64
+    files = made["sha256_of_prediction_and_reference"]
+    assert files["blob_003"][0] is None and files["blob_001"][0] == files["blob_001"][1]
+
+    left_out = run(*words, f"evaluate.output={tmp_path / 'again'}", "evaluate.missing=left_out")
+    assert left_out.summary["dice"] == {"blob": 1.0} and left_out.summary["missing_predictions"] == [
+        "blob_003"
+    ]
+    with (left_out.path / "cases.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 3
+    with pytest.raises(InputError, match=r"evaluate\.missing"):
+        run(*words, f"evaluate.output={tmp_path / 'no'}", "evaluate.missing=skip")
