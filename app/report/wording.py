@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from app.metrics.metric import Metric
+from app.metrics.statistics import Interval
+
 DASH = "\N{EN DASH}"
 
 
@@ -35,6 +38,28 @@ def scaled(value: float | None, digits: int = 3) -> str:
         if abs(rounded) >= size:
             return f"{rounded / size:.{digits}g} {letter}"
     return f"{rounded:.{digits}g}"
+
+
+def measured(metric: Metric, value: float | None) -> str:
+    """A value as its unit wants it: 0.843, 2.31, +4.2 %, 1.23 of mm3 in ml, 0.50 lesions."""
+    if value is None:
+        return DASH
+    if metric.name == "volume_error":
+        return f"{100 * value:+.1f} %"
+    if metric.unit == "mm3":
+        return f"{value / 1000:.3g}"
+    return decimals(value, 2 if metric.unit or metric.high > 1 else 3)
+
+
+def titled(metric: Metric) -> str:
+    """The title of a metric with the unit that `measured` gives it in."""
+    unit = "ml" if metric.unit == "mm3" else metric.unit
+    return f"{metric.title} ({unit})" if unit else metric.title
+
+
+def interval_text(metric: Metric, found: Interval | None) -> str:
+    """An interval as `measured` gives its ends."""
+    return DASH if found is None else f"{measured(metric, found.low)} to {measured(metric, found.high)}"
 
 
 def duration(seconds: float | None) -> str:

@@ -17,6 +17,7 @@ def run(cfg: DictConfig) -> Path:
     """Write the page beside the runs, or where `report.output` says."""
     runs = Path(required(cfg.report, "runs", "report"))
     output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
-    write_report([runs], output, sweep=read_sweep(runs))
+    words = {name: cfg.report[name] for name in ("intended_use", "limits")}
+    write_report([runs], output, sweep=read_sweep(runs), words=words)
     log.info("report: %s", output)
     return output.parent

@@ -6,56 +6,88 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from app.metrics.statistics import interval_over_seeds
 from app.report.read.runs import Run
 from app.report.wording import mean
 
 Judged = tuple[str | None, tuple[str, ...], str]
 """A case by its data set, what is scored in it, and its name: only the same of all three is a pair."""
-CaseMeans = Mapping[Judged, float]
-"""Mean Dice over the labels, by case."""
-_RESAMPLES = 5000  # the ends of the interval then repeat to the third digit
+_LEAST_GROUPS = 6  # the Wilcoxon test cannot reach 0.05 with fewer
+
+
+@dataclass(frozen=True)
+class CaseMean:
+    """Mean Dice of a case over its labels, and the group that the case belongs to."""
+
+    dice: float
+    group: str
+
+
+CaseMeans = Mapping[Judged, CaseMean]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean over cases of a run's Dice less the baseline's, with its 95 % bootstrap interval.
+    """Mean over cases of a run's Dice less the baseline's, with its 95 % interval, found by `method`.
 
-    `p` is that of the two-sided Wilcoxon signed-rank test; None for fewer than six cases, too few for 0.05.
+    `p` is that of the two-sided Wilcoxon signed-rank test over groups; None for fewer than six of them.
     """
 
     mean: float
     low: float
     high: float
     cases: int
+    groups: int
+    method: str
     p: float | None
 
 
 def case_means(runs: Sequence[Run]) -> CaseMeans:
     """Mean Dice of each case over its labels and over those of the runs that held it out."""
     found: dict[Judged, dict[str, list[float]]] = {}
+    groups: dict[Judged, str] = {}
     for run in runs:
         judged = run.data_set, tuple(run.labels())
         for score in run.scores or ():
             if score.dice is not None:
-                found.setdefault((*judged, score.case), {}).setdefault(run.name, []).append(score.dice)
+                case = (*judged, score.case)
+                groups[case] = score.unit
+                found.setdefault(case, {}).setdefault(run.name, []).append(score.dice)
     means = {case: mean(mean(labels) for labels in by_run.values()) for case, by_run in found.items()}
-    return {case: value for case, value in means.items() if value is not None}
+    return {case: CaseMean(value, groups[case]) for case, value in means.items() if value is not None}
 
 
-def difference(ours: CaseMeans, baseline: CaseMeans) -> Difference | None:
-    """Compare over the cases both have; None for fewer than two."""
-    shared = sorted(ours.keys() & baseline.keys())
-    if len(shared) < 2:
+def seed_means(runs: Sequence[Run], cases: CaseMeans) -> list[float]:
+    """Mean Dice over `cases` of the runs of each seed; seeds that lack one of the cases are left out."""
+    found = []
+    for seed in sorted({run.summary.seed or "" for run in runs}):
+        own = case_means([run for run in runs if (run.summary.seed or "") == seed])
+        if cases and cases.keys() <= own.keys():
+            found.append(float(np.mean([own[case].dice for case in cases])))
+    return found
+
+
+def difference(
+    ours: CaseMeans, baseline: CaseMeans, runs: Sequence[Run] = (), baseline_runs: Sequence[Run] = ()
+) -> Difference | None:
+    """Compare over the cases both have; None for fewer than two groups of them.
+
+    With the runs of both sides, which differ in seed, the interval has the variance of seeds too.
+    """
+    shared = {case: ours[case] for case in sorted(ours.keys() & baseline.keys())}
+    values = [(found.group, found.dice - baseline[case].dice) for case, found in shared.items()]
+    interval = interval_over_seeds(values, [seed_means(side, shared) for side in (runs, baseline_runs)])
+    if interval is None:
         return None
-    values = np.array([ours[case] - baseline[case] for case in shared])
-    low, high = _bootstrap(values)
-    return Difference(float(values.mean()), low, high, len(shared), _p(values))
-
-
-def interval(values: Sequence[float | None]) -> tuple[float, float] | None:
-    """The 95 % bootstrap interval of the mean of the defined values; None for fewer than two."""
-    defined = np.array([value for value in values if value is not None])
-    return _bootstrap(defined) if len(defined) > 1 else None
+    return Difference(
+        mean=float(np.mean([value for _, value in values])),
+        low=interval.low,
+        high=interval.high,
+        cases=len(shared),
+        groups=interval.groups,
+        method=interval.method,
+        p=_p(values),
+    )
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
@@ -69,14 +101,11 @@ def holm(values: Sequence[float | None]) -> list[float | None]:
     return corrected
 
 
-def _bootstrap(values: np.ndarray) -> tuple[float, float]:
-    found = stats.bootstrap(
-        (values,), np.mean, n_resamples=_RESAMPLES, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def _p(values: np.ndarray) -> float | None:
-    if len(values) < 6:
+def _p(values: Sequence[tuple[str, float]]) -> float | None:
+    groups: dict[str, list[float]] = {}
+    for group, value in values:
+        groups.setdefault(group, []).append(value)
+    means = np.array([np.mean(found) for found in groups.values()])
+    if len(means) < _LEAST_GROUPS:
         return None
-    return float(stats.wilcoxon(values).pvalue) if values.any() else 1.0
+    return float(stats.wilcoxon(means).pvalue) if means.any() else 1.0

@@ -1,23 +1,24 @@
 """Cross-validation: what the folds of one configuration come to together, as folds.json and folds.csv.
 
 Two means, each with its standard error: over the folds, as published figures have it, and over the cases,
-each of which is held out once. Repeats of a fold with another seed are averaged first.
+each of which is held out once, by the sums of groups (patients). Repeats of a fold with another seed are
+averaged first.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_json
 from app.core.sweep import Entry, Sweep
+from app.metrics.statistics import Valued, standard_error
 from app.report.compare.comparison import case_means
 from app.report.compare.results import figure_texts, sweep_runs
-from app.report.read.runs import CaseScore, Run
+from app.report.read.runs import Run
 from app.report.wording import mean
 
 METRICS = ("dice", "hd95_mm", "nsd")
@@ -78,7 +79,7 @@ def cross_validate(runs: Sequence[Run], sweep: Sweep) -> list[CrossValidation]:
 
 def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> CrossValidation:
     labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
-    means = _estimate([(run, run.summary.mean_dice) for run in runs], case_means(runs).values())
+    means = _estimate([(run, run.summary.mean_dice) for run in runs], _units(runs))
     return CrossValidation(
         group=group,
         folds=tuple(dict.fromkeys(str(run.summary.fold) for run in runs)),
@@ -89,35 +90,29 @@ def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> Cros
 
 
 def _of_label(runs: Sequence[Run], metric: str, label: str) -> Estimate:
-    by_case: dict[str, list[float]] = {}
+    by_case: dict[tuple[str, str], list[float]] = {}
     for score in (score for run in runs for score in run.scores or () if score.label == label):
-        value = _value(score, metric)
+        value = score.values.get(metric)
         if value is not None:
-            by_case.setdefault(score.case, []).append(value)
+            by_case.setdefault((score.case, score.unit), []).append(value)
     values = [(run, getattr(run.summary, metric).get(label)) for run in runs]
-    return _estimate(values, map(fmean, by_case.values()))
+    return _estimate(values, [(unit, fmean(found)) for (_, unit), found in by_case.items()])
 
 
-def _estimate(values: Iterable[tuple[Run, float | None]], of_cases: Iterable[float]) -> Estimate:
+def _units(runs: Sequence[Run]) -> Valued:
+    return [(found.group, found.dice) for found in case_means(runs).values()]
+
+
+def _estimate(values: Iterable[tuple[Run, float | None]], cases: Valued) -> Estimate:
     by_fold: dict[str, list[float]] = {}
     for run, value in values:
         if value is not None:
             by_fold.setdefault(str(run.summary.fold), []).append(value)
-    folds, cases = {fold: fmean(found) for fold, found in by_fold.items()}, list(of_cases)
+    folds = {fold: fmean(found) for fold, found in by_fold.items()}
     return Estimate(
-        *(mean(folds.values()), standard_error([*folds.values()]), folds),
-        *(mean(cases), standard_error(cases), len(cases)),
+        *(mean(folds.values()), standard_error([*folds.items()]), folds),
+        *(mean(value for _, value in cases), standard_error(cases), len(cases)),
     )
-
-
-def standard_error(values: Sequence[float]) -> float | None:
-    """That of the mean of independent values; None for fewer than two."""
-    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-
-
-def _value(score: CaseScore, metric: str) -> float | None:
-    value: float | None = getattr(score, metric)
-    return value
 
 
 def _fold(entry: Entry) -> str:

@@ -25,13 +25,18 @@ class Comparison:
     baseline: str
     groups: tuple[Group, ...]
     baseline_means: CaseMeans
+    baseline_runs: tuple[Run, ...] = ()
 
     def of_run(self, run: Run) -> Difference | None:
         """A single run against all runs of the baseline; None for one of those."""
         inside = {
             member.name for group in self.groups if group.name == self.baseline for member in group.runs
         }
-        return None if run.name in inside else difference(case_means([run]), self.baseline_means)
+        return (
+            None
+            if run.name in inside
+            else difference(case_means([run]), self.baseline_means, [run], self.baseline_runs)
+        )
 
 
 def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
@@ -52,9 +57,10 @@ def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
         raise InputError(
             f"sweep.baseline: got {baseline!r}, wanted one of {', '.join(dict.fromkeys(named.values()))}"
         )
-    means = case_means(members.get(baseline, []))
+    baseline_runs = members.get(baseline, [])
+    means = case_means(baseline_runs)
     found = {
-        name: None if name == baseline else difference(case_means(group), means)
+        name: None if name == baseline else difference(case_means(group), means, group, baseline_runs)
         for name, group in members.items()
     }
     corrected = dict(
@@ -64,4 +70,4 @@ def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
         Group(name, tuple(members[name]), each and replace(each, p=corrected[name]))
         for name, each in found.items()
     )
-    return Comparison(baseline, groups, means)
+    return Comparison(baseline, groups, means, tuple(baseline_runs))

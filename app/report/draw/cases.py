@@ -1,4 +1,4 @@
-"""The worst, median and best case of a run, drawn; what cannot be drawn says why."""
+"""Failures and the worst, median and best case of a run, drawn; what cannot be drawn says why."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def _view(run: Run, ranked: Ranked) -> CaseView:
     except NotDrawable as error:
         return CaseView(ranked, [], f"Not drawn: {error}.")
     known = {0, run.ignored_value, *(value for values in outlined for value in values)}
-    return CaseView(ranked, pictures.planes(scan, outlined), _nameless(scan, known))
+    return CaseView(ranked, pictures.planes(scan, outlined, wrong=ranked.fails), _nameless(scan, known))
 
 
 def _nameless(scan: Scan, known: Container[float | None]) -> str:

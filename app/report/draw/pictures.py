@@ -59,10 +59,14 @@ class Plane:
     slices: list[Slice]
 
 
-def planes(scan: Scan, outlined: Outlined) -> list[Plane]:
-    """Axial, coronal and sagittal slices, the one with the most reference foreground among them."""
+def planes(scan: Scan, outlined: Outlined, *, wrong: bool = False) -> list[Plane]:
+    """Axial, coronal and sagittal slices, the one with the most reference foreground among them.
+
+    With `wrong`, that with the most voxels where reference and prediction differ.
+    """
     window = grey_window(scan.image)
-    return [Plane(view.name, _slices(scan, view, outlined, window)) for view in _VIEWS]
+    at = scan.reference != scan.prediction if wrong else scan.reference
+    return [Plane(view.name, _slices(scan, view, outlined, window, at)) for view in _VIEWS]
 
 
 def fullest_planes(scan: Scan, outlined: Outlined) -> list[tuple[str, Figure]]:
@@ -95,9 +99,12 @@ def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
     return int(reference.shape[axis]) // 2
 
 
-def spread_slices(reference: Volume, prediction: Volume, axis: int) -> list[int]:
-    """Slices spread evenly over what either volume marks, the fullest one taking the nearest's place."""
-    fullest = fullest_slice(reference, prediction, axis)
+def spread_slices(reference: Volume, prediction: Volume, axis: int, at: Volume | None = None) -> list[int]:
+    """Slices spread evenly over what either volume marks, the fullest one taking the nearest's place.
+
+    The fullest one of `at`, by default of the reference.
+    """
+    fullest = fullest_slice(reference if at is None else at, prediction, axis)
     others = tuple(other for other in range(3) if other != axis)
     marked = np.flatnonzero(((reference > 0) | (prediction > 0)).any(axis=others))
     if not len(marked):
@@ -115,8 +122,10 @@ def grey_window(image: Volume) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def _slices(scan: Scan, view: _View, outlined: Outlined, window: tuple[float, float]) -> list[Slice]:
-    fullest = fullest_slice(scan.reference, scan.prediction, view.cut)
+def _slices(
+    scan: Scan, view: _View, outlined: Outlined, window: tuple[float, float], at: Volume
+) -> list[Slice]:
+    fullest = fullest_slice(at, scan.prediction, view.cut)
     count = scan.image.shape[view.cut]
     return [
         Slice(
@@ -124,7 +133,7 @@ def _slices(scan: Scan, view: _View, outlined: Outlined, window: tuple[float, fl
             _encode(_draw(scan, view, index, outlined, window)),
             index == fullest,
         )
-        for index in spread_slices(scan.reference, scan.prediction, view.cut)
+        for index in spread_slices(scan.reference, scan.prediction, view.cut, at)
     ]
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from app.report.page.scores import mean_text
+from app.report.page.tables import missed
 from app.report.read.runs import Run
 from app.report.wording import DASH, decimals, mean, scaled
 
@@ -35,17 +37,19 @@ def machines(runs: Sequence[Run]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
-def headline(run: Run) -> list[Fact]:
-    """The five figures of a single run that are asked for first; none while none is known."""
+def headline(run: Run) -> list[tuple[str, str, str]]:
+    """The six figures of a single run that are asked for first, with a note; none while none is known."""
     of = run.summary
+    cases = {score.case for score in run.scores or ()}
     figures = [
-        ("Mean Dice", decimals(of.mean_dice, 3)),
-        ("HD95 (mm)", decimals(mean(of.hd95_mm.values()), 2)),
-        ("NSD", decimals(mean(of.nsd.values()), 3)),
-        ("Parameters", scaled(of.params)),
-        ("MACs per patch", scaled(of.macs_per_patch)),
+        ("Mean Dice", decimals(of.mean_dice, 3), mean_text(run)),
+        ("Missed labels", missed(run), f"in {len(cases)} cases" if cases else ""),
+        ("HD95 (mm)", decimals(mean(of.hd95_mm.values()), 2), "mean over labels"),
+        ("NSD", decimals(mean(of.nsd.values()), 3), "mean over labels"),
+        ("Parameters", scaled(of.params), ""),
+        ("MACs per patch", scaled(of.macs_per_patch), ""),
     ]
-    return figures if any(text != DASH for _, text in figures) else []
+    return figures if any(text != DASH for _, text, _ in figures) else []
 
 
 def _distinct(words: Iterable[str | None]) -> str:

@@ -1,6 +1,7 @@
 """The page: what is known of one or several runs, in the order a reader asks for it."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from app.core.sweep import Sweep
 from app.report.compare.groups import Comparison, compare
 from app.report.draw import curves, kernels, pictures, strips, tradeoff
 from app.report.draw.cases import case_views
-from app.report.page import tables
+from app.report.page import scores, tables
+from app.report.page.card import as_markdown, model_card
 from app.report.page.header import facts, headline, machines, subtitle, title
 from app.report.page.missing import (
     baseline_absent,
@@ -26,19 +28,27 @@ from app.report.read.ranking import best_run
 from app.report.read.runs import Run, read_runs, with_results
 from app.report.wording import DASH
 
+Words = Mapping[str, str | None]
+
 _HERE = Path(__file__).parent
 
 
-def write_report(runs: Sequence[Path], output: Path, *, sweep: Sweep | None = None) -> None:
+def write_report(
+    runs: Sequence[Path], output: Path, *, sweep: Sweep | None = None, words: Words | None = None
+) -> None:
     """Write one self-contained HTML page over run folders, or over all runs below a parent folder.
 
-    `sweep` says which runs repeat one another and which of them the others are compared with.
+    `sweep` says which runs repeat one another and which of them the others are compared with, `words` what a
+    model card cannot know. The card of a single run is also written beside the page.
 
     Raises:
         InputError: a folder holds no results, or one of its files is broken.
     """
     full, empty = with_results(runs)
-    write_text(output, render(_in_order(read_runs(full), sweep), left_out(empty), sweep))
+    found = _in_order(read_runs(full), sweep)
+    write_text(output, render(found, left_out(empty), sweep, words))
+    if len(found) == 1 and not found[0].summary.of_search:
+        write_text(output.with_name(run_folder.CARD), as_markdown(title(found), model_card(found[0], words)))
 
 
 def _in_order(runs: list[Run], sweep: Sweep | None) -> list[Run]:
@@ -47,7 +57,12 @@ def _in_order(runs: list[Run], sweep: Sweep | None) -> list[Run]:
     return sorted(runs, key=lambda run: place.get(run.folder.name, len(place)))
 
 
-def render(runs: Sequence[Run], notes: Sequence[str] = (), sweep: Sweep | None = None) -> str:
+def render(
+    runs: Sequence[Run],
+    notes: Sequence[str] = (),
+    sweep: Sweep | None = None,
+    words: Words | None = None,
+) -> str:
     """The page as text; every word that comes from a file is escaped."""
     labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
     environment = Environment(
@@ -58,6 +73,7 @@ def render(runs: Sequence[Run], notes: Sequence[str] = (), sweep: Sweep | None =
         lstrip_blocks=True,
     )
     parts = _top(runs, labels) | _charts(runs, labels) | _one_run(best_run(runs), alone=len(runs) == 1)
+    parts |= _card(best_run(runs), words)
     parts |= _comparison(compare(runs, sweep) if len(runs) > 1 else None, labels)
     return environment.get_template("run.html").render(notes=notes, **parts)
 
@@ -85,6 +101,14 @@ def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, An
     }
 
 
+def _card(run: Run, words: Words | None) -> dict[str, Any]:
+    if run.summary.of_search:
+        return {"card": (), "card_file": ""}
+    card = model_card(run, words)
+    text = as_markdown(title([run]), card).encode()
+    return {"card": card, "card_file": "data:text/markdown;base64," + base64.b64encode(text).decode("ascii")}
+
+
 def _charts(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
     layouts = kernels.layouts(runs)
     return {
@@ -108,8 +132,11 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "cost": tables.cost(run.summary),
         "plan": tables.plan(run),
         "plan_notes": without_file([run], run_folder.PLAN),
-        "by_label": tables.by_label(run),
-        "by_case": tables.by_case(run),
+        "by_label": scores.by_label(run),
+        "by_case": scores.by_case(run),
+        "every_metric": scores.every_metric(run),
+        "by_stratum": scores.by_stratum(run),
+        "method": scores.method_note(run),
         "cases": case_views(run),
         "cases_legend": pictures.legend(run.label_values),
         "cases_notes": without_scores([run]) + without_file([run], run_folder.SPLIT),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.report.compare.comparison import interval
+from app.metrics.statistics import presence
 from app.report.compare.groups import Comparison, Group
 from app.report.read.runs import Run
 from app.report.read.summary import Summary
@@ -36,24 +36,31 @@ class Table:
 def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     """One row a run; HD95 and NSD are means over the labels where they are defined."""
     timed = any(run.timing.machine for run in runs)
-    scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD")
+    scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD", "Missed")
     costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training, search (s)")
     rest = ("Steps", "Samples", "Peak RSS (MB)", "Model", "Operator", "Fold", "Seed")
     columns = ("Run", *scores, *costs, *rest)
-    rows = [
-        (run.name, *_scores(run.summary, labels), *_costs(run, timed=timed), *_rest(run.summary))
-        for run in runs
-    ]
+    rows = [(run.name, *_scores(run, labels), *_costs(run, timed=timed), *_rest(run.summary)) for run in runs]
     return Table("Results, one row a run", columns, rows, wordy=(len(columns) - 4, len(columns) - 3))
 
 
-def _scores(of: Summary, labels: Sequence[str]) -> tuple[str, ...]:
+def _scores(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
+    of = run.summary
     return (
         decimals(of.mean_dice, 3),
         *(decimals(of.dice.get(label), 3) for label in labels),
         mean_of(of.hd95_mm.values(), 2),
         mean_of(of.nsd.values(), 3),
+        missed(run),
     )
+
+
+def missed(run: Run) -> str:
+    """How many labels of how many in references were not predicted at all."""
+    if run.scores is None:
+        return DASH
+    there = presence([score for score in run.scores if score.reference_mm3 > 0])
+    return f"{len(there.missed)} of {there.cases}"
 
 
 def _costs(run: Run, *, timed: bool) -> tuple[str, ...]:
@@ -81,7 +88,7 @@ def _times(runs: Sequence[Run]) -> tuple[str, ...]:
 def comparison(of: Comparison, labels: Sequence[str]) -> Table:
     """One row a group of runs: means over its runs, and the paired difference from the baseline."""
     left = ("Group", "Runs", "Mean Dice", *(f"Dice {label}" for label in labels))
-    paired = (f"Dice less {of.baseline}", "95 % interval", "p", "Paired cases")
+    paired = (f"Dice difference to {of.baseline}", "95 % interval", "p", "Paired cases (groups)")
     timed = any(run.timing.machine for group in of.groups for run in group.runs)
     columns = (*left, *paired, "Parameters", "MACs per patch", "Training, search (s)", *_TIMES * timed)
     rows = [_group(group, labels) + _times(group.runs) * timed for group in of.groups]
@@ -98,7 +105,7 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
             signed(less.mean),
             f"{signed(less.low)} to {signed(less.high)}",
             probability(less.p),
-            str(less.cases),
+            f"{less.cases} ({less.groups})",
         )
     )
     return (
@@ -111,39 +118,6 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
         scaled(mean(of.macs_per_patch for of in found)),
         decimals(mean(of.search_seconds or of.train_seconds for of in found), 1),
     )
-
-
-def by_label(run: Run) -> Table:
-    """One row a label: the metrics as summary.json has them, and in how many cases Dice is defined."""
-    of = run.summary
-    rows = [
-        (
-            label,
-            decimals(of.dice.get(label), 3),
-            _interval(run, label),
-            decimals(of.hd95_mm.get(label), 2),
-            decimals(of.nsd.get(label), 3),
-            _defined(run, label),
-        )
-        for label in run.labels()
-    ]
-    return Table(
-        "Means per label", ("Label", "Dice", "95 % interval", "HD95 (mm)", "NSD", "Cases scored"), rows
-    )
-
-
-def by_case(run: Run) -> Table:
-    """One row a (case, label), worst cases first."""
-    scores = run.scores or ()
-    dice: dict[str, list[float | None]] = {}
-    for score in scores:
-        dice.setdefault(score.case, []).append(score.dice)
-    means = {case: mean(values) for case, values in dice.items()}
-    ordered = sorted(scores, key=lambda score: (_last_if_none(means[score.case]), score.case))
-    rows = [
-        (s.case, s.label, decimals(s.dice, 3), decimals(s.hd95_mm, 2), decimals(s.nsd, 3)) for s in ordered
-    ]
-    return Table("Every held-out case", ("Case", "Label", "Dice", "HD95 (mm)", "NSD"), rows, wordy=(1,))
 
 
 def cost(summary: Summary) -> Table:
@@ -173,20 +147,3 @@ def _choice(item: object) -> tuple[str, str]:
     if isinstance(item, dict) and "value" in item:
         return plain(item["value"]), plain(item.get("reason"))
     return plain(item), DASH
-
-
-def _interval(run: Run, label: str) -> str:
-    """Of the label's mean Dice over the cases."""
-    found = interval([score.dice for score in run.scores or () if score.label == label])
-    return DASH if found is None else f"{found[0]:.3f} to {found[1]:.3f}"
-
-
-def _defined(run: Run, label: str) -> str:
-    if run.scores is None:
-        return DASH
-    of_label = [score for score in run.scores if score.label == label]
-    return f"{sum(score.dice is not None for score in of_label)} of {len(of_label)}"
-
-
-def _last_if_none(value: float | None) -> float:
-    return float("inf") if value is None else value

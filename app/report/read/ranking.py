@@ -1,20 +1,25 @@
-"""Which run is the best, and which of its cases are the worst, the median and the best."""
+"""Which run is the best, and which of its cases are failures, the worst, the median and the best."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.metrics.score import Score
 from app.report.read.runs import Run
 from app.report.wording import mean
+
+_MOST_FAILURES = 3
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A case, its mean Dice over the labels where it is defined, and its place among the others."""
+    """A case, its mean Dice over the labels where it is defined, and why it is shown."""
 
     place: str
     case: str
-    mean_dice: float
+    mean_dice: float | None
     dice: dict[str, float | None]
+    fails: bool
+    """Whether what is wrong with it is shown, rather than what is in it."""
 
 
 def best_run(runs: Sequence[Run]) -> Run:
@@ -23,13 +28,39 @@ def best_run(runs: Sequence[Run]) -> Run:
 
 
 def notable_cases(run: Run) -> list[Ranked]:
-    """Worst, median and best case, each once; cases without any defined Dice are left out."""
-    dice: dict[str, dict[str, float | None]] = {}
+    """Return cases that miss a label or predict one for nothing, then the worst, median and best, each once.
+
+    Cases without any defined Dice are left out, except for failures.
+    """
+    scores: dict[str, list[Score]] = {}
     for score in run.scores or ():
-        dice.setdefault(score.case, {})[score.label] = score.dice
-    means = {case: value for case, labels in dice.items() if (value := mean(labels.values())) is not None}
-    order = sorted(means, key=lambda case: (means[case], case))
-    return [Ranked(place, order[at], means[order[at]], dice[order[at]]) for place, at in _places(len(order))]
+        scores.setdefault(score.case, []).append(score)
+    means = {case: mean(score.dice for score in found) for case, found in scores.items()}
+    order = sorted(scores, key=lambda case: (_or_lowest(means[case]), case))
+    failures = {case: words for case in order if (words := _failure(scores[case]))}
+    places = dict([*failures.items()][:_MOST_FAILURES])
+    defined = [case for case in order if means[case] is not None]
+    for place, at in _places(len(defined)):
+        places.setdefault(defined[at], place)
+    return [
+        Ranked(
+            place=place,
+            case=case,
+            mean_dice=means[case],
+            dice={score.label: score.dice for score in scores[case]},
+            fails=case in failures or place == "Worst",
+        )
+        for case, place in places.items()
+    ]
+
+
+def _failure(scores: Sequence[Score]) -> str:
+    """Which labels are missed in a case, and which are predicted for nothing."""
+    found = {
+        words: [score.label for score in scores if score.status == status]
+        for words, status in (("Missed", "missed"), ("False alarm", "false alarm"))
+    }
+    return "; ".join(f"{words}: {', '.join(labels)}" for words, labels in found.items() if labels)
 
 
 def _places(count: int) -> list[tuple[str, int]]:

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.metrics.metric import METRICS, OF_PREDICTION
+from app.metrics.score import STRATUM, Columns, Score
 from app.report.read.records import Mapping, Row, number, read_mapping, read_rows
 from app.report.read.summary import Summary, read_summary
 from app.report.read.timings import RunTiming, timing_of
@@ -14,17 +16,6 @@ from app.report.read.timings import RunTiming, timing_of
 MARKS = (run_folder.CONFIG, run_folder.SUMMARY)
 RESULTS = (run_folder.SUMMARY, run_folder.METRICS)
 _VALIDATION = "val_dice_"
-
-
-@dataclass(frozen=True)
-class CaseScore:
-    """How one label of one held-out case was predicted; None where undefined."""
-
-    case: str
-    label: str
-    dice: float | None
-    hd95_mm: float | None
-    nsd: float | None
 
 
 @dataclass(frozen=True)
@@ -37,11 +28,15 @@ class Run:
     summary: Summary
     environment: Mapping | None
     metrics: dict[str, list[float | None]] | None
-    scores: tuple[CaseScore, ...] | None
+    scores: tuple[Score, ...] | None
     split: Mapping | None
     plan: Mapping | None
     layout: Mapping | None
     timing: RunTiming
+    columns: Columns = field(default_factory=dict)
+    """What its cases are divided by."""
+    fingerprint: Mapping | None = None
+    calibration: Mapping | None = None
 
     @property
     def data_set(self) -> str | None:
@@ -144,6 +139,9 @@ def _read_run(folder: Path, name: str) -> Run:
         environment=read_mapping(folder / run_folder.ENVIRONMENT),
         metrics=read_metrics(folder / run_folder.METRICS),
         scores=_read_scores(folder / run_folder.CASES),
+        columns=_read_columns(folder / run_folder.CASES),
+        fingerprint=read_mapping(folder / run_folder.FINGERPRINT),
+        calibration=read_mapping(folder / run_folder.CALIBRATION),
         split=read_mapping(folder / run_folder.SPLIT),
         plan=read_mapping(folder / run_folder.PLAN),
         layout=read_mapping(folder / run_folder.LAYOUT),
@@ -151,17 +149,36 @@ def _read_run(folder: Path, name: str) -> Run:
     )
 
 
-def _read_scores(path: Path) -> tuple[CaseScore, ...] | None:
+def _read_scores(path: Path) -> tuple[Score, ...] | None:
     rows = read_rows(path, columns=("case", "label", "dice"))
     if rows is None:
         return None
-    return tuple(
-        CaseScore(
-            row["case"],
-            row["label"],
-            *(_cell(path, index, row, name) for name in ("dice", "hd95_mm", "nsd")),
-        )
-        for index, row in enumerate(rows)
+    return tuple(_score(path, index, row) for index, row in enumerate(rows))
+
+
+def _read_columns(path: Path) -> Columns:
+    rows = read_rows(path, columns=("case",)) or []
+    names = [name for name in (rows[0] if rows else {}) if name.startswith(STRATUM)]
+    return {
+        name.removeprefix(STRATUM): {row["case"]: row[name] for row in rows if row[name]} for name in names
+    }
+
+
+def _score(path: Path, index: int, row: Row) -> Score:
+    """A row of cases.csv; earlier versions gave labels that the reference lacks a Dice of 0."""
+    volume, reference = (_cell(path, index, row, name) for name in ("volume_mm3", "reference_mm3"))
+    found = {metric.name: _cell(path, index, row, metric.name) for metric in METRICS if metric.name in row}
+    if reference == 0:
+        found = {name: value if name in OF_PREDICTION else None for name, value in found.items()}
+    outside = _cell(path, index, row, "outside_region_voxels")
+    return Score(
+        case=row["case"],
+        label=row["label"],
+        values=found,
+        volume_mm3=1.0 if volume is None else volume,
+        reference_mm3=1.0 if reference is None else reference,
+        group=row.get("group") or None,
+        outside_region_voxels=None if outside is None else round(outside),
     )
 
 

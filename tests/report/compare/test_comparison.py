@@ -1,5 +1,6 @@
 """Paired differences, calculated by hand."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from matplotlib.figure import Figure
 
 from app.core.errors import InputError
 from app.core.sweep import Entry, Sweep
-from app.report.compare.comparison import difference, holm, interval
+from app.metrics.score import Score
+from app.report.compare.comparison import CaseMean, difference, holm
 from app.report.compare.groups import compare
 from app.report.draw.tradeoff import Point, draw_axes, front
 from app.report.page.missing import baseline_absent
-from app.report.read.runs import CaseScore, Run
+from app.report.read.runs import Run
 from app.report.read.summary import Summary
 from app.report.read.timings import RunTiming
 from app.report.wording import scaled
@@ -39,27 +41,29 @@ def test_numbers_are_shortened_to_thousands() -> None:
 
 
 def test_difference_is_over_shared_cases() -> None:
-    ours = {"a": 0.9, "b": 0.8, "c": 0.7, "mine": 0.0}
-    found = difference(ours, {"a": 0.8, "b": 0.6, "c": 0.7, "theirs": 1.0})
+    ours = means({"a": 0.9, "b": 0.8, "c": 0.7, "mine": 0.0})
+    found = difference(ours, means({"a": 0.8, "b": 0.6, "c": 0.7, "theirs": 1.0}))
     assert found is not None
     assert found.mean == pytest.approx(0.1)
-    assert (found.low, found.high) == pytest.approx((0.0, 0.2))  # all resamples of 0, 0.1 and 0.2 lie inside
-    assert (found.cases, found.p) == (3, None)
+    half = 4.302653 * 0.1 / 3**0.5  # Student's t of two degrees of freedom; the spread of 0.1, 0.2 and 0
+    assert (found.low, found.high) == pytest.approx((0.1 - half, 0.1 + half))
+    assert (found.cases, found.groups, found.method, found.p) == (3, 3, "t", None)
+
+
+def test_scans_of_one_patient_are_one_unit() -> None:
+    ours = {("data", ("one",), str(n)): CaseMean(0.1 * (n // 2), str(n // 2)) for n in range(6)}
+    found = difference(ours, {case: CaseMean(0.0, mean.group) for case, mean in ours.items()})
+    alone = difference(means({"a": 0.0, "b": 0.1, "c": 0.2}), means(dict.fromkeys("abc", 0.0)))
+    assert found is not None and alone is not None and (found.cases, found.groups) == (6, 3)
+    assert (found.low, found.high) == pytest.approx((alone.low, alone.high))
 
 
 def test_constant_difference_has_no_spread() -> None:
     cases = {str(number): number / 10 for number in range(8)}
-    found = difference({case: value + 0.05 for case, value in cases.items()}, cases)
+    found = difference(means({case: value + 0.05 for case, value in cases.items()}), means(cases))
     assert found is not None
     assert (found.mean, found.low, found.high) == pytest.approx((0.05, 0.05, 0.05))
     assert found.p == pytest.approx(2 / 2**8)  # all eight signs alike, two-sided
-
-
-def test_interval_of_a_mean_leaves_out_what_is_undefined() -> None:
-    assert interval([0.8, None, 0.8]) == pytest.approx((0.8, 0.8))
-    low, high = interval([0.0, 1.0] * 50) or (0, 0)
-    assert (low, high) == pytest.approx((0.4, 0.6), abs=0.02)  # 1.96 of a standard error of 0.05
-    assert interval([0.5, None]) is None
 
 
 def test_holm_multiplies_by_what_is_left() -> None:
@@ -73,7 +77,7 @@ def test_front_has_the_points_that_no_other_beats() -> None:
 
 
 def test_too_few_shared_cases_are_not_compared() -> None:
-    assert difference({"a": 1.0}, {"a": 0.5}) is None
+    assert difference(means({"a": 1.0}), means({"a": 0.5})) is None
 
 
 def test_groups_average_over_labels_and_seeds() -> None:
@@ -90,6 +94,26 @@ def test_groups_average_over_labels_and_seeds() -> None:
     assert new.difference.mean == pytest.approx(((0.8 - 0.6) + (0.5 - 0.3)) / 2)
     assert found.of_run(runs[0]) is None
     assert found.of_run(runs[2]) == new.difference
+
+
+def test_the_interval_has_the_variance_of_seeds() -> None:
+    cases = {"a": 0.4, "b": 0.5, "c": 0.6}
+    runs = [
+        replace(
+            run(f"{group}+seed-{seed}", {case: (dice + shift, dice + shift) for case, dice in cases.items()}),
+            summary=Summary(seed=str(seed)),
+        )
+        for group, shift in (("base", 0.0), ("new", 0.1))
+        for seed, shift in ((0, shift), (1, shift + 0.02))
+    ]
+    names = [Entry(run.name, run.name.split("+")[0], ()) for run in runs]
+    found = compare(runs, Sweep("test", "base", tuple(names)))
+    assert found is not None and found.groups[1].difference is not None
+    less = found.groups[1].difference
+    assert less.method == "t over groups and seeds" and less.mean == pytest.approx(0.1)
+    # Cases do not differ; the two seeds of a side have a standard error of 0.01 and one degree of freedom.
+    half = 4.302653 * math.sqrt(2 * 0.01**2)
+    assert (less.low, less.high) == pytest.approx((0.1 - half, 0.1 + half))
 
 
 @pytest.mark.parametrize(
@@ -131,9 +155,13 @@ def sweep(baseline: str, first: str, second: str) -> Sweep:
 
 def run(name: str, cases: dict[str, tuple[float | None, ...]]) -> Run:
     scores = tuple(
-        CaseScore(case, label, dice, None, None)
+        Score(case, label, {"dice": dice}, 1.0, 1.0)
         for case, values in cases.items()
         for label, dice in zip(("one", "two"), values, strict=True)
     )
     nothing = dict.fromkeys(("config", "environment", "metrics", "split", "plan", "layout"))
     return Run(folder=Path(name), name=name, summary=Summary(), scores=scores, timing=RunTiming(), **nothing)
+
+
+def means(dice: dict[str, float]) -> dict[Any, CaseMean]:
+    return {("data", ("one",), case): CaseMean(value, case) for case, value in dice.items()}

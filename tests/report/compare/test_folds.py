@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.core.sweep import Entry, Sweep
-from app.report.compare.folds import cross_validate, standard_error, write_folds
+from app.report.compare.folds import cross_validate, write_folds
 from app.report.read.runs import read_runs
 
 CASES = {
@@ -91,4 +91,3 @@ def test_one_fold_alone_is_no_cross_validation(swept: Sweep, tmp_path: Path) -> 
     alone = Sweep("test", None, swept.entries[:2])
     assert write_folds(tmp_path, alone) == []
     assert not (tmp_path / "folds.json").exists()
-    assert standard_error([0.5]) is None

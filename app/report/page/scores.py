@@ -1,0 +1,168 @@
+"""Tables of one run's scores: what a label reaches, how sure that is, and where it fails."""
+
+from collections.abc import Iterable, Sequence
+
+from app.metrics.metric import METRICS, Metric
+from app.metrics.score import Score
+from app.metrics.statistics import (
+    BOOTSTRAP_FROM,
+    Interval,
+    Statistics,
+    Stratum,
+    describe_all,
+    labels_of,
+    mean_dice,
+    presence,
+    size_strata,
+    strata,
+)
+from app.report.page.tables import Table
+from app.report.read.runs import Run
+from app.report.wording import DASH, interval_text, mean, measured, titled
+
+_BY_NAME = {metric.name: metric for metric in METRICS}
+_DICE = _BY_NAME["dice"]
+_SHOWN = ("dice", "hd95_mm", "nsd", "lesion_f1")
+"""Metrics of the tables that are seen without unfolding."""
+
+
+def by_label(run: Run) -> Table:
+    """One row per label: in how many cases it is there and is found, and its Dice."""
+    described, rows = describe_all(run.scores or ()), []
+    for label in run.labels():
+        own = _of_label(run, label)
+        found, there = described.get("dice", {}).get(label), presence(own)
+        if found is None:
+            rows.append((label, *[DASH] * 9))
+            continue
+        rest = [described.get(name, {}).get(label) for name in ("hd95_mm", "nsd")]
+        rows.append(
+            (
+                label,
+                *(str(there.reference), str(len(there.missed)), str(len(there.false_alarms))),
+                *(measured(_DICE, found.mean), interval_text(_DICE, found.interval)),
+                *(measured(_DICE, found.median), measured(_DICE, found.worst)),
+                *(_mean_text(name, of) for name, of in zip(("hd95_mm", "nsd"), rest, strict=True)),
+            )
+        )
+    columns = ("Label", "Cases with it", "Missed", "False alarms", "Dice", "95 % interval", "Median", "Worst")
+    return Table("Scores per label", (*columns, "HD95 (mm)", "NSD"), rows)
+
+
+def every_metric(run: Run) -> Table:
+    """One row per label and metric: the whole of its statistics."""
+    described = describe_all(run.scores or ())
+    rows = [
+        (f"{label}: {titled(_BY_NAME[name])}", *_statistics(name, by_label[label]))
+        for label in labels_of(run.scores or ())
+        for name, by_label in described.items()
+    ]
+    columns = (
+        "Label: metric",
+        "n",
+        "Undefined",
+        "Mean",
+        "95 % interval",
+        "SD",
+        "Median",
+        "Quartiles",
+        "Worst",
+    )
+    return Table("Every metric", (*columns, "Worst case"), rows, wordy=(9,))
+
+
+def by_stratum(run: Run) -> Table | None:
+    """One row per label and stratum: by columns of the task's file, and by size of the label."""
+    scores = run.scores or ()
+    found = [*_stored(run, scores), *size_strata(scores)]
+    if not found:
+        return None
+    columns = ("Label", "By", "Value", "Cases", "Dice", "95 % interval", *map(titled, _rest()))
+    rows = [
+        (
+            one.label,
+            *(one.by, one.value, str(one.metrics["dice"].n)),
+            *(measured(_DICE, one.metrics["dice"].mean), interval_text(_DICE, one.metrics["dice"].interval)),
+            *(_mean_text(metric.name, one.metrics[metric.name]) for metric in _rest()),
+        )
+        for one in found
+    ]
+    return Table("Scores by stratum", columns, rows, wordy=(1, 2))
+
+
+def by_case(run: Run) -> Table:
+    """One row per case and label, worst cases first."""
+    scores = run.scores or ()
+    dice: dict[str, list[float | None]] = {}
+    for score in scores:
+        dice.setdefault(score.case, []).append(score.dice)
+    means = {case: mean(values) for case, values in dice.items()}
+    ordered = sorted(scores, key=lambda score: (_last_if_none(means[score.case]), score.case))
+    rows = [
+        (
+            *(score.case, score.label, score.status),
+            *(measured(_BY_NAME[name], score.values.get(name)) for name in _SHOWN),
+            *(f"{volume / 1000:.3g}" for volume in (score.volume_mm3, score.reference_mm3)),
+        )
+        for score in ordered
+    ]
+    titles = (titled(_BY_NAME[name]) for name in _SHOWN)
+    columns = ("Case", "Label", "Status", *titles, "Predicted (ml)", "Reference (ml)")
+    return Table("Every held-out case", columns, rows, wordy=(1, 2))
+
+
+def mean_text(run: Run) -> str:
+    """The interval of the mean Dice over labels, in words; empty if it has none."""
+    _, found = mean_dice(run.scores or ())
+    return "" if found is None else f"95 % interval {found.low:.3f} to {found.high:.3f}"
+
+
+def method_note(run: Run) -> str:
+    """By what the intervals of a page are found, in a sentence; empty without any."""
+    _, found = mean_dice(run.scores or ())
+    return "" if found is None else _method(found)
+
+
+def _method(found: Interval) -> str:
+    if found.method == "t":
+        return (
+            f"Intervals of means are Student's t over {found.groups} groups (patients, or cases that stand "
+            f"alone), as there are fewer than {BOOTSTRAP_FROM}."
+        )
+    return (
+        f"Intervals of means are percentiles of a bootstrap over {found.groups} groups (patients, or cases "
+        "that stand alone)."
+    )
+
+
+def _of_label(run: Run, label: str) -> list[Score]:
+    return [score for score in run.scores or () if score.label == label]
+
+
+def _rest() -> list[Metric]:
+    return [_BY_NAME[name] for name in _SHOWN if name != "dice"]
+
+
+def _mean_text(name: str, found: Statistics | None) -> str:
+    return DASH if found is None else measured(_BY_NAME[name], found.mean)
+
+
+def _statistics(name: str, found: Statistics) -> tuple[str, ...]:
+    metric = _BY_NAME[name]
+    quartiles = f"{measured(metric, found.lower_quartile)} to {measured(metric, found.upper_quartile)}"
+    return (
+        *(str(found.n), str(found.undefined), measured(metric, found.mean)),
+        *(interval_text(metric, found.interval), measured(metric, found.sd).removeprefix("+")),
+        *(measured(metric, found.median), quartiles if found.n else DASH),
+        *(measured(metric, found.worst), found.worst_case or DASH),
+    )
+
+
+def _stored(run: Run, scores: Sequence[Score]) -> Iterable[Stratum]:
+    """By the columns that the run was evaluated with."""
+    for name, values in run.columns.items():
+        yield from strata(scores, name, values)
+
+
+def _last_if_none(value: float | None) -> float:
+    return float("inf") if value is None else value
