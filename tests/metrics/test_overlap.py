@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.metrics.overlap import dice_by_target, overlaps
+from app.metrics.overlap import dice_by_target, overlaps, pair_counts
 
 PREDICTED = np.array([0, 1, 2, 3, 3, 1], dtype=np.uint8)
 REFERENCE = np.array([0, 1, 3, 3, 2, 4], dtype=np.uint8)
@@ -33,6 +33,9 @@ def test_a_missed_label_has_the_worst_values_and_an_absent_one_has_none() -> Non
 def test_counts_equal_those_of_masks_on_random_maps_whatever_their_type() -> None:
     rng = np.random.default_rng(0)
     predicted, reference = (rng.integers(0, 300, (7, 9, 11)).astype(np.uint16) for _ in range(2))
+    counts = pair_counts(predicted, reference)
+    assert counts.sum() == predicted.size
+    assert counts[1, 2] == np.count_nonzero((predicted == 2) & (reference == 1))
     found = overlaps(predicted, reference, {"a": (1, 299), "b": (7,)})
     for name, values in {"a": (1, 299), "b": (7,)}.items():
         ours, theirs = np.isin(predicted, values), np.isin(reference, values)

@@ -78,7 +78,7 @@ def _how(settings: EvaluateSettings) -> str:
 
 
 def _scores(pairs: Pairs, task: Task, facts: TaskSettings) -> list[Score]:
-    rule = facts.group_rule(task)
+    rule, known = facts.group_rule(task), {case.id: case for case in task.cases}
     scores: list[Score] = []
     with progress_bar("Evaluating", len(pairs)) as advance:
         for case, (predicted, reference) in pairs.items():
@@ -90,7 +90,7 @@ def _scores(pairs: Pairs, task: Task, facts: TaskSettings) -> list[Score]:
                 theirs.voxels,
                 spacing=theirs.spacing,
                 voxel_mm3=theirs.voxel_mm3,
-                targets=task.targets,
+                targets=task.targets_in(known[case]) if case in known else task.targets,
                 nsd_tolerance_mm=facts.nsd_tolerance_mm,
                 ignore=task.ignore,
                 group=group,
