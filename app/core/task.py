@@ -1,7 +1,7 @@
 """A task: what is to be segmented in which scans."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +85,8 @@ class Task:
     reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
-        """Refuse regions from which label values cannot be recovered."""
+        """Refuse names that are not distinct, and regions from which label values cannot be recovered."""
+        _refuse_same_names(self.labels, self.targets)
         if self.ignore is not None and self.ignore != len(self.labels) - 1:
             raise InputError(
                 f"task.ignore: got label value {self.ignore}, wanted the last, {len(self.labels) - 1}"
@@ -119,6 +120,20 @@ class Task:
     def targets_in(self, case: Case) -> dict[str, tuple[int, ...]]:
         """The targets that can be scored in a case: those whose labels its reference annotates."""
         return {name: values for name, values in self.targets.items() if case.annotates(values)}
+
+
+def _refuse_same_names(labels: Sequence[str], targets: Mapping[str, object]) -> None:
+    """Scores are kept by name: of two labels of one name only one would be judged."""
+    for value, name in enumerate(labels):
+        if name in labels[:value]:
+            raise InputError(
+                f"labels: got the name {name!r} for the values {labels.index(name)} and {value}; "
+                "give each value a name of its own in dataset.json, or merge the values in the label maps"
+            )
+    if "mean" in targets:
+        raise InputError(
+            "labels: got the name 'mean', which columns of metrics.csv have; choose another name"
+        )
 
 
 def _refuse_alike(regions: Mapping[str, tuple[int, ...]], values: range) -> None:

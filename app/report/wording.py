@@ -14,6 +14,11 @@ def decimals(value: float | None, places: int) -> str:
     return DASH if value is None else f"{value:,.{places}f}"
 
 
+def dice_text(value: float | None) -> str:
+    """0.84341 -> 0.8434; None, where neither reference nor prediction has the label, is undefined."""
+    return "undefined" if value is None else f"{value:.4f}"
+
+
 def signed(value: float) -> str:
     """0.0123 -> +0.0123."""
     return f"{value:+.4f}"

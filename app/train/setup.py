@@ -11,7 +11,7 @@ import torch
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.files import read_json, write_json
+from app.core.files import write_json
 from app.core.layout import write_layout
 from app.core.machine import usable_cores
 from app.core.plan import Plan, read_plan, write_plan
@@ -35,6 +35,7 @@ from app.train.planning import BuildNetwork, plan_for
 from app.train.precision import choose_precision
 from app.train.run import Recipe, Training
 from app.train.settings import TrainSettings
+from app.train.split_record import recorded_split, refuse_changed, write_split
 
 _INNER = 5  # parts of the training cases, one of which teaches the margin of a first stage
 
@@ -101,7 +102,10 @@ def open_training(
         )
     split = _split(task, folds, read_fingerprint(cache).twins)
     if known is not None:
-        split = _same_cases(known / run_folder.SPLIT, split, task)
+        split = recorded_split(known, split, task)
+    if resumed and processes.leads and (folder / run_folder.SPLIT).is_file():
+        refuse_changed(folder, task, cache.digests(), cache.data_hash())
+        write_split(folder, split, task, cache.digests())  # where the files are now
     recipe = recipe.mirroring(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     last = folder / run_folder.LAST
@@ -254,17 +258,7 @@ def _write_facts(
     layout = network.layout()
     if layout is not None:
         write_layout(folder / run_folder.LAYOUT, layout)
-    files = {case.id: {"image": str(case.image), "label": str(case.label)} for case in task.cases}
-    sides = {"fold": split.fold, **_sides(split), "groups": dict(split.groups)}
-    write_json(folder / run_folder.SPLIT, {**sides, "files": files})
-
-
-def _sides(split: Split) -> dict[str, list[str]]:
-    """The ids of training and held-out cases, as in split.json."""
-    return {
-        "train": [case.id for case in split.training],
-        "validation": [case.id for case in split.validation],
-    }
+    write_split(folder, split, task, cache.digests())
 
 
 def _split(task: Task, folds: Folds, twins: Sequence[Sequence[str]]) -> Split:
@@ -274,24 +268,4 @@ def _split(task: Task, folds: Folds, twins: Sequence[Sequence[str]]) -> Split:
             log.warning("cases %s hold the same scan and are kept in one fold", ", ".join(alike))
     return split_cases(
         task.cases, fold=folds.fold, folds=folds.folds, seed=folds.seed, group=folds.group, twins=twins
-    )
-
-
-def _same_cases(path: Path, split: Split, task: Task) -> Split:
-    """The split that a run began with: cases that it trained on are not held out when it resumes.
-
-    Raises:
-        InputError: the cases are not those it began with.
-    """
-    before, now = read_json(path), _sides(split)
-    by_id = {case.id: case for case in task.cases}
-    if {case for side in now for case in before[side]} == set(by_id):
-        training, validation = (tuple(by_id[case] for case in before[side]) for side in now)
-        return Split(split.fold, training, validation, split.groups)
-    known, found = ({case for side in now for case in cases[side]} for cases in (before, now))
-    crossed = len(set(before["train"]) & set(now["validation"]))
-    raise InputError(
-        f"task.folder: {task.folder or task.name}: its cases are not those of {path}: "
-        f"{len(found - known)} are new, {len(known - found)} are gone, {crossed} that trained would be held "
-        "out; put the data set back as it was, or begin a new run"
     )

@@ -79,3 +79,10 @@ def test_regions_that_cannot_be_told_apart_are_refused(changes: dict[str, Any], 
         replace(BRAIN, **changes)
     for token in tokens:
         assert re.search(token, str(error.value))
+
+
+def test_labels_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="'lesion' for the values 1 and 3"):
+        Task("T", ("CT",), ("background", "lesion", "organ", "lesion"), ())
+    with pytest.raises(InputError, match="'mean'"):
+        Task("T", ("CT",), ("background", "mean"), ())

@@ -1,5 +1,8 @@
 """The run folder of a training, and the configuration of one that resumes."""
 
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +15,32 @@ from app.cli.config.run_log import log_into
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_text, writing
+from app.core.lock import locked
+from app.core.moved import UNMOVED, Moved
 from app.core.plan import read_plan
 from app.core.renamed import renamed_config
 
 _OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed", "choices")
+_NOW = "${now:"  # in a value of paths.run that is the time
 _CHANGEABLE = ("train.", "paths.", "task.folder", "device", "threads")
 
 
-def open_run(cfg: DictConfig) -> tuple[Path, bool]:
-    """Return the run's folder, and whether it resumes from a checkpoint there.
+@contextmanager
+def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
+    """Yield the run's folder, locked, and whether it resumes from a checkpoint there.
 
     Raises:
-        InputError: the folder of a new run holds one already.
+        InputError: another process works in the folder, or that of a new run holds a run already.
     """
-    if cfg.train.resume is not None:
-        folder = Path(cfg.train.resume)
-        log_into(folder)
-        return folder, True
-    folder = open_folder(cfg)
-    resumes = run_folder.can_resume(folder)
-    if resumes and not is_multirun():  # a sweep only sends a job to a folder of the same configuration
-        raise InputError(f"{folder}: holds a run already; go on with train.resume={folder} or set paths.run")
-    return folder, resumes
+    with _opened(Path(cfg.train.resume)) if cfg.train.resume is not None else open_folder(cfg) as folder:
+        resumes = run_folder.can_resume(folder)
+        if (
+            resumes and cfg.train.resume is None and not is_multirun()
+        ):  # a sweep sends a job to its own folder
+            raise InputError(
+                f"{folder}: holds a run already; resume it with train.resume={folder} or set paths.run"
+            )
+        yield folder, resumes
 
 
 def resumed_config(cfg: DictConfig) -> DictConfig:
@@ -60,8 +67,36 @@ def resumed_config(cfg: DictConfig) -> DictConfig:
             raise InputError(
                 f"train.resume: the run keeps its configuration, leave out {override.input_line}"
             )
-        OmegaConf.update(stored, key, override.value())
-    return stored
+        if key not in ("paths.data", "task.folder"):
+            OmegaConf.update(stored, key, override.value())
+    return where_it_is(stored)
+
+
+def data_moved() -> Moved:
+    """Return where this command says that data sets are: by its paths.data and task.folder."""
+    if not HydraConfig.initialized():
+        return UNMOVED
+    typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    said = {each.key_or_group: each.value() for each in typed if not each.is_sweep_override()}
+    data, folder = (said.get(key) for key in ("paths.data", "task.folder"))
+    return Moved(None if data is None else Path(str(data)), None if folder is None else Path(str(folder)))
+
+
+def where_it_is(stored: DictConfig) -> DictConfig:
+    """Return a run's stored configuration with its data set where this command says that it is.
+
+    Raises:
+        InputError: the command gives paths.data, and the data set was not below that of the run.
+    """
+    moved = data_moved()
+    data = OmegaConf.select(stored, "paths.data")
+    folder = moved.folder_of(Path(stored.task.folder), None if data is None else Path(data))
+    changed: dict[str, Any] = {"task": {"folder": str(folder)}}
+    if moved.data is not None:
+        changed["paths"] = {"data": str(moved.data)}
+    merged = OmegaConf.merge(stored, changed)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def _steps(stored: DictConfig) -> int:
@@ -80,6 +115,7 @@ def write_config(folder: Path, cfg: DictConfig) -> None:
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     values["train"]["resume"] = None
+    values["paths"]["run"] = str(folder)
     write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(values))
 
 
@@ -89,7 +125,7 @@ def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
     Raises:
         InputError: that folder holds no run; `what` named it.
     """
-    stored = completed(stored_config(source, what), cfg)
+    stored = completed(where_it_is(stored_config(source, what)), cfg)
     taken: dict[str, Any] = {key: stored[key] for key in _OF_THE_NETWORK}
     ours = {str(key): cfg[key] for key in cfg if key not in taken}
     adopted = OmegaConf.create({**ours, **taken})
@@ -116,13 +152,38 @@ def stored_config(folder: Path, what: str, *, resumes: bool = False) -> DictConf
     return OmegaConf.create(renamed_config({str(key): value for key, value in values.items()}))
 
 
-def open_folder(cfg: DictConfig) -> Path:
-    """Return the folder that takes this run's files: `paths.run`, or the job's own in a multirun."""
+@contextmanager
+def open_folder(cfg: DictConfig) -> Iterator[Path]:
+    """Yield the folder that takes this run's files, locked: `paths.run`, or the job's own in a multirun.
+
+    A folder named after the time gets a number at its end if another command began in the same second.
+
+    Raises:
+        InputError: another process works in it, or nothing can be written there.
+    """
     folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    log_into(folder)
-    return folder
+    if not is_multirun() and _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
+        folder = _made_anew(folder)
+    with _opened(folder):
+        yield folder
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[Path]:
+    with locked(folder):
+        log_into(folder)
+        yield folder
+
+
+def _made_anew(folder: Path) -> Path:
+    """Make the folder, or the first of its name with -2, -3, ... that is not there; return it."""
+    for number in itertools.count(1):
+        made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        with writing(made), suppress(FileExistsError):
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.mkdir()
+            return made
+    raise AssertionError("there are endlessly many numbers")
 
 
 def completed(stored: DictConfig, cfg: DictConfig) -> DictConfig:

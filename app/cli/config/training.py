@@ -1,6 +1,7 @@
 """A training from its configuration."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ def plan_configured(cfg: DictConfig) -> Planned:
     return Planned(task, cache, build, plan, reasons)
 
 
+@contextmanager
 def open_configured(
     cfg: DictConfig,
     *,
@@ -58,8 +60,8 @@ def open_configured(
     facts: Mapping[str, Any] | None = None,
     factor: int = 1,
     like: Path | None = None,
-) -> tuple[Training, Tracker]:
-    """Open the training that a configuration describes, its folder, and what follows it.
+) -> Iterator[tuple[Training, Tracker]]:
+    """Open the training that a configuration describes, its folder, locked, and what follows it.
 
     `change` and `facts` replace parts of the recipe and of what summary.json says was chosen. With `like`, a
     run folder, plan, folds and first stage are that run's.
@@ -67,32 +69,31 @@ def open_configured(
     Raises:
         InputError: the data or the configuration is wrong.
     """
-    found = open_run(cfg) if processes.leads else (Path(), False)
-    folder, resumed = processes.agree((str(found[0]), found[1]))
-    run = Path(folder)
-    task, task_facts = open_task(cfg)
-    recipe = change(build_recipe(cfg, task, task_facts))
-    tracker: Tracker = (
-        build_tracker(cfg, run, going_on=resumed) if processes.leads else NoTracker(run, going_on=resumed)
-    )
-    opened = open_training(
-        run,
-        task,
-        recipe,
-        cache=open_cache(Path(cfg.paths.cache), task),
-        plan_settings=plan_settings(cfg),
-        folds=Folds(cfg.fold, cfg.folds, cfg.split_seed, task_facts.group_rule(task)),
-        build_network=make_builder(cfg, task),
-        facts={**plain(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
-        resumed=resumed,
-        processes=processes,
-        factor=factor,
-        like=like,
-        announce=partial(write_config, run, cfg) if processes.leads and not resumed else lambda: None,
-    )
-    opened = replace(opened, follow=tracker.follow)
-    if processes.leads and resumed:  # not before its limits are seen to leave something to do
-        opened = replace(opened, begun=partial(write_config, run, cfg))
-    elif processes.leads:
-        write_config(run, cfg)
-    return opened, tracker
+    with open_run(cfg) if processes.leads else nullcontext((Path(), False)) as found:
+        folder, resumed = processes.agree((str(found[0]), found[1]))
+        run, leads = Path(folder), processes.leads
+        tracker: Tracker = (
+            build_tracker(cfg, run, going_on=resumed) if leads else NoTracker(run, going_on=resumed)
+        )
+        task, task_facts = open_task(cfg)
+        opened = open_training(
+            run,
+            task,
+            change(build_recipe(cfg, task, task_facts)),
+            cache=open_cache(Path(cfg.paths.cache), task),
+            plan_settings=plan_settings(cfg),
+            folds=Folds(cfg.fold, cfg.folds, cfg.split_seed, task_facts.group_rule(task)),
+            build_network=make_builder(cfg, task),
+            facts={**plain(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
+            resumed=resumed,
+            processes=processes,
+            factor=factor,
+            like=like,
+            announce=partial(write_config, run, cfg) if leads and not resumed else lambda: None,
+        )
+        opened = replace(opened, follow=tracker.follow)
+        if leads and resumed:  # not before its limits are seen to leave something to do
+            opened = replace(opened, begun=partial(write_config, run, cfg))
+        elif leads:
+            write_config(run, cfg)
+        yield opened, tracker

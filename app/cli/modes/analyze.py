@@ -32,20 +32,20 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> Path:
     """Write and print the table, draw it, and write the optimised model or layout where one is asked for."""
     settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
-    folder = open_folder(cfg)
-    planned = plan_configured(cfg)
-    plan, spec = planned.plan, planned.build(planned.plan)
-    found = layers(spec, plan.patch)
-    if settings.latency:
-        found = timed(spec, plan.patch, found)
-    write_csv(folder / run_folder.ANALYSIS, [_row(layer) for layer in found])
-    draw_layers(folder / run_folder.ANALYSIS_PICTURE, found, plan.patch)
-    _print(found, spec, plan.patch)
-    if settings.optimise == "stage":
-        _optimise_stages(spec, plan.patch, settings, folder)
-    elif settings.optimise == "kernel":
-        _optimise_kernels(spec, plan.patch, settings, folder)
-    return folder
+    with open_folder(cfg) as folder:
+        planned = plan_configured(cfg)
+        plan, spec = planned.plan, planned.build(planned.plan)
+        found = layers(spec, plan.patch)
+        if settings.latency:
+            found = timed(spec, plan.patch, found)
+        write_csv(folder / run_folder.ANALYSIS, [_row(layer) for layer in found])
+        draw_layers(folder / run_folder.ANALYSIS_PICTURE, found, plan.patch)
+        _print(found, spec, plan.patch)
+        if settings.optimise == "stage":
+            _optimise_stages(spec, plan.patch, settings, folder)
+        elif settings.optimise == "kernel":
+            _optimise_kernels(spec, plan.patch, settings, folder)
+        return folder
 
 
 def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:

@@ -35,22 +35,22 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: something is wrong that was not repaired.
     """
-    folder = open_folder(cfg)
-    if cfg.check.write_dataset_json:
-        _describe(cfg)
-    task, facts = open_task(cfg)
-    checked = check_task(task, facts.group_rule(task), workers=len(usable_cores()))
-    _print(checked, task.name)
-    write_check(folder / run_folder.CHECK, checked)
-    write_check_page(folder / run_folder.CHECK, folder / run_folder.CHECK_PAGE, name=task.name)
-    log.info("check: %s", folder / run_folder.CHECK_PAGE)
-    if cfg.check.repair is not None:
-        target = Path(cfg.check.repair)
-        mended = repair_task(Path(facts.folder), checked, target)
-        log.info("%d of %d cases repaired in a copy: %s", mended, len(task.cases), target)
-        _warn_of_guesses(checked)
-    _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
-    return folder
+    with open_folder(cfg) as folder:
+        if cfg.check.write_dataset_json:
+            _describe(cfg)
+        task, facts = open_task(cfg)
+        checked = check_task(task, facts.group_rule(task), workers=len(usable_cores()))
+        _print(checked, task.name)
+        write_check(folder / run_folder.CHECK, checked)
+        write_check_page(folder / run_folder.CHECK, folder / run_folder.CHECK_PAGE, name=task.name)
+        log.info("check: %s", folder / run_folder.CHECK_PAGE)
+        if cfg.check.repair is not None:
+            target = Path(cfg.check.repair)
+            mended = repair_task(Path(facts.folder), checked, target)
+            log.info("%d of %d cases repaired in a copy: %s", mended, len(task.cases), target)
+            _warn_of_guesses(checked)
+        _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
+        return folder
 
 
 def _describe(cfg: DictConfig) -> None:

@@ -7,6 +7,7 @@ from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.config.run_config import data_moved
 from app.cli.config.settings import required
 from app.infer.batch.choose_cleanup import VARIANTS, choose_cleanup
 from app.infer.scan.cleanup import write_cleanup
@@ -21,7 +22,7 @@ def run(cfg: DictConfig) -> Path:
     listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
     runs = list_runs([Path(item) for item in listed])
     labels = read_members(runs, "last")[0].checkpoint.labels
-    cleanup, evidence = choose_cleanup(runs, labels)
+    cleanup, evidence = choose_cleanup(runs, labels, data_moved())
     table = Table("label", *VARIANTS, title=f"mean Dice over {evidence['cases']} held-out cases")
     for name, dice in evidence["dice"].items():
         table.add_row(name, *(f"{dice[variant]:.4f}" if variant in dice else "-" for variant in VARIANTS))

@@ -1,8 +1,9 @@
 """mode=compress: a cheaper network from a trained one, as a run folder like any other."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from app.layers.latency import latency_ms
 from app.metrics.results import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
+from app.track.tracker import Tracker
 from app.train.final_scores import evaluate_held_out
 from app.train.run import Training, train_network
 from app.train.state import TrainingState
@@ -59,30 +61,55 @@ def run(cfg: DictConfig) -> Path:
         cfg = adopted_config(cfg, source, "compress.model")
     spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
     slower = build_optimizer(cfg, rate=settings.finetune_rate)
-    opened, tracker = open_configured(
+    with open_configured(
         cfg,
         make_builder=lambda _cfg, _task: lambda _plan: spec,
         change=lambda recipe: replace(recipe, make_optimizer=slower),
         facts={"op": f"{cfg.choices.op}-{settings.method}"},
         like=source,
-    )
-    before, table = replace(opened, network=spec, resumed=False), opened.folder / run_folder.COMPRESSION
+    ) as (opened, tracker):
+        before = replace(opened, network=spec, resumed=False)
+        first = partial(_before, before, trained, source)
+        rows = _rows(
+            before,
+            opened,
+            tracker,
+            method,
+            trained=trained,
+            judge_before=first,
+            finetune=cfg.compress.finetune,
+        )
+        _print_table(opened.folder / run_folder.COMPRESSION, rows)
+        return opened.folder
+
+
+def _rows(
+    before: Training,
+    opened: Training,
+    tracker: Tracker,
+    method: DecompositionMethod,
+    *,
+    trained: Checkpoint,
+    judge_before: Callable[[], dict[str, Any]],
+    finetune: bool,
+) -> list[Row]:
+    """Decompose, evaluate and train on in the opened folder; write and return the rows of its table."""
+    table = opened.folder / run_folder.COMPRESSION
     after = opened if opened.resumed else _decomposed(before, trained, method)
     if opened.resumed and table.is_file():
         rows: list[Row] = [dict(row) for row in read_csv(table)]
     else:
         state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
         rows = [
-            _row("before", before, _before(before, trained, source)),
+            _row("before", before, judge_before()),
             _row("after", after, finish(after, state, tracker)),
         ]
         write_csv(table, rows)
-    if cfg.compress.finetune:
+    if finetune:
         state = train_network(after)
         rows = [*rows[:2], _row("fine-tuned", after, finish(after, state, tracker))]
         write_csv(table, rows)
-    _print_table(table, rows)
-    return opened.folder
+    return rows
 
 
 def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:

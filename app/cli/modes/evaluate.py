@@ -23,6 +23,7 @@ from app.metrics.lesions import DETECTED_IOU
 from app.metrics.results import read_columns, write_scores
 from app.metrics.score import Score
 from app.metrics.scores import score_case
+from app.report.wording import dice_text
 from app.train.machine.environment import environment
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def run(cfg: DictConfig) -> Path:
     }
     write_json(output / run_folder.SUMMARY, summary)
     write_json(output / run_folder.ENVIRONMENT, _environment(pairs, facts))
-    log.info("mean Dice %.4f over %d cases -> %s", summary["mean_dice"] or 0, len(pairs), output)
+    log.info("mean Dice %s over %d cases -> %s", dice_text(summary["mean_dice"]), len(pairs), output)
     return output
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from app.cli.config.build import build_sliding
+from app.cli.config.run_config import data_moved
 from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
@@ -47,7 +48,7 @@ def run(cfg: DictConfig) -> Path:
 
 def _quantise(member: Member, cases: int | None) -> None:
     require("export.format=int8", *PACKAGES)
-    facts = quantise(member, cases=cases)
+    facts = quantise(member, cases=cases, moved=data_moved())
     log.info(
         "mean Dice %.4f in 8 bits, %.4f before, on %d held-out cases; use predict.engine=openvino_int8",
         facts["dice_int8"], facts["dice"], facts["cases"],

@@ -10,6 +10,7 @@ from rich.table import Table
 from app.cli.config.run_config import open_folder
 from app.cli.config.training import plan_configured
 from app.core import run_folder
+from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.plan import write_plan
 from app.data.plan.fingerprint import read_fingerprint
@@ -19,10 +20,12 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> Path:
     """Write fingerprint.json and plan.yaml into the run folder and print the plan."""
-    folder = open_folder(cfg)
-    planned = plan_configured(cfg)
-    write_json(folder / run_folder.FINGERPRINT, read_fingerprint(planned.cache).to_dict())
-    write_plan(folder / run_folder.PLAN, planned.plan, planned.reasons)
+    with open_folder(cfg) as folder:
+        if run_folder.can_resume(folder):
+            raise InputError(f"{folder}: holds a run, whose plan would be overwritten; set another paths.run")
+        planned = plan_configured(cfg)
+        write_json(folder / run_folder.FINGERPRINT, read_fingerprint(planned.cache).to_dict())
+        write_plan(folder / run_folder.PLAN, planned.plan, planned.reasons)
     table = Table("value", "planned", "reason", title=planned.task.name)
     for name, value in planned.plan.to_dict().items():
         table.add_row(name, str(value), planned.reasons[name])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from app.cli.config.run_config import data_moved
 from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.sweep import read_sweep
@@ -18,6 +19,6 @@ def run(cfg: DictConfig) -> Path:
     runs = Path(required(cfg.report, "runs", "report"))
     output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
     words = {name: cfg.report[name] for name in ("intended_use", "limits")}
-    write_report([runs], output, sweep=read_sweep(runs), words=words)
+    write_report([runs], output, sweep=read_sweep(runs), words=words, moved=data_moved())
     log.info("report: %s", output)
     return output.parent

@@ -52,13 +52,13 @@ _JUDGED_BATCHES = 3
 def run(cfg: DictConfig) -> Path:
     """Train a super-network, read its gates, write layout.yaml, its picture and costs; return the folder."""
     factor = max(1, _settings(cfg).way.length)
-    this, tracker = open_configured(cfg, make_builder=_super_network, factor=factor)
-    search = _search(cfg, this.network, this.plan)
-    search.refuse_impossible()  # now, not after the training
-    decoded, facts = _find(this, search)
-    _write(this, search.layout(decoded, _provenance(this, search)), facts)
-    tracker.finish()
-    return this.folder
+    with open_configured(cfg, make_builder=_super_network, factor=factor) as (this, tracker):
+        search = _search(cfg, this.network, this.plan)
+        search.refuse_impossible()  # now, not after the training
+        decoded, facts = _find(this, search)
+        _write(this, search.layout(decoded, _provenance(this, search)), facts)
+        tracker.finish()
+        return this.folder
 
 
 def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:

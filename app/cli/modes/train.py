@@ -14,6 +14,7 @@ from app.core import run_folder
 from app.models.checkpoint import read_checkpoint
 from app.models.network import NetworkSpec
 from app.report.page.page import write_report
+from app.report.wording import dice_text
 from app.search.inherit import inherit_search
 from app.track.tracker import Tracker
 from app.train.machine.torchrun import open_processes
@@ -26,8 +27,10 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> Path:
     """Prepare, train, evaluate and report, or resume where `train.resume` stopped; return the run folder."""
     started = time.monotonic()
-    with open_processes() as processes:
-        this, tracker = open_configured(cfg, processes=processes)
+    with (
+        open_processes() as processes,
+        open_configured(cfg, processes=processes) as (this, tracker),
+    ):
         init = cfg.train.get("init")
         state = train_network(this, initialise=partial(_inherit, this.network, Path(init)) if init else None)
         finish(this, state, tracker)
@@ -43,8 +46,8 @@ def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, 
         return {}
     write_report([this.folder], this.folder / run_folder.REPORT)
     tracker.finish()
-    dice = ", ".join(f"{label} {value or 0:.4f}" for label, value in summary["dice"].items())
-    log.info("mean Dice %.4f (%s)", summary["mean_dice"] or 0, dice)
+    dice = ", ".join(f"{label} {dice_text(value)}" for label, value in summary["dice"].items())
+    log.info("mean Dice %s (%s)", dice_text(summary["mean_dice"]), dice)
     log.info("report: %s", this.folder / run_folder.REPORT)
     return summary
 

@@ -12,12 +12,13 @@ from hydra.utils import get_method
 from app.cli.config.build import set_up_process
 from app.cli.config.settings import read_settings
 from app.cli.sweep.compose import compose
-from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
+from app.cli.sweep.jobs import Job, plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.sweep.timings import all_timed, time_runs
 from app.core.errors import InputError
+from app.core.lock import locked
 from app.core.sweep import Entry, Sweep, write_sweep
 from app.train.machine.torchrun import refuse_several
 
@@ -79,9 +80,25 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     chosen = with_references((job for job in jobs if job.line in (settings.only or lines)), jobs)
     name = sweep_name(lines, command, settings.name or config.hydra.runtime.choices.get("sweep"))
     folder = sweep_folder(launching, name)
+    with locked(folder):
+        sweep = Sweep(
+            name, settings.baseline, tuple(Entry(job.name, job.group, job.described) for job in jobs)
+        )
+        return _run_jobs(launching, sweep, folder, jobs, chosen, timed=settings.timed)
+
+
+def _run_jobs(
+    launching: Launching,
+    sweep: Sweep,
+    folder: Path,
+    jobs: Sequence[Job],
+    chosen: Sequence[Job],
+    *,
+    timed: bool,
+) -> bool:
+    """Run the chosen jobs that are not done, and collect; the sweep's folder is locked."""
+    config = launching.config
     waiting = record_jobs(config, folder, jobs, chosen)
-    entries = tuple(Entry(job.name, job.group, job.described) for job in jobs)
-    sweep = Sweep(name, settings.baseline, entries)
     write_sweep(folder, sweep)
     log.info(
         "sweep %s: %d jobs, %d of them done -> %s",
@@ -90,7 +107,7 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     prepare_once(compose(config, job.overrides) for job in waiting)
     with progress_line(folder, [job.name for job in chosen]):
         launch_in_order(launching, folder, jobs, waiting)
-    if settings.timed and not all_timed(folder):
+    if timed and not all_timed(folder):
         time_runs(folder, config)
     _collect(folder, sweep)
     return all(state(folder, job.name) == "done" for job in chosen)

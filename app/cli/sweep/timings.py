@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from app.cli.config.build import build_loss, build_optimizer, build_schedule, choose_device
-from app.cli.config.run_config import completed, stored_config
+from app.cli.config.run_config import completed, stored_config, where_it_is
 from app.cli.config.settings import train_settings
 from app.cli.config.task import open_task
 from app.core import run_folder
@@ -64,7 +64,7 @@ def _trained(folder: Path) -> dict[str, tuple[NetworkSpec, Plan]]:
 
 
 def _subject(folder: Path, spec: NetworkSpec, plan: Plan, cfg: DictConfig) -> Subject:
-    stored = completed(stored_config(folder, "time.runs"), cfg)
+    stored = completed(where_it_is(stored_config(folder, "time.runs")), cfg)
     task, _ = open_task(stored)
     settings = train_settings(stored.train).with_steps(plan.steps)
     network = to_device(spec.build(), choose_device(cfg))

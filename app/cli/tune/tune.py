@@ -27,7 +27,7 @@ from app.cli.tune.settings import TuneSettings
 from app.cli.tune.space import distributions
 from app.cli.tune.study import answer, ask, best, left_over, open_study
 from app.core.errors import InputError
-from app.core.files import writing
+from app.core.lock import locked
 from app.core.sweep import Entry, Sweep, write_sweep
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,15 @@ class _Tuning:
 
 def tune(launching: Launching, command: Sequence[str]) -> None:
     """Run trials, each a job in a folder of its own; then write results.csv, report.html and the best."""
-    tuning = _open(launching, command)
+    folder, typed = _place(launching, command)
+    with locked(folder):
+        log_into(folder)
+        _tune(_open(launching, folder, typed))
+
+
+def _tune(tuning: _Tuning) -> None:
     study, settings = tuning.study, tuning.settings
-    prepare_once([compose(launching.config, tuning.command)])
+    prepare_once([compose(tuning.launching.config, tuning.command)])
     waiting = left_over(study)
     log.info("tuning: %d of %d trials done -> %s", _ended(tuning), settings.trials, tuning.folder)
     with progress_line(tuning.folder, [f"trial-{number:03d}" for number in range(settings.trials)]):
@@ -68,19 +74,21 @@ def tune(launching: Launching, command: Sequence[str]) -> None:
     _finish(tuning)
 
 
-def _open(launching: Launching, command: Sequence[str]) -> _Tuning:
+def _place(launching: Launching, command: Sequence[str]) -> tuple[Path, list[str]]:
+    """The study's folder, and the overrides that decide what its trials are."""
+    cfg = launching.config
+    typed = [word for word in command if not word.startswith(_OURS)]
+    chosen = cfg.sweep.name or f"tune-{cfg.hydra.runtime.choices.tune}"
+    return sweep_folder(launching, sweep_name({"": ""}, typed, chosen)), typed
+
+
+def _open(launching: Launching, folder: Path, typed: Sequence[str]) -> _Tuning:
     cfg = launching.config
     values = plain(cfg.tune)
     del values["sampler"], values["pruner"]
     settings = read_settings(TuneSettings, values, "tune")
     if cfg.tune.pruner is not None and len(settings.objectives) > 1:
         raise InputError("tune.pruner: only a single objective can be pruned by, got several; set null")
-    typed = [word for word in command if not word.startswith(_OURS)]
-    chosen = cfg.sweep.name or f"tune-{cfg.hydra.runtime.choices.tune}"
-    folder = sweep_folder(launching, sweep_name({"": ""}, typed, chosen))
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    log_into(folder)
     study = open_study(folder, settings.objectives)
     # Another seed for each start: the same one would draw the first trials again.
     study.sampler = instantiate(cfg.tune.sampler, seed=cfg.seed + len(study.trials))

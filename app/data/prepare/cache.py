@@ -114,6 +114,11 @@ class Cache:
         more = [*ignored, *order, *([partial] if partial else [])]
         return digest_of([self._task.labels, self._task.modalities, listed, *more])
 
+    def digests(self) -> dict[str, str]:
+        """What the files of each case hold, by its id: the beginning of a SHA-256."""
+        self._digest_files()
+        return {case.id: self._content(case)[:16] for case in self._task.cases}
+
     def remember(self, name: str, version: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What `make` gives, as JSON; made once for the same content and `version`."""
         path = self._folder / f"{name}-{digest_of([version, self.data_hash()])[:16]}.json"

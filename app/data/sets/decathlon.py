@@ -31,13 +31,16 @@ def read_task(folder: Path) -> Task:
         raise InputError(f"{path}: training: got no case, wanted at least one")
     _refuse_duplicates(cases, path)
     _refuse_missing(cases, path)
-    return Task(
-        name=folder.resolve().name,
-        modalities=_numbered(facts, "modality", path),
-        labels=labels,
-        cases=cases,
-        folder=folder,
-    )
+    try:
+        return Task(
+            name=folder.resolve().name,
+            modalities=_numbered(facts, "modality", path),
+            labels=labels,
+            cases=cases,
+            folder=folder,
+        )
+    except InputError as error:
+        raise InputError(error if str(path) in str(error) else f"{path}: {error}") from None
 
 
 def _entry(facts: dict[str, Any], key: str, kind: type, path: Path) -> Any:

@@ -4,9 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 
+import yaml
+
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json
+from app.core.moved import HOW, UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.infer.scan.segmenter import Segmenter
@@ -17,22 +20,30 @@ CaseDice = dict[str, dict[str, float | None]]
 """Dice by label name by case."""
 
 
-def recorded_cases(run: Path, part: str) -> list[Case]:
-    """The cases that a run trained on (`train`) or held out (`validation`), where it found them.
+def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
+    """Return the cases that a run trained on (`train`) or held out (`validation`).
+
+    Their files are where the run found them, or where `moved` says.
 
     Raises:
         InputError: no record, or files that are not there any more.
     """
     path = run / run_folder.SPLIT
     split = read_json(path)
+    config = run / run_folder.CONFIG
     try:
-        files = {case: split["files"][case] for case in split[part]}
+        places = moved.files(
+            split, yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
+        )
+        files = {case: places[case] for case in split[part]}
         cases = [Case(case, Path(paths["image"]), Path(paths["label"])) for case, paths in files.items()]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a split ({error!r})") from None
     gone = [case.image for case in cases if not case.image.exists()]
     if gone:
-        raise InputError(f"{path}: {gone[0]}: no such file; run from the folder the run was started in")
+        raise InputError(
+            f"{path}: {gone[0]}: no such file; {HOW}, or run from the folder the run was started in"
+        )
     return cases
 
 
@@ -59,11 +70,16 @@ def read_reference(path: Path, labels: Sequence[str], *, like: Volume | LabelMap
 
 
 def mean_dice(found: CaseDice) -> float:
-    """Over cases of each label, then over labels."""
-    labels = next(iter(found.values()))
+    """Return the mean over cases of each label, then over labels.
+
+    Raises:
+        InputError: it is undefined, as neither references nor predictions have any label.
+    """
     means = []
-    for name in labels:
+    for name in next(iter(found.values()), ()):
         known = [value for case in found.values() if (value := case[name]) is not None]
         if known:
             means.append(fmean(known))
+    if not means:
+        raise InputError(f"Dice is undefined: none of {len(found)} cases has a label, predicted or not")
     return fmean(means)

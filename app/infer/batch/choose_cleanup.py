@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.moved import UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.infer.batch.case_dice import read_reference, recorded_cases
@@ -34,7 +35,9 @@ Scores = dict[str, list[float]]
 """Dice of every case by variant."""
 
 
-def choose_cleanup(runs: Sequence[Path], labels: Sequence[str]) -> tuple[Cleanup, dict[str, Any]]:
+def choose_cleanup(
+    runs: Sequence[Path], labels: Sequence[str], moved: Moved = UNMOVED
+) -> tuple[Cleanup, dict[str, Any]]:
     """What to switch on, and the evidence: mean Dice by label and variant over all held-out cases.
 
     A label that no held-out case and no prediction has is without variants in it.
@@ -43,7 +46,7 @@ def choose_cleanup(runs: Sequence[Path], labels: Sequence[str]) -> tuple[Cleanup
         InputError: a run whose held-out predictions are not there.
     """
     scores: dict[str, Scores] = {name: {variant: [] for variant in VARIANTS} for name in labels[1:]}
-    listed = [(run, case) for run in runs for case in recorded_cases(run, "validation")]
+    listed = [(run, case) for run in runs for case in recorded_cases(run, "validation", moved)]
     with progress_bar("Trying clean-up", len(listed)) as advance:
         for run, case in listed:
             _score(run, case, labels, scores)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import write_json
+from app.core.moved import UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import as_size
@@ -31,7 +32,7 @@ _CALIBRATION_CASES = 20
 _WINDOWS_A_CASE = 4  # 80 windows in all: ranges of activations have settled by then
 
 
-def quantise(member: Member, *, cases: int | None) -> dict[str, float]:
+def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> dict[str, float]:
     """Write the 8-bit graph and the record of its loss into the run folder; return the record.
 
     `cases` held-out cases, spread over all, judge it; None takes all.
@@ -40,8 +41,8 @@ def quantise(member: Member, *, cases: int | None) -> dict[str, float]:
         InputError: it loses too much Dice; the record stays, the graph goes.
     """
     graph, record = int8_paths(member)
-    _calibrate(member, graph, recorded_cases(member.run, "train"))
-    held_out = recorded_cases(member.run, "validation")
+    _calibrate(member, graph, recorded_cases(member.run, "train", moved))
+    held_out = recorded_cases(member.run, "validation", moved)
     chosen = held_out[:: max(1, len(held_out) // cases)][:cases] if cases else held_out
     exact = _judge(eager_engine(member, torch.device("cpu")), member, chosen)
     rounded = _judge(OpenVinoEngine(graph), member, chosen)

@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from app.core import run_folder
 from app.core.files import write_text
+from app.core.moved import UNMOVED, Moved
 from app.core.sweep import Sweep
 from app.report.compare.groups import Comparison, compare
 from app.report.draw import curves, kernels, pictures, strips, tradeoff
@@ -34,18 +35,24 @@ _HERE = Path(__file__).parent
 
 
 def write_report(
-    runs: Sequence[Path], output: Path, *, sweep: Sweep | None = None, words: Words | None = None
+    runs: Sequence[Path],
+    output: Path,
+    *,
+    sweep: Sweep | None = None,
+    words: Words | None = None,
+    moved: Moved = UNMOVED,
 ) -> None:
     """Write one self-contained HTML page over run folders, or over all runs below a parent folder.
 
     `sweep` says which runs repeat one another and which of them the others are compared with, `words` what a
-    model card cannot know. The card of a single run is also written beside the page.
+    model card cannot know, `moved` where data sets are now. The card of a single run is also written beside
+    the page.
 
     Raises:
         InputError: a folder holds no results, or one of its files is broken.
     """
     full, empty = with_results(runs)
-    found = _in_order(read_runs(full), sweep)
+    found = _in_order(read_runs(full, moved), sweep)
     write_text(output, render(found, left_out(empty), sweep, words))
     if len(found) == 1 and not found[0].summary.of_search:
         write_text(output.with_name(run_folder.CARD), as_markdown(title(found), model_card(found[0], words)))

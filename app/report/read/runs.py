@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.moved import UNMOVED, Moved
 from app.metrics.metric import METRICS, OF_PREDICTION
 from app.metrics.score import STRATUM, Columns, Score
 from app.report.read.records import Mapping, Row, number, read_mapping, read_rows
@@ -119,18 +120,21 @@ def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     return list(full), list(empty)
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
-    """Read run folders; each is named by its path below the folder they share.
+def read_runs(folders: Sequence[Path], moved: Moved = UNMOVED) -> list[Run]:
+    """Read run folders, whose data sets may have moved.
+
+    Each is named by its path below the folder they share.
 
     Raises:
         InputError: a file in one of them is broken.
     """
     shared = Path(os.path.commonpath([folder.parent for folder in folders]))
-    return [_read_run(folder, folder.relative_to(shared).as_posix()) for folder in folders]
+    return [_read_run(folder, folder.relative_to(shared).as_posix(), moved) for folder in folders]
 
 
-def _read_run(folder: Path, name: str) -> Run:
+def _read_run(folder: Path, name: str, moved: Moved) -> Run:
     config = read_mapping(folder / run_folder.CONFIG)
+    split = read_mapping(folder / run_folder.SPLIT)
     return Run(
         folder=folder,
         name=name,
@@ -142,7 +146,7 @@ def _read_run(folder: Path, name: str) -> Run:
         columns=_read_columns(folder / run_folder.CASES),
         fingerprint=read_mapping(folder / run_folder.FINGERPRINT),
         calibration=read_mapping(folder / run_folder.CALIBRATION),
-        split=read_mapping(folder / run_folder.SPLIT),
+        split=None if split is None else {**split, "files": moved.files(split, config)},
         plan=read_mapping(folder / run_folder.PLAN),
         layout=read_mapping(folder / run_folder.LAYOUT),
         timing=timing_of(folder),

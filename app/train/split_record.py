@@ -1,0 +1,74 @@
+"""split.json: which cases train and which judge, where their files are, and what these hold."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.core.files import read_json, write_json
+from app.core.task import Task
+from app.data.sample.split import Split
+
+_SHOWN = 5  # cases named in a message
+
+
+def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str]) -> None:
+    """Write split.json; `digests` are of what the files of each case hold, by its id."""
+    files = {
+        case.id: {"image": str(case.image), "label": str(case.label), "digest": digests[case.id]}
+        for case in task.cases
+    }
+    who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
+    write_json(run / run_folder.SPLIT, {**who, "folder": str(task.folder), "files": files})
+
+
+def sides(split: Split) -> dict[str, list[str]]:
+    """Return the ids of training and held-out cases, as in split.json."""
+    return {
+        "train": [case.id for case in split.training],
+        "validation": [case.id for case in split.validation],
+    }
+
+
+def recorded_split(run: Path, split: Split, task: Task) -> Split:
+    """Return the split that a run began with: cases that it trained on are not held out when it resumes.
+
+    Raises:
+        InputError: the cases are not those it began with.
+    """
+    before, now = read_json(run / run_folder.SPLIT), sides(split)
+    by_id = {case.id: case for case in task.cases}
+    if {case for side in now for case in before[side]} == set(by_id):
+        training, validation = (tuple(by_id[case] for case in before[side]) for side in now)
+        return Split(split.fold, training, validation, split.groups)
+    known, found_ids = ({case for side in now for case in cases[side]} for cases in (before, now))
+    crossed = len(set(before["train"]) & set(now["validation"]))
+    raise InputError(
+        f"task.folder: {task.folder or task.name}: its cases are not those of {run / run_folder.SPLIT}: "
+        f"{len(found_ids - known)} are new, {len(known - found_ids)} are gone, {crossed} that trained "
+        "would be held out; put the data set back as it was, or begin a new run"
+    )
+
+
+def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash: str) -> None:
+    """See that scans and label maps hold what they held when the run began.
+
+    Raises:
+        InputError: some have changed; names their cases.
+    """
+    files: dict[str, dict[str, Any]] = read_json(run / run_folder.SPLIT)["files"]
+    changed = [case for case, entry in files.items() if entry.get("digest", digests[case]) != digests[case]]
+    recorded = read_json(run / run_folder.ENVIRONMENT).get("data_hash", data_hash)
+    if changed:
+        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        what = f"scans or label maps of {len(changed)} cases ({', '.join(changed[:_SHOWN])}{more})"
+    elif recorded != data_hash:  # runs from older versions do not record what each case held
+        known = any("digest" in entry for entry in files.values())
+        what = "labels or modalities of dataset.json" if known else "scans, label maps or dataset.json"
+    else:
+        return
+    raise InputError(
+        f"task.folder: {task.folder or task.name}: {what} have changed since {run} began; "
+        "put them back as they were, or begin a new run"
+    )
