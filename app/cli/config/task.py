@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
@@ -66,6 +66,8 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
     Raises:
         InputError: the data set is missing or wrong.
     """
+    if OmegaConf.is_missing(cfg.task, "folder"):
+        raise InputError("task.folder: not set; set task.folder=<folder with a dataset.json>")
     settings = read_settings(TaskSettings, plain(cfg.task), "task")
     folder = Path(settings.folder)
     if settings.phantom is not None:

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 
 import app
 from app.cli.config.exit_codes import exit_codes
+from app.cli.config.paths import readable
 from app.cli.config.suggest import explain
 from app.cli.shell.help import group_help
 from app.cli.shell.main import run
@@ -26,6 +27,8 @@ _PACKAGE = Path(app.__file__).parent
 CONF = next(folder for folder in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if folder.is_dir())
 """The configuration: beside the package in a checkout, inside it where the distribution is installed."""
 _PLUGINS = str(_PACKAGE / "cli" / "plugins")
+_SEVERAL = ("-m", "--multirun", "sweep=", "mode=tune", ALL_FOLDS)
+"""Words with which a command runs several jobs."""
 _RAISE = "HYDRA_FULL_ERROR"
 """Hydra then raises what it would print over several lines; users set it to see the traceback."""
 
@@ -71,12 +74,12 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
 
 
 def today(words: Sequence[str]) -> list[str]:
-    """Return the words with today's names; a note on stderr says which were replaced."""
+    """Return the words with today's names, paths so that Hydra reads them; a note says what was replaced."""
     found = [word if word.startswith("-") else renamed_override(word) for word in words]
     for old, new in zip(words, found, strict=True):
         if old != new and process_rank() == 0:
             print(f"note: {old} is now called {new}", file=sys.stderr)
-    return found
+    return readable(found, several=any(word.startswith(_SEVERAL) for word in found))
 
 
 def find_plugins() -> None:

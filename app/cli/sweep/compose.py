@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+from app.cli.config.paths import quoted
 from app.cli.config.suggest import explain
 from app.cli.sweep.jobs import PLACES, Job
 from app.core.digest import digest_of
@@ -47,5 +48,6 @@ def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
 def launched(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:
     """The overrides a launcher gets: files of earlier jobs found, and the job's own folder set."""
     folders = {line: str(folder / job.target(line, jobs).name) for line in job.references}
-    place = [f"hydra.sweep.dir='{folder}'", f"hydra.sweep.subdir='{job.name}'", "hydra.mode=MULTIRUN"]
-    return [*job.resolved(folders), *place]
+    place = {"hydra.sweep.dir": quoted(str(folder)), "hydra.sweep.subdir": quoted(job.name)}
+    words = [f"{key}={value}" for key, value in place.items()]
+    return [*job.resolved(folders), *words, "hydra.mode=MULTIRUN"]

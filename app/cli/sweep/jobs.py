@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
+from app.cli.config.paths import readable, readable_word
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 
@@ -17,7 +18,7 @@ PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track
 """Keys of the configuration that change where and how fast a job runs, not what comes out."""
 ALL_FOLDS = "fold=all"
 _REPEATED = ("seed", "fold")
-_REFERENCE = re.compile(r"@([A-Za-z][\w-]*)")
+_REFERENCE = re.compile(r"(?<![\w.])@([A-Za-z][\w-]*)")
 _LONGEST = 32  # characters of a value in a name
 
 
@@ -51,7 +52,7 @@ class Job:
     @property
     def described(self) -> tuple[str, ...]:
         """The overrides that decide what comes out."""
-        return tuple(f"{key}={value}" for key, value in self.choices.items() if not _is_place(key))
+        return tuple(f"{key}={value}" for key, value in self.choices.items() if not is_place(key))
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -80,10 +81,11 @@ class Job:
 
     def resolved(self, folders: Mapping[str, str]) -> tuple[str, ...]:
         """The overrides, `@<line>` exchanged for the folder of the job it refers to."""
-        return tuple(
+        words = (
             f"{key}={_REFERENCE.sub(lambda match: folders[match.group(1)], value)}"
             for key, value in self.choices.items()
         )
+        return tuple(map(readable_word, words))
 
 
 def plan_jobs(lines: Mapping[str, str], command: Sequence[str]) -> list[Job]:
@@ -149,7 +151,7 @@ def with_all_folds(overrides: str, folds: int) -> str:
 
 def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | None) -> str:
     """The chosen name, or the keys swept; other overrides that change results add their digest."""
-    typed = {key: value for key, value in parse(command, "command line").items() if not _is_place(key)}
+    typed = {key: value for key, value in parse(command, "command line").items() if not is_place(key)}
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     fixed = {key: _values(override) for key, override in typed.items() if key not in swept and key != "task"}
     name = chosen or "+".join(_label(key) for key in swept) or "+".join(lines)
@@ -157,7 +159,7 @@ def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | N
 
 
 def _multiply(line: str, text: str, typed: Mapping[str, Override]) -> Iterator[Job]:
-    merged = parse(shlex.split(text), f"sweep.jobs.{line}") | dict(typed)
+    merged = parse(readable(shlex.split(text), several=True), f"sweep.jobs.{line}") | dict(typed)
     values = {key: _values(override) for key, override in merged.items()}
     swept = tuple(key for key, options in values.items() if len(options) > 1)
     for combination in itertools.product(*values.values()):
@@ -187,7 +189,8 @@ def _short(value: str) -> str:
     return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}-{_digest(value)}"
 
 
-def _is_place(key: str) -> bool:
+def is_place(key: str) -> bool:
+    """Return whether an override changes where and how fast a job runs, not what comes out."""
     return re.split("[./]", key.lstrip("+~"))[0] in PLACES
 
 

@@ -1,6 +1,7 @@
 """Jobs through Hydra's launchers, those first that others build on; what became of each is read from disk."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,12 @@ class Launching:
         return None
 
 
-def record_jobs(config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: Sequence[Job]) -> list[Job]:
+def record_jobs(
+    config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: Sequence[Job], *, replace: bool = False
+) -> list[Job]:
     """Record every chosen job that is not done, before the first is launched; return those.
+
+    With `replace`, what a job of another configuration left that is not done is removed.
 
     Raises:
         InputError: the folder of a job, chosen or not, holds one of another configuration.
@@ -54,6 +59,9 @@ def record_jobs(config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: S
     waiting = []
     for job, digest in zip(concerned, digests(config, concerned), strict=True):
         record = records[job.name]
+        if replace and record is not None and record.hash != digest and record.state != "done":
+            shutil.rmtree(folder / job.name)
+            record = None
         if record is not None and record.hash != digest:
             raise InputError(
                 f"{folder / job.name}: was made with another configuration ({' '.join(record.overrides)}); "

@@ -1,5 +1,6 @@
 """A trial as a file of the group `experiment`, which runs as it is."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: 
         else:
             _put(values, plain, override)
     body = ({"defaults": defaults} if defaults else {}) | values
-    header = f"# @package _global_\n# python run.py --config-dir {folder} experiment={name}\n# {remark}\n"
+    place = shlex.quote(str(folder))
+    header = f"# @package _global_\n# python run.py --config-dir {place} experiment={name}\n# {remark}\n"
     write_text(path, header + yaml.safe_dump(body, sort_keys=False, default_flow_style=None))
     return path
 

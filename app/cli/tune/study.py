@@ -1,39 +1,67 @@
 """The study on disk: what was proposed, what came of it, and which trials none other beats."""
 
+import logging
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.pool import NullPool
 
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json
 
+log = logging.getLogger(__name__)
 _FILE = "study.db"
+_NAME = "tune"
+_ANSWERED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def open_study(folder: Path, objectives: Mapping[str, str]) -> Study:
-    """Create the study, or go on with it; `objectives` maps figures of summary.json to their directions.
+def open_study(
+    folder: Path, objectives: Mapping[str, str], space: Mapping[str, BaseDistribution] | None = None
+) -> Study:
+    """Create the study, or continue it; `objectives` maps figures of summary.json to their directions.
+
+    A study in which no trial has an answer begins again if its objectives or values to choose from have
+    changed since, or if all of its trials failed.
 
     Raises:
-        InputError: the study on disk has other objectives.
+        InputError: the study on disk has trials with other objectives or values.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=f"sqlite:///{(folder / _FILE).resolve()}",
-        study_name="tune",
-        directions=list(objectives.values()),
-        load_if_exists=True,
-    )
+    path = (folder / _FILE).resolve()
+    # Not by an URL: characters such as ? and % would have a meaning in it.
+    opened = {"creator": lambda: sqlite3.connect(path, timeout=60), "poolclass": NullPool}
+    storage = RDBStorage("sqlite://", engine_kwargs=opened)
+    study = _created(storage, objectives)
+    trials = study.get_trials(deepcopy=False)
     before = study.user_attrs.get("objectives", dict(objectives))
-    if before != dict(objectives):
+    differ = before != dict(objectives)
+    if trials and not any(trial.state in _ANSWERED for trial in trials):
+        waits = any(trial.state == TrialState.RUNNING for trial in trials)
+        if differ or not waits or not all(_fits(trial, space or trial.distributions) for trial in trials):
+            optuna.delete_study(study_name=_NAME, storage=storage)
+            study = _created(storage, objectives)
+    elif differ:
         raise InputError(f"tune.objectives: got {dict(objectives)}, {folder / _FILE} was begun with {before}")
     study.set_user_attr("objectives", dict(objectives))
     return study
+
+
+def _created(storage: RDBStorage, objectives: Mapping[str, str]) -> Study:
+    ways = list(objectives.values())
+    return optuna.create_study(storage=storage, study_name=_NAME, directions=ways, load_if_exists=True)
+
+
+def _fits(trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> bool:
+    """Whether a trial was drawn from the space as it is now."""
+    return dict(trial.distributions) == dict(space)
 
 
 def left_over(study: Study) -> list[Trial | FrozenTrial]:
@@ -54,29 +82,39 @@ def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
 
 
 def answer(study: Study, number: int, run: Path, *, failed: bool, pruned: bool) -> None:
-    """Tell the study how a trial ended.
+    """Tell the study how a trial ended; one whose figures are undefined has failed.
 
     Raises:
         InputError: the run has no such figure as is sought.
     """
     if failed or pruned:
         study.tell(number, state=TrialState.FAIL if failed else TrialState.PRUNED)
+        return
+    try:
+        found = figures(run, study.user_attrs["objectives"])
+    except InputError:
+        study.tell(number, state=TrialState.FAIL)
+        raise
+    undefined = [name for name, value in found.items() if value is None]
+    if undefined:
+        log.warning("trial %d failed: %s is undefined in %s", number, ", ".join(undefined), run)
+        study.tell(number, state=TrialState.FAIL)
     else:
-        study.tell(number, figures(run, study.user_attrs["objectives"]))
+        study.tell(number, [float(value) for value in found.values() if value is not None])
 
 
-def figures(run: Path, objectives: Mapping[str, str]) -> list[float]:
-    """What a run reached, in the order of the objectives.
+def figures(run: Path, objectives: Mapping[str, str]) -> dict[str, float | None]:
+    """Return what a run reached, in the order of the objectives; None for what is undefined.
 
     Raises:
         InputError: summary.json has no such figure.
     """
     summary: dict[str, Any] = read_json(run / run_folder.SUMMARY)
-    known = [name for name, value in summary.items() if isinstance(value, int | float)]
+    known = [name for name, value in summary.items() if isinstance(value, int | float | None)]
     for name in objectives:
         if name not in known:
             raise InputError(f"tune.objectives: got {name!r}, the figures of {run} are {', '.join(known)}")
-    return [float(summary[name]) for name in objectives]
+    return {name: summary[name] for name in objectives}
 
 
 def best(study: Study) -> list[FrozenTrial]:

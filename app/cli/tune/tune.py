@@ -1,21 +1,23 @@
 """Optuna proposes, jobs answer: ask, launch, tell, until there are as many trials as wanted."""
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
+from app.cli.config.paths import quoted
 from app.cli.config.run_log import log_into
 from app.cli.config.settings import plain, read_settings
 from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
-from app.cli.sweep.jobs import Job, choices, sweep_name
+from app.cli.sweep.jobs import Job, choices, is_place, sweep_name
 from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
@@ -31,6 +33,7 @@ from app.core.lock import locked
 from app.core.sweep import Entry, Sweep, write_sweep
 
 log = logging.getLogger(__name__)
+_WORDLIKE = re.compile(r"[A-Za-z_][\w./-]*|\[.*\]|\{.*\}", re.ASCII | re.DOTALL)
 _OURS = ("mode=", "tune=", "tune.trials=", "tune.at_once=")
 """Overrides that a study may be gone on with under other values."""
 
@@ -48,7 +51,7 @@ class _Tuning:
 
     def job(self, trial: Trial | FrozenTrial) -> Job:
         """The training of a trial."""
-        chosen = {key: str(value) for key, value in trial.params.items()}
+        chosen = {key: _word(value) for key, value in trial.params.items()}
         return Job(f"trial-{trial.number:03d}", choices(self.command) | chosen, ())
 
 
@@ -89,12 +92,15 @@ def _open(launching: Launching, folder: Path, typed: Sequence[str]) -> _Tuning:
     settings = read_settings(TuneSettings, values, "tune")
     if cfg.tune.pruner is not None and len(settings.objectives) > 1:
         raise InputError("tune.pruner: only a single objective can be pruned by, got several; set null")
-    study = open_study(folder, settings.objectives)
+    space = distributions(settings.space)
+    kept = tuple(word for word in typed if not word.lstrip("+").startswith("tune."))
+    _refuse_wrong_values(launching, kept, space)
+    study = open_study(folder, settings.objectives, space)
+    _note_command(study, kept)
     # Another seed for each start: the same one would draw the first trials again.
     study.sampler = instantiate(cfg.tune.sampler, seed=cfg.seed + len(study.trials))
     study.pruner = instantiate(cfg.tune.pruner) if cfg.tune.pruner is not None else NopPruner()
-    kept = tuple(word for word in typed if not word.lstrip("+").startswith("tune."))
-    return _Tuning(study, distributions(settings.space), settings, launching, folder, kept)
+    return _Tuning(study, space, settings, launching, folder, kept)
 
 
 def _run(tuning: _Tuning, trials: Sequence[Trial | FrozenTrial]) -> None:
@@ -104,11 +110,56 @@ def _run(tuning: _Tuning, trials: Sequence[Trial | FrozenTrial]) -> None:
     asked = {run: trial for run, trial in zip(runs, trials, strict=True) if isinstance(trial, Trial)}
     pruning = Pruning(asked if alone else {})
     with watching(pruning.look):
-        waiting = record_jobs(tuning.launching.config, tuning.folder, jobs, jobs)
+        waiting = [job for job in jobs if _recorded(tuning, job)]
         launch_in_order(tuning.launching, tuning.folder, jobs, waiting)
     for trial, job, run in zip(trials, jobs, runs, strict=True):
         failed = state(tuning.folder, job.name) != "done"
         answer(tuning.study, trial.number, run, failed=failed, pruned=run in pruning.pruned)
+
+
+def _recorded(tuning: _Tuning, job: Job) -> bool:
+    """Record a job that is not done; return whether it can be launched. One that cannot fails alone.
+
+    A trial that an interruption left, or that failed, is trained again if the command has been corrected.
+    """
+    config, folder = tuning.launching.config, tuning.folder
+    try:
+        return bool(record_jobs(config, folder, [job], [job], replace=True))
+    except InputError as error:
+        log.error("failed: %s: %s", job.name, error)
+        return False
+
+
+def _refuse_wrong_values(
+    launching: Launching, command: Sequence[str], space: Mapping[str, BaseDistribution]
+) -> None:
+    """Compose each value to choose from once: a wrong name is told before the first trial.
+
+    Raises:
+        InputError: a key or a value of the space does not exist.
+    """
+    for key, found in space.items():
+        values = found.choices if isinstance(found, CategoricalDistribution) else (getattr(found, "low", 0),)
+        for value in values:
+            try:
+                compose(launching.config, [*command, f"{key}={_word(value)}"])
+            except InputError as error:
+                raise InputError(f"tune.space.{key}: {str(error).removeprefix('sweep: ')}") from None
+
+
+def _note_command(study: Study, command: Sequence[str]) -> None:
+    """Tell of trials that were trained with other options than those to come."""
+    typed = sorted(word for word in command if not is_place(word.partition("=")[0]))
+    before = study.user_attrs.get("command", typed)
+    if before != typed and study.trials:
+        log.warning("trials so far were trained with %s, those to come with %s", before, typed)
+    study.set_user_attr("command", typed)
+
+
+def _word(value: object) -> str:
+    """A value as it stands in an override; text that Hydra would read as something else in its quotes."""
+    text = str(value)
+    return quoted(text) if isinstance(value, str) and _WORDLIKE.fullmatch(text) is None else text
 
 
 def _ended(tuning: _Tuning) -> int:

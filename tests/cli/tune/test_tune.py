@@ -108,6 +108,36 @@ def test_unknown_objective_names_the_known(tmp_path: Path) -> None:
     assert not re.search(r"\bop\b", str(error.value))  # which is no number
 
 
+def test_an_undefined_figure_is_a_failed_trial(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"mean_dice": None, "macs_per_patch": 3}))
+    study = open_study(tmp_path, BOTH)
+    for _ in range(2):
+        answer(study, study.ask().number, tmp_path, failed=False, pruned=False)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
+
+
+def test_a_study_without_answers_begins_again_with_corrected_options(tmp_path: Path) -> None:
+    wrong, right = (distributions({"loss": values}) for values in (["nosuch"], ["dice_ce", "dice_focal"]))
+    ask(open_study(tmp_path, {"dice": "maximize"}, wrong), wrong)
+    study = open_study(tmp_path, BOTH, right)
+    assert study.trials == []
+    ask(study, right)
+    assert len(open_study(tmp_path, BOTH, right).trials) == 1  # that an interruption left: it is resumed
+    study.tell(0, state=optuna.trial.TrialState.FAIL)
+    assert open_study(tmp_path, BOTH, right).trials == []  # nothing succeeded
+    study.tell(ask(study, right).number, [0.5, 1.0])
+    assert len(open_study(tmp_path, BOTH, wrong).trials) == 1  # an answer is never thrown away
+
+
+@pytest.mark.parametrize("name", ["a%20b", "x?y#z", "größe (1)"])
+def test_a_study_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    open_study(tmp_path / name, BOTH).ask()
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["study.db"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(open_study(tmp_path / name, BOTH).trials) == 1
+
+
 def test_study_is_continued_and_its_best_trial_runs_again(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,122 @@
+"""Paths on a command line, with any character in them: words of a user become words that Hydra reads.
+
+Hydra's grammar wants quotes inside the word around spaces, brackets, commas, equals signs and letters beyond
+ASCII. Options that take a path need none here: a value that names something that exists is that path, and so
+is one that Hydra cannot read. Lists, sweeps and ${...} keep their meaning otherwise.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+ONE = frozenset(
+    (
+        *("paths.data", "paths.cache", "paths.run", "paths.sweep", "task.folder", "plan.file"),
+        *("train.resume", "train.init", "compress.model", "op.layout", "decoder_op.layout"),
+        *("split.file", "split.test", "split.exclude", "check.repair", "predict.output"),
+        *("evaluate.predictions", "evaluate.labels", "evaluate.output", "export.model", "export.output"),
+        *("report.runs", "report.output", "time.runs", "search.latency_table", "track.folder"),
+    )
+)
+"""Options that take a path."""
+SEVERAL = frozenset(("predict.model", "predict.input", "cleanup.runs"))
+"""Options that take a path or a list of paths."""
+_WORD = re.compile(r"([+]{0,2})([\w./@]+)=(.+)", re.DOTALL)
+_OPENED = re.compile(r"[+]{0,2}[\w./@]+=[\[{]")
+
+
+def readable(words: Sequence[str], *, several: bool = False) -> list[str]:
+    """Return words that Hydra reads as they are meant; `several`: a comma may separate values of a sweep.
+
+    A list that the shell has cut at its spaces, as in plan.patch=[16, 16, 16], is joined again.
+    """
+    return [readable_word(word, several=several) for word in _joined(words)]
+
+
+def readable_word(word: str, *, several: bool = False) -> str:
+    """Return a word that Hydra reads as it is meant."""
+    found = _WORD.fullmatch(word)
+    if found is None or found[2] not in ONE | SEVERAL:
+        return word
+    return f"{found[1]}{found[2]}={_value(found[3], listed=found[2] in SEVERAL, several=several)}"
+
+
+def quoted(text: str) -> str:
+    """Return text in Hydra's quotes: nothing in it means anything; ${...} does not either."""
+    return _quoted(text.replace("${", r"\${"))
+
+
+def shell_word(key: str, value: object) -> str:
+    """Return an override to paste into a shell, in quotes if the shell needs them."""
+    return shlex.quote(f"{key}={value}")
+
+
+def _value(value: str, *, listed: bool, several: bool) -> str:
+    override = _parsed(value)
+    single = override is not None and not override.is_sweep_override()
+    means: Any = override.value() if override is not None and single else None
+    if _exists(value):
+        return value if means == value and "${" not in value else quoted(value)
+    if single:
+        kept = means is None or isinstance(means, str) or (listed and _is_list(means))
+        return value if kept else _quoted(value)
+    inside = value[1:-1] if value[0] + value[-1] == "[]" and listed else value
+    parts = [part.strip() for part in inside.split(",")]
+    if inside != value:
+        return f"[{','.join(_quoted(part) for part in parts)}]"
+    if several and len(parts) > 1 and (override is not None or all(map(_exists, parts))):
+        return ",".join(part if _is_plain(part) else _quoted(part) for part in parts)
+    return _quoted(value)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_plain(text: str) -> bool:
+    override = _parsed(text)
+    return override is not None and not override.is_sweep_override()
+
+
+def _parsed(value: str) -> Override | None:
+    """What Hydra makes of it; None where it makes nothing of it."""
+    try:
+        return OverridesParser.create().parse_override(f"key={value}")
+    except HydraException:
+        return None
+
+
+def _exists(value: str) -> bool:
+    try:
+        return os.path.lexists(Path(value))
+    except (OSError, ValueError):
+        return False
+
+
+def _quoted(text: str) -> str:
+    return str(QuotedString(text, Quote.single).with_quotes())
+
+
+def _joined(words: Sequence[str]) -> list[str]:
+    """Words, each list or mapping in one."""
+    found: list[str] = []
+    left = list(words)
+    while left:
+        count = 1
+        if _OPENED.match(left[0]) and not _exists(left[0].partition("=")[2]):
+            ends = (n for n in range(1, len(left) + 1) if _closed(" ".join(left[:n])))
+            count = next(ends, 1)
+        found.append(" ".join(left[:count]))
+        left = left[count:]
+    return found
+
+
+def _closed(text: str) -> bool:
+    return all(text.count(first) <= text.count(last) for first, last in ("[]", "{}"))

@@ -1,0 +1,66 @@
+"""Paths with any character, as a user types them."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from app.cli.config.paths import ONE, SEVERAL, readable, readable_word, shell_word
+from app.cli.sweep.jobs import plan_jobs
+from app.core.nested import dotted
+from tests.support.config import composed
+
+NAMES = [
+    *("größe", "a=b", "par(en)", "br[ack]", "[list]", "{braces}", "a#b", "q'uote", 'dou"ble', "腫瘍"),
+    *("two  words", "a,b", "50%20", "x?y*", "${now}", "me@home", "~", "123", "true", "null", "end\\"),
+    *("tab\there", "a: b"),
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_exists_is_that_path(tmp_path: Path, name: str) -> None:
+    path = f"{tmp_path}/{name}"
+    Path(path).mkdir()
+    for several in (False, True):
+        words = readable([f"task.folder={path}", f"predict.input={path}"], several=several)
+        cfg = composed("task=decathlon", *words)
+        assert (cfg.task.folder, cfg.predict.input) == (path, path)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("null", "${now}", "~", 'dou"ble')])
+def test_a_path_to_be_made_is_that_path(name: str) -> None:
+    assert composed(*readable([f"paths.run=new/{name}"])).paths.run == f"new/{name}"
+
+
+def test_lists_sweeps_and_interpolations_keep_their_meaning(tmp_path: Path) -> None:
+    for name in ("a b", "ü"):
+        (tmp_path / name).mkdir()
+    one, other = f"{tmp_path}/a b", f"{tmp_path}/ü"
+    assert composed(*readable([f"predict.input=[{one},{other}]"])).predict.input == [one, other]
+    assert readable_word("predict.input=[a,b]") == "predict.input=[a,b]"
+    assert readable_word("train.resume=null") == "train.resume=null"
+    cfg = composed("paths.data=place", *readable(["paths.cache=${paths.data}/größe"]))
+    assert cfg.paths.cache == "place/größe"
+    jobs = plan_jobs({"": ""}, readable([f"task.folder={one},{other}"], several=True))
+    assert len(jobs) == 2 and jobs[1].overrides == (f"task.folder='{other}'",)
+    assert readable(["plan.patch=[16,", "16,", "16]", "op=p3d"]) == ["plan.patch=[16, 16, 16]", "op=p3d"]
+    assert readable(["plan.patch=[16,", "16"]) == ["plan.patch=[16,", "16"]
+
+
+def test_a_reference_to_a_job_in_an_odd_folder_is_read() -> None:
+    lines = {"mixed": "op=p3d", "trained": "op=cakes op.layout=@mixed/layout.yaml paths.data=me@home"}
+    trained = plan_jobs(lines, [])[1]
+    words = trained.resolved({"mixed": "/a b/größe/mixed"})
+    cfg = composed(*words)
+    assert (cfg.op.layout, cfg.paths.data) == ("/a b/größe/mixed/layout.yaml", "me@home")
+
+
+def test_the_options_exist_and_advice_can_be_pasted() -> None:
+    values = OmegaConf.to_container(
+        composed("op=cakes", "op@decoder_op=cakes", "track=mlflow"), resolve=False
+    )
+    known = {name for name, _ in dotted(values)}  # type: ignore[arg-type]
+    assert not (ONE | SEVERAL) - known
+    assert shlex.split(shell_word("train.resume", "a b/ü")) == ["train.resume=a b/ü"]
+    assert shell_word("train.resume", "runs/x") == "train.resume=runs/x"
