@@ -8,6 +8,10 @@
 Importing the package is quick; what it offers is imported at first use.
 """
 
+from app.core.user import name_user
+
+name_user()
+
 TYPE_CHECKING = False  # that of typing, whose import takes as long as that of this package otherwise
 if TYPE_CHECKING:
     from app.api import RunFolder, run

@@ -64,6 +64,7 @@ def locked(folder: Path, *, beat: float = BEAT, patience: float = PATIENCE) -> I
     path, owner = folder / LOCK, _ourselves()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    with writing(path):
         _acquire(path, owner, patience)
     over = threading.Event()
     keeper = threading.Thread(target=_touch, args=(path, over, beat), daemon=True)

@@ -1,7 +1,6 @@
 """The training loop, from top to bottom."""
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from types import FrameType
 from torch import nn
 
 from app.core.progress import progress_bar
+from app.core.signals import ending_signals
 from app.data.sample.batches import BatchSource
 from app.train.settings import TrainSettings
 from app.train.state import Loss, Row, TrainingState
@@ -151,15 +151,13 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
 
 @contextmanager
 def _signals(*, patient: bool) -> Iterator[Callable[[], int]]:
-    """Turn SIGINT and SIGTERM into a number to ask for after each step: how many have come.
+    """Turn signals to end into a number to ask for after each step: how many have come.
 
     The second acts as usual, unless `patient`: torchrun passes on what the terminal has sent already, and
     ends by itself a process that takes too long.
     """
     received: list[int] = []
-    alone = threading.current_thread() is threading.main_thread()  # others may not handle signals
-    handled: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM) if alone else ()
-    previous = {number: signal.getsignal(number) for number in handled}
+    previous = {number: signal.getsignal(number) for number in ending_signals()}
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)

@@ -1,6 +1,7 @@
 """A training from plain settings: from its first step or its last checkpoint to its final scores."""
 
 import logging
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,11 +35,12 @@ from app.train.machine.processes import ALONE, Processes
 from app.train.machine.speed_record import note_speed, yardstick_facts
 from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
-from app.train.state import Loss, Row, TrainingState
+from app.train.state import Loss, NotFinite, Row, TrainingState, batch_loss
 from app.train.validate import affordable, validation_dice
 
 log = logging.getLogger(__name__)
 
+_RUN_AWAY = 10.0  # times the loss of the first epoch: no training comes back from there
 _LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
 
 MakeLoss = Callable[[nn.Module], Loss]
@@ -108,6 +110,11 @@ class Training:
         """The folder that train.resume takes: the run's own, also while its first stage trains."""
         return self.folder.parent if self.folder.name == run_folder.LOCATE else self.folder
 
+    @property
+    def resumes_by(self) -> str:
+        """The override that resumes it, to paste into a shell."""
+        return shlex.quote(f"train.resume={self.resumes_at}")
+
     def state(self, network: nn.Module) -> TrainingState:
         """Return the state of a training of this network before its first step."""
         optimizer = self.recipe.make_optimizer(network.parameters())
@@ -158,11 +165,12 @@ def train_network(
     this.begun()
     _log_start(this)
     _note_speed(this)
-    with _naming_the_checkpoint(this):
+    loss = this.recipe.loss if make_loss is None else make_loss(network)
+    with _naming_the_checkpoint(this, state, loss):
         ended = train(
             state,
             this.batches,
-            this.recipe.loss if make_loss is None else make_loss(network),
+            loss,
             settings=this.settings,
             validate=_validation(this),
             save=partial(_save, this=this),
@@ -170,7 +178,7 @@ def train_network(
         )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
-        raise Interrupted(f"interrupted at step {state.step}; go on with train.resume={this.resumes_at}")
+        raise Interrupted(f"interrupted at step {state.step}; resume with {this.resumes_by}")
     _note_speed(this)
     return state
 
@@ -242,12 +250,35 @@ def _note_speed(this: Training) -> None:
 
 
 @contextmanager
-def _naming_the_checkpoint(this: Training) -> Iterator[None]:
-    """Add to what stopped the training where it can resume."""
+def _naming_the_checkpoint(this: Training, state: TrainingState, loss: Loss) -> Iterator[None]:
+    """Add to what stopped the training where it can resume, or that it has to begin again."""
     try:
         yield
+    except NotFinite as error:
+        raise InputError(f"{error}; {_with_lower_rate(this, state, loss)}") from None
     except InputError as error:
         raise InputError(f"{error}; {_checkpoint_of(this)}") from None
+
+
+def _with_lower_rate(this: Training, state: TrainingState, loss: Loss) -> str:
+    """What to do about weights that run away: resume where they were sound, else begin again."""
+    path = this.folder / run_folder.LAST
+    lower = f"optimizer.lr={float(state.optimizer.defaults['lr']) / 10:.3g}"
+    if not path.is_file():
+        return f"there is no checkpoint yet: begin again with {lower}"
+    checkpoint = read_checkpoint(path)
+    step, now = checkpoint.training["step"], state.step
+    first = checkpoint.training["history"][0]["train_loss"]
+    if this.processes.count == 1:
+        state.restore(checkpoint)
+        with torch.no_grad():
+            value = batch_loss(state.network, this.batches.batch(now), loss, state.precision).item()
+        if not value <= _RUN_AWAY * max(first, 1.0):  # nor where it is NaN
+            return (
+                f"{path}, from step {step}, is no better (a loss of {value:.3g}, {first:.3g} at the start): "
+                f"begin a new run with {lower} and another paths.run"
+            )
+    return f"{path} is from step {step} and sound: resume with {this.resumes_by} {lower}"
 
 
 def _checkpoint_of(this: Training) -> str:
@@ -255,7 +286,7 @@ def _checkpoint_of(this: Training) -> str:
     if not path.is_file():
         return "there is no checkpoint yet"
     step = read_checkpoint(path).training["step"]
-    return f"{path} is from step {step}, go on there with train.resume={this.resumes_at}"
+    return f"{path} is from step {step}, resume there with {this.resumes_by}"
 
 
 def _take_request(folder: Path) -> bool:
@@ -318,6 +349,4 @@ def _refuse_broken(state: TrainingState) -> None:
     """A finite loss may have had gradients that were not: such weights never replace a checkpoint."""
     for name, values in state.network.state_dict().items():
         if not torch.isfinite(values).all():
-            raise InputError(
-                f"step {state.step}: got weights that are not finite in {name}; lower optimizer.lr"
-            )
+            raise NotFinite(f"step {state.step}: got weights that are not finite in {name}")

@@ -23,6 +23,10 @@ Loss = Callable[[Any, Tensor], Tensor]
 Row = dict[str, float | None]
 
 
+class NotFinite(InputError):
+    """A loss or weights are not finite: the learning rate is too high for what is trained."""
+
+
 class TrainingState:
     """Network, optimizer, schedule, average, counters and history; `export` and `restore` are inverse."""
 
@@ -69,7 +73,7 @@ class TrainingState:
         out: the step is counted, the weights stay.
 
         Raises:
-            InputError: the loss is not finite; names the step and the cases, the weights stay as they were.
+            NotFinite: the loss is not finite; names the step and the cases, the weights stay as they were.
         """
         self.optimizer.zero_grad(set_to_none=True)
         parts = batch.split(self._micro_batches)
@@ -92,10 +96,7 @@ class TrainingState:
             value = batch_loss(self._forward, part, loss, self.precision, self.processes)
             if not torch.isfinite(value):
                 cases = [case for cases in self.processes.gather(part.cases) for case in cases]
-                raise InputError(
-                    f"step {self.step}: got a loss of {value.item()} on cases {', '.join(cases)}; "
-                    "the last checkpoint is from before; lower optimizer.lr or set train.clip_norm"
-                )
+                raise NotFinite(f"step {self.step}: got a loss of {value.item()} on cases {', '.join(cases)}")
             # Processes end with the mean of their gradients, of which each has a part of the whole.
             share = self.processes.count / self._micro_batches
             self.scaler.scale(share * value).backward()  # type: ignore[no-untyped-call]
@@ -139,7 +140,9 @@ class TrainingState:
             self.averaged.module.load_state_dict(checkpoint.averaged)
             self.averaged.n_averaged.fill_(rest["averages"])
         self.optimizer.load_state_dict(rest["optimizer"])
+        base = self.schedule.base_lrs[0]  # of the configuration, which may have another than the checkpoint
         self.schedule.load_state_dict(rest["schedule"])
+        self._multiply_rate(float(base / self.schedule.base_lrs[0]))
         if rest.get("scaler"):  # a run of before, or of another precision, has none
             self.scaler.load_state_dict(rest["scaler"])
         torch.set_rng_state(rest["random"])
@@ -149,6 +152,14 @@ class TrainingState:
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
         self.requested = rest.get("requested", False)  # a run of before does not say
+
+    def _multiply_rate(self, factor: float) -> None:
+        """Change the learning rate, of all steps to come."""
+        self.schedule.base_lrs = [factor * rate for rate in self.schedule.base_lrs]
+        for group in self.optimizer.param_groups:
+            for key in ("lr", "initial_lr", "max_lr", "min_lr"):
+                if key in group:
+                    group[key] = factor * group[key]
 
 
 def batch_loss(

@@ -69,10 +69,12 @@ class Bench:
         chain = Augment(settings, patch=self.plan.patch, spacing=self.plan.spacing)
         return BatchSource(sampler, chain, seed=0)
 
-    def state(self, settings: TrainSettings = SETTINGS, device: torch.device = CPU) -> TrainingState:
+    def state(
+        self, settings: TrainSettings = SETTINGS, device: torch.device = CPU, *, rate: float = 0.01
+    ) -> TrainingState:
         torch.manual_seed(0)
         network = to_device(self.network.build(), device)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=rate)
         schedule = torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=settings.steps, power=0.9)
         return TrainingState(network, optimizer, schedule, settings)
 

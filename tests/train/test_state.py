@@ -127,3 +127,17 @@ def test_compiling_without_a_compiler_is_refused(bench: Bench, monkeypatch: pyte
         stepped(bench, compile=True)
     for compiler in ("g++", "clang++", "c++"):
         assert compiler in str(error.value)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.002])
+def test_a_resumed_run_keeps_its_schedule_at_another_learning_rate(bench: Bench, rate: float) -> None:
+    state, batches = bench.state(), bench.batches()
+    for step in range(2):
+        state.update(batches.batch(step), LOSS, clip_norm=None)
+        state.follow(step + 1)
+    resumed = bench.state(rate=rate)
+    resumed.restore(bench.checkpoint(state))
+    expected = [rate * (left / 6) ** 0.9 for left in (4, 3)]
+    found = [resumed.optimizer.param_groups[0]["lr"]]
+    resumed.follow(3)
+    assert [*found, resumed.optimizer.param_groups[0]["lr"]] == pytest.approx(expected)

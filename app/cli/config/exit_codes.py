@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
@@ -20,10 +21,8 @@ def exit_codes() -> Iterator[None]:
     """Exit 1 on the user's error, 130 when interrupted, with one line; of several processes one speaks."""
     try:
         yield
-    except Interrupted as note:
-        if process_rank() == 0:
-            print(note, file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except KeyboardInterrupt as note:
+        end_interrupted(note)
     except USER_ERRORS as error:
         with one_voice() as speaks:
             if speaks:
@@ -36,10 +35,13 @@ def exit_codes() -> Iterator[None]:
             if speaks:
                 traceback.print_exc()
         sys.exit(1)
-    except KeyboardInterrupt:
-        if process_rank() == 0:
-            raise
-        sys.exit(INTERRUPTED)
+
+
+def end_interrupted(note: KeyboardInterrupt) -> NoReturn:
+    """Print how to resume, in one line of one process, and exit."""
+    if process_rank() == 0:
+        print(note if isinstance(note, Interrupted) else "interrupted", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def in_one_line(error: Exception) -> str:

@@ -11,9 +11,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from app.cli.config.paths import shell_word
 from app.cli.config.run_log import log_into
 from app.core import run_folder
-from app.core.errors import InputError
+from app.core.errors import InputError, Interrupted
 from app.core.files import write_text, writing
 from app.core.lock import locked
 from app.core.moved import UNMOVED, Moved
@@ -22,7 +23,7 @@ from app.core.renamed import renamed_config
 
 _OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed", "choices")
 _NOW = "${now:"  # in a value of paths.run that is the time
-_CHANGEABLE = ("train.", "paths.", "task.folder", "device", "threads")
+_CHANGEABLE = ("train.", "paths.", "task.folder", "optimizer.lr", "device", "threads")
 
 
 @contextmanager
@@ -38,9 +39,15 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
             resumes and cfg.train.resume is None and not is_multirun()
         ):  # a sweep sends a job to its own folder
             raise InputError(
-                f"{folder}: holds a run already; resume it with train.resume={folder} or set paths.run"
+                f"{folder}: holds a run already; resume it with {shell_word('train.resume', folder)}, "
+                "or set paths.run"
             )
-        yield folder, resumes
+        try:
+            yield folder, resumes
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(_how_to_resume(folder)) from None
 
 
 def resumed_config(cfg: DictConfig) -> DictConfig:
@@ -166,6 +173,13 @@ def open_folder(cfg: DictConfig) -> Iterator[Path]:
         folder = _made_anew(folder)
     with _opened(folder):
         yield folder
+
+
+def _how_to_resume(folder: Path) -> str:
+    """What to say when a run is interrupted outside of its training steps."""
+    if run_folder.can_resume(folder):
+        return f"interrupted; resume with {shell_word('train.resume', folder)}"
+    return "interrupted before the first checkpoint; the same command begins again, prepared cases are kept"
 
 
 @contextmanager

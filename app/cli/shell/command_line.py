@@ -14,13 +14,14 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 import app
-from app.cli.config.exit_codes import exit_codes
+from app.cli.config.exit_codes import end_interrupted, exit_codes
 from app.cli.config.paths import readable
 from app.cli.config.suggest import explain
 from app.cli.shell.help import group_help
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
 from app.core.renamed import renamed_override
+from app.core.signals import interruptible
 from app.train.machine.torchrun import one_voice, process_rank
 
 _PACKAGE = Path(app.__file__).parent
@@ -38,7 +39,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console without UTF-8 shows ? for what it lacks
-    with command_line(sys.argv[1:]):
+    with interruptible(), command_line(sys.argv[1:]):
         _compose_and_run()
 
 
@@ -64,6 +65,8 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     os.environ[_RAISE] = "1"
     try:
         yield
+    except KeyboardInterrupt as note:
+        end_interrupted(note)
     except CompactHydraException as error:
         with one_voice() as speaks:
             if speaks:

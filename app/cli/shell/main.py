@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from app.cli.config.exit_codes import exit_codes
 from app.cli.config.run_config import is_multirun, resumed_config
 from app.cli.sweep.job import run_job
-from app.core.errors import InputError
+from app.core.errors import InputError, Interrupted
 from app.train.machine.torchrun import refuse_several
 
 
@@ -42,5 +42,10 @@ def run_mode(cfg: DictConfig) -> Path | None:
         from app.cli.config.build import set_up_process  # torch: other modes start without it
 
         set_up_process(cfg)
-    folder: Path | None = get_method(cfg.mode.run)(cfg)
+    try:
+        folder: Path | None = get_method(cfg.mode.run)(cfg)
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(f"mode={mode}: interrupted; the same command begins again") from None
     return folder

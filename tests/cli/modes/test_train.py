@@ -136,15 +136,47 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usual = torch.isfinite
-    monkeypatch.setattr(torch, "isfinite", lambda value: usual(value) & (value.numel() > 1 or next(finite)))
     finite = iter([True, True, True, False])
-    code, told = call()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "isfinite", lambda value: usual(value) & (value.numel() > 1 or next(finite)))
+        code, told = call()
     assert code == 1
     assert "3" in whole_numbers(told)  # the step
     assert len(re.findall(r"\bblob_00\d\b", told)) == 2  # the cases of its batch
     last = tmp_path / "run" / "last.pt"
     assert read_checkpoint(last).training["step"] == 2
     assert_names_checkpoint(told, last)
+    lower = next(word for word in told.split() if word.startswith("optimizer.lr="))
+    assert call(f"train.resume={last.parent}", lower) == (0, "")
+    history = read_checkpoint(last).training["history"]
+    assert [row["lr"] for row in history] == [pytest.approx(0.002 * (2 / 4) ** 0.9), 0.0]
+    kept = yaml.safe_load((last.parent / "config.yaml").read_text(encoding="utf-8"))
+    assert kept["optimizer"]["lr"] == pytest.approx(0.0002)
+
+
+def test_advice_on_a_loss_that_is_not_finite_works(call: Call, tmp_path: Path) -> None:
+    """The first checkpoint has run away too: it is not offered."""
+    fast = ("optimizer.lr=1e18", "train.clip_norm=null", "train.epoch_steps=1")
+    code, told = call(*fast)
+    assert code == 1 and "optimizer.lr=1e+17" in told and "train.resume" not in told and "paths.run" in told
+
+
+def test_an_evaluation_that_is_interrupted_says_how_to_resume(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache.Cache, "prepare", interrupt)
+        code, told = call()
+        assert code == 130 and "the same command" in told and "train.resume" not in told
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "evaluate_held_out", interrupt)
+        code, told = call()
+        assert code == 130 and f"train.resume={tmp_path / 'run'}" in told
+    assert call(f"train.resume={tmp_path / 'run'}") == (0, "")
+    assert not (tmp_path / "run" / "lock.json").exists()
 
 
 def test_weights_that_are_not_finite_are_not_kept(

@@ -24,15 +24,15 @@ class ResumableSweeper(Sweeper):
 
         The exit code is 0 if every job is done, 1 if not, 130 if interrupted.
         """
-        from app.cli.config.exit_codes import INTERRUPTED, exit_codes
+        from app.cli.config.exit_codes import exit_codes
         from app.cli.sweep.launch import Launching
         from app.cli.sweep.sweep import launch_mode
+        from app.core.errors import Interrupted
 
         assert self.config is not None and self.hydra_context is not None
-        try:
-            with exit_codes():
+        with exit_codes():
+            try:
                 done = launch_mode(Launching(self.config, self.hydra_context, self._task), arguments)
-        except KeyboardInterrupt:
-            print("interrupted; the same command continues", file=sys.stderr)
-            sys.exit(INTERRUPTED)
+            except KeyboardInterrupt:
+                raise Interrupted("interrupted; the same command continues") from None
         sys.exit(0 if done else 1)
