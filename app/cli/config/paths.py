@@ -20,7 +20,7 @@ ONE = frozenset(
     (
         *("paths.data", "paths.cache", "paths.run", "paths.sweep", "task.folder", "plan.file"),
         *("train.resume", "train.init", "compress.model", "op.layout", "decoder_op.layout"),
-        *("split.file", "split.test", "split.exclude", "check.repair", "predict.output"),
+        *("check.repair", "predict.output", "task.strata"),
         *("evaluate.predictions", "evaluate.labels", "evaluate.output", "export.model", "export.output"),
         *("report.runs", "report.output", "time.runs", "search.latency_table", "track.folder"),
     )
