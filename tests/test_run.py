@@ -53,6 +53,7 @@ def test_a_run_folder_explains_itself(trained: Path) -> None:
             "metrics.csv",
             "cases.csv",
             "statistics.json",
+            "calibration.json",
             "summary.json",
             "last.pt",
             "best.pt",

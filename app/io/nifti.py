@@ -54,6 +54,20 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
     return result
 
 
+def read_at(path: Path, voxels: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Values (N, channels) of a file (i, j, k, channels) at voxels (N, 3); one channel is read at a time.
+
+    Raises:
+        InputError: no NIfTI, not four axes, or a voxel beyond its shape.
+    """
+    with _faults_named(path):
+        image = nib.load(path)
+        if len(image.shape) != 4 or (len(voxels) and (voxels.max(axis=0) >= image.shape[:3]).any()):
+            raise InputError(f"{path}: got shape {image.shape}, wanted (i, j, k, channels) of the label map")
+        channels = [np.asarray(image.dataobj[..., c])[tuple(voxels.T)] for c in range(image.shape[3])]
+    return np.stack(channels, axis=1).astype(np.float32)
+
+
 def geometry_of(path: Path) -> nib.Nifti1Header:
     """A fresh header with exactly the geometry of a file: both affines, their codes and the units."""
     source = nib.Nifti1Header.from_header(nib.load(path).header, check=False)

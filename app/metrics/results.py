@@ -1,6 +1,6 @@
-"""The scores of cases as files: cases.csv, statistics.json and their part of summary.json."""
+"""The scores of cases as cases.csv, statistics.json, calibration.json and figures for summary.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from app.core import run_folder
 from app.core.csv_file import read_csv
 from app.core.errors import InputError
 from app.core.files import write_json
+from app.metrics.calibration import CaseSums, calibration
 from app.metrics.score import Columns, Score, write_cases
 from app.metrics.statistics import (
     Stratum,
@@ -48,11 +49,26 @@ def read_columns(path: Path | None) -> Columns:
     return found
 
 
-def write_scores(folder: Path, scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
-    """Write cases.csv and statistics.json; return the figures of summary.json."""
+def write_scores(
+    folder: Path, scores: Sequence[Score], columns: Columns, sums: Mapping[str, CaseSums] | None = None
+) -> dict[str, Any]:
+    """Write cases.csv, statistics.json and, with `sums`, calibration.json; return summary.json's part."""
     write_cases(folder / run_folder.CASES, scores, columns)
     write_json(folder / run_folder.STATISTICS, _statistics(scores, columns))
-    return summarise_scores(scores)
+    groups = {score.case: score.unit for score in scores}
+    found = calibration(sums, groups) if sums else {}
+    if found:
+        write_json(folder / run_folder.CALIBRATION, found)
+    return {**summarise_scores(scores), **_calibration_figures(found)}
+
+
+def _calibration_figures(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures that tell calibration, with the temperature that is best on all held-out cases."""
+    if not found:
+        return {}
+    tempered = found["temperature"] or {}
+    figures = {"ece": found["ece"], "brier": found["brier"], "temperature": tempered.get("fitted")}
+    return {"calibration": {**figures, "ece_with_temperature": tempered.get("ece")}}
 
 
 def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:

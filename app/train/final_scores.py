@@ -1,7 +1,7 @@
 """The last word on a run: every held-out case segmented and scored in the scan's own geometry."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,23 @@ from app.core.progress import progress_bar
 from app.core.task import Case, Task
 from app.data.prepare.geometry import network_view
 from app.data.prepare.prepare import read_case
+from app.infer.scan.probe import Probe
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.io.volumes import write_label_map
+from app.metrics.calibration import CaseSums, sample_voxels, sums_of
+from app.metrics.overlap import Labels
 from app.metrics.score import Score
 from app.metrics.scores import score_case
 from app.train.machine.processes import ALONE, Processes
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The scores of all cases, and by case what its probabilities are judged by."""
+
+    scores: list[Score]
+    sums: dict[str, CaseSums]
 
 
 def evaluate_held_out(
@@ -29,18 +40,20 @@ def evaluate_held_out(
     nsd_tolerance_mm: float,
     groups: Mapping[str, str] | None = None,
     processes: Processes = ALONE,
-) -> list[Score]:
-    """Write each case's label map into the run folder and score it against its reference.
+) -> HeldOut:
+    """Write each case's label map into the run folder and score it, and its probabilities, by its reference.
 
     `groups` has the group of each case that belongs to one. Each case is the work of one of the processes;
     all get the scores.
     """
     with progress_bar("Evaluating", len(processes.share(cases))) as advance:
 
-        def evaluate(case: Case) -> list[dict[str, Any]]:
+        def evaluate(case: Case) -> dict[str, Any]:
             volume, reference = read_case(case, task)
             prepared = segmenter.prepare(volume)
-            arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8))
+            voxels = sample_voxels(_judged(reference.voxels, case, task), volume.spacing, task.ignore)
+            probe = Probe(voxels, len(segmenter.labels))
+            arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8), probe=probe)
             geometry = segmenter.segment(prepared, arrays).geometry
             write_label_map(run_folder.prediction_path(run, case.id), arrays.labels, like=case.image)
             scores = score_case(
@@ -56,7 +69,15 @@ def evaluate_held_out(
                 seen=network_view(reference.voxels[None], geometry)[0] if segmenter.find_region else None,
             )
             advance(note=case.id)
-            return [asdict(score) for score in scores]
+            sums = sums_of(probe.probabilities, reference.voxels[tuple(voxels.T)])
+            return {"scores": [asdict(score) for score in scores], "sums": sums.plain()}
 
         found = processes.over(cases, evaluate)
-    return [Score(**score) for scores in found for score in scores]
+    scores = [Score(**score) for one in found for score in one["scores"]]
+    sums = {case.id: CaseSums.of_plain(one["sums"]) for case, one in zip(cases, found, strict=True)}
+    return HeldOut(scores, sums)
+
+
+def _judged(reference: Labels, case: Case, task: Task) -> Labels:
+    """The reference, or nothing where it annotates only some labels: the others would look like mistakes."""
+    return reference if task.targets_in(case) == task.targets else np.zeros_like(reference)

@@ -193,7 +193,7 @@ def score(this: Training, state: TrainingState) -> dict[str, Any]:
     segmenter = Segmenter.from_checkpoint(
         this.checkpoint(state), sliding=recipe.sliding, device=recipe.device
     )
-    scores = evaluate_held_out(
+    held_out = evaluate_held_out(
         segmenter,
         this.split.validation,
         this.task,
@@ -204,7 +204,7 @@ def score(this: Training, state: TrainingState) -> dict[str, Any]:
     )
     if not this.processes.leads:
         return {}
-    figures = write_scores(this.folder, scores, recipe.strata)
+    figures = write_scores(this.folder, held_out.scores, recipe.strata, held_out.sums)
     peak = {"peak_rss_mb": round(peak_bytes() / 2**20)}
     summary = {**training_facts(this, state), **figures, **peak}
     write_json(this.folder / run_folder.SUMMARY, summary)

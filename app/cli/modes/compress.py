@@ -157,10 +157,10 @@ def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]
     segmenter = Segmenter.from_checkpoint(trained, sliding=this.recipe.sliding, device=this.recipe.device)
     folder = this.folder / run_folder.BEFORE
     tolerance = this.recipe.nsd_tolerance_mm
-    scores = evaluate_held_out(
+    held_out = evaluate_held_out(
         segmenter, this.split.validation, this.task, folder, nsd_tolerance_mm=tolerance
     )
-    return summarise_scores(scores)
+    return summarise_scores(held_out.scores)
 
 
 def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:

@@ -18,7 +18,9 @@ from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
+from app.io.nifti import read_at
 from app.io.volumes import SUFFIXES, LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
+from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.lesions import DETECTED_IOU
 from app.metrics.results import read_columns, write_scores
 from app.metrics.score import Score
@@ -39,6 +41,7 @@ class EvaluateSettings:
     predictions: str | None
     labels: str | None
     output: str | None
+    probabilities: str | None
     missing: str
     """A reference without a prediction is a `miss`, or is `left_out`."""
 
@@ -63,10 +66,10 @@ def run(cfg: DictConfig) -> Path:
         log.warning("evaluate.predictions: got none for %s: %s", _how(settings), ", ".join(missing))
     if settings.missing == "left_out":
         pairs = {case: pair for case, pair in pairs.items() if case not in missing}
-    scores = _scores(pairs, task, facts)
+    scores, sums = _scores(pairs, task, facts, settings.probabilities)
     summary = {
         **{"task": task.name, "cases": len(pairs), "missing_predictions": missing},
-        **write_scores(output, scores, columns),
+        **write_scores(output, scores, columns, sums),
     }
     write_json(output / run_folder.SUMMARY, summary)
     write_json(output / run_folder.ENVIRONMENT, _environment(pairs, facts))
@@ -78,26 +81,47 @@ def _how(settings: EvaluateSettings) -> str:
     return "these references, which count as misses" if settings.missing == "miss" else "these, left out"
 
 
-def _scores(pairs: Pairs, task: Task, facts: TaskSettings) -> list[Score]:
+def _scores(
+    pairs: Pairs, task: Task, facts: TaskSettings, probabilities: str | None
+) -> tuple[list[Score], dict[str, CaseSums]]:
     rule, known = facts.group_rule(task), {case.id: case for case in task.cases}
     scores: list[Score] = []
+    sums: dict[str, CaseSums] = {}
     with progress_bar("Evaluating", len(pairs)) as advance:
         for case, (predicted, reference) in pairs.items():
             group = None if rule is None else rule.key(case)
             ours, theirs = _read(predicted, reference, task)
+            targets = task.targets_in(known[case]) if case in known else task.targets
+            if probabilities is not None and predicted is not None and targets == task.targets:
+                sums[case] = _sums(Path(probabilities) / f"{case}.nii.gz", theirs, task)
             scores += score_case(
                 case,
                 ours,
                 theirs.voxels,
                 spacing=theirs.spacing,
                 voxel_mm3=theirs.voxel_mm3,
-                targets=task.targets_in(known[case]) if case in known else task.targets,
+                targets=targets,
                 nsd_tolerance_mm=facts.nsd_tolerance_mm,
                 ignore=task.ignore,
                 group=group,
             )
             advance(note=case)
-    return scores
+    return scores, sums
+
+
+def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
+    """What the probabilities of a case are judged by."""
+    if not path.is_file():
+        raise InputError(
+            f"evaluate.probabilities: {path}: no such file; predict.probabilities=true writes it"
+        )
+    voxels = sample_voxels(reference.voxels, reference.spacing, task.ignore)
+    found = read_at(path, voxels)
+    if found.shape[1] != len(task.segmented):
+        raise InputError(
+            f"{path}: got {found.shape[1]} classes, wanted {len(task.segmented)}, those of the task"
+        )
+    return sums_of(found, reference.voxels[tuple(voxels.T)])
 
 
 def _read(predicted: Path | None, reference: Path, task: Task) -> tuple[NDArray[np.uint8], LabelMap]:

@@ -146,6 +146,16 @@ def network_view(voxels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     return _orient(voxels, geometry.orientation)[(slice(None), *_slices(geometry))]
 
 
+def network_voxels(voxels: NDArray[np.intp], geometry: Geometry) -> NDArray[np.intp]:
+    """Voxels (N, 3) of the scan's own grid (i, j, k) as (D, H, W) counted from the crop's first."""
+    transform = nib.orientations.ornt_transform(np.asarray(geometry.orientation), _CANONICAL)
+    found = np.empty_like(voxels)
+    for own, (axis, flip) in enumerate(transform.astype(int)):
+        place = voxels[:, own] if flip == 1 else geometry.full[axis] - 1 - voxels[:, own]
+        found[:, axis] = place - geometry.start[axis]
+    return found
+
+
 def _orient(voxels: NDArray[Any], orientation: Any) -> NDArray[Any]:
     transform = nib.orientations.ornt_transform(np.asarray(orientation), _CANONICAL)
     channels_last = np.moveaxis(voxels, 0, -1)

@@ -1,6 +1,5 @@
 """The files that a segmentation becomes."""
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from app.core.errors import InputError
 from app.core.types import Size
 from app.infer.batch.dicom_seg import write_dicom_seg
+from app.infer.scan.mapped import on_disk
 from app.infer.scan.segmentation import Arrays
 from app.io.volumes import write_label_map, write_voxels
 
@@ -59,8 +59,10 @@ class Outputs:
 
     def arrays(self, size: Size, classes: int) -> Arrays:
         """Empty arrays for a scan of `size` (i, j, k); numbers for every voxel and class are kept on disk."""
-        probabilities = None if self.probabilities is None else _on_disk(self.probabilities, (classes, *size))
-        entropy = None if self.entropy is None else _on_disk(self.entropy, size)
+        probabilities = (
+            None if self.probabilities is None else on_disk((classes, *size), self.probabilities.parent)
+        )
+        entropy = None if self.entropy is None else on_disk(size, self.entropy.parent)
         return Arrays(np.zeros(size, dtype=np.uint8), probabilities, entropy)
 
     def write(self, arrays: Arrays, scan: Path, names: tuple[str, ...]) -> None:
@@ -77,10 +79,3 @@ class Outputs:
             write_dicom_seg(self.labels, arrays.labels, names, series=scan)
         else:
             write_label_map(self.labels, arrays.labels, like=scan)
-
-
-def _on_disk(beside: Path, shape: tuple[int, ...]) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:
-    """A mapped file without a name, gone with the array: 20 classes of a large CT are 13 GB."""
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=beside.parent) as file:
-        return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)

@@ -7,7 +7,7 @@ of all classes ever exists.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.data.prepare.geometry import Geometry
+
+Place = tuple[Any, ...]
+"""An index (..., slices, rows, columns) into what is painted."""
 
 PIECE_VALUES = 2**24  # logits on the scan's grid at once: 64 MB
 
@@ -26,6 +29,18 @@ class Canvas:
     voxels: NDArray[Any]
     meaning: Callable[[Tensor], Tensor]
 
+    def paint(self, place: Place, logits: Tensor) -> None:
+        """Fill the slices and rows at `place` from their logits (L, d, h, W)."""
+        self.voxels[place] = self.meaning(logits).cpu().numpy()
+
+
+class Painted(Protocol):
+    """What takes logits piece by piece, as a Canvas does."""
+
+    def paint(self, place: Place, logits: Tensor) -> None:
+        """Take the logits (L, d, h, W) of the slices and rows at `place`."""
+        ...
+
 
 class Restorer:
     """Takes finished slices of logits in order and paints canvases with them.
@@ -33,7 +48,7 @@ class Restorer:
     `columns` are the rows of H, on the scan's grid, that it paints; `rows` those it needs of the network's.
     """
 
-    def __init__(self, geometry: Geometry, canvases: Sequence[Canvas], columns: range | None = None) -> None:
+    def __init__(self, geometry: Geometry, canvases: Sequence[Painted], columns: range | None = None) -> None:
         self._columns = columns or range(geometry.cropped[1])
         self._canvases = tuple(canvases)
         self._width = geometry.cropped[2]
@@ -80,7 +95,7 @@ class Restorer:
             slice(None),
         )
         for canvas in self._canvases:
-            canvas.voxels[place] = canvas.meaning(logits).cpu().numpy()
+            canvas.paint(place, logits)
 
 
 def rows_needed(geometry: Geometry, columns: range) -> range:

@@ -15,7 +15,8 @@ from app.data.prepare.prepare import Prepared
 from app.infer.engines.engine import Engine
 from app.infer.scan.clock import Clock
 from app.infer.scan.memory import cut_rows, pass_bytes
-from app.infer.scan.restore import Canvas, Restorer, rows_needed
+from app.infer.scan.probe import Probe
+from app.infer.scan.restore import Canvas, Painted, Restorer, rows_needed
 from app.infer.window.confidence import Agreement, SoftDice
 from app.infer.window.decode import entropy_of, labels_of, probabilities_of
 from app.infer.window.empty import is_air
@@ -33,21 +34,24 @@ class Arrays:
     labels: NDArray[np.uint8]
     probabilities: NDArray[np.float32] | None = None
     entropy: NDArray[np.float32] | None = None
+    probe: Probe | None = None
 
     @property
     def bytes(self) -> int:
         """Memory of all of them."""
         return sum(array.nbytes for array in self._all() if array is not None)
 
-    def canvases(self, prepared: Prepared) -> list[Canvas]:
+    def canvases(self, prepared: Prepared) -> list[Painted]:
         """Views of the arrays inside the crop, in the network's axis order, to paint."""
         geometry = prepared.geometry
-        canvases = [Canvas(network_view(self.labels[None], geometry)[0], labels_of)]
+        canvases: list[Painted] = [Canvas(network_view(self.labels[None], geometry)[0], labels_of)]
         if self.probabilities is not None:
             self.probabilities[0] = 1  # outside the crop it is background
             canvases.append(Canvas(network_view(self.probabilities, geometry), probabilities_of))
         if self.entropy is not None:
             canvases.append(Canvas(network_view(self.entropy[None], geometry)[0], entropy_of))
+        if self.probe is not None:
+            canvases.append(self.probe.canvas(geometry))
         return canvases
 
     def _all(self) -> tuple[NDArray[np.generic] | None, ...]:

@@ -25,6 +25,8 @@ from app.infer.engines import find_engine
 from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine, Member
 from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
+from app.infer.scan.decode_dice import decode_dice
+from app.infer.scan.mapped import on_disk
 from app.infer.scan.memory import require
 from app.infer.scan.region import RegionFinder, touching
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members, stored_sliding
@@ -181,6 +183,9 @@ class Segmenter:
         Raises:
             InputError: it does not fit in memory.
         """
+        if self.sliding.decode == "dice" and arrays.probabilities is None:
+            shape = (len(self.labels), *arrays.labels.shape)
+            arrays = replace(arrays, probabilities=on_disk(shape))
         segmentation = self._segment(prepared, arrays)
         for _ in range(_GROWTHS):
             wider = touching(arrays.labels, prepared.geometry) if prepared.source is not None else None
@@ -192,6 +197,8 @@ class Segmenter:
             except InputError as error:  # of memory: what there is stays
                 log.warning("labels reach the edge of the region found, which cannot grow: %s", error)
                 break
+        if self.sliding.decode == "dice" and arrays.probabilities is not None:
+            decode_dice(arrays.probabilities, arrays.labels)
         clean(arrays.labels, self.cleanup, self.labels)
         return segmentation
 

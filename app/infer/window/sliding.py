@@ -28,7 +28,7 @@ STRETCH = 1.25  # a window may be this much longer than the patch; in longer one
 
 @dataclass(frozen=True)
 class SlidingSettings:
-    """How windows are laid, what is averaged and what is left out."""
+    """How windows are laid, what is averaged and left out, and what is made of the probabilities."""
 
     overlap: float
     """Share of a window that its neighbour covers too."""
@@ -45,6 +45,8 @@ class SlidingSettings:
     """A window whose every voxel has a label of at least this probability at first sees no other image."""
     skip_air: bool = False
     """Leave out windows without tissue, by the rule in app.infer.window.empty."""
+    decode: str = "argmax"
+    """argmax: each voxel's likeliest label; dice: the labels with the highest expected Dice."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -54,6 +56,8 @@ class SlidingSettings:
             raise InputError(f"sliding.windows: got {self.windows}, wanted at least 1")
         if not set(self.mirror_axes) <= {0, 1, 2}:
             raise InputError(f"sliding.mirror_axes: got {list(self.mirror_axes)}, wanted axes among 0, 1, 2")
+        if self.decode not in ("argmax", "dice"):
+            raise InputError(f"sliding.decode: got {self.decode!r}, wanted argmax or dice")
         if self.certain is not None and not 0.5 <= self.certain < 1:
             raise InputError(f"sliding.certain: got {self.certain}, wanted null or from 0.5 to below 1")
 

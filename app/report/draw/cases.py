@@ -8,7 +8,7 @@ import numpy as np
 from app.report.draw import pictures
 from app.report.read.ranking import Ranked, notable_cases
 from app.report.read.runs import Run
-from app.report.read.scans import NotDrawable, Scan, read_scan
+from app.report.read.scans import NotDrawable, Scan, Volume, read_scan
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,18 @@ def _view(run: Run, ranked: Ranked) -> CaseView:
     except NotDrawable as error:
         return CaseView(ranked, [], f"Not drawn: {error}.")
     known = {0, run.ignored_value, *(value for values in outlined for value in values)}
-    return CaseView(ranked, pictures.planes(scan, outlined, wrong=ranked.fails), _nameless(scan, known))
+    return CaseView(
+        ranked, pictures.planes(scan, outlined, _looked_at(run, ranked, scan)), _nameless(scan, known)
+    )
+
+
+def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Volume | None:
+    """What is wrong with a case: the labels that fail, or, of the worst one, all that differs."""
+    if ranked.failing:
+        values = [value for label in ranked.failing for value in run.label_values.get(label, ())]
+        failing: Volume = np.isin(scan.reference, values) | np.isin(scan.prediction, values)
+        return failing
+    return scan.reference != scan.prediction if ranked.place == "Worst" else None
 
 
 def _nameless(scan: Scan, known: Container[float | None]) -> str:

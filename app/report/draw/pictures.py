@@ -59,13 +59,10 @@ class Plane:
     slices: list[Slice]
 
 
-def planes(scan: Scan, outlined: Outlined, *, wrong: bool = False) -> list[Plane]:
-    """Axial, coronal and sagittal slices, the one with the most reference foreground among them.
-
-    With `wrong`, that with the most voxels where reference and prediction differ.
-    """
+def planes(scan: Scan, outlined: Outlined, at: Volume | None = None) -> list[Plane]:
+    """Axial, coronal and sagittal slices; first that with the most voxels of `at` (the reference)."""
     window = grey_window(scan.image)
-    at = scan.reference != scan.prediction if wrong else scan.reference
+    at = scan.reference if at is None else at
     return [Plane(view.name, _slices(scan, view, outlined, window, at)) for view in _VIEWS]
 
 

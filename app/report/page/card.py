@@ -108,7 +108,7 @@ def _accuracy(run: Run) -> tuple[tuple[str, str], ...]:
                 f"missed in {len(there.missed)} of {there.reference} cases",
                 f"false alarms in {len(there.false_alarms)} of {there.absent} cases without it",
             )
-            rows.append((label, "; ".join(words)))
+            rows.append((label, "; ".join(words if there.absent else words[:-1])))
     if not rows:
         return (("Held-out cases", "none were scored: nothing is claimed"),)
     note = method_note(run)

@@ -12,7 +12,7 @@ from app.core.files import write_text
 from app.core.moved import UNMOVED, Moved
 from app.core.sweep import Sweep
 from app.report.compare.groups import Comparison, compare
-from app.report.draw import curves, kernels, pictures, strips, tradeoff
+from app.report.draw import curves, kernels, pictures, reliability, strips, tradeoff
 from app.report.draw.cases import case_views
 from app.report.page import scores, tables
 from app.report.page.card import as_markdown, model_card
@@ -144,6 +144,9 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "every_metric": scores.every_metric(run),
         "by_stratum": scores.by_stratum(run),
         "method": scores.method_note(run),
+        "calibrated": scores.calibrated(run),
+        "reliability": reliability.reliability(run.calibration),
+        "reliability_legend": reliability.legend(run.calibration),
         "cases": case_views(run),
         "cases_legend": pictures.legend(run.label_values),
         "cases_notes": without_scores([run]) + without_file([run], run_folder.SPLIT),

@@ -1,6 +1,6 @@
 """Tables of one run's scores: what a label reaches, how sure that is, and where it fails."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.metrics.metric import METRICS, Metric
 from app.metrics.score import Score
@@ -109,6 +109,23 @@ def by_case(run: Run) -> Table:
     titles = (titled(_BY_NAME[name]) for name in _SHOWN)
     columns = ("Case", "Label", "Status", *titles, "Predicted (ml)", "Reference (ml)")
     return Table("Every held-out case", columns, rows, wordy=(1, 2))
+
+
+def calibrated(run: Run) -> Table | None:
+    """One row without and one with temperature: how far probabilities are to be trusted."""
+    found = run.calibration
+    if not found:
+        return None
+    tempered = found.get("temperature")
+    rows = [("As trained", "1", *_trust(found))]
+    if tempered:
+        rows.append(("With temperature", f"{tempered['fitted']:.2f}", *_trust(tempered)))
+    columns = ("Probabilities", "Temperature", "ECE", "Brier score", "Log-likelihood (negative)")
+    return Table("Calibration", columns, rows)
+
+
+def _trust(found: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(f"{found[name]:.3f}" for name in ("ece", "brier", "nll"))
 
 
 def mean_text(run: Run) -> str:

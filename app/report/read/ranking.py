@@ -8,6 +8,7 @@ from app.report.read.runs import Run
 from app.report.wording import mean
 
 _MOST_FAILURES = 3
+_FAILURES = ("missed", "false alarm")
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,8 @@ class Ranked:
     case: str
     mean_dice: float | None
     dice: dict[str, float | None]
-    fails: bool
-    """Whether what is wrong with it is shown, rather than what is in it."""
+    failing: tuple[str, ...] = ()
+    """Labels that are missed, or predicted for nothing."""
 
 
 def best_run(runs: Sequence[Run]) -> Run:
@@ -48,7 +49,7 @@ def notable_cases(run: Run) -> list[Ranked]:
             case=case,
             mean_dice=means[case],
             dice={score.label: score.dice for score in scores[case]},
-            fails=case in failures or place == "Worst",
+            failing=tuple(score.label for score in scores[case] if score.status in _FAILURES),
         )
         for case, place in places.items()
     ]

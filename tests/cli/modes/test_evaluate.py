@@ -4,6 +4,8 @@ import csv
 import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from app import run
@@ -50,5 +52,20 @@ def test_missing_predictions_are_misses_by_name(make_task: MakeTask, tmp_path: P
     ]
     with (left_out.path / "cases.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 3
+    for name in ("blob_001", "blob_002", "blob_004"):
+        label = nib.load(data / "labelsTr" / f"{name}.nii.gz")
+        sure = np.where(np.asarray(label.dataobj) > 0, 0.8, 0.1).astype(np.float32)
+        (tmp_path / "sure").mkdir(exist_ok=True)
+        image = nib.Nifti1Image(np.stack([1 - sure, sure], axis=-1), label.affine)
+        nib.save(image, tmp_path / "sure" / f"{name}.nii.gz")
+    judged = run(
+        *words, f"evaluate.output={tmp_path / 'sure'}", f"evaluate.probabilities={tmp_path / 'sure'}"
+    )
+    figures, curve = judged.summary["calibration"], read_json(judged.path / "calibration.json")
+    assert [one["confidence"] for one in curve["bins"]] == pytest.approx([0.8, 0.9], abs=1e-3)
+    assert 0.1 < figures["ece"] < 0.2 and figures["temperature"] < 0.5  # all are right: surer is better
+    assert figures["ece_with_temperature"] < 0.01
+    with pytest.raises(InputError, match=r"blob_001\.nii\.gz"):
+        run(*words, f"evaluate.output={tmp_path / 'no'}", f"evaluate.probabilities={tmp_path}")
     with pytest.raises(InputError, match=r"evaluate\.missing"):
         run(*words, f"evaluate.output={tmp_path / 'no'}", "evaluate.missing=skip")

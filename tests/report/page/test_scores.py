@@ -49,9 +49,9 @@ def test_strata_are_columns_and_sizes(tmp_path: Path) -> None:
 
 def test_failures_are_shown_first_and_each_case_once(tmp_path: Path) -> None:
     ranked = notable_cases(run_of(tmp_path))
-    assert [(one.place, one.case, one.fails) for one in ranked] == [
-        ("False alarm: one", "alarm", True),
-        ("Missed: one", "missed", True),
-        ("Median", "case_4", False),
-        ("Best", "case_9", False),
+    assert [(one.place, one.case, one.failing) for one in ranked] == [
+        ("False alarm: one", "alarm", ("one",)),
+        ("Missed: one", "missed", ("one",)),
+        ("Median", "case_4", ()),
+        ("Best", "case_9", ()),
     ]

@@ -1,0 +1,151 @@
+"""Calibration: whether voxels that a network calls 80 % certain are right in 80 % of cases.
+
+Judged on a sample of voxels in and around what the reference labels: the rest of a scan is mostly background
+that is never in doubt. A temperature divides logits before the softmax (Guo et al., ICML 2017); it is fitted
+on one half of the held-out groups and judged on the other, each half in turn.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.types import Spacing
+from app.metrics.overlap import Labels
+
+_TEMPERATURES = 2.0 ** np.linspace(-2, 3, 41)
+_PLAIN = int(np.flatnonzero(_TEMPERATURES == 1)[0])
+_BINS = 15
+_SAMPLED = 2**15  # voxels of a case
+_MARGIN_MM = 10.0
+_LEAST = 1e-7  # a probability: float32 rounds smaller ones beside 1 away
+
+Told = dict[str, Any]
+"""Sums of one case as plain values, by the names of `CaseSums`."""
+
+
+@dataclass(frozen=True)
+class CaseSums:
+    """Sums over the sampled voxels of a case, by temperature (T) and bin of confidence (T, B)."""
+
+    voxels: int
+    brier: NDArray[np.float64]
+    nll: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    right: NDArray[np.float64]
+
+    def plain(self) -> Told:
+        """Return lists in place of arrays."""
+        return {
+            name: value if isinstance(value, int) else np.asarray(value).tolist()
+            for name, value in vars(self).items()
+        }
+
+    @classmethod
+    def of_plain(cls, told: Told) -> "CaseSums":
+        """Return the inverse of `plain`."""
+        arrays = {name: np.array(value) for name, value in told.items() if name != "voxels"}
+        return cls(voxels=told["voxels"], **arrays)
+
+
+def sample_voxels(reference: Labels, spacing: Spacing, ignore: int | None) -> NDArray[np.intp]:
+    """Draw voxels (N, 3) from the box around the labels of a reference and 10 mm more; none if all is 0."""
+    labelled = reference > 0 if ignore is None else (reference > 0) & (reference != ignore)
+    sides = [np.flatnonzero(labelled.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if not len(sides[0]):
+        return np.zeros((0, 3), dtype=np.intp)
+    margins = [math.ceil(_MARGIN_MM / mm) for mm in spacing]
+    ranges = [
+        (max(0, int(hits[0]) - more), min(n, int(hits[-1]) + 1 + more))
+        for hits, more, n in zip(sides, margins, reference.shape, strict=True)
+    ]
+    shape = tuple(stop - start for start, stop in ranges)
+    count = math.prod(shape)
+    rng = np.random.default_rng(0)
+    drawn = rng.choice(count, min(count, _SAMPLED), replace=False, shuffle=False)
+    voxels = np.stack(np.unravel_index(np.sort(drawn), shape), axis=1) + [start for start, _ in ranges]
+    known = True if ignore is None else reference[tuple(voxels.T)] != ignore
+    kept: NDArray[np.intp] = voxels[np.broadcast_to(known, len(voxels))]
+    return kept
+
+
+def sums_of(probabilities: NDArray[np.float32], labels: Labels) -> CaseSums:
+    """Add up what a case says: probabilities (N, L) of its sampled voxels, and their labels (N,)."""
+    logs = np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
+    rows = np.arange(len(labels))
+    chosen = logs.argmax(axis=1)
+    found: dict[str, list[Any]] = {}
+    for temperature in _TEMPERATURES:
+        powers = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
+        tempered = powers / powers.sum(axis=1, keepdims=True)
+        of_label, sure = tempered[rows, labels], tempered[rows, chosen]
+        place = np.minimum((sure * _BINS).astype(np.intp), _BINS - 1)
+        sums = {
+            "brier": ((tempered**2).sum(axis=1) - 2 * of_label + 1).sum(),
+            "nll": -np.log(np.maximum(of_label, np.finfo(float).tiny)).sum(),
+            "counts": np.bincount(place, minlength=_BINS).astype(float),
+            "confidence": np.bincount(place, sure, _BINS),
+            "right": np.bincount(place, chosen == labels, _BINS),
+        }
+        for name, value in sums.items():
+            found.setdefault(name, []).append(value)
+    return CaseSums(len(labels), **{name: np.array(values) for name, values in found.items()})
+
+
+def calibration(cases: Mapping[str, CaseSums], groups: Mapping[str, str]) -> dict[str, Any]:
+    """Return ECE, Brier score, negative log-likelihood and reliability curve, without and with temperature.
+
+    All are means over sampled voxels; ECE is that of the chosen label, the Brier score the sum over labels.
+    `temperature.fitted` is that of all cases; what stands beside it is judged with those of the other half.
+    """
+    known = {case: sums for case, sums in cases.items() if sums.voxels}
+    if not known:
+        return {}
+    everything = [(sums, _PLAIN) for sums in known.values()]
+    found = {"cases": len(known), **_judged(everything)}
+    halves = _halves(sorted({groups.get(case, case) for case in known}))
+    if not all(halves):
+        return {**found, "temperature": None}
+    parts = [[s for case, s in known.items() if groups.get(case, case) in half] for half in halves]
+    fitted = [_fit(part) for part in parts]
+    crossed = [(sums, at) for part, at in zip(parts, reversed(fitted), strict=True) for sums in part]
+    temperatures = [float(_TEMPERATURES[at]) for at in (_fit([*known.values()]), *fitted)]
+    return {
+        **found,
+        "temperature": {"fitted": temperatures[0], "of_halves": temperatures[1:], **_judged(crossed)},
+    }
+
+
+def _halves(groups: Sequence[str]) -> tuple[set[str], set[str]]:
+    """Share out groups at random, the same way every time."""
+    shuffled = np.random.default_rng(0).permutation(groups).tolist()
+    return set(shuffled[::2]), set(shuffled[1::2])
+
+
+def _fit(cases: Sequence[CaseSums]) -> int:
+    """The place of the temperature with the least mean negative log-likelihood; cases count alike."""
+    return int(np.mean([sums.nll / sums.voxels for sums in cases], axis=0).argmin())
+
+
+def _judged(cases: Sequence[tuple[CaseSums, int]]) -> dict[str, Any]:
+    voxels = sum(sums.voxels for sums, _ in cases)
+    counts, confidence, right = (
+        np.sum([getattr(sums, name)[at] for sums, at in cases], axis=0)
+        for name in ("counts", "confidence", "right")
+    )
+    bins = [
+        {"confidence": s / n, "accuracy": r / n, "share": n / voxels}
+        for n, s, r in zip(counts.tolist(), confidence.tolist(), right.tolist(), strict=True)
+        if n
+    ]
+    return {
+        "voxels": voxels,
+        "ece": float(np.abs(confidence - right).sum() / voxels),
+        "brier": float(sum(sums.brier[at] for sums, at in cases) / voxels),
+        "nll": float(sum(sums.nll[at] for sums, at in cases) / voxels),
+        "bins": bins,
+    }

@@ -1,0 +1,49 @@
+"""Calibration by hand, and a temperature that is found again."""
+
+import numpy as np
+import pytest
+
+from app.metrics.calibration import CaseSums, calibration, sample_voxels, sums_of
+
+
+def test_ece_brier_and_the_curve_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.3, 0.7], [0.7, 0.3]], dtype=np.float32)
+    found = calibration({"a": sums_of(probabilities, np.array([0, 1, 1, 0]))}, {})
+    # At .9 half are right, at .7 all are: (2 * .4 + 2 * .3) / 4.
+    assert found["ece"] == pytest.approx(0.35, abs=1e-6)
+    assert found["brier"] == pytest.approx((0.02 + 1.62 + 0.18 + 0.18) / 4, abs=1e-6)
+    assert found["nll"] == pytest.approx(-np.log([0.9, 0.1, 0.7, 0.7]).mean(), abs=1e-6)
+    assert [(one["share"], one["accuracy"]) for one in found["bins"]] == [(0.5, 1.0), (0.5, 0.5)]
+    assert [one["confidence"] for one in found["bins"]] == pytest.approx([0.7, 0.9], abs=1e-6)
+    assert found["temperature"] is None  # one group has no halves
+
+
+def test_a_temperature_is_fitted_on_one_half_and_judged_on_the_other() -> None:
+    rng = np.random.default_rng(0)
+    cases = {}
+    for case in range(6):
+        logits = rng.normal(0, 1.5, (4000, 3))
+        true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        labels = (true.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
+        sharp = np.exp(2 * logits)  # twice as sure as it may be
+        cases[str(case)] = sums_of((sharp / sharp.sum(axis=1, keepdims=True)).astype(np.float32), labels)
+    again = {case: CaseSums.of_plain(sums.plain()) for case, sums in cases.items()}
+    found = calibration(again, {"0": "p", "1": "p"})
+    assert found["temperature"]["fitted"] == pytest.approx(2.0, rel=0.1)
+    assert len(found["temperature"]["of_halves"]) == 2
+    assert found["ece"] > 0.1 and found["temperature"]["ece"] < 0.02
+    assert found["temperature"]["brier"] < found["brier"]
+    assert found["temperature"]["voxels"] == found["voxels"] == 24000
+
+
+def test_voxels_are_drawn_around_the_reference() -> None:
+    reference = np.zeros((60, 60, 60), dtype=np.uint8)
+    reference[30, 30, 30], reference[32, 30, 30] = 1, 2
+    voxels = sample_voxels(reference, (5.0, 2.0, 10.0), None)
+    assert voxels.min(axis=0).tolist() == [28, 25, 29] and voxels.max(axis=0).tolist() == [34, 35, 31]
+    assert len(voxels) == 7 * 11 * 3 == len({tuple(one) for one in voxels.tolist()})
+    known = sample_voxels(reference, (5.0, 2.0, 10.0), 2)
+    assert known.max(axis=0).tolist() == [32, 35, 31] and [32, 30, 30] not in known.tolist()
+    assert len(sample_voxels(0 * reference, (1.0, 1.0, 1.0), None)) == 0
+    large = sample_voxels(np.ones((64, 64, 64), dtype=np.uint8), (1.0, 1.0, 1.0), None)
+    assert len(large) == 2**15
