@@ -144,8 +144,9 @@ def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], origin="lower", aspect="auto")
     for order, values in enumerate(outlined):
-        _contour(axes, np.isin(reference, values), contour_color(order), dashed=False)
-        _contour(axes, np.isin(prediction, values), contour_color(order), dashed=True)
+        theirs, ours = np.isin(reference, values), np.isin(prediction, values)
+        _contour(axes, theirs, contour_color(order))
+        _contour(axes, ours, contour_color(order), dashed=True, pale=bool(theirs.any()))
     axes.set_xlim(-0.5, image.shape[1] - 0.5)  # contours reach one voxel beyond the edge
     axes.set_ylim(-0.5, image.shape[0] - 0.5)
     _letters(axes, view)
@@ -164,12 +165,12 @@ def _size(width: float, height: float) -> tuple[float, float]:
     return max(width * scale, 0.3), max(height * scale, 0.3)
 
 
-def _contour(axes: Axes, mask: Volume, color: str, *, dashed: bool) -> None:
-    """Dashes are paler than the solid line, so that they show where the two lie on each other."""
+def _contour(axes: Axes, mask: Volume, color: str, *, dashed: bool = False, pale: bool = False) -> None:
+    """Dashes are paler than a solid line in the slice, so that they show where the two lie on each other."""
     if not mask.any():
         return
     rows, columns = (np.arange(-1, size + 1) for size in mask.shape)
-    tint = tuple(0.45 * part + 0.55 for part in to_rgb(color)) if dashed else color
+    tint = tuple(0.45 * part + 0.55 for part in to_rgb(color)) if pale else color
     style = [(0, (3.0, 2.2))] if dashed else ["solid"]
     axes.contour(
         columns, rows, np.pad(mask, 1).astype(float), [0.5], colors=[tint], linewidths=1.3, linestyles=style

@@ -54,7 +54,7 @@ def write_report(
     full, empty = with_results(runs)
     found = _in_order(read_runs(full, moved), sweep)
     write_text(output, render(found, left_out(empty), sweep, words))
-    if len(found) == 1 and not found[0].summary.of_search:
+    if len(found) == 1 and _has_card(found[0]):
         write_text(output.with_name(run_folder.CARD), as_markdown(title(found), model_card(found[0], words)))
 
 
@@ -108,8 +108,13 @@ def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, An
     }
 
 
+def _has_card(run: Run) -> bool:
+    """A search ends with a layout, and an evaluation of label maps has no network."""
+    return run.config is not None and not run.summary.of_search
+
+
 def _card(run: Run, words: Words | None) -> dict[str, Any]:
-    if run.summary.of_search:
+    if not _has_card(run):
         return {"card": (), "card_file": ""}
     card = model_card(run, words)
     text = as_markdown(title([run]), card).encode()
