@@ -39,6 +39,8 @@ def test_a_run_in_two_stages_predicts_what_it_was_judged_by(settings: list[str],
     checkpoint = read_checkpoint(whole.path / run_folder.LAST)
     assert checkpoint.locator is not None and min(checkpoint.locator.margin_mm) > 0
     assert whole.summary["mean_dice"] > 0.7
+    outside = [int(row["outside_region_voxels"]) for row in whole.cases]
+    assert whole.summary["outside_region_voxels"] == sum(outside) and len(outside) == 2
     files = sorted((whole.path / run_folder.PREDICTIONS).glob("*.nii.gz"))
     assert len(files) == 2
     segmenter = Segmenter.load(whole.path)

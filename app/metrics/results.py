@@ -54,7 +54,7 @@ def write_scores(
 ) -> dict[str, Any]:
     """Write cases.csv, statistics.json and, with `sums`, calibration.json; return summary.json's part."""
     write_cases(folder / run_folder.CASES, scores, columns)
-    write_json(folder / run_folder.STATISTICS, _statistics(scores, columns))
+    write_json(folder / run_folder.STATISTICS, statistics_of(scores, columns))
     groups = {score.case: score.unit for score in scores}
     found = calibration(sums, groups) if sums else {}
     if found:
@@ -93,8 +93,8 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
     }
 
 
-def _statistics(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
-    """Everything that is known over cases, by label and metric."""
+def statistics_of(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
+    """Return everything that is known over cases, by label and metric, as plain values."""
     described = describe_all(scores)
     divided = [stratum for name, values in columns.items() for stratum in strata(scores, name, values)]
     return {

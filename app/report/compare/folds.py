@@ -6,7 +6,7 @@ averaged first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,6 +15,8 @@ from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_json
 from app.core.sweep import Entry, Sweep
+from app.metrics.results import statistics_of
+from app.metrics.score import Score
 from app.metrics.statistics import Valued, standard_error
 from app.report.compare.comparison import case_means
 from app.report.compare.results import figure_texts, sweep_runs
@@ -46,6 +48,8 @@ class CrossValidation:
     mean_dice: Estimate
     scores: Mapping[str, Mapping[str, Estimate]]
     """By metric and label."""
+    pooled: tuple[Score, ...]
+    """Every case once."""
 
 
 def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
@@ -86,7 +90,21 @@ def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> Cros
         missing=missing,
         mean_dice=means,
         scores={name: {label: _of_label(runs, name, label) for label in labels} for name in METRICS},
+        pooled=tuple(pooled(runs)),
     )
+
+
+def pooled(runs: Sequence[Run]) -> list[Score]:
+    """Return the scores of all folds, each case and label once: the means of repeats with other seeds."""
+    found: dict[tuple[str, str], list[Score]] = {}
+    for score in (score for run in runs for score in run.scores or ()):
+        found.setdefault((score.case, score.label), []).append(score)
+    return [_mean_score(scores) for scores in found.values()]
+
+
+def _mean_score(scores: Sequence[Score]) -> Score:
+    values = {name: mean(score.values.get(name) for score in scores) for name in scores[0].values}
+    return replace(scores[0], values=values, volume_mm3=fmean(score.volume_mm3 for score in scores))
 
 
 def _of_label(runs: Sequence[Run], metric: str, label: str) -> Estimate:
@@ -125,7 +143,7 @@ def _told(found: CrossValidation) -> dict[str, Any]:
         for name, by_label in found.scores.items()
     }
     head = {"folds": list(found.folds), "missing": list(found.missing), "mean_dice": asdict(found.mean_dice)}
-    return {**head, **scores}
+    return {**head, **scores, "statistics": statistics_of(found.pooled, {})["labels"]}
 
 
 def _rows(found: CrossValidation) -> Iterable[dict[str, object]]:

@@ -11,6 +11,7 @@ from app.core import run_folder
 from app.core.files import write_text
 from app.core.moved import UNMOVED, Moved
 from app.core.sweep import Sweep
+from app.report.compare.folds import pooled
 from app.report.compare.groups import Comparison, compare
 from app.report.draw import curves, kernels, pictures, reliability, strips, tradeoff
 from app.report.draw.cases import case_views
@@ -103,6 +104,11 @@ def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, An
     return {
         "comparison": found and tables.comparison(found, labels),
         "comparison_notes": baseline_absent(found),
+        "together": [
+            (group.name, scores.by_label(pooled(group.runs), labels))
+            for group in (found.groups if found else ())
+            if len({run.summary.fold for run in group.runs}) > 1
+        ],
         "comparison_legend": tradeoff.legend(found) if found else [],
         "tradeoffs": tradeoff.tradeoffs(found) if found else [],
     }
@@ -144,7 +150,7 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "cost": tables.cost(run.summary),
         "plan": tables.plan(run),
         "plan_notes": without_file([run], run_folder.PLAN),
-        "by_label": scores.by_label(run),
+        "by_label": scores.by_label(run.scores or (), run.labels()),
         "by_case": scores.by_case(run),
         "every_metric": scores.every_metric(run),
         "by_stratum": scores.by_stratum(run),

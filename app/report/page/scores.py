@@ -26,12 +26,12 @@ _SHOWN = ("dice", "hd95_mm", "nsd", "lesion_f1")
 """Metrics of the tables that are seen without unfolding."""
 
 
-def by_label(run: Run) -> Table:
+def by_label(scores: Sequence[Score], labels: Sequence[str]) -> Table:
     """One row per label: in how many cases it is there and is found, and its Dice."""
-    described, rows = describe_all(run.scores or ()), []
-    for label in run.labels():
-        own = _of_label(run, label)
-        found, there = described.get("dice", {}).get(label), presence(own)
+    described, rows = describe_all(scores), []
+    for label in labels:
+        found = described.get("dice", {}).get(label)
+        there = presence([score for score in scores if score.label == label])
         if found is None:
             rows.append((label, *[DASH] * 9))
             continue
@@ -150,10 +150,6 @@ def _method(found: Interval) -> str:
         f"Intervals of means are percentiles of a bootstrap over {found.groups} groups (patients, or cases "
         "that stand alone)."
     )
-
-
-def _of_label(run: Run, label: str) -> list[Score]:
-    return [score for score in run.scores or () if score.label == label]
 
 
 def _rest() -> list[Metric]:

@@ -77,6 +77,9 @@ def test_folds_are_written_as_json_and_csv(swept: Sweep, tmp_path: Path) -> None
     told = json.loads((tmp_path / "folds.json").read_text(encoding="utf-8"))["run"]
     assert (told["folds"], told["missing"]) == (["0", "1"], ["fold-2+seed-0"])
     assert told["dice"]["one"]["mean"] == pytest.approx(0.7)
+    one = told["statistics"]["one"]["metrics"]["dice"]  # a .8, b .8 and c .6, each once
+    assert (one["n"], one["worst_case"]) == (3, "c") and one["mean"] == pytest.approx(2.2 / 3)
+    assert one["interval"]["groups"] == 3 and one["interval"]["method"] == "t"
     with (tmp_path / "folds.csv").open(newline="", encoding="utf-8") as file:
         rows = {(row["metric"], row["label"]): row for row in csv.DictReader(file)}
     assert set(rows) == {("dice", "mean")} | {

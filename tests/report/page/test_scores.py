@@ -25,7 +25,7 @@ def run_of(folder: Path) -> Run:
 
 def test_tables_of_a_run_say_what_is_missed_and_how_sure_means_are(tmp_path: Path) -> None:
     run = run_of(tmp_path)
-    ((label, *cells),) = by_label(run).rows
+    ((label, *cells),) = by_label(run.scores or (), run.labels()).rows
     assert (label, cells[:4]) == ("one", ["10", "1", "1", "0.450"])
     assert cells[4] == "0.233 to 0.667"  # t of nine degrees of freedom, standard error .0957
     assert cells[5:8] == ["0.450", "0.000", "13.50"]
