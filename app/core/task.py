@@ -68,11 +68,11 @@ class GroupRule:
 
 @dataclass(frozen=True)
 class Task:
-    """The facts of a data set: one name per image channel, one per label value (0 is background).
+    """The facts of a data set: one name per image channel, one per class (0 is background).
 
-    With `regions` (name: label values), which may overlap, a network learns each region by itself; what it
-    predicts and what files hold are label values all the same. Voxels of the value `ignore` neither train
-    nor judge: nobody knows what they are.
+    Classes are 0, 1, 2, ...; files hold the label values of `label_values` for them. With `regions` (name:
+    classes), which may overlap, a network learns each region by itself; what it predicts and what files hold
+    are labels all the same. Voxels of the class `ignore` neither train nor judge: nobody knows what they are.
     """
 
     name: str
@@ -83,36 +83,40 @@ class Task:
     ignore: int | None = None
     folder: Path | None = None
     reading: Reading = field(default_factory=Reading)
+    values: tuple[int, ...] = ()
+    """What label files hold for each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not distinct, and regions from which label values cannot be recovered."""
         _refuse_same_names(self.labels, self.targets)
         if self.ignore is not None and self.ignore != len(self.labels) - 1:
-            raise InputError(
-                f"task.ignore: got label value {self.ignore}, wanted the last, {len(self.labels) - 1}"
-            )
+            got, wanted = self.label_values[self.ignore], self.label_values[-1]
+            raise InputError(f"task.ignore: got label value {got}, wanted the last, {wanted}")
         known = range(1, len(self.segmented))
         for name, values in self.regions.items():
             if not values or not set(values) <= set(known):
-                raise InputError(
-                    f"task.regions: {name}: got {list(values)}, wanted label values {list(known)}"
-                )
+                raise InputError(f"task.regions: {name}: got classes {list(values)}, wanted {list(known)}")
         if self.regions:
             _refuse_alike(self.regions, known)
 
     @property
+    def label_values(self) -> tuple[int, ...]:
+        """What label files hold for class 0, 1, 2, ..."""
+        return self.values or tuple(range(len(self.labels)))
+
+    @property
     def foreground(self) -> tuple[str, ...]:
-        """Names of label values 1, 2, ... that can be predicted."""
+        """Names of classes 1, 2, ... that can be predicted."""
         return self.segmented[1:]
 
     @property
     def segmented(self) -> tuple[str, ...]:
-        """Names of the label values that can be predicted, background included."""
+        """Names of the classes that can be predicted, background included."""
         return self.labels[: self.ignore]
 
     @property
     def targets(self) -> dict[str, tuple[int, ...]]:
-        """What is scored, and the label values it is made of: the regions, or each label by itself."""
+        """What is scored, and the classes it is made of: the regions, or each label by itself."""
         if self.regions:
             return dict(self.regions)
         return {name: (value,) for value, name in enumerate(self.foreground, start=1)}

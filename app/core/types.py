@@ -1,12 +1,20 @@
 """Sizes and spacings, always in the order of a tensor's last three axes: (D, H, W)."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 Size = tuple[int, int, int]
 """Voxels, kernel taps or strides along (D, H, W)."""
 
 Spacing = tuple[float, float, float]
 """Millimetres between voxel centres along (D, H, W)."""
+
+
+Labels = NDArray[np.integer[Any]]
+"""Classes or label values, of whole numbers in one or two bytes."""
 
 
 def as_size(values: Sequence[int]) -> Size:

@@ -5,6 +5,7 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from app.core.errors import InputError
+from app.core.types import Labels
 from app.io.grid import is_invertible
 from app.io.itk import affine_from, file_order
 from app.io.volumes import Volume
@@ -46,7 +47,7 @@ def volume_from_itk(image: sitk.Image) -> Volume:
     return volume_from_array(channels_first, affine)
 
 
-def labels_to_itk(labels: NDArray[np.uint8], like: sitk.Image) -> sitk.Image:
+def labels_to_itk(labels: Labels, like: sitk.Image) -> sitk.Image:
     """Label values (i, j, k) as an image with exactly the geometry of `like`."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
     image.CopyInformation(like if like.GetDimension() == 3 else like[:, :, :, 0])

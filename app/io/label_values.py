@@ -1,16 +1,26 @@
-"""Which values a label map holds, whatever type it is stored in."""
+"""Label values as files hold them, 0 to 65 535 with gaps, and the classes 0, 1, 2, ... that they are inside.
+
+Up to 256 classes are bytes; more are 16 bits with a sign, which torch computes with.
+"""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 2**22  # voxels: numpy counts in 64 bits, eight times the memory of a label map
+from app.core.listed import listed
+from app.core.types import Labels
+
+LARGEST_VALUE = 65_535  # of 16 bits, the widest type of label that every format and reader has
+MOST_CLASSES = 32_768
+_AT_ONCE = 2**22  # voxels: numpy counts and looks up in 64 bits, eight times the memory of a label map
 
 
 def count_values(voxels: NDArray[np.generic]) -> dict[float, int]:
-    """Voxels by value, in rising order; whole values from 0 to 255 are counted without sorting."""
-    small = _as_bytes(voxels)
+    """Voxels by value, in rising order; whole values from 0 to 65 535 are counted without sorting."""
+    small = _as_integers(voxels)
     if small is not None:
-        counts = count_integers(small, 256)
+        counts = count_integers(small, 1)
         return {float(value): int(counts[value]) for value in np.flatnonzero(counts)}
     values, counts = np.unique(voxels, return_counts=True)
     return dict(zip(values.astype(np.float64).tolist(), counts.tolist(), strict=True))
@@ -25,10 +35,71 @@ def count_integers(voxels: NDArray[np.integer], least: int) -> NDArray[np.intp]:
     return counts
 
 
-def _as_bytes(voxels: NDArray[np.generic]) -> NDArray[np.uint8] | None:
-    """The same values as uint8; None where they are not the same."""
-    if voxels.dtype == np.uint8:
-        return np.asarray(voxels, dtype=np.uint8)
-    with np.errstate(invalid="ignore"):  # NaN becomes some byte, which then differs
-        small = voxels.astype(np.uint8)
-    return small if np.array_equal(small, voxels) else None
+def class_type(classes: int) -> np.dtype[np.integer]:
+    """The type of arrays of that many classes."""
+    return np.dtype(np.uint8 if classes <= 256 else np.int16)
+
+
+def value_type(values: Sequence[int]) -> np.dtype[np.integer]:
+    """The type of label maps with these values."""
+    return np.dtype(np.uint8 if max(values) <= 255 else np.uint16)
+
+
+def to_classes(voxels: NDArray[np.generic], values: Sequence[int]) -> Labels:
+    """Label values (i, j, k), all of them among the rising `values`, as their places there."""
+    wanted = class_type(len(values))
+    if tuple(values) == tuple(range(len(values))):
+        return np.ascontiguousarray(voxels, dtype=wanted)
+    places = np.zeros(values[-1] + 1, dtype=wanted)
+    places[list(values)] = np.arange(len(values))
+    return _looked_up(places, np.asarray(voxels, dtype=np.uint16))
+
+
+def to_values(classes: Labels, values: Sequence[int]) -> Labels:
+    """The inverse of `to_classes`: what a file holds; the array itself where classes are the values."""
+    wanted = value_type(values)
+    if tuple(values) == tuple(range(len(values))):
+        return classes.astype(wanted, copy=False)
+    return _looked_up(np.array(values, dtype=wanted), classes)
+
+
+def listed_values(values: Iterable[float], most: int = 5) -> str:
+    """Return values to read: runs are joined, as 0 to 7, and digits tell a value from a whole number."""
+    shown: list[str] = []
+    found = list(values)
+    start = 0
+    while start < len(found):
+        stop = start
+        while stop + 1 < len(found) and found[stop + 1] == found[stop] + 1:
+            stop += 1
+        if stop - start > 1:
+            shown.append(f"{_digits(found[start])} to {_digits(found[stop])}")
+        else:
+            shown += [_digits(value) for value in found[start : stop + 1]]
+        start = stop + 1
+    return listed(shown, most)
+
+
+def _digits(value: float) -> str:
+    return f"{value:g}" if float(f"{value:g}") == value else f"{value:.9g}"
+
+
+def _looked_up(table: Labels, places: Labels) -> Labels:
+    """`table[places]`, a few slices at a time."""
+    result = np.empty(places.shape, dtype=table.dtype)
+    step = max(1, _AT_ONCE * places.shape[-1] // max(places.size, 1))
+    for start in range(0, places.shape[-1], step):
+        result[..., start : start + step] = table[places[..., start : start + step]]
+    return result
+
+
+def _as_integers(voxels: NDArray[np.generic]) -> Labels | None:
+    """The same values in one or two bytes; None where they are not the same."""
+    for small in (np.dtype(np.uint8), np.dtype(np.uint16)):
+        if voxels.dtype == small:
+            return np.asarray(voxels)
+        with np.errstate(invalid="ignore"):  # NaN becomes some integer, which then differs
+            cast: Labels = voxels.astype(small)
+        if np.array_equal(cast, voxels):
+            return cast
+    return None

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.reading import Reading
-from app.core.types import Spacing, as_size, as_spacing
+from app.core.types import Labels, Spacing, as_size, as_spacing
 from app.io import channels, dicom, itk, nifti
 from app.io.channels import Channel, order_channels
 from app.io.dicom_files import is_dicom
 from app.io.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
 from app.io.header import Header
-from app.io.label_values import count_values
+from app.io.label_values import count_values, listed_values, to_classes, to_values
 
 SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES)
 _DICOM_SUFFIXES = (".dcm", ".DCM", ".dicom", ".ima", ".IMA")
@@ -48,9 +48,9 @@ class Volume(_OnGrid):
 
 @dataclass(frozen=True)
 class LabelMap(_OnGrid):
-    """Label values (i, j, k) and the affine from (i, j, k) to RAS millimetres."""
+    """Classes (i, j, k) and the affine from (i, j, k) to RAS millimetres."""
 
-    voxels: NDArray[np.uint8]
+    voxels: Labels
 
 
 def case_name(path: Path) -> str:
@@ -144,24 +144,35 @@ def _as_volume(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Volu
     return Volume(affine, np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32))
 
 
-def read_label_map(path: Path, label_count: int) -> LabelMap:
-    """Read a label map whose values are the integers 0 .. label_count - 1, of any stored type.
+def read_label_map(path: Path, values: Sequence[int]) -> LabelMap:
+    """Read a label map, of any stored type, as the places of its label values among the rising `values`.
 
     Raises:
-        InputError: as `read_volume`, or a value that is no such integer.
+        InputError: as `read_volume`, or a value that is none of these.
     """
     voxels, affine = load_labels(path)
-    unknown = sorted(set(count_values(voxels)) - set(range(label_count)))
+    found = count_values(voxels)
+    unknown = {value: count for value, count in found.items() if value not in set(values)}
     if unknown:
-        raise InputError(f"{path}: got label values {unknown[:5]}, wanted integers 0 to {label_count - 1}")
-    return LabelMap(affine, np.ascontiguousarray(voxels, dtype=np.uint8))
+        raise InputError(
+            f"{path}: got {sum(unknown.values())} voxels of label values {listed_values(unknown)}, "
+            f"wanted only {listed_values(values)}; mode=check tells what can be repaired"
+        )
+    return LabelMap(affine, to_classes(voxels, values))
 
 
 def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    """Whatever values a label map (i, j, k) stores, as stored, and the affine."""
+    """Whatever values a label map (i, j, k) stores, as stored, and the affine.
+
+    Raises:
+        InputError: as `read_volume`, or several channels.
+    """
     voxels, affine = _read(path)
     if voxels.ndim != 3:
-        raise InputError(f"{path}: got shape {voxels.shape}, wanted a label map (i, j, k)")
+        raise InputError(
+            f"{path}: got shape {voxels.shape}, wanted a label map (i, j, k) with a whole number per voxel; "
+            "if each channel is the mask of one label, write the number of the label where its mask is 1"
+        )
     return voxels, affine
 
 
@@ -173,9 +184,9 @@ def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
     return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, grid.affine))
 
 
-def write_label_map(path: Path, voxels: NDArray[np.uint8], like: Path) -> None:
-    """Write label values (i, j, k) atomically with exactly the geometry of the scan `like`."""
-    write_voxels(path, voxels, like)
+def write_label_map(path: Path, classes: Labels, values: Sequence[int], like: Path) -> None:
+    """Write the label values of classes (i, j, k) atomically with exactly the geometry of the scan `like`."""
+    write_voxels(path, to_values(classes, values), like)
 
 
 def write_volume(path: Path, voxels: NDArray[np.float32], like: Path) -> None:

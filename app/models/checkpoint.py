@@ -76,6 +76,13 @@ class Checkpoint:
     """The first stage, where the plan has one."""
     reading: Reading = field(default_factory=Reading)
     """How the training read its scans, which a prediction repeats."""
+    values: tuple[int, ...] = ()
+    """What label files hold for each of `labels`, and for the ignored one; empty for 0, 1, 2, ..."""
+
+    @property
+    def label_values(self) -> tuple[int, ...]:
+        """What label files hold for class 0, 1, 2, ... and, behind these, for the one that is ignored."""
+        return self.values or tuple(range(len(self.labels) + 1))
 
     @property
     def inference_weights(self) -> Weights:
@@ -115,6 +122,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "flip_axes": None if checkpoint.flip_axes is None else list(checkpoint.flip_axes),
         "locator": None if checkpoint.locator is None else checkpoint.locator.to_dict(),
         "reading": checkpoint.reading.to_dict(),
+        "values": list(checkpoint.values),
     }
     packed = io.BytesIO()  # torch, writing to a full disk itself, does not say that it is full
     torch.save(content, packed)
@@ -147,4 +155,5 @@ def read_checkpoint(path: Path) -> Checkpoint:
         flip_axes=None if content.get("flip_axes") is None else tuple(content["flip_axes"]),
         locator=Locator.from_dict(content["locator"]) if content.get("locator") else None,
         reading=Reading.from_dict(content.get("reading"), tuple(content["modalities"])),
+        values=tuple(content.get("values", ())),
     )

@@ -15,6 +15,7 @@ from app.data.prepare.prepare import read_case
 from app.infer.scan.probe import Probe
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
+from app.io.label_values import class_type
 from app.io.volumes import write_label_map
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.overlap import Labels
@@ -53,9 +54,12 @@ def evaluate_held_out(
             prepared = segmenter.prepare(volume)
             voxels = sample_voxels(_judged(reference.voxels, case, task), volume.spacing, task.ignore)
             probe = Probe(voxels, len(segmenter.labels))
-            arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8), probe=probe)
+            arrays = Arrays(
+                np.zeros(prepared.geometry.scan, dtype=class_type(len(task.segmented))), probe=probe
+            )
             geometry = segmenter.segment(prepared, arrays).geometry
-            write_label_map(run_folder.prediction_path(run, case.id), arrays.labels, like=case.image)
+            path = run_folder.prediction_path(run, case.id)
+            write_label_map(path, arrays.labels, task.label_values, like=case.image)
             scores = score_case(
                 case.id,
                 arrays.labels,

@@ -135,6 +135,7 @@ class Training:
             flip_axes=self.recipe.augment.flip_axes,
             locator=self.locator,
             reading=self.task.reading,
+            values=self.task.values,
         )
 
 

@@ -20,7 +20,8 @@ def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str])
         for case in task.cases
     }
     who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
-    write_json(run / run_folder.SPLIT, {**who, "folder": str(task.folder), "files": files})
+    values = {"label_values": list(task.values)} if task.values else {}
+    write_json(run / run_folder.SPLIT, {**who, "folder": str(task.folder), "files": files, **values})
 
 
 def sides(split: Split) -> dict[str, list[str]]:

@@ -174,7 +174,7 @@ def batch_loss(
     image = laid_out(batch.image.to(device))
     with torch.autocast(device.type, precision, enabled=precision != torch.float32):
         logits = network(image)
-    labels = processes.whole(batch.labels.to(device, torch.uint8))
+    labels = processes.whole(batch.labels.to(device, torch.int16))
     return loss(processes.whole(logits), labels[:, None].float())
 
 

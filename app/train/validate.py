@@ -42,7 +42,7 @@ def validation_dice(
         image = torch.from_numpy(case.image().whole(np.float32)).to(device)
         predicted = sliding_labels(network, image, plan, sliding).numpy()
         return dice_by_target(
-            predicted, case.labels().whole(np.uint8)[0], task.targets_in(by_id[case.id]), task.ignore
+            predicted, case.labels().whole()[0], task.targets_in(by_id[case.id]), task.ignore
         )
 
     found = processes.over(cases, case_dice)

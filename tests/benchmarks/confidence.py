@@ -82,7 +82,7 @@ def _points_of_case(segmenter: Segmenter, case: Case) -> Iterator[Point]:
     prepared = segmenter.prepare(volume)
     arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8))
     found = segmenter.segment(prepared, arrays)
-    reference = read_reference(case.label, segmenter.labels, like=volume)
+    reference = read_reference(case.label, range(len(segmenter.labels) + 1), like=volume)
     targets = {name: (value,) for value, name in enumerate(segmenter.labels) if value}
     scored = dice_by_target(arrays.labels, reference.voxels, targets, ignore=len(segmenter.labels))
     for name, dice in scored.items():

@@ -109,7 +109,7 @@ def test_faulty_series_are_named(tmp_path: Path) -> None:
 
 def test_a_mask_of_a_scan_that_is_no_nifti_lies_on_the_scan(tmp_path: Path) -> None:
     folder = write_series(tmp_path / "series", scan(), AFFINE)
-    write_label_map(tmp_path / "mask.nii.gz", np.ones((7, 6, 5), dtype=np.uint8), like=folder)
+    write_label_map(tmp_path / "mask.nii.gz", np.ones((7, 6, 5), dtype=np.uint8), range(2), like=folder)
     np.testing.assert_allclose(nib.load(tmp_path / "mask.nii.gz").affine, AFFINE, atol=1e-5)
     assert int(nib.load(tmp_path / "mask.nii.gz").header["sform_code"]) == 1
 
@@ -121,7 +121,7 @@ def test_a_data_set_may_list_any_format(make_task: MakeTask, tmp_path: Path) -> 
     affine = read_volume(case.image).affine
     image = write_series(tmp_path / "x", np.zeros((19, 22, 17), dtype=np.int16), affine)
     assert case.label is not None
-    sitk.WriteImage(as_itk(read_label_map(case.label, 2).voxels, affine), str(tmp_path / "label.nrrd"))
+    sitk.WriteImage(as_itk(read_label_map(case.label, range(2)).voxels, affine), str(tmp_path / "label.nrrd"))
     volume, label_map = read_case(Case("x", image, tmp_path / "label.nrrd"), task)
     assert volume.voxels.shape == (1, 19, 22, 17) and label_map.voxels.sum() > 0
 

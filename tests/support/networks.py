@@ -81,7 +81,14 @@ class Bench:
     def checkpoint(self, state: TrainingState) -> Checkpoint:
         weights, averaged, training = state.export()
         return Checkpoint(
-            self.network, self.plan, self.task.modalities, self.task.labels, weights, averaged, training
+            self.network,
+            self.plan,
+            self.task.modalities,
+            self.task.labels,
+            weights,
+            averaged,
+            training,
+            values=self.task.values,
         )
 
     def train(self, state: TrainingState, settings: TrainSettings = SETTINGS, **changes: Any) -> str:

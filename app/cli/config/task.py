@@ -1,6 +1,7 @@
 """The task a configuration names: its folder, fetched or generated when it is missing, and its facts."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
 from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
+from app.io.label_values import listed_values
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +85,17 @@ def _with_targets(task: Task, settings: TaskSettings) -> Task:
     """The task with its regions and the label that is ignored."""
     if settings.ignore is not None and settings.ignore not in task.labels:
         raise InputError(f"task.ignore: got {settings.ignore!r}, wanted one of {', '.join(task.labels)}")
-    regions = {name: tuple(values) for name, values in (settings.regions or {}).items()}
+    regions = {name: _classes(name, values, task) for name, values in (settings.regions or {}).items()}
     ignore = None if settings.ignore is None else task.labels.index(settings.ignore)
     channels = settings.channels if isinstance(settings.channels, str) else tuple(settings.channels)
     reading = Reading(channels, settings.slice_jitter, task.modalities)
     return replace(task, regions=regions, ignore=ignore, reading=reading)
+
+
+def _classes(region: str, values: Sequence[int], task: Task) -> tuple[int, ...]:
+    """The classes of a region's label values."""
+    unknown = [value for value in values if value not in task.label_values]
+    if unknown:
+        wanted = listed_values(task.label_values[1:])
+        raise InputError(f"task.regions: {region}: got {unknown}, wanted label values {wanted}")
+    return tuple(map(task.label_values.index, values))

@@ -57,7 +57,7 @@ def _describe(cfg: DictConfig) -> None:
     """Write dataset.json, asking for the names that no file tells."""
     described = describe(Path(required(cfg.task, "folder", "task")))
     modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
-    values = [f"label value {value}" for value in range(1, described.largest_label + 1)]
+    values = [f"label value {value}" for value in described.values]
     labels = cfg.check.labels or ["background", *_ask(values, "labels")]
     path = write_dataset_json(described, modality=list(modality), labels=list(labels))
     log.info("%d cases listed in %s", len(described.pairs), path)

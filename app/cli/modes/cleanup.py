@@ -21,8 +21,8 @@ def run(cfg: DictConfig) -> Path:
     value = cfg.cleanup.runs
     listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
     runs = list_runs([Path(item) for item in listed])
-    labels = read_members(runs, "last")[0].checkpoint.labels
-    cleanup, evidence = choose_cleanup(runs, labels, data_moved())
+    checkpoint = read_members(runs, "last")[0].checkpoint
+    cleanup, evidence = choose_cleanup(runs, checkpoint.labels, checkpoint.label_values, data_moved())
     table = Table("label", *VARIANTS, title=f"mean Dice over {evidence['cases']} held-out cases")
     for name, dice in evidence["dice"].items():
         table.add_row(name, *(f"{dice[variant]:.4f}" if variant in dice else "-" for variant in VARIANTS))

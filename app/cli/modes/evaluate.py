@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from app.cli.config.settings import plain, read_settings
@@ -18,6 +17,7 @@ from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
+from app.core.types import Labels
 from app.io.nifti import read_at
 from app.io.volumes import SUFFIXES, LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
@@ -124,12 +124,12 @@ def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
     return sums_of(found, reference.voxels[tuple(voxels.T)])
 
 
-def _read(predicted: Path | None, reference: Path, task: Task) -> tuple[NDArray[np.uint8], LabelMap]:
+def _read(predicted: Path | None, reference: Path, task: Task) -> tuple[Labels, LabelMap]:
     """Label values of both on one grid; a missing prediction is background."""
-    theirs = read_label_map(reference, len(task.labels))
+    theirs = read_label_map(reference, task.label_values)
     if predicted is None:
         return np.zeros_like(theirs.voxels), theirs
-    ours = read_label_map(predicted, len(task.labels))
+    ours = read_label_map(predicted, task.label_values)
     theirs = turn_like(theirs, ours)
     check_same_grid(ours, theirs, predicted, reference)
     return ours.voxels, theirs

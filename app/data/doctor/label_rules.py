@@ -1,14 +1,14 @@
 """What can be wrong with a label map: a function a kind of fault, named as the fault is."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from app.core.task import Task
 from app.data.doctor.examine import LabelFacts
 from app.data.doctor.finding import Finding, error, note, warning
+from app.io.label_values import listed_values
 
 ALMOST_WHOLE = 0.01  # floats this close to an integer are a stored integer, not an interpolated mask
-_SHOWN = 5
 
 
 def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
@@ -20,7 +20,7 @@ def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
         once = "" if named else " once dataset.json names all values"
         yield error(
             "fractional_labels",
-            f"label has values that are no integers: {_listed(odd)}",
+            f"label has values that are no integers: {listed_values(odd)}",
             f"check.repair rounds them{once}" if whole else "make it anew with nearest-neighbour resampling",
             repairable=named,
         )
@@ -41,12 +41,12 @@ def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
 def unknown_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
     """Integers that dataset.json does not name."""
     whole = [value for value in label.values if value.is_integer()]
-    unknown = [value for value in whole if value not in range(len(task.labels))]
+    unknown = [value for value in whole if value not in set(task.label_values)]
     if unknown:
-        voxels, last = sum(label.values[value] for value in unknown), len(task.labels) - 1
+        voxels, named = sum(label.values[value] for value in unknown), listed_values(task.label_values)
         yield error(
             "unknown_labels",
-            f"label has {voxels} voxels of {_listed(unknown)}, dataset.json names 0 to {last}",
+            f"label has {voxels} voxels of {listed_values(unknown)}, dataset.json names {named}",
             "name the values in dataset.json, or change them in the label",
         )
 
@@ -73,12 +73,7 @@ def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 def _all_named(label: LabelFacts, task: Task) -> bool:
     """Whether every value, rounded, is one that dataset.json names."""
-    return all(round(value) in range(len(task.labels)) for value in label.values)
-
-
-def _listed(values: Sequence[float]) -> str:
-    shown = ", ".join(f"{value:g}" for value in values[:_SHOWN])
-    return shown if len(values) <= _SHOWN else f"{shown} and {len(values) - _SHOWN} more"
+    return all(round(value) in set(task.label_values) for value in label.values)
 
 
 LABEL_RULES = (fractional_labels, float_labels, unknown_labels, empty_label, full_label)

@@ -9,15 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.progress import progress_bar
 from app.core.task import Case
+from app.core.types import Labels
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
 from app.data.sets.dataset_json import DATASET_JSON, write_dataset
 from app.io.grid import turned_voxels
+from app.io.label_values import value_type
 from app.io.volumes import case_name, load_labels, load_volume, read_header, write_volume, write_voxels
 
 _ROUNDED = {"fractional_labels", "float_labels"}
@@ -75,8 +78,14 @@ def _write_mended(case: Case, kinds: set[str], target: Path) -> None:
     if "other_grid" in kinds:
         voxels, like = turned_voxels(voxels, affine, read_header(case.image).affine), case.image
     if kinds & _ROUNDED:
-        voxels = np.rint(voxels).astype(np.uint8)
+        voxels = _rounded(voxels)
     write_voxels(target, voxels, like=like)
+
+
+def _rounded(voxels: NDArray[np.generic]) -> Labels:
+    """Return the nearest whole numbers, all of which dataset.json names."""
+    whole = np.rint(voxels)
+    return np.asarray(whole, dtype=value_type([int(whole.max(initial=0))]))
 
 
 def _write_finite(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.listed import listed
 from app.core.task import GroupRule, Task
 from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, note, warning
@@ -70,12 +71,14 @@ def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule |
 
 
 def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """A label of dataset.json that no case has."""
+    """Labels of dataset.json that no case has."""
     seen = {value for one in examined if one.label for value in one.label.values}
-    for value, name in enumerate(task.labels):
-        if value and value not in seen:
-            advice = "take it out of dataset.json, or find the cases that show it"
-            yield "", warning("absent_label", f"no case has label {value} ({name})", advice)
+    named = zip(task.label_values, task.labels, strict=True)
+    absent = [f"{value} ({name})" for value, name in named if value and value not in seen]
+    if absent:
+        what = f"label {absent[0]}" if len(absent) == 1 else f"{len(absent)} labels: {listed(absent)}"
+        advice = "take it out of dataset.json, or find cases that show it"
+        yield "", warning("absent_label", f"no case has {what}", advice)
 
 
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:

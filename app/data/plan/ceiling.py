@@ -9,12 +9,11 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from app.core.digest import digest_of
 from app.core.task import Case, Task
-from app.core.types import Spacing
+from app.core.types import Labels, Spacing
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import forward_labels, plan_geometry
 from app.data.prepare.prepare import read_case
@@ -55,7 +54,7 @@ def _case_ceilings(case: Case, task: Task, grids: Sequence[Spacing]) -> list[lis
     ]
 
 
-def kept(labels: NDArray[np.uint8], value: int, box: tuple[slice, ...], factors: tuple[float, ...]) -> float:
+def kept(labels: Labels, value: int, box: tuple[slice, ...], factors: tuple[float, ...]) -> float:
     """Return the Dice of one label in (D, H, W) with itself from a grid of `factors` times longer voxels."""
     around = tuple(
         slice(max(0, side.start - int(_AROUND * factor + 1)), side.stop + int(_AROUND * factor + 1))

@@ -12,7 +12,7 @@ from scipy import ndimage
 from app.core.digest import digest_of_bytes
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
-from app.core.types import Size, Spacing, as_size, as_spacing
+from app.core.types import Labels, Size, Spacing, as_size, as_spacing
 from app.data.plan.label_coverage import PARTS, shares_met
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
@@ -211,7 +211,7 @@ def _twins(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(ids) for ids in alike.values() if len(ids) > 1)
 
 
-def _boxes(labels: NDArray[np.uint8], count: int, spacing: Spacing) -> tuple[Box | None, ...]:
+def _boxes(labels: Labels, count: int, spacing: Spacing) -> tuple[Box | None, ...]:
     found = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
     return tuple(
         box
@@ -239,7 +239,7 @@ def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
     return as_spacing(np.mean(ways, axis=0).tolist()) if ways else None
 
 
-def _components(labels: NDArray[np.uint8], count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
+def _components(labels: Labels, count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
     """Volumes of the components of each label from 1, voxels joined by faces; inside the label's box."""
     boxes = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
     volumes: list[tuple[float, ...]] = []

@@ -33,9 +33,12 @@ class Bricks:
         """C."""
         return int(self.stored.shape[0] if self.stored.ndim == 4 else self.stored.shape[3])
 
-    def cut(self, start: Size, size: Size, dtype: type[Any]) -> NDArray[Any]:
-        """A new array (C, *size) of voxels from `start`, which may lie outside; zero there."""
-        result = np.zeros((self.channels, *size), dtype=dtype)
+    def cut(self, start: Size, size: Size, dtype: type[Any] | None = None) -> NDArray[Any]:
+        """A new array (C, *size) of voxels from `start`, which may lie outside; zero there.
+
+        Of the type on disk unless `dtype` is given.
+        """
+        result = np.zeros((self.channels, *size), dtype=dtype or self.stored.dtype)
         axes = zip(start, size, self.size, self._sides, strict=True)
         for parts in product(*(list(_parts(*axis)) for axis in axes)):
             brick, source, target = zip(*parts, strict=True)
@@ -43,7 +46,7 @@ class Bricks:
             result[(slice(None), *target)] = voxels[(slice(None), *source)]
         return result
 
-    def whole(self, dtype: type[Any]) -> NDArray[Any]:
+    def whole(self, dtype: type[Any] | None = None) -> NDArray[Any]:
         """A new array (C, D, H, W)."""
         return self.cut((0, 0, 0), self.size, dtype)
 

@@ -53,7 +53,7 @@ class CachedCase:
         return self._bricks(self._mapped("image.npy"))
 
     def labels(self) -> Bricks:
-        """(1, D, H, W), uint8."""
+        """(1, D, H, W), classes in one or two bytes."""
         return self._bricks(self._mapped("labels.npy"))
 
     def foreground(self) -> NDArray[np.int32]:
@@ -112,6 +112,7 @@ class Cache:
         order = self._task.reading.words  # and nothing for the usual order, so that earlier caches stay
         partial = {case.id: case.annotated for case in self._task.cases if case.annotated is not None}
         more = [*ignored, *order, *([partial] if partial else [])]
+        more += self._odd_values()
         return digest_of([self._task.labels, self._task.modalities, listed, *more])
 
     def digests(self) -> dict[str, str]:
@@ -149,6 +150,7 @@ class Cache:
             "spacing": plan.spacing,
             "normalisation": plan.to_dict()["normalisation"],
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
+            **({"values": values} if (values := self._odd_values()) else {}),
             **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch}),
         }
         folder = self._folder / digest_of(settings)[:16]
@@ -193,6 +195,11 @@ class Cache:
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+    def _odd_values(self) -> tuple[int, ...]:
+        """The label values of a task whose classes are not its label values, or do not fit into a byte."""
+        values = self._task.label_values
+        return self._task.values or (values if len(values) > 256 else ())
 
     def _content(self, case: Case) -> str:
         return digest_of([self._digests[str(path)] for path in _files(case)])

@@ -3,13 +3,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from app.core.types import Labels
 from app.io.label_values import count_integers
 
 INDEXED = 10_000  # voxels kept per label: enough places to centre a patch on
 _AT_ONCE = 2**24  # voxels gone through at once
 
 
-def foreground_index(labels: NDArray[np.uint8], ignore: int | None) -> NDArray[np.int32]:
+def foreground_index(labels: Labels, ignore: int | None) -> NDArray[np.int32]:
     """Return rows (label, d, h, w) of a label map (D, H, W), sorted by label and place, always the same.
 
     Of a label with more than INDEXED voxels as many are drawn. Background and `ignore` have no rows. Voxels
@@ -50,7 +51,7 @@ def _drawn(counts: NDArray[np.intp]) -> dict[int, NDArray[np.intp]]:
     return kept
 
 
-def _by_label(flat: NDArray[np.uint8]) -> dict[int, NDArray[np.intp]]:
+def _by_label(flat: Labels) -> dict[int, NDArray[np.intp]]:
     """The places of each label in a piece, rising; background is left out."""
     places = np.flatnonzero(flat)
     values = flat[places]

@@ -12,7 +12,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.types import Size, Spacing, as_size, as_spacing
+from app.core.types import Labels, Size, Spacing, as_size, as_spacing
 from app.data.prepare.resample import Change, resample_image, resample_labels
 
 _CANONICAL = nib.orientations.axcodes2ornt(("S", "A", "R"))
@@ -135,7 +135,7 @@ def forward_image(
     return resample_image(network_view(voxels, geometry), geometry.resampled, changes)
 
 
-def forward_labels(voxels: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:
+def forward_labels(voxels: Labels, geometry: Geometry) -> Labels:
     """A label map (i, j, k) as (D, H, W) on the network's grid: the label with the largest linear share."""
     cropped = np.ascontiguousarray(network_view(voxels[np.newaxis], geometry)[0])
     return resample_labels(cropped, geometry.resampled)

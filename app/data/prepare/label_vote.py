@@ -18,7 +18,7 @@ Ends = tuple[Tensor, Tensor, Tensor]
 
 
 def uniform_cells(labels: Tensor) -> Tensor:
-    """Labels (D, H, W), uint8 -> (D-1, H-1, W-1), int16: the label of eight voxels, -1 where they differ."""
+    """Labels (D, H, W) -> (D-1, H-1, W-1), int16: the label of eight voxels, -1 where they differ."""
     low = high = labels
     for axis in range(3):
         length = labels.shape[axis] - 1
@@ -33,7 +33,7 @@ def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tup
     `between` gives, for some points by their flat number, the flat place in `labels` of the first of their
     eight voxels, and how far they are from it towards the next along each axis, from 0 to 1.
     """
-    result = points.to(torch.uint8)
+    result = points.to(labels.dtype)
     flat, voxels = result.view(-1), labels.reshape(-1)
     _, height, width = labels.shape
     steps = [z * height * width + y * width + x for z in (0, 1) for y in (0, 1) for x in (0, 1)]
@@ -56,4 +56,4 @@ def _elect(corners: Tensor, weights: Tensor) -> Tensor:
     for voter, weight in zip(corners, weights, strict=True):
         totals += weight * (corners == voter)
     most = totals == totals.amax(0)
-    return corners.where(most, 255).amin(0)
+    return corners.where(most, torch.iinfo(corners.dtype).max).amin(0)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Case, Task
+from app.core.types import Labels
 from app.data.prepare.geometry import (
     Geometry,
     Region,
@@ -25,7 +26,7 @@ class Prepared:
     """Image (C, D, H, W) and labels (D, H, W) on the network's grid, and the way back."""
 
     image: NDArray[np.float32]
-    labels: NDArray[np.uint8] | None
+    labels: Labels | None
     geometry: Geometry
     source: Volume | None = None
     """The scan itself, where only a region of it was prepared, which may have to grow."""
@@ -55,7 +56,7 @@ def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
     assert case.label is not None
     try:
         volume = read_volume(case.image, task.reading)
-        label_map = turn_like(read_label_map(case.label, len(task.labels)), volume)
+        label_map = turn_like(read_label_map(case.label, task.label_values), volume)
         check_channels(volume, task.modalities, str(case.image))
         check_same_grid(label_map, volume, case.label, case.image)
     except InputError as error:

@@ -4,16 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.core.plan import Plan
-from app.core.types import Size, Spacing, as_size
+from app.core.types import Labels, Size, Spacing, as_size
 from app.data.prepare.geometry import Geometry, Region, network_view, plan_geometry
 from app.io.volumes import LabelMap, Volume
 
 
-def reference_box(labels: NDArray[np.uint8], geometry: Geometry, ignore: int | None) -> Region | None:
+def reference_box(labels: Labels, geometry: Geometry, ignore: int | None) -> Region | None:
     """The box that holds every label of a reference (i, j, k), as voxels of the scan (D, H, W)."""
     whole = replace(geometry, start=(0, 0, 0), stop=geometry.full)
     oriented = network_view(labels[None], whole)[0]

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.core.types import Size
+from app.core.types import Labels, Size
 from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 
 _LABEL_SLAB = 2**22  # voxels of a label map resampled at once
@@ -43,7 +43,7 @@ def resample_image(
     return result
 
 
-def resample_labels(labels: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+def resample_labels(labels: Labels, size: Size) -> Labels:
     """(D, H, W) -> size: each label's mask is resampled linearly, the largest share wins, ties the lower."""
     if labels.shape == size:
         return labels
@@ -81,9 +81,7 @@ def _line(old: int, new: int) -> tuple[Tensor, Tensor]:
     return low, (place - low).float()
 
 
-def _label_slab(
-    labels: NDArray[np.uint8], lines: Sequence[tuple[Tensor, Tensor]], slab: slice
-) -> NDArray[np.uint8]:
+def _label_slab(labels: Labels, lines: Sequence[tuple[Tensor, Tensor]], slab: slice) -> Labels:
     """The slices `slab` of the label map on its new grid."""
     low = [lines[0][0][slab], lines[1][0], lines[2][0]]
     ends = [lines[0][1][slab], lines[1][1], lines[2][1]]

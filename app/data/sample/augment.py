@@ -179,7 +179,7 @@ class Augment:
 
 
 def _sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
-    """Labels (D, H, W), uint8, at the places of a grid (d, h, w, 3) -> (d, h, w); background outside."""
+    """Labels (D, H, W) at the places of a grid (d, h, w, 3) -> (d, h, w); background outside."""
     padded = F.pad(labels, (1, 2, 1, 2, 1, 2))
     cells = uniform_cells(padded)
     places = [  # in the padded

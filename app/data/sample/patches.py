@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import noting
-from app.core.types import Size, as_size
+from app.core.types import Labels, Size, as_size
 from app.data.prepare.cache import CachedCase
 
 _VALUES = 256  # of a label map's voxels
@@ -22,7 +22,7 @@ class Patches:
     """A batch of patches: image (B, C, D, H, W), labels (B, D, H, W) and the ids of the cases."""
 
     image: NDArray[np.float32]
-    labels: NDArray[np.uint8]
+    labels: Labels
     cases: tuple[str, ...]
 
 
@@ -94,9 +94,9 @@ class PatchSampler:
         around = zip(start, self._size, self._margin, strict=True)
         return as_size([first - (wide - length) // 2 for first, length, wide in around])
 
-    def _cut(self, case: CachedCase, start: Size) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def _cut(self, case: CachedCase, start: Size) -> tuple[NDArray[np.float32], Labels]:
         with noting(f"drawing a patch of case {case.id}"):
-            labels = case.labels().cut(start, self._margin, np.uint8)[0]
+            labels = case.labels().cut(start, self._margin)[0]
             if case.id in self._codes:
                 labels[labels == 0] = self._codes[case.id]
             return case.image().cut(start, self._margin, np.float32), labels

@@ -1,6 +1,6 @@
 """dataset.json: written for any data set; for a folder that has none, from files paired by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
-from app.io.label_values import count_values
+from app.io.label_values import count_values, listed_values
 from app.io.volumes import load_labels, read_header, scans_by_case
 
 DATASET_JSON = "dataset.json"
@@ -17,12 +17,12 @@ _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What the files themselves tell: pairs (image, label), channels of a scan, largest label value."""
+    """What the files themselves tell: pairs (image, label), channels of a scan, label values but 0."""
 
     folder: Path
     pairs: tuple[tuple[Path, Path], ...]
     channels: int
-    largest_label: int
+    values: tuple[int, ...]
 
 
 def describe(folder: Path) -> FolderContents:
@@ -34,16 +34,18 @@ def describe(folder: Path) -> FolderContents:
     if (folder / DATASET_JSON).exists():
         raise InputError(f"{folder / DATASET_JSON}: is there already; edit it, or remove it to write another")
     pairs = _pairs(folder)
-    largest = 0.0
+    values: set[float] = set()
     with progress_bar("Reading labels", len(pairs)) as advance:
         for _, label in pairs:
-            largest = max(largest, *count_values(load_labels(label)[0]))
+            values |= count_values(load_labels(label)[0]).keys()
             advance(note=label.name)
-    return FolderContents(folder, pairs, read_header(pairs[0][0]).channels, int(largest))
+    return FolderContents(folder, pairs, read_header(pairs[0][0]).channels, _whole(values))
 
 
 def write_dataset_json(described: FolderContents, *, modality: Sequence[str], labels: Sequence[str]) -> Path:
-    """Write dataset.json into the folder, with one name per channel and per label value from 0.
+    """Write dataset.json into the folder, with one name per channel and per label value.
+
+    Names are those of label values 0, 1, 2, ..., or, if there are as many as values with gaps, of these.
 
     Raises:
         InputError: more or fewer names than channels, or fewer than label values.
@@ -52,16 +54,11 @@ def write_dataset_json(described: FolderContents, *, modality: Sequence[str], la
         raise InputError(
             f"check.modality: got {list(modality)}, the scans have {described.channels} channels; name each"
         )
-    if len(labels) <= described.largest_label:
-        raise InputError(
-            f"check.labels: got {list(labels)}, the label maps have values up to {described.largest_label}; "
-            "name each from 0 (background)"
-        )
     folder = described.folder
     facts = {
         "name": folder.resolve().name,
         "modality": _numbered(modality),
-        "labels": _numbered(labels),
+        "labels": _by_value(labels, described.values),
     }
     return write_dataset(folder, facts, described.pairs)
 
@@ -94,6 +91,22 @@ def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
             f"without partner: {', '.join(alone[:5])}"
         )
     return tuple((scans[case], masks[case]) for case in sorted(scans))
+
+
+def _by_value(names: Sequence[str], values: Sequence[int]) -> dict[str, str]:
+    if len(names) > max(values, default=0):
+        return _numbered(names)
+    if len(names) != 1 + len(values):
+        raise InputError(
+            f"check.labels: got {len(names)} names, {list(names)[:5]}, the label maps have the "
+            f"{len(values)} values {listed_values(values)}; name 0 (background) and each of them"
+        )
+    return {str(value): name for value, name in zip((0, *values), names, strict=True)}
+
+
+def _whole(values: Iterable[float]) -> tuple[int, ...]:
+    """Values that are whole numbers from 1; others are errors that a check of the data set names."""
+    return tuple(sorted(int(value) for value in values if value > 0 and float(value).is_integer()))
 
 
 def _numbered(names: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.task import Case, Task
 from app.data.sets.dataset_json import DATASET_JSON
+from app.io.label_values import LARGEST_VALUE, MOST_CLASSES
 from app.io.volumes import case_name
 
 
@@ -17,7 +18,7 @@ def read_task(folder: Path) -> Task:
     """Read dataset.json and list the labelled cases.
 
     Raises:
-        InputError: dataset.json or a listed file is missing, labels are not numbered 0, 1, 2, ...
+        InputError: dataset.json or a listed file is missing, labels are not numbered from 0 to 65 535.
     """
     path = folder / DATASET_JSON
     if not folder.is_dir():
@@ -25,7 +26,8 @@ def read_task(folder: Path) -> Task:
     facts = read_json(path)
     if not isinstance(facts, dict):
         raise InputError(f"{path}: got {type(facts).__name__}, wanted an object")
-    labels = _numbered(facts, "labels", path)
+    _refuse_nnunet(facts, path)
+    values, labels = _labels(facts, path)
     cases = tuple(_case(folder, entry, labels, path) for entry in _entry(facts, "training", list, path))
     if not cases:
         raise InputError(f"{path}: training: got no case, wanted at least one")
@@ -38,9 +40,21 @@ def read_task(folder: Path) -> Task:
             labels=labels,
             cases=cases,
             folder=folder,
+            values=values,
         )
     except InputError as error:
         raise InputError(error if str(path) in str(error) else f"{path}: {error}") from None
+
+
+def _refuse_nnunet(facts: dict[str, Any], path: Path) -> None:
+    """Its dataset.json names channels and labels otherwise, and lists no case."""
+    if "channel_names" in facts and "training" not in facts:
+        raise InputError(
+            f"{path}: got the dataset.json of nnU-Net, which lists no case; rename it, then run mode=check "
+            "check.write_dataset_json=true check.modality=[...] check.labels=[...], which pairs "
+            "<case>_0000 with its label map; for several channels make a folder imagesTr/<case> of each "
+            "case's files first"
+        )
 
 
 def _entry(facts: dict[str, Any], key: str, kind: type, path: Path) -> Any:
@@ -55,6 +69,22 @@ def _numbered(facts: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
     if sorted(names, key=lambda text: (len(text), text)) != wanted:
         raise InputError(f"{path}: {key}: got the numbers {sorted(names)}, wanted {wanted}")
     return tuple(str(names[number]) for number in wanted)
+
+
+def _labels(facts: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Label values, empty where they are 0, 1, 2, ..., and their names."""
+    names = _entry(facts, "labels", dict, path)
+    known = {int(text): str(name) for text, name in names.items() if text.isdecimal()}
+    values = tuple(sorted(known))
+    if len(known) < len(names) or not values or values[0] != 0 or values[-1] > LARGEST_VALUE:
+        raise InputError(
+            f"{path}: labels: got the numbers {list(names)[:9]}, wanted whole numbers from 0 (background) to "
+            f"{LARGEST_VALUE}, each with a name"
+        )
+    if len(values) > MOST_CLASSES:
+        raise InputError(f"{path}: labels: got {len(values)}, wanted at most {MOST_CLASSES}")
+    plain = values == tuple(range(len(values)))
+    return () if plain else values, tuple(known[value] for value in values)
 
 
 def _case(folder: Path, entry: Any, labels: tuple[str, ...], path: Path) -> Case:

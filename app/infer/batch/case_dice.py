@@ -52,21 +52,23 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
     listed = list(cases)
     targets = {name: (value,) for value, name in enumerate(segmenter.labels) if value}
     found: CaseDice = {}
+    beyond = len(segmenter.labels)
+    values = segmenter.values or range(beyond + 1)
     with progress_bar("Scoring", len(listed)) as advance:
         for case in listed:
             assert case.label is not None
             volume = read_volume(case.image, segmenter.reading)
-            reference = read_reference(case.label, segmenter.labels, like=volume)
+            reference = read_reference(case.label, values, like=volume)
             found[case.id] = dice_by_target(
-                segmenter(volume), reference.voxels, targets, ignore=len(segmenter.labels)
+                segmenter.classes(volume), reference.voxels, targets, ignore=beyond
             )
             advance(note=case.id)
     return found
 
 
-def read_reference(path: Path, labels: Sequence[str], *, like: Volume | LabelMap) -> LabelMap:
-    """A reference, its axes as `like` has them; it may hold one value beyond the labels, which is ignored."""
-    return turn_like(read_label_map(path, len(labels) + 1), like)
+def read_reference(path: Path, values: Sequence[int], *, like: Volume | LabelMap) -> LabelMap:
+    """A reference, its axes as `like` has them; `values` are those of a checkpoint, with the ignored one."""
+    return turn_like(read_label_map(path, values), like)
 
 
 def mean_dice(found: CaseDice) -> float:

@@ -11,20 +11,18 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.moved import UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
+from app.core.types import Labels
 from app.infer.batch.case_dice import read_reference, recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.volumes import read_label_map
 from app.metrics.overlap import dice_by_target
 
-VARIANTS: dict[str, tuple[Callable[[NDArray[np.uint8], int], None], ...]] = {
+VARIANTS: dict[str, tuple[Callable[[Labels, int], None], ...]] = {
     "as predicted": (),
     "largest component": (keep_largest,),
     "filled holes": (fill_holes,),
@@ -36,7 +34,7 @@ Scores = dict[str, list[float]]
 
 
 def choose_cleanup(
-    runs: Sequence[Path], labels: Sequence[str], moved: Moved = UNMOVED
+    runs: Sequence[Path], labels: Sequence[str], values: Sequence[int], moved: Moved = UNMOVED
 ) -> tuple[Cleanup, dict[str, Any]]:
     """What to switch on, and the evidence: mean Dice by label and variant over all held-out cases.
 
@@ -49,7 +47,7 @@ def choose_cleanup(
     listed = [(run, case) for run in runs for case in recorded_cases(run, "validation", moved)]
     with progress_bar("Trying clean-up", len(listed)) as advance:
         for run, case in listed:
-            _score(run, case, labels, scores)
+            _score(run, case, labels, values, scores)
             advance(note=case.id)
     largest, filled = [], []
     for name, found in scores.items():
@@ -68,15 +66,17 @@ def choose_cleanup(
     return Cleanup(tuple(largest), tuple(filled)), evidence
 
 
-def _score(run: Path, case: Case, labels: Sequence[str], scores: dict[str, Scores]) -> None:
+def _score(
+    run: Path, case: Case, labels: Sequence[str], values: Sequence[int], scores: dict[str, Scores]
+) -> None:
     assert case.label is not None
     path = run_folder.prediction_path(run, case.id)
     if not path.is_file():
         raise InputError(
             f"{path}: no such prediction; clean-up is chosen on the held-out cases of whole runs"
         )
-    predicted = read_label_map(path, len(labels))
-    reference = read_reference(case.label, labels, like=predicted)
+    predicted = read_label_map(path, values[: len(labels)])
+    reference = read_reference(case.label, values, like=predicted)
     for value, name in enumerate(labels[1:], start=1):
         for variant, steps in VARIANTS.items():
             changed = predicted.voxels.copy()

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
 from app.core.optional import require
+from app.core.types import Labels
 from app.io.dicom import is_dicom_folder, slice_files
 
 _SCHEME = "99LABEL"  # a private coding scheme: what a data set calls a label has no code of its own
@@ -23,14 +23,15 @@ def check_dicom_seg(scan: Path) -> None:
         )
 
 
-def write_dicom_seg(path: Path, labels: NDArray[np.uint8], names: tuple[str, ...], *, series: Path) -> None:
-    """Write label values (i, j, k) of a series atomically; segment n is label value n, found or not."""
+def write_dicom_seg(path: Path, labels: Labels, names: tuple[str, ...], *, series: Path) -> None:
+    """Write classes (i, j, k) of a series atomically; segment n is class n, found or not."""
     import highdicom
     import pydicom
 
+    segment_type = np.uint8 if len(names) <= 256 else np.uint16
     segmentation = highdicom.seg.Segmentation(
         source_images=[pydicom.dcmread(file) for file in slice_files(series)],
-        pixel_array=np.ascontiguousarray(labels.transpose(2, 1, 0)),
+        pixel_array=np.ascontiguousarray(labels.transpose(2, 1, 0), dtype=segment_type),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[_describe(value, name) for value, name in enumerate(names[1:], start=1)],
         series_instance_uid=highdicom.UID(),

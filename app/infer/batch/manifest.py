@@ -8,13 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from app import __version__
 from app.core import run_folder
 from app.core.files import read_json, write_json
 from app.core.machine import peak_bytes
+from app.core.types import Labels
 from app.infer.engines import NEEDS
 from app.infer.scan.segmenter import Segmenter
 from app.io.label_values import count_integers
@@ -62,10 +60,11 @@ def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engi
         "sliding": asdict(segmenter.sliding),
         "cleanup": asdict(segmenter.cleanup),
         "labels": list(segmenter.labels),
+        "label_values": list(segmenter.label_values),
     }
 
 
-def volumes_ml(labels: NDArray[np.uint8], voxel_mm3: float, names: tuple[str, ...]) -> dict[str, float]:
+def volumes_ml(labels: Labels, voxel_mm3: float, names: tuple[str, ...]) -> dict[str, float]:
     """Millilitres of each foreground label."""
     counts = count_integers(labels, len(names))
     return {

@@ -10,6 +10,7 @@ from app.core.types import Size
 from app.infer.batch.dicom_seg import write_dicom_seg
 from app.infer.scan.mapped import on_disk
 from app.infer.scan.segmentation import Arrays
+from app.io.label_values import class_type
 from app.io.volumes import write_label_map, write_voxels
 
 FORMATS = {"nii.gz": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".dcm"}
@@ -63,9 +64,9 @@ class Outputs:
             None if self.probabilities is None else on_disk((classes, *size), self.probabilities.parent)
         )
         entropy = None if self.entropy is None else on_disk(size, self.entropy.parent)
-        return Arrays(np.zeros(size, dtype=np.uint8), probabilities, entropy)
+        return Arrays(np.zeros(size, dtype=class_type(classes)), probabilities, entropy)
 
-    def write(self, arrays: Arrays, scan: Path, names: tuple[str, ...]) -> None:
+    def write(self, arrays: Arrays, scan: Path, names: tuple[str, ...], values: tuple[int, ...]) -> None:
         """Write what is wanted, label maps last: where they are, everything is.
 
         Raises:
@@ -78,4 +79,4 @@ class Outputs:
         if self.labels.name.endswith(FORMATS["dicom"]):
             write_dicom_seg(self.labels, arrays.labels, names, series=scan)
         else:
-            write_label_map(self.labels, arrays.labels, like=scan)
+            write_label_map(self.labels, arrays.labels, values, like=scan)

@@ -143,21 +143,21 @@ def _segment(
     }
     seconds = {**loaded.seconds, **segmentation.seconds}
     written = partial(record, alias.name, status="written", **facts)
-    return partial(_write, scan, arrays, outputs, segmenter.labels, written, seconds=seconds)
+    return partial(_write, scan, arrays, outputs, segmenter, written, seconds=seconds)
 
 
 def _write(
     scan: Path,
     arrays: Arrays,
     outputs: Outputs,
-    labels: tuple[str, ...],
+    segmenter: Segmenter,
     record: _Record,
     *,
     seconds: dict[str, float],
 ) -> None:
     clock = Clock()
     with clock.step("write"):
-        outputs.write(arrays, scan, labels)
+        outputs.write(arrays, scan, segmenter.labels, segmenter.label_values)
     rounded = {name: round(value, 3) for name, value in {**seconds, **clock.seconds}.items()}
     record(seconds=rounded)
 

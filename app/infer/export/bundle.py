@@ -69,7 +69,7 @@ def _inference(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str, An
             "overlap": sliding.overlap,
             "mode": "gaussian",
         },
-        "postprocessing": {"_target_": "Compose", "transforms": _after()},
+        "postprocessing": {"_target_": "Compose", "transforms": _after(checkpoint)},
         "scan": "$@preprocessing({'image': @image})",
         "logits": "$@inferer(@scan['image'][None], torch.no_grad()(@network.forward))[0]",
         "run": ["$@postprocessing({**@scan, 'pred': @logits})"],
@@ -123,7 +123,8 @@ def _channel(how: Normalisation) -> dict[str, Any]:
     return {"_target_": "NormalizeIntensity", "nonzero": how.scheme == "zscore_nonzero"}
 
 
-def _after() -> list[dict[str, Any]]:
+def _after(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    values = checkpoint.label_values[: len(checkpoint.labels)]
     return [
         {
             "_target_": "Invertd",
@@ -134,16 +135,26 @@ def _after() -> list[dict[str, Any]]:
             "to_tensor": True,
         },
         {"_target_": "AsDiscreted", "keys": "pred", "argmax": True},
+        *_valued(values),
         {
             "_target_": "SaveImaged",
             "keys": "pred",
             "output_dir": "@output_dir",
             "output_postfix": "seg",
-            "output_dtype": "$torch.uint8",
+            "output_dtype": "$torch.uint8" if max(values) <= 255 else "$torch.uint16",
             "separate_folder": False,
             "resample": False,
         },
     ]
+
+
+def _valued(values: Sequence[int]) -> list[dict[str, Any]]:
+    """From classes to label values, where these are others."""
+    classes = list(range(len(values)))
+    if classes == list(values):
+        return []
+    mapping = {"orig_labels": classes, "target_labels": list(values), "dtype": "$torch.float32"}
+    return [{"_target_": "MapLabelValued", "keys": "pred", **mapping}]
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
         "output": {"name": OUTPUT, "shape": ["windows", len(checkpoint.labels), *plan.patch]},
         "modalities": list(checkpoint.modalities),
         "labels": list(checkpoint.labels),
+        "label_values": list(checkpoint.label_values[: len(checkpoint.labels)]),
         "orientation": "SAR",
         "spacing_mm": list(plan.spacing),
         "normalisation": [asdict(channel) for channel in plan.normalisation],
@@ -113,6 +114,7 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "less probable than that",
             "average logits of windows with Gaussian weights (deviation 1/8 of the window)",
             "resample logits linearly to the crop, take the largest, put the crop back, undo the orientation",
+            "write label_values[l] for the l-th label",
             "of each label in cleanup.largest_component keep the largest component alone, faces joined; then "
             "give background that a label in cleanup.fill_holes encloses on all sides to that label",
         ],

@@ -97,5 +97,6 @@ def _judge(engine: Engine, member: Member, cases: Sequence[Case]) -> float:
         labels=checkpoint.labels,
         sliding=sliding,
         reading=checkpoint.reading,
+        values=checkpoint.values,
     )
     return mean_dice(dice_of_cases(segmenter, cases))

@@ -11,6 +11,7 @@ from scipy import ndimage
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
+from app.core.types import Labels
 
 Mask = NDArray[np.bool_]
 
@@ -26,7 +27,7 @@ class Cleanup:
 NO_CLEANUP = Cleanup((), ())
 
 
-def clean(labels: NDArray[np.uint8], cleanup: Cleanup, names: Sequence[str]) -> None:
+def clean(labels: Labels, cleanup: Cleanup, names: Sequence[str]) -> None:
     """Change a label map (i, j, k) in place; first components go, then holes fill."""
     boxes = ndimage.find_objects(labels, max_label=len(names) - 1) if cleanup != NO_CLEANUP else []
     for step, chosen in ((keep_largest, cleanup.largest_component), (fill_holes, cleanup.fill_holes)):
@@ -35,7 +36,7 @@ def clean(labels: NDArray[np.uint8], cleanup: Cleanup, names: Sequence[str]) -> 
                 step(labels[box], value)
 
 
-def keep_largest(labels: NDArray[np.uint8], value: int) -> None:
+def keep_largest(labels: Labels, value: int) -> None:
     """Make background of all but the largest component of a label, faces joined; ties keep the first."""
     components, count = ndimage.label(labels == value)
     if count > 1:
@@ -43,7 +44,7 @@ def keep_largest(labels: NDArray[np.uint8], value: int) -> None:
         labels[(components > 0) & (components != sizes.argmax() + 1)] = 0
 
 
-def fill_holes(labels: NDArray[np.uint8], value: int) -> None:
+def fill_holes(labels: Labels, value: int) -> None:
     """Give background that a label encloses on all sides to it; other labels inside stay."""
     filled = ndimage.binary_fill_holes(labels == value)
     labels[filled & (labels == 0)] = value

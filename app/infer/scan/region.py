@@ -10,7 +10,7 @@ from scipy import ndimage
 from torch import nn
 
 from app.core.plan import Plan
-from app.core.types import as_size
+from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, Region, network_view
 from app.data.prepare.prepare import prepare
 from app.data.prepare.region import widened
@@ -60,7 +60,7 @@ def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Region | Non
     return Region(as_size(start), as_size(stop)), geometry
 
 
-def touching(labels: NDArray[np.uint8], geometry: Geometry) -> Region | None:
+def touching(labels: Labels, geometry: Geometry) -> Region | None:
     """The region, longer by a quarter on each side where labels (i, j, k) reach its face inside the scan.
 
     None where they reach none.

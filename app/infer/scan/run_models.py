@@ -123,6 +123,7 @@ def _shared_facts(checkpoint: Checkpoint) -> dict[str, object]:
     plan = checkpoint.plan
     return {
         "labels": list(checkpoint.labels),
+        "label values": list(checkpoint.label_values[: len(checkpoint.labels)]),
         "modalities": list(checkpoint.modalities),
         "spacing": list(plan.spacing),
         "patch": list(plan.patch),

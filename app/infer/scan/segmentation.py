@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.core.plan import Plan
-from app.core.types import as_size
+from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, network_view
 from app.data.prepare.prepare import Prepared
 from app.infer.engines.engine import Engine
@@ -28,10 +28,11 @@ from app.infer.window.windows import Windows
 class Arrays:
     """Where results go, on the scan's own grid; what is None is not computed.
 
-    `labels` (i, j, k), `entropy` (i, j, k) in bits, `probabilities` (L, i, j, k); they may be mapped files.
+    `labels` (i, j, k) are classes, `entropy` (i, j, k) in bits, `probabilities` (L, i, j, k); they may be
+    mapped files.
     """
 
-    labels: NDArray[np.uint8]
+    labels: Labels
     probabilities: NDArray[np.float32] | None = None
     entropy: NDArray[np.float32] | None = None
     probe: Probe | None = None

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.reading import Reading
+from app.core.types import Labels
 from app.data.prepare.geometry import Region
 from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.engines import find_engine
@@ -33,6 +34,7 @@ from app.infer.scan.run_models import flipped_axes, list_runs, read_members, sto
 from app.infer.scan.segmentation import Arrays, Segmentation, segment
 from app.infer.window.sliding import SlidingSettings
 from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
+from app.io.label_values import class_type, to_values
 from app.io.volumes import Volume, read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.network import to_device
@@ -59,6 +61,8 @@ class Segmenter:
     """SHA-256 of each member's weights."""
     reading: Reading = field(default_factory=Reading)
     """How scans are read from files: as the training did."""
+    values: tuple[int, ...] = ()
+    """What label maps hold for each of `labels`, as in Checkpoint; empty for 0, 1, 2, ..."""
     find_region: RegionFinder | None = None
     """The first stages of runs in two stages; None where networks see whole scans."""
 
@@ -121,6 +125,7 @@ class Segmenter:
             cleanup=read_cleanup([member.run for member in members]),
             digests=tuple(member.checkpoint.digest for member in members),
             reading=first.reading,
+            values=first.values,
             find_region=_finder([member.checkpoint for member in members], torch.device(device)),
         )
 
@@ -137,15 +142,17 @@ class Segmenter:
             labels=checkpoint.labels,
             sliding=sliding,
             reading=checkpoint.reading,
+            values=checkpoint.values,
             find_region=_finder([checkpoint], device),
         )
 
     def __call__(self, image: Any, affine: ArrayLike | None = None) -> Any:
         """A scan -> its label values, in the scan's own geometry.
 
-        The path of a scan gives label values (i, j, k), uint8, in its file's axis order. A SimpleITK image
+        The path of a scan gives label values (i, j, k), in its file's axis order, uint8 or, where a value is
+        above 255, uint16. A SimpleITK image
         (scalar, or a vector of channels) gives an image of the same grid. An array
-        (i, j, k) or (C, i, j, k), with its affine from voxels to RAS millimetres, gives (i, j, k) uint8, and
+        (i, j, k) or (C, i, j, k), with its affine from voxels to RAS millimetres, gives the same, and
         so does a Volume. Intensities are those of the training scans: Hounsfield units for CT.
 
         Raises:
@@ -154,12 +161,15 @@ class Segmenter:
         if isinstance(image, Path | str):
             volume = read_volume(Path(image), self.reading)
             check_channels(volume, self.modalities, str(image))
-            return self._labels(volume)
+            return self._values(volume)
         if isinstance(image, sitk.Image):
-            return labels_to_itk(self._labels(volume_from_itk(image)), image)
-        if isinstance(image, Volume):
-            return self._labels(image)
-        return self._labels(volume_from_array(image, affine))
+            return labels_to_itk(self._values(volume_from_itk(image)), image)
+        return self._values(image if isinstance(image, Volume) else volume_from_array(image, affine))
+
+    @property
+    def label_values(self) -> tuple[int, ...]:
+        """What label maps hold for class 0, 1, 2, ..."""
+        return self.values[: len(self.labels)] or tuple(range(len(self.labels)))
 
     def prepare(self, volume: Volume) -> Prepared:
         """A scan on the networks' grid; what comes before `segment`, for those who read ahead.
@@ -221,11 +231,15 @@ class Segmenter:
             memory_gb=self.memory_gb,
         )
 
-    def _labels(self, volume: Volume) -> NDArray[np.uint8]:
+    def classes(self, volume: Volume) -> Labels:
+        """A scan -> the place among `labels` of each voxel (i, j, k), in the scan's own geometry."""
         prepared = self.prepare(volume)
-        arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8))
+        arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
         self.segment(prepared, arrays)
         return arrays.labels
+
+    def _values(self, volume: Volume) -> Labels:
+        return to_values(self.classes(volume), self.label_values)
 
 
 def _finder(checkpoints: Sequence[Checkpoint], device: torch.device) -> RegionFinder | None:

@@ -7,8 +7,9 @@ _SURE = 30.0  # a logit so far below the others that its probability is zero in 
 
 
 def labels_of(logits: Tensor) -> Tensor:
-    """Logits (L, ...) -> label values (...), uint8: the largest, ties the lower."""
-    return logits.max(dim=0).indices.to(torch.uint8)  # twice as fast as argmax over the first axis
+    """Logits (L, ...) -> classes (...), uint8 or int16: the largest, ties the lower."""
+    chosen = logits.max(dim=0).indices  # twice as fast as argmax over the first axis
+    return chosen.to(torch.uint8 if len(logits) <= 256 else torch.int16)
 
 
 def probabilities_of(logits: Tensor) -> Tensor:

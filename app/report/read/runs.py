@@ -51,14 +51,22 @@ class Run:
         regions = self._task.get("regions")
         if regions:
             return {str(name): tuple(values) for name, values in regions.items()}
-        return {name: (value,) for value, name in enumerate(self.labels(), start=1)}
+        values = self._recorded_values or range(1, 1 + len(self.labels()))
+        return {name: (value,) for value, name in zip(values, self.labels(), strict=False)}
 
     @property
     def ignored_value(self) -> int | None:
         """The value in label files that does not count: the last one, where one is ignored."""
         if self._task.get("ignore") is None:
             return None
+        if self._recorded_values:
+            return self._recorded_values[-1]
         return 1 + max((value for values in self.label_values.values() for value in values), default=0)
+
+    @property
+    def _recorded_values(self) -> list[int]:
+        """Label values but 0, the ignored one last, of a task whose values have gaps; else none."""
+        return list((self.split or {}).get("label_values", ()))[1:]
 
     @property
     def _task(self) -> Mapping:

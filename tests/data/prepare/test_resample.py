@@ -23,3 +23,11 @@ def test_slabs_make_the_whole(size: tuple[int, int, int], monkeypatch: pytest.Mo
     found = torch.from_numpy(resample_labels(labels, size)).long()
     chosen = whole.gather(0, found[None])[0]
     assert ((whole.amax(0) - chosen) < 1e-6).all()  # the largest share, but for ties and rounding
+
+
+def test_classes_beyond_a_byte_are_resampled_as_themselves() -> None:
+    labels = np.full((4, 4, 4), 300, dtype=np.int16)
+    labels[2:] = 1000
+    doubled = resample_labels(labels, (8, 8, 8))
+    assert doubled.dtype == np.int16 and set(np.unique(doubled)) == {300, 1000}
+    np.testing.assert_array_equal(doubled[:4], 300)

@@ -2,6 +2,8 @@ import json
 import re
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from app.core.errors import InputError
@@ -22,7 +24,7 @@ def test_a_described_folder_is_a_task(make_task: MakeTask, names: tuple[str, str
         (folder / old).rename(folder / new)
     (folder / names[0] / "._blob_001.nii.gz").write_bytes(b"AppleDouble")
     described = describe(folder)
-    assert (len(described.pairs), described.channels, described.largest_label) == (3, 2, 1)
+    assert (len(described.pairs), described.channels, described.values) == (3, 2, (1,))
     write_dataset_json(described, modality=["CT", "PET"], labels=["background", "tumour"])
     task = read_task(folder)
     assert task.modalities == ("CT", "PET") and task.foreground == ("tumour",)
@@ -53,3 +55,19 @@ def test_what_is_missing_is_named(make_task: MakeTask) -> None:
         describe(folder)
     for name in ("imagesTr", "labelsTr"):
         assert name in str(error.value)
+
+
+def test_label_values_with_gaps_get_a_name_each(make_task: MakeTask) -> None:
+    folder = bare(make_task(cases=2))
+    for number, value in ((1, 257), (2, 53)):
+        path = folder / "labelsTr" / f"blob_00{number}.nii.gz"
+        voxels = np.asarray(nib.load(path).dataobj).astype(np.int16) * value
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    described = describe(folder)
+    assert described.values == (53, 257)
+    with pytest.raises(InputError, match=r"check\.labels") as error:
+        write_dataset_json(described, modality=["CT"], labels=["background", "a", "b", "c"])
+    assert "53, 257" in str(error.value)
+    write_dataset_json(described, modality=["CT"], labels=["background", "a", "b"])
+    task = read_task(folder)
+    assert task.labels == ("background", "a", "b") and task.label_values == (0, 53, 257)

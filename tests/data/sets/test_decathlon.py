@@ -41,7 +41,10 @@ def test_missing_pieces_are_named(make_task: MakeTask) -> None:
 @pytest.mark.parametrize(
     ("changes", "tokens"),
     [
-        ({"labels": {"0": "background", "2": "x"}}, ["labels", "['0', '2']", "['0', '1']"]),
+        ({"labels": {"1": "x", "2": "y"}}, ["labels", "['1', '2']", "65535"]),
+        ({"labels": {"0": "background", "65536": "x"}}, ["labels", "'65536'", "65535"]),
+        ({"labels": {"0": "background", "-1": "x"}}, ["labels", "'-1'"]),
+        ({"channel_names": {"0": "CT"}, "labels": {"background": 0, "x": 1}}, ["labels", "background"]),
         ({"labels": ["background"]}, ["labels", "['background']"]),
         ({"training": []}, ["training"]),
         ({"training": [3]}, ["training", "3", "image", "label"]),
@@ -57,6 +60,29 @@ def test_wrong_facts_are_named(make_task: MakeTask, changes: dict[str, Any], tok
     found = str(error.value).replace(str(path), "")
     for token in tokens:
         assert token in found
+
+
+def test_label_values_may_have_gaps_and_are_put_in_order(make_task: MakeTask) -> None:
+    folder = make_task(cases=1)
+    edit(folder, labels={"300": "c", "0": "background", "7": "a", "65535": "d"})
+    task = read_task(folder)
+    assert task.labels == ("background", "a", "c", "d") and task.label_values == (0, 7, 300, 65535)
+
+
+def test_a_dataset_json_of_nnunet_is_named(make_task: MakeTask) -> None:
+    folder = make_task(cases=1)
+    facts = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "x": 1}, "numTraining": 1}
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="nnU-Net") as error:
+        read_task(folder)
+    assert "check.write_dataset_json=true" in str(error.value)
+
+
+def test_a_byte_order_mark_is_read_over(make_task: MakeTask) -> None:
+    folder = make_task(cases=1)
+    path = folder / "dataset.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_task(folder).labels == ("background", "blob")
 
 
 def test_a_case_listed_twice_is_refused(make_task: MakeTask) -> None:

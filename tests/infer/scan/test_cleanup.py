@@ -96,10 +96,10 @@ def test_a_step_is_chosen_only_where_it_gains(tmp_path: Path) -> None:
     reference[1:4, 1:4, 1:4] = 1
     reference[6:8, 6:8, 6:8], reference[10, 10, 10] = 2, 2
     write_held_out(tmp_path, reference)
-    cleanup, evidence = choose_cleanup([tmp_path], NAMES)
+    cleanup, evidence = choose_cleanup([tmp_path], NAMES, range(len(NAMES) + 1))
     assert cleanup == Cleanup(("a",), ())
     assert evidence["dice"]["a"]["largest component"] == 1.0 > evidence["dice"]["a"]["as predicted"]
     assert evidence["dice"]["b"]["largest component"] < evidence["dice"]["b"]["as predicted"] == 1.0
     (tmp_path / "predictions" / "y.nii.gz").unlink()
     with pytest.raises(InputError, match=r"predictions.y\.nii\.gz"):
-        choose_cleanup([tmp_path], NAMES)
+        choose_cleanup([tmp_path], NAMES, range(len(NAMES) + 1))
