@@ -50,7 +50,10 @@ def bench(folder: Path, tmp_path: Path) -> Bench:
 
 
 def test_one_value_trains_predicts_and_is_judged_as_itself(bench: Bench, tmp_path: Path) -> None:
-    assert set(np.unique(bench.cached[0].labels())) == {0, 1} and bench.cached[0].labels().dtype == np.uint8
+    assert (
+        set(np.unique(bench.cached[0].labels().whole())) == {0, 1}
+        and bench.cached[0].labels().whole().dtype == np.uint8
+    )
     checkpoint = bench.checkpoint(bench.state())
     write_checkpoint(tmp_path / "last.pt", checkpoint)
     read = read_checkpoint(tmp_path / "last.pt")
@@ -82,5 +85,5 @@ def test_other_values_are_prepared_apart(folder: Path, tmp_path: Path, bench: Be
     (folder / "dataset.json").write_text(json.dumps(facts))
     task = read_task(folder)
     other = Cache(tmp_path / "cache", task, workers=1).prepare(bench.plan)["blob_001"]
-    assert other.labels().dtype == np.int16 and set(np.unique(other.labels())) == {0, VALUE}
-    assert set(np.unique(bench.cached[0].labels())) == {0, 1}
+    assert other.labels().whole().dtype == np.int16 and set(np.unique(other.labels().whole())) == {0, VALUE}
+    assert set(np.unique(bench.cached[0].labels().whole())) == {0, 1}

@@ -18,7 +18,9 @@ from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 from app.core.reading import Reading
 from app.core.task import Case
+from app.data.prepare.geometry import Region
 from app.io import nifti
+from app.io.grid import turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values
 from app.io.volumes import load_labels, load_volume, read_header
@@ -43,6 +45,8 @@ class ImageFacts:
     header: Header
     channels: tuple[Channel, ...]
     digest: str
+    nonzero: tuple[slice, slice, slice] | None
+    """The box (i, j, k) of all that is not zero; None if everything is zero."""
     thumbnail: NDArray[np.float32]
     """Of the first channel, flat, of zero mean and unit length: a product of two is a correlation."""
 
@@ -53,6 +57,8 @@ class LabelFacts:
 
     header: Header
     values: dict[float, int]
+    outside: dict[float, int]
+    """Voxels by value, 0 left out, beyond the box of all that is not zero in the scan."""
     digest: str
 
 
@@ -73,7 +79,7 @@ def examine(case: Case, reading: Reading) -> Examined:
     """Read scan and label map once; their faults are part of the answer."""
     assert case.label is not None
     image, image_fault = _facts_or_fault(partial(_image_facts, reading=reading), case.image)
-    label, label_fault = _facts_or_fault(_label_facts, case.label)
+    label, label_fault = _facts_or_fault(partial(_label_facts, image=image), case.label)
     is_nifti = image is not None and case.image.name.endswith(nifti.SUFFIXES)
     doubts = nifti.doubts(case.image) if is_nifti else {}
     return Examined(case, image, image_fault, label, label_fault, doubts)
@@ -90,13 +96,31 @@ def _image_facts(path: Path, reading: Reading) -> ImageFacts:
     header, volume = read_header(path, reading), load_volume(path, reading)
     digest = _digest(volume.voxels)
     channels = tuple(_channel(voxels) for voxels in volume.voxels)
-    return ImageFacts(header, channels, digest, _thumbnail(volume.voxels[0]))
+    return ImageFacts(header, channels, digest, _nonzero(volume.voxels), _thumbnail(volume.voxels[0]))
 
 
-def _label_facts(path: Path) -> LabelFacts:
+def _label_facts(path: Path, image: ImageFacts | None) -> LabelFacts:
     header = read_header(path)
-    voxels, _ = load_labels(path)
-    return LabelFacts(header, count_values(voxels), _digest(voxels.astype(np.float32)))
+    voxels, affine = load_labels(path)
+    values = count_values(voxels)
+    outside = _outside(turned_voxels(voxels, affine, image.header.affine), values, image) if image else {}
+    return LabelFacts(header, values, outside, _digest(voxels.astype(np.float32)))
+
+
+def _nonzero(voxels: NDArray[np.float32]) -> tuple[slice, slice, slice] | None:
+    box = Region.around((voxels != 0).any(axis=0))
+    if box is None:
+        return None
+    i, j, k = (slice(low, high) for low, high in zip(box.start, box.stop, strict=True))
+    return i, j, k
+
+
+def _outside(voxels: NDArray[np.generic], values: dict[float, int], image: ImageFacts) -> dict[float, int]:
+    if image.nonzero is None or voxels.shape != image.header.size:
+        return {}
+    inside = count_values(voxels[image.nonzero])
+    beyond = {value: count - inside.get(value, 0) for value, count in values.items() if value}
+    return {value: count for value, count in beyond.items() if count}
 
 
 def _channel(voxels: NDArray[np.float32]) -> Channel:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+from app.core.listed import listed
 from app.core.task import Task
 from app.data.doctor.examine import LabelFacts
 from app.data.doctor.finding import Finding, error, note, warning
@@ -71,9 +72,22 @@ def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
         )
 
 
+def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
+    """Labels where the scan is zero up to its faces, which is cut away before a network sees a scan."""
+    names = dict(zip(task.label_values, task.segmented, strict=False))
+    beyond = [f"{count} of {names[int(value)]}" for value, count in label.outside.items() if value in names]
+    if beyond:
+        yield warning(
+            "label_outside",
+            f"labelled voxels lie outside the part of the scan that is not zero: {listed(beyond)}",
+            "was the scan masked or padded after it was labelled? They are trained on, but a prediction "
+            "leaves out everything outside that part",
+        )
+
+
 def _all_named(label: LabelFacts, task: Task) -> bool:
     """Whether every value, rounded, is one that dataset.json names."""
     return all(round(value) in set(task.label_values) for value in label.values)
 
 
-LABEL_RULES = (fractional_labels, float_labels, unknown_labels, empty_label, full_label)
+LABEL_RULES = (fractional_labels, float_labels, unknown_labels, empty_label, full_label, label_outside)

@@ -17,6 +17,7 @@ from app.core.types import Labels, Spacing
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import forward_labels, plan_geometry
 from app.data.prepare.prepare import read_case
+from app.data.prepare.region import labelled_crop
 
 _CASES = 8  # looked at: their mean is within .01 of that over all cases of the five sets tried
 _FORMAT = 1  # raised whenever a ceiling is found otherwise
@@ -42,7 +43,8 @@ def read_ceilings(cache: Cache, grids: Sequence[Spacing]) -> list[tuple[float | 
 
 def _case_ceilings(case: Case, task: Task, grids: Sequence[Spacing]) -> list[list[float | None]]:
     volume, label_map = read_case(case, task)
-    geometry = plan_geometry(volume.voxels, volume.affine, None)
+    crop = labelled_crop(volume, label_map, ignore=task.ignore)
+    geometry = plan_geometry(volume.voxels, volume.affine, None, crop)
     labels = forward_labels(label_map.voxels, geometry)
     boxes = [*ndimage.find_objects(labels), *[None] * len(task.segmented)][: len(task.segmented) - 1]
     return [

@@ -17,9 +17,10 @@ from app.data.plan.label_coverage import PARTS, shares_met
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
 from app.data.prepare.prepare import read_case
+from app.data.prepare.region import labelled_crop
 from app.io.label_values import count_integers
 
-FINGERPRINT_FORMAT = 6  # raised whenever a fact is added or found otherwise
+FINGERPRINT_FORMAT = 7  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
 
 
@@ -155,7 +156,8 @@ def read_fingerprint(cache: Cache) -> Fingerprint:
 def case_facts(case: Case, task: Task) -> CaseFacts:
     """Read one case; InputError names it when it cannot be used."""
     volume, label_map = read_case(case, task)
-    geometry = plan_geometry(volume.voxels, volume.affine, None)
+    crop = labelled_crop(volume, label_map, ignore=task.ignore)
+    geometry = plan_geometry(volume.voxels, volume.affine, None, crop)
     image, labels = forward_image(volume.voxels, geometry), forward_labels(label_map.voxels, geometry)
     inside = image[:, (labels > 0) & (labels < len(task.segmented))]
     if inside.shape[1] > _SAMPLES:

@@ -31,11 +31,11 @@ from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
 from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
-from app.data.prepare.region import reference_region
+from app.data.prepare.region import labelled_crop, reference_region
 from app.io.volumes import scan_files
 
 _Result = TypeVar("_Result")
-FORMAT = 3  # raised whenever preparing changes, so that old entries are not taken for new ones
+FORMAT = 4  # raised whenever preparing changes, so that old entries are not taken for new ones
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,12 @@ class Cache:
 
     def _store(self, case: Case, plan: Plan, margin_mm: Spacing | None, folder: Path) -> None:
         volume, label_map = read_case(case, self._task)
-        region = None
-        if margin_mm is not None:
-            region = reference_region(volume, label_map, plan, margin_mm, ignore=self._task.ignore)
+        ignore = self._task.ignore
+        region = (
+            labelled_crop(volume, label_map, ignore=ignore)
+            if margin_mm is None
+            else reference_region(volume, label_map, plan, margin_mm, ignore=ignore)
+        )
         prepared = prepare(volume, label_map, plan, region)
         assert prepared.labels is not None
         temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
@@ -187,7 +190,7 @@ class Cache:
                 temporary.mkdir(parents=True)
                 np.save(temporary / "image.npy", to_bricks(stored_image(prepared.image)))
                 np.save(temporary / "labels.npy", to_bricks(prepared.labels[np.newaxis]))
-                np.save(temporary / "foreground.npy", foreground_index(prepared.labels, self._task.ignore))
+                np.save(temporary / "foreground.npy", foreground_index(prepared.labels, ignore))
                 write_json(temporary / "geometry.json", prepared.geometry.to_dict())
                 temporary.rename(folder)
         except (InputError, OSError):

@@ -107,7 +107,7 @@ def plan_geometry(
 ) -> Geometry:
     """The way of a scan (C, i, j, k) onto the grid of spacing `target_mm` (D, H, W); None keeps its own.
 
-    Only `region` goes there where one is given, else all that is not zero.
+    Only `region` goes there where one is given, else the box of all that is not zero.
     """
     orientation = nib.io_orientation(affine)
     oriented = _orient(voxels, orientation)

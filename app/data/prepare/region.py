@@ -26,6 +26,14 @@ def reference_region(
     return None if box is None else widened(box, geometry, margin_mm, plan)
 
 
+def labelled_crop(volume: Volume, label_map: LabelMap, *, ignore: int | None) -> Region | None:
+    """The box of all that is not zero, longer where labels reach out of it; None if they do not."""
+    geometry = plan_geometry(volume.voxels, volume.affine, None)
+    crop, box = Region(geometry.start, geometry.stop), reference_box(label_map.voxels, geometry, ignore)
+    whole = crop if box is None else crop.union(box)
+    return None if whole == crop else whole
+
+
 def widened(box: Region, geometry: Geometry, margin_mm: Spacing, plan: Plan) -> Region:
     """A box with its margin, and at least as long as a patch of `plan`, so that it sees tissue all over."""
     return box.grown(

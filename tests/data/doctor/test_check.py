@@ -92,6 +92,13 @@ def noisy(voxels: Voxels) -> Voxels:
     return voxels + np.random.default_rng(9).normal(0, 5, voxels.shape).astype(np.float32)
 
 
+def half_zero(voxels: Voxels) -> Voxels:
+    """Zero from the middle of the blob on."""
+    middle = int(np.argwhere(voxels > 100)[:, 0].mean())
+    voxels[middle:] = 0
+    return voxels
+
+
 Plant = Callable[[Path], Any]
 PLANTED: dict[str, Plant] = {
     "unreadable_image": lambda f: (f / IMAGE).write_bytes((f / IMAGE).read_bytes()[:-900]),
@@ -117,6 +124,7 @@ PLANTED: dict[str, Plant] = {
     "negative_spacing": lambda f: header(f / IMAGE, pixdim=[1, -1, 1, 1, 0, 0, 0, 0]),
     "no_orientation": lambda f: [header(f / p, sform_code=0, qform_code=0) for p in (IMAGE, LABEL)],
     "not_millimetres": lambda f: header(f / IMAGE, xyzt_units=1),
+    "label_outside": lambda f: change(f / IMAGE, half_zero),
     "duplicate_image": lambda f: copy(f, "imagesTr/blob_001.nii.gz", IMAGE, np.copy),
     "duplicate_label": lambda f: copy(f, "labelsTr/blob_001.nii.gz", LABEL, np.copy),
 }

@@ -1,15 +1,17 @@
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from app.core.types import Size
+from app.data.plan.fingerprint import case_facts
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, plan_geometry
 from app.data.prepare.prepare import prepare
-from app.data.prepare.region import reference_box, widened
+from app.data.prepare.region import labelled_crop, reference_box, widened
 from app.data.sets.decathlon import read_task
-from app.io.volumes import Volume
+from app.io.volumes import LabelMap, Volume
 from tests.support.config import CUBES, plan_for
 from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation
 
@@ -70,3 +72,34 @@ def test_intensities_are_those_of_the_whole_scan_whatever_the_region() -> None:
     volume, region = Volume(np.eye(4), voxels), Region((2, 3, 6), (10, 11, 12))
     whole, part = prepare(volume, None, CUBES), prepare(volume, None, CUBES, region)
     np.testing.assert_array_equal(part.image, whole.image[:, 2:10, 3:11, 6:12])
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS[::11])
+def test_the_crop_of_a_training_case_holds_every_label(codes: str) -> None:
+    """A scan masked after it was labelled: half of the label lies where it is zero up to its face."""
+    scan = np.zeros((12, 10, 8), dtype=np.float32)
+    scan[2:6, 1:9, 1:7] = 5
+    labels = np.zeros_like(scan)
+    labels[4:8, 3:5, 3:5] = 1
+    labels[11, 9, 7] = 2  # ignored
+    voxels, affine = in_orientation(scan, (3.0, 1.0, 1.0), codes)
+    reference = in_orientation(labels, (3.0, 1.0, 1.0), codes)[0].astype(np.uint8)
+    volume = Volume(affine, voxels[None])
+    assert labelled_crop(volume, LabelMap(affine, reference), ignore=2) == Region((2, 1, 1), (8, 9, 7))
+    inside = np.where(voxels, reference, 0)
+    assert labelled_crop(volume, LabelMap(affine, inside), ignore=2) is None
+
+
+def test_all_labelled_voxels_are_prepared(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=3)
+    path = folder / "imagesTr" / "blob_001.nii.gz"
+    voxels = np.asarray(nib.load(path).dataobj).copy()
+    label = np.asarray(nib.load(folder / "labelsTr" / "blob_001.nii.gz").dataobj)
+    voxels[int(np.argwhere(label)[:, 0].mean()) :] = 0
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    task = read_task(folder)
+    cache = Cache(tmp_path / "cache", task, workers=1)
+    facts = cache.over_cases("Reading", case_facts)[0]
+    assert facts.label_voxels[1] == label.sum()
+    prepared = cache.prepare(plan_for(cache, task))["blob_001"]
+    assert prepared.labels().whole().sum() == label.sum()
