@@ -176,7 +176,7 @@ def test_no_reader_displaces_the_mask_of_a_tilted_series(tmp_path: Path) -> None
     mask = np.zeros((9, 8, 6), dtype=np.uint8)
     mask[3, 4, 5] = 1
     for name in ("a.nii.gz", "a.nrrd", "a.mha"):
-        write_label_map(tmp_path / name, mask, like=folder)
+        write_label_map(tmp_path / name, mask, range(2), like=folder)
     header = nib.load(tmp_path / "a.nii.gz").header
     assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 0)
     np.testing.assert_allclose(nib.load(tmp_path / "a.nii.gz").affine, TILTED, atol=1e-5)
