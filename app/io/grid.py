@@ -11,7 +11,10 @@ from app.core.types import Size, as_size
 Affine = NDArray[np.float64]
 """(4, 4), from voxel (i, j, k) to RAS millimetres."""
 
+_FLAT = 1e-6  # volume of three axes of length 1: below, they lie in a plane
 _RIGHT_ANGLE = 1e-4  # cosine: .006 degrees, what six decimals of a direction leave open
+
+_AS_IT_IS = np.array([[0, 1], [1, 1], [2, 1]])
 
 
 def corners_apart_mm(size: Size, first: Affine, second: Affine) -> float:
@@ -21,8 +24,11 @@ def corners_apart_mm(size: Size, first: Affine, second: Affine) -> float:
 
 
 def is_invertible(affine: Affine) -> bool:
-    """Return whether a finite affine maps voxels to places and places back to voxels."""
-    return bool(np.isfinite(affine).all()) and abs(float(np.linalg.det(affine[:3, :3]))) >= 1e-9
+    """Return whether a finite affine maps voxels to places and places back, however small its voxels are."""
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.isfinite(affine).all() or lengths.min() == 0:
+        return False
+    return abs(float(np.linalg.det(affine[:3, :3] / lengths))) >= _FLAT
 
 
 def is_sheared(affine: Affine) -> bool:
@@ -50,6 +56,14 @@ def turned_voxels(voxels: NDArray[Any], affine: Affine, like: Affine) -> NDArray
     return result
 
 
+def is_turned(affine: Affine, like: Affine) -> bool:
+    """Whether axes have another order or direction than those of `like`."""
+    return not np.array_equal(_turn(affine, like), _AS_IT_IS)
+
+
 def _turn(affine: Affine, like: Affine) -> Any:
-    own, wanted = nib.io_orientation(affine), nib.io_orientation(like)
-    return nib.orientations.ornt_transform(own, wanted)
+    """As nibabel writes it, by how the axes lie to each other.
+
+    Near 45 degrees the axes of two grids a hair apart have different names, but one order.
+    """
+    return nib.io_orientation(np.linalg.inv(like) @ affine)

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files through SimpleITK, their voxels in the file itself."""
+"""NRRD and MetaImage files through SimpleITK, their voxels in the file itself or in one beside it."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.io.header import Header, make_header
+from app.io.suffixes import suffix_of
 
-SUFFIXES = (".nrrd", ".mha")
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of fields that concern nobody; errors are raised
 
-_ELSEWHERE = {  # a field that names another file to read voxels from: no business of a data set's header
-    ".nrrd": re.compile(rb"^data ?file:", re.MULTILINE | re.IGNORECASE),
-    ".mha": re.compile(rb"^ElementDataFile\s*=\s*+(?!LOCAL)", re.MULTILINE),
+_NRRD, _META = "NrrdImageIO", "MetaImageIO"
+_KINDS = {".nrrd": _NRRD, ".nhdr": _NRRD, ".mha": _META, ".mhd": _META}
+_ELSEWHERE = {  # the field that names another file to read voxels from
+    _NRRD: re.compile(rb"^data ?file:[ \t]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE),
+    _META: re.compile(rb"^ElementDataFile[ \t]*+=[ \t]*+(?!LOCAL)([^\r\n]*)", re.MULTILINE),
 }
 _HEADER_BYTES = 65_536
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -26,12 +29,8 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: not of its suffix's format, or a header that cannot be true.
     """
-    with path.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    if _ELSEWHERE[path.suffix].search(start.split(b"\n\n")[0]):
-        raise InputError(f"{path}: its voxels are in another file, wanted them in the file itself")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    files = files_of(path)
+    reader = _reader(path)
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
@@ -47,7 +46,7 @@ def read_header(path: Path) -> Header:
         (*size, *one_voxel.shape[len(size) :]),
         affine=affine_from(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin()),
         dtype=one_voxel.dtype,
-        stored_bytes=path.stat().st_size,
+        stored_bytes=sum(file.stat().st_size for file in files),
     )
 
 
@@ -58,10 +57,31 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
         InputError: truncated or damaged.
     """
     try:
-        image = sitk.ReadImage(str(path))
+        image = _reader(path).Execute()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read, is it truncated? ({_last_line(error)})") from None
     return file_order(image)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The file, and the one beside it that has its voxels.
+
+    Raises:
+        InputError: voxels in a file that is missing, or anywhere but in the same folder.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(_HEADER_BYTES).split(b"\n\n")[0]
+    elsewhere = _ELSEWHERE[_KINDS[suffix_of(path)]].search(start)
+    if elsewhere is None:
+        return (path,)
+    name = elsewhere.group(1).decode("utf-8", "replace").strip()
+    beside = path.with_name(name) if name and Path(name).name == name and "\\" not in name else None
+    if beside is None or suffix_of(path) in (".nrrd", ".mha"):  # no business of a data set's header
+        where = "in the file itself, or for .mhd and .nhdr in one beside it"
+        raise InputError(f"{path}: its voxels are in {name!r}, wanted them {where}")
+    if not beside.is_file():
+        raise InputError(f"{path}: got no {name!r} beside it, which has its voxels")
+    return path, beside
 
 
 def write_voxels(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
@@ -97,6 +117,14 @@ def affine_from(
     affine[:3, :3] = axes * np.array(spacing[:3])
     affine[:3, 3] = origin[:3]
     return np.asarray(LPS_TO_RAS @ affine)
+
+
+def _reader(path: Path) -> sitk.ImageFileReader:
+    """A reader by suffix, as ITK knows some in small letters only."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_KINDS[suffix_of(path)])
+    reader.SetFileName(str(path))
+    return reader
 
 
 def _components(reader: sitk.ImageFileReader) -> int:

@@ -1,7 +1,8 @@
 """NIfTI files through nibabel: header, voxels, and label maps in a scan's own geometry."""
 
+import logging
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.types import as_size
-from app.io.grid import corners_apart_mm, is_sheared
+from app.io.grid import corners_apart_mm, is_invertible, is_sheared
 from app.io.header import Header, make_header
+from app.io.suffixes import pair_of
 
-SUFFIXES = (".nii.gz", ".nii")
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `doubts` names what it would print
 
-_UNITS = {1: "metres", 3: "micrometres"}  # NIfTI-1; 2 is mm, 0 unknown
+_UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1, in mm; 2 is mm, 0 unknown
+_SIZES_AGREE = 0.1  # of pixdim: an affine of other voxel sizes is that of another grid, or of none
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
@@ -33,24 +36,21 @@ def read_header(path: Path) -> Header:
         InputError: no NIfTI, or a header that cannot be true.
     """
     with _faults_named(path):
-        image = nib.load(path)
-        affine = np.asarray(image.affine, dtype=np.float64)
-        shape, dtype = tuple(int(n) for n in image.shape), image.get_data_dtype()
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return make_header(path, shape, affine=affine, dtype=dtype, stored_bytes=path.stat().st_size)
+        image = _loaded(path)
+        shape, dtype = _trimmed(image.shape), image.get_data_dtype()
+        affine = in_millimetres(image.header, image.affine)
+        stored_bytes = sum(file.stat().st_size for file in set(files_of(path)))
+    return make_header(path, shape, affine=affine, dtype=dtype, stored_bytes=stored_bytes)
 
 
 def read_voxels(path: Path) -> NDArray[np.generic]:
     """Voxels (i, j, k) or (i, j, k, channels), as stored or, where the file scales them, float32."""
     with _faults_named(path):
-        stored = nib.load(path).dataobj
+        stored = _loaded(path).dataobj
         scaled = (stored.slope, stored.inter) != (1, 0)
         with np.errstate(over="ignore"):  # infinity is found and named by whoever wants finite voxels
             voxels = np.asanyarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored)
-    while voxels.ndim > 3 and voxels.shape[-1] == 1:
-        voxels = voxels[..., 0]
-    result: NDArray[np.generic] = voxels
+    result: NDArray[np.generic] = voxels.reshape(_trimmed(voxels.shape))
     return result
 
 
@@ -68,9 +68,38 @@ def read_at(path: Path, voxels: NDArray[np.intp]) -> NDArray[np.float32]:
     return np.stack(channels, axis=1).astype(np.float32)
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The file, or the header and the voxels of one in two parts."""
+    return pair_of(path) or (path,)
+
+
+def in_millimetres(header: nib.Nifti1Header, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The affine to RAS millimetres: that of `chosen_form`, in the units the header names.
+
+    `otherwise` counts where neither form is set.
+    """
+    _, form = chosen_form(header)
+    affine = np.array(otherwise if form is None else form, dtype=np.float64)
+    affine[:3] *= _UNITS.get(_unit(header), ("", 1.0))[1]
+    return affine
+
+
+def chosen_form(header: nib.Nifti1Header) -> tuple[str, NDArray[np.float64] | None]:
+    """The name of the form that counts, and its affine in the header's units; None if neither is set.
+
+    The sform, unless it cannot be inverted or its voxels have other sizes than pixdim says: the qform, which
+    has the sizes of pixdim, counts then if it is set.
+    """
+    qform, sform = _forms(header)
+    q_counts = qform is not None and is_invertible(qform)
+    if sform is not None and (not q_counts or (is_invertible(sform) and _has_sizes(sform, header))):
+        return "sform", sform
+    return ("qform", qform) if qform is not None else ("", None)
+
+
 def geometry_of(path: Path) -> nib.Nifti1Header:
     """A fresh header with exactly the geometry of a file: both affines, their codes and the units."""
-    source = nib.Nifti1Header.from_header(nib.load(path).header, check=False)
+    source = nib.Nifti1Header.from_header(_loaded(path).header, check=False)
     header = nib.Nifti1Header()
     for field in _GEOMETRY:
         header[field] = source[field]
@@ -95,30 +124,92 @@ def doubts(path: Path) -> dict[str, str]:
     header = _unmended(path)
     found = {
         "forms_disagree": _forms_disagree(header),
+        "sizes_disagree": _sizes_disagree(header),
         "negative_spacing": _negative_spacing(header),
         "no_orientation": _no_orientation(header),
         "not_millimetres": _not_millimetres(header),
+        "unknown_unit": _unknown_unit(header),
     }
     return {kind: sentence for kind, sentence in found.items() if sentence}
 
 
 def _unmended(path: Path) -> nib.Nifti1Header:
     """The header as the file has it; nibabel mends some of it when it loads an image."""
-    with ImageOpener(path) as stream:
-        return type(nib.load(path).header).from_fileobj(stream, check=False)
+    image = _loaded(path)
+    with ImageOpener(files_of(path)[0]) as stream:
+        return type(image.header).from_fileobj(stream, check=False)
+
+
+def _loaded(path: Path) -> nib.Nifti1Pair:
+    """The image, its voxels not read.
+
+    Raises:
+        InputError: half of a pair, or an Analyze file, which does not say which side is left.
+    """
+    lacking = [file for file in files_of(path) if not file.exists()]
+    if lacking:
+        raise InputError(f"{path}: got no {lacking[0].name} beside it, which is a part of it")
+    image = nib.load(path)
+    if not isinstance(image, nib.Nifti1Pair):
+        why = "which does not say which side is left"
+        raise InputError(f"{path}: got an Analyze 7.5 header, {why}; wanted NIfTI")
+    return image
+
+
+def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
+    """Without axes of length 1 behind (i, j, k): ITK writes channels as (i, j, k, 1, C)."""
+    kept = [int(n) for n in shape]
+    if len(kept) == 5 and kept[3] == 1:
+        del kept[3]
+    while len(kept) > 3 and kept[-1] == 1:
+        kept.pop()
+    return tuple(kept)
+
+
+def _unit(header: nib.Nifti1Header) -> int:
+    return int(header["xyzt_units"]) & 0b111  # the rest is of time
+
+
+def _forms(header: nib.Nifti1Header) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Qform and sform as far as they are set; None for a qform that cannot be computed."""
+    try:
+        qform = header.get_qform(coded=True)[0]
+    except (HeaderDataError, ValueError):
+        qform = None
+    return qform, header.get_sform(coded=True)[0]
+
+
+def _has_sizes(affine: NDArray[np.float64], header: nib.Nifti1Header) -> bool:
+    """Whether the voxels of an affine have the sizes of pixdim."""
+    pixdim = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
+    sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    return bool((np.abs(sizes - pixdim) <= _SIZES_AGREE * pixdim).all())
 
 
 def _forms_disagree(header: nib.Nifti1Header) -> str:
-    try:
-        qform, sform = header.get_qform(coded=True)[0], header.get_sform(coded=True)[0]
-    except (HeaderDataError, ValueError) as error:
-        return f"the qform cannot be computed ({error})"
+    qform, sform = _forms(header)
+    if qform is None and int(header["qform_code"]):
+        return "the qform cannot be computed"
     if qform is None or sform is None:
         return ""
+    used = chosen_form(header)[0]
+    if not is_invertible(sform):
+        return f"the sform cannot be inverted; the {used} is used"
     shape = as_size((*header.get_data_shape(), 1, 1, 1)[:3])
     apart_mm = corners_apart_mm(shape, qform, sform)
     tolerance_mm = 0.1 * float(np.linalg.norm(sform[:3, :3], axis=0).min())
-    return f"qform and sform are up to {apart_mm:.3g} mm apart" if apart_mm > tolerance_mm else ""
+    told = f"qform and sform are up to {apart_mm:.3g} mm apart; the {used} is used"
+    return told if apart_mm > tolerance_mm else ""
+
+
+def _sizes_disagree(header: nib.Nifti1Header) -> str:
+    """An sform alone whose voxels have other sizes than pixdim, which some programs read."""
+    qform, sform = _forms(header)
+    if qform is not None or sform is None or not is_invertible(sform) or _has_sizes(sform, header):
+        return ""
+    sizes, pixdim = np.linalg.norm(sform[:3, :3], axis=0), header["pixdim"][1:4]
+    told = [" x ".join(f"{mm:.3g}" for mm in values) for values in (sizes, pixdim)]
+    return f"voxels are {told[0]} mm by the sform, which is used, and {told[1]} mm by pixdim"
 
 
 def _negative_spacing(header: nib.Nifti1Header) -> str:
@@ -132,8 +223,13 @@ def _no_orientation(header: nib.Nifti1Header) -> str:
 
 
 def _not_millimetres(header: nib.Nifti1Header) -> str:
-    code = int(header["xyzt_units"]) & 0b111  # the rest is of time
-    return "" if code in (0, 2) else f"got lengths in {_UNITS.get(code, f'unit number {code}')}"
+    unit = _UNITS.get(_unit(header))
+    return "" if unit is None else f"lengths are in {unit[0]}; they are read as such"
+
+
+def _unknown_unit(header: nib.Nifti1Header) -> str:
+    unit = _unit(header)
+    return "" if unit in (0, 2, *_UNITS) else f"lengths are in unit number {unit}, which NIfTI does not know"
 
 
 @contextmanager
@@ -142,6 +238,8 @@ def _faults_named(path: Path) -> Iterator[None]:
     faults = (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, OverflowError, zlib.error)
     try:
         yield
+    except InputError:
+        raise
     except faults as error:
         told = " ".join(str(error).split())  # some of these messages have several lines
         raise InputError(f"{path}: cannot be read as NIfTI, is it truncated? ({told})") from None

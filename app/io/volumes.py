@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -15,11 +16,11 @@ from app.core.types import Labels, Spacing, as_size, as_spacing
 from app.io import channels, dicom, itk, nifti
 from app.io.channels import Channel, order_channels
 from app.io.dicom_files import is_dicom
-from app.io.grid import axis_codes, corners_apart_mm, turned_grid, turned_voxels
+from app.io.grid import corners_apart_mm, is_turned, turned_grid, turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values, listed_values, to_classes, to_values
+from app.io.suffixes import NIFTI, SUFFIXES, pair_of, stem_of, suffix_of
 
-SUFFIXES = (*nifti.SUFFIXES, *itk.SUFFIXES)
 _DICOM_SUFFIXES = (".dcm", ".DCM", ".dicom", ".ima", ".IMA")
 _AS_NAMED = Reading()
 
@@ -57,7 +58,9 @@ def case_name(path: Path) -> str:
     """The file name without its suffix; the whole name of a folder, or of a DICOM file without suffix."""
     if path.is_dir():
         return path.name
-    for suffix in (*SUFFIXES, *_DICOM_SUFFIXES):
+    if suffix_of(path):
+        return stem_of(path)
+    for suffix in _DICOM_SUFFIXES:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
     if path.is_file() and is_dicom(path):
@@ -66,15 +69,26 @@ def case_name(path: Path) -> str:
 
 
 def scans_by_case(folder: Path) -> dict[str, Path]:
-    """Return what a folder holds by name: files of a known format and folders, hidden ones left out."""
-    found = sorted(path for path in folder.iterdir() if path.name[0] != ".")
-    return {case_name(path): path for path in found if path.is_dir() or path.name.endswith(SUFFIXES)}
+    """Return what a folder holds by name: files of a known format and folders, hidden ones left out.
+
+    Raises:
+        InputError: two of one name.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name[0] == "." or not (path.is_dir() or is_scan_file(path)):
+            continue
+        case = case_name(path)
+        if case in found:
+            raise InputError(f"{folder}: got {found[case].name} and {path.name}, wanted one of {case}")
+        found[case] = path
+    return found
 
 
 def scan_files(path: Path) -> list[Path]:
-    """The files a scan is made of: itself, or those of its folder, hidden ones left out."""
+    """The files a scan is made of: itself and what belongs to it, or those of its folder, no hidden ones."""
     if not path.is_dir():
-        return [path]
+        return list(_format_of(path).files_of(path)) if suffix_of(path) else [path]
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] != ".")
 
 
@@ -97,8 +111,23 @@ def find_channels(folder: Path) -> list[Channel]:
 
 
 def is_scan_file(path: Path) -> bool:
-    """Whether a file has a suffix of a known format; DICOM files are known by their content instead."""
-    return path.is_file() and path.name.endswith(SUFFIXES) and path.name[0] != "."
+    """Whether a file has a suffix of a known format; DICOM files are known by their content instead.
+
+    Of a NIfTI file in two parts the voxels are the scan, and the header if it is alone.
+    """
+    if not path.is_file() or path.name[0] == "." or not suffix_of(path):
+        return False
+    pair = pair_of(path)
+    return pair is None or path == pair[1] or not pair[1].exists()
+
+
+def header_doubts(path: Path, reading: Reading = _AS_NAMED) -> dict[str, str]:
+    """What the headers of a scan leave open or say twice and differently: a sentence by kind of doubt."""
+    if path.is_dir():
+        inside = [channel.source for channel in channels_of(path, reading)]
+        files = [source for source in inside if isinstance(source, Path)]
+        return {kind: f"{file.name}: {told}" for file in files for kind, told in header_doubts(file).items()}
+    return nifti.doubts(path) if suffix_of(path, NIFTI) else {}
 
 
 def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
@@ -178,7 +207,7 @@ def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
 
 def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
     """The label map with its axes in the order and direction of the grid's; nothing is interpolated."""
-    if axis_codes(label_map.affine) == axis_codes(grid.affine):
+    if not is_turned(label_map.affine, grid.affine):
         return label_map
     _, affine = turned_grid(as_size(label_map.voxels.shape), label_map.affine, grid.affine)
     return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, grid.affine))
@@ -202,10 +231,10 @@ def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path) -> None:
     """
     case_name(path)
     with atomic_path(path) as temporary:
-        if not path.name.endswith(nifti.SUFFIXES):
+        if not suffix_of(path, NIFTI):
             itk.write_voxels(temporary, voxels, read_header(like).affine)
             return
-        same_format = like.name.endswith(nifti.SUFFIXES) and not like.is_dir()
+        same_format = bool(suffix_of(like, NIFTI)) and not like.is_dir()
         header = nifti.geometry_of(like) if same_format else nifti.geometry_from(read_header(like).affine)
         header.set_data_dtype(voxels.dtype)
         nib.save(nib.Nifti1Image(voxels, None, header), temporary)
@@ -230,10 +259,15 @@ def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDAr
     case_name(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
-    if path.is_dir() or not path.name.endswith(SUFFIXES):
+    if path.is_dir() or not suffix_of(path):
         return dicom.read_header, dicom.read_voxels
-    module = nifti if path.name.endswith(nifti.SUFFIXES) else itk
+    module = _format_of(path)
     return module.read_header, module.read_voxels
+
+
+def _format_of(path: Path) -> Any:
+    """The module of a file's format."""
+    return nifti if suffix_of(path, NIFTI) else itk
 
 
 def _read(path: Path, reading: Reading = _AS_NAMED) -> tuple[NDArray[np.generic], NDArray[np.float64]]:

@@ -19,7 +19,8 @@ from app.core.progress import progress_bar
 from app.core.task import Task
 from app.core.types import Labels
 from app.io.nifti import read_at
-from app.io.volumes import SUFFIXES, LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
+from app.io.suffixes import SUFFIXES
+from app.io.volumes import LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.lesions import DETECTED_IOU
 from app.metrics.results import read_columns, write_scores

@@ -19,11 +19,10 @@ from app.core.errors import InputError
 from app.core.reading import Reading
 from app.core.task import Case
 from app.data.prepare.geometry import Region
-from app.io import nifti
 from app.io.grid import turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values
-from app.io.volumes import load_labels, load_volume, read_header
+from app.io.volumes import header_doubts, load_labels, load_volume, read_header
 
 _THUMBNAIL = 12  # voxels a side: coarse enough that noise averages out, fine enough that two heads differ
 _Facts = TypeVar("_Facts")
@@ -80,8 +79,7 @@ def examine(case: Case, reading: Reading) -> Examined:
     assert case.label is not None
     image, image_fault = _facts_or_fault(partial(_image_facts, reading=reading), case.image)
     label, label_fault = _facts_or_fault(partial(_label_facts, image=image), case.label)
-    is_nifti = image is not None and case.image.name.endswith(nifti.SUFFIXES)
-    doubts = nifti.doubts(case.image) if is_nifti else {}
+    doubts = {} if image is None else header_doubts(case.image, reading)
     return Examined(case, image, image_fault, label, label_fault, doubts)
 
 

@@ -4,19 +4,22 @@ from collections.abc import Iterator
 
 from app.core.types import by
 from app.data.doctor.finding import Finding, error, note, warning
-from app.io.grid import corners_apart_mm, turned_grid
+from app.io.grid import corners_apart_mm, is_turned, turned_grid
 from app.io.header import Header
 
 SAME = 0.1  # of a voxel: closer grids are taken for one
 REPAIRABLE = 1.0  # voxels apart, up to which the label was surely drawn on this scan
 
 DOUBTS = {
-    "forms_disagree": "the sform is used; compare with the scanner's own images which one is right",
+    "forms_disagree": "compare with the scanner's own images which one is right",
+    "sizes_disagree": "compare with the scanner's own images which one is right",
     "negative_spacing": "its size is used and directions come from the affine; export the scan again",
     "no_orientation": "left and right are a guess; export the scan again with its orientation",
-    "not_millimetres": "it is read as millimetres; convert the header",
+    "not_millimetres": "nothing to do if that is right",
+    "unknown_unit": "they are read as millimetres; correct the header",
 }
 """Advice by kind of doubt about a header; app.io.nifti finds them."""
+_NOTES = {"not_millimetres"}  # nothing is left open
 
 
 def other_shape(image: Header, label: Header) -> Iterator[Finding]:
@@ -50,7 +53,7 @@ def other_grid(image: Header, label: Header) -> Iterator[Finding]:
 
 def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
     """Stored with different orders or directions of axes."""
-    if image.orientation != label.orientation:
+    if is_turned(label.affine, image.affine):
         yield note(
             "other_orientation",
             f"label is stored as {label.orientation}, the scan as {image.orientation}",
@@ -61,7 +64,7 @@ def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
 def header_doubts(doubts: dict[str, str]) -> Iterator[Finding]:
     """What a NIfTI header leaves open or says twice and differently."""
     for kind, sentence in doubts.items():
-        yield warning(kind, sentence, DOUBTS[kind])
+        yield (note if kind in _NOTES else warning)(kind, sentence, DOUBTS[kind])
 
 
 GRID_RULES = (other_shape, other_grid, other_orientation)

@@ -21,7 +21,16 @@ from app.data.doctor.finding import Finding
 from app.data.sets.dataset_json import DATASET_JSON, write_dataset
 from app.io.grid import turned_voxels
 from app.io.label_values import value_type
-from app.io.volumes import case_name, load_labels, load_volume, read_header, write_volume, write_voxels
+from app.io.suffixes import stem_of
+from app.io.volumes import (
+    case_name,
+    load_labels,
+    load_volume,
+    read_header,
+    scan_files,
+    write_volume,
+    write_voxels,
+)
 
 _ROUNDED = {"fractional_labels", "float_labels"}
 
@@ -101,5 +110,6 @@ def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target)
-    else:
-        shutil.copyfile(source, target)
+        return
+    for file in scan_files(source):
+        shutil.copyfile(file, target.with_name(file.name.replace(stem_of(source), stem_of(target), 1)))

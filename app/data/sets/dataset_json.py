@@ -83,7 +83,7 @@ def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
             break
     else:
         raise InputError(f"{folder}: wanted the folders imagesTr and labelsTr, or images and labels, in it")
-    scans, masks = scans_by_case(images), scans_by_case(labels)
+    scans, masks = _one_channel(scans_by_case(images)), scans_by_case(labels)
     alone = sorted(set(scans) ^ set(masks))
     if alone or not scans:
         raise InputError(
@@ -91,6 +91,14 @@ def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
             f"without partner: {', '.join(alone[:5])}"
         )
     return tuple((scans[case], masks[case]) for case in sorted(scans))
+
+
+def _one_channel(scans: dict[str, Path]) -> dict[str, Path]:
+    """Scans named as nnU-Net does, <case>_0000, by case; others as they are."""
+    suffix = "_0000"
+    if scans and all(name.endswith(suffix) for name in scans):
+        return {name.removesuffix(suffix): path for name, path in scans.items()}
+    return scans
 
 
 def _by_value(names: Sequence[str], values: Sequence[int]) -> dict[str, str]:

@@ -9,7 +9,8 @@ from app.core.errors import InputError
 from app.core.reading import Reading, matches
 from app.io.dicom import Series, is_dicom_folder, list_series
 from app.io.dicom_files import is_dicom, other_object
-from app.io.volumes import SUFFIXES, case_name, find_channels, is_scan_file, read_header
+from app.io.suffixes import SUFFIXES
+from app.io.volumes import case_name, find_channels, is_scan_file, read_header, scan_files
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class _Folder:
 
     def left_out(self, scans: Sequence[Path]) -> dict[Path, str]:
         """Files that are no scan, or lie too deep, and series that belong to none, with the reason."""
-        files = (path for folder in self._all for path in sorted(folder.iterdir()) if path.is_file())
-        reasons = {path: self._reason(path) for path in files if path.name[0] != "."}
+        files = [path for folder in self._all for path in sorted(folder.iterdir()) if path.is_file()]
+        parts = {part for path in files if is_scan_file(path) for part in _parts(path) if part != path}
+        reasons = {path: self._reason(path) for path in files if path.name[0] != "." and path not in parts}
         outside = [
             series
             for series in self.dicom()
@@ -97,6 +99,14 @@ class _Folder:
         for path in sorted(folder.iterdir()):
             if path.is_dir() and path.name[0] != "." and path.resolve() not in self._without:
                 yield from self._walk(path)
+
+
+def _parts(path: Path) -> list[Path]:
+    """The files of a scan; itself alone where the others are missing, which reading it says again."""
+    try:
+        return scan_files(path)
+    except InputError:
+        return [path]
 
 
 def _scans_in(folder: _Folder, reading: Reading) -> Iterator[Path]:

@@ -71,3 +71,13 @@ def test_label_values_with_gaps_get_a_name_each(make_task: MakeTask) -> None:
     write_dataset_json(described, modality=["CT"], labels=["background", "a", "b"])
     task = read_task(folder)
     assert task.labels == ("background", "a", "b") and task.label_values == (0, 53, 257)
+
+
+def test_scans_named_as_nnunet_does_are_paired(make_task: MakeTask) -> None:
+    folder = bare(make_task(cases=2))
+    for path in list((folder / "imagesTr").iterdir()):
+        path.rename(path.with_name(path.name.replace(".nii.gz", "_0000.NII.GZ")))
+    write_dataset_json(describe(folder), modality=["CT"], labels=["background", "blob"])
+    assert [case.image.name for case in read_task(folder).cases] == [
+        f"blob_00{n}_0000.NII.GZ" for n in (1, 2)
+    ]
