@@ -46,6 +46,8 @@ def plan_for(
         InputError: settings that contradict each other, the data or the memory.
     """
     fingerprint = read_fingerprint(cache)
+    for told in fingerprint.doubts:
+        log.warning("doubt: %s", told)
     described = settings.device
     on_gpu = settings.on_gpu if described else recipe.device.type == "cuda"
     if on_gpu and described is None:

@@ -12,7 +12,9 @@ from omegaconf import DictConfig, ListConfig
 
 from app.cli.config.build import build_sliding, choose_device
 from app.cli.config.settings import plain, read_settings, required
+from app.core.doubt import counted
 from app.core.errors import InputError, Interrupted
+from app.core.listed import listed
 from app.core.reading import Reading
 from app.infer.batch.dicom_seg import check_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
@@ -72,6 +74,8 @@ def run(cfg: DictConfig) -> Path:
         done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)
     except KeyboardInterrupt:
         raise Interrupted("interrupted; the same command goes on with the scans that are left") from None
+    finally:
+        manifest.close()
     _report(done, aliases, output, manifest)
     return output
 
@@ -135,6 +139,11 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
 
 def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manifest: Manifest) -> None:
     log.info("%d label maps written to %s, %d kept from before", len(done.written), output, len(done.kept))
+    for line in counted({aliases[scan].name: found for scan, found in done.doubts.items()}):
+        log.warning("doubt: %s", line)
+    if done.again:
+        names = listed(aliases[scan].name for scan in done.again)
+        log.warning("%d scans were replaced since, and segmented again: %s", len(done.again), names)
     for message in done.failed.values():
         log.error("failed: %s", message)
     strange = ", ".join(manifest.by_others(aliases[scan].name for scan in done.kept))

@@ -45,7 +45,7 @@ def check_case(examined: Examined, task: Task) -> Iterator[Finding]:
     image, label = examined.image, examined.label
     for kind, fault in (("image", examined.image_fault), ("label", examined.label_fault)):
         if fault:
-            yield error(f"unreadable_{kind}", fault, "fetch or export the file again")
+            yield error(f"unreadable_{kind}", fault, "correct that, or fetch the file again")
     if image:
         for image_rule in IMAGE_RULES:
             yield from image_rule(image, task)

@@ -7,7 +7,8 @@ from app.core.types import by
 from app.data.doctor.examine import ImageFacts
 from app.data.doctor.finding import Finding, error, warning
 
-_TINY, _HUGE = 8, 1500  # voxels along an axis: below, nothing can be pooled; above, it is rarely one scan
+_SLICES, _SIDE, _HUGE = 3, 8, 1500  # voxels along an axis: fewer slices, or a second side below _SIDE, are no
+# volume; above _HUGE it is rarely one scan. Seven thick slices, as of hearts, are common.
 _FINE_MM, _COARSE_MM = 0.05, 20.0  # outside, spacing is more likely in other units than of a human scanner
 
 
@@ -57,8 +58,9 @@ def not_hounsfield(image: ImageFacts, task: Task) -> Iterator[Finding]:
 
 
 def tiny(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """Too few voxels to pool even once."""
-    if min(image.header.size) < _TINY:
+    """One or two slices, or a second side too short to pool even once."""
+    shortest, second, _ = sorted(image.header.size)
+    if shortest < _SLICES or second < _SIDE:
         yield warning(
             "tiny",
             f"scan has only {by(image.header.size)} voxels",

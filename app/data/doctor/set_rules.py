@@ -1,5 +1,6 @@
 """What can be wrong between cases: a function a kind of fault, giving findings by case ("" for the set)."""
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,14 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.listed import listed
+from app.core.machine import memory_bytes
 from app.core.task import GroupRule, Task
+from app.core.types import by
 from app.data.doctor.examine import Examined
-from app.data.doctor.finding import Finding, note, warning
-from app.io.volumes import SUFFIXES
+from app.data.doctor.finding import Finding, error, note, warning
+from app.io.volumes import is_scan_file
 
 _ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
 _SIBLINGS = 0.25  # share of cases most like their neighbour by number, above which they belong together
 _BY_CHANCE = 6  # so many in a set of any size: two are expected, seven come once in 200 sets
+
+_FLOAT_BYTES = 4
 
 SetFindings = Iterator[tuple[str, Finding]]
 
@@ -70,6 +75,24 @@ def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule |
         )
 
 
+def too_large(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """Scans that take more than this machine's memory on a grid of the median spacing."""
+    known = [(one.case.id, one.image.header) for one in examined if one.image]
+    median = np.median([sorted(header.spacing) for _, header in known], axis=0) if known else np.ones(3)
+    for case, header in known:
+        voxels = math.prod(header.size) * math.prod(header.spacing) / float(np.prod(median))
+        needed = _FLOAT_BYTES * header.channels * voxels
+        if needed > memory_bytes():
+            spacing = " x ".join(f"{mm:.4g}" for mm in header.spacing)
+            found = (
+                f"{by(header.size)} voxels of {spacing} mm need {needed / 1e9:.0f} GB at the set's spacing"
+            )
+            yield (
+                case,
+                error("too_large", found, "are the lengths in its header millimetres? Correct the header"),
+            )
+
+
 def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Labels of dataset.json that no case has."""
     seen = {value for one in examined if one.label for value in one.label.values}
@@ -86,7 +109,7 @@ def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) 
     listed = {case.image for case in task.cases}
     folders = {case.image.parent for case in task.cases}
     files = {path for folder in folders for path in folder.iterdir() if path.name[0] != "."}
-    extra = sorted(path.name for path in files - listed if path.name.endswith(SUFFIXES))
+    extra = sorted(path.name for path in files - listed if is_scan_file(path))
     if extra:
         advice = "list them with their labels in dataset.json to train on them"
         yield "", note("unlisted", f"{len(extra)} scans are not listed, such as {extra[0]}", advice)
@@ -133,5 +156,5 @@ def _number(one: Examined) -> int | None:
 
 SET_RULES = (
     *(duplicate_image, duplicate_label, near_duplicate, sibling_numbers),
-    *(absent_label, unlisted, mixed_orientations),
+    *(too_large, absent_label, unlisted, mixed_orientations),
 )

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from app.core.digest import digest_of_bytes
+from app.core.doubt import Doubt, counted
+from app.core.listed import listed
 from app.core.plan import Normalisation
 from app.core.task import Case, Task
 from app.core.types import Labels, Size, Spacing, as_size, as_spacing
@@ -19,6 +21,7 @@ from app.data.prepare.geometry import forward_image, forward_labels, plan_geomet
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import labelled_crop
 from app.io.label_values import count_integers
+from app.io.volumes import Volume, header_doubts
 
 FINGERPRINT_FORMAT = 7  # raised whenever a fact is added or found otherwise
 _SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
@@ -62,6 +65,8 @@ class CaseFacts:
     id: str
     digest: str
     """Of the scan's voxels."""
+    doubts: tuple[Doubt, ...] = ()
+    """What its headers leave open, labels that a prediction cannot find, channels that show nothing."""
 
     def box(self) -> Box | None:
         """What holds every label; None for a case without any."""
@@ -113,6 +118,8 @@ class Fingerprint:
     """Whether the header of every scan says how it lies."""
     twins: tuple[tuple[str, ...], ...]
     """Ids of cases that hold the same scan."""
+    doubts: tuple[str, ...] = ()
+    """What headers leave open and what is odd about scans, one line per kind with the cases."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -137,6 +144,7 @@ class Fingerprint:
             centres=tuple(centre and as_spacing(centre) for centre in values["centres"]),
             oriented=bool(values["oriented"]),
             twins=tuple(tuple(alike) for alike in values["twins"]),
+            doubts=tuple(values.get("doubts", ())),
         )
 
 
@@ -175,7 +183,22 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         oriented=not np.allclose(volume.affine, np.diag(np.abs(np.diag(volume.affine)))),
         id=case.id,
         digest=digest_of_bytes([str(volume.voxels.shape).encode(), np.ascontiguousarray(volume.voxels).data]),
+        doubts=_doubts(case, task, volume, outside=crop is not None),
     )
+
+
+def _doubts(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[Doubt, ...]:
+    found = [Doubt(kind, told) for kind, told in header_doubts(case.image, task.reading).items()]
+    if outside:
+        found.append(Doubt("label_outside", "labels lie outside the part of the scan that is not zero"))
+    constant = [
+        name
+        for name, channel in zip(task.modalities, volume.voxels, strict=True)
+        if channel.min() == channel.max()
+    ]
+    if constant:
+        found.append(Doubt("constant_image", f"{listed(constant)} is constant"))
+    return tuple(found)
 
 
 def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
@@ -202,6 +225,7 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         centres=tuple(_centre(facts, label) for label in range(len(facts[0].boxes))),
         oriented=all(case.oriented for case in facts),
         twins=_twins(facts),
+        doubts=tuple(counted({case.id: case.doubts for case in facts})),
     )
 
 

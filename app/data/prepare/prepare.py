@@ -1,14 +1,16 @@
 """One case from its files to the arrays a network trains on."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.core.machine import memory_bytes
 from app.core.plan import Plan
 from app.core.task import Case, Task
-from app.core.types import Labels
+from app.core.types import Labels, by
 from app.data.prepare.geometry import (
     Geometry,
     Region,
@@ -20,6 +22,8 @@ from app.data.prepare.geometry import (
 from app.data.prepare.intensity import find_scaling
 from app.io.volumes import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
 
+_FLOAT_BYTES = 4
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -30,6 +34,8 @@ class Prepared:
     geometry: Geometry
     source: Volume | None = None
     """The scan itself, where only a region of it was prepared, which may have to grow."""
+    empty: bool = False
+    """Whether every channel of the scan is constant, so that it shows nothing."""
 
 
 def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Region | None = None) -> Prepared:
@@ -37,14 +43,31 @@ def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Regi
 
     Normalised on the scan's own grid, as resampling leaves no voxel of a background exactly zero, and by the
     whole scan, whatever the region.
+
+    Raises:
+        InputError: more voxels on the network's grid than this machine has memory for.
     """
     geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, region)
+    _refuse_too_large(geometry, plan, channels=len(volume.voxels))
     whole = geometry if region is None else plan_geometry(volume.voxels, volume.affine, plan.spacing)
     own = network_view(volume.voxels, whole)
     scalings = [find_scaling(channel, how) for channel, how in zip(own, plan.normalisation, strict=True)]
     image = forward_image(volume.voxels, geometry, scalings)
     labels = forward_labels(label_map.voxels, geometry) if label_map is not None else None
-    return Prepared(image, labels, geometry)
+    empty = all(channel.min() == channel.max() for channel in volume.voxels)
+    return Prepared(image, labels, geometry, empty=empty)
+
+
+def _refuse_too_large(geometry: Geometry, plan: Plan, *, channels: int) -> None:
+    """Refuse a scan that takes more than the machine's memory on the network's grid."""
+    needed = _FLOAT_BYTES * channels * math.prod(geometry.resampled)
+    if needed > memory_bytes():
+        own, grid = (" x ".join(f"{mm:.4g}" for mm in each) for each in (geometry.spacing, plan.spacing))
+        raise InputError(
+            f"{by(geometry.cropped)} voxels of {own} mm (D x H x W) are {by(geometry.resampled)} voxels on "
+            f"the network's grid of {grid} mm and need {needed / 1e9:.0f} GB of memory, this machine has "
+            f"{memory_bytes() / 1e9:.0f} GB; are the lengths in the header millimetres?"
+        )
 
 
 def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:

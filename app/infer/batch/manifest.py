@@ -10,6 +10,7 @@ from typing import Any
 
 from app import __version__
 from app.core import run_folder
+from app.core.csv_file import write_csv
 from app.core.files import read_json, write_json
 from app.core.machine import peak_bytes
 from app.core.types import Labels
@@ -28,6 +29,7 @@ class Manifest:
         self._path = folder / run_folder.MANIFEST
         before = read_json(self._path) if self._path.is_file() else {}
         self._cases: dict[str, Any] = dict(before.get("cases", {}))
+        self._refused: dict[str, str] = {}
         self._made_by = made_by
         makers = {name: made_by.get(name) for name in _MAKERS}
         self._makers = json.loads(json.dumps(makers))  # as they are read again: tuples become lists
@@ -40,8 +42,28 @@ class Manifest:
         """
         made_by = {"made_by": self._makers} if status == "written" else {}
         self._cases[case] = {"status": status, **facts, **made_by}
-        content = {**self._made_by, "peak_memory_mb": round(peak_bytes() / 1e6), "cases": self._cases}
-        write_json(self._path, content)
+        self._write()
+
+    def refuse(self, shown: str, error: str) -> None:
+        """Put down a scan that has no name of its own here, beside the cases: they stay as they are."""
+        self._refused[shown] = error
+        self._write()
+
+    def of(self, case: str) -> dict[str, Any]:
+        """What is recorded of a case; nothing of an unknown one."""
+        return dict(self._cases.get(case, {}))
+
+    def close(self) -> None:
+        """Write the manifest once more, and the volumes of all label maps as a table, in ml."""
+        self._write()
+        done = {case: facts for case, facts in self._cases.items() if "volumes_ml" in facts}
+        rows = [{"case": case, **facts["volumes_ml"]} for case, facts in sorted(done.items())]
+        write_csv(self._path.with_name(run_folder.VOLUMES), rows, header=("case",))
+
+    def _write(self) -> None:
+        peak = {"peak_memory_mb": round(peak_bytes() / 1e6)}
+        refused = {"refused": self._refused} if self._refused else {}
+        write_json(self._path, {**self._made_by, **peak, **refused, "cases": self._cases})
 
     def by_others(self, cases: Iterable[str]) -> list[str]:
         """Those of the cases that other networks or settings made, or that are not recorded as written."""

@@ -3,15 +3,20 @@
 While a network works on one scan, the next is read and the one before is written.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from app.core.doubt import Doubt
 from app.core.errors import InputError
+from app.core.listed import listed
 from app.core.progress import progress_bar
 from app.data.prepare.prepare import Prepared, check_channels
+from app.infer.batch.kept import Fate, Fingerprint, clash, decide
 from app.infer.batch.manifest import Manifest, volumes_ml
 from app.infer.batch.outputs import Outputs, OutputSettings
 from app.infer.batch.privacy import Alias, known_as
@@ -19,8 +24,9 @@ from app.infer.scan.clock import Clock
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
-from app.io.volumes import case_name, read_volume
+from app.io.volumes import case_name, header_doubts, read_volume
 
+log = logging.getLogger(__name__)
 _Record = Callable[..., None]
 
 
@@ -35,6 +41,10 @@ class Predicted:
     kept: tuple[Path, ...]
     failed: dict[Path, str]
     bare: tuple[Path, ...]
+    again: tuple[Path, ...] = ()
+    """Scans that were replaced since their label maps were made, which are made again."""
+    doubts: dict[Path, tuple[Doubt, ...]] = field(default_factory=dict)
+    """What is odd about the scans segmented now."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,8 @@ class _Loaded:
 
     prepared: Prepared
     voxel_mm3: float
-    warnings: list[str]
+    doubts: tuple[Doubt, ...]
+    content: Fingerprint
     seconds: dict[str, float]
 
 
@@ -62,19 +73,29 @@ def predict_scans(
     """
     called = aliases or known_as({scan: case_name(scan) for scan in scans}, anonymous=False)
     outputs = {scan: Outputs.of(called[scan].name, output, settings) for scan in scans}
-    _refuse_collisions((scan, out.labels) for scan, out in outputs.items())
-    kept = [scan for scan, out in outputs.items() if out.labels.is_file() and not settings.overwrite]
-    todo = [scan for scan in scans if scan not in kept]
-    failed: dict[Path, str] = {}
+    failed = _refused(outputs, called, manifest)
+    fates = {
+        scan: decide(scan, called[scan], out, manifest.of(called[scan].name), overwrite=settings.overwrite)
+        for scan, out in outputs.items()
+        if scan not in failed
+    }
+    for scan in [scan for scan, fate in fates.items() if fate == Fate.CLASH]:
+        failed[scan] = called[scan].clean(clash(outputs[scan], manifest.of(called[scan].name)))
+        manifest.refuse(called[scan].shown, failed[scan])
+    kept = [scan for scan, fate in fates.items() if fate == Fate.KEEP]
+    todo = [scan for scan, fate in fates.items() if fate in (Fate.SEGMENT, Fate.AGAIN)]
+    doubts: dict[Path, tuple[Doubt, ...]] = {}
     with progress_bar("Segmenting", len(scans), done=len(kept)) as advance, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
         for scan, load in _read_ahead(segmenter, todo):
             write: Callable[[], None]
             try:
+                loaded = load()
+                doubts[scan] = loaded.doubts
                 write = _segment(
-                    segmenter, scan, load(), outputs[scan], record=manifest.record, alias=called[scan]
+                    segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
                 )
-            except InputError as error:
+            except Exception as error:  # no scan ends the others, whatever is wrong with it
                 write = partial(_raise, error)
             if writing is not None:
                 writing.result()
@@ -84,7 +105,8 @@ def predict_scans(
             writing.result()
     done = [outputs[scan].labels for scan in todo if scan not in failed]
     bare = [scan for scan in kept if outputs[scan].lacks_volumes]
-    return Predicted(tuple(done), tuple(kept), failed, tuple(bare))
+    again = [scan for scan, fate in fates.items() if fate == Fate.AGAIN]
+    return Predicted(tuple(done), tuple(kept), failed, tuple(bare), tuple(again), doubts)
 
 
 def _finish(
@@ -93,12 +115,23 @@ def _finish(
     """Write a scan's results, or put down why there are none."""
     try:
         write()
-    except InputError as error:
-        failed[scan] = alias.clean(str(error))
+    except Exception as error:
+        failed[scan] = alias.clean(_told(scan, error))
         manifest.record(alias.name, status="failed", input=alias.shown, error=failed[scan])
 
 
-def _raise(error: InputError) -> None:
+def _told(scan: Path, error: Exception) -> str:
+    """What is wrong with a scan, in one line with its path; what is a defect of ours is logged whole."""
+    if isinstance(error, InputError):
+        return str(error) if scan.name in str(error) else f"{scan}: {error}"
+    lines = str(error).strip().splitlines() or [""]
+    if isinstance(error, MemoryError) or "memory" in lines[0].lower():
+        return f"{scan}: out of memory ({lines[0]}); see predict.memory_gb, or give a smaller scan"
+    log.error("%s: a defect of this program, not of your data", scan.name, exc_info=error)
+    return f"{scan}: {type(error).__name__}: {lines[0]}"
+
+
+def _raise(error: Exception) -> None:
     raise error
 
 
@@ -121,11 +154,13 @@ def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
     clock = Clock()
     with clock.step("read"):
         volume = read_volume(scan, segmenter.reading)
+        content = Fingerprint.of(scan)
     check_channels(volume, segmenter.modalities, str(scan))
     with clock.step("prepare"):
         prepared = segmenter.prepare(volume)
-    warnings = scan_warnings(volume, prepared, segmenter.plans[0], segmenter.modalities)
-    return _Loaded(prepared, volume.voxel_mm3, warnings, clock.seconds)
+    headers = [Doubt(kind, text) for kind, text in header_doubts(scan, segmenter.reading).items()]
+    odd = scan_warnings(volume, prepared, segmenter.plans[0], segmenter.modalities)
+    return _Loaded(prepared, volume.voxel_mm3, (*headers, *odd), content, clock.seconds)
 
 
 def _segment(
@@ -139,7 +174,8 @@ def _segment(
         "output": outputs.labels.name,
         "volumes_ml": volumes_ml(arrays.labels, loaded.voxel_mm3, segmenter.labels),
         "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
-        "warnings": loaded.warnings,
+        "warnings": [alias.clean(str(doubt)) for doubt in loaded.doubts],
+        "scan": asdict(loaded.content),
     }
     seconds = {**loaded.seconds, **segmentation.seconds}
     written = partial(record, alias.name, status="written", **facts)
@@ -162,9 +198,23 @@ def _write(
     record(seconds=rounded)
 
 
-def _refuse_collisions(targets: Iterable[tuple[Path, Path]]) -> None:
-    taken: dict[Path, Path] = {}
-    for scan, target in targets:
-        if target in taken or target.resolve() == scan.resolve():
-            raise InputError(f"predict.output: {scan} and {taken.get(target, scan)} would both be {target}")
-        taken[target] = scan
+def _refused(
+    outputs: Mapping[Path, Outputs], called: Mapping[Path, Alias], manifest: Manifest
+) -> dict[Path, str]:
+    """Scans that would share a label map, by why neither is segmented.
+
+    Raises:
+        InputError: a scan would be overwritten by its own label map.
+    """
+    targets: dict[Path, list[Path]] = defaultdict(list)
+    for scan, out in outputs.items():
+        if out.labels.resolve() == scan.resolve():
+            raise InputError(f"predict.output: {scan} would be overwritten by its label map")
+        targets[out.labels].append(scan)
+    refused = {}
+    for target, scans in targets.items():
+        for scan in scans if len(scans) > 1 else ():
+            others = listed(called[other].shown for other in scans if other != scan)
+            refused[scan] = f"{called[scan].shown} and {others} would both be {target}; give them other names"
+            manifest.refuse(called[scan].shown, refused[scan])
+    return refused

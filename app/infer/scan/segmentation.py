@@ -85,11 +85,15 @@ def segment(
     sliding: SlidingSettings,
     memory_gb: float | None,
 ) -> Segmentation:
-    """Run every window once, painting `arrays` as slices finish.
+    """Run every window once, painting `arrays` as slices finish; a scan that shows nothing is background.
 
     Raises:
         InputError: it does not fit under the memory limit.
     """
+    if prepared.empty:
+        arrays.canvases(prepared)  # background, and its probability 1
+        nothing = dict.fromkeys(labels[1:])
+        return Segmentation(arrays, prepared.geometry, nothing, None, {})
     image = torch.from_numpy(prepared.image)
     windows = fit_windows(as_size(image.shape[1:]), plans, sliding)
     agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))

@@ -32,10 +32,11 @@ from app.infer.scan.memory import require
 from app.infer.scan.region import RegionFinder, touching
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members, stored_sliding
 from app.infer.scan.segmentation import Arrays, Segmentation, segment
+from app.infer.scan.warnings import scan_warnings
 from app.infer.window.sliding import SlidingSettings
 from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.io.label_values import class_type, to_values
-from app.io.volumes import Volume, read_volume
+from app.io.volumes import Volume, header_doubts, read_volume
 from app.models.checkpoint import Checkpoint
 from app.models.network import to_device
 
@@ -161,6 +162,8 @@ class Segmenter:
         if isinstance(image, Path | str):
             volume = read_volume(Path(image), self.reading)
             check_channels(volume, self.modalities, str(image))
+            for told in header_doubts(Path(image), self.reading).values():
+                log.warning("%s: %s", image, told)
             return self._values(volume)
         if isinstance(image, sitk.Image):
             return labels_to_itk(self._values(volume_from_itk(image)), image)
@@ -239,7 +242,12 @@ class Segmenter:
         return arrays.labels
 
     def _values(self, volume: Volume) -> Labels:
-        return to_values(self.classes(volume), self.label_values)
+        prepared = self.prepare(volume)
+        for doubt in scan_warnings(volume, prepared, self.plans[0], self.modalities):
+            log.warning("scan: %s", doubt)
+        arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
+        self.segment(prepared, arrays)
+        return to_values(arrays.labels, self.label_values)
 
 
 def _finder(checkpoints: Sequence[Checkpoint], device: torch.device) -> RegionFinder | None:

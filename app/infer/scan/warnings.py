@@ -1,9 +1,11 @@
 """What is odd about a scan, seen from what the networks were trained on; never a reason to refuse it."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 
+from app.core.doubt import Doubt
 from app.core.plan import Normalisation, Plan
 from app.data.prepare.prepare import Prepared
 from app.io.volumes import Volume
@@ -14,27 +16,38 @@ _BRIGHTER = 10.0  # or darker than any scan trained on: another unit, not anothe
 _EVERY = 4  # voxels along each axis: percentiles need no more
 
 
-def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Sequence[str]) -> list[str]:
-    """One line for each oddity of spacing, and of intensities beside the training set's."""
+def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Sequence[str]) -> list[Doubt]:
+    """A doubt for each oddity of spacing, and of intensities beside the training set's."""
+    if prepared.empty:
+        pairs = zip(modalities, volume.voxels, strict=True)
+        constant = ", ".join(f"{name} is {channel.flat[0]:g} everywhere" for name, channel in pairs)
+        return [Doubt("empty", f"{constant}; the scan shows nothing, its label map is all background")]
     found = []
     for axis, got, wanted in zip("DHW", prepared.geometry.spacing, plan.spacing, strict=True):
         if not 1 / _TIMES < got / wanted < _TIMES:
-            found.append(f"spacing {got:.3g} mm along {axis}, the networks were trained at {wanted:.3g} mm")
+            told = f"spacing {got:.3g} mm along {axis}, the networks were trained at {wanted:.3g} mm"
+            found.append(Doubt(f"spacing_{axis}", told))
     brightest = plan.brightest or (None,) * len(modalities)
-    for name, channel, how, known in zip(
-        modalities, volume.voxels, plan.normalisation, brightest, strict=True
-    ):
-        low, high = np.percentile(channel[::_EVERY, ::_EVERY, ::_EVERY], [0.5, 99.5])
-        doubt = _doubt(float(low), float(high), how, known)
-        if doubt:
-            found.append(f"{name} from {low:.4g} to {high:.4g}, {doubt}")
+    sampled = volume.voxels[:, ::_EVERY, ::_EVERY, ::_EVERY]
+    ranges: list[tuple[float, float]] = [tuple(np.percentile(each, [0.5, 99.5]).tolist()) for each in sampled]
+    known = list(zip(plan.normalisation, brightest, strict=True))
+    odd = {i: doubt for i, (low, high) in enumerate(ranges) if (doubt := _doubt(low, high, *known[i]))}
+    for one, other in combinations(odd, 2):
+        if not _doubt(*ranges[one], *known[other]) and not _doubt(*ranges[other], *known[one]):
+            told = (
+                f"{modalities[one]} looks like {modalities[other]} and the other way round; are they swapped?"
+            )
+            return [*found, Doubt("channels_swapped", told)]
+    for i, doubt in odd.items():
+        told = f"{modalities[i]} from {ranges[i][0]:.4g} to {ranges[i][1]:.4g}, {doubt}"
+        found.append(Doubt(f"intensity_{modalities[i]}", told))
     return found
 
 
 def _doubt(low: float, high: float, how: Normalisation, brightest: tuple[float, float] | None) -> str:
     """What is odd about a channel that runs from low to high; nothing where it is like the training set."""
     if low == high:
-        return "constant; is the scan empty?"
+        return "constant; is this channel missing?"
     if how.scheme == "ct":
         shared = min(high, how.high) - max(low, how.low)
         unlike = shared < _LEAST_SHARE * (how.high - how.low)

@@ -115,7 +115,7 @@ PLANTED: dict[str, Plant] = {
     "unknown_labels": lambda f: change(f / LABEL, set_voxel(7), np.uint8),
     "empty_label": lambda f: change(f / LABEL, np.zeros_like, np.uint8),
     "full_label": lambda f: change(f / LABEL, np.ones_like, np.uint8),
-    "tiny": lambda f: [change(f / path, lambda v: v[:5]) for path in (IMAGE, LABEL)],
+    "tiny": lambda f: [change(f / path, lambda v: v[:2]) for path in (IMAGE, LABEL)],
     "huge": lambda f: [
         change(f / path, lambda v: np.tile(v[:2, :2], (800, 1, 1))) for path in (IMAGE, LABEL)
     ],
@@ -123,14 +123,19 @@ PLANTED: dict[str, Plant] = {
     "forms_disagree": lambda f: header(f / IMAGE, qform_code=1, qoffset_x=4.0),
     "negative_spacing": lambda f: header(f / IMAGE, pixdim=[1, -1, 1, 1, 0, 0, 0, 0]),
     "no_orientation": lambda f: [header(f / p, sform_code=0, qform_code=0) for p in (IMAGE, LABEL)],
-    "not_millimetres": lambda f: header(f / IMAGE, xyzt_units=1),
+    "not_millimetres": lambda f: [
+        header(f / p, xyzt_units=3, srow_x=[1e3, 0, 0, 0], srow_y=[0, 1e3, 0, 0], srow_z=[0, 0, 1e3, 0])
+        for p in (IMAGE, LABEL)
+    ],
+    "unknown_unit": lambda f: header(f / IMAGE, xyzt_units=5),
+    "sizes_disagree": lambda f: header(f / IMAGE, qform_code=0, pixdim=[1, 9, 9, 9, 0, 0, 0, 0]),
     "label_outside": lambda f: change(f / IMAGE, half_zero),
     "duplicate_image": lambda f: copy(f, "imagesTr/blob_001.nii.gz", IMAGE, np.copy),
     "duplicate_label": lambda f: copy(f, "labelsTr/blob_001.nii.gz", LABEL, np.copy),
 }
 
 
-BETWEEN = {"near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations"}
+BETWEEN = {"near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations", "too_large"}
 """Found between cases; planted in tests of their own below."""
 
 
@@ -181,6 +186,19 @@ def test_faults_between_cases_are_found(make_task: MakeTask) -> None:
     _, checked = check(folder)
     assert kinds(checked, "blob_001") == {"near_duplicate"}
     assert kinds(checked, "") == {"absent_label", "unlisted", "mixed_orientations"}
+
+
+def test_a_scan_in_other_units_is_named_before_it_is_prepared(make_task: MakeTask) -> None:
+    folder = make_task(cases=3)
+    for path in (folder / IMAGE, folder / LABEL):
+        move(path, np.diag([5e3, 5e3, 5e3, 1]))
+    _, checked = check(folder)
+    assert kinds(checked) == {"odd_spacing", "too_large"} and not kinds(checked, "blob_001")
+
+
+def test_a_stack_of_seven_thick_slices_is_no_doubt(make_task: MakeTask) -> None:
+    _, checked = check(make_task(cases=3, shape=(40, 36, 7), affine=np.diag([1.5, 1.5, 10, 1])))
+    assert checked.findings == {}
 
 
 def test_sides_of_one_patient_under_neighbouring_numbers_are_suspected(make_task: MakeTask) -> None:

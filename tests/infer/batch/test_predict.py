@@ -26,7 +26,8 @@ from app.infer.scan.cleanup import Cleanup
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
 from app.io.dicom import slice_files
-from app.io.volumes import SUFFIXES, Volume, read_volume, write_voxels
+from app.io.suffixes import SUFFIXES
+from app.io.volumes import Volume, read_volume, write_voxels
 from app.models.checkpoint import write_checkpoint
 from tests.support.config import CUBES
 from tests.support.networks import SLIDING, make_bench
@@ -320,5 +321,5 @@ def test_intensities_far_from_the_training_set_are_noted(
     volume = Volume(np.eye(4), (spread * factor + offset).astype(np.float32))
     found = scan_warnings(volume, prepare(volume, None, plan), plan, ["image"])
     assert len(found) == bool(numbers)
-    for line in found:
+    for line in map(str, found):
         assert "image" in line and set(numbers) <= set(re.findall(r"-?\d[\d.]*", line))
