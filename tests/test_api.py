@@ -68,6 +68,7 @@ def test_a_run_folder_gives_what_its_run_wrote(make_task: MakeTask, tmp_path: Pa
     np.testing.assert_array_equal(np.asarray(nib.load(predicted.predictions[case]).dataobj), labels)
     references = f"evaluate.labels={tmp_path / 'Task90_Blobs' / 'labelsTr'}"
     words = (f"evaluate.predictions={tmp_path / 'out'}", references, f"evaluate.output={tmp_path / 'scores'}")
+    words = (*words, "evaluate.missing=left_out")
     scored = run("mode=evaluate", *words, "task=decathlon", f"task.folder={tmp_path / 'Task90_Blobs'}")
     theirs = [row["dice"] for row in trained.cases if row["case"] == case]
     assert [row["dice"] for row in scored.cases] == theirs
