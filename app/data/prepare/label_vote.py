@@ -5,7 +5,7 @@ linearly by itself, has the largest share, without a volume per label: most poin
 of one label, which need no vote.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -27,6 +27,16 @@ def uniform_cells(labels: Tensor) -> Tensor:
     return torch.where(low == high, low.to(torch.int16), _MIXED)
 
 
+def mixed(points: Tensor, at_once: int) -> Sequence[Tensor]:
+    """The flat numbers of points whose cells hold several labels, so many at once."""
+    return torch.split((points.view(-1) == _MIXED).nonzero()[:, 0], at_once)
+
+
+def corner_steps(shape: Sequence[int]) -> Tensor:
+    """How far each of the eight voxels of a cell lies from its first, in a flat volume of `shape`."""
+    return torch.tensor([(z * shape[1] + y) * shape[2] + x for z in (0, 1) for y in (0, 1) for x in (0, 1)])
+
+
 def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tuple[Tensor, Ends]]) -> Tensor:
     """Return the labels (...) of points whose cells `points` (...), int16, were found by `uniform_cells`.
 
@@ -35,16 +45,15 @@ def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tup
     """
     result = points.to(labels.dtype)
     flat, voxels = result.view(-1), labels.reshape(-1)
-    _, height, width = labels.shape
-    steps = [z * height * width + y * width + x for z in (0, 1) for y in (0, 1) for x in (0, 1)]
-    for chosen in torch.split((points.view(-1) == _MIXED).nonzero()[:, 0], _AT_ONCE):
+    steps = corner_steps(labels.shape).tolist()
+    for chosen in mixed(points, _AT_ONCE):
         first, ends = between(chosen)
         corners = torch.stack([voxels[first + step] for step in steps])
-        flat[chosen] = _elect(corners, _weights(ends))
+        flat[chosen] = _elect(corners, corner_weights(ends))
     return result
 
 
-def _weights(ends: Ends) -> Tensor:
+def corner_weights(ends: Ends) -> Tensor:
     """The linear weights (8, n) of the voxels around points."""
     depth, height, width = (torch.stack([1 - end, end]) for end in ends)
     return (depth[:, None, None] * height[None, :, None] * width[None, None]).flatten(0, 2)

@@ -11,6 +11,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.moved import UNMOVED, Moved
@@ -20,7 +24,7 @@ from app.core.types import Labels
 from app.infer.batch.case_dice import read_reference, recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.volumes import read_label_map
-from app.metrics.overlap import dice_by_target
+from app.metrics.overlap import Labels, dice_by_target
 
 VARIANTS: dict[str, tuple[Callable[[Labels, int], None], ...]] = {
     "as predicted": (),
@@ -77,14 +81,30 @@ def _score(
         )
     predicted = read_label_map(path, values[: len(labels)])
     reference = read_reference(case.label, values, like=predicted)
+    boxes = boxes_of(predicted.voxels, reference.voxels, count=len(labels))
     for value, name in enumerate(labels[1:], start=1):
+        box = boxes[value]
+        if box is None:
+            continue
         for variant, steps in VARIANTS.items():
-            changed = predicted.voxels.copy()
+            changed = predicted.voxels[box].copy()
             for step in steps:
                 step(changed, value)
-            dice = dice_by_target(changed, reference.voxels, {name: (value,)}, ignore=len(labels))[name]
+            dice = dice_by_target(changed, reference.voxels[box], {name: (value,)}, ignore=len(labels))[name]
             if dice is not None:
                 scores[name][variant].append(dice)
+
+
+def boxes_of(*maps: Labels, count: int) -> list[tuple[slice, ...] | None]:
+    """For label values 0 .. count - 1 the box that holds it in every map; None for 0 and if absent."""
+    found = [ndimage.find_objects(labels, max_label=count - 1) for labels in maps]
+    return [None, *(_around([box for box in boxes if box]) for boxes in zip(*found, strict=True))]
+
+
+def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...] | None:
+    sides = zip(*boxes, strict=True)
+    around = tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides)
+    return around or None
 
 
 def _gains(before: Sequence[float], after: Sequence[float]) -> bool:

@@ -6,13 +6,16 @@ A volume is cut into parts along H only when its logits would not fit otherwise:
 import math
 from collections.abc import Callable, Sequence
 
+import psutil
+
 from app.core.errors import InputError
-from app.core.machine import resident_bytes
+from app.core.machine import memory_bytes, resident_bytes
 from app.core.plan import Plan
 from app.infer.scan.restore import PIECE_VALUES
 from app.infer.window.windows import Windows
 
 _FLOAT = 4  # bytes
+_SHARE = 0.8  # of the memory that is free
 _PIECES = 4  # tensors of a piece that restoring holds at once: both neighbours, their mean, its meaning
 _ACTIVATIONS = 8  # feature maps of the first level's width that a U-Net's pass holds at its widest
 _LOGITS = 3  # of a batch of windows at once: a pass, its mirror image, the sum
@@ -26,6 +29,12 @@ def require(more: int, limit_gb: float | None, what: str) -> None:
             f"predict.memory_gb: got {limit_gb:g} GB, {what} needs {math.ceil(wanted * 10) / 10:g} GB; "
             "set that, or give a smaller scan"
         )
+
+
+def free_gb() -> float:
+    """What this process may hold without the machine running out of memory."""
+    free = min(psutil.virtual_memory().available, memory_bytes() - resident_bytes())
+    return (resident_bytes() + _SHARE * max(free, 0)) / 1e9
 
 
 def pass_bytes(windows: Windows, plans: Sequence[Plan], *, classes: int) -> int:

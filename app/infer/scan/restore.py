@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.data.prepare.geometry import Geometry
+from app.data.prepare.label_vote import corner_steps, corner_weights, mixed, uniform_cells
+from app.infer.window.decode import labels_of
 
 Place = tuple[Any, ...]
 """An index (..., slices, rows, columns) into what is painted."""
 
 PIECE_VALUES = 2**24  # logits on the scan's grid at once: 64 MB
+_MIXED_VALUES = 2**22  # logits between voxels at once
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,11 @@ class Canvas:
 
     voxels: NDArray[Any]
     meaning: Callable[[Tensor], Tensor]
+
+    @property
+    def decided(self) -> bool:
+        """Whether it holds labels, which points between voxels of one label have without interpolation."""
+        return self.meaning is labels_of
 
     def paint(self, place: Place, logits: Tensor) -> None:
         """Fill the slices and rows at `place` from their logits (L, d, h, W)."""
@@ -51,8 +59,12 @@ class Restorer:
     def __init__(self, geometry: Geometry, canvases: Sequence[Painted], columns: range | None = None) -> None:
         self._columns = columns or range(geometry.cropped[1])
         self._canvases = tuple(canvases)
+        self._labels = [canvas for canvas in canvases if isinstance(canvas, Canvas) and canvas.decided]
+        self._labels_alone = len(self._labels) == len(self._canvases)
         self._width = geometry.cropped[2]
         self._depth = _Line.between(geometry.resampled[0], geometry.cropped[0])
+        self._across = _Line.between(geometry.resampled[2], geometry.cropped[2])
+        self._zoom = geometry.cropped[0] / geometry.resampled[0]
         self.rows = rows_needed(geometry, self._columns)
         self._height = _Line.between(geometry.resampled[1], geometry.cropped[1]).part(self._columns)
         self._held: Tensor | None = None  # the last slice seen; the next piece may lie between it and others
@@ -64,11 +76,12 @@ class Restorer:
         first = self._seen - (0 if self._held is None else 1)
         self._seen += slices.shape[1]
         stop = self._depth.complete(self._seen)
-        at_once = max(1, PIECE_VALUES // (slices.shape[0] * len(self._columns) * self._width))
+        paint = self._paint_labels if self._labels_alone else self._paint
+        at_once = self._at_once(slices)
         for begin in range(self._painted, stop, at_once):
             piece = range(begin, min(begin + at_once, stop))
             needed = self._depth.needs(piece)
-            self._paint(self._take(slices, first, needed), piece)
+            paint(self._take(slices, first, needed), piece)
         self._painted = max(stop, self._painted)
         self._held = slices[:, -1:].clone()
 
@@ -79,6 +92,24 @@ class Restorer:
         held = [self._held] if needed.start == first else []
         rest = slices[:, max(needed.start - first - 1, 0) : needed.stop - first - 1]
         return torch.cat([*held, rest], dim=1) if held else rest
+
+    def _at_once(self, slices: Tensor) -> int:
+        """How many slices of the scan are painted at once."""
+        whole = len(self._columns) * self._width
+        if not self._labels_alone:
+            return max(1, PIECE_VALUES // (slices.shape[0] * whole))
+        seen = PIECE_VALUES // slices[:, 0].numel()  # slices of the network's grid
+        return max(1, min(int((seen - 1) * self._zoom), PIECE_VALUES // whole))
+
+    def _paint_labels(self, slices: Tensor, piece: range) -> None:
+        """Labels alone: only between voxels of different labels are logits interpolated."""
+        lines = (self._depth.part(piece), self._height, self._across)
+        labels = labels_of(slices)
+        if any(line.weight is not None for line in lines):
+            labels = _between_voxels(slices, labels, lines)
+        place = (slice(piece.start, piece.stop), slice(self._columns.start, self._columns.stop))
+        for canvas in self._labels:
+            canvas.voxels[place] = labels.cpu().numpy()
 
     def _paint(self, slices: Tensor, piece: range) -> None:
         labels, depth, height, width = slices.shape
@@ -96,6 +127,33 @@ class Restorer:
         )
         for canvas in self._canvases:
             canvas.paint(place, logits)
+
+
+def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line", "_Line"]) -> Tensor:
+    """Labels (d, h, w) along three lines through logits (L, D, H, W), whose labels are given.
+
+    A label that is the largest at all eight voxels around a point is so at the point.
+    """
+    padded = F.pad(labels[None, None].float(), (0, 1) * 3, mode="replicate")[0, 0].to(torch.uint8)
+    low = [line.low.to(labels.device) for line in lines]
+    points = uniform_cells(padded)
+    for axis, places in enumerate(low):
+        points = points.index_select(axis, places)
+    ends = [torch.zeros(len(line.low)) if line.weight is None else line.weight for line in lines]
+    ends = [end.to(labels.device) for end in ends]
+    steps = corner_steps(padded.shape).to(labels.device)
+    rows = F.pad(logits[None], (0, 1) * 3, mode="replicate")[0].flatten(1).t().contiguous()
+    result = points.to(torch.uint8)
+    for chosen in mixed(points, max(1, _MIXED_VALUES // len(logits))):
+        at = torch.unravel_index(chosen, points.shape)
+        depth, height, width = (places[index] for places, index in zip(low, at, strict=True))
+        first = (depth * padded.shape[1] + height) * padded.shape[2] + width
+        weights = corner_weights((ends[0][at[0]], ends[1][at[1]], ends[2][at[2]]))
+        mean = F.embedding_bag(
+            (first[:, None] + steps), rows, mode="sum", per_sample_weights=weights.t().contiguous()
+        )
+        result.view(-1)[chosen] = mean.max(dim=1).indices.to(torch.uint8)
+    return result
 
 
 def rows_needed(geometry: Geometry, columns: range) -> range:

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, network_view
 from app.data.prepare.prepare import Prepared
 from app.infer.engines.engine import Engine
 from app.infer.scan.clock import Clock
-from app.infer.scan.memory import cut_rows, pass_bytes
+from app.infer.scan.memory import cut_rows, free_gb, pass_bytes
 from app.infer.scan.probe import Probe
 from app.infer.scan.restore import Canvas, Painted, Restorer, rows_needed
 from app.infer.window.confidence import Agreement, SoftDice
@@ -121,12 +122,18 @@ def segment(
 def _parts(
     geometry: Geometry, windows: Windows, classes: int, *, fixed: int, memory_gb: float | None
 ) -> list[range]:
-    """The rows of H, on the scan's grid, that are gone through one part after another."""
-    height = geometry.cropped[1]
-    if memory_gb is None:
-        return [range(height)]
-    needs = partial(rows_needed, geometry)
-    return cut_rows(height, needs, windows, classes=classes, fixed=fixed, limit_gb=memory_gb)
+    """The rows of H, on the scan's grid, that are gone through one part after another.
+
+    Without a limit set, what this machine has free is the limit, which refuses nothing.
+    """
+    height, needs = geometry.cropped[1], partial(rows_needed, geometry)
+    limit_gb = free_gb() if memory_gb is None else memory_gb
+    try:
+        return cut_rows(height, needs, windows, classes=classes, fixed=fixed, limit_gb=limit_gb)
+    except InputError:
+        if memory_gb is not None:
+            raise
+        return [range(height)]  # foretold generously: it may do all the same
 
 
 def _foreground(labels: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:

@@ -73,6 +73,12 @@ def test_a_scan_in_parts_has_the_same_labels(
     in_parts = replace(segmenter, memory_gb=limit_for(24, fixed, windows))(image, np.eye(4))
     assert len(parts) > 2 and sum(parts) == 2 * 70
     assert whole.any() and (in_parts != whole).mean() <= 1e-5
+    parts.clear()
+    monkeypatch.setattr(segmentation, "free_gb", lambda: limit_for(24, fixed, windows))
+    assert (segmenter(image, np.eye(4)) == in_parts).all() and len(parts) > 1
+    parts.clear()
+    monkeypatch.setattr(segmentation, "free_gb", lambda: 0.0)  # no limit was asked for, so nothing is refused
+    assert (segmenter(image, np.eye(4)) == whole).all() and parts == [70]
 
 
 def test_a_scan_that_does_not_fit_once_prepared_is_refused_before_it_is(

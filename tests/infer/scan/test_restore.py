@@ -167,3 +167,17 @@ def test_probabilities_and_entropy_mean_what_they_say() -> None:
     torch.testing.assert_close(probabilities_of(logits).sum(0), torch.ones(2))
     torch.testing.assert_close(entropy_of(logits)[0], torch.tensor(1.5))
     assert labels_of(torch.zeros(3, 4)).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("resampled", [(7, 9, 8), (14, 30, 11), (20, 9, 25)])
+def test_labels_alone_are_those_of_interpolated_logits(resampled: Size) -> None:
+    """Between voxels of one label nothing is interpolated, between others all classes are."""
+    geometry = geometry_of((15, 19, 23), resampled)
+    noise = torch.randn(1, 40, *resampled, generator=torch.Generator().manual_seed(0))
+    logits = F.avg_pool3d(noise, 3, stride=1, padding=1)[0]
+    labels = restored(logits, geometry)
+    size = geometry.cropped
+    wanted = F.interpolate(logits[None], size=size, mode="trilinear", align_corners=False)[0]
+    chosen = wanted.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
+    assert len(np.unique(labels)) > 10
+    assert (wanted.amax(0) - chosen).max() < 1e-5  # the largest, but for ties and rounding
