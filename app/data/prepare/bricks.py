@@ -78,9 +78,10 @@ def to_bricks(voxels: NDArray[Any]) -> NDArray[Any]:
 
 
 def stored_image(image: NDArray[np.float32]) -> NDArray[Any]:
-    """An image of normalised intensities in half precision if no voxel is off by more than 1/256 in it."""
+    """A large image of normalised intensities in half precision if that moves no voxel by more than 1/256."""
     low, high = float(image.min(initial=0)), float(image.max(initial=0))
-    return image.astype(np.float16) if max(-low, high) <= _HALF_LIMIT else image
+    exact = max(image.shape[1:]) <= _WHOLE or max(-low, high) > _HALF_LIMIT
+    return image if exact else image.astype(np.float16)
 
 
 def _parts(start: int, length: int, extent: int, side: int) -> Iterator[tuple[int, slice, slice]]:

@@ -38,7 +38,8 @@ def test_half_precision_is_taken_where_no_voxel_is_off_by_more_than_a_256th() ->
     image = np.linspace(-16, 16, 100_001, dtype=np.float32).reshape(1, -1, 1, 1)
     half = stored_image(image)
     assert half.dtype == np.float16 and np.abs(half.astype(np.float32) - image).max() <= 1 / 256
-    assert stored_image(np.zeros((1, 2, 2, 2), np.float32)).dtype == np.float16
+    assert stored_image(np.zeros((1, 64, 2, 2), np.float32)).dtype == np.float32  # small: nothing to save
+    assert stored_image(np.zeros((1, 2, 2, 65), np.float32)).dtype == np.float16
     for outlier in (17.0, -1e6):
         bright = np.append(image, np.float32(outlier)).reshape(1, -1, 1, 1)
         assert stored_image(bright).dtype == np.float32
