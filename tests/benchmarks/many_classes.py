@@ -35,7 +35,7 @@ SMALL = (
         "train.epoch_steps=4",
         "folds=2",
         "sliding=fast",
-        "sliding.mirror_axes=[]",
+        *("sliding.mirror_axes=[]", "optimizer.lr=0.01"),
         "log=verbose",
     ),
 )
