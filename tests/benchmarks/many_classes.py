@@ -23,21 +23,9 @@ from rich.table import Table
 from scipy import ndimage
 
 SMALL = (
-    *(
-        "plan.spacing=[3,3,3]",
-        "plan.patch=[48,48,48]",
-        "plan.base_width=8",
-        "plan.max_levels=4",
-        "plan.stages=1",
-    ),
-    *(
-        "train.steps=4",
-        "train.epoch_steps=4",
-        "folds=2",
-        "sliding=fast",
-        *("sliding.mirror_axes=[]", "optimizer.lr=0.01"),
-        "log=verbose",
-    ),
+    *("plan.spacing=[3,3,3]", "plan.patch=[48,48,48]", "plan.base_width=8", "plan.max_levels=4"),
+    *("plan.stages=1", "train.steps=16", "train.epoch_steps=16", "optimizer.lr=0.01", "folds=2"),
+    *("sliding=fast", "sliding.mirror_axes=[]"),
 )
 SPACING_MM = 1.5
 
