@@ -44,8 +44,10 @@ class Bricks:
             brick, source, target = zip(*parts, strict=True)
             voxels = self.stored if self.stored.ndim == 4 else self.stored[brick]
             slices = voxels[:, source[0]]
-            if slices.dtype != dtype and self.stored.ndim != 4:
-                slices = slices.astype(dtype)  # whole slices of a brick: row by row it takes thrice as long
+            if slices.dtype != result.dtype and self.stored.ndim != 4:
+                slices = slices.astype(
+                    result.dtype
+                )  # whole slices of a brick: row by row it takes thrice as long
             result[(slice(None), *target)] = slices[(slice(None), slice(None), *source[1:])]
         return result
 

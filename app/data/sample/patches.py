@@ -14,8 +14,6 @@ from app.core.errors import noting
 from app.core.types import Labels, Size, as_size
 from app.data.prepare.cache import CachedCase
 
-_VALUES = 256  # of a label map's voxels
-
 
 @dataclass(frozen=True)
 class Patches:
@@ -104,7 +102,9 @@ class PatchSampler:
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:
     """A voxel of a label drawn first, so that small structures come as often as large ones."""
-    starts = np.searchsorted(foreground[:, 0], np.arange(_VALUES + 1))  # sorted, so few of its rows are read
+    starts = np.searchsorted(
+        foreground[:, 0], np.arange(foreground[-1, 0] + 2)
+    )  # sorted, so few of its rows are read
     label = rng.choice(np.flatnonzero(np.diff(starts)).astype(foreground.dtype))
     return as_size(foreground[rng.integers(starts[label], starts[label + 1]), 1:].tolist())
 

@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from app.core import run_folder
@@ -24,7 +22,7 @@ from app.core.types import Labels
 from app.infer.batch.case_dice import read_reference, recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.volumes import read_label_map
-from app.metrics.overlap import Labels, dice_by_target
+from app.metrics.overlap import dice_by_target
 
 VARIANTS: dict[str, tuple[Callable[[Labels, int], None], ...]] = {
     "as predicted": (),

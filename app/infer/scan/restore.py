@@ -134,7 +134,7 @@ def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line
 
     A label that is the largest at all eight voxels around a point is so at the point.
     """
-    padded = F.pad(labels[None, None].float(), (0, 1) * 3, mode="replicate")[0, 0].to(torch.uint8)
+    padded = F.pad(labels[None, None].float(), (0, 1) * 3, mode="replicate")[0, 0].to(labels.dtype)
     low = [line.low.to(labels.device) for line in lines]
     points = uniform_cells(padded)
     for axis, places in enumerate(low):
@@ -143,7 +143,7 @@ def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line
     ends = [end.to(labels.device) for end in ends]
     steps = corner_steps(padded.shape).to(labels.device)
     rows = F.pad(logits[None], (0, 1) * 3, mode="replicate")[0].flatten(1).t().contiguous()
-    result = points.to(torch.uint8)
+    result = points.to(labels.dtype)
     for chosen in mixed(points, max(1, _MIXED_VALUES // len(logits))):
         at = torch.unravel_index(chosen, points.shape)
         depth, height, width = (places[index] for places, index in zip(low, at, strict=True))
@@ -152,7 +152,7 @@ def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line
         mean = F.embedding_bag(
             (first[:, None] + steps), rows, mode="sum", per_sample_weights=weights.t().contiguous()
         )
-        result.view(-1)[chosen] = mean.max(dim=1).indices.to(torch.uint8)
+        result.view(-1)[chosen] = mean.max(dim=1).indices.to(labels.dtype)
     return result
 
 
