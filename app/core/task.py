@@ -85,6 +85,8 @@ class Task:
     reading: Reading = field(default_factory=Reading)
     values: tuple[int, ...] = ()
     """What label files hold for each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
+    test: tuple[Case, ...] = ()
+    """Cases that nothing is chosen on, not the plan either; scored once at the end."""
 
     def __post_init__(self) -> None:
         """Refuse names that are not distinct, and regions from which label values cannot be recovered."""

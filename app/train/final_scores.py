@@ -47,6 +47,8 @@ def evaluate_held_out(
     `groups` has the group of each case that belongs to one. Each case is the work of one of the processes;
     all get the scores.
     """
+    if not cases:
+        return HeldOut([], {})
     with progress_bar("Evaluating", len(processes.share(cases))) as advance:
 
         def evaluate(case: Case) -> dict[str, Any]:

@@ -194,18 +194,23 @@ def score(this: Training, state: TrainingState) -> dict[str, Any]:
     segmenter = Segmenter.from_checkpoint(
         this.checkpoint(state), sliding=recipe.sliding, device=recipe.device
     )
-    held_out = evaluate_held_out(
+    judge = partial(
+        evaluate_held_out,
         segmenter,
-        this.split.validation,
-        this.task,
-        this.folder,
+        task=this.task,
         nsd_tolerance_mm=recipe.nsd_tolerance_mm,
         groups=this.split.groups,
         processes=this.processes,
     )
+    held_out = judge(cases=this.split.validation, run=this.folder)
+    test = judge(cases=this.split.test, run=this.folder / run_folder.TEST)
     if not this.processes.leads:
         return {}
-    figures = write_scores(this.folder, held_out.scores, recipe.strata, held_out.sums)
+    figures: dict[str, Any] = {"mean_dice": None, "dice": {}}
+    if held_out.scores:
+        figures = write_scores(this.folder, held_out.scores, recipe.strata, held_out.sums)
+    if test.scores:
+        figures["test"] = write_scores(this.folder / run_folder.TEST, test.scores, recipe.strata, test.sums)
     peak = {"peak_rss_mb": round(peak_bytes() / 2**20)}
     summary = {**training_facts(this, state), **figures, **peak}
     write_json(this.folder / run_folder.SUMMARY, summary)
@@ -300,6 +305,8 @@ def _take_request(folder: Path) -> bool:
 
 def _validation(this: Training) -> Validate:
     settings = this.settings
+    if not this.split.validation:
+        return lambda _network, _epoch: dict.fromkeys(this.task.targets)
     # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
     sliding = replace(this.recipe.sliding, overlap=0.25, mirror_axes=())
     credit = affordable(
@@ -328,10 +335,15 @@ def _validation(this: Training) -> Validate:
 def _log_start(this: Training) -> None:
     cost = this.network.cost(this.plan.patch)
     log.info(
-        "%d training and %d held-out cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC a patch -> %s",
-        *(len(this.split.training), len(this.split.validation), list(this.plan.patch), this.plan.batch),
+        "%d training, %d held-out%s cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC a patch -> %s",
+        *(len(this.split.training), len(this.split.validation), _and_test(this.split)),
+        *(list(this.plan.patch), this.plan.batch),
         *(cost.params / 1e6, cost.macs / 1e9, this.folder),
     )
+
+
+def _and_test(split: Split) -> str:
+    return f", {len(split.test)} test" if split.test else ""
 
 
 def _save(state: TrainingState, best: bool, *, this: Training) -> None:
@@ -340,7 +352,7 @@ def _save(state: TrainingState, best: bool, *, this: Training) -> None:
     _refuse_broken(state)
     write_metrics(this.folder / run_folder.METRICS, state.history)
     checkpoint = this.checkpoint(state)
-    if best:
+    if best and this.split.validation:  # else nothing says which weights are best
         write_checkpoint(this.folder / run_folder.BEST, checkpoint)
     write_checkpoint(this.folder / run_folder.LAST, checkpoint)
     this.follow(state.history)

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,17 @@ from app.core.files import write_json
 from app.core.layout import write_layout
 from app.core.machine import usable_cores
 from app.core.plan import Plan, read_plan, write_plan
-from app.core.task import GroupRule, Task
+from app.core.task import Task
 from app.core.types import Spacing
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.planner import PlanSettings
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
+from app.data.sample.label_volumes import label_volumes
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
-from app.data.sample.split import Split, split_cases
+from app.data.sample.split import Folds, Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.locate import coarse_network, train_locator
@@ -40,16 +41,6 @@ from app.train.split_record import recorded_split, refuse_changed, write_split
 _INNER = 5  # parts of the training cases, one of which teaches the margin of a first stage
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Folds:
-    """Which fold of how many is held out; `seed` shuffles the cases, groups of which stay together."""
-
-    fold: int
-    folds: int
-    seed: int
-    group: GroupRule | None = None
 
 
 def open_cache(folder: Path, task: Task) -> Cache:
@@ -100,12 +91,13 @@ def open_training(
         raise InputError(
             f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
         )
-    split = _split(task, folds, read_fingerprint(cache).twins)
+    split = _split(task, folds, cache)
     if known is not None:
         split = recorded_split(known, split, task)
     if resumed and processes.leads and (folder / run_folder.SPLIT).is_file():
         refuse_changed(folder, task, cache.digests(), cache.data_hash())
         write_split(folder, split, task, cache.digests())  # where the files are now
+    _refuse_unjudged(split, recipe.settings)
     recipe = recipe.mirroring(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     last = folder / run_folder.LAST
@@ -140,6 +132,12 @@ def open_training(
     )
 
 
+def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
+    """Without held-out cases nothing says when a training has stopped to improve."""
+    if not split.validation and settings.patience is not None:
+        raise InputError(f"train.patience: got {settings.patience}, but no case is held out to judge by")
+
+
 def _prepared(
     cache: Cache, plan: Plan, margin_mm: Spacing | None, processes: Processes
 ) -> Mapping[str, CachedCase]:
@@ -158,7 +156,7 @@ def _inner_split(split: Split, folds: Folds) -> Split:
     if groups == 1:
         return Split(0, split.training, split.training)
     parts = min(_INNER, groups)
-    return split_cases(split.training, fold=0, folds=parts, seed=folds.seed, group=folds.group)
+    return split_cases(split.training, Folds(0, parts, folds.seed, folds.group))
 
 
 def _locator(
@@ -261,11 +259,11 @@ def _write_facts(
     write_split(folder, split, task, cache.digests())
 
 
-def _split(task: Task, folds: Folds, twins: Sequence[Sequence[str]]) -> Split:
+def _split(task: Task, folds: Folds, cache: Cache) -> Split:
     """The fold; a scan that is there twice, in different groups, is told of and kept on one side."""
+    twins = read_fingerprint(cache).twins
     for alike in twins:
         if len({folds.group.key(case) if folds.group else case for case in alike}) > 1:
             log.warning("cases %s hold the same scan and are kept in one fold", ", ".join(alike))
-    return split_cases(
-        task.cases, fold=folds.fold, folds=folds.folds, seed=folds.seed, group=folds.group, twins=twins
-    )
+    volumes = label_volumes(cache) if folds.stratify else None
+    return split_cases(task.cases, folds, twins=twins, test=task.test, volumes=volumes)

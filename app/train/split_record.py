@@ -10,14 +10,15 @@ from app.core.files import read_json, write_json
 from app.core.task import Task
 from app.data.sample.split import Split
 
+_SIDES = ("train", "validation", "test")
 _SHOWN = 5  # cases named in a message
 
 
 def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str]) -> None:
     """Write split.json; `digests` are of what the files of each case hold, by its id."""
     files = {
-        case.id: {"image": str(case.image), "label": str(case.label), "digest": digests[case.id]}
-        for case in task.cases
+        case.id: {"image": str(case.image), "label": str(case.label), **_digest(digests, case.id)}
+        for case in (*task.cases, *task.test)
     }
     who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
     values = {"label_values": list(task.values)} if task.values else {}
@@ -26,10 +27,13 @@ def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str])
 
 def sides(split: Split) -> dict[str, list[str]]:
     """Return the ids of training and held-out cases, as in split.json."""
-    return {
-        "train": [case.id for case in split.training],
-        "validation": [case.id for case in split.validation],
-    }
+    found = {"train": split.training, "validation": split.validation, "test": split.test}
+    return {side: [case.id for case in cases] for side, cases in found.items() if cases or side != "test"}
+
+
+def _digest(digests: Mapping[str, str], case: str) -> dict[str, str]:
+    """Those of a test set are not known before it is scored."""
+    return {"digest": digests[case]} if case in digests else {}
 
 
 def recorded_split(run: Path, split: Split, task: Task) -> Split:
@@ -39,11 +43,12 @@ def recorded_split(run: Path, split: Split, task: Task) -> Split:
         InputError: the cases are not those it began with.
     """
     before, now = read_json(run / run_folder.SPLIT), sides(split)
-    by_id = {case.id: case for case in task.cases}
-    if {case for side in now for case in before[side]} == set(by_id):
-        training, validation = (tuple(by_id[case] for case in before[side]) for side in now)
-        return Split(split.fold, training, validation, split.groups)
-    known, found_ids = ({case for side in now for case in cases[side]} for cases in (before, now))
+    by_id = {case.id: case for case in (*task.cases, *task.test)}
+    known, found_ids = ({case for side in _SIDES for case in who.get(side, ())} for who in (before, now))
+    if known == found_ids:
+        found = (tuple(by_id[case] for case in before.get(side, ())) for side in _SIDES)
+        training, validation, test = found
+        return Split(split.fold, training, validation, split.groups, test)
     crossed = len(set(before["train"]) & set(now["validation"]))
     raise InputError(
         f"task.folder: {task.folder or task.name}: its cases are not those of {run / run_folder.SPLIT}: "
@@ -59,14 +64,14 @@ def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash:
         InputError: some have changed; names their cases.
     """
     files: dict[str, dict[str, Any]] = read_json(run / run_folder.SPLIT)["files"]
-    changed = [case for case, entry in files.items() if entry.get("digest", digests[case]) != digests[case]]
+    before = {case: entry["digest"] for case, entry in files.items() if "digest" in entry}
+    changed = [case for case, digest in before.items() if digests.get(case) != digest]
     recorded = read_json(run / run_folder.ENVIRONMENT).get("data_hash", data_hash)
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         what = f"scans or label maps of {len(changed)} cases ({', '.join(changed[:_SHOWN])}{more})"
     elif recorded != data_hash:  # runs from older versions do not record what each case held
-        known = any("digest" in entry for entry in files.values())
-        what = "labels or modalities of dataset.json" if known else "scans, label maps or dataset.json"
+        what = "labels or modalities of dataset.json" if before else "scans, label maps or dataset.json"
     else:
         return
     raise InputError(

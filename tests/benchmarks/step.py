@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.config.build import build_recipe, network_builder, plan_settings, set_up_process
-from app.cli.config.task import open_task
+from app.cli.config.task import configured_folds, open_task
 from app.core.machine import keep_freed_memory
 from app.data.sample.split import split_cases
 from app.layers.cost import Cost
@@ -67,9 +67,7 @@ def prepare(cfg: DictConfig) -> Row:
     recipe, build = build_recipe(cfg, task, facts), network_builder(cfg, task)
     cache = open_cache(Path(cfg.paths.cache), task)
     plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=recipe.loss, device=recipe.device)
-    split = split_cases(
-        task.cases, fold=0, folds=cfg.folds, seed=cfg.split_seed, group=facts.group_rule(task)
-    )
+    split = split_cases(task.cases, configured_folds(cfg, task, facts))
     settings = recipe.settings.with_steps(plan.steps)
     cached = cache.prepare(plan)
     training = [cached[case.id] for case in split.training]

@@ -18,10 +18,18 @@ from app.core.errors import InputError, Interrupted
 from app.core.files import write_text, writing
 from app.core.lock import locked
 from app.core.moved import UNMOVED, Moved
+from app.core.nested import dotted
 from app.core.plan import read_plan
 from app.core.renamed import renamed_config
 
-_OF_THE_NETWORK = ("task", "plan", "model", "op", "decoder_op", "fold", "folds", "split_seed", "choices")
+_OF_THE_NETWORK = (
+    *("task", "plan", "model", "op", "decoder_op", "choices"),
+    *("fold", "folds", "split_seed", "split"),
+)
+PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track", "hydra")
+"""Keys of the configuration that change where and how fast a job runs, not what comes out."""
+AUTO = "auto"
+"""train.resume that begins a run, or resumes the one that paths.run holds."""
 _NOW = "${now:"  # in a value of paths.run that is the time
 _CHANGEABLE = ("train.", "paths.", "task.folder", "optimizer.lr", "device", "threads")
 
@@ -50,8 +58,48 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
             raise Interrupted(_how_to_resume(folder)) from None
 
 
-def resumed_config(cfg: DictConfig) -> DictConfig:
+def begun_or_resumed(cfg: DictConfig) -> DictConfig:
+    """Return the configuration of `train.resume=auto`: of a new run, or of the one in `paths.run`.
+
+    Raises:
+        InputError: paths.run is named after the time, or holds a run of another configuration.
+    """
+    if is_multirun():  # a sweep resumes its jobs by itself
+        return _with(cfg, {"train": {"resume": None}})
+    if _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
+        raise InputError(f"train.resume={AUTO}: needs a folder that stays the same; set paths.run=<folder>")
+    folder = Path(cfg.paths.run)
+    if not run_folder.can_resume(folder):
+        return _with(cfg, {"train": {"resume": None}})
+    _refuse_another(cfg, folder)
+    return resumed_config(_with(cfg, {"train": {"resume": str(folder)}}), same=True)
+
+
+def _refuse_another(cfg: DictConfig, folder: Path) -> None:
+    """See that a command describes the run in a folder: keys that both know have the same values."""
+    ours, theirs = (
+        dict(dotted(OmegaConf.to_container(one, resolve=True)))  # type: ignore[arg-type]
+        for one in (cfg, stored_config(folder, "paths.run", resumes=True))
+    )
+    for key, value in ours.items():
+        free = key.startswith(_CHANGEABLE) or key.split(".")[0] in (*PLACES, "mode")
+        if key in theirs and theirs[key] != value and not isinstance(value, dict) and not free:
+            raise InputError(
+                f"{key}: got {value!r}, the run in {folder} was begun with {theirs[key]!r}; "
+                "set another paths.run for another run"
+            )
+
+
+def _with(cfg: DictConfig, changes: dict[str, Any]) -> DictConfig:
+    merged = OmegaConf.merge(cfg, changes)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
     """Return what the run of `train.resume` began with, changed by this command's limits and places.
+
+    With `same` the command is known to be the one that began the run, and may say so again.
 
     Raises:
         InputError: there is no run to resume, or an override would make another of it.
@@ -64,6 +112,10 @@ def resumed_config(cfg: DictConfig) -> DictConfig:
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
         if key == "log" or (key == "mode" and same_mode):
+            continue
+        if key == "train.resume" or (same and not key.startswith(_CHANGEABLE)):
+            continue
+        if key == "train.steps" and same and override.value() == _steps(stored):
             continue
         if key == "train.steps":
             raise InputError(
@@ -133,7 +185,7 @@ def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
         InputError: that folder holds no run; `what` named it.
     """
     stored = completed(where_it_is(stored_config(source, what)), cfg)
-    taken: dict[str, Any] = {key: stored[key] for key in _OF_THE_NETWORK}
+    taken: dict[str, Any] = {key: stored.get(key) for key in _OF_THE_NETWORK}
     ours = {str(key): cfg[key] for key in cfg if key not in taken}
     adopted = OmegaConf.create({**ours, **taken})
     adopted.augment = OmegaConf.merge(adopted.augment, {"flip_axes": stored.augment.flip_axes})

@@ -11,8 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.reading import Reading
-from app.core.task import GroupRule, Task
+from app.core.task import Case, GroupRule, Task
 from app.data.sample.groups import groups_by_prefix
+from app.data.sample.split import Folds
+from app.data.sample.split_names import listed, named, read_split_file
 from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
 from app.data.sets.phantom import PhantomSettings, generate_phantom
@@ -20,6 +22,17 @@ from app.data.sets.planted import PlantedSettings, generate_planted
 from app.io.label_values import listed_values
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """Who trains, who is held out and who tests; the values are in conf/split."""
+
+    rule: str
+    stratify: bool
+    file: str | None
+    test: Any
+    exclude: Any
 
 
 @dataclass(frozen=True)
@@ -78,7 +91,74 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
         generate_planted(folder, settings=read_settings(PlantedSettings, settings.planted, "task.planted"))
     if settings.download and settings.archive and not folder.is_dir():
         fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
-    return _with_targets(read_task(folder), settings), settings
+    task = _with_targets(read_task(folder), settings)
+    chosen = cfg.get("split")  # runs from older versions have no such section
+    if chosen is not None:
+        task = _set_aside(task, read_settings(SplitSettings, chosen, "split"), settings, read_fold(cfg.fold))
+    return task, settings
+
+
+def read_fold(value: Any) -> int | None:
+    """Return the fold that is held out; None for none.
+
+    Raises:
+        InputError: it is no number.
+    """
+    if value is None or str(value).lower() == "none":
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"fold: got {value!r}, wanted a number from 0, all, or none to train on all cases")
+    return value
+
+
+def configured_folds(cfg: DictConfig, task: Task, settings: TaskSettings) -> Folds:
+    """Return which cases a configuration holds out.
+
+    Raises:
+        InputError: a setting or a file of a split is wrong.
+    """
+    fold, group = read_fold(cfg.fold), settings.group_rule(task)
+    if cfg.get("split") is None:
+        return Folds(fold, cfg.folds, cfg.split_seed, group)
+    chosen = read_settings(SplitSettings, cfg.split, "split")
+    names = None if chosen.file is None or fold is None else read_split_file(Path(chosen.file), fold)
+    return Folds(fold, cfg.folds, cfg.split_seed, group, chosen.rule, chosen.stratify, names)
+
+
+def _set_aside(task: Task, chosen: SplitSettings, settings: TaskSettings, fold: int | None) -> Task:
+    """The task without cases that are excluded, those of a test set apart; files may name only some cases."""
+    if chosen.file is None and chosen.test is None and chosen.exclude is None:
+        return task
+    group, everyone = settings.group_rule(task), {case.id for case in task.cases}
+    read = {key: listed(getattr(chosen, key), f"split.{key}") for key in ("test", "exclude")}
+    found = {key: named(names, task.cases, group, f"split.{key}") for key, names in read.items()}
+    if chosen.file is not None:
+        names = read_split_file(Path(chosen.file), fold or 0)
+        found["test"] |= named(names.test, task.cases, group, "split.file")
+        inside = named((*names.train, *names.validation), task.cases, group, "split.file")
+        if twice := sorted(inside & found["test"]):
+            raise InputError(f"split.file: {twice[0]} is of the test set and of another side")
+        found["exclude"] |= everyone - inside - found["test"]
+    if found["exclude"]:
+        log.info("%d of %d cases are left out", len(found["exclude"]), len(everyone))
+    test = tuple(case for case in task.cases if case.id in found["test"] - found["exclude"])
+    kept = tuple(case for case in task.cases if case.id not in found["test"] | found["exclude"])
+    if not kept:
+        raise InputError("split: got no case to train on, wanted at least one")
+    _tell_of_leak(kept, test, group)
+    return replace(task, cases=kept, test=test)
+
+
+def _tell_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule | None) -> None:
+    if group is None:
+        return
+    known = {group.key(case.id) for case in kept}
+    shared = [case.id for case in test if group.key(case.id) in known]
+    if shared:
+        log.warning(
+            "split: %d test cases belong to groups that also train, so test scores are too good: %s",
+            *(len(shared), ", ".join(shared[:5])),
+        )
 
 
 def _with_targets(task: Task, settings: TaskSettings) -> Task:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from app.cli.config.build import build_recipe, build_tracker, network_builder, plan_settings
 from app.cli.config.run_config import open_run, write_config
 from app.cli.config.settings import plain
-from app.cli.config.task import open_task
+from app.cli.config.task import configured_folds, open_task
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.prepare.cache import Cache
@@ -20,7 +20,7 @@ from app.track.tracker import NoTracker, Tracker
 from app.train.machine.processes import ALONE, Processes
 from app.train.planning import BuildNetwork, plan_for
 from app.train.run import Recipe, Training
-from app.train.setup import Folds, open_cache, open_training
+from app.train.setup import open_cache, open_training
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def open_configured(
             change(build_recipe(cfg, task, task_facts)),
             cache=open_cache(Path(cfg.paths.cache), task),
             plan_settings=plan_settings(cfg),
-            folds=Folds(cfg.fold, cfg.folds, cfg.split_seed, task_facts.group_rule(task)),
+            folds=configured_folds(cfg, task, task_facts),
             build_network=make_builder(cfg, task),
             facts={**plain(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
             resumed=resumed,

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -39,6 +40,7 @@ def run(cfg: DictConfig) -> Path:
         if cfg.check.write_dataset_json:
             _describe(cfg)
         task, facts = open_task(cfg)
+        task = replace(task, cases=(*task.cases, *task.test))
         checked = check_task(task, facts.group_rule(task), workers=len(usable_cores()))
         _print(checked, task.name)
         write_check(folder / run_folder.CHECK, checked)

@@ -85,7 +85,7 @@ def _how(settings: EvaluateSettings) -> str:
 def _scores(
     pairs: Pairs, task: Task, facts: TaskSettings, probabilities: str | None
 ) -> tuple[list[Score], dict[str, CaseSums]]:
-    rule, known = facts.group_rule(task), {case.id: case for case in task.cases}
+    rule, known = facts.group_rule(task), {case.id: case for case in (*task.cases, *task.test)}
     scores: list[Score] = []
     sums: dict[str, CaseSums] = {}
     with progress_bar("Evaluating", len(pairs)) as advance:

@@ -213,7 +213,7 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
         "kernels": kernels,
         "weights": settings.weights,
         "task": str(this.facts["task"]),
-        "fold": int(this.facts["fold"]),
+        "fold": this.split.fold,
         "seed": int(this.facts["seed"]),
         "patch": list(this.plan.patch),
     }

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,20 @@ def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, 
         return {}
     write_report([this.folder], this.folder / run_folder.REPORT)
     tracker.finish()
-    dice = ", ".join(f"{label} {dice_text(value)}" for label, value in summary["dice"].items())
-    log.info("mean Dice %s (%s)", dice_text(summary["mean_dice"]), dice)
+    if this.split.validation:
+        log.info("mean Dice %s", _told(summary))
+    else:
+        log.info("no case was held out, so no score is claimed")
+    if "test" in summary:
+        log.info("test set of %d cases: mean Dice %s", len(this.split.test), _told(summary["test"]))
     log.info("report: %s", this.folder / run_folder.REPORT)
     return summary
+
+
+def _told(figures: Mapping[str, Any]) -> str:
+    """Mean Dice and that of each label."""
+    by_label = ", ".join(f"{label} {dice_text(value)}" for label, value in figures["dice"].items())
+    return f"{dice_text(figures['mean_dice'])} ({by_label})"
 
 
 def _inherit(spec: NetworkSpec, source: Path, network: nn.Module) -> None:

@@ -8,7 +8,7 @@ from hydra.utils import get_method
 from omegaconf import DictConfig
 
 from app.cli.config.exit_codes import exit_codes
-from app.cli.config.run_config import is_multirun, resumed_config
+from app.cli.config.run_config import AUTO, begun_or_resumed, is_multirun, resumed_config
 from app.cli.sweep.job import run_job
 from app.core.errors import InputError, Interrupted
 from app.train.machine.torchrun import refuse_several
@@ -31,7 +31,9 @@ def run_mode(cfg: DictConfig) -> Path | None:
     Returns the folder that it wrote.
     """
     resumes = cfg.train.resume is not None
-    if resumes:
+    if cfg.train.resume == AUTO:
+        cfg = begun_or_resumed(cfg)
+    elif resumes:
         cfg = resumed_config(cfg)
     mode = HydraConfig.get().runtime.choices["mode"]
     if cfg.mode.get("launches", False):

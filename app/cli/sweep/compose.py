@@ -8,8 +8,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.paths import quoted
+from app.cli.config.run_config import PLACES
 from app.cli.config.suggest import explain
-from app.cli.sweep.jobs import PLACES, Job
+from app.cli.sweep.jobs import Job
 from app.core.digest import digest_of
 from app.core.errors import InputError
 

@@ -11,11 +11,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
 from app.cli.config.paths import readable, readable_word
+from app.cli.config.run_config import PLACES
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 
-PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track", "hydra")
-"""Keys of the configuration that change where and how fast a job runs, not what comes out."""
 ALL_FOLDS = "fold=all"
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"(?<![\w.])@([A-Za-z][\w-]*)")

@@ -1,5 +1,6 @@
-"""Which cases train and which are held out: folds in which cases that belong together stay together."""
+"""Which cases train, which are held out and which test; cases that belong together stay together."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,52 +9,135 @@ import numpy as np
 
 from app.core.errors import InputError
 from app.core.task import Case, GroupRule
+from app.data.sample.split_names import Names, named
+from app.data.sample.stratified import stratified_folds
+
+log = logging.getLogger(__name__)
+_NNUNET_SEED = 12345
+_ALL = "fold=none trains on all cases"
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training and held-out cases of one fold."""
+    """Training and held-out cases of one fold, and those of a test set."""
 
-    fold: int
+    fold: int | None
+    """None: nothing is held out, all cases train."""
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
     groups: Mapping[str, str] = field(default_factory=dict)
     """The group of each case that shares one with others."""
+    test: tuple[Case, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Which fold of how many is held out; `seed` shuffles the cases, groups of which stay together."""
+
+    fold: int | None
+    """None: nothing is held out."""
+    folds: int
+    seed: int
+    group: GroupRule | None = None
+    rule: str = "groups"
+    """groups, or nnunet: by cases, as nnU-Net does."""
+    stratify: bool = False
+    """Spread labels and their sizes evenly over the folds."""
+    names: Names | None = None
+    """A split of one's own, which overrides all of this except `fold`."""
+
+    def __post_init__(self) -> None:
+        """Validate values."""
+        if self.rule not in ("groups", "nnunet"):
+            raise InputError(f"split.rule: got {self.rule!r}, wanted groups or nnunet")
+        if self.stratify and self.rule == "nnunet":
+            raise InputError("split.stratify: nnU-Net's folds are not stratified; leave out one of both")
 
 
 def split_cases(
     cases: Sequence[Case],
+    how: Folds,
     *,
-    fold: int,
-    folds: int,
-    seed: int,
-    group: GroupRule | None,
     twins: Sequence[Sequence[str]] = (),
+    test: Sequence[Case] = (),
+    volumes: Mapping[str, Sequence[float]] | None = None,
 ) -> Split:
-    """Hold out one fold of whole groups; the same seed gives the same folds on every machine.
+    """Hold out one fold; the same seed gives the same folds on every machine.
 
-    `twins` are ids of cases that hold the same scan: their groups become one.
+    `twins` are ids of cases that hold the same scan: their groups become one. `volumes` has those of labels
+    1, 2, ... by case, for folds that are stratified. A warning names groups that folds or files separate.
 
     Raises:
-        InputError: fewer groups than folds, or no such fold.
+        InputError: fewer groups than folds, no such fold, or names in a file that no case has.
     """
-    if not 0 <= fold < folds:
-        raise InputError(f"fold: got {fold}, wanted 0 to {folds - 1}")
+    keys = _keys(cases, how.group, twins)
+    if how.fold is None:
+        return Split(None, tuple(cases), (), _shared(keys), tuple(test))
+    if how.names is not None:
+        sides = [
+            named(names, cases, how.group, "split.file") for names in (how.names.train, how.names.validation)
+        ]
+        if twice := sorted(sides[0] & sides[1]):
+            raise InputError(f"split.file: {twice[0]} both trains and is held out")
+        trains, held_out = sides
+    else:
+        held_out = _held_out(keys, how, volumes or {})
+        trains = set(keys) - held_out
+    if not trains:
+        raise InputError("split: got no training case, wanted at least one")
+    _tell_of_torn(keys, trains, held_out)
+    return Split(
+        how.fold,
+        tuple(case for case in cases if case.id in trains),
+        tuple(case for case in cases if case.id in held_out),
+        _shared(keys),
+        tuple(test),
+    )
+
+
+def _keys(cases: Sequence[Case], group: GroupRule | None, twins: Sequence[Sequence[str]]) -> dict[str, str]:
+    """The group of each case."""
     keys = {case.id: group.key(case.id) if group else case.id for case in cases}
     for alike in twins:
         joined = {keys[case] for case in alike if case in keys}
         keys.update({case: min(joined) for case, key in keys.items() if key in joined})
-    groups = sorted(set(keys.values()))
-    if len(groups) < folds:
-        raise InputError(f"folds: got {len(groups)} groups of cases, wanted at least {folds}, one a fold")
-    shuffled = np.random.default_rng(seed).permutation(groups)
-    held_out = set(np.array_split(shuffled, folds)[fold].tolist())
-    return Split(
-        fold,
-        tuple(case for case in cases if keys[case.id] not in held_out),
-        tuple(case for case in cases if keys[case.id] in held_out),
-        _shared(keys),
-    )
+    return keys
+
+
+def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequence[float]]) -> set[str]:
+    """The ids of the cases of a fold."""
+    assert how.fold is not None
+    if how.folds < 2:
+        raise InputError(f"folds: got {how.folds}, wanted at least 2; {_ALL}")
+    if not 0 <= how.fold < how.folds:
+        raise InputError(f"fold: got {how.fold}, wanted 0 to {how.folds - 1}")
+    units = sorted(keys) if how.rule == "nnunet" else sorted(set(keys.values()))
+    if len(units) < how.folds:
+        raise InputError(
+            f"folds: got {len(units)} groups of cases, wanted at least {how.folds}, one a fold; {_ALL}"
+        )
+    if how.rule == "nnunet":
+        order = np.arange(len(units))
+        np.random.RandomState(_NNUNET_SEED).shuffle(order)  # as scikit-learn's KFold
+        return {units[index] for index in np.array_split(order, how.folds)[how.fold]}
+    if how.stratify:
+        chosen = stratified_folds(keys, volumes, folds=how.folds, seed=how.seed)[how.fold]
+    else:
+        shuffled = np.random.default_rng(how.seed).permutation(units)
+        chosen = set(np.array_split(shuffled, how.folds)[how.fold].tolist())
+    return {case for case, key in keys.items() if key in chosen}
+
+
+def _tell_of_torn(keys: Mapping[str, str], trains: set[str], held_out: set[str]) -> None:
+    """Groups with cases on both sides: what is held out is partly known then."""
+    torn = sorted({keys[case] for case in trains} & {keys[case] for case in held_out})
+    if torn:
+        example = [case for case, key in keys.items() if key == torn[0]]
+        log.warning(
+            "split: %d groups have cases that train and cases that are held out, so held-out scores are too "
+            "good; for example %s: %s",
+            *(len(torn), torn[0], ", ".join(example[:4])),
+        )
 
 
 def _shared(keys: Mapping[str, str]) -> dict[str, str]:

@@ -47,6 +47,11 @@ def choose_cleanup(
     """
     scores: dict[str, Scores] = {name: {variant: [] for variant in VARIANTS} for name in labels[1:]}
     listed = [(run, case) for run in runs for case in recorded_cases(run, "validation", moved)]
+    if not listed:
+        raise InputError(
+            "cleanup.runs: these runs held out no case, on which clean-up is chosen; choose it on runs of "
+            "folds and copy their cleanup.json"
+        )
     with progress_bar("Trying clean-up", len(listed)) as advance:
         for run, case in listed:
             _score(run, case, labels, values, scores)

@@ -41,6 +41,11 @@ def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> di
         InputError: it loses too much Dice; the record stays, the graph goes.
     """
     graph, record = int8_paths(member)
+    if not recorded_cases(member.run, "validation", moved):
+        raise InputError(
+            f"{member.run}: held out no case, on which 8 bits are judged; use predict.engine=openvino, or "
+            "export a run of a fold"
+        )
     _calibrate(member, graph, recorded_cases(member.run, "train", moved))
     held_out = recorded_cases(member.run, "validation", moved)
     chosen = held_out[:: max(1, len(held_out) // cases)][:cases] if cases else held_out

@@ -36,6 +36,11 @@ def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
         raise InputError(f"weights: got {weights!r}, wanted last or best")
     if not runs:
         raise InputError("model: got no run folder, wanted at least one")
+    for run in runs if weights == "best" else ():
+        if not (run / run_folder.BEST).is_file() and (run / run_folder.LAST).is_file():
+            raise InputError(
+                f"weights: {run} has no best.pt, as it held out no case to choose it on; use weights last"
+            )
     members = [Member(run, read_checkpoint(run / _WEIGHTS[weights])) for run in runs]
     for member in members[1:]:
         _refuse_differences(members[0], member)

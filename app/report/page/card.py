@@ -5,6 +5,7 @@ After Mitchell et al., "Model Cards for Model Reporting", 2019, with what CLAIM 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from app.metrics.metric import METRICS
 from app.metrics.statistics import describe_all, presence
@@ -38,6 +39,7 @@ def model_card(run: Run, words: Mapping[str, str | None] | None = None) -> tuple
         Section("Intended use", _intended(said["intended_use"])),
         Section("Data", _data(run)),
         Section("Accuracy on held-out cases", _accuracy(run)),
+        *((Section("Accuracy on the test set", tested),) if (tested := _tested(run)) else ()),
         Section("Limits", _limits(run, said["limits"])),
         Section("Cost", _cost(run)),
     )
@@ -87,9 +89,27 @@ def _data(run: Run) -> tuple[tuple[str, str], ...]:
         if isinstance(cases := split.get(part), list):
             units = len({groups.get(case, case) for case in cases})
             rows.append((name, f"{len(cases)} cases of {units} groups (patients)"))
-    fold, folds, seed = ((run.config or {}).get(name) for name in ("fold", "folds", "split_seed"))
-    rows.append(("Split", f"fold {plain(fold)} of {plain(folds)}, drawn by groups with seed {plain(seed)}"))
+    rows.append(("Split", _split(run.config or {})))
     return tuple(rows)
+
+
+def _split(config: Mapping[str, Any]) -> str:
+    """How cases were divided, by the configuration of the run."""
+    chosen = config.get("split") or {}
+    fold, folds, seed = (plain(config.get(name)) for name in ("fold", "folds", "split_seed"))
+    if fold in ("none", plain(None)):
+        return "all cases train, none is held out"
+    if chosen.get("file"):
+        return f"as {chosen['file']} says, fold {fold}"
+    if chosen.get("rule") == "nnunet":
+        return f"fold {fold} of {folds} of nnU-Net, which does not keep groups together"
+    how = "drawn by groups, spread by labels and sizes," if chosen.get("stratify") else "drawn by groups"
+    return f"fold {fold} of {folds}, {how} with seed {seed}"
+
+
+def _tested(run: Run) -> tuple[tuple[str, str], ...]:
+    """Dice of the test set, where the run has one."""
+    return tuple((label, f"Dice {measured(_DICE, value)}") for label, value in run.summary.test_dice.items())
 
 
 def _accuracy(run: Run) -> tuple[tuple[str, str], ...]:

@@ -30,6 +30,8 @@ class Summary:
     peak_rss_mb: float | None = None
     mean_dice: float | None = None
     dice: Scores = field(default_factory=dict)
+    test_dice: Scores = field(default_factory=dict)
+    """Of a test set, on which nothing was chosen."""
     hd95_mm: Scores = field(default_factory=dict)
     nsd: Scores = field(default_factory=dict)
 
@@ -72,8 +74,9 @@ def read_summary(folder: Path, config: Mapping | None) -> Summary:
         return Summary(**_words({**(config or {}), **((config or {}).get("choices") or {})}))
     figures: Mapping = {name: number(found.get(name), where=f"{path}: {name}") for name in _FIGURES}
     scores: Mapping = {name: numbers(found.get(name), where=f"{path}: {name}") for name in _SCORES}
+    tested = numbers((found.get("test") or {}).get("dice"), where=f"{path}: test.dice")
     patch = tuple(int(size) for size in found.get("patch") or ())
-    return Summary(**_words(found), **figures, **scores, patch=patch)
+    return Summary(**_words(found), **figures, **scores, test_dice=tested, patch=patch)
 
 
 def _words(found: Mapping) -> Mapping:

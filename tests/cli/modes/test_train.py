@@ -237,3 +237,35 @@ def test_a_file_missing_from_the_cache_is_named(
     (path,) = re.findall(r"\S+image\.npy", told)
     assert re.search(r"\bblob_00\d\b", told) and not Path(path).exists()
     assert_names_checkpoint(told, tmp_path / "run" / "last.pt")
+
+
+def test_one_command_begins_and_resumes_and_refuses_another_run(call: Call, tmp_path: Path) -> None:
+    """As a queue submits a job again."""
+    again = ("train.resume=auto", "train.steps=6", f"task.folder={tmp_path / 'Task90_Blobs'}")
+
+    def submitted(*more: str) -> tuple[int, str]:
+        words = (*TINY, f"paths.cache={tmp_path / 'cache'}", f"paths.run={tmp_path / 'run'}", *again)
+        return call(*words, *more)
+
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "stop").touch()  # asks to end after the first epoch
+    assert submitted() == (0, "")
+    assert read_checkpoint(tmp_path / "run" / "last.pt").training["step"] == 2
+    code, told = submitted("op=p3d")
+    assert code == 1 and "paths.run" in told and "op" in told
+    assert submitted() == (0, "")
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]["resume"] is None
+
+
+def test_all_cases_train_and_a_test_set_is_scored_apart(call: Call, tmp_path: Path) -> None:
+    assert call("fold=none", "split.test=[blob_005]") == (0, "")
+    run = tmp_path / "run"
+    summary, split = (json.loads((run / f"{name}.json").read_text()) for name in ("summary", "split"))
+    assert (summary["mean_dice"], summary["fold"], split["fold"]) == (None, "none", None)
+    assert (len(split["train"]), split["validation"], split["test"]) == (4, [], ["blob_005"])
+    assert summary["test"]["dice"]["blob"] > 0 and not (run / "best.pt").exists()
+    assert [path.name for path in (run / "test" / "predictions").iterdir()] == ["blob_005.nii.gz"]
+    assert json.loads((run / "fingerprint.json").read_text())["cases"] == 4  # the plan has not seen it
+    assert "Accuracy on the test set" in (run / "model_card.md").read_text(encoding="utf-8")
+    code, told = call(f"train.resume={run}", "train.patience=3")
+    assert code == 1 and "train.patience" in told

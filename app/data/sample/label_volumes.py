@@ -1,0 +1,31 @@
+"""How much of each label every case has, counted once."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.core.task import Case, Task
+from app.data.prepare.cache import Cache
+from app.io.label_values import count_values
+from app.io.volumes import read_label_map
+
+_FORMAT = 1  # raised whenever it is counted otherwise
+
+
+def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
+    """Return mm3 of label values 1, 2, ... by the id of each case.
+
+    Raises:
+        InputError: a label map cannot be read.
+    """
+
+    def make() -> dict[str, Any]:
+        return dict(cache.over_cases("Counting labels", _volumes))
+
+    return cache.remember("label_volumes", _FORMAT, make)
+
+
+def _volumes(case: Case, task: Task) -> tuple[str, list[float]]:
+    assert case.label is not None
+    label_map = read_label_map(case.label, len(task.labels))
+    counts = count_values(label_map.voxels)
+    return case.id, [label_map.voxel_mm3 * counts.get(value, 0) for value in range(1, len(task.segmented))]

@@ -1,0 +1,114 @@
+"""Cases named by a user: ids of cases or of groups, in a list or in a file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from app.core.csv_file import read_csv
+from app.core.errors import InputError
+from app.core.files import read_json
+from app.core.task import Case, GroupRule
+
+SIDES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "held_out"), "validation"),
+    "test": "test",
+}
+"""Names that a file may give to the sides of a split."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Who trains, who is held out and who tests, by ids of cases or groups."""
+
+    train: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+
+
+def listed(value: Any, what: str) -> tuple[str, ...]:
+    """Return the names in a list, or one per line of a text file; none for None.
+
+    Raises:
+        InputError: neither a list nor a file that is there.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, list | tuple):
+        return tuple(str(name) for name in value)
+    path = Path(str(value))
+    if not path.is_file():
+        raise InputError(f"{what}: {path}: no such file; wanted a text file or a list of cases, [a,b]")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return tuple(name for line in lines if (name := line.strip()) and not name.startswith("#"))
+
+
+def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, what: str) -> set[str]:
+    """Return the ids of the cases that these names of cases or groups mean.
+
+    Raises:
+        InputError: a name is neither.
+    """
+    known: dict[str, set[str]] = {case.id: {case.id} for case in cases}
+    for case in cases if group is not None else ():
+        known.setdefault(group.key(case.id), set()).add(case.id)  # type: ignore[union-attr]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        close = get_close_matches(unknown[0], list(known), 1)
+        hint = f"; did you mean {close[0]}?" if close else f", such as {cases[0].id}" if cases else ""
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise InputError(f"{what}: got {unknown[0]!r}{more}, wanted names of cases or groups{hint}")
+    return {case for name in names for case in known[name]}
+
+
+def read_split_file(path: Path, fold: int) -> Names:
+    """Read a split of one's own; `fold` chooses where the file has several.
+
+    A JSON file has train, validation (or val) and test, or a list of such, as nnU-Net's splits_final.json. A
+    CSV file has the column case (or group) and the column split with these words, or the column fold with
+    numbers, where the word test may stand too.
+
+    Raises:
+        InputError: the file is missing or has something else, or no such fold.
+    """
+    if path.suffix.lower() == ".json":
+        return _from_json(read_json(path), path, fold)
+    if path.suffix.lower() == ".csv":
+        return _from_rows(read_csv(path), path, fold)
+    raise InputError(f"split.file: {path}: wanted a .json or .csv file")
+
+
+def _from_json(found: Any, path: Path, fold: int) -> Names:
+    if isinstance(found, list):
+        if not 0 <= fold < len(found):
+            raise InputError(f"fold: got {fold}, {path} has the folds 0 to {len(found) - 1}")
+        found = found[fold]
+    if not isinstance(found, Mapping) or not any(SIDES.get(key) == "train" for key in found):
+        raise InputError(f"split.file: {path}: wanted train, validation and test, or a list of such")
+    sides: dict[str, tuple[str, ...]] = {}
+    for key, names in found.items():
+        if key in SIDES:
+            sides[SIDES[key]] = tuple(str(name) for name in names)
+    return Names(**sides)
+
+
+def _from_rows(rows: Sequence[Mapping[str, str]], path: Path, fold: int) -> Names:
+    columns = set(rows[0]) if rows else set()
+    who = next((name for name in ("case", "group") if name in columns), None)
+    how = next((name for name in ("split", "fold") if name in columns), None)
+    if who is None or how is None:
+        raise InputError(f"split.file: {path}: wanted the columns case (or group) and split (or fold)")
+    sides: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for number, row in enumerate(rows, start=2):
+        word = row[how].strip()
+        side = SIDES.get(word.lower())
+        if how == "fold" and word.isdigit():
+            side = "validation" if int(word) == fold else "train"
+        if side is None:
+            raise InputError(f"split.file: {path}: line {number}: got {word!r}, wanted {', '.join(SIDES)}")
+        sides[side].append(row[who])
+    if how == "fold" and not sides["validation"]:
+        raise InputError(f"fold: got {fold}, {path} has no such fold")
+    return Names(**{side: tuple(names) for side, names in sides.items()})
