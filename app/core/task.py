@@ -90,7 +90,7 @@ class Task:
 
     def __post_init__(self) -> None:
         """Refuse names that are not distinct, and regions from which label values cannot be recovered."""
-        _refuse_same_names(self.labels, self.targets)
+        _refuse_same_names(self.labels, self.label_values, self.targets)
         if self.ignore is not None and self.ignore != len(self.labels) - 1:
             got, wanted = self.label_values[self.ignore], self.label_values[-1]
             raise InputError(f"task.ignore: got label value {got}, wanted the last, {wanted}")
@@ -128,12 +128,13 @@ class Task:
         return {name: values for name, values in self.targets.items() if case.annotates(values)}
 
 
-def _refuse_same_names(labels: Sequence[str], targets: Mapping[str, object]) -> None:
+def _refuse_same_names(labels: Sequence[str], values: Sequence[int], targets: Mapping[str, object]) -> None:
     """Scores are kept by name: of two labels of one name only one would be judged."""
-    for value, name in enumerate(labels):
-        if name in labels[:value]:
+    for index, name in enumerate(labels):
+        if name in labels[:index]:
             raise InputError(
-                f"labels: got the name {name!r} for the values {labels.index(name)} and {value}; "
+                f"labels: got the name {name!r} for the values {values[labels.index(name)]} and "
+                f"{values[index]}; "
                 "give each value a name of its own in dataset.json, or merge the values in the label maps"
             )
     if "mean" in targets:

@@ -28,6 +28,7 @@ from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Folds, Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
+from app.train.label_presence import tell_of_absent, tell_of_vanished
 from app.train.locate import coarse_network, train_locator
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
@@ -91,7 +92,7 @@ def open_training(
         raise InputError(
             f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
         )
-    split = _split(task, folds, cache)
+    split = draw_split(task, folds, cache)
     if known is not None:
         split = recorded_split(known, split, task)
     if resumed and processes.leads and (folder / run_folder.SPLIT).is_file():
@@ -114,6 +115,9 @@ def open_training(
         inner = _inner_split(split, folds)
         locator = _locator(folder, task, recipe, inner, cache=cache, plan=plan.locate, processes=processes)
     cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, processes)
+    if processes.leads and not resumed:
+        tell_of_absent(task, split, label_volumes(cache))
+        tell_of_vanished(task, plan, label_volumes(cache), cached)
     training = [cached[case.id] for case in split.training]
     return Training(
         folder=folder,
@@ -259,8 +263,8 @@ def _write_facts(
     write_split(folder, split, task, cache.digests())
 
 
-def _split(task: Task, folds: Folds, cache: Cache) -> Split:
-    """The fold; a scan that is there twice, in different groups, is told of and kept on one side."""
+def draw_split(task: Task, folds: Folds, cache: Cache) -> Split:
+    """Return the fold; a scan that is there twice, in different groups, is told of and kept on one side."""
     twins = read_fingerprint(cache).twins
     for alike in twins:
         if len({folds.group.key(case) if folds.group else case for case in alike}) > 1:

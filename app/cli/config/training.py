@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from app.cli.config.build import build_recipe, build_tracker, network_builder, plan_settings
 from app.cli.config.run_config import open_run, write_config
 from app.cli.config.settings import plain
-from app.cli.config.task import configured_folds, open_task
+from app.cli.config.task import TaskSettings, configured_folds, open_task
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.prepare.cache import Cache
@@ -28,6 +28,7 @@ class Planned:
     """What a configuration leads to before anything is prepared or trained."""
 
     task: Task
+    facts: TaskSettings
     cache: Cache
     build: BuildNetwork
     plan: Plan
@@ -47,7 +48,7 @@ def plan_configured(cfg: DictConfig) -> Planned:
     build, cache = network_builder(cfg, task), open_cache(Path(cfg.paths.cache), task)
     recipe = build_recipe(cfg, task, facts)
     plan, reasons = plan_for(task, cache, plan_settings(cfg), build=build, recipe=recipe)
-    return Planned(task, cache, build, plan, reasons)
+    return Planned(task, facts, cache, build, plan, reasons)
 
 
 @contextmanager

@@ -8,14 +8,30 @@ from rich.console import Console
 from rich.table import Table
 
 from app.cli.config.run_config import open_folder
-from app.cli.config.training import plan_configured
+from app.cli.config.task import configured_folds
+from app.cli.config.training import Planned, plan_configured
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.plan import write_plan
 from app.data.plan.fingerprint import read_fingerprint
+from app.data.sample.label_volumes import label_volumes
+from app.train.label_presence import foretell_vanished, tell_of_absent
+from app.train.setup import draw_split
 
 log = logging.getLogger(__name__)
+
+
+def _tell_of_labels(cfg: DictConfig, planned: Planned) -> None:
+    """Warn of labels that the fold's training cases lack, and of those too small for the grid."""
+    task, cache, volumes = planned.task, planned.cache, label_volumes(planned.cache)
+    foretell_vanished(cache, task, planned.plan, volumes)
+    try:
+        split = draw_split(task, configured_folds(cfg, task, planned.facts), cache)
+    except InputError as error:
+        log.warning("a training would be refused: %s", error)
+    else:
+        tell_of_absent(task, split, volumes)
 
 
 def run(cfg: DictConfig) -> Path:
@@ -26,6 +42,7 @@ def run(cfg: DictConfig) -> Path:
         planned = plan_configured(cfg)
         write_json(folder / run_folder.FINGERPRINT, read_fingerprint(planned.cache).to_dict())
         write_plan(folder / run_folder.PLAN, planned.plan, planned.reasons)
+        _tell_of_labels(cfg, planned)
     table = Table("value", "planned", "reason", title=planned.task.name)
     for name, value in planned.plan.to_dict().items():
         table.add_row(name, str(value), planned.reasons[name])

@@ -18,6 +18,7 @@ from app.io.volumes import is_scan_file
 
 _ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
 _SIBLINGS = 0.25  # share of cases most like their neighbour by number, above which they belong together
+_HALF = 0.5  # of a voxel, below which a mask has no voxel on a grid of that size
 _BY_CHANCE = 6  # so many in a set of any size: two are expected, seven come once in 200 sets
 
 _FLOAT_BYTES = 4
@@ -104,6 +105,46 @@ def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | No
         yield "", warning("absent_label", f"no case has {what}", advice)
 
 
+def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """A label that a single patient has: a fold cannot both train on it and judge it."""
+    for value, name in zip(task.label_values, task.labels, strict=True):
+        having = [one.case.id for one in examined if one.label and value in one.label.values]
+        units = {group.key(case) if group else case for case in having}
+        if value and len(units) == 1 and len(examined) > len(having):
+            yield (
+                having[0],
+                warning(
+                    "rare_label",
+                    f"label {value} ({name}) is in {len(having)} of {len(examined)} cases, of one group",
+                    "it is either learnt or judged, never both; add cases that show it",
+                ),
+            )
+
+
+def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """A label so small that resampling to the set's median spacing leaves nothing of it."""
+    known = [one for one in examined if one.image and one.label]
+    if not known:
+        return
+    spacings = [sorted(one.image.header.spacing) for one in known if one.image]
+    voxel_mm3 = float(np.prod(np.median(spacings, axis=0)))
+    names = dict(zip(task.label_values, task.labels, strict=True))
+    for one in known:
+        assert one.image and one.label
+        own_mm3 = float(np.prod(one.image.header.spacing))
+        for value, count in one.label.values.items():
+            if value and value in names and count * own_mm3 < _HALF * voxel_mm3:
+                yield (
+                    one.case.id,
+                    warning(
+                        "vanishing_label",
+                        f"label {value:g} ({names[int(value)]}) has {count} voxels, "
+                        f"{count * own_mm3:.3g} mm3, under half a voxel of the median grid ({voxel_mm3:.3g} mm3)",
+                        "it vanishes on that grid; see what mode=plan says, and set plan.spacing",
+                    ),
+                )
+
+
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Scans beside the listed ones that dataset.json does not name."""
     listed = {case.image for case in task.cases}
@@ -156,5 +197,5 @@ def _number(one: Examined) -> int | None:
 
 SET_RULES = (
     *(duplicate_image, duplicate_label, near_duplicate, sibling_numbers),
-    *(too_large, absent_label, unlisted, mixed_orientations),
+    *(too_large, absent_label, rare_label, vanishing_label, unlisted, mixed_orientations),
 )

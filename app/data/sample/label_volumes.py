@@ -26,6 +26,6 @@ def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
 
 def _volumes(case: Case, task: Task) -> tuple[str, list[float]]:
     assert case.label is not None
-    label_map = read_label_map(case.label, len(task.labels))
+    label_map = read_label_map(case.label, task.label_values)
     counts = count_values(label_map.voxels)
     return case.id, [label_map.voxel_mm3 * counts.get(value, 0) for value in range(1, len(task.segmented))]

@@ -135,7 +135,10 @@ PLANTED: dict[str, Plant] = {
 }
 
 
-BETWEEN = {"near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations", "too_large"}
+BETWEEN = {
+    *("near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations", "too_large"),
+    *("rare_label", "vanishing_label"),
+}
 """Found between cases; planted in tests of their own below."""
 
 
@@ -199,6 +202,19 @@ def test_a_scan_in_other_units_is_named_before_it_is_prepared(make_task: MakeTas
 def test_a_stack_of_seven_thick_slices_is_no_doubt(make_task: MakeTask) -> None:
     _, checked = check(make_task(cases=3, shape=(40, 36, 7), affine=np.diag([1.5, 1.5, 10, 1])))
     assert checked.findings == {}
+
+
+def test_labels_of_one_case_and_of_less_than_a_voxel_are_found(make_task: MakeTask) -> None:
+    """Case 2 has voxels of half the size, and one of them is labelled."""
+    folder = make_task(cases=3)
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    facts["labels"]["2"] = "other"
+    (folder / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+    for path in (folder / IMAGE, folder / LABEL):
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.diag([0.5, 0.5, 0.5, 1])), path)
+    change(folder / LABEL, lambda voxels: set_voxel(2)(np.zeros_like(voxels)), np.uint8)
+    _, checked = check(folder)
+    assert kinds(checked) == {"rare_label", "vanishing_label"}
 
 
 def test_sides_of_one_patient_under_neighbouring_numbers_are_suspected(make_task: MakeTask) -> None:
