@@ -66,7 +66,8 @@ def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash:
     files: dict[str, dict[str, Any]] = read_json(run / run_folder.SPLIT)["files"]
     before = {case: entry["digest"] for case, entry in files.items() if "digest" in entry}
     changed = [case for case, digest in before.items() if digests.get(case) != digest]
-    recorded = read_json(run / run_folder.ENVIRONMENT).get("data_hash", data_hash)
+    path = run / run_folder.ENVIRONMENT
+    recorded = read_json(path).get("data_hash", data_hash) if path.is_file() else data_hash
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         what = f"scans or label maps of {len(changed)} cases ({', '.join(changed[:_SHOWN])}{more})"

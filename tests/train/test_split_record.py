@@ -40,6 +40,8 @@ def test_a_run_that_recorded_no_digests_is_refused_by_the_hash_of_all(run: Path)
     refuse_changed(run, TASK, DIGESTS, "h")
     with pytest.raises(InputError, match="label maps"):
         refuse_changed(run, TASK, DIGESTS, "i")
+    (run / "environment.json").unlink()
+    refuse_changed(run, TASK, DIGESTS, "i")  # nothing is known
 
 
 def test_the_sides_are_those_recorded(run: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -20,6 +20,7 @@ from app.data.plan.planner import PlanSettings
 from app.data.sample.augment import AugmentSettings
 from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
+from app.losses.foreign import Foreign, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
 from app.metrics.results import read_columns
@@ -129,7 +130,7 @@ def build_loss(cfg: DictConfig, task: Task) -> Loss:
     """Return the loss for the task's targets, summed over levels of deep supervision with halved weights."""
     from monai.losses.ds_loss import DeepSupervisionLoss  # seconds to import, for training alone
 
-    loss: Loss = _instantiate(cfg.region_loss if task.regions else cfg.loss)
+    loss = _configured_loss(cfg, task)
     unknown = partial_labels(task).sets
     if isinstance(loss, SumLoss):
         loss = loss.aimed_at(
@@ -144,6 +145,19 @@ def build_loss(cfg: DictConfig, task: Task) -> Loss:
         loss = TargetLoss(loss, regions=tuple(task.regions.values()), ignore=task.ignore)
     summed: Loss = DeepSupervisionLoss(loss)
     return summed
+
+
+def _configured_loss(cfg: DictConfig, task: Task) -> Loss:
+    """The loss as it is configured, of ours or of another library."""
+    where, names = ("region_loss", task.regions) if task.regions else ("loss", task.segmented)
+    values = plain(cfg[where])
+    make = get_object(values["_target_"])
+    if make.__module__.startswith(f"{SumLoss.__module__.rpartition('.')[0]}."):
+        ours: Loss = _instantiate(values)
+        return ours
+    found = with_weights(make, values, list(names), where)
+    tensors = {key: found.pop(key) for key in ("weight",) if isinstance(found.get(key), torch.Tensor)}
+    return Foreign(instantiate(found, **tensors, _convert_="all"))
 
 
 def build_optimizer(cfg: DictConfig, *, rate: float = 1.0) -> Callable[..., torch.optim.Optimizer]:

@@ -139,7 +139,7 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
                     warning(
                         "vanishing_label",
                         f"label {value:g} ({names[int(value)]}) has {count} voxels, "
-                        f"{count * own_mm3:.3g} mm3, under half a voxel of the median grid ({voxel_mm3:.3g} mm3)",
+                        f"{count * own_mm3:.3g} mm3, under half a voxel of the median grid",
                         "it vanishes on that grid; see what mode=plan says, and set plan.spacing",
                     ),
                 )
