@@ -56,7 +56,7 @@ def test_a_run_interrupted_in_its_first_stage_resumes_to_the_same_network(
         raise Interrupted("interrupted at step 60")
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr(locate, "learnt_margin", interrupt)
+        patched.setattr(locate, "learnt_share", interrupt)
         run(*settings, f"paths.run={tmp_path / 'half'}")
     assert not (tmp_path / "half" / run_folder.LAST).exists()
     resumed = run(f"train.resume={tmp_path / 'half'}")

@@ -18,6 +18,7 @@ from app.core.types import Spacing, as_spacing
 from app.models.network import NetworkSpec, network_from
 
 _FORMAT = 1
+LEAST_SHARE = 0.05  # of the largest part that a first stage finds: smaller ones are always mistakes
 Weights = dict[str, torch.Tensor]
 
 
@@ -30,6 +31,8 @@ class Locator:
     weights: Weights
     margin_mm: Spacing
     """Around what it finds, on either side along (D, H, W)."""
+    least_share: float = LEAST_SHARE
+    """Of the largest part it finds: smaller parts are taken for mistakes."""
 
     def trained_network(self) -> nn.Module:
         """The network in eval mode."""
@@ -44,6 +47,7 @@ class Locator:
             "plan": self.plan.to_dict(),
             "weights": self.weights,
             "margin_mm": list(self.margin_mm),
+            "least_share": self.least_share,
         }
 
     @classmethod
@@ -54,6 +58,7 @@ class Locator:
             plan=Plan.from_dict(values["plan"]),
             weights=values["weights"],
             margin_mm=as_spacing(values["margin_mm"]),
+            least_share=values.get("least_share", LEAST_SHARE),
         )
 
 

@@ -8,11 +8,13 @@ import numpy as np
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.core.types import Spacing, as_spacing
+from app.data.prepare.cache import CachedCase
 from app.data.prepare.geometry import Geometry, Region
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box
-from app.infer.scan.region import locate
-from app.models.checkpoint import Locator
+from app.infer.scan.parts import Parts
+from app.infer.scan.region import box_in_scan, locate
+from app.models.checkpoint import LEAST_SHARE, Locator
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
@@ -20,6 +22,9 @@ from app.operators.cakes import Cakes
 from app.train.run import Training, train_network
 
 log = logging.getLogger(__name__)
+
+SHARES = (1.0, 0.5, 0.25, 0.1, LEAST_SHARE)
+"""Tried, strictest first: parts below a share of the largest part's size are taken for mistakes."""
 
 _COARSE = UNetModel(
     block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
@@ -41,7 +46,9 @@ def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
 
 
 def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
-    """Train a first stage, or go on with it, and learn its margin on cases that it has not trained on.
+    """Train a first stage, or resume it, and learn its margin and the least share of a part.
+
+    The margin is learnt on cases that it has not trained on, the share on these and on all references.
 
     Raises:
         Interrupted: by the user; the checkpoint is written.
@@ -51,19 +58,47 @@ def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
     checkpoint = this.checkpoint(state)
     network = to_device(checkpoint.trained_network(), this.recipe.device)
 
-    def missed(case: Case) -> Spacing | None:
+    def missed(case: Case) -> dict[float, Spacing]:
         volume, label_map = read_case(case, this.task)
-        found, geometry = locate(network, volume, this.plan)
+        parts, geometry = locate(network, volume, this.plan)
         wanted = reference_box(label_map.voxels, geometry, this.task.ignore)
-        return None if found is None or wanted is None else outside(wanted, found, geometry)
+        return misses_by_share(parts, wanted, geometry)
 
-    misses = [miss for miss in this.processes.over(calibrating, missed) if miss is not None]
-    margin = learnt_margin(misses, this.plan.spacing)
+    misses = this.processes.over(calibrating, missed)
+    references = [_dropped(this.cached[case.id], this.task.ignore) for case in this.split.training]
+    share = learnt_share(misses, references, this.plan.spacing)
+    reached = _furthest([miss[share] for miss in misses if miss])
+    margin = as_spacing([miss + mm for miss, mm in zip(reached, this.plan.spacing, strict=True)])
     log.info(
-        "first stage: labels reach up to %s mm out of what it finds in %d cases; margin %s mm",
-        *(_rounded(np.max(misses, axis=0).tolist() if misses else (0, 0, 0)), len(misses), _rounded(margin)),
+        "first stage: labels reach up to %s mm out of what it finds in %d cases; margin %s mm; parts under "
+        "%.0f %% of the largest are taken for mistakes",
+        *(_rounded(reached), sum(bool(miss) for miss in misses), _rounded(margin), 100 * share),
     )
-    return Locator(checkpoint.network, this.plan, checkpoint.inference_weights, margin)
+    return Locator(checkpoint.network, this.plan, checkpoint.inference_weights, margin, share)
+
+
+def misses_by_share(parts: Parts, wanted: Region | None, geometry: Geometry) -> dict[float, Spacing]:
+    """Return for each of `SHARES` how far a reference's box reaches out of the parts; empty if either is."""
+    if wanted is None or not parts.sizes:
+        return {}
+    boxes = {share: box_in_scan(parts, geometry, share) for share in SHARES}
+    return {share: outside(wanted, box, geometry) for share, box in boxes.items() if box is not None}
+
+
+def learnt_share(
+    misses: Sequence[dict[float, Spacing]], references: Sequence[dict[float, Spacing]], grid: Spacing
+) -> float:
+    """Return the largest share whose parts lose, of any case, at most a voxel of the coarse grid more.
+
+    `misses` is what is lost of calibrating cases, `references` what would be lost of references themselves.
+    """
+    lost = {share: _furthest([miss[share] for miss in misses if miss]) for share in SHARES}
+    dropped = {share: _furthest([miss[share] for miss in references if miss]) for share in SHARES}
+    for share in SHARES:
+        spared = zip(lost[share], lost[LEAST_SHARE], dropped[share], grid, strict=True)
+        if all(far - least <= mm and gone <= mm for far, least, gone, mm in spared):
+            return share
+    return LEAST_SHARE
 
 
 def outside(wanted: Region, found: Region, geometry: Geometry) -> Spacing:
@@ -72,10 +107,15 @@ def outside(wanted: Region, found: Region, geometry: Geometry) -> Spacing:
     return as_spacing([mm * max(0, low - start, stop - high) for start, stop, low, high, mm in sides])
 
 
-def learnt_margin(misses: Sequence[Spacing], grid: Spacing) -> Spacing:
-    """The margin that would have held every case, and a voxel of the coarse grid more."""
-    largest = np.max(misses, axis=0).tolist() if misses else (0.0, 0.0, 0.0)
-    return as_spacing([miss + mm for miss, mm in zip(largest, grid, strict=True)])
+def _dropped(case: CachedCase, ignore: int | None) -> dict[float, Spacing]:
+    """How far the reference of a prepared case reaches out of its own large parts."""
+    labels, geometry = case.labels(), case.geometry()
+    parts = Parts.of((labels > 0) & (labels != (-1 if ignore is None else ignore)))
+    return misses_by_share(parts, box_in_scan(parts, geometry, LEAST_SHARE), geometry)
+
+
+def _furthest(misses: Sequence[Spacing]) -> Spacing:
+    return as_spacing(np.max(misses, axis=0).tolist()) if misses else (0.0, 0.0, 0.0)
 
 
 def _rounded(millimetres: Sequence[float]) -> str:

@@ -1,7 +1,6 @@
-import pytest
-
 from app.data.prepare.geometry import Geometry, Region
-from app.train.locate import learnt_margin, outside
+from app.infer.scan.parts import Parts
+from app.train.locate import SHARES, learnt_share, misses_by_share, outside
 
 GEOMETRY = Geometry(
     ((0, 1), (1, 1), (2, 1)), (20, 40, 40), (0, 0, 0), (20, 40, 40), (5.0, 1.0, 1.0), (20, 40, 40)
@@ -13,6 +12,29 @@ def test_what_reaches_out_is_told_in_millimetres_of_the_further_side() -> None:
     assert outside(wanted, found, GEOMETRY) == (5.0, 2.0, 0.0)
 
 
-def test_a_margin_would_have_held_every_case_and_a_coarse_voxel_more() -> None:
-    assert learnt_margin([(5.0, 2.0, 0.0), (0.0, 3.0, 1.0)], (10.0, 4.0, 4.0)) == (15.0, 7.0, 5.0)
-    assert learnt_margin([], (10.0, 4.0, 4.0)) == pytest.approx((10.0, 4.0, 4.0))
+def test_a_part_that_is_dropped_is_missed_from_its_share_on() -> None:
+    parts = Parts(sizes=(100, 30), boxes=(Region((4, 10, 10), (8, 20, 20)), Region((4, 30, 10), (8, 36, 20))))
+    missed = misses_by_share(parts, Region((4, 10, 10), (8, 36, 20)), GEOMETRY)
+    assert missed == {
+        1.0: (0.0, 16.0, 0.0),
+        0.5: (0.0, 16.0, 0.0),
+        0.25: (0.0, 0.0, 0.0),
+        0.1: (0.0, 0.0, 0.0),
+        0.05: (0.0, 0.0, 0.0),
+    }
+    assert misses_by_share(Parts((), ()), Region((4, 10, 10), (8, 36, 20)), GEOMETRY) == {}
+    assert misses_by_share(parts, None, GEOMETRY) == {}
+
+
+def rising(*mm: float) -> dict[float, tuple[float, float, float]]:
+    """The miss along the second axis for each share, strictest first."""
+    return {share: (0.0, miss, 0.0) for share, miss in zip(SHARES, mm, strict=True)}
+
+
+def test_the_strictest_share_that_loses_nothing_is_learnt() -> None:
+    grid, nothing = (10.0, 4.0, 4.0), rising(0, 0, 0, 0, 0)
+    assert learnt_share([nothing], [nothing], grid) == 1.0
+    assert learnt_share([rising(16, 16, 4, 4, 4)], [nothing], grid) == 0.25
+    assert learnt_share([nothing], [rising(16, 4, 4, 0, 0)], grid) == 0.5  # of references too
+    assert learnt_share([rising(30, 30, 30, 30, 30), {}], [], grid) == 1.0  # whatever the share, lost alike
+    assert learnt_share([], [], grid) == 1.0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import nn
 
 from app.core.plan import Plan
@@ -14,15 +13,14 @@ from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, Region, network_view
 from app.data.prepare.prepare import prepare
 from app.data.prepare.region import widened
+from app.infer.scan.parts import Parts
 from app.infer.window.decode import labels_of
 from app.infer.window.sliding import SlidingSettings, sliding_logits
-from app.io.label_values import count_integers
 from app.io.volumes import Volume
 from app.models.checkpoint import Locator
 from app.models.network import to_device
 
 _SLIDING = SlidingSettings(overlap=0.25, windows=2, mirror_axes=())
-_SMALL = 0.05  # of the voxels of the largest: components below this share are taken for mistakes
 
 
 class RegionFinder:
@@ -36,28 +34,33 @@ class RegionFinder:
         """The region of a scan for a network of `plan`; None, the whole scan, where nothing is found."""
         found: Region | None = None
         for network, locator in self._stages:
-            box, geometry = locate(network, volume, locator.plan)
+            parts, geometry = locate(network, volume, locator.plan)
+            box = box_in_scan(parts, geometry, locator.least_share)
             if box is not None:
                 region = widened(box, geometry, locator.margin_mm, plan)
                 found = region if found is None else found.union(region)
         return found
 
 
-def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Region | None, Geometry]:
-    """What a first stage's network finds in a scan, as voxels of the scan, and how the scan was prepared."""
+def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Parts, Geometry]:
+    """Return the parts a first stage's network finds, on its coarse grid, and how the scan was prepared."""
     prepared = prepare(volume, None, plan)
     device = next(network.parameters()).device
     with torch.inference_mode():
         logits = sliding_logits(network, torch.from_numpy(prepared.image).to(device), plan, _SLIDING)
-    box = Region.around(_without_small(labels_of(logits).cpu().numpy() > 0))
-    geometry = prepared.geometry
+    return Parts.of(labels_of(logits).cpu().numpy() > 0), prepared.geometry
+
+
+def box_in_scan(parts: Parts, geometry: Geometry, share: float) -> Region | None:
+    """Return the box around all but small parts (`Parts.box`) in voxels of the scan (D, H, W)."""
+    box = parts.box(share)
     if box is None:
-        return None, geometry
+        return None
     scale = [own / seen for own, seen in zip(geometry.cropped, geometry.resampled, strict=True)]
     sides = list(zip(geometry.start, scale, strict=True))
     start = [first + math.floor(low * each) for low, (first, each) in zip(box.start, sides, strict=True)]
     stop = [first + math.ceil(high * each) for high, (first, each) in zip(box.stop, sides, strict=True)]
-    return Region(as_size(start), as_size(stop)), geometry
+    return Region(as_size(start), as_size(stop))
 
 
 def touching(labels: Labels, geometry: Geometry) -> Region | None:
@@ -75,12 +78,3 @@ def touching(labels: Labels, geometry: Geometry) -> Region | None:
             stop[axis] = min(geometry.full[axis], geometry.stop[axis] + more)
     grown = Region(as_size(start), as_size(stop))
     return None if grown == Region(geometry.start, geometry.stop) else grown
-
-
-def _without_small(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    joined, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = count_integers(joined, count + 1)[1:]
-    kept: NDArray[np.bool_] = np.isin(joined, 1 + np.flatnonzero(sizes >= _SMALL * sizes.max()))
-    return kept

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from app.core.plan import Normalisation
 from app.data.prepare.geometry import Region, plan_geometry
-from app.infer.scan.region import locate, touching
+from app.infer.scan.region import box_in_scan, locate, touching
 from app.io.volumes import Volume
 from tests.support.config import CUBES
 
@@ -41,20 +41,25 @@ def scan(*cubes: tuple[int, int, int, int], size: int = 40) -> Volume:
 def test_what_is_found_lies_in_voxels_of_the_scan(axis: int) -> None:
     first = [10, 10, 10]
     first[axis] = 24
-    box, geometry = locate(Bright(), scan((first[0], first[1], first[2], 8)), COARSE)
+    parts, geometry = locate(Bright(), scan((first[0], first[1], first[2], 8)), COARSE)
+    box = box_in_scan(parts, geometry, 0.05)
     assert box is not None and geometry.full == (40, 40, 40)
     wanted = list(reversed(first))  # (i, j, k) of a scan to the right, ahead, up is (W, H, D)
     for low, high, begin in zip(box.start, box.stop, wanted, strict=True):
         assert abs(low - begin) <= 2 and abs(high - (begin + 8)) <= 2
 
 
-def test_small_components_are_mistakes_and_nothing_is_nothing() -> None:
-    alone, _ = locate(Bright(), scan((8, 8, 8, 12)), COARSE)
-    beside, _ = locate(Bright(), scan((8, 8, 8, 12), (34, 34, 34, 3)), COARSE)
-    assert alone is not None and beside is not None
+def test_small_parts_are_mistakes_and_nothing_is_nothing() -> None:
+    def box(*cubes: tuple[int, int, int, int], share: float) -> Region | None:
+        return box_in_scan(*locate(Bright(), scan(*cubes), COARSE), share)
+
+    large, small = (8, 8, 8, 12), (34, 34, 34, 4)  # 6 and 2 voxels long on the coarse grid: 4 % of the size
+    alone, beside, both = box(large, share=0.05), box(large, small, share=0.5), box(large, small, share=0.01)
+    assert alone is not None and beside is not None and both is not None
     assert max(abs(a - b) for a, b in zip(alone.stop, beside.stop, strict=True)) <= 1
+    assert min(both.stop) >= 36
     flat = replace(COARSE, normalisation=(Normalisation("ct", 0.0, 1.0, 0.0, 1.0),))
-    assert locate(Bright(), scan(), flat)[0] is None
+    assert locate(Bright(), scan(), flat)[0].box(0.05) is None
 
 
 @pytest.mark.parametrize(
