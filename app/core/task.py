@@ -89,7 +89,7 @@ class Task:
     """Cases that nothing is chosen on, not the plan either; scored once at the end."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are not distinct, and regions from which label values cannot be recovered."""
+        """Refuse names that are not distinct, and values that the task does not have."""
         _refuse_same_names(self.labels, self.label_values, self.targets)
         if self.ignore is not None and self.ignore != len(self.labels) - 1:
             got, wanted = self.label_values[self.ignore], self.label_values[-1]
@@ -98,8 +98,11 @@ class Task:
         for name, values in self.regions.items():
             if not values or not set(values) <= set(known):
                 raise InputError(f"task.regions: {name}: got classes {list(values)}, wanted {list(known)}")
+
+    def check_told_apart(self) -> None:
+        """Raise InputError for regions from which label values cannot be recovered."""
         if self.regions:
-            _refuse_alike(self.regions, known)
+            _refuse_alike(self.regions, range(1, len(self.segmented)))
 
     @property
     def label_values(self) -> tuple[int, ...]:

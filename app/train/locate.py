@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,8 @@ from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
-from app.train.run import Training, train_network
+from app.train.run import Recipe, Training, train_network
+from app.train.target_loss import TargetLoss
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +33,25 @@ _COARSE = UNetModel(
 )
 
 
+def found_in(task: Task) -> Task:
+    """Return the task of a first stage: to tell all labels together from background."""
+    return replace(task, regions={"found": tuple(range(1, len(task.segmented)))})
+
+
+def coarse_recipe(recipe: Recipe, task: Task) -> Recipe:
+    """Return how a first stage is trained: with a loss for its one region, in few steps."""
+    from monai.losses.dice import DiceCELoss  # seconds to import, for training alone
+    from monai.losses.ds_loss import DeepSupervisionLoss
+
+    regions = tuple(found_in(task).regions.values())
+    loss = TargetLoss(DiceCELoss(sigmoid=True, batch=True), regions=regions, ignore=task.ignore)
+    settings = replace(recipe.settings, max_minutes=None, patience=None, accumulate=1)
+    settings = replace(settings, ema_decay=None)  # an average over few steps remembers the first of them
+    return replace(recipe, loss=DeepSupervisionLoss(loss), settings=settings, measure_speed=False)
+
+
 def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
-    """Return the network of a first stage: the same small U-Net whatever the second is made of."""
+    """Return a network like that of every first stage, whatever the second is made of: a small U-Net."""
     shape = Shape(
         in_channels=len(task.modalities),
         classes=len(task.regions or task.segmented),

@@ -20,7 +20,7 @@ from app.data.plan.planner import PlanSettings, make_plan
 from app.data.plan.stages import plan_in_two_stages
 from app.data.prepare.cache import Cache
 from app.models.network import NetworkSpec
-from app.train.locate import coarse_network
+from app.train.locate import coarse_network, coarse_recipe, found_in
 from app.train.machine.torchrun import local_count, process_count
 from app.train.run import Recipe
 from app.train.step_memory import process_peak_bytes, step_bytes
@@ -68,7 +68,7 @@ def plan_for(
     def fits(plan: Plan) -> bool:
         return measure(network(plan), plan, recipe.loss, process_count()) <= limit
 
-    def seconds(spec: NetworkSpec, plan: Plan) -> float:
+    def seconds(spec: NetworkSpec, plan: Plan, recipe: Recipe) -> float:
         accumulate = recipe.settings.accumulate
         if described is None:
             return accumulate * step_seconds(spec, plan, recipe, cache.speeds, labels=len(task.labels))
@@ -84,8 +84,10 @@ def plan_for(
             task,
             minutes=minutes,
             pace=Pace(
-                step_seconds=lambda plan: seconds(network(plan), plan),
-                coarse_seconds=lambda plan: seconds(coarse_network(task, plan), plan),
+                step_seconds=lambda plan: seconds(network(plan), plan, recipe),
+                coarse_seconds=lambda plan: seconds(
+                    coarse_network(found_in(task), plan), plan, coarse_recipe(recipe, task)
+                ),
                 other_seconds=_other_seconds(fingerprint, task),
                 fits=fits,
             ),

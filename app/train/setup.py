@@ -29,7 +29,7 @@ from app.data.sample.split import Folds, Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.label_presence import tell_of_absent, tell_of_vanished
-from app.train.locate import coarse_network, train_locator
+from app.train.locate import coarse_network, coarse_recipe, found_in, train_locator
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
 from app.train.machine.torchrun import local_count
@@ -175,10 +175,10 @@ def _locator(
 ) -> Locator:
     """The first stage, trained in a folder of its own."""
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
-    settings = replace(recipe.settings, steps=steps, max_minutes=None, patience=None, accumulate=1)
-    settings = replace(settings, ema_decay=None)  # an average over few steps remembers the first of them
+    coarse = coarse_recipe(recipe, task)
+    settings = replace(coarse.settings, steps=steps)
+    coarse, found = replace(coarse, settings=settings), found_in(task)
     plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
-    coarse = replace(recipe, settings=settings, measure_speed=False)
     cached = _prepared(cache, plan, None, processes)
     stage = folder / run_folder.LOCATE
     training = [cached[case.id] for case in inner.training]
@@ -188,11 +188,11 @@ def _locator(
             folder=stage,
             recipe=coarse,
             settings=settings,
-            task=task,
+            task=found,
             plan=plan,
             split=inner,
-            network=coarse_network(task, plan),
-            batches=make_batches(training, plan, task, recipe=coarse, settings=settings, processes=processes),
+            network=coarse_network(found, plan),
+            batches=make_batches(training, plan, found, recipe=coarse, settings=settings, processes=processes),
             cached=cached,
             facts={},
             resumed=(stage / run_folder.LAST).is_file(),

@@ -169,7 +169,9 @@ def _with_targets(task: Task, settings: TaskSettings) -> Task:
     ignore = None if settings.ignore is None else task.labels.index(settings.ignore)
     channels = settings.channels if isinstance(settings.channels, str) else tuple(settings.channels)
     reading = Reading(channels, settings.slice_jitter, task.modalities)
-    return replace(task, regions=regions, ignore=ignore, reading=reading)
+    found = replace(task, regions=regions, ignore=ignore, reading=reading)
+    found.check_told_apart()
+    return found
 
 
 def _classes(region: str, values: Sequence[int], task: Task) -> tuple[int, ...]:
