@@ -3,8 +3,9 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -17,7 +18,7 @@ from app.data.plan.fingerprint import Fingerprint, read_fingerprint
 from app.data.plan.fit_memory import MemoryBudget, plan_within
 from app.data.plan.in_time import Pace, plan_in_time
 from app.data.plan.planner import PlanSettings, make_plan
-from app.data.plan.stages import plan_in_two_stages
+from app.data.plan.stages import Ceilings, plan_in_two_stages
 from app.data.prepare.cache import Cache
 from app.models.network import NetworkSpec
 from app.train.locate import coarse_network, coarse_recipe, found_in
@@ -37,6 +38,16 @@ _VOXEL_SECONDS = 2e-7  # of a scan, for each of its labels: put back on its own 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a plan follows from besides settings, device and time."""
+
+    fingerprint: Fingerprint
+    ceilings: Ceilings
+    speeds: Path
+    """The file of measured step times."""
+
+
 def plan_for(
     task: Task, cache: Cache, settings: PlanSettings, *, build: BuildNetwork, recipe: Recipe
 ) -> tuple[Plan, dict[str, str]]:
@@ -48,6 +59,21 @@ def plan_for(
     fingerprint = read_fingerprint(cache)
     for told in fingerprint.doubts:
         log.warning("doubt: %s", told)
+    facts = Facts(
+        fingerprint, lambda grids: [_mean(labels) for labels in read_ceilings(cache, grids)], cache.speeds
+    )
+    return plan_from(facts, task, settings, build=build, recipe=recipe)
+
+
+def plan_from(
+    facts: Facts, task: Task, settings: PlanSettings, *, build: BuildNetwork, recipe: Recipe
+) -> tuple[Plan, dict[str, str]]:
+    """Return what `plan_for` returns, from facts that are known already.
+
+    Raises:
+        InputError: settings that contradict each other, the data or the memory.
+    """
+    fingerprint = facts.fingerprint
     described = settings.device
     on_gpu = settings.on_gpu if described else recipe.device.type == "cuda"
     if on_gpu and described is None:
@@ -71,11 +97,12 @@ def plan_for(
     def seconds(spec: NetworkSpec, plan: Plan, recipe: Recipe) -> float:
         accumulate = recipe.settings.accumulate
         if described is None:
-            return accumulate * step_seconds(spec, plan, recipe, cache.speeds, labels=len(task.labels))
+            return accumulate * step_seconds(spec, plan, recipe, facts.speeds, labels=len(task.labels))
         macs = plan.batch * accumulate * spec.cost(plan.patch).macs
         return _PASSES * macs / (1e9 * float(described["gmac_per_s"]))
 
-    minutes = _minutes(settings, recipe, "cuda" if on_gpu else recipe.device.type)
+    other = _other_seconds(fingerprint, task)
+    minutes = _minutes(settings, recipe, "cuda" if on_gpu else recipe.device.type, other)
     make = partial(plan_in_two_stages if settings.stages == 2 else make_plan, fingerprint, task)
     if minutes is not None:
         make = partial(
@@ -88,10 +115,10 @@ def plan_for(
                 coarse_seconds=lambda plan: seconds(
                     coarse_network(found_in(task), plan), plan, coarse_recipe(recipe, task)
                 ),
-                other_seconds=_other_seconds(fingerprint, task),
+                other_seconds=other,
                 fits=fits,
             ),
-            ceilings=lambda grids: [_mean(labels) for labels in read_ceilings(cache, grids)],
+            ceilings=facts.ceilings,
         )
     plan, reasons = plan_within(make, fingerprint, task, settings, MemoryBudget(limit, predict))
     for name, value in plan.to_dict().items():
@@ -99,12 +126,17 @@ def plan_for(
     return plan, reasons
 
 
-def _minutes(settings: PlanSettings, recipe: Recipe, kind: str) -> float | None:
-    """The time to plan for; None where steps or time are set, or nothing is asked for."""
+def _minutes(settings: PlanSettings, recipe: Recipe, kind: str, other_seconds: float) -> float | None:
+    """The time to plan for; None where steps or time are set, or nothing is asked for.
+
+    Unless it is set, training takes at least as long as everything else, which takes `other_seconds`.
+    """
     train = recipe.settings
     if settings.steps is not None or train.steps is not None or train.max_minutes is not None:
         return None
-    minutes: float | None = _MINUTES[kind] if settings.minutes == "auto" else settings.minutes
+    if settings.minutes == "auto":
+        return max(_MINUTES[kind], 2 * other_seconds / 60)
+    minutes: float | None = settings.minutes
     return minutes
 
 

@@ -14,11 +14,13 @@ from app.core.task import Task
 from app.core.types import Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import PlanSettings, fine_spacing, make_plan
-from app.data.plan.stages import COARSE_STEPS, Ceilings, extent_mm, first_stage, in_region, short
+from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, extent_mm, first_stage, in_region, short
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 """Grids tried: the scans' own and coarser ones, halving their voxels from one to the next."""
 _ENOUGH = 2000  # optimizer steps; fewer leave a network unfinished, however well it sees
+_MOST_STEPS = 250_000  # nnU-Net's: what is beyond sees more around the labels, or ends the training early
+_LEAST_SHARE = 0.5  # of the minutes, for training, however long reading and preparing take
 _PLENTY = 150  # passes over all scans; what is beyond is worth more in a wider network
 _LEAST_CEILING = 0.85  # of a grid's mean ceiling: below it what is lost outweighs what is seen
 _MIDDLING = 100_000  # voxels of a patch whose step is measured to foretell others
@@ -57,19 +59,28 @@ def plan_in_time(
     Raises:
         InputError: settings that contradict each other or the data.
     """
-    seconds = max(1.0, 60 * minutes - pace.other_seconds) / (1 + _VALIDATING)
+    seconds = 60 * max(minutes - pace.other_seconds / 60, _LEAST_SHARE * minutes) / (1 + _VALIDATING)
     locate, why_stages = first_stage(fingerprint, task, settings, ceilings)
-    field, first = fingerprint, 0.0
+    fields, first = [fingerprint], 0.0
     if locate is not None:
-        field, step = in_region(fingerprint), pace.coarse_seconds(locate)
+        fields, step = [in_region(fingerprint, margin) for margin in MARGINS], pace.coarse_seconds(locate)
         locate = replace(locate, steps=max(COARSE_STEPS, round(_COARSE_SHARE * seconds / step)))
         first = locate.steps * step
     grids = list_grids(fingerprint, settings)
     kept = dict(zip(grids, ceilings(grids), strict=True))
-    choice = _Choice(field, task, settings, max(1.0, seconds - first), pace)
-    plan, reasons = choice.of(kept)
+    choices = [_Choice(field, task, settings, max(1.0, seconds - first), pace) for field in fields]
+    plan, reasons = choices[0].of(kept)
+    for wider in choices[1:]:
+        if plan.steps < _MOST_STEPS:
+            break
+        found = wider.of(kept)
+        if found[0].steps >= _MOST_STEPS:
+            plan, reasons = found
     reasons["locate"] = why_stages
     reasons["steps"] += f"; as many as {minutes:g} minutes (plan.minutes) leave beside all else"
+    if plan.steps > _MOST_STEPS:
+        plan = replace(plan, steps=_MOST_STEPS)
+        reasons["steps"] += f", but {_MOST_STEPS} at most"
     training = plan.steps * pace.step_seconds(plan) * (1 + _VALIDATING)
     parts = {
         "reading, preparing, judging": pace.other_seconds,

@@ -14,7 +14,9 @@ Ceilings = Callable[[Sequence[Spacing]], Sequence[float]]
 """Grids -> for each the mean Dice that references keep on it."""
 
 _REGION = 0.4  # of a scan's voxels: a region beyond it is not worth a first stage
-_MARGIN = 1.25  # times the labels' extents, what a region is foretold to be
+MARGINS = (1.25, 1.6, 2.0, 2.5)
+"""Times the labels' extents, what a region is foretold to be; the wider ones where there is time to spare."""
+_SMALL_SCAN = 100_000  # voxels of a whole scan that one network sees in a single patch without much cost
 _LEAST_VOXELS = 16  # of a region along an axis
 _COARSE_VOXELS = 40_000  # of a whole scan in the first stage
 _COARSE_CEILING = 0.8  # below it a first stage would not see what it looks for
@@ -43,7 +45,10 @@ def first_stage(
         return None, "set by plan.stages: one stage"
     if not math.prod(fingerprint.foreground_mm):
         return None, "no scan has any foreground to find: one stage"
-    whole, region = extent_mm(fingerprint), _region_mm(fingerprint)
+    if settings.stages is None and math.prod(fingerprint.median_size) <= _SMALL_SCAN:
+        size = by(fingerprint.median_size)
+        return None, f"a whole scan has {size} voxels, few enough for one patch: one stage sees it all"
+    whole, region = extent_mm(fingerprint), _region_mm(fingerprint, MARGINS[0])
     share = math.prod(region) / math.prod(whole)
     where = f"labels lie in {_rounded(region)} of {_rounded(whole)} mm"
     if settings.stages is None and share > _REGION:
@@ -65,9 +70,12 @@ def first_stage(
     )
 
 
-def in_region(fingerprint: Fingerprint) -> Fingerprint:
-    """Return the fingerprint as if scans were no larger than the region around their labels."""
-    region = _region_mm(fingerprint)
+def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerprint:
+    """Return the fingerprint as if scans were no larger than the region around their labels.
+
+    The region is `margin` times as long as the labels.
+    """
+    region = _region_mm(fingerprint, margin)
     size = [max(1, round(mm / step)) for mm, step in zip(region, fingerprint.median_spacing, strict=True)]
     return replace(fingerprint, median_size=as_size(size))
 
@@ -83,9 +91,9 @@ def short(grid: Spacing) -> str:
     return "x".join(f"{mm:.3g}" for mm in grid)
 
 
-def _region_mm(fingerprint: Fingerprint) -> Spacing:
+def _region_mm(fingerprint: Fingerprint, margin: float) -> Spacing:
     sides = zip(extent_mm(fingerprint), fingerprint.foreground_mm, fingerprint.median_spacing, strict=True)
-    return as_spacing([min(whole, max(_MARGIN * labels, _LEAST_VOXELS * mm)) for whole, labels, mm in sides])
+    return as_spacing([min(whole, max(margin * labels, _LEAST_VOXELS * mm)) for whole, labels, mm in sides])
 
 
 def _coarse_grid(whole: Spacing, fingerprint: Fingerprint) -> Spacing:

@@ -111,6 +111,31 @@ def test_one_stage_where_labels_are_all_over_or_not_to_be_seen_or_it_is_set(
     assert plan.locate is None
 
 
+def test_a_small_scan_is_seen_whole_in_one_stage(make_task: MakeTask) -> None:
+    plan, reasons = planned(
+        make_task, 30, pace(4e-6), foreground_mm=(10.0, 10.0, 10.0), median_size=(40, 50, 50)
+    )
+    assert plan.locate is None and "40x50x50" in reasons["locate"]
+
+
+@pytest.mark.parametrize("other", [1500.0, 100_000.0])
+def test_training_takes_half_of_the_minutes_however_long_reading_takes(
+    make_task: MakeTask, other: float
+) -> None:
+    plan, reasons = planned(make_task, 30, pace(4e-6, other=other))
+    assert plan.minutes == pytest.approx(15 + other / 60, rel=0.01)
+    assert math.prod(plan.patch) > 20_000 and "reading" in reasons["minutes"]
+
+
+def test_steps_end_at_a_quarter_of_a_million_and_time_to_spare_shows_more_around(
+    make_task: MakeTask,
+) -> None:
+    given: dict[str, Any] = {"foreground_mm": (60.0, 60.0, 60.0)}
+    spare, plenty = (planned(make_task, 100, pace(speed), **given)[0] for speed in (2e-8, 1e-12))
+    assert spare.steps < 250_000 == plenty.steps
+    assert max(spare.patch) <= 80 and min(plenty.patch) > 95 and (plenty.minutes or 9) < 1
+
+
 def test_memory_and_a_bound_on_patches_make_the_grid_coarser_before_the_patch_is_a_part(
     make_task: MakeTask,
 ) -> None:
