@@ -28,6 +28,7 @@ _SHRINK = 0.8  # of the voxels of a patch that does not fit into memory
 _WIDTHS = (16, 24, 32, 48)
 _GROWTH = 1.6  # power of the width that a step's time grows with
 _COARSE_SHARE = 0.12  # of the time, for the first stage
+_MOST_COARSE_STEPS = 20_000
 _VALIDATING = 0.1  # of the training's time
 
 
@@ -64,7 +65,8 @@ def plan_in_time(
     fields, first = [fingerprint], 0.0
     if locate is not None:
         fields, step = [in_region(fingerprint, margin) for margin in MARGINS], pace.coarse_seconds(locate)
-        locate = replace(locate, steps=max(COARSE_STEPS, round(_COARSE_SHARE * seconds / step)))
+        steps = min(_MOST_COARSE_STEPS, round(_COARSE_SHARE * seconds / step))
+        locate = replace(locate, steps=max(COARSE_STEPS, steps))
         first = locate.steps * step
     grids = list_grids(fingerprint, settings)
     kept = dict(zip(grids, ceilings(grids), strict=True))
