@@ -19,6 +19,7 @@ _EARLIER: dict[str, Any] = {
     "oriented": True,
     "locate": None,
     "minutes": None,
+    "augment": 1.0,
 }
 """What trainings took before plans said it, of a batch of two one patch; older plans are read with these."""
 
@@ -72,6 +73,8 @@ class Plan:
     """A first stage, whose network sees whole scans coarsely and finds the region that this one works in."""
     minutes: float | None = None
     """What the whole command is foretold to take on the machine that planned it; None where nobody asked."""
+    augment: float = 1.0
+    """What the chances of augmentation are multiplied by, unless augment.strength is set."""
 
     def __post_init__(self) -> None:
         """Refuse a plan from which no network can be built or trained."""
@@ -135,6 +138,7 @@ class Plan:
             oriented=bool(values["oriented"]),
             locate=None if values["locate"] is None else cls.from_dict(values["locate"]),
             minutes=None if values["minutes"] is None else float(values["minutes"]),
+            augment=float(values["augment"]),
         )
 
 

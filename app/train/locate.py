@@ -13,15 +13,17 @@ from app.data.prepare.cache import CachedCase
 from app.data.prepare.geometry import Geometry, Region
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box
+from app.data.sample.partial import partial_labels
 from app.infer.scan.parts import Parts
 from app.infer.scan.region import box_in_scan, locate
+from app.losses.losses import dice_ce
+from app.losses.targets import Targets
 from app.models.checkpoint import LEAST_SHARE, Locator
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
 from app.train.run import Recipe, Training, train_network
-from app.train.target_loss import TargetLoss
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +42,11 @@ def found_in(task: Task) -> Task:
 
 def coarse_recipe(recipe: Recipe, task: Task) -> Recipe:
     """Return how a first stage is trained: with a loss for its one region, in few steps."""
-    from monai.losses.dice import DiceCELoss  # seconds to import, for training alone
-    from monai.losses.ds_loss import DeepSupervisionLoss
+    from monai.losses.ds_loss import DeepSupervisionLoss  # seconds to import, for training alone
 
-    regions = tuple(found_in(task).regions.values())
-    loss = TargetLoss(DiceCELoss(sigmoid=True, batch=True), regions=regions, ignore=task.ignore)
+    regions, unknown = found_in(task).regions, partial_labels(task).sets
+    targets = Targets.made(task.segmented, regions=regions, ignore=task.ignore, unknown=unknown)
+    loss = dice_ce().aimed_at(targets)
     settings = replace(recipe.settings, max_minutes=None, patience=None, accumulate=1)
     settings = replace(settings, ema_decay=None)  # an average over few steps remembers the first of them
     return replace(recipe, loss=DeepSupervisionLoss(loss), settings=settings, measure_speed=False)
@@ -128,7 +130,7 @@ def outside(wanted: Region, found: Region, geometry: Geometry) -> Spacing:
 
 def _dropped(case: CachedCase, ignore: int | None) -> dict[float, Spacing]:
     """How far the reference of a prepared case reaches out of its own large parts."""
-    labels, geometry = case.labels(), case.geometry()
+    labels, geometry = case.labels().whole(np.int64)[0], case.geometry()
     parts = Parts.of((labels > 0) & (labels != (-1 if ignore is None else ignore)))
     return misses_by_share(parts, box_in_scan(parts, geometry, LEAST_SHARE), geometry)
 

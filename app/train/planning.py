@@ -18,7 +18,7 @@ from app.data.plan.fingerprint import Fingerprint, read_fingerprint
 from app.data.plan.fit_memory import MemoryBudget, plan_within
 from app.data.plan.in_time import Pace, plan_in_time
 from app.data.plan.planner import PlanSettings, make_plan
-from app.data.plan.stages import Ceilings, plan_in_two_stages
+from app.data.plan.stages import Ceilings, plan_in_two_stages, with_augment
 from app.data.prepare.cache import Cache
 from app.models.network import NetworkSpec
 from app.train.locate import coarse_network, coarse_recipe, found_in
@@ -121,6 +121,9 @@ def plan_from(
             ceilings=facts.ceilings,
         )
     plan, reasons = plan_within(make, fingerprint, task, settings, MemoryBudget(limit, predict))
+    clocked = recipe.settings.max_minutes is not None
+    steps = None if clocked else recipe.settings.steps or plan.steps
+    plan, reasons["augment"] = with_augment(plan, fingerprint, steps)
     for name, value in plan.to_dict().items():
         log.debug("plan: %s %s: %s", name, value, reasons[name])
     return plan, reasons

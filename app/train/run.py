@@ -68,14 +68,14 @@ class Recipe:
     measure_speed: bool = False
     """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
 
-    def mirroring(self, plan: Plan) -> "Recipe":
-        """Return the recipe without flips and mirror images from left to right where the plan has none."""
+    def following(self, plan: Plan) -> "Recipe":
+        """Return the recipe with the plan's strength of augmentation, and without flips that it forbids."""
+        recipe = replace(self, augment=self.augment.planned(plan.augment))
         if plan.mirror != ():
-            return self
-        augment = replace(self.augment, flip_axes=_without(self.augment.flip_axes))
+            return recipe
         return replace(
-            self,
-            augment=augment,
+            recipe,
+            augment=replace(recipe.augment, flip_axes=_without(recipe.augment.flip_axes)),
             sliding=replace(self.sliding, mirror_axes=_without(self.sliding.mirror_axes)),
         )
 

@@ -99,7 +99,7 @@ def open_training(
         refuse_changed(folder, task, cache.digests(), cache.data_hash())
         write_split(folder, split, task, cache.digests())  # where the files are now
     _refuse_unjudged(split, recipe.settings)
-    recipe = recipe.mirroring(plan)
+    planned_for, recipe = recipe, recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     last = folder / run_folder.LAST
     before = read_checkpoint(last) if resumed and last.is_file() else None
@@ -113,7 +113,15 @@ def open_training(
     if plan.locate is not None and locator is None:
         announce()
         inner = _inner_split(split, folds)
-        locator = _locator(folder, task, recipe, inner, cache=cache, plan=plan.locate, processes=processes)
+        locator = _locator(
+            folder,
+            task,
+            planned_for.following(plan.locate),
+            inner,
+            cache=cache,
+            plan=plan.locate,
+            processes=processes,
+        )
     cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, processes)
     if processes.leads and not resumed:
         tell_of_absent(task, split, label_volumes(cache))
@@ -192,7 +200,9 @@ def _locator(
             plan=plan,
             split=inner,
             network=coarse_network(found, plan),
-            batches=make_batches(training, plan, found, recipe=coarse, settings=settings, processes=processes),
+            batches=make_batches(
+                training, plan, found, recipe=coarse, settings=settings, processes=processes
+            ),
             cached=cached,
             facts={},
             resumed=(stage / run_folder.LAST).is_file(),

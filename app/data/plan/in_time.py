@@ -14,7 +14,7 @@ from app.core.task import Task
 from app.core.types import Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import PlanSettings, fine_spacing, make_plan
-from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, extent_mm, first_stage, in_region, short
+from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 """Grids tried: the scans' own and coarser ones, halving their voxels from one to the next."""
@@ -84,13 +84,13 @@ def plan_in_time(
         plan = replace(plan, steps=_MOST_STEPS)
         reasons["steps"] += f", but {_MOST_STEPS} at most"
     training = plan.steps * pace.step_seconds(plan) * (1 + _VALIDATING)
-    parts = {
+    taken = {
         "reading, preparing, judging": pace.other_seconds,
         "first stage": first * (1 + _VALIDATING),
         "training": training,
     }
-    reasons["minutes"] = ", ".join(f"{name} {part / 60:.1f}" for name, part in parts.items() if part)
-    return replace(plan, locate=locate, minutes=round(sum(parts.values()) / 60, 1)), reasons
+    reasons["minutes"] = ", ".join(f"{name} {part / 60:.1f}" for name, part in taken.items() if part)
+    return replace(plan, locate=locate, minutes=round(sum(taken.values()) / 60, 1)), reasons
 
 
 def list_grids(fingerprint: Fingerprint, settings: PlanSettings) -> list[Spacing]:
@@ -146,7 +146,7 @@ class _Choice:
 
     def _widened(self, plan: Plan, reasons: dict[str, str]) -> tuple[Plan, dict[str, str]]:
         """The plan with as wide a network as still goes over all scans often enough, and its steps."""
-        plenty = max(_ENOUGH, _PLENTY * self.field.cases * _parts(self.field, plan) / plan.batch)
+        plenty = max(_ENOUGH, _PLENTY * self.field.cases * parts(self.field, plan) / plan.batch)
         step, width = self.pace.step_seconds(plan), self.settings.finest_width
         free = self.settings.widths is None and self.settings.base_width is None
         for wider in reversed(_WIDTHS if free else ()):
@@ -187,8 +187,3 @@ class _Choice:
         if grid == finest:
             return f"{why}; {kept}"
         return f"the finest grid with enough steps in the time there is: {'; '.join(rejected)}; {kept}"
-
-
-def _parts(field: Fingerprint, plan: Plan) -> float:
-    size = [mm / step for mm, step in zip(extent_mm(field), plan.spacing, strict=True)]
-    return max(1.0, math.prod(size) / math.prod(plan.patch))

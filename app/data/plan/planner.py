@@ -166,6 +166,7 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
     mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
     reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
     reasons["locate"], reasons["minutes"] = "one stage", "time is not planned"
+    reasons["augment"] = "all of the chances of augmentation"
     plan = Plan(
         spacing=spacing,
         patch=patch,

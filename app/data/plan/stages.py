@@ -9,6 +9,7 @@ from app.core.task import Task
 from app.core.types import Spacing, as_size, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.steps import plan_augment
 
 Ceilings = Callable[[Sequence[Spacing]], Sequence[float]]
 """Grids -> for each the mean Dice that references keep on it."""
@@ -70,6 +71,16 @@ def first_stage(
     )
 
 
+def with_augment(plan: Plan, fingerprint: Fingerprint, steps: int | None) -> tuple[Plan, str]:
+    """Return the plan with its strength of augmentation for `steps`, of the first stage too, and why."""
+    locate, field = plan.locate, fingerprint
+    if locate is not None:
+        strength, _ = plan_augment(fingerprint.cases, parts(fingerprint, locate), locate, locate.steps)
+        locate, field = replace(locate, augment=strength), in_region(fingerprint)
+    strength, reason = plan_augment(fingerprint.cases, parts(field, plan), plan, steps)
+    return replace(plan, augment=strength, locate=locate), reason
+
+
 def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerprint:
     """Return the fingerprint as if scans were no larger than the region around their labels.
 
@@ -84,6 +95,12 @@ def extent_mm(fingerprint: Fingerprint) -> Spacing:
     """Return the millimetres (D, H, W) of a typical scan."""
     sides = zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)
     return as_spacing([voxels * mm for voxels, mm in sides])
+
+
+def parts(field: Fingerprint, plan: Plan) -> float:
+    """Return how many patches of a plan a typical scan takes, 1 at least."""
+    size = [mm / step for mm, step in zip(extent_mm(field), plan.spacing, strict=True)]
+    return max(1.0, math.prod(size) / math.prod(plan.patch))
 
 
 def short(grid: Spacing) -> str:

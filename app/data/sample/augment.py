@@ -7,7 +7,7 @@ are those of nnU-Net (Isensee et al., Nature Methods 2021).
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,7 @@ from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 
 Range = tuple[float, float]
 
+_CHANCES = ("rotate", "scale", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma")
 _ANY_WAY = 180.0  # degrees
 _TURNED = (
     0.4  # chance of a turn where scans may lie any way: with 0.1 two turned ACDC scans had Dice .42, .52
@@ -52,16 +53,25 @@ class AugmentSettings:
     low_resolution_range: Range
     gamma: float
     gamma_range: Range
+    strength: float | None = None
+    """What the chances are multiplied by, except those of flips; None for what the plan says."""
 
     def __post_init__(self) -> None:
         """Refuse probabilities outside 0..1, unknown axes and reversed ranges."""
         for name, value in vars(self).items():
-            if isinstance(value, float | int) and name != "rotate_degrees" and not 0 <= value <= 1:
+            chance = isinstance(value, float | int) and name != "rotate_degrees"
+            if chance and not 0 <= value <= 1:
                 raise InputError(f"augment.{name}: got {value}, wanted a chance from 0 to 1")
             if name != "flip_axes" and isinstance(value, tuple) and (len(value) != 2 or value[0] > value[1]):
                 raise InputError(f"augment.{name}: got {list(value)}, wanted [low, high]")
         if not set(self.flip_axes) <= {0, 1, 2}:
             raise InputError(f"augment.flip_axes: got {list(self.flip_axes)}, wanted axes among 0, 1, 2")
+
+    def planned(self, strength: float) -> "AugmentSettings":
+        """Return the settings with their chances multiplied by their own strength, or by the plan's."""
+        factor = strength if self.strength is None else self.strength
+        chances = {name: factor * getattr(self, name) for name in _CHANCES}
+        return replace(self, **chances, strength=1.0)
 
     def margin(self, patch: Size, spacing: Spacing) -> Size:
         """Voxels to read per axis for a patch of `patch`, so that turned and shrunk corners are inside."""

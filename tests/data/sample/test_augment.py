@@ -206,6 +206,27 @@ def test_impossible_settings_are_named() -> None:
             replace(NONE, **changes)
 
 
+def test_the_plan_multiplies_chances_unless_their_strength_is_set() -> None:
+    settings = replace(NONE, rotate=0.2, gamma=0.3, flip_axes=(2,), strength=None)
+    halved = settings.planned(0.5)
+    assert (halved.rotate, halved.gamma, halved.flip_axes) == (0.1, 0.15, (2,))
+    assert halved.planned(0.5) == halved  # once
+    assert replace(settings, strength=1.0).planned(0.5).rotate == 0.2
+
+
+def test_stacks_that_may_lie_any_way_are_turned_often_if_at_all() -> None:
+    def turned(rotate: float, *, oriented: bool) -> int:
+        chain = Augment(
+            replace(NONE, rotate=rotate), patch=(4, 16, 16), spacing=(8.0, 1.0, 1.0), oriented=oriented
+        )
+        drawn = chain.draw(400, 1, np.random.default_rng(0))
+        return sum(changes.matrix is not None for changes in drawn)
+
+    assert turned(0.0, oriented=False) == 0
+    assert 20 < turned(0.1, oriented=True) < 60
+    assert 130 < turned(0.1, oriented=False) < 190
+
+
 def test_a_flat_patch_is_turned_less_out_of_its_plane_than_in_it() -> None:
     settings = replace(NONE, rotate=1.0, rotate_degrees=30)
     assert settings.turns((32, 32, 32), (1.0, 1.0, 1.0), oriented=True) == pytest.approx((30, 30, 30))
