@@ -22,7 +22,7 @@ from app.core.task import Task
 from app.core.types import Spacing, as_size, as_spacing, by
 from app.data.plan.ceiling import kept
 from app.data.plan.fingerprint import Components, Fingerprint
-from app.data.plan.label_coverage import share_met
+from app.data.plan.label_coverage import shares_met
 from app.train.planning import Facts, plan_from
 from tests.support.config import composed
 
@@ -60,7 +60,9 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
         label_share=(float(1 - sum(shares)), *(float(share) for share in shares)),
         components=tuple(Components(1.0, volume, volume) for volume in volumes),
         met=tuple(
-            share_met(ellipsoid([_CELLS * mm / full for mm, full in zip(extent, whole, strict=True)], _CELLS))
+            shares_met(
+                ellipsoid([_CELLS * mm / full for mm, full in zip(extent, whole, strict=True)], _CELLS), 2
+            )[0]
             for extent in labels
         ),
         intensities=tuple(Normalisation("ct", *kind) for kind in kinds),
@@ -73,14 +75,14 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
     )
 
 
-def ellipsoid(extents: Sequence[float], size: int | None = None) -> NDArray[np.bool_]:
-    """Return the mask of an ellipsoid of so many voxels along (D, H, W), in the middle of a box."""
+def ellipsoid(extents: Sequence[float], size: int | None = None) -> NDArray[np.uint8]:
+    """Return the label map of an ellipsoid of so many voxels along (D, H, W), in the middle of a box."""
     box = [size or int(np.ceil(extent)) for extent in extents]
     grids = np.ogrid[tuple(slice(0, n) for n in box)]
     sides = zip(grids, box, extents, strict=True)
     distances = [((grid - (n - 1) / 2) / (max(1.0, extent) / 2)) ** 2 for grid, n, extent in sides]
-    mask: NDArray[np.bool_] = (distances[0] + distances[1] + distances[2]) <= 1
-    return mask
+    inside: NDArray[np.bool_] = (distances[0] + distances[1] + distances[2]) <= 1
+    return inside.astype(np.uint8)
 
 
 def ceiling_of(facts: Mapping[str, Any], grid: Spacing) -> float:
@@ -89,7 +91,7 @@ def ceiling_of(facts: Mapping[str, Any], grid: Spacing) -> float:
     found = []
     for extent in facts["labels"].values():
         mask = ellipsoid([mm / step for mm, step in zip(extent, facts["spacing"], strict=True)])
-        around = np.pad(mask, [(int(2 * factor + 1),) * 2 for factor in factors]).astype(np.uint8)
+        around = np.pad(mask, [(int(2 * factor + 1),) * 2 for factor in factors])
         found.append(kept(around, 1, tuple(slice(0, n) for n in around.shape), factors))
     return float(np.mean(found))
 
