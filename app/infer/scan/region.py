@@ -3,9 +3,7 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from app.core.plan import Plan
