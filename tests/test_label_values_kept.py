@@ -63,7 +63,7 @@ def test_one_value_trains_predicts_and_is_judged_as_itself(bench: Bench, tmp_pat
         (bright,), trained.plans, trained.modalities, trained.labels, SLIDING, values=trained.values
     )
     cases = bench.task.cases
-    scores = evaluate_held_out(segmenter, cases, bench.task, tmp_path / "run", nsd_tolerance_mm=1.0)
+    scores = evaluate_held_out(segmenter, cases, bench.task, tmp_path / "run", nsd_tolerance_mm=1.0).scores
     assert all(score.values["dice"] > 0.5 for score in scores)
     assert dice_of_cases(segmenter, cases)["blob_001"] == {"blob": scores[0].values["dice"]}
     manifest = Manifest(tmp_path / "out", {})
