@@ -120,15 +120,9 @@ def voxels_of(series: Series) -> NDArray[np.generic]:
         return _read_slices(series.where, files)
 
 
-def slice_files(path: Path) -> tuple[str, ...]:
-    """The files of a series in the order of the voxels' last axis; a multi-frame file is one."""
-    frames = _stack(only_series(path)).frames
-    return tuple(dict.fromkeys(str(frame.file) for frame in frames))
-
-
-def frames_in_order(path: Path) -> tuple[Frame, ...]:
-    """The slices of the only series at `path` in the order of the voxels' last axis."""
-    return _stack(only_series(path)).frames
+def frames_in_order(series: Series) -> tuple[Frame, ...]:
+    """The slices of a series in the order of the voxels' last axis."""
+    return _stack(series).frames
 
 
 def _image_files(folder: Path) -> Iterable[Path]:

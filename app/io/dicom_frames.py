@@ -34,7 +34,15 @@ def read_frames(path: Path) -> list[Frame]:
     require(f"{path}: multi-frame DICOM needs pydicom", "pydicom")
     import pydicom
 
-    data = pydicom.dcmread(path, stop_before_pixels=True)
+    return frames_of(path, pydicom.dcmread(path, stop_before_pixels=True))
+
+
+def frames_of(path: Path, data: Any) -> list[Frame]:
+    """All frames of a data set that pydicom read, in its own order.
+
+    Raises:
+        InputError: frames without a place in space.
+    """
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
     own = data.get("PerFrameFunctionalGroupsSequence") or []
     if len(own) != int(data.get("NumberOfFrames", 1)):

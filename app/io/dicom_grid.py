@@ -16,6 +16,9 @@ _NAMED = 3  # files at most in a message
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
+_ROUNDED = 0.01  # of a slice distance, from which on slices are said to lie unevenly
+
+
 @dataclass(frozen=True)
 class Stack:
     """Slices in the order of their positions and the affine from (i, j, k) to RAS mm.
@@ -45,6 +48,16 @@ def stack(where: Path, frames: Sequence[Frame]) -> Stack:
         affine[:3, axis] = vector * _LPS_TO_RAS
     affine[:3, 3] = origin * _LPS_TO_RAS
     return Stack(tuple(ordered), affine, uneven)
+
+
+def is_uneven(share: float) -> bool:
+    """Whether slices lie further off an even grid, as a share of their distance, than by rounding."""
+    return share > _ROUNDED
+
+
+def uneven_sentence(share: float) -> str:
+    """Say how far slices lie off an even grid."""
+    return f"slices lie up to {share:.2g} of a slice distance off an even grid"
 
 
 def _refuse_odd(where: Path, frames: Sequence[Frame]) -> None:

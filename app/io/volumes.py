@@ -16,6 +16,7 @@ from app.core.types import Labels, Spacing, as_size, as_spacing
 from app.io import channels, dicom, itk, nifti
 from app.io.channels import Channel, order_channels
 from app.io.dicom_files import is_dicom
+from app.io.dicom_grid import is_uneven, uneven_sentence
 from app.io.grid import corners_apart_mm, is_turned, turned_grid, turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values, listed_values, to_classes, to_values
@@ -76,7 +77,7 @@ def scans_by_case(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name[0] == "." or not (path.is_dir() or is_scan_file(path)):
+        if path.name[0] == "." or not (path.is_dir() or is_scan_file(path) or is_dicom(path)):
             continue
         case = case_name(path)
         if case in found:
@@ -110,6 +111,14 @@ def find_channels(folder: Path) -> list[Channel]:
     return channels.find_channels(folder, is_scan_file)
 
 
+def series_of(path: Path, reading: Reading = _AS_NAMED) -> dicom.Series | None:
+    """The DICOM series of a scan's first channel; None where that is another file."""
+    if path.is_dir():
+        source = channels_of(path, reading)[0].source
+        return source if isinstance(source, dicom.Series) else None
+    return None if suffix_of(path) else dicom.only_series(path)
+
+
 def is_scan_file(path: Path) -> bool:
     """Whether a file has a suffix of a known format; DICOM files are known by their content instead.
 
@@ -124,10 +133,21 @@ def is_scan_file(path: Path) -> bool:
 def header_doubts(path: Path, reading: Reading = _AS_NAMED) -> dict[str, str]:
     """What the headers of a scan leave open or say twice and differently: a sentence by kind of doubt."""
     if path.is_dir():
-        inside = [channel.source for channel in channels_of(path, reading)]
-        files = [source for source in inside if isinstance(source, Path)]
-        return {kind: f"{file.name}: {told}" for file in files for kind, told in header_doubts(file).items()}
-    return nifti.doubts(path) if suffix_of(path, NIFTI) else {}
+        inside = channels_of(path, reading)
+        files = [channel.source for channel in inside if isinstance(channel.source, Path)]
+        series = [channel.source for channel in inside if isinstance(channel.source, dicom.Series)]
+        told = {
+            kind: f"{file.name}: {doubt}" for file in files for kind, doubt in header_doubts(file).items()
+        }
+        return told | _series_doubts([dicom.header_of(one).uneven for one in series])
+    if suffix_of(path, NIFTI):
+        return nifti.doubts(path)
+    return {} if suffix_of(path) else _series_doubts([dicom.read_header(path).uneven])
+
+
+def _series_doubts(uneven: Sequence[float]) -> dict[str, str]:
+    worst = max(uneven, default=0.0)
+    return {"uneven_slices": uneven_sentence(worst)} if is_uneven(worst) else {}
 
 
 def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
@@ -213,29 +233,34 @@ def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
     return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, grid.affine))
 
 
-def write_label_map(path: Path, classes: Labels, values: Sequence[int], like: Path) -> None:
+def write_label_map(
+    path: Path, classes: Labels, values: Sequence[int], like: Path, reading: Reading = _AS_NAMED
+) -> None:
     """Write the label values of classes (i, j, k) atomically with exactly the geometry of the scan `like`."""
-    write_voxels(path, to_values(classes, values), like)
+    write_voxels(path, to_values(classes, values), like, reading)
 
 
-def write_volume(path: Path, voxels: NDArray[np.float32], like: Path) -> None:
+def write_volume(path: Path, voxels: NDArray[np.float32], like: Path, reading: Reading = _AS_NAMED) -> None:
     """Write intensities (C, i, j, k) atomically with exactly the geometry of the scan `like`."""
     channels_last = np.moveaxis(voxels, 0, -1)
-    write_voxels(path, channels_last[..., 0] if voxels.shape[0] == 1 else channels_last, like)
+    write_voxels(path, channels_last[..., 0] if voxels.shape[0] == 1 else channels_last, like, reading)
 
 
-def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path) -> None:
+def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path, reading: Reading = _AS_NAMED) -> None:
     """Write (i, j, k) or (i, j, k, K) of any type atomically, in the format of the suffix of `path`.
 
-    The geometry is exactly that of the scan `like`: from NIfTI to NIfTI with codes and units.
+    The geometry is exactly that of the scan `like`, read as `reading` says: from NIfTI to NIfTI with codes
+    and units.
     """
     case_name(path)
     with atomic_path(path) as temporary:
         if not suffix_of(path, NIFTI):
-            itk.write_voxels(temporary, voxels, read_header(like).affine)
+            itk.write_voxels(temporary, voxels, read_header(like, reading).affine)
             return
         same_format = bool(suffix_of(like, NIFTI)) and not like.is_dir()
-        header = nifti.geometry_of(like) if same_format else nifti.geometry_from(read_header(like).affine)
+        header = (
+            nifti.geometry_of(like) if same_format else nifti.geometry_from(read_header(like, reading).affine)
+        )
         header.set_data_dtype(voxels.dtype)
         nib.save(nib.Nifti1Image(voxels, None, header), temporary)
 
@@ -289,8 +314,8 @@ def _read_channel(channel: Channel, reading: Reading) -> Volume:
 def _refuse_uneven(path: Path, header: Header, reading: Reading) -> None:
     if header.uneven > reading.slice_jitter:
         raise InputError(
-            f"{path}: slices lie up to {header.uneven:.2g} of a slice distance off an even grid, wanted "
-            f"at most {reading.slice_jitter}; set slice_jitter to read them as even all the same"
+            f"{path}: {uneven_sentence(header.uneven)}, wanted at most "
+            f"{reading.slice_jitter}; set slice_jitter to read them as even all the same"
         )
 
 

@@ -61,7 +61,7 @@ def evaluate_held_out(
             )
             geometry = segmenter.segment(prepared, arrays).geometry
             path = run_folder.prediction_path(run, case.id)
-            write_label_map(path, arrays.labels, task.label_values, like=case.image)
+            write_label_map(path, arrays.labels, task.label_values, case.image, task.reading)
             scores = score_case(
                 case.id,
                 arrays.labels,

@@ -15,9 +15,11 @@ from app.core import optional  # noqa: E402
 from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
 from app.io.dicom import is_dicom_folder  # noqa: E402
-from app.io.volumes import case_name, read_header, read_volume, write_label_map  # noqa: E402
+from app.io.volumes import case_name, header_doubts, read_header, read_volume, write_label_map  # noqa: E402
 from tests.support.dicom import (  # noqa: E402
     LPS,
+    OBLIQUE,
+    TILTED,
     TO_MM,
     a_scan,
     enhanced,
@@ -34,10 +36,6 @@ SYNTAXES = {
     "RLE": "1.2.840.10008.1.2.5",
 }
 MIXED = [3, 0, 5, 1, 4, 2]
-OBLIQUE = TO_MM.copy()
-OBLIQUE[:3, :3] = np.array([[0.8, -0.6, 0.0], [0.48, 0.64, 0.6], [-0.36, -0.48, 0.8]]).T * (2, 1.5, 4)
-TILTED = TO_MM.copy()
-TILTED[1, 2] = 1.2
 
 
 def mixed(**how: object) -> list[object]:
@@ -141,6 +139,7 @@ def test_uneven_slices_are_allowed_up_to_a_share(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"0\.08\d of a slice .*slice_jitter"):
         read_volume(folder)
     volume = read_volume(folder, Reading(slice_jitter=0.1))
+    assert set(header_doubts(folder)) == {"uneven_slices"}
     np.testing.assert_allclose(volume.affine[:3, 2], [0, 0, 4], atol=0.05)
     drift = slices(a_scan((4, 4, 20)))
     for k, one in enumerate(

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.machine import memory_bytes
-from app.core.reading import Reading
-from app.core.task import Case
+from app.core.task import Case, Task
 from app.data.doctor.examine import examine
 from app.io.header import make_header
 from app.io.volumes import read_header, read_volume
@@ -112,12 +111,13 @@ def test_whatever_a_header_says_ends_in_facts_or_one_line(tmp_path: Path) -> Non
     sound = gzip.decompress(nifti(tmp_path / "a.nii.gz", scl_slope=1, qform_code=1).read_bytes())
     rng = np.random.default_rng(0)
     path, faults = tmp_path / "a.nii", 0
+    task = Task("Task", ("CT",), ("background", "a"), ())
     for _ in range(200):
         content = bytearray(sound)
         for place in rng.integers(0, 352, size=rng.integers(1, 6)):
             content[place] = rng.integers(0, 256)
         path.write_bytes(content)
-        found = examine(Case("a", path, path), Reading())
+        found = examine(Case("a", path, path), task)
         faults += bool(found.image_fault)
         assert (found.image is None) == bool(found.image_fault) and "\n" not in found.image_fault
     assert 10 < faults < 190

@@ -27,6 +27,10 @@ from pydicom.uid import (
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TO_MM = np.array([[-2.0, 0, 0, 30], [0, -2, 0, 28], [0, 0, 4, -20], [0, 0, 0, 1]])
+OBLIQUE = TO_MM.copy()
+OBLIQUE[:3, :3] = np.array([[0.8, -0.6, 0.0], [0.48, 0.64, 0.6], [-0.36, -0.48, 0.8]]).T * (2, 1.5, 4)
+TILTED = TO_MM.copy()
+TILTED[1, 2] = 1.2
 ROOT = "1.2.826.0.1.3680043.8.498."
 
 

@@ -16,15 +16,15 @@ from app.core.doubt import counted
 from app.core.errors import InputError, Interrupted
 from app.core.listed import listed
 from app.core.reading import Reading
-from app.infer.batch.dicom_seg import check_dicom_seg
+from app.infer.batch.dicom_sources import check_dicom_output
 from app.infer.batch.manifest import Manifest, describe_segmenter
-from app.infer.batch.outputs import OutputSettings
+from app.infer.batch.outputs import DICOM, OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
-from app.infer.batch.privacy import Alias, known_as
 from app.infer.batch.scans import Found, find_scans
 from app.infer.scan.cleanup import NO_CLEANUP
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members
 from app.infer.scan.segmenter import Segmenter
+from app.io.privacy import Alias, known_as
 from app.io.volumes import channels_of, find_channels
 
 log = logging.getLogger(__name__)
@@ -62,10 +62,10 @@ def run(cfg: DictConfig) -> Path:
     aliases = known_as(found.names, anonymous=running.anonymous)
     scans = found.scans
     _say(found, aliases, segmenter.reading)
-    if settings.format == "dicom":
+    if settings.format in DICOM:
         for scan in scans:
             try:
-                check_dicom_seg(scan)
+                check_dicom_output(scan, segmenter.reading, settings.format)
             except InputError as error:
                 raise InputError(aliases[scan].clean(str(error))) from None
     header = describe_segmenter(segmenter, list(map(str, runs)), running.weights, running.engine)
@@ -111,9 +111,10 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
     for reason in sorted(set(found.left_out.values())):
         files = [path.name for path, why in found.left_out.items() if why == reason]
         more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-        hidden = any(alias.words for alias in aliases.values())
-        listed = "" if hidden else f" ({', '.join(files[:_LISTED])}{more})"
-        log.warning("left out: %d files%s: %s", len(files), listed, reason)
+        listed = f"{', '.join(files[:_LISTED])}{more}"
+        for alias in aliases.values():
+            listed = alias.clean(listed)
+        log.warning("left out: %s: %s", listed, reason)
     renamed = sum(aliases[scan].name != name for scan, name in found.names.items())
     if renamed:
         log.warning(

@@ -11,6 +11,7 @@ from app.data.doctor.finding import Finding, Severity, error
 from app.data.doctor.grid_rules import GRID_RULES, header_doubts
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
+from app.data.doctor.privacy_rules import named_after_patient
 from app.data.doctor.set_rules import SET_RULES
 from app.data.prepare.parallel import over_cases
 
@@ -29,7 +30,7 @@ class Checked:
 
 def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
     """Read every case of a task once and apply all rules."""
-    look = partial(examine, reading=task.reading)
+    look = partial(examine, task=task)
     cases = over_cases("Checking cases", task.cases, look, workers=workers)
     findings: dict[str, list[Finding]] = defaultdict(list)
     for case, examined in cases.items():
@@ -43,6 +44,7 @@ def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
 def check_case(examined: Examined, task: Task) -> Iterator[Finding]:
     """What is wrong with one case by itself."""
     image, label = examined.image, examined.label
+    yield from named_after_patient(examined.case)
     for kind, fault in (("image", examined.image_fault), ("label", examined.label_fault)):
         if fault:
             yield error(f"unreadable_{kind}", fault, "correct that, or fetch the file again")

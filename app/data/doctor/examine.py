@@ -4,7 +4,7 @@ Unlike preparing, an examination goes on where a file is at fault: the fault is 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 from app.core.reading import Reading
-from app.core.task import Case
+from app.core.task import Case, Task
 from app.data.prepare.geometry import Region
+from app.io.dicom_labels import holds_labels, read_classes
 from app.io.grid import turned_voxels
 from app.io.header import Header
-from app.io.label_values import count_values
+from app.io.label_values import count_values, to_values
 from app.io.volumes import header_doubts, load_labels, load_volume, read_header
 
 _THUMBNAIL = 12  # voxels a side: coarse enough that noise averages out, fine enough that two heads differ
@@ -74,12 +75,12 @@ class Examined:
     """What a NIfTI header of the scan leaves open, by kind."""
 
 
-def examine(case: Case, reading: Reading) -> Examined:
+def examine(case: Case, task: Task) -> Examined:
     """Read scan and label map once; their faults are part of the answer."""
     assert case.label is not None
-    image, image_fault = _facts_or_fault(partial(_image_facts, reading=reading), case.image)
-    label, label_fault = _facts_or_fault(partial(_label_facts, image=image), case.label)
-    doubts = {} if image is None else header_doubts(case.image, reading)
+    image, image_fault = _facts_or_fault(partial(_image_facts, reading=task.reading), case.image)
+    label, label_fault = _facts_or_fault(partial(_label_facts, task=task, image=image), case.label)
+    doubts = {} if image is None else header_doubts(case.image, task.reading)
     return Examined(case, image, image_fault, label, label_fault, doubts)
 
 
@@ -97,11 +98,12 @@ def _image_facts(path: Path, reading: Reading) -> ImageFacts:
     return ImageFacts(header, channels, digest, _nonzero(volume.voxels), _thumbnail(volume.voxels[0]))
 
 
-def _label_facts(path: Path, image: ImageFacts | None) -> LabelFacts:
-    header = read_header(path)
-    voxels, affine = load_labels(path)
+def _label_facts(path: Path, task: Task, image: ImageFacts | None) -> LabelFacts:
+    header, voxels = _labels(path, task, image)
     values = count_values(voxels)
-    outside = _outside(turned_voxels(voxels, affine, image.header.affine), values, image) if image else {}
+    outside = (
+        _outside(turned_voxels(voxels, header.affine, image.header.affine), values, image) if image else {}
+    )
     return LabelFacts(header, values, outside, _digest(voxels.astype(np.float32)))
 
 
@@ -119,6 +121,17 @@ def _outside(voxels: NDArray[np.generic], values: dict[float, int], image: Image
     inside = count_values(voxels[image.nonzero])
     beyond = {value: count - inside.get(value, 0) for value, count in values.items() if value}
     return {value: count for value, count in beyond.items() if count}
+
+
+def _labels(path: Path, task: Task, image: ImageFacts | None) -> tuple[Header, NDArray[np.generic]]:
+    """Header and values of a label map; DICOM labels have those of the scan they are drawn on."""
+    if not holds_labels(path):
+        return read_header(path), load_labels(path)[0]
+    if image is None:
+        raise InputError(f"{path}: needs its scan, which cannot be read")
+    grid = image.header
+    voxels = to_values(read_classes(path, task.labels, grid.size, grid.affine), task.label_values)
+    return replace(grid, channels=1, dtype=voxels.dtype), voxels
 
 
 def _channel(voxels: NDArray[np.float32]) -> Channel:

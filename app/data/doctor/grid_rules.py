@@ -15,6 +15,7 @@ DOUBTS = {
     "sizes_disagree": "compare with the scanner's own images which one is right",
     "negative_spacing": "its size is used and directions come from the affine; export the scan again",
     "no_orientation": "left and right are a guess; export the scan again with its orientation",
+    "uneven_slices": "they are read as even; task.slice_jitter says how much is allowed",
     "not_millimetres": "nothing to do if that is right",
     "unknown_unit": "they are read as millimetres; correct the header",
 }

@@ -20,7 +20,8 @@ from app.data.prepare.geometry import (
     plan_geometry,
 )
 from app.data.prepare.intensity import find_scaling
-from app.io.volumes import LabelMap, Volume, check_same_grid, read_label_map, read_volume, turn_like
+from app.io.references import read_reference_map
+from app.io.volumes import LabelMap, Volume, check_same_grid, read_volume
 
 _FLOAT_BYTES = 4
 
@@ -79,7 +80,7 @@ def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
     assert case.label is not None
     try:
         volume = read_volume(case.image, task.reading)
-        label_map = turn_like(read_label_map(case.label, task.label_values), volume)
+        label_map = read_reference_map(case.label, task.labels, task.label_values, volume)
         check_channels(volume, task.modalities, str(case.image))
         check_same_grid(label_map, volume, case.label, case.image)
     except InputError as error:

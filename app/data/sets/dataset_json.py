@@ -8,6 +8,7 @@ from typing import Any
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
+from app.io.dicom_labels import holds_labels
 from app.io.label_values import count_values, listed_values
 from app.io.volumes import load_labels, read_header, scans_by_case
 
@@ -37,7 +38,8 @@ def describe(folder: Path) -> FolderContents:
     values: set[float] = set()
     with progress_bar("Reading labels", len(pairs)) as advance:
         for _, label in pairs:
-            values |= count_values(load_labels(label)[0]).keys()
+            if not holds_labels(label):  # DICOM labels have names instead of values
+                values |= count_values(load_labels(label)[0]).keys()
             advance(note=label.name)
     return FolderContents(folder, pairs, read_header(pairs[0][0]).channels, _whole(values))
 

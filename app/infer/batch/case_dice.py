@@ -13,7 +13,8 @@ from app.core.moved import HOW, UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.infer.scan.segmenter import Segmenter
-from app.io.volumes import LabelMap, Volume, read_label_map, read_volume, turn_like
+from app.io.references import read_reference_map
+from app.io.volumes import LabelMap, Volume, read_volume
 from app.metrics.overlap import dice_by_target
 
 CaseDice = dict[str, dict[str, float | None]]
@@ -58,7 +59,7 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
         for case in listed:
             assert case.label is not None
             volume = read_volume(case.image, segmenter.reading)
-            reference = read_reference(case.label, values, like=volume)
+            reference = read_reference(case.label, segmenter.labels, values, like=volume)
             found[case.id] = dice_by_target(
                 segmenter.classes(volume), reference.voxels, targets, ignore=beyond
             )
@@ -66,9 +67,11 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
     return found
 
 
-def read_reference(path: Path, values: Sequence[int], *, like: Volume | LabelMap) -> LabelMap:
-    """A reference, its axes as `like` has them; `values` are those of a checkpoint, with the ignored one."""
-    return turn_like(read_label_map(path, values), like)
+def read_reference(
+    path: Path, labels: Sequence[str], values: Sequence[int], *, like: Volume | LabelMap
+) -> LabelMap:
+    """A reference on the grid of `like`; `values` are those of a checkpoint, with the ignored one."""
+    return read_reference_map(path, labels, values, like)
 
 
 def mean_dice(found: CaseDice) -> float:

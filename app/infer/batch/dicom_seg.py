@@ -1,49 +1,62 @@
 """A label map as a DICOM segmentation object that refers to the series it was made from (highdicom)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from app import __version__
+from app.core.digest import digest_of
 from app.core.errors import InputError
 from app.core.files import atomic_path
-from app.core.optional import require
-from app.core.types import Labels
-from app.io.dicom import is_dicom_folder, slice_files
+from app.infer.batch.dicom_sources import NAME, UTF_8, read_sources, short_name
+from app.io.dicom_files import Frame
 
 _SCHEME = "99LABEL"  # a private coding scheme: what a data set calls a label has no code of its own
+_LONGEST_CODE = 16  # characters that DICOM allows
 
 
-def check_dicom_seg(scan: Path) -> None:
-    """Raise InputError unless a segmentation object of this scan can be written."""
-    require("predict.format=dicom", "highdicom", "pydicom")
-    if not is_dicom_folder(scan):
-        raise InputError(
-            f"predict.format: got dicom, but {scan} is no DICOM series; choose nii.gz, nrrd or mha"
-        )
+def write_dicom_seg(
+    path: Path, classes: NDArray[Any], names: tuple[str, ...], frames: Sequence[Frame]
+) -> None:
+    """Write classes (i, j, k) of a series with these slices atomically; segment n is class n, found or not.
 
-
-def write_dicom_seg(path: Path, labels: Labels, names: tuple[str, ...], *, series: Path) -> None:
-    """Write classes (i, j, k) of a series atomically; segment n is class n, found or not."""
+    Raises:
+        InputError: the series lacks what highdicom needs, or is of several multi-frame files.
+    """
     import highdicom
-    import pydicom
 
-    segment_type = np.uint8 if len(names) <= 256 else np.uint16
-    segmentation = highdicom.seg.Segmentation(
-        source_images=[pydicom.dcmread(file) for file in slice_files(series)],
-        pixel_array=np.ascontiguousarray(labels.transpose(2, 1, 0), dtype=segment_type),
-        segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(value, name) for value, name in enumerate(names[1:], start=1)],
-        series_instance_uid=highdicom.UID(),
-        series_number=1000,
-        sop_instance_uid=highdicom.UID(),
-        instance_number=1,
-        manufacturer="3D medical image segmentation",
-        manufacturer_model_name="app",
-        software_versions="1",
-        device_serial_number="1",
-        omit_empty_frames=bool(labels.any()),  # an object has at least one frame
-    )
+    sources = read_sources(frames)
+    several = len({frame.file for frame in frames}) > 1
+    if several and frames[0].index is not None:
+        raise InputError(f"{frames[0].file.parent}: got several multi-frame files in one series, wanted one")
+    pixels = np.ascontiguousarray(classes.transpose(2, 1, 0), np.uint8 if len(names) <= 256 else np.uint16)
+    if frames[0].index is not None:
+        pixels = pixels[np.argsort([frame.index or 0 for frame in frames])]  # as the file has its frames
+    try:
+        segmentation = highdicom.seg.Segmentation(
+            source_images=sources if several else sources[:1],
+            pixel_array=pixels,
+            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_describe(value, name) for value, name in enumerate(names) if value],
+            series_instance_uid=highdicom.UID(),
+            series_number=1000,
+            sop_instance_uid=highdicom.UID(),
+            instance_number=1,
+            manufacturer=NAME,
+            manufacturer_model_name=NAME,
+            software_versions=__version__,
+            device_serial_number="1",
+            omit_empty_frames=bool(classes.any()),  # an object has at least one frame
+        )
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{frames[0].file.parent}: no DICOM segmentation can be made of this series ({error}); "
+            "choose predict.format=nii.gz"
+        ) from None
+    segmentation.SpecificCharacterSet = UTF_8
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)
 
@@ -53,13 +66,25 @@ def _describe(number: int, name: str) -> Any:
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
 
-    return highdicom.seg.SegmentDescription(
+    short = short_name(name)
+    segment = highdicom.seg.SegmentDescription(
         segment_number=number,
-        segment_label=name[:64],
+        segment_label=short,
         segmented_property_category=codes.SCT.AnatomicalStructure,
-        segmented_property_type=Code(name[:16], _SCHEME, name[:64]),
+        segmented_property_type=Code(_code(name), _SCHEME, short),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name="Mixed-kernel 3D U-Net", version="1", family=codes.DCM.ArtificialIntelligence
+            name=NAME, version=__version__, family=codes.DCM.ArtificialIntelligence
         ),
     )
+    segment.SegmentDescription = name[:1024]
+    return segment
+
+
+def _code(name: str) -> str:
+    """A code of its own for every name: the name where it is short and ASCII, otherwise with a digest."""
+    plain = name.isascii() and "\\" not in name
+    if plain and len(name) <= _LONGEST_CODE:
+        return name
+    start = name[:7] if plain else "label"
+    return f"{start}-{digest_of(name)[:8]}"

@@ -8,8 +8,8 @@ from typing import Any
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
 from app.infer.batch.outputs import Outputs
-from app.infer.batch.privacy import Alias
 from app.io.grid import corners_apart_mm, turned_grid
+from app.io.privacy import Alias
 from app.io.volumes import read_header, scan_files
 
 _SAME = 0.1  # of a voxel: closer grids are taken for one

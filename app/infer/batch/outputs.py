@@ -6,14 +6,25 @@ from pathlib import Path
 import numpy as np
 
 from app.core.errors import InputError
+from app.core.reading import Reading
 from app.core.types import Size
 from app.infer.batch.dicom_seg import write_dicom_seg
+from app.infer.batch.dicom_sources import scan_frames
+from app.infer.batch.rtstruct import write_rtstruct
 from app.infer.scan.mapped import on_disk
 from app.infer.scan.segmentation import Arrays
 from app.io.label_values import class_type
 from app.io.volumes import write_label_map, write_voxels
 
-FORMATS = {"nii.gz": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "dicom": ".dcm"}
+FORMATS = {
+    "nii.gz": ".nii.gz",
+    "nrrd": ".nrrd",
+    "mha": ".mha",
+    "dicom": ".dcm",
+    "rtstruct": ".rtstruct.dcm",
+}
+DICOM = {"dicom": write_dicom_seg, "rtstruct": write_rtstruct}
+"""What writes the DICOM formats."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class OutputSettings:
     """What is written of each scan."""
 
     format: str
-    """Of label maps: nii.gz, nrrd, mha, or dicom for a DICOM segmentation of a DICOM series."""
+    """Of label maps: nii.gz, nrrd, mha, or of a DICOM series dicom (a segmentation) or rtstruct."""
     probabilities: bool
     """Also the probability of every class, in the subfolder probabilities, as NIfTI (i, j, k, class)."""
     entropy: bool
@@ -40,6 +51,7 @@ class Outputs:
     """Where the results of one scan go; None is not wanted."""
 
     labels: Path
+    format: str
     probabilities: Path | None
     entropy: Path | None
 
@@ -48,6 +60,7 @@ class Outputs:
         """Files of a scan's name in the output folder."""
         return cls(
             labels=folder / f"{case}{FORMATS[settings.format]}",
+            format=settings.format,
             probabilities=folder / "probabilities" / f"{case}.nii.gz" if settings.probabilities else None,
             entropy=folder / "entropy" / f"{case}.nii.gz" if settings.entropy else None,
         )
@@ -66,17 +79,19 @@ class Outputs:
         entropy = None if self.entropy is None else on_disk(size, self.entropy.parent)
         return Arrays(np.zeros(size, dtype=class_type(classes)), probabilities, entropy)
 
-    def write(self, arrays: Arrays, scan: Path, names: tuple[str, ...], values: tuple[int, ...]) -> None:
+    def write(
+        self, arrays: Arrays, scan: Path, names: tuple[str, ...], values: tuple[int, ...], reading: Reading
+    ) -> None:
         """Write what is wanted, label maps last: where they are, everything is.
 
         Raises:
-            InputError: a DICOM segmentation is wanted of a scan that is no DICOM series.
+            InputError: a DICOM object is wanted that cannot be made of this scan.
         """
         if self.probabilities is not None and arrays.probabilities is not None:
-            write_voxels(self.probabilities, np.moveaxis(arrays.probabilities, 0, -1), scan)
+            write_voxels(self.probabilities, np.moveaxis(arrays.probabilities, 0, -1), scan, reading)
         if self.entropy is not None and arrays.entropy is not None:
-            write_voxels(self.entropy, arrays.entropy, scan)
-        if self.labels.name.endswith(FORMATS["dicom"]):
-            write_dicom_seg(self.labels, arrays.labels, names, series=scan)
+            write_voxels(self.entropy, arrays.entropy, scan, reading)
+        if self.format in DICOM:
+            DICOM[self.format](self.labels, arrays.labels, names, scan_frames(scan, reading))
         else:
-            write_label_map(self.labels, arrays.labels, values, like=scan)
+            write_label_map(self.labels, arrays.labels, values, scan, reading)

@@ -19,11 +19,11 @@ from app.data.prepare.prepare import Prepared, check_channels
 from app.infer.batch.kept import Fate, Fingerprint, clash, decide
 from app.infer.batch.manifest import Manifest, volumes_ml
 from app.infer.batch.outputs import Outputs, OutputSettings
-from app.infer.batch.privacy import Alias, known_as
 from app.infer.scan.clock import Clock
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
+from app.io.privacy import Alias, known_as
 from app.io.volumes import case_name, header_doubts, read_volume
 
 log = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def _write(
 ) -> None:
     clock = Clock()
     with clock.step("write"):
-        outputs.write(arrays, scan, segmenter.labels, segmenter.label_values)
+        outputs.write(arrays, scan, segmenter.labels, segmenter.label_values, segmenter.reading)
     rounded = {name: round(value, 3) for name, value in {**seconds, **clock.seconds}.items()}
     record(seconds=rounded)
 

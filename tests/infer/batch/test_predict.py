@@ -1,7 +1,6 @@
 import logging
 import re
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel as nib
@@ -16,16 +15,14 @@ from app.core.files import read_json
 from app.core.plan import Normalisation
 from app.core.reading import Reading
 from app.data.prepare.prepare import prepare
-from app.infer.batch.dicom_seg import write_dicom_seg
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
-from app.infer.batch.privacy import known_as
 from app.infer.batch.scans import find_scans
 from app.infer.scan.cleanup import Cleanup
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
-from app.io.dicom import slice_files
+from app.io.privacy import known_as
 from app.io.suffixes import SUFFIXES
 from app.io.volumes import Volume, read_volume, write_voxels
 from app.models.checkpoint import write_checkpoint
@@ -248,52 +245,6 @@ def test_an_image_of_simpleitk_gives_one_of_the_same_grid(segmenter: Segmenter) 
     np.testing.assert_array_equal(sitk.GetArrayFromImage(labels).transpose(2, 1, 0), array)
     with pytest.raises(InputError, match="affine"):
         segmenter(np.zeros((4, 4, 4), dtype=np.float32))
-
-
-def test_a_dicom_segmentation_opens_against_its_series(segmenter: Segmenter, tmp_path: Path) -> None:
-    if any(find_spec(name) is None for name in ("highdicom", "pydicom")):
-        pytest.skip("needs highdicom")
-    import highdicom
-
-    voxels = np.random.default_rng(0).normal(50, 200, (17, 21, 16)).astype(np.int16)
-    series = write_series(tmp_path / "series", voxels, OBLIQUE)
-    settings = replace(NIFTI, format="dicom")
-    (path,) = predict(segmenter, list_scans([series], tmp_path / "out"), tmp_path / "out", settings).written
-    plain = segmenter(series)
-    assert plain.any()
-    read = highdicom.seg.segread(path)
-    assert [read.get_segment_description(1).segment_label] == ["blob"]
-    uids = [pydicom_uid(file) for file in slice_files(series)]
-    pixels = read.get_pixels_by_source_instance(uids, segment_numbers=[1], ignore_spatial_locations=True,
-                                                assert_missing_frames_are_empty=True)  # fmt: skip
-    np.testing.assert_array_equal(pixels[..., 0].transpose(2, 1, 0), plain)
-
-
-def test_a_dicom_segmentation_may_lack_labels_or_all_of_them(tmp_path: Path) -> None:
-    if any(find_spec(name) is None for name in ("highdicom", "pydicom")):
-        pytest.skip("needs highdicom")
-    import highdicom
-
-    series = write_series(tmp_path / "series", np.zeros((7, 8, 6), dtype=np.int16), OBLIQUE)
-    uids = [pydicom_uid(file) for file in slice_files(series)]
-    for value in (0, 2):
-        labels = np.zeros((7, 8, 6), dtype=np.uint8)
-        labels[2:4, 3:5, 1:3] = value
-        write_dicom_seg(tmp_path / "seg.dcm", labels, ("background", "a", "b"), series=series)
-        pixels = highdicom.seg.segread(tmp_path / "seg.dcm").get_pixels_by_source_instance(
-            uids,
-            segment_numbers=[1, 2],
-            combine_segments=True,
-            ignore_spatial_locations=True,
-            assert_missing_frames_are_empty=True,
-        )
-        np.testing.assert_array_equal(pixels.transpose(2, 1, 0), labels)
-
-
-def pydicom_uid(file: str) -> str:
-    import pydicom
-
-    return str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pydicom")
 
-from app.infer.batch.privacy import known_as
+from app.io.privacy import known_as
 from app.io.volumes import case_name
 from tests.support.dicom import a_scan, save, slices
 

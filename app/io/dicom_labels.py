@@ -1,0 +1,191 @@
+"""DICOM segmentations and radiotherapy structure sets as label maps on the grid of their scan.
+
+Segments and structures become the label of their name; those of other names are left out, and logged.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.optional import require
+from app.core.types import Size
+from app.io.contours import Points, combine, fill
+from app.io.dicom_files import is_dicom, sop_class
+from app.io.dicom_frames import frames_of
+
+log = logging.getLogger(__name__)
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
+_OFF_GRID = 0.1  # of a voxel: as far as label maps of other formats may lie off
+_OFF_PLANE = 0.25  # of a slice distance, which slices that lie unevenly need
+_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_LONGEST = 64  # letters of a name in DICOM
+_Values = dict[int, int]
+"""Class by the number of a segment or structure."""
+
+
+def holds_labels(path: Path) -> bool:
+    """Whether a file is a DICOM segmentation or structure set."""
+    return path.is_file() and is_dicom(path) and sop_class(path) in (*_SEGMENTATIONS, _STRUCTURES)
+
+
+def read_classes(path: Path, names: Sequence[str], size: Size, affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Classes (i, j, k), numbered as `names`, on a grid of `size` voxels whose affine goes to RAS mm.
+
+    Where labels overlap, the later one of `names` counts.
+
+    Raises:
+        InputError: pydicom is not installed, no label of these names, or drawn on another grid.
+    """
+    require(f"{path}: DICOM labels need pydicom", "pydicom")
+    import pydicom
+
+    data = pydicom.dcmread(path, defer_size="1 MB")
+    to_voxels = np.asarray(np.linalg.inv(_TO_LPS @ affine), dtype=np.float64)
+    classes = np.zeros(size, dtype=np.uint8 if len(names) <= 256 else np.int16)
+    try:
+        if str(data.SOPClassUID) == _STRUCTURES:
+            _draw_structures(classes, path, data, names, to_voxels)
+        else:
+            _draw_segments(classes, path, data, names, to_voxels)
+    except (AttributeError, KeyError, IndexError) as error:
+        raise InputError(f"{path}: cannot be read as DICOM labels ({error})") from None
+    return classes
+
+
+def _chosen(path: Path, found: Sequence[tuple[int, str]], names: Sequence[str]) -> _Values:
+    """The class of each number whose name is a label's.
+
+    Raises:
+        InputError: none is, or two are called alike.
+    """
+    classes = {_plain(name): value for value, name in enumerate(names) if value}
+    chosen = {number: classes[_plain(name)] for number, name in found if _plain(name) in classes}
+    listed = ", ".join(name for _, name in found[:20])
+    if not chosen and found:
+        raise InputError(f"{path}: got labels called {listed}, wanted some of {', '.join(names[1:])}")
+    if len(set(chosen.values())) < len(chosen):
+        raise InputError(f"{path}: got two labels of one name among {listed}, wanted one of each")
+    others = [name for number, name in found if number not in chosen]
+    if others:
+        log.info("%s: %d labels that the task does not name: %s", path, len(others), ", ".join(others[:20]))
+    return chosen
+
+
+def _plain(name: str) -> str:
+    """A name without case and padding."""
+    return name.strip().casefold()
+
+
+def _draw_segments(
+    classes: NDArray[Any], path: Path, data: Any, names: Sequence[str], to_voxels: NDArray[np.float64]
+) -> None:
+    described = [
+        (int(item.SegmentNumber), _name(item, "SegmentLabel", "SegmentDescription"))
+        for item in data.SegmentSequence
+    ]
+    chosen = _chosen(path, described, names)
+    for value, place, pixels in _segment_frames(path, data, chosen, to_voxels):
+        rows, columns = np.nonzero(pixels)
+        voxels = place[:3, 3] + np.outer(columns, place[:3, 0]) + np.outer(rows, place[:3, 1])
+        indices = np.rint(voxels).astype(int)
+        if indices.size and ((indices < 0) | (indices >= classes.shape)).any():
+            raise InputError(f"{path}: got labels outside the scan; were they drawn on another series?")
+        i, j, k = indices.T
+        classes[i, j, k] = np.maximum(classes[i, j, k], value)
+
+
+def _name(item: Any, key: str, described: str) -> str:
+    """The name of a segment or structure; the whole of one that is cut is in its description."""
+    name, whole = str(item.get(key, "")), str(item.get(described, ""))
+    return whole if len(name) == _LONGEST and whole[:48] == name[:48] else name
+
+
+def _segment_frames(
+    path: Path, data: Any, chosen: _Values, to_voxels: NDArray[np.float64]
+) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.bool_]]]:
+    """Class, affine from (column, row) to voxels, and pixels (row, column) of frames of wanted segments."""
+    from pydicom.pixels import iter_pixels
+
+    kind = str(data.get("SegmentationType", "BINARY"))
+    least = int(data.get("MaximumFractionalValue", 1)) / 2
+    groups, shared = data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence[0]
+    for frame, group, pixels in zip(frames_of(path, data), groups, iter_pixels(path), strict=True):
+        assert frame.index is not None
+        mm = np.eye(4)
+        mm[:3, 0] = np.array(frame.axes[:3]) * frame.spacing[0]
+        mm[:3, 1] = np.array(frame.axes[3:]) * frame.spacing[1]
+        mm[:3, 3] = frame.position
+        place = to_voxels @ mm
+        _refuse_off_grid(path, place[:, [0, 1, 3]], frame.size)
+        if kind == "LABELMAP":
+            for number in set(np.unique(pixels).tolist()) & set(chosen):
+                yield chosen[number], place, pixels == number
+            continue
+        holder = group if "SegmentIdentificationSequence" in group else shared
+        number = int(holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        if number in chosen:
+            yield chosen[number], place, pixels >= least if kind == "FRACTIONAL" else pixels > 0
+
+
+def _refuse_off_grid(path: Path, place: NDArray[np.float64], size: tuple[int, int]) -> None:
+    """Refuse a frame whose corner pixels do not lie on voxels."""
+    corners = np.array([(x, y, 1) for x in (0, size[0] - 1) for y in (0, size[1] - 1)])
+    voxels = (corners @ place.T)[:, :3]
+    off = float(np.abs(voxels - np.rint(voxels)).max())
+    if off > _OFF_GRID:
+        raise InputError(
+            f"{path}: got pixels {off:.2g} voxels off the scan's, wanted at most {_OFF_GRID}; were they "
+            "drawn on another series?"
+        )
+
+
+def _draw_structures(
+    classes: NDArray[Any], path: Path, data: Any, names: Sequence[str], to_voxels: NDArray[np.float64]
+) -> None:
+    described = [
+        (int(item.ROINumber), _name(item, "ROIName", "ROIDescription"))
+        for item in data.StructureSetROISequence
+    ]
+    chosen = _chosen(path, described, names)
+    drawn = {int(item.ReferencedROINumber): item for item in data.get("ROIContourSequence", [])}
+    for number, value in sorted(chosen.items(), key=lambda pair: pair[1]):
+        contours = drawn[number].get("ContourSequence", []) if number in drawn else []
+        planes, exclusive = _by_plane(path, names[value], contours, classes.shape, to_voxels)
+        for k, polygons in planes.items():
+            size = (classes.shape[0], classes.shape[1])
+            inside = fill(polygons, size) if k in exclusive else combine(polygons, size)
+            classes[:, :, k][inside] = value
+
+
+def _by_plane(
+    path: Path, name: str, contours: Sequence[Any], size: Sequence[int], to_voxels: NDArray[np.float64]
+) -> tuple[dict[int, list[Points]], set[int]]:
+    """Polygons (i, j) of a structure by slice k, and the slices in which each of them inverts the others."""
+    planes: dict[int, list[Points]] = defaultdict(list)
+    exclusive: set[int] = set()
+    for contour in contours:
+        kind = str(contour.ContourGeometricType)
+        if not kind.startswith("CLOSED"):
+            raise InputError(f"{path}: {name}: got a contour of type {kind}, wanted CLOSED_PLANAR")
+        points = np.array(contour.ContourData, dtype=np.float64).reshape(-1, 3)
+        voxels = np.column_stack([points, np.ones(len(points))]) @ to_voxels.T
+        k = round(float(voxels[:, 2].mean()))
+        off = float(np.abs(voxels[:, 2] - k).max())
+        if off > _OFF_PLANE:
+            raise InputError(
+                f"{path}: {name}: got a contour {off:.2g} slices off slice {k + 1}, wanted at most "
+                f"{_OFF_PLANE}; was it drawn on another series?"
+            )
+        if not 0 <= k < size[2]:
+            raise InputError(f"{path}: {name}: got a contour outside the scan, at slice {k + 1} of {size[2]}")
+        planes[k].append(voxels[:, :2])
+        if kind == "CLOSEDPLANAR_XOR":
+            exclusive.add(k)
+    return planes, exclusive

@@ -1,0 +1,30 @@
+"""Cases and folders named after patients are found, and slices that lie unevenly."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+pytest.importorskip("pydicom")
+
+from app.core.task import Case, Task
+from app.data.doctor.check import check_case
+from app.data.doctor.examine import examine
+from tests.support.dicom import TO_MM, a_scan, save, slices
+
+
+def kinds(image: Path, label: Path) -> set[str]:
+    task = Task("Task", ("CT",), ("background", "a"), ())
+    return {found.kind for found in check_case(examine(Case(image.name, image, label), task), task)}
+
+
+def test_names_of_patients_and_uneven_slices_are_warnings(tmp_path: Path) -> None:
+    label = tmp_path / "label.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((9, 8, 6), dtype=np.uint8), TO_MM), label)
+    made = slices(a_scan())
+    assert not kinds(save(tmp_path / "case_1", made), label) & {"named_after_patient", "uneven_slices"}
+    assert "named_after_patient" in kinds(save(tmp_path / "Jane_Doe", made), label)
+    assert "named_after_patient" in kinds(save(tmp_path / "4711-X" / "case_1", made), label)
+    made[2].ImagePositionPatient[2] = float(made[2].ImagePositionPatient[2]) + 0.1  # of 4 mm
+    assert "uneven_slices" in kinds(save(tmp_path / "case_2", made), label)
