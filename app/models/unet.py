@@ -31,7 +31,9 @@ class UNetModel(Model):
     """Likewise; the deepest level has none."""
     deep_supervision: bool
     decoder_width: float = 1.0
-    """Channels of each level of the decoder for one of the encoder's, rounded to multiples of 8."""
+    """Channels of each level of the decoder for one of the encoder's, rounded to multiples of 8.
+
+    Below 1, a level with fewer than 8 channels keeps them."""
     norm: str = "instance"
     """instance, group (of 8 channels, or the largest part of 8 that divides them) or batch."""
     activation: str = "leaky_relu"
@@ -59,7 +61,10 @@ class UNetModel(Model):
         """Channels of each level of the decoder, finest first; the deepest level has none."""
         if self.decoder_width == 1:
             return tuple(widths[:-1])
-        return tuple(max(8, 8 * round(width * self.decoder_width / 8)) for width in widths[:-1])
+        rounded = [max(8, 8 * round(width * self.decoder_width / 8)) for width in widths[:-1]]
+        if self.decoder_width > 1:
+            return tuple(rounded)
+        return tuple(min(pair) for pair in zip(rounded, widths, strict=False))
 
     def blocks(self, part: str, levels: int) -> tuple[int, ...]:
         """Blocks of each level of the encoder or the decoder.

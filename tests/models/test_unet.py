@@ -91,6 +91,10 @@ def test_a_decoder_of_other_width_and_a_coarse_stem(share: float, widths: tuple[
         torch.testing.assert_close(network.eval()(x), again.eval()(x))
 
 
+def test_a_narrow_level_is_no_wider_in_the_decoder() -> None:
+    assert replace(UNET, decoder_width=0.5).decoder_widths((4, 12, 40, 80)) == (4, 8, 16)
+
+
 @pytest.mark.parametrize("block", ["plain", "residual"])
 @pytest.mark.parametrize("activation", ["relu", "silu", "gelu"])
 @pytest.mark.parametrize("norm", ["instance", "group", "batch"])
