@@ -24,9 +24,10 @@ from app.core.files import atomic_path
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.data.prepare.parallel import spread
-from app.infer.batch.case_dice import read_reference, recorded_cases
+from app.infer.batch.case_dice import recorded_cases
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
+from app.io.references import read_reference_map
 from app.io.volumes import read_volume
 from app.metrics.overlap import dice_by_target
 from tests.benchmarks.of_runs import parser
@@ -82,7 +83,8 @@ def _points_of_case(segmenter: Segmenter, case: Case) -> Iterator[Point]:
     prepared = segmenter.prepare(volume)
     arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=np.uint8))
     found = segmenter.segment(prepared, arrays)
-    reference = read_reference(case.label, range(len(segmenter.labels) + 1), like=volume)
+    values = segmenter.values or range(len(segmenter.labels) + 1)
+    reference = read_reference_map(case.label, segmenter.labels, values, volume)
     targets = {name: (value,) for value, name in enumerate(segmenter.labels) if value}
     scored = dice_by_target(arrays.labels, reference.voxels, targets, ignore=len(segmenter.labels))
     for name, dice in scored.items():

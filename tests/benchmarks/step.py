@@ -19,13 +19,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.config.build import build_recipe, network_builder, plan_settings, set_up_process
+from app.cli.config.build import build_recipe, set_up_process
 from app.cli.config.task import configured_folds, open_task
+from app.cli.config.training import plan_configured
 from app.core.machine import keep_freed_memory
 from app.data.sample.split import split_cases
 from app.layers.cost import Cost
 from app.models.network import to_device
-from app.train.setup import make_batches, open_cache, plan_for
+from app.train.setup import make_batches
 from app.train.state import TrainingState
 
 ROUNDS = 15
@@ -57,22 +58,22 @@ def main(operators: list[str], overrides: list[str]) -> None:
 def compose_for(row: str, overrides: list[str]) -> DictConfig:
     operator, *own = row.split("+")
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
-        return compose("config", [f"op={operator}", "choices=null", "paths.run=null", *overrides, *own])
+        given = (f"op={operator}", "choices=null", "paths.run=null", "plan.minutes=null")  # equal patches
+        return compose("config", [*given, *overrides, *own])
 
 
 def prepare(cfg: DictConfig) -> Row:
     """What is timed of one configuration, and the threads it asks for."""
     set_up_process(cfg)
     task, facts = open_task(cfg)
-    recipe, build = build_recipe(cfg, task, facts), network_builder(cfg, task)
-    cache = open_cache(Path(cfg.paths.cache), task)
-    plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=recipe.loss, device=recipe.device)
+    recipe, planned = build_recipe(cfg, task, facts), plan_configured(cfg)
+    plan = planned.plan
     split = split_cases(task.cases, configured_folds(cfg, task, facts))
     settings = recipe.settings.with_steps(plan.steps)
-    cached = cache.prepare(plan)
+    cached = planned.cache.prepare(plan)
     training = [cached[case.id] for case in split.training]
     batches = make_batches(training, plan, task, recipe=recipe, settings=settings)
-    spec = build(plan)
+    spec = planned.build(plan)
     network = to_device(spec.build(), recipe.device)
     optimizer = recipe.make_optimizer(network.parameters())
     state = TrainingState(network, optimizer, recipe.make_schedule(optimizer, settings.total_steps), settings)

@@ -14,11 +14,12 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.config.build import build_recipe, network_builder, plan_settings, set_up_process
+from app.cli.config.build import build_recipe, set_up_process
 from app.cli.config.task import open_task
+from app.cli.config.training import plan_configured
 from app.core.machine import peak_bytes
 from app.models.network import to_device
-from app.train.setup import make_batches, open_cache, plan_for
+from app.train.setup import make_batches
 from app.train.state import TrainingState
 from app.train.step_memory import process_peak_bytes
 
@@ -70,14 +71,14 @@ def main(overrides: list[str]) -> None:
 def one(*overrides: str) -> tuple[int, int]:
     """Bytes predicted before training and resident at most after some steps."""
     with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
-        cfg = compose("config", ["choices=null", "paths.run=null", "device=cpu", *overrides])
+        given = ("choices=null", "paths.run=null", "device=cpu", "plan.minutes=null")
+        cfg = compose("config", [*given, *overrides])
     set_up_process(cfg)
     task, facts = open_task(cfg)
-    recipe, build = build_recipe(cfg, task, facts), network_builder(cfg, task)
-    cache = open_cache(Path(cfg.paths.cache), task)
-    plan, _ = plan_for(task, cache, plan_settings(cfg), build=build, loss=recipe.loss, device=recipe.device)
-    cases = list(cache.prepare(plan).values())
-    network = build(plan)
+    recipe, planned = build_recipe(cfg, task, facts), plan_configured(cfg)
+    plan = planned.plan
+    cases = list(planned.cache.prepare(plan).values())
+    network = planned.build(plan)
     predicted = process_peak_bytes(network, plan, recipe.loss)
     settings = recipe.settings.with_steps(plan.steps)
     module = to_device(network.build(), recipe.device)

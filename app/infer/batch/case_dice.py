@@ -1,6 +1,6 @@
 """Labelled cases segmented by a segmenter: Dice by label, for judging a change of engine or of settings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
@@ -14,7 +14,7 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.infer.scan.segmenter import Segmenter
 from app.io.references import read_reference_map
-from app.io.volumes import LabelMap, Volume, read_volume
+from app.io.volumes import read_volume
 from app.metrics.overlap import dice_by_target
 
 CaseDice = dict[str, dict[str, float | None]]
@@ -59,19 +59,12 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
         for case in listed:
             assert case.label is not None
             volume = read_volume(case.image, segmenter.reading)
-            reference = read_reference(case.label, segmenter.labels, values, like=volume)
+            reference = read_reference_map(case.label, segmenter.labels, values, volume)
             found[case.id] = dice_by_target(
                 segmenter.classes(volume), reference.voxels, targets, ignore=beyond
             )
             advance(note=case.id)
     return found
-
-
-def read_reference(
-    path: Path, labels: Sequence[str], values: Sequence[int], *, like: Volume | LabelMap
-) -> LabelMap:
-    """A reference on the grid of `like`; `values` are those of a checkpoint, with the ignored one."""
-    return read_reference_map(path, labels, values, like)
 
 
 def mean_dice(found: CaseDice) -> float:

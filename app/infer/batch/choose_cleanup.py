@@ -19,8 +19,9 @@ from app.core.moved import UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import Labels
-from app.infer.batch.case_dice import read_reference, recorded_cases
+from app.infer.batch.case_dice import recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
+from app.io.references import read_reference_map
 from app.io.volumes import read_label_map
 from app.metrics.overlap import dice_by_target
 
@@ -83,7 +84,7 @@ def _score(
             f"{path}: no such prediction; clean-up is chosen on the held-out cases of whole runs"
         )
     predicted = read_label_map(path, values[: len(labels)])
-    reference = read_reference(case.label, labels, values, like=predicted)
+    reference = read_reference_map(case.label, labels, values, predicted)
     boxes = boxes_of(predicted.voxels, reference.voxels, count=len(labels))
     for value, name in enumerate(labels[1:], start=1):
         box = boxes[value]
