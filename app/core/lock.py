@@ -45,7 +45,7 @@ class Owner:
     started: float
     """Seconds since 1970; a number that was given to a later process differs in it."""
     token: str
-    """Of this lock alone."""
+    """A random token that identifies this lock."""
     command: str = ""
 
     def __str__(self) -> str:

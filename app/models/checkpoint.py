@@ -32,7 +32,7 @@ class Locator:
     margin_mm: Spacing
     """Around what it finds, on either side along (D, H, W)."""
     least_share: float = LEAST_SHARE
-    """Of the largest part it finds: smaller parts are taken for mistakes."""
+    """A share of the largest part's size; smaller parts are taken for mistakes."""
 
     def trained_network(self) -> nn.Module:
         """The network in eval mode."""

@@ -43,7 +43,8 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
 def test_a_number_given_to_a_later_process_is_not_the_owner(tmp_path: Path) -> None:
     held_by(tmp_path, started=1.0)
     with locked(tmp_path):
-        pass
+        owner = json.loads((tmp_path / LOCK).read_text(encoding="utf-8"))
+        assert owner["process"] == os.getpid() and owner["started"] != 1.0
 
 
 def test_an_owner_on_another_machine_lives_while_its_file_is_touched(tmp_path: Path) -> None:

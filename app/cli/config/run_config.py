@@ -222,7 +222,7 @@ def open_folder(cfg: DictConfig) -> Iterator[Path]:
     """
     folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
     if not is_multirun() and _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
-        folder = _made_anew(folder)
+        folder = _fresh_folder(folder)
     with _opened(folder):
         yield folder
 
@@ -241,7 +241,7 @@ def _opened(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def _made_anew(folder: Path) -> Path:
+def _fresh_folder(folder: Path) -> Path:
     """Make the folder, or the first of its name with -2, -3, ... that is not there; return it."""
     for number in itertools.count(1):
         made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")

@@ -45,7 +45,7 @@ class _Running:
     cleanup: bool
     """Whether to clean up where the runs record a gain."""
     anonymous: bool
-    """Whether nothing of a patient's name, id or date of birth is told."""
+    """Whether the patient's name, id and date of birth are left out."""
     channels: Any
     """The order of channels with a file or series each; None as trained."""
     slice_jitter: float | None

@@ -133,7 +133,7 @@ def _recorded(tuning: _Tuning, job: Job) -> bool:
 def _refuse_wrong_values(
     launching: Launching, command: Sequence[str], space: Mapping[str, BaseDistribution]
 ) -> None:
-    """Compose each value to choose from once: a wrong name is told before the first trial.
+    """Compose each value to choose from once: a wrong name is reported before the first trial.
 
     Raises:
         InputError: a key or a value of the space does not exist.

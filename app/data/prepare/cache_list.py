@@ -18,7 +18,7 @@ class CacheEntry:
 
     folder: Path
     format: int | None
-    """Of the arrays; None before formats were recorded."""
+    """The format of the arrays; None before formats were recorded."""
     spacing: tuple[float, ...] | None
     """The network's, (D, H, W) in mm; None if not recorded."""
     cases: int

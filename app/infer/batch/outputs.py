@@ -32,7 +32,7 @@ class OutputSettings:
     """What is written of each scan."""
 
     format: str
-    """Of label maps: nii.gz, nrrd, mha, or of a DICOM series dicom (a segmentation) or rtstruct."""
+    """The format of label maps: nii.gz, nrrd or mha; of a DICOM series dicom (segmentation) or rtstruct."""
     probabilities: bool
     """Also the probability of every class, in the subfolder probabilities, as NIfTI (i, j, k, class)."""
     entropy: bool

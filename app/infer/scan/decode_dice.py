@@ -23,7 +23,7 @@ _ITERATIONS = 50  # about six are needed
 
 @dataclass(frozen=True)
 class _Sums:
-    """Of each label, over the voxels of its mask: how many, and their probabilities."""
+    """The number of voxels in each label's mask, and their probabilities."""
 
     count: Floats
     inside: Floats

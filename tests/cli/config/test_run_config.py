@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from app.cli.config.run_config import _made_anew, adopted_config
+from app.cli.config.run_config import _fresh_folder, adopted_config
 from app.cli.config.settings import read_settings
 from app.cli.config.task import TaskSettings
 from app.data.plan.planner import PlanSettings
@@ -35,7 +35,7 @@ def test_facts_an_older_version_did_not_know_get_their_defaults(tmp_path: Path) 
 
 
 def test_two_runs_of_one_second_get_folders_of_their_own(tmp_path: Path) -> None:
-    assert [_made_anew(tmp_path / "12-00-00").name for _ in range(3)] == [
+    assert [_fresh_folder(tmp_path / "12-00-00").name for _ in range(3)] == [
         "12-00-00",
         "12-00-00-2",
         "12-00-00-3",
