@@ -1,7 +1,8 @@
 """Sums over voxels that overlap losses and cross-entropies follow from, for each sample and output.
 
 No volume of all classes is made besides the logits and their gradient: voxels are gone through in pieces,
-forward and again backward, where each piece is computed a second time.
+forward and again backward, where each piece is computed a second time. The gradient of the usual case, a
+softmax with cross-entropy and certain labels, is written out; autograd computes the others piece by piece.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ _LEAST = 1e-12  # of a doubt: the slope of a power of nothing is not finite
 
 Part = Callable[[Tensor, Tensor], Tensor]
 """Logits (outputs, n) and label values (n,) of a piece -> its sums (4, outputs)."""
+Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Logits and label values of a piece, gradient of its sums (4, outputs) -> gradient of the logits."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,41 @@ def class_sums(
         right = (probabilities * member).sum(1)
         return torch.stack([right, (probabilities * known).sum(1), member.sum(1, dtype=piece.dtype), entropy])
 
-    return ClassSums(*_Sums.apply(logits, labels, part))  # type: ignore[no-untyped-call]
+    def slope(piece: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
+        with torch.enable_grad():
+            sums = part(piece.requires_grad_(), values)
+        return torch.autograd.grad(sums, piece, wanted)[0]
+
+    plain = targets.exclusive and targets.certain and gamma == 0 and not binary
+    ways = (_plain_sums, _plain_slope) if plain else (part, slope)
+    return ClassSums(*_Sums.apply(logits, labels, *ways))  # type: ignore[no-untyped-call]
+
+
+def _plain_sums(piece: Tensor, values: Tensor) -> Tensor:
+    """The sums of a softmax with cross-entropy where every voxel has one label; overwrites `piece`."""
+    logs = torch.log_softmax(piece, 0, out=piece)
+    right = logs.gather(0, values[None])[0]
+    zeros = right.new_zeros(len(piece))
+    overlap, reference, entropy = (
+        zeros.index_add(0, values, each) for each in (right.exp(), torch.ones_like(right), -right)
+    )
+    return torch.stack([overlap, logs.exp_().sum(1), reference, entropy])
+
+
+def _plain_slope(piece: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
+    """The gradient that belongs to `_plain_sums`; overwrites `piece`.
+
+    With p the softmax, l a voxel's label and g the gradient of the sums, it is
+    p_k (g_predicted,k - m + g_entropy,l), and for k = l further g_overlap,l p_l - g_entropy,l, where
+    m = sum_j p_j g_predicted,j + g_overlap,l p_l.
+    """
+    overlap, predicted, _, entropy = wanted
+    own = values[None]
+    chances = torch.softmax(piece, 0, out=piece)
+    pull, push = chances.gather(0, own)[0] * overlap[values], entropy[values]
+    mean = (predicted @ chances).add_(pull)
+    rows = (push - mean)[None]
+    return chances.mul_(predicted[:, None] + rows).scatter_add_(0, own, (pull - push)[None])
 
 
 def _of_softmax(piece: Tensor, values: Tensor, tables: Targets, gamma: float) -> tuple[Tensor, Tensor]:
@@ -104,10 +141,10 @@ class _Sums(torch.autograd.Function):
     """The sums of all pieces of each sample, and the gradient of the logits piece by piece."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, part: Part) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, part: Part, slope: Slope) -> tuple[Tensor, ...]:
         """Four sums (B, outputs)."""
         ctx.save_for_backward(logits, labels)
-        ctx.part = part
+        ctx.slope = slope
         sums = logits.new_zeros(len(logits), 4, logits.shape[1], dtype=_summed_in(logits))
         for sample, piece, values, _ in _pieces(logits, labels, None):
             sums[sample] += part(piece, values)
@@ -115,18 +152,14 @@ class _Sums(torch.autograd.Function):
         return sums[:, 0].float(), sums[:, 1].float(), reference, sums[:, 3].float()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """The gradient of the logits, computed again."""
         logits, labels = ctx.saved_tensors
         wanted = torch.stack([grads[0], grads[1], torch.zeros_like(grads[0]), grads[3]], dim=1)
         result = torch.empty_like(logits, memory_format=_order(logits))
         for sample, piece, values, place in _pieces(logits, labels, result):
-            piece.requires_grad_()
-            with torch.enable_grad():
-                sums = ctx.part(piece, values)
-            (found,) = torch.autograd.grad(sums, piece, wanted[sample])
-            place.copy_(found)
-        return result, None, None
+            place.copy_(ctx.slope(piece, values, wanted[sample]))
+        return result, None, None, None
 
 
 def _pieces(
