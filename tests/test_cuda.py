@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from app.data.sample.augment import Augment
+from app.data.sample.batches import BatchSource
+from app.data.sample.patches import PatchSampler
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.step_memory import step_bytes
 from app.train.timing import Subject, time_networks
 from tests.support.cli import call, run_py
+from tests.support.config import NONE
 from tests.support.networks import SETTINGS, Bench, make_bench
 from tests.support.volumes import MakeTask
 
@@ -107,6 +111,23 @@ def test_commands_run_on_the_gpu(trained: Path, dense: Path, place: Path, words:
 @pytest.fixture
 def bench(tmp_path: Path, make_task: MakeTask) -> Bench:
     return make_bench(make_task(), tmp_path / "cache")
+
+
+def test_batches_made_on_the_gpu_are_those_of_the_cpu(bench: Bench) -> None:
+    """Several readers with streams of their own; labels on the border between two may differ by rounding."""
+    settings = replace(NONE, rotate=1.0, scale=1.0, blur=1.0, gamma=1.0, flip_axes=(0, 1, 2))
+    plan = bench.plan
+    margin = settings.margin(plan.patch, plan.spacing)
+    patches = PatchSampler(
+        bench.cached, size=plan.patch, margin=margin, batch=2, foreground_share=0.5, seed=0
+    )
+    chain = Augment(settings, patch=plan.patch, spacing=plan.spacing)
+    there = BatchSource(patches, chain, seed=0, readers=3, device=GPU)
+    here = BatchSource(patches, chain, seed=0)
+    for found, wanted in zip(there.ahead(0, 12), here.ahead(0, 12), strict=True):
+        assert found.image.device.type == found.labels.device.type == "cuda" and found.cases == wanted.cases
+        torch.testing.assert_close(found.image.cpu(), wanted.image, atol=1e-3, rtol=1e-3)
+        assert (found.labels.cpu() != wanted.labels).float().mean() < 0.001
 
 
 def test_gradients_that_overflow_leave_the_weights(bench: Bench) -> None:

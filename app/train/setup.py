@@ -39,6 +39,7 @@ from app.train.run import Recipe, Training
 from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
 
+_READERS = 4  # at most: reading a batch for an NVIDIA GPU takes 40 ms of a core, a step 50 or more
 _INNER = 5  # parts of the training cases, one of which teaches the margin of a first stage
 
 log = logging.getLogger(__name__)
@@ -240,10 +241,18 @@ def make_batches(
         oriented=plan.oriented,
     )
     places = processes.places(sampler.batch, settings.accumulate)
-    # Beside a step that takes all cores a thread holds it up by more than a batch takes: 45 ms for 14 here.
-    taken = torch.get_num_threads() * local_count()
-    spare = recipe.device.type != "cpu" or taken < len(usable_cores())
-    return BatchSource(sampler, chain, seed=recipe.seed, places=places, apart=spare)
+    readers = count_readers(recipe.device, len(usable_cores()), torch.get_num_threads() * local_count())
+    device = recipe.device if recipe.device.type == "cuda" else torch.device("cpu")  # MPS has no 3D sampling
+    return BatchSource(sampler, chain, seed=recipe.seed, places=places, readers=readers, device=device)
+
+
+def count_readers(device: torch.device, cores: int, taken: int) -> int:
+    """Threads that make batches ahead: of the cores that a step, which takes `taken` on a CPU, leaves.
+
+    Beside a step that takes all cores a thread holds it up by more than a batch takes: 45 ms for 14.
+    """
+    spare = cores - taken if device.type == "cpu" else max(1, cores // local_count() - 1)
+    return min(_READERS, max(0, spare))
 
 
 def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:

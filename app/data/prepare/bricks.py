@@ -33,12 +33,25 @@ class Bricks:
         """C."""
         return int(self.stored.shape[0] if self.stored.ndim == 4 else self.stored.shape[3])
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type on disk."""
+        return self.stored.dtype
+
     def cut(self, start: Size, size: Size, dtype: type[Any] | None = None) -> NDArray[Any]:
         """A new array (C, *size) of voxels from `start`, which may lie outside; zero there.
 
         Of the type on disk unless `dtype` is given.
         """
-        result = np.zeros((self.channels, *size), dtype=dtype or self.stored.dtype)
+        result = np.empty((self.channels, *size), dtype=dtype or self.stored.dtype)
+        self.cut_into(result, start)
+        return result
+
+    def cut_into(self, result: NDArray[Any], start: Size) -> None:
+        """Fill an array (C, d, h, w) with voxels from `start`, which may lie outside; zero there."""
+        size = as_size(result.shape[1:])
+        if any(first < 0 or first + n > end for first, n, end in zip(start, size, self.size, strict=True)):
+            result[:] = 0
         axes = zip(start, size, self.size, self._sides, strict=True)
         for parts in product(*(list(_parts(*axis)) for axis in axes)):
             brick, source, target = zip(*parts, strict=True)
@@ -49,7 +62,6 @@ class Bricks:
                     result.dtype
                 )  # whole slices of a brick: row by row it takes thrice as long
             result[(slice(None), *target)] = slices[(slice(None), slice(None), *source[1:])]
-        return result
 
     def whole(self, dtype: type[Any] | None = None) -> NDArray[Any]:
         """A new array (C, D, H, W)."""

@@ -32,9 +32,9 @@ def mixed(points: Tensor, at_once: int) -> Sequence[Tensor]:
     return torch.split((points.view(-1) == _MIXED).nonzero()[:, 0], at_once)
 
 
-def corner_steps(shape: Sequence[int]) -> Tensor:
+def corner_steps(shape: Sequence[int]) -> list[int]:
     """How far each of the eight voxels of a cell lies from its first, in a flat volume of `shape`."""
-    return torch.tensor([(z * shape[1] + y) * shape[2] + x for z in (0, 1) for y in (0, 1) for x in (0, 1)])
+    return [(z * shape[1] + y) * shape[2] + x for z in (0, 1) for y in (0, 1) for x in (0, 1)]
 
 
 def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tuple[Tensor, Ends]]) -> Tensor:
@@ -45,7 +45,7 @@ def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tup
     """
     result = points.to(labels.dtype)
     flat, voxels = result.view(-1), labels.reshape(-1)
-    steps = corner_steps(labels.shape).tolist()
+    steps = corner_steps(labels.shape)
     for chosen in mixed(points, _AT_ONCE):
         first, ends = between(chosen)
         corners = torch.stack([voxels[first + step] for step in steps])

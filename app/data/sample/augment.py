@@ -22,6 +22,7 @@ from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 Range = tuple[float, float]
 
 _CHANCES = ("rotate", "scale", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma")
+_HOST = torch.device("cpu")  # where the little that is computed once a patch is
 _ANY_WAY = 180.0  # degrees
 _TURNED = (
     0.4  # chance of a turn where scans may lie any way: with 0.1 two turned ACDC scans had Dice .42, .52
@@ -157,6 +158,7 @@ class Augment:
 
     def _spatial(self, image: Tensor, labels: Tensor, changes: Sequence[Changes]) -> tuple[Tensor, Tensor]:
         cut_image, cut_labels = _centre(image, self._patch).clone(), _centre(labels, self._patch).long()
+        swapped = self._swapped.to(labels.device)
         matrices = {index: drawn.matrix for index, drawn in enumerate(changes) if drawn.matrix is not None}
         if matrices:
             turned, stacked = list(matrices), torch.stack(list(matrices.values()))
@@ -166,8 +168,8 @@ class Augment:
             if drawn.flips:
                 cut_image[index] = cut_image[index].flip([axis + 1 for axis in drawn.flips])
                 flipped = cut_labels[index].flip(drawn.flips)
-                swapped = len(self._swapped) > 0 and _LEFT_RIGHT in drawn.flips
-                cut_labels[index] = self._swapped[flipped] if swapped else flipped
+                other_side = len(swapped) > 0 and _LEFT_RIGHT in drawn.flips
+                cut_labels[index] = swapped[flipped] if other_side else flipped
         return cut_image, cut_labels
 
     def _draw_matrix(self, rng: np.random.Generator) -> Tensor | None:
@@ -184,11 +186,11 @@ class Augment:
 
     def _resample(self, image: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
         """Image by `grid_sample`, labels by vote; grids count half extents, order (W, H, D)."""
-        half_out = torch.tensor(self._patch) / 2
-        half_in = torch.tensor(labels.shape[1:]) / 2
+        half_out = torch.tensor(self._patch, device=_HOST) / 2
+        half_in = torch.tensor(labels.shape[1:], device=_HOST) / 2
         to_mm, to_voxel = torch.diag(self._spacing * half_out), torch.diag(1 / (self._spacing * half_in))
         theta = (to_voxel @ matrices.float() @ to_mm).flip(1, 2)
-        theta = torch.cat([theta, torch.zeros(len(theta), 3, 1)], dim=2)
+        theta = F.pad(theta, (0, 1)).to(image.device)
         grid = F.affine_grid(theta, [len(theta), 1, *self._patch], align_corners=False)
         sampled = F.grid_sample(image, grid, align_corners=False)
         return sampled, torch.stack([_sample_labels(*pair) for pair in zip(labels, grid, strict=True)])
@@ -244,7 +246,8 @@ def _draw_intensity(
 
 
 def _noise(channel: Tensor, seed: int, spread: float) -> None:
-    noise = torch.empty_like(channel).normal_(generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator(channel.device).manual_seed(seed)
+    noise = torch.empty_like(channel).normal_(generator=generator)
     channel.add_(noise, alpha=spread)
 
 
@@ -252,7 +255,7 @@ def _blur(channel: Tensor, sigma: float) -> None:
     from monai.networks.layers.convutils import gaussian_1d  # seconds to import, for training alone
     from monai.networks.layers.simplelayers import separable_filtering
 
-    kernel = gaussian_1d(torch.tensor(sigma), truncated=3.0).float()
+    kernel = gaussian_1d(torch.tensor(sigma, device=_HOST), truncated=3.0).float().to(channel.device)
     channel.copy_(separable_filtering(channel[None, None], [kernel] * 3, mode="replicate")[0, 0])
 
 

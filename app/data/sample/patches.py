@@ -4,15 +4,21 @@ So a run that stops at step n and resumes there goes on exactly as if it had nev
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import noting
 from app.core.types import Labels, Size, as_size
+from app.data.prepare.bricks import Bricks
 from app.data.prepare.cache import CachedCase
+
+
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""A shape and a type -> an array of any values, such as `numpy.empty`."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +61,13 @@ class PatchSampler:
         """Patches of a step."""
         return self._batch
 
-    def draw(self, step: int, places: Sequence[int] | None = None) -> Patches:
+    def draw(
+        self, step: int, places: Sequence[int] | None = None, allocate: Allocate = np.empty
+    ) -> Patches:
         """The patches of one step; outside a volume the image is zero and the label background.
 
         With `places` only those of the batch are read, in that order; they are what they are in the whole.
+        They are read straight into the two arrays that `allocate` makes.
         """
         rng = np.random.default_rng([self._seed, 0, step])
         chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
@@ -67,9 +76,14 @@ class PatchSampler:
             for index, case in enumerate(chosen)
         ]
         taken = range(self._batch) if places is None else places
-        cut = [self._cut(chosen[index], starts[index]) for index in taken]
-        images, labels = zip(*cut, strict=True)
-        return Patches(np.stack(images), np.stack(labels), tuple(chosen[index].id for index in taken))
+        read = [(chosen[index], starts[index]) for index in taken]
+        volumes = [(case.image(), case.labels()) for case, _ in read]
+        shape, types = (len(read), volumes[0][0].channels, *self._margin), {of.dtype for _, of in volumes}
+        image = allocate(shape, np.dtype(np.float32))
+        labels = allocate((len(read), *self._margin), np.result_type(*types))
+        for place, (case, start) in enumerate(read):
+            self._cut(case, start, volumes[place], image[place], labels[place])
+        return Patches(image, labels, tuple(case.id for case, _ in read))
 
     def _case(self, index: int) -> CachedCase:
         """Every case once, in random order, before any comes again."""
@@ -92,12 +106,19 @@ class PatchSampler:
         around = zip(start, self._size, self._margin, strict=True)
         return as_size([first - (wide - length) // 2 for first, length, wide in around])
 
-    def _cut(self, case: CachedCase, start: Size) -> tuple[NDArray[np.float32], Labels]:
+    def _cut(
+        self,
+        case: CachedCase,
+        start: Size,
+        volumes: tuple[Bricks, Bricks],
+        image: NDArray[np.float32],
+        labels: Labels,
+    ) -> None:
         with noting(f"drawing a patch of case {case.id}"):
-            labels = case.labels().cut(start, self._margin)[0]
+            volumes[0].cut_into(image, start)
+            volumes[1].cut_into(labels[None], start)
             if case.id in self._codes:
                 labels[labels == 0] = self._codes[case.id]
-            return case.image().cut(start, self._margin, np.float32), labels
 
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:

@@ -141,7 +141,7 @@ def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line
         points = points.index_select(axis, places)
     ends = [torch.zeros(len(line.low)) if line.weight is None else line.weight for line in lines]
     ends = [end.to(labels.device) for end in ends]
-    steps = corner_steps(padded.shape).to(labels.device)
+    steps = torch.tensor(corner_steps(padded.shape), device=labels.device)
     rows = F.pad(logits[None], (0, 1) * 3, mode="replicate")[0].flatten(1).t().contiguous()
     result = points.to(labels.dtype)
     for chosen in mixed(points, max(1, _MIXED_VALUES // len(logits))):

@@ -1,7 +1,9 @@
 import re
 import threading
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,16 +13,22 @@ from app.data.prepare.cache import CachedCase
 from app.data.sample import augment
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
+from app.data.sample.patches import PatchSampler
 from tests.support.config import NONE
 from tests.support.networks import sampler
 
+EVERYTHING = replace(
+    NONE, rotate=0.5, scale=0.5, noise=0.5, blur=0.5, brightness=0.5, gamma=0.5, flip_axes=(0, 1, 2)
+)
 
-@pytest.mark.parametrize("apart", [True, False])
-def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase], apart: bool) -> None:
-    chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
-    source = BatchSource(sampler(cases), chain, seed=0, apart=apart)
-    for step, batch in zip(range(3, 6), source.ahead(3, 6), strict=True):
-        assert bool(loaders()) == apart or step == 5
+
+@pytest.mark.parametrize("readers", [0, 1, 2, 5])
+def test_batches_ahead_are_the_batches_of_their_steps(cases: list[CachedCase], readers: int) -> None:
+    """At any number of readers, so that a resumed run may have another."""
+    chain = Augment(EVERYTHING, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
+    source = BatchSource(sampler(cases), chain, seed=0, readers=readers)
+    for step, batch in zip(range(3, 9), source.ahead(3, 9), strict=True):
+        assert len(loaders()) <= readers and bool(loaders()) == (readers > 0)
         assert torch.equal(batch.image, source.batch(step).image)
         assert batch.image.shape == (2, 1, 4, 4, 4) and batch.labels.dtype == torch.int64
 
@@ -39,10 +47,7 @@ def loaders() -> list[threading.Thread]:
 
 
 def test_shares_of_a_batch_together_are_the_batch(cases: list[CachedCase]) -> None:
-    everything = replace(
-        NONE, rotate=0.5, scale=0.5, noise=0.5, blur=0.5, brightness=0.5, gamma=0.5, flip_axes=(0, 1, 2)
-    )
-    chain = Augment(everything, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
+    chain = Augment(EVERYTHING, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     whole = BatchSource(sampler(cases), chain, seed=0)
     shares = [BatchSource(sampler(cases), chain, seed=0, places=[place]) for place in (0, 1)]
     for step in range(8):
@@ -66,7 +71,7 @@ def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch
     chain = Augment(NONE, patch=(4, 4, 4), spacing=(1.0, 1.0, 1.0))
     for module, name, tokens in (
         (augment, "_centre", ("1", *wanted)),  # the step and its cases
-        (Bricks, "cut", wanted[:1]),
+        (Bricks, "cut_into", wanted[:1]),
     ):
         monkeypatch.setattr(module, name, lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError) as caught:
@@ -75,3 +80,18 @@ def test_a_loader_that_dies_names_its_cases(cases: list[CachedCase], monkeypatch
         for token in tokens:
             assert re.search(rf"\b{token}\b", note)
         assert set(re.findall(r"\bblob_\d+\b", note)) <= set(tokens)
+
+
+def test_patches_are_read_straight_into_the_memory_given(cases: list[CachedCase]) -> None:
+    """Also where a patch lies partly outside its scan: what was there before is gone."""
+    large = PatchSampler(cases, size=(30, 30, 30), margin=(40, 40, 40), batch=2, foreground_share=1, seed=0)
+    made: list[np.ndarray] = []
+
+    def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+        made.append(np.full(shape, 7, dtype))
+        return made[-1]
+
+    found, wanted = large.draw(3, allocate=allocate), large.draw(3)
+    assert found.image is made[0] and found.labels is made[1] and len(made) == 2
+    assert np.array_equal(found.image, wanted.image) and np.array_equal(found.labels, wanted.labels)
+    assert not found.image[:, :, 0].any() and found.image.any()
