@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from app.core.kernel import Kernel
 from app.core.types import Size, as_size
+from app.layers.second_order import differentiable_grads
 
 
 def conv3d(
@@ -35,6 +36,7 @@ def conv3d(
         return torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
     depthwise = 1 < groups == x.shape[1] == weight.shape[0] and stride == (1, 1, 1) and bias is None
     if ours and depthwise and min(_far_side(weight, padding, dilation)) >= 0 and _has_onednn():
+        x = x.contiguous(memory_format=torch.channels_last_3d)
         return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
     if ours and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
         taps = weight.shape[2:]
@@ -57,7 +59,6 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, padding: Size, dilation: Size) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last_3d)
         ctx.save_for_backward(x, weight)
         ctx.padding, ctx.dilation = padding, dilation
         return torch.mkldnn_convolution(x, weight, None, padding, (1, 1, 1), dilation, len(weight))
@@ -65,6 +66,10 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody will differentiate these gradients
+            again = F.conv3d(x, weight, None, 1, ctx.padding, ctx.dilation, len(weight))
+            of_input, of_weight = differentiable_grads(again, (x, weight), grad)
+            return of_input, of_weight, None, None
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
         of_input = of_weight = None
         if ctx.needs_input_grad[0]:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.layers.second_order import differentiable_grads
+
 
 class InstanceNorm3d(nn.GroupNorm):
     """Instance norm with learnt scale and shift, as a group norm of one channel a group.
@@ -27,9 +29,13 @@ class InstanceNorm3d(nn.GroupNorm):
 def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
     """Instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,)."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
-    if x.device.type == "cpu" and x.dtype == weight.dtype and not traced:
-        way = _SampleBySample if x.shape[1] % _LANES == 0 else _RowByRow
-        result: Tensor = way.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+    if x.device.type == "cpu" and x.dtype == weight.dtype and x.numel() and not traced:
+        # Torch 2.13 fills `out` wrongly, and says nothing, where the input is neither contiguous nor this.
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        if x.shape[1] % _LANES == 0:
+            result: Tensor = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+        else:
+            result, _, _ = _RowByRow.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
         return result
     channels = int(x.shape[1])  # a constant to exporters that trace
     return F.group_norm(x, channels, weight, bias, eps)
@@ -48,8 +54,6 @@ class _SampleBySample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-        # Torch 2.13 fills `out` wrongly, and says nothing, where the input is neither contiguous nor this.
-        x = x.contiguous(memory_format=torch.channels_last_3d)
         normed = torch.empty_like(x)
         mean, scale = (x.new_empty(x.shape[:2]) for _ in range(2))
         for index in range(len(x)):
@@ -60,8 +64,13 @@ class _SampleBySample(torch.autograd.Function):
         return normed
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, *statistics = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody will differentiate these gradients
+            spread, mean = torch.var_mean(x, (2, 3, 4), correction=0, keepdim=True)
+            scaled = (x - mean) * (spread + ctx.eps).rsqrt() * weight[:, None, None, None]
+            found = differentiable_grads(scaled, (x, weight), grad)
+            return found[0], found[1], grad.sum((0, 2, 3, 4)) if ctx.shifted else None, None
         grad = grad.contiguous(memory_format=torch.channels_last_3d)
         samples = [
             torch.ops.aten.native_batch_norm_backward(
@@ -77,34 +86,58 @@ class _SampleBySample(torch.autograd.Function):
 
 
 class _RowByRow(torch.autograd.Function):
-    """The same by sums over rows of voxels, where channels do not fill vectors: about half the time for 8."""
+    """The same by sums over rows of voxels, where channels do not fill vectors: about half the time for 8.
+
+    Also returns the normed rows and the scale (B, 1, C), which are what it keeps for its gradient: as outputs
+    they have a gradient of their own, by which second derivatives are right without keeping the input.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         rows = _rows(x)
         normed = rows - rows.mean(1, keepdim=True)
         scale = (normed.square().mean(1, keepdim=True) + eps).rsqrt_()
         normed.mul_(scale)
         ctx.save_for_backward(normed, weight, scale)
-        ctx.shifted = bias is not None
+        ctx.size, ctx.shifted = x.shape[2:], bias is not None
+        ctx.set_materialize_grads(False)
         result = torch.empty_like(x, memory_format=torch.channels_last_3d)
         torch.addcmul(torch.zeros_like(weight) if bias is None else bias, normed, weight, out=_rows(result))
-        return result
+        return result, normed, scale
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+    def backward(
+        ctx: Any, grad: Tensor | None, of_normed: Tensor | None, of_scale: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, None]:
         normed, weight, scale = ctx.saved_tensors
-        rows, factor = _rows(grad), scale * weight
+        rows = torch.zeros_like(normed) if grad is None else _rows(grad)
         of_weight, of_bias = (rows * normed).sum(1, keepdim=True), rows.sum(1, keepdim=True)
-        share = -factor / rows.shape[1]
-        of_x = torch.addcmul(of_bias * share, normed, of_weight * share).addcmul_(rows, factor)
-        channels_last = of_x.view(len(grad), *grad.shape[2:], grad.shape[1])
+        if torch.is_grad_enabled() or of_normed is not None or of_scale is not None:
+            of_x = _row_grads(rows * weight, normed, scale, of_normed, of_scale)
+        else:
+            factor = scale * weight
+            share = -factor / rows.shape[1]
+            of_x = torch.addcmul(of_bias * share, normed, of_weight * share).addcmul_(rows, factor)
+        channels_last = of_x.view(len(rows), *ctx.size, rows.shape[2])
         return (
             channels_last.permute(0, 4, 1, 2, 3),
             of_weight.sum((0, 1)),
             of_bias.sum((0, 1)) if ctx.shifted else None,
             None,
         )
+
+
+def _row_grads(
+    grad: Tensor, normed: Tensor, scale: Tensor, of_normed: Tensor | None, of_scale: Tensor | None
+) -> Tensor:
+    """Return the gradient of the rows (B, voxels, C), by operations that can be differentiated again."""
+    grad = grad if of_normed is None else grad + of_normed
+    part = grad - grad.mean(1, keepdim=True) - normed * (grad * normed).mean(1, keepdim=True)
+    if of_scale is not None:
+        part = part - scale * normed * of_scale / normed.shape[1]
+    return scale * part
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from app.losses.targets import Targets
 
@@ -152,6 +153,7 @@ class _Sums(torch.autograd.Function):
         return sums[:, 0].float(), sums[:, 1].float(), reference, sums[:, 3].float()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """The gradient of the logits, computed again."""
         logits, labels = ctx.saved_tensors

@@ -1,14 +1,15 @@
 """Convolutions that take another way to oneDNN give what torch's own way gives."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from app.core.types import Size
-from app.layers.convolution import FastConv3d, Upsample3d
+from app.layers.convolution import FastConv3d, Upsample3d, conv3d
 
 
 @pytest.fixture
@@ -56,6 +57,31 @@ def test_gradients_of_depthwise_kernels_are_torchs(
     parts = (x, module.weight)
     found = torch.autograd.grad(y.square().sum(), parts)
     torch.testing.assert_close(found, torch.autograd.grad(wanted.square().sum(), parts), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format], ids=str)
+def test_second_derivatives_of_depthwise_kernels_are_torchs(layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    weight, along = torch.randn(3, 1, 3, 3, 3, requires_grad=True), torch.randn(3, 1, 3, 3, 3)
+    x = torch.randn(2, 3, 4, 5, 4).contiguous(memory_format=layout).requires_grad_()
+
+    def second(convolve: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        y = convolve(x, weight, padding=(1, 1, 1), groups=3)
+        gradients = torch.autograd.grad(y.pow(3).sum(), (x, weight), create_graph=True)
+        product = (gradients[0] * x.detach()).sum() + (gradients[1] * along).sum()
+        return torch.autograd.grad(product, (x, weight))
+
+    torch.testing.assert_close(second(conv3d), second(F.conv3d), atol=1e-2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_no_sample_at_all_is_no_error(groups: int) -> None:
+    module, x = FastConv3d(4, 4, 3, padding=1, groups=groups, bias=False), torch.randn(0, 4, 3, 3, 3)
+    module(x.requires_grad_()).sum().backward()
+    with torch.inference_mode():
+        assert module(x).shape == x.shape
+        assert Upsample3d(4, 3, (2, 1, 2))(x).shape == (0, 3, 6, 3, 6)
+    assert module.weight.grad is not None and module.weight.grad.abs().sum() == 0
 
 
 @pytest.mark.usefixtures("one_thread")

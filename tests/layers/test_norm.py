@@ -77,6 +77,33 @@ def test_a_gate_needs_no_shift() -> None:
     torch.testing.assert_close(gate.grad, 2 * gate.detach() * 2 * 64, atol=0.01, rtol=1e-3)
 
 
+@pytest.mark.parametrize("shifted", [True, False])
+@pytest.mark.parametrize("channels", [3, 16])
+def test_second_derivatives_are_those_of_the_formula(channels: int, shifted: bool) -> None:
+    torch.manual_seed(0)
+    parts = (torch.randn(2, channels, 2, 3, 2), torch.randn(channels), torch.randn(channels))
+    parts = tuple(part.double().requires_grad_() for part in parts[: 2 + shifted])
+    assert torch.autograd.gradgradcheck(normalise, parts)
+
+
+def test_the_second_derivative_of_an_input_that_only_a_linear_loss_sees() -> None:
+    x = torch.randn(1, 3, 2, 2, 2, requires_grad=True)
+    y = normalise(x, torch.ones(3))
+    (gradient,) = torch.autograd.grad(y[0, 0, 0, 0, 0], x, create_graph=True)
+    found = torch.autograd.grad(gradient[0, 0, 1, 1, 1], x)[0]
+    again = F.group_norm(x, 3)
+    (wanted,) = torch.autograd.grad(again[0, 0, 0, 0, 0], x, create_graph=True)
+    torch.testing.assert_close(found, torch.autograd.grad(wanted[0, 0, 1, 1, 1], x)[0])
+
+
+@pytest.mark.parametrize("channels", [5, 16])
+def test_no_sample_at_all_is_no_error(channels: int) -> None:
+    norm, x = InstanceNorm3d(channels), torch.randn(0, channels, 3, 3, 3, requires_grad=True)
+    y = norm(x)
+    y.sum().backward()
+    assert y.shape == x.shape and x.grad is not None and norm.weight.grad.abs().sum() == 0
+
+
 def _torch_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.instance_norm(x, None, None, weight, bias)
 

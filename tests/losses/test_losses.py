@@ -136,3 +136,10 @@ def test_wrong_weights_are_refused() -> None:
         dice_ce(lambda_ce=-1)
     with pytest.raises(InputError, match=r"0\.0"):
         dice_ce(lambda_dice=0.0, lambda_ce=0.0)
+
+
+def test_a_second_derivative_is_refused_and_not_wrong() -> None:
+    logits, labels = drawn(3, 3)
+    (gradient,) = torch.autograd.grad(dice_ce()(logits, labels), logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
