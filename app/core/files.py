@@ -4,13 +4,13 @@ import errno
 import json
 import logging
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from app.core.errors import InputError
+from app.core.temporary import remove_leftovers, temporary_beside
 
 log = logging.getLogger(__name__)
 _REFUSED = (
@@ -44,9 +44,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         InputError: nothing can be written there; what was there before still is.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    temporary = temporary_beside(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         try:
             yield temporary
             _sync(temporary)

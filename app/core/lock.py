@@ -22,6 +22,8 @@ import psutil
 
 from app.core.errors import InputError
 from app.core.files import writing
+from app.core.process import is_running, process_table
+from app.core.temporary import remove_leftovers, temporary_beside
 
 LOCK = "lock.json"
 BEAT = 10.0  # seconds between touches
@@ -64,6 +66,7 @@ def locked(folder: Path, *, beat: float = BEAT, patience: float = PATIENCE) -> I
     path, owner = folder / LOCK, _ourselves()
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     with writing(path):
         _acquire(path, owner, patience)
     over = threading.Event()
@@ -83,21 +86,12 @@ def _ourselves() -> Owner:
     process = psutil.Process()
     return Owner(
         host=socket.gethostname(),
-        space=_process_table(),
+        space=process_table(),
         process=process.pid,
         started=process.create_time(),
         token=uuid.uuid4().hex,
         command=" ".join(sys.argv),
     )
-
-
-def _process_table() -> str:
-    """A name of the table that process numbers here are of; other machines and containers have other ones."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):  # Linux; elsewhere the name of the machine is all there is
-        parts += [Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()]
-        parts += [str(Path("/proc/self/ns/pid").readlink())]
-    return " ".join(parts)
 
 
 def _acquire(path: Path, owner: Owner, patience: float) -> None:
@@ -115,7 +109,7 @@ def _acquire(path: Path, owner: Owner, patience: float) -> None:
 
 def _create(path: Path, owner: Owner) -> bool:
     """Create the file with its content at once: a reader never sees a part of it."""
-    written = path.with_name(f".{owner.token}.{path.name}")
+    written = temporary_beside(path)
     written.write_text(json.dumps(asdict(owner), indent=1), encoding="utf-8")
     try:
         os.link(written, path)
@@ -153,8 +147,8 @@ def _settled(path: Path) -> Owner | None:
 
 
 def _lives(path: Path, holder: Owner, patience: float) -> bool:
-    if holder.space == _process_table():
-        return _runs(holder)
+    if holder.space == process_table():
+        return is_running(holder.process, holder.started)
     first, waited = _touched(path), 0.0
     while waited < patience:
         time.sleep(min(1.0, patience))
@@ -162,17 +156,6 @@ def _lives(path: Path, holder: Owner, patience: float) -> bool:
         if _touched(path) != first:
             return _read(path) is not None
     return False
-
-
-def _runs(holder: Owner) -> bool:
-    try:
-        process = psutil.Process(holder.process)
-        alike = abs(process.create_time() - holder.started) < 1
-        return alike and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.AccessDenied:
-        return True
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _touched(path: Path) -> int | None:
@@ -186,7 +169,7 @@ def _touched(path: Path) -> int | None:
 
 def _remove_dead(path: Path, dead: Owner | None) -> None:
     """Remove the lock of a dead owner, and no other: another process may have taken it over meanwhile."""
-    aside = path.with_name(f".{uuid.uuid4().hex}.{path.name}")
+    aside = temporary_beside(path)
     try:
         path.rename(aside)
     except FileNotFoundError:

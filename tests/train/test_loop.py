@@ -2,9 +2,10 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,20 @@ pytestmark = pytest.mark.e2e
 @pytest.fixture
 def bench(make_task: MakeTask, tmp_path: Path) -> Bench:
     return make_bench(make_task(cases=4), tmp_path / "cache")
+
+
+@pytest.fixture
+def by_default() -> Iterator[Callable[[int], None]]:
+    """A function that gives a signal its usual effect until the test ends; `nohup` ignores some."""
+    before: dict[int, Any] = {}
+
+    def reset(number: int) -> None:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        before[number] = signal.signal(number, usual)
+
+    yield reset
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def everything(state: TrainingState) -> dict[str, torch.Tensor]:
@@ -78,12 +93,21 @@ def test_same_seed_same_numbers(bench: Bench) -> None:
     assert_equal(first, second)
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4])
-def test_resume_equals_an_uninterrupted_run(bench: Bench, tmp_path: Path, stop: int) -> None:
+@pytest.mark.parametrize(
+    ("stop", "name"),
+    [(1, "SIGINT"), (3, "SIGTERM"), (4, "SIGUSR1"), (3, "SIGUSR2"), (1, "SIGXCPU"), (4, "SIGHUP")],
+)
+def test_resume_equals_an_uninterrupted_run(
+    bench: Bench, tmp_path: Path, stop: int, name: str, by_default: Callable[[int], None]
+) -> None:
     """Interrupted by a signal after `stop` steps, in the middle or at the end of an epoch.
 
     The loss draws from torch's generator, so that it has to go on where it was too.
     """
+    if not hasattr(signal, name):
+        pytest.skip("not a signal of this system")
+    number = getattr(signal, name)
+    by_default(number)
     whole = bench.state()
     bench.train(whole, loss=drawing_loss)
 
@@ -96,7 +120,7 @@ def test_resume_equals_an_uninterrupted_run(bench: Bench, tmp_path: Path, stop: 
     def update(batch: Batch, loss: Callable[..., torch.Tensor], clip_norm: float | None) -> None:
         step(batch, loss, clip_norm)
         if interrupted.step == stop:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     interrupted.update = update  # type: ignore[method-assign]
     assert bench.train(interrupted, save=save, loss=drawing_loss) == "interrupted"

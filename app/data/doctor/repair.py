@@ -4,7 +4,6 @@ The source is only read. What is not at fault is copied as it is, so the copy is
 """
 
 import shutil
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.progress import progress_bar
 from app.core.task import Case
+from app.core.temporary import temporary_folder
 from app.core.types import Labels
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
@@ -43,9 +43,8 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
     """
     if target.exists() or target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"check.repair: {target}: wanted a new folder outside {source}")
-    temporary = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
     repaired, pairs = 0, []
-    try:
+    with temporary_folder(target) as temporary:
         with progress_bar("Writing the copy", len(checked.cases)) as advance:
             for name, examined in checked.cases.items():
                 repairs = [found for found in checked.findings.get(name, ()) if found.repairable]
@@ -55,8 +54,6 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
         facts = {key: value for key, value in read_json(source / DATASET_JSON).items() if key != "test"}
         write_dataset(temporary, {**facts, "numTest": 0}, pairs)
         temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return repaired
 
 

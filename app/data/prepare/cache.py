@@ -8,8 +8,6 @@ of blosc2 and 270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks
 of CT and PET, in single precision).
 """
 
-import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from app.core.errors import InputError
 from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
+from app.core.temporary import temporary_folder
 from app.core.types import Spacing, as_size
 from app.data.prepare.bricks import Bricks, stored_image, to_bricks
 from app.data.prepare.cache_list import SETTINGS
@@ -184,10 +183,8 @@ class Cache:
         )
         prepared = prepare(volume, label_map, plan, region)
         assert prepared.labels is not None
-        temporary = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
         try:
-            with writing(folder):
-                temporary.mkdir(parents=True)
+            with writing(folder), temporary_folder(folder) as temporary:
                 np.save(temporary / "image.npy", to_bricks(stored_image(prepared.image)))
                 np.save(temporary / "labels.npy", to_bricks(prepared.labels[np.newaxis]))
                 np.save(temporary / "foreground.npy", foreground_index(prepared.labels, ignore))
@@ -196,8 +193,6 @@ class Cache:
         except (InputError, OSError):
             if not folder.is_dir():
                 raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def _odd_values(self) -> tuple[int, ...]:
         """The label values of a task whose classes are not its label values, or do not fit into a byte."""

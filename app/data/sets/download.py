@@ -4,7 +4,6 @@ import math
 import os
 import re
 import ssl
-import tempfile
 import time
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -17,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from app.core.digest import digest_of_file
 from app.core.errors import InputError
 from app.core.progress import progress_bar
+from app.core.temporary import temporary_folder
 from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.extract import MB, extract_tar, require_space
 
@@ -60,9 +60,9 @@ def fetch_task(archive: Archive, data_folder: Path, task_folder_name: str) -> Pa
     task = data_folder / task_folder_name
     if not task.exists():
         tar = download(archive, data_folder)
-        with tempfile.TemporaryDirectory(dir=data_folder, prefix=".fetching-") as temporary:
+        with temporary_folder(data_folder / "fetching") as temporary:
             max_bytes = MAX_GROWTH * tar.stat().st_size
-            unpacked = extract_tar(tar, Path(temporary), max_bytes=max_bytes, max_files=MAX_FILES)
+            unpacked = extract_tar(tar, temporary, max_bytes=max_bytes, max_files=MAX_FILES)
             if unpacked.name != task.name:
                 raise InputError(f"{tar}: got folder {unpacked.name!r}, wanted {task.name!r}")
             _require_dataset_json(unpacked, where=tar)

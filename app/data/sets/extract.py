@@ -8,7 +8,6 @@ import gzip
 import math
 import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Self
 
 from app.core.errors import InputError
 from app.core.progress import Advance, progress_bar
+from app.core.temporary import temporary_folder
 
 MB = 1_000_000
 GZIP_MAGIC = b"\x1f\x8b"
@@ -38,10 +38,10 @@ def extract_tar(archive: Path, folder: Path, *, max_bytes: int, max_files: int) 
     """
     folder.mkdir(parents=True, exist_ok=True)
     require_space(folder, archive.stat().st_size, f"unpacking {archive.name}")
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
+    with temporary_folder(folder / "unpacking") as temporary:
         with _damage_told(archive):
-            _unpack(archive, Path(temporary), max_bytes=max_bytes, max_files=max_files)
-        return _move_out(archive, Path(temporary), folder)
+            _unpack(archive, temporary, max_bytes=max_bytes, max_files=max_files)
+        return _move_out(archive, temporary, folder)
 
 
 def require_space(folder: Path, size_bytes: int, purpose: str) -> None:

@@ -1,9 +1,6 @@
 """Made-up data sets in the layout of the Medical Segmentation Decathlon, written whole or not at all."""
 
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ import nibabel as nib
 from app.core.errors import InputError
 from app.core.files import atomic_path, read_json, write_json, writing
 from app.core.progress import progress_bar
+from app.core.temporary import temporary_folder
 from app.data.sets.dataset_json import write_dataset
 
 _FACTS = "generated.json"
@@ -38,7 +36,11 @@ def generate(
     if _holds(folder, facts):
         return
     names = [f"{dataset['name']}_{number:03d}.nii.gz" for number in range(1, len(cases) + 1)]
-    with _building_site(folder) as building, progress_bar(folder.name, len(cases)) as advance:
+    with (
+        writing(folder),
+        temporary_folder(folder) as building,
+        progress_bar(folder.name, len(cases)) as advance,
+    ):
         for name, draw in zip(names, cases, strict=True):
             for kind, volume in zip(("imagesTr", "labelsTr"), draw(), strict=True):
                 with atomic_path(building / kind / name) as path:
@@ -68,15 +70,3 @@ def _holds(folder: Path, facts: Mapping[str, Any]) -> bool:
             f"{folder}: holds {found}, wanted {facts} or an empty place; move it or choose another"
         )
     return True
-
-
-@contextmanager
-def _building_site(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `folder`; what is left of it in the end is removed."""
-    building = folder.with_name(f".{uuid.uuid4().hex}.{folder.name}")
-    with writing(folder):
-        building.mkdir(parents=True)
-    try:
-        yield building
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
