@@ -175,7 +175,7 @@ def train_network(
             settings=this.settings,
             validate=_validation(this),
             save=partial(_save, this=this),
-            stop=lambda: this.processes.agree(this.processes.leads and _take_request(this.folder)),
+            stop=lambda: this.processes.agree(this.processes.leads and _take_request(this)),
         )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
@@ -295,11 +295,15 @@ def _checkpoint_of(this: Training) -> str:
     return f"{path} is from step {step}, resume there with {this.resumes_by}"
 
 
-def _take_request(folder: Path) -> bool:
-    """Return whether the file `stop` asks the training to end after this epoch; remove the file."""
-    path = folder / run_folder.STOP
+def _take_request(this: Training) -> bool:
+    """Return whether the file `stop` asks the training to end after this epoch; remove the file.
+
+    A first stage leaves it to the second, which then ends after its first epoch.
+    """
+    path = this.resumes_at / run_folder.STOP
     asked = path.exists()
-    path.unlink(missing_ok=True)
+    if this.folder == this.resumes_at:
+        path.unlink(missing_ok=True)
     return asked
 
 

@@ -19,6 +19,7 @@ from app.core.task import Task
 from app.core.types import Spacing
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.planner import PlanSettings
+from app.data.plan.stages import region_share
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
@@ -111,7 +112,10 @@ def open_training(
         processes.agree(None)
     other = read_checkpoint(like / run_folder.LAST) if like is not None and before is None else None
     locator = next((found.locator for found in (before, other) if found is not None), None)
+    share = 1.0 if plan.locate is None else region_share(read_fingerprint(cache))
     if plan.locate is not None and locator is None:
+        if processes.leads:
+            cache.foretell(plan, share)
         announce()
         inner = _inner_split(split, folds)
         locator = _locator(
@@ -123,7 +127,7 @@ def open_training(
             plan=plan.locate,
             processes=processes,
         )
-    cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, processes)
+    cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, share, processes)
     if processes.leads and not resumed:
         tell_of_absent(task, split, label_volumes(cache))
         tell_of_vanished(task, plan, label_volumes(cache), cached)
@@ -152,12 +156,12 @@ def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
 
 
 def _prepared(
-    cache: Cache, plan: Plan, margin_mm: Spacing | None, processes: Processes
+    cache: Cache, plan: Plan, margin_mm: Spacing | None, share: float, processes: Processes
 ) -> Mapping[str, CachedCase]:
     """The prepared cases; the leading process prepares them, the others wait and find them."""
     if not processes.leads:
         processes.agree(None)
-    cached = cache.prepare(plan, margin_mm)
+    cached = cache.prepare(plan, margin_mm, share=share)
     if processes.leads:
         processes.agree(None)
     return cached
@@ -188,7 +192,7 @@ def _locator(
     settings = replace(coarse.settings, steps=steps)
     coarse, found = replace(coarse, settings=settings), found_in(task)
     plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
-    cached = _prepared(cache, plan, None, processes)
+    cached = _prepared(cache, plan, None, 1.0, processes)
     stage = folder / run_folder.LOCATE
     training = [cached[case.id] for case in inner.training]
     log.info("first stage: a coarse network learns to find the region")

@@ -1,5 +1,6 @@
 """Objects from the configuration, one at a time."""
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -153,11 +154,23 @@ def _configured_loss(cfg: DictConfig, task: Task) -> Loss:
     values = plain(cfg[where])
     make = get_object(values["_target_"])
     if make.__module__.startswith(f"{SumLoss.__module__.rpartition('.')[0]}."):
+        _refuse_unknown(values, make, where)
         ours: Loss = _instantiate(values)
         return ours
     found = with_weights(make, values, list(names), where)
     tensors = {key: found.pop(key) for key in ("weight",) if isinstance(found.get(key), torch.Tensor)}
     return Foreign(instantiate(found, **tensors, _convert_="all"))
+
+
+def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str) -> None:
+    """Name an option that a loss of ours does not have, such as the `weight` of other libraries."""
+    known = list(inspect.signature(make).parameters)
+    for key, value in values.items():
+        if key != "_target_" and key not in known:
+            raise InputError(
+                f"{where}.{key}: got {value}, but {make.__name__} has no such option, wanted one of "
+                f"{', '.join(known)}; {where}.class_weights={{<label>: <factor>}} weighs classes"
+            )
 
 
 def build_optimizer(cfg: DictConfig, *, rate: float = 1.0) -> Callable[..., torch.optim.Optimizer]:

@@ -50,7 +50,7 @@ def first_stage(
         size = by(fingerprint.median_size)
         return None, f"a whole scan has {size} voxels, few enough for one patch: one stage sees it all"
     whole, region = extent_mm(fingerprint), _region_mm(fingerprint, MARGINS[0])
-    share = math.prod(region) / math.prod(whole)
+    share = region_share(fingerprint)
     where = f"labels lie in {_rounded(region)} of {_rounded(whole)} mm"
     if settings.stages is None and share > _REGION:
         return None, f"{where}, most of a scan: one stage sees it all"
@@ -89,6 +89,11 @@ def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerpri
     region = _region_mm(fingerprint, margin)
     size = [max(1, round(mm / step)) for mm, step in zip(region, fingerprint.median_spacing, strict=True)]
     return replace(fingerprint, median_size=as_size(size))
+
+
+def region_share(fingerprint: Fingerprint) -> float:
+    """Return the part of a typical scan's voxels that a first stage is foretold to leave."""
+    return math.prod(_region_mm(fingerprint, MARGINS[0])) / math.prod(extent_mm(fingerprint))
 
 
 def extent_mm(fingerprint: Fingerprint) -> Spacing:

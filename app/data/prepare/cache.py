@@ -135,10 +135,21 @@ class Cache:
         found = over_cases(title, cases, lambda case: work(case, self._task), workers=self._workers)
         return list(found.values())
 
-    def prepare(self, plan: Plan, margin_mm: Spacing | None = None) -> dict[str, CachedCase]:
+    def foretell(self, plan: Plan, share: float) -> None:
+        """Log what preparing a `share` of each scan takes.
+
+        Raises:
+            InputError: the disk has less room.
+        """
+        make_room(self._folder, self._task.cases, plan, self._task.reading, share=share)
+
+    def prepare(
+        self, plan: Plan, margin_mm: Spacing | None = None, *, share: float = 1.0
+    ) -> dict[str, CachedCase]:
         """Every case of the task, prepared as planned; only what is not there yet is computed.
 
-        With `margin_mm` (D, H, W) only the region around the labels, as a first stage would find it.
+        With `margin_mm` (D, H, W) only the region around the labels, as a first stage would find it: about
+        `share` of a scan.
 
         Raises:
             InputError: a case is unreadable, the disk is full, or what is there is damaged.
@@ -158,7 +169,7 @@ class Cache:
             for case in self._task.cases
         }
         missing = [case for case in self._task.cases if not cached[case.id].folder.is_dir()]
-        make_room(self._folder, missing, plan, self._task.reading, region=margin_mm is not None)
+        make_room(self._folder, missing, plan, self._task.reading, share=share)
         try:
             over_cases(
                 "Preparing cases",

@@ -18,25 +18,25 @@ _HALF_BYTES, _FLOAT_BYTES = 2, 4
 _PADDING = 1.05  # that bricks are longer than the scans they hold, at most along one axis
 
 
-def make_room(folder: Path, cases: Sequence[Case], plan: Plan, reading: Reading, *, region: bool) -> None:
-    """Log what preparing the cases takes at most; with `region` only part of each scan will be kept.
+def make_room(
+    folder: Path, cases: Sequence[Case], plan: Plan, reading: Reading, *, share: float = 1.0
+) -> None:
+    """Log what preparing the cases takes at most, or about, where only a `share` of each scan is kept.
 
     Raises:
-        InputError: the disk has less room than whole scans need.
+        InputError: the disk has less room.
     """
     if not cases:
         return
-    wanted = sum(prepared_bytes(case, plan, reading) for case in cases)
+    wanted = share * sum(prepared_bytes(case, plan, reading) for case in cases)
     free = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.is_dir())).free
-    parts = " (less, as only the region around the labels is kept)" if region else ""
-    log.info(
-        "preparing %d cases takes up to %.2f GB%s in %s, which has %.1f GB free",
-        *(len(cases), wanted / 1e9, parts, folder, free / 1e9),
-    )
-    if wanted > free and not region:
+    regions = "" if share == 1 else f" of their regions, about {100 * share:.0f} % of a scan,"
+    takes = f"preparing {len(cases)} cases{regions} takes up to {wanted / 1e9:.2f} GB"
+    log.info("%s in %s, which has %.1f GB free", takes, folder, free / 1e9)
+    if wanted > free:
         raise InputError(
-            f"paths.cache: {folder}: got {free / 1e9:.1f} GB free, preparing {len(cases)} cases takes up to "
-            f"{wanted / 1e9:.1f} GB; set paths.cache to another disk, or free some: python run.py mode=cache"
+            f"paths.cache: {folder}: got {free / 1e9:.1f} GB free, {takes}; "
+            "set paths.cache to another disk, or free some: python run.py mode=cache"
         )
 
 

@@ -23,10 +23,12 @@ def test_room_for_prepared_cases_is_foretold_and_refused(
     clipped = altered(PLAN, normalisation=(Normalisation("ct"),))  # type: ignore[arg-type]
     assert prepared_bytes(task.cases[0], clipped, task.reading) == round(1.05 * voxels * 3)
     with caplog.at_level(logging.INFO):
-        make_room(tmp_path / "not" / "there", task.cases, plan, task.reading, region=False)
+        make_room(tmp_path / "not" / "there", task.cases, plan, task.reading)
     assert "2 cases" in caplog.text
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000))
     with pytest.raises(InputError, match=r"paths\.cache"):
-        make_room(tmp_path, task.cases, plan, task.reading, region=False)
-    make_room(tmp_path, task.cases, plan, task.reading, region=True)
-    make_room(tmp_path, task.cases[:1], plan, task.reading, region=False)
+        make_room(tmp_path, task.cases, plan, task.reading)
+    with pytest.raises(InputError, match="90 %"):
+        make_room(tmp_path, task.cases, plan, task.reading, share=0.9)
+    make_room(tmp_path, task.cases, plan, task.reading, share=0.4)
+    make_room(tmp_path, task.cases[:1], plan, task.reading)
