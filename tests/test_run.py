@@ -231,7 +231,6 @@ def test_a_search_under_milliseconds_keeps_what_it_measured(place: Path) -> None
 
 def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     searched: Path,
-    trained: Path,
     place: Path,
 ) -> None:
     layout = f"op.layout={searched / 'layout.yaml'}"
@@ -247,7 +246,7 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
                 ["op=cakes", layout, "plan.base_width=8"],
                 [r"op\.layout", r"encoder\.0\.0\b", r"\b16\b", r"\b8\b"],
             ),
-            (["op=cakes", layout, f"train.init={trained}"], [r"train\.init", "mode=search"]),
+            (["op=conv3d", f"train.init={searched}"], [r"train\.init", r"op\.layout"]),
         )
     ):
         run = f"paths.run={place / 'impossible' / str(number)}"

@@ -1,5 +1,6 @@
 """Runs in two stages from end to end: what every mode makes of them."""
 
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -10,6 +11,7 @@ from app import Segmenter, run
 from app.api import RunFolder
 from app.core import run_folder
 from app.core.errors import InputError, Interrupted
+from app.core.files import read_json
 from app.core.plan import read_plan
 from app.models.checkpoint import read_checkpoint
 from app.train import locate
@@ -70,3 +72,29 @@ def test_a_run_interrupted_in_its_first_stage_resumes_to_the_same_network(
 def test_what_cannot_take_two_stages_says_so(whole: RunFolder) -> None:
     with pytest.raises(InputError, match=r"export\.model"):
         run("mode=export", f"export.model={whole.path}", "export.format=onnx")
+
+
+def test_both_stages_begin_with_those_of_another_run(
+    settings: list[str], whole: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it stopped between its stages and the other run is gone."""
+    source = tmp_path / "source"
+    shutil.copytree(whole.path, source)
+    more = ("train.steps=1", "train.epoch_steps=1", f"train.init={source}")
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted("interrupted")
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(locate, "learnt_share", interrupt)
+        run(*settings, *more, f"paths.run={tmp_path / 'tuned'}")
+    shutil.rmtree(source)
+    tuned = run(f"train.resume={tmp_path / 'tuned'}")
+    theirs, ours = (read_checkpoint(each.path / run_folder.LAST) for each in (whole, tuned))
+    assert ours.locator is not None and theirs.locator is not None
+    for before, after in ((theirs.locator.weights, ours.locator.weights), (theirs.weights, ours.weights)):
+        assert before.keys() == after.keys()
+        for name, values in before.items():  # one step of a small rate
+            assert (values - after[name]).abs().max() < 0.01
+    for folder in (tuned.path, tuned.path / run_folder.LOCATE):
+        assert read_json(folder / run_folder.INIT_RECORD)["fresh"] == {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.core.errors import InputError
+from app.core.file_labels import FileLabels
 from app.core.reading import Reading
 
 
@@ -21,6 +22,8 @@ class Case:
 
     Others may hide in its background.
     """
+    file_labels: FileLabels | None = None
+    """The labels of its label file; None where they are those of the task."""
 
     def annotates(self, values: tuple[int, ...]) -> bool:
         """Whether all of these label values are annotated."""
@@ -108,6 +111,22 @@ class Task:
     def label_values(self) -> tuple[int, ...]:
         """What label files hold for class 0, 1, 2, ..."""
         return self.values or tuple(range(len(self.labels)))
+
+    @property
+    def file_labels(self) -> FileLabels | None:
+        """The labels of its files, where they are not those of the task."""
+        return self.cases[0].file_labels if self.cases else None
+
+    @property
+    def file_values(self) -> dict[int, str]:
+        """The label values that files of the data set may have, and the name of each."""
+        files = self.file_labels
+        names, values = (self.labels, self.label_values) if files is None else (files.names, files.values)
+        return dict(zip(values, names, strict=True))
+
+    def values_in_files(self, label: int) -> tuple[int, ...]:
+        """What files of the data set hold for a class."""
+        return (self.label_values[label],) if self.file_labels is None else self.file_labels.values_of(label)
 
     @property
     def foreground(self) -> tuple[str, ...]:

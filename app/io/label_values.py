@@ -55,6 +55,11 @@ def to_classes(voxels: NDArray[np.generic], values: Sequence[int]) -> Labels:
     return _looked_up(places, np.asarray(voxels, dtype=np.uint16))
 
 
+def as_classes(labels: Labels, classes: Sequence[int]) -> Labels:
+    """The class of each label, where `classes` has that of label 0, 1, 2, ..."""
+    return _looked_up(np.array(classes, dtype=class_type(max(classes) + 1)), labels)
+
+
 def to_values(classes: Labels, values: Sequence[int]) -> Labels:
     """The inverse of `to_classes`: what a file holds; the array itself where classes are the values."""
     wanted = value_type(values)

@@ -2,7 +2,7 @@
 
 import io
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,10 @@ class Checkpoint:
         network = self.network.build()
         network.load_state_dict(self.inference_weights)
         return network.eval()
+
+    def without_training(self) -> "Checkpoint":
+        """The checkpoint with the weights it predicts with alone, and nothing to resume from."""
+        return replace(self, weights=self.inference_weights, averaged=None, training={})
 
     @property
     def digest(self) -> str:

@@ -33,7 +33,7 @@ def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -
     """
     sites, layout = searched_sites(searched.network), spec.layout()
     if not sites:
-        raise InputError("train.init: got a run without gates, wanted the run folder of mode=search")
+        raise InputError("train.init: got a network without gates, wanted one of mode=search")
     if layout is None:
         raise InputError("train.init: wanted op=cakes op.layout=<layout.yaml> of that search")
     if (spec.model, spec.shape) != (searched.network.model, searched.network.shape):

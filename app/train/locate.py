@@ -48,6 +48,7 @@ def coarse_recipe(recipe: Recipe, task: Task) -> Recipe:
     targets = Targets.made(task.segmented, regions=regions, ignore=task.ignore, unknown=unknown)
     loss = dice_ce().aimed_at(targets)
     settings = replace(recipe.settings, max_minutes=None, patience=None, accumulate=1)
+    settings = replace(settings, freeze=(), layer_decay=None)  # these name layers of the second stage
     settings = replace(settings, ema_decay=None)  # an average over few steps remembers the first of them
     return replace(recipe, loss=DeepSupervisionLoss(loss), settings=settings, measure_speed=False)
 

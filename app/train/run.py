@@ -2,7 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import ParamsT
 
 from app.core import run_folder
 from app.core.errors import InputError, Interrupted
@@ -30,6 +31,8 @@ from app.metrics.score import Columns
 from app.models.checkpoint import Checkpoint, Locator, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.train.final_scores import evaluate_held_out
+from app.train.fine_tuning import Origin, begun_with, take_weights
+from app.train.layer_rates import freeze, parameter_groups, scale_rates
 from app.train.loop import Validate, limit, train
 from app.train.machine.processes import ALONE, Processes
 from app.train.machine.speed_record import note_speed, yardstick_facts
@@ -56,7 +59,8 @@ class Recipe:
     sliding: SlidingSettings
     """How windows are laid at the end, and in prediction unless something else is asked for."""
     loss: Loss
-    make_optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+    make_optimizer: Callable[[ParamsT], torch.optim.Optimizer]
+    """Parameters, or groups of them -> the optimizer."""
     make_schedule: Callable[[torch.optim.Optimizer, int], LRScheduler]
     """An optimizer and the number of its steps -> the schedule."""
     device: torch.device
@@ -100,6 +104,8 @@ class Training:
     processes: Processes = ALONE
     locator: Locator | None = None
     """The first stage, trained, where the plan has one."""
+    origin: Origin | None = None
+    """What a new run begins with in place of fresh weights."""
     follow: Callable[[Sequence[Row]], None] = lambda history: None
     """Gets the history after every epoch."""
     begun: Callable[[], None] = lambda: None
@@ -117,8 +123,11 @@ class Training:
 
     def state(self, network: nn.Module) -> TrainingState:
         """Return the state of a training of this network before its first step."""
-        optimizer = self.recipe.make_optimizer(network.parameters())
+        freeze(network, self.settings.freeze)
+        groups, rates = parameter_groups(network, self.network, self.plan.patch, self.settings.layer_decay)
+        optimizer = self.recipe.make_optimizer(groups)
         schedule = self.recipe.make_schedule(optimizer, self.settings.total_steps)
+        scale_rates(schedule, rates)
         return TrainingState(network, optimizer, schedule, self.settings, self.processes)
 
     def checkpoint(self, state: TrainingState) -> Checkpoint:
@@ -139,15 +148,30 @@ class Training:
         )
 
 
+Initialise = Callable[[Training, nn.Module, Origin], None]
+"""Fills the network of a new run from what it begins with."""
+
+
+def take_origin(this: Training, network: nn.Module, origin: Origin) -> None:
+    """Fill a network with what fits of the origin, and record it.
+
+    Raises:
+        InputError: nothing fits.
+    """
+    folder = this.folder if this.processes.leads else None
+    take_weights(network, this.network, origin, this.task, folder)
+
+
 def train_network(
     this: Training,
     make_loss: MakeLoss | None = None,
     *,
-    initialise: Callable[[nn.Module], None] | None = None,
+    initialise: Initialise = take_origin,
 ) -> TrainingState:
     """Train, or resume from the run's last checkpoint.
 
-    `make_loss` is for losses that look at the network, `initialise` fills a new run's fresh network.
+    `make_loss` is for losses that look at the network; `initialise` fills a new run's fresh network from
+    its origin, if it has one.
 
     Raises:
         Interrupted: by the user; the checkpoint is written.
@@ -156,8 +180,8 @@ def train_network(
     """
     torch.manual_seed(this.recipe.seed)
     network = to_device(this.network.build(), this.recipe.device)
-    if initialise is not None and not this.resumed:
-        initialise(network)
+    if this.origin is not None and not this.resumed:
+        initialise(this, network, this.origin)
     state = this.state(network)
     if this.resumed:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
@@ -232,6 +256,7 @@ def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
         "train_seconds": round(state.seconds, 1),
         "validation_seconds": round(state.validation_seconds, 1),
         **yardstick_facts(this.folder, state.seconds),
+        **begun_with(this.folder),
     }
 
 

@@ -29,6 +29,10 @@ class TrainSettings:
     """What the network computes with: fp32, bf16, fp16, or auto; older runs go on in fp32."""
     compile: bool = False
     """Train through torch.compile."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of names, such as encoder.*, of parameters that keep their values."""
+    layer_decay: float | None = None
+    """Learning rate of each layer, for one of the layer behind it; None: the same for all."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -42,6 +46,8 @@ class TrainSettings:
                 raise InputError(f"train.{name}: got {value}, wanted more than 0")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise InputError(f"train.ema_decay: got {self.ema_decay}, wanted between 0 and 1")
+        if self.layer_decay is not None and not 0 < self.layer_decay <= 1:
+            raise InputError(f"train.layer_decay: got {self.layer_decay}, wanted more than 0, at most 1")
 
     @property
     def total_steps(self) -> int:

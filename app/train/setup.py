@@ -29,6 +29,7 @@ from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Folds, Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
+from app.train.fine_tuning import Origin, keep_origin, kept_origin
 from app.train.label_presence import tell_of_absent, tell_of_vanished
 from app.train.locate import coarse_network, coarse_recipe, found_in, train_locator
 from app.train.machine.environment import environment
@@ -66,6 +67,7 @@ def open_training(
     factor: int = 1,
     announce: Callable[[], None] = lambda: None,
     like: Path | None = None,
+    origin: Origin | None = None,
 ) -> Training:
     """Plan, split and prepare; a new run's folder gets all that is known before the first step.
 
@@ -73,7 +75,8 @@ def open_training(
     its checkpoint. The training takes `factor` times the steps. Of several processes the leading one decides
     and writes; the others wait and read. Where the plan has a first stage it is trained here, after a call
     of `announce`: from then on there is something to resume. With `like`, a run folder, its plan, its folds
-    and its first stage are taken.
+    and its first stage are taken. A new run, and its first stage, begin with the weights of `origin`, of
+    which the folder keeps a copy; a resumed one without a checkpoint reads that copy, never the original.
 
     Raises:
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
@@ -107,9 +110,11 @@ def open_training(
     before = read_checkpoint(last) if resumed and last.is_file() else None
     network = build_network(plan) if before is None else before.network
     if not planned:
+        keep_origin(folder, origin)
         _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
     if processes.leads:
         processes.agree(None)
+    origin = None if before is not None or like is not None else kept_origin(folder)
     other = read_checkpoint(like / run_folder.LAST) if like is not None and before is None else None
     locator = next((found.locator for found in (before, other) if found is not None), None)
     share = 1.0 if plan.locate is None else region_share(read_fingerprint(cache))
@@ -126,6 +131,7 @@ def open_training(
             cache=cache,
             plan=plan.locate,
             processes=processes,
+            origin=None if origin is None else origin.first_stage(),
         )
     cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, share, processes)
     if processes.leads and not resumed:
@@ -146,6 +152,7 @@ def open_training(
         resumed=before is not None,
         processes=processes,
         locator=locator,
+        origin=origin,
     )
 
 
@@ -185,6 +192,7 @@ def _locator(
     cache: Cache,
     plan: Plan,
     processes: Processes,
+    origin: Origin | None,
 ) -> Locator:
     """The first stage, trained in a folder of its own."""
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
@@ -212,6 +220,7 @@ def _locator(
             facts={},
             resumed=(stage / run_folder.LAST).is_file(),
             processes=processes,
+            origin=origin,
         ),
         inner.validation,
     )

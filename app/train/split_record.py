@@ -21,7 +21,9 @@ def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str])
         for case in (*task.cases, *task.test)
     }
     who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
-    values = {"label_values": list(task.values)} if task.values else {}
+    values: dict[str, Any] = {"label_values": list(task.values)} if task.values else {}
+    if task.file_labels is not None:
+        values["file_labels"] = task.file_labels.to_dict()
     write_json(run / run_folder.SPLIT, {**who, "folder": str(task.folder), "files": files, **values})
 
 

@@ -15,6 +15,7 @@ from app.data.sample.batches import Batch
 from app.layers.memory_layout import laid_out
 from app.models.checkpoint import Checkpoint, Weights
 from app.models.torch_compile import compiled
+from app.train.layer_rates import scale_rates
 from app.train.machine.processes import ALONE, Processes, without_exchange
 from app.train.precision import choose_precision
 from app.train.settings import TrainSettings
@@ -142,7 +143,8 @@ class TrainingState:
         self.optimizer.load_state_dict(rest["optimizer"])
         base = self.schedule.base_lrs[0]  # of the configuration, which may have another than the checkpoint
         self.schedule.load_state_dict(rest["schedule"])
-        self._multiply_rate(float(base / self.schedule.base_lrs[0]))
+        # All steps to come have the rate of the configuration.
+        scale_rates(self.schedule, [float(base / self.schedule.base_lrs[0])] * len(self.schedule.base_lrs))
         if rest.get("scaler"):  # a run of before, or of another precision, has none
             self.scaler.load_state_dict(rest["scaler"])
         torch.set_rng_state(rest["random"])
@@ -152,14 +154,6 @@ class TrainingState:
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
         self.requested = rest.get("requested", False)  # a run of before does not say
-
-    def _multiply_rate(self, factor: float) -> None:
-        """Change the learning rate, of all steps to come."""
-        self.schedule.base_lrs = [factor * rate for rate in self.schedule.base_lrs]
-        for group in self.optimizer.param_groups:
-            for key in ("lr", "initial_lr", "max_lr", "min_lr"):
-                if key in group:
-                    group[key] = factor * group[key]
 
 
 def batch_loss(

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from app.core.csv_file import read_csv
 from app.core.files import read_json, write_text
 from app.infer.batch.case_dice import dice_of_cases, recorded_cases
 from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import predict_scans
 from app.infer.scan.segmenter import Segmenter
+from tests.benchmarks import fine_tuning
 from tests.benchmarks.confidence import ALL, Point, draw, means_of_cases, pairs_of, points_of_run, spearman
 from tests.benchmarks.processes import spend
 from tests.benchmarks.sliding import largest_loss, outcome, variants
+from tests.support.config import TINY
 from tests.support.runs import NIFTI, trained_run
 from tests.support.volumes import MakeTask
 
@@ -39,6 +42,29 @@ def test_held_out_cases_are_judged_with_the_confidence_of_the_manifest(
         outcome(replace(segmenter, sliding=sliding), cases) for sliding in (evaluated, unmirrored)
     )
     assert mirrored.voxels == 2 * plain.voxels > 0 and mirrored.dice == {cases[0].id: {"blob": point.dice}}
+
+
+def test_fine_tuning_is_measured_on_the_same_patients_and_goes_on(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, source = (make_task(cases=4, name=name) for name in ("Task90_Target", "Task91_Source"))
+    small = " ".join(word for word in TINY if not word.startswith("task="))
+    asked = (
+        f"--target {target} --source {source} --patients 1 --held-out 2 --seeds 0 --steps 1 --source-steps 1"
+    )
+    words = f"{asked} --out {tmp_path / 'out'} {small}".split()
+    monkeypatch.setattr(sys, "argv", ["fine_tuning", *words])
+    fine_tuning.main()
+    rows = read_csv(tmp_path / "out" / "fine_tuning.csv")
+    assert [(row["start"], row["patients"]) for row in rows] == [("scratch", "1"), ("Task91_Source", "1")]
+    split = read_json(tmp_path / "out" / "split_1.json")
+    assert (len(split["train"]), len(split["validation"])) == (1, 2)
+    record = read_json(tmp_path / "out" / "Task91_Source_1_0" / "init.json")
+    assert not [name for name in record["fresh"] if not name.startswith("heads")]
+    monkeypatch.setattr(fine_tuning, "run", None)  # everything is there
+    fine_tuning.main()
+    assert read_csv(tmp_path / "out" / "fine_tuning.csv") == rows
+    assert capsys.readouterr().out.count("| scratch |") == 2
 
 
 def test_confidence_is_correlated_by_label_and_over_labels(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track
 AUTO = "auto"
 """train.resume that begins a run, or resumes the one that paths.run holds."""
 _NOW = "${now:"  # in a value of paths.run that is the time
+_KEPT = ("train.init", "train.freeze", "train.layer_decay")  # what the weights and the optimizer began with
 _CHANGEABLE = ("train.", "paths.", "task.folder", "optimizer.lr", "device", "threads")
 
 
@@ -82,7 +83,7 @@ def _refuse_another(cfg: DictConfig, folder: Path) -> None:
         for one in (cfg, stored_config(folder, "paths.run", resumes=True))
     )
     for key, value in ours.items():
-        free = key.startswith(_CHANGEABLE) or key.split(".")[0] in (*PLACES, "mode")
+        free = _is_changeable(key) or key.split(".")[0] in (*PLACES, "mode")
         if key in theirs and theirs[key] != value and not isinstance(value, dict) and not free:
             raise InputError(
                 f"{key}: got {value!r}, the run in {folder} was begun with {theirs[key]!r}; "
@@ -113,7 +114,7 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
         key = override.key_or_group
         if key == "log" or (key == "mode" and same_mode):
             continue
-        if key == "train.resume" or (same and not key.startswith(_CHANGEABLE)):
+        if key == "train.resume" or (same and not _is_changeable(key)):
             continue
         if key == "train.steps" and same and override.value() == _steps(stored):
             continue
@@ -122,13 +123,18 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
                 f"train.resume: the learning rate of the run ends with its {_steps(stored)} steps, leave out "
                 f"{override.input_line}; another number of steps takes a new run"
             )
-        if not key.startswith(_CHANGEABLE):
+        if not _is_changeable(key):
             raise InputError(
                 f"train.resume: the run keeps its configuration, leave out {override.input_line}"
             )
         if key not in ("paths.data", "task.folder"):
             OmegaConf.update(stored, key, override.value())
     return where_it_is(stored)
+
+
+def _is_changeable(key: str) -> bool:
+    """Whether a run that resumes may have another value of a key than it began with."""
+    return key.startswith(_CHANGEABLE) and key not in _KEPT
 
 
 def data_moved() -> Moved:

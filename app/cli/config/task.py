@@ -19,6 +19,7 @@ from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
 from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
+from app.data.sets.relabel import relabelled, told
 from app.io.label_values import listed_values
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class TaskSettings:
     planted: dict[str, Any] | None
     group: dict[str, Any] | None
     regions: dict[str, list[int]] | None
-    ignore: str | None
+    ignore: Any
+    """Name of a label, or a list of names and label values, whose voxels neither train nor judge."""
     nsd_tolerance_mm: float
     channels: Any
     """The order of a scan's channels where each has a file or series of its own."""
@@ -56,6 +58,8 @@ class TaskSettings:
     """A CSV file with the column `case` and others, by whose values scores are divided."""
     steps: int | None
     """A training takes; None for as many as are planned."""
+    labels: dict[str, Any] | None = None
+    """{name: label values or names}: merged, selected and ordered labels in place of the data set's."""
 
     def group_rule(self, task: Task) -> GroupRule | None:
         """Which cases belong together: as set, or as their names surely say, which is told."""
@@ -163,13 +167,17 @@ def _tell_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule |
 
 def _with_targets(task: Task, settings: TaskSettings) -> Task:
     """The task with its regions and the label that is ignored."""
-    if settings.ignore is not None and settings.ignore not in task.labels:
-        raise InputError(f"task.ignore: got {settings.ignore!r}, wanted one of {', '.join(task.labels)}")
+    ignored = [] if settings.ignore is None else settings.ignore
+    ignored = list(ignored) if isinstance(ignored, list | tuple) else [ignored]
+    if settings.labels or len(ignored) > 1 or (ignored and ignored != [task.labels[-1]]):
+        task = relabelled(task, settings.labels, ignored)
+        log.info("labels of %s: %s", task.name, told(task))
+    elif ignored:
+        task = replace(task, ignore=len(task.labels) - 1)
     regions = {name: _classes(name, values, task) for name, values in (settings.regions or {}).items()}
-    ignore = None if settings.ignore is None else task.labels.index(settings.ignore)
     channels = settings.channels if isinstance(settings.channels, str) else tuple(settings.channels)
     reading = Reading(channels, settings.slice_jitter, task.modalities)
-    found = replace(task, regions=regions, ignore=ignore, reading=reading)
+    found = replace(task, regions=regions, reading=reading)
     found.check_told_apart()
     return found
 

@@ -13,10 +13,12 @@ from app.cli.config.build import build_recipe, build_tracker, network_builder, p
 from app.cli.config.run_config import open_run, write_config
 from app.cli.config.settings import plain
 from app.cli.config.task import TaskSettings, configured_folds, open_task
+from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.prepare.cache import Cache
 from app.track.tracker import NoTracker, Tracker
+from app.train.fine_tuning import read_origin
 from app.train.machine.processes import ALONE, Processes
 from app.train.planning import BuildNetwork, plan_for
 from app.train.run import Recipe, Training
@@ -33,6 +35,16 @@ class Planned:
     build: BuildNetwork
     plan: Plan
     reasons: dict[str, str]
+
+
+def refuse_init(cfg: DictConfig, mode: str, instead: str) -> None:
+    """See that a mode which begins with weights of its own is not given others.
+
+    Raises:
+        InputError: train.init is set.
+    """
+    if cfg.train.get("init") and cfg.train.resume is None:
+        raise InputError(f"train.init: got {cfg.train.init}, which mode={mode} does not take; {instead}")
 
 
 MakeBuilder = Callable[[DictConfig, Task], BuildNetwork]
@@ -72,7 +84,7 @@ def open_configured(
     """
     with open_run(cfg) if processes.leads else nullcontext((Path(), False)) as found:
         folder, resumed = processes.agree((str(found[0]), found[1]))
-        run, leads = Path(folder), processes.leads
+        run, leads, init = Path(folder), processes.leads, cfg.train.get("init")
         tracker: Tracker = (
             build_tracker(cfg, run, going_on=resumed) if leads else NoTracker(run, going_on=resumed)
         )
@@ -90,6 +102,7 @@ def open_configured(
             processes=processes,
             factor=factor,
             like=like,
+            origin=read_origin(Path(init)) if leads and not resumed and init else None,
             announce=partial(write_config, run, cfg) if leads and not resumed else lambda: None,
         )
         opened = replace(opened, follow=tracker.follow)

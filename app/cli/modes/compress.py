@@ -17,7 +17,7 @@ from torch import Tensor
 from app.cli.config.build import build_optimizer
 from app.cli.config.run_config import adopted_config
 from app.cli.config.settings import plain, read_settings, required, without
-from app.cli.config.training import open_configured
+from app.cli.config.training import open_configured, refuse_init
 from app.cli.modes.train import finish
 from app.compress.allocate import RankChoice
 from app.compress.fits.method import DecompositionMethod
@@ -53,6 +53,7 @@ def run(cfg: DictConfig) -> Path:
 
     A resumed run keeps its decomposed network, and the table it has. Returns the run folder.
     """
+    refuse_init(cfg, "compress", "its weights are those of compress.model")
     source = Path(required(cfg.compress, "model", "compress"))
     settings = read_settings(CompressSettings, without(plain(cfg.compress), "model", "finetune"), "compress")
     method = method_of(settings.method, settings)

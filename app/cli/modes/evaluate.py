@@ -18,6 +18,7 @@ from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.task import Task
 from app.core.types import Labels
+from app.io.label_values import as_classes
 from app.io.nifti import read_at
 from app.io.suffixes import SUFFIXES
 from app.io.volumes import LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
@@ -127,13 +128,22 @@ def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
 
 def _read(predicted: Path | None, reference: Path, task: Task) -> tuple[Labels, LabelMap]:
     """Label values of both on one grid; a missing prediction is background."""
-    theirs = read_label_map(reference, task.label_values)
+    theirs = _read_reference(reference, task)
     if predicted is None:
         return np.zeros_like(theirs.voxels), theirs
     ours = read_label_map(predicted, task.label_values)
     theirs = turn_like(theirs, ours)
     check_same_grid(ours, theirs, predicted, reference)
     return ours.voxels, theirs
+
+
+def _read_reference(path: Path, task: Task) -> LabelMap:
+    """A reference, whose values are those of the data set's label files."""
+    files = task.file_labels
+    if files is None:
+        return read_label_map(path, task.label_values)
+    own = read_label_map(path, files.values)
+    return LabelMap(own.affine, as_classes(own.voxels, files.classes))
 
 
 def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from app.cli.config.build import choose_device, network_builder
 from app.cli.config.settings import read_settings
-from app.cli.config.training import open_configured
+from app.cli.config.training import open_configured, refuse_init
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.layout import Layout, write_layout
@@ -51,6 +51,7 @@ _JUDGED_BATCHES = 3
 
 def run(cfg: DictConfig) -> Path:
     """Train a super-network, read its gates, write layout.yaml, its picture and costs; return the folder."""
+    refuse_init(cfg, "search", "a super-network begins with fresh weights")
     factor = max(1, _settings(cfg).way.length)
     with open_configured(cfg, make_builder=_super_network, factor=factor) as (this, tracker):
         search = _search(cfg, this.network, this.plan)

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,14 @@ from torch import nn
 
 from app.cli.config.training import open_configured
 from app.core import run_folder
-from app.models.checkpoint import read_checkpoint
-from app.models.network import NetworkSpec
 from app.report.page.page import write_report
 from app.report.wording import dice_text
 from app.search.inherit import inherit_search
+from app.search.search import searched_sites
 from app.track.tracker import Tracker
+from app.train.fine_tuning import Origin
 from app.train.machine.torchrun import open_processes
-from app.train.run import Training, score, train_network
+from app.train.run import Training, score, take_origin, train_network
 from app.train.state import TrainingState
 
 log = logging.getLogger(__name__)
@@ -32,8 +31,7 @@ def run(cfg: DictConfig) -> Path:
         open_processes() as processes,
         open_configured(cfg, processes=processes) as (this, tracker),
     ):
-        init = cfg.train.get("init")
-        state = train_network(this, initialise=partial(_inherit, this.network, Path(init)) if init else None)
+        state = train_network(this, initialise=_begin)
         finish(this, state, tracker)
     if this.plan.minutes is not None and processes.leads and not this.resumed:
         log.info("%.1f min in all, %.1f were planned", (time.monotonic() - started) / 60, this.plan.minutes)
@@ -63,6 +61,9 @@ def _told(figures: Mapping[str, Any]) -> str:
     return f"{dice_text(figures['mean_dice'])} ({by_label})"
 
 
-def _inherit(spec: NetworkSpec, source: Path, network: nn.Module) -> None:
-    """Fill a network with the weights that survive a search."""
-    inherit_search(network, spec, read_checkpoint(source / run_folder.LAST))
+def _begin(this: Training, network: nn.Module, origin: Origin) -> None:
+    """Fill a network with the weights that survive a search, or with what fits of any other network."""
+    if searched_sites(origin.checkpoint.network):
+        inherit_search(network, this.network, origin.checkpoint)
+    else:
+        take_origin(this, network, origin)

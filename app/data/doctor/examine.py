@@ -130,7 +130,8 @@ def _labels(path: Path, task: Task, image: ImageFacts | None) -> tuple[Header, N
     if image is None:
         raise InputError(f"{path}: needs its scan, which cannot be read")
     grid = image.header
-    voxels = to_values(read_classes(path, task.labels, grid.size, grid.affine), task.label_values)
+    values, names = tuple(task.file_values), tuple(task.file_values.values())
+    voxels = to_values(read_classes(path, names, grid.size, grid.affine), values)
     return replace(grid, channels=1, dtype=voxels.dtype), voxels
 
 

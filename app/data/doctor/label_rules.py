@@ -42,9 +42,9 @@ def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
 def unknown_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
     """Integers that dataset.json does not name."""
     whole = [value for value in label.values if value.is_integer()]
-    unknown = [value for value in whole if value not in set(task.label_values)]
+    unknown = [value for value in whole if value not in task.file_values]
     if unknown:
-        voxels, named = sum(label.values[value] for value in unknown), listed_values(task.label_values)
+        voxels, named = sum(label.values[value] for value in unknown), listed_values(task.file_values)
         yield error(
             "unknown_labels",
             f"label has {voxels} voxels of {listed_values(unknown)}, dataset.json names {named}",
@@ -74,7 +74,7 @@ def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
     """Labels where the scan is zero up to its faces, which is cut away before a network sees a scan."""
-    names = dict(zip(task.label_values, task.segmented, strict=False))
+    names = {value: name for n, name in enumerate(task.segmented) if n for value in task.values_in_files(n)}
     beyond = [f"{count} of {names[int(value)]}" for value, count in label.outside.items() if value in names]
     if beyond:
         yield warning(
@@ -87,7 +87,7 @@ def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 def _all_named(label: LabelFacts, task: Task) -> bool:
     """Whether every value, rounded, is one that dataset.json names."""
-    return all(round(value) in set(task.label_values) for value in label.values)
+    return all(round(value) in task.file_values for value in label.values)
 
 
 LABEL_RULES = (fractional_labels, float_labels, unknown_labels, empty_label, full_label, label_outside)

@@ -97,8 +97,11 @@ def too_large(examined: Sequence[Examined], task: Task, group: GroupRule | None)
 def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Labels of dataset.json that no case has."""
     seen = {value for one in examined if one.label for value in one.label.values}
-    named = zip(task.label_values, task.labels, strict=True)
-    absent = [f"{value} ({name})" for value, name in named if value and value not in seen]
+    absent = [
+        f"{value} ({name})"
+        for n, (value, name) in enumerate(zip(task.label_values, task.labels, strict=True))
+        if n and not seen & set(task.values_in_files(n))
+    ]
     if absent:
         what = f"label {absent[0]}" if len(absent) == 1 else f"{len(absent)} labels: {listed(absent)}"
         advice = "take it out of dataset.json, or find cases that show it"
@@ -107,8 +110,9 @@ def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | No
 
 def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """A label that a single patient has: a fold cannot both train on it and judge it."""
-    for value, name in zip(task.label_values, task.labels, strict=True):
-        having = [one.case.id for one in examined if one.label and value in one.label.values]
+    for n, (value, name) in enumerate(zip(task.label_values, task.labels, strict=True)):
+        made_of = set(task.values_in_files(n))
+        having = [one.case.id for one in examined if one.label and made_of & set(one.label.values)]
         units = {group.key(case) if group else case for case in having}
         if value and len(units) == 1 and len(examined) > len(having):
             yield (
@@ -128,17 +132,18 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
         return
     spacings = [sorted(one.image.header.spacing) for one in known if one.image]
     voxel_mm3 = float(np.prod(np.median(spacings, axis=0)))
-    names = dict(zip(task.label_values, task.labels, strict=True))
+    named = list(enumerate(zip(task.label_values, task.labels, strict=True)))[1:]
     for one in known:
         assert one.image and one.label
         own_mm3 = float(np.prod(one.image.header.spacing))
-        for value, count in one.label.values.items():
-            if value and value in names and count * own_mm3 < _HALF * voxel_mm3:
+        for n, (value, name) in named:
+            count = sum(one.label.values.get(found, 0) for found in task.values_in_files(n))
+            if 0 < count * own_mm3 < _HALF * voxel_mm3:
                 yield (
                     one.case.id,
                     warning(
                         "vanishing_label",
-                        f"label {value:g} ({names[int(value)]}) has {count} voxels, "
+                        f"label {value} ({name}) has {count} voxels, "
                         f"{count * own_mm3:.3g} mm3, under half a voxel of the median grid",
                         "it vanishes on that grid; see what mode=plan says, and set plan.spacing",
                     ),

@@ -20,17 +20,13 @@ def reuse_plan(
 
     Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps replace the file's where
     they are set, plan.stages=1 leaves out a first stage, and what follows from the names of labels and from
-    headers is found anew; other settings shape new plans only.
+    headers is found anew, as is the normalisation of another number of channels; other settings shape new
+    plans only.
 
     Raises:
-        InputError: no plan, one for other channels, or strides set that its levels do not have.
+        InputError: no plan, or strides set that its levels do not have.
     """
     plan, reasons = read_plan(path)
-    if len(plan.normalisation) != len(task.modalities):
-        raise InputError(
-            f"plan.file: {path}: is for {len(plan.normalisation)} channels, "
-            f"the task has {len(task.modalities)} ({', '.join(task.modalities)})"
-        )
     if settings.strides is not None:
         raise InputError("plan.strides: the levels of a reused plan are fixed; leave out plan.file")
     reasons = {name: f"{path}: {reason}" for name, reason in reasons.items()}
@@ -40,7 +36,7 @@ def reuse_plan(
         plan, reasons["patch"] = replace(plan, patch=as_size(settings.patch)), "set by plan.patch"
     if settings.batch is not None:
         plan, reasons["batch"] = replace(plan, batch=settings.batch), "set by plan.batch"
-    if settings.normalisation is not None:
+    if settings.normalisation is not None or len(plan.normalisation) != len(task.modalities):
         channels, reasons["normalisation"] = plan_normalisation(fingerprint, task, settings)
         plan = replace(plan, normalisation=channels)
     plan, reasons["brightest"] = replace(plan, brightest=fingerprint.brightest), BRIGHTEST_REASON

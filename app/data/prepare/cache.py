@@ -112,6 +112,7 @@ class Cache:
         partial = {case.id: case.annotated for case in self._task.cases if case.annotated is not None}
         more = [*ignored, *order, *([partial] if partial else [])]
         more += self._odd_values()
+        more += [] if self._task.file_labels is None else [self._task.file_labels.to_dict()]
         return digest_of([self._task.labels, self._task.modalities, listed, *more])
 
     def digests(self) -> dict[str, str]:
@@ -161,6 +162,7 @@ class Cache:
             "normalisation": plan.to_dict()["normalisation"],
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
             **({"values": values} if (values := self._odd_values()) else {}),
+            **({} if self._task.file_labels is None else {"labels": self._task.file_labels.to_dict()}),
             **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch}),
         }
         folder = self._folder / digest_of(settings)[:16]

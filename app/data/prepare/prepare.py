@@ -80,7 +80,7 @@ def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
     assert case.label is not None
     try:
         volume = read_volume(case.image, task.reading)
-        label_map = read_reference_map(case.label, task.labels, task.label_values, volume)
+        label_map = read_reference_map(case.label, task.labels, task.label_values, volume, case.file_labels)
         check_channels(volume, task.modalities, str(case.image))
         check_same_grid(label_map, volume, case.label, case.image)
     except InputError as error:

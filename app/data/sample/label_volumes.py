@@ -26,6 +26,11 @@ def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
 
 def _volumes(case: Case, task: Task) -> tuple[str, list[float]]:
     assert case.label is not None
-    label_map = read_label_map(case.label, task.label_values)
-    counts = count_values(label_map.voxels)
-    return case.id, [label_map.voxel_mm3 * counts.get(value, 0) for value in range(1, len(task.segmented))]
+    files = case.file_labels
+    label_map = read_label_map(case.label, task.label_values if files is None else files.values)
+    classes = range(len(task.labels)) if files is None else files.classes
+    volumes = [0.0] * len(task.segmented)
+    for value, count in count_values(label_map.voxels).items():
+        if classes[int(value)] < len(volumes):
+            volumes[classes[int(value)]] += label_map.voxel_mm3 * count
+    return case.id, volumes[1:]

@@ -8,6 +8,7 @@ import yaml
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.file_labels import FileLabels
 from app.core.files import read_json
 from app.core.moved import HOW, UNMOVED, Moved
 from app.core.progress import progress_bar
@@ -37,7 +38,11 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
             split, yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
         )
         files = {case: places[case] for case in split[part]}
-        cases = [Case(case, Path(paths["image"]), Path(paths["label"])) for case, paths in files.items()]
+        files_hold = FileLabels.from_dict(split.get("file_labels"))
+        cases = [
+            Case(case, Path(paths["image"]), Path(paths["label"]), file_labels=files_hold)
+            for case, paths in files.items()
+        ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a split ({error!r})") from None
     gone = [case.image for case in cases if not case.image.exists()]
@@ -59,7 +64,7 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
         for case in listed:
             assert case.label is not None
             volume = read_volume(case.image, segmenter.reading)
-            reference = read_reference_map(case.label, segmenter.labels, values, volume)
+            reference = read_reference_map(case.label, segmenter.labels, values, volume, case.file_labels)
             found[case.id] = dice_by_target(
                 segmenter.classes(volume), reference.voxels, targets, ignore=beyond
             )

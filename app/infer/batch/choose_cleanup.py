@@ -84,7 +84,7 @@ def _score(
             f"{path}: no such prediction; clean-up is chosen on the held-out cases of whole runs"
         )
     predicted = read_label_map(path, values[: len(labels)])
-    reference = read_reference_map(case.label, labels, values, predicted)
+    reference = read_reference_map(case.label, labels, values, predicted, case.file_labels)
     boxes = boxes_of(predicted.voxels, reference.voxels, count=len(labels))
     for value, name in enumerate(labels[1:], start=1):
         box = boxes[value]

@@ -16,12 +16,13 @@ from typing import Any
 
 from app.core.files import atomic_path, write_json
 from app.core.plan import Normalisation
+from app.core.run_folder import BUNDLE_WEIGHTS
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
 from app.infer.export.formats import load_exported, save_exported
 from app.infer.scan.cleanup import NO_CLEANUP, read_cleanup
 from app.infer.window.sliding import SlidingSettings
-from app.models.checkpoint import Checkpoint
+from app.models.checkpoint import Checkpoint, write_checkpoint
 
 log = logging.getLogger(__name__)
 _SCHEMA = (
@@ -39,6 +40,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
     with atomic_path(folder / "models" / "model.pt2") as temporary:
         save_exported(temporary, checkpoint)
         difference = check_parity(load_exported(temporary), checkpoint)
+    write_checkpoint(folder / BUNDLE_WEIGHTS, checkpoint.without_training())  # which train.init reads
     write_json(folder / "configs" / "metadata.json", _metadata(checkpoint))
     write_json(folder / "configs" / "inference.json", _inference(checkpoint, sliding))
     left_out = {

@@ -64,6 +64,11 @@ def _model(run: Run) -> tuple[tuple[str, str], ...]:
         ("Network", f"{of.model or DASH}, operator {of.op or DASH}, {scaled(of.params)} parameters"),
         ("Input", f"{_planned(run, 'spacing')} mm voxels (D, H, W), patches of {plain(of.patch)}"),
         ("Made by", version),
+        *(
+            (("Initial weights", str(init)),)
+            if (init := (run.config or {}).get("train", {}).get("init"))
+            else ()
+        ),
         (
             "Trained",
             f"{str(made.get('started', DASH))[:10]}, seed {of.seed or DASH}, {whole(of.steps)} steps",

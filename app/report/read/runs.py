@@ -63,6 +63,10 @@ class Run:
             return self._recorded_values[-1]
         return 1 + max((value for values in self.label_values.values() for value in values), default=0)
 
+    def predicted_values(self, count: int) -> list[int]:
+        """What label maps of the run hold for class 0, 1, 2, ..., the ignored one last."""
+        return [0, *(self._recorded_values or range(1, count))]
+
     @property
     def _recorded_values(self) -> list[int]:
         """Label values but 0, the ignored one last, of a task whose values have gaps; else none."""

@@ -10,6 +10,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from app.core import run_folder
+from app.core.file_labels import FileLabels
 from app.report.read.runs import Run
 
 Volume = NDArray[Any]
@@ -40,11 +41,24 @@ def read_scan(run: Run, case: str) -> Scan:
         raise NotDrawable(f"{run_folder.SPLIT} does not say where its image and label are")
     image, spacing = _canonical(Path(files["image"]))
     reference, _ = _canonical(Path(files["label"]))
+    reference = _merged(reference, FileLabels.from_dict((run.split or {}).get("file_labels")), run)
     prediction, _ = _canonical(run_folder.prediction_path(run.folder, case))
     for name, volume in (("label", reference), ("prediction", prediction)):
         if volume.shape != image.shape:
             raise NotDrawable(f"its {name} has {volume.shape} voxels, its image {image.shape}")
     return Scan(image, reference, prediction, spacing)
+
+
+def _merged(reference: Volume, files: FileLabels | None, run: Run) -> Volume:
+    """Label values as the run predicts them, where it merges those of files."""
+    if files is None:
+        return reference
+    values = run.predicted_values(len(set(files.classes)))
+    merged = np.zeros(reference.shape, np.uint16)
+    for value, found in zip(files.values, files.classes, strict=True):
+        if found:
+            merged[reference == value] = values[found]
+    return merged
 
 
 def _canonical(path: Path) -> tuple[Volume, tuple[float, float, float]]:

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from app.data.prepare import cache
-from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.train import run as training
 from app.train.machine import speed_record as yardstick
 from tests.support.cli import no_room
@@ -269,3 +269,48 @@ def test_all_cases_train_and_a_test_set_is_scored_apart(call: Call, tmp_path: Pa
     assert "Accuracy on the test set" in (run / "model_card.md").read_text(encoding="utf-8")
     code, told = call(f"train.resume={run}", "train.patience=3")
     assert code == 1 and "train.patience" in told
+
+
+def test_a_run_that_begins_with_other_weights_resumes_without_them(call: Call, tmp_path: Path) -> None:
+    """Of the whole run and of one that stopped after an epoch, whose first network is gone: every bit."""
+    first, whole, half = (tmp_path / name for name in ("first", "whole", "half"))
+    assert call("op=conv3d", f"paths.run={first}") == (0, "")
+    tuned = ("op=conv3d", "task.regions={blob: [1]}", "train.freeze=[encoder.0.*]", "train.layer_decay=0.8")
+    assert call(*tuned, f"train.init={first}", f"paths.run={whole}") == (0, "")
+    record = json.loads((whole / "init.json").read_text())
+    assert record["from"] == str(first) and "heads.0.weight" in record["fresh"]
+    assert record["weights_sha256"] == read_checkpoint(first / "last.pt").digest
+    summary = json.loads((whole / "summary.json").read_text())["init"]
+    assert (summary["taken"], summary["fresh"]) == (len(record["taken"]), len(record["fresh"]))
+    begun, ended = (
+        read_checkpoint(path).inference_weights for path in (first / "last.pt", whole / "last.pt")
+    )
+    kept = {name for name in begun if torch.equal(begun[name], ended[f"network.{name}"])}
+    assert kept == {name for name in begun if name.startswith("encoder.0.")}
+    half.mkdir()
+    (half / "stop").touch()
+    assert call(*tuned, f"train.init={first}", f"paths.run={half}") == (0, "")
+    assert read_checkpoint(half / "last.pt").training["step"] == 2
+    first.rename(tmp_path / "gone")
+    code, told = call(f"train.resume={half}", "train.freeze=[]")
+    assert code == 1 and "train.freeze" in told
+    checkpoint = read_checkpoint(half / "last.pt")
+    checkpoint.training["requested"] = False  # else it has ended
+    write_checkpoint(half / "last.pt", checkpoint)
+    assert call(f"train.resume={half}") == (0, "")
+    theirs, ours = read_checkpoint(whole / "last.pt"), read_checkpoint(half / "last.pt")
+    assert (theirs.training["step"], theirs.digest) == (4, ours.digest)
+    assert theirs.training["optimizer"]["param_groups"] == ours.training["optimizer"]["param_groups"]
+
+
+def test_weights_that_do_not_fit_and_folders_without_weights_are_refused(call: Call, tmp_path: Path) -> None:
+    assert call("op=conv3d") == (0, "")
+    other = (f"train.init={tmp_path / 'run'}", f"paths.run={tmp_path / 'other'}")
+    code, told = call("op=p3d", "plan.base_width=6", *other)
+    assert code == 1
+    for token in ("train.init", str(tmp_path / "run"), "plan.file", "encoder.0.0.0."):
+        assert token in told
+    code, told = call(f"train.init={tmp_path}", f"paths.run={tmp_path / 'other'}")
+    assert code == 1 and str(tmp_path) in told and "last.pt" in told
+    code, told = call("mode=search", *other)
+    assert code == 1 and "train.init" in told and "mode=search" in told

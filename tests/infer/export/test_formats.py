@@ -19,6 +19,7 @@ from app.infer.export.quantise import PACKAGES, quantise
 from app.infer.scan.cleanup import Cleanup, write_cleanup
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
+from app.train.fine_tuning import read_origin
 from tests.support.networks import SLIDING
 from tests.support.runs import trained_run
 from tests.support.volumes import MakeTask
@@ -106,6 +107,8 @@ def test_the_bundle_runs_in_monai_and_segments_as_we_do(trained: Member, tmp_pat
     from monai.bundle.scripts import run as run_bundle
 
     export_bundle(trained, tmp_path / "bundle", SLIDING)
+    again = read_origin(tmp_path / "bundle").checkpoint  # for train.init
+    assert again.digest == trained.checkpoint.digest and not again.training
     (case,) = recorded_cases(trained.run, "validation")
     run_bundle(
         config_file=str(tmp_path / "bundle" / "configs" / "inference.json"),

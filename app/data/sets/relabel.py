@@ -1,0 +1,120 @@
+"""A task whose labels are those of its data set merged, selected and ordered, without new files."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.core.errors import InputError
+from app.core.file_labels import FileLabels
+from app.core.listed import listed
+from app.core.task import Case, Task
+from app.io.label_values import LARGEST_VALUE, listed_values
+
+IGNORED = "ignored"
+"""The name of the class of several labels that neither train nor judge."""
+
+log = logging.getLogger(__name__)
+
+
+def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[Any]) -> Task:
+    """Return the task with the labels `{name: values}`, numbered 1, 2, ... in that order.
+
+    A value is that of files, or the name of the data set's label. What neither `labels` nor `ignored` names
+    becomes background; without `labels` all labels that are not ignored stay, with their values. Ignored
+    labels become one class, the last. A case annotates a label if it annotates all that it is made of;
+    cases that annotate none of the labels are left out.
+
+    Raises:
+        InputError: a label that the data set does not have, or one that is named twice.
+    """
+    keys = "task.labels" if labels else "task.ignore"
+    left = _classes(task, ignored, "task.ignore")
+    own = range(1, len(task.labels))
+    wanted = (
+        {str(name): _classes(task, values, f"task.labels: {name}") for name, values in labels.items()}
+        if labels
+        else {task.labels[index]: (index,) for index in own if index not in left}
+    )
+    _refuse_twice(task, [*wanted.items(), *([(IGNORED, left)] if left else [])])
+    if not wanted:
+        raise InputError(f"{keys}: got {listed(task.labels[1:])}, which leaves no label to learn")
+    classes = [0] * len(task.labels)
+    for number, members in enumerate([*wanted.values(), left], start=1):
+        for index in members:
+            classes[index] = number
+    files = FileLabels(task.labels, task.label_values, tuple(classes))
+    names = ("background", *wanted) if labels else tuple(task.labels[i] for i in (0, *own) if i not in left)
+    values = () if labels else _kept_values(task, left)
+    count = len(wanted)
+    cases = tuple(_case(case, files, count) for case in task.cases)
+    kept = tuple(case for case in cases if case.annotated != ())
+    if len(kept) < len(cases):
+        log.info("task.labels: %d cases annotate none of the labels and are left out", len(cases) - len(kept))
+    if not kept:
+        raise InputError(f"task.labels: no case annotates any of {listed(wanted)}")
+    return replace(
+        task,
+        labels=(*names, *([task.labels[left[0]] if len(left) == 1 else IGNORED] if left else [])),
+        values=values,
+        cases=kept,
+        ignore=len(names) if left else None,
+    )
+
+
+def told(task: Task) -> str:
+    """Return in words what the labels of a task are made of; empty if they are those of the files."""
+    files = task.file_labels
+    if files is None:
+        return ""
+    parts = [f"{name} = {listed_values(files.values_of(n))}" for n, name in enumerate(task.labels) if n]
+    out = [value for value in files.values_of(0) if value]
+    return "; ".join([*parts, *([f"background also = {listed_values(out)}"] if out else [])])
+
+
+def _classes(task: Task, values: Any, key: str) -> tuple[int, ...]:
+    """The places, among the labels of the data set, of label values and names."""
+    found = []
+    for value in values if isinstance(values, list | tuple) else [values]:
+        known = task.labels if isinstance(value, str) else task.label_values
+        if value not in known or not (index := known.index(value)):
+            named = zip(task.label_values[1:], task.labels[1:], strict=True)
+            raise InputError(
+                f"{key}: got {value!r}, wanted values or names among "
+                f"{listed((f'{number} ({name})' for number, name in named), 9)}"
+            )
+        found.append(index)
+    if not found and key != "task.ignore":
+        raise InputError(f"{key}: got no label value, wanted at least one")
+    return tuple(found)
+
+
+def _refuse_twice(task: Task, parts: Sequence[tuple[str, Sequence[int]]]) -> None:
+    seen: dict[int, str] = {}
+    for name, members in parts:
+        for index in members:
+            if index in seen:
+                raise InputError(
+                    f"task.labels: label value {task.label_values[index]} ({task.labels[index]}) is in "
+                    f"{seen[index]} and in {name}, wanted in one; labels that overlap are task.regions"
+                )
+            seen[index] = name
+
+
+def _kept_values(task: Task, left: Sequence[int]) -> tuple[int, ...]:
+    """The values that kept labels have in files, and behind them a new one for what is ignored."""
+    kept = [value for index, value in enumerate(task.label_values) if index not in left]
+    values = (*kept, kept[-1] + 1)
+    if values[-1] > LARGEST_VALUE:
+        raise InputError(f"task.ignore: got the label value {kept[-1]}, wanted at most {LARGEST_VALUE - 1}")
+    return () if values == tuple(range(len(values))) else values
+
+
+def _case(case: Case, files: FileLabels, count: int) -> Case:
+    """The case with its annotated labels as classes."""
+    annotated = case.annotated
+    if annotated is not None:
+        members = {n: [i for i, found in enumerate(files.classes) if found == n] for n in range(1, count + 1)}
+        annotated = tuple(n for n, inside in members.items() if set(inside) <= set(annotated or ()))
+        annotated = None if len(annotated) == count else annotated
+    return replace(case, annotated=annotated, file_labels=files)

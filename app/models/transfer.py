@@ -1,0 +1,96 @@
+"""Weights of a trained network into another: what fits by name and shape, input channels by their names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from app.models.checkpoint import Checkpoint, Weights
+from app.models.network import NetworkSpec
+from app.models.regions import without_labels
+
+_WRAPPED = "network."  # before the names of a network that learns regions
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Which tensors of a network come from another one, by name."""
+
+    taken: tuple[str, ...]
+    channels: tuple[str, ...]
+    """Those of `taken` whose input channels were chosen by name or averaged."""
+    fresh: dict[str, str]
+    """Those that keep their fresh values, with the reason."""
+
+
+@torch.no_grad()
+def transfer(
+    network: nn.Module,
+    spec: NetworkSpec,
+    origin: Checkpoint,
+    *,
+    modalities: Sequence[str],
+    labels: Sequence[str],
+) -> Transfer:
+    """Fill `network`, which `spec` built for these channels and labels, with what fits of `origin`.
+
+    A tensor fits if its name and its shape are the same. The output layer fits only if labels and regions
+    are the same. Of the weights on the input, a channel takes those of the channel of its name, or the mean
+    over all channels if there is none; if their numbers differ, the sum over channels is kept. Nothing is
+    taken unless the weights of some convolution fit: scales and shifts of norms alone teach nothing.
+    """
+    target, theirs = without_labels(network), _weights(origin)
+    same_labels = (tuple(labels), spec.shape.regions) == (origin.labels, origin.network.shape.regions)
+    same_channels = tuple(modalities) == origin.modalities
+    heads = set() if same_labels else _following(spec, classes=spec.shape.classes + 1)
+    inputs = set() if same_channels else _following(spec, in_channels=spec.shape.in_channels + 1)
+    values: Weights = {}
+    fresh: dict[str, str] = {}
+    own_tensors = target.state_dict()
+    for name, own in own_tensors.items():
+        found = theirs.get(name)
+        if found is None:
+            fresh[name] = "no such tensor"
+        elif name in heads:
+            fresh[name] = "other labels"
+        else:
+            if name in inputs:
+                found = _for_channels(found, origin.modalities, modalities)
+            if found.shape == own.shape:
+                values[name] = found
+            else:
+                fresh[name] = f"shape {list(theirs[name].shape)}, wanted {list(own.shape)}"
+    if not any(value.dim() > 1 for value in values.values()):
+        return Transfer((), (), fresh)
+    for name, value in values.items():
+        own_tensors[name].copy_(value)
+    return Transfer(tuple(values), tuple(name for name in values if name in inputs), fresh)
+
+
+def _weights(origin: Checkpoint) -> Weights:
+    """The weights to predict with, by their names in a network of labels."""
+    found = origin.inference_weights
+    if not origin.network.shape.regions:
+        return found
+    return {name.removeprefix(_WRAPPED): values for name, values in found.items()}
+
+
+def _following(spec: NetworkSpec, **changed: Any) -> set[str]:
+    """The tensors whose shape follows a number of the network's shape."""
+    with torch.device("meta"):
+        own, other = (
+            spec.model.build(shape, spec.encoder, spec.decoder).state_dict()
+            for shape in (spec.shape, replace(spec.shape, **changed))
+        )
+    return {name for name, values in own.items() if values.shape != other[name].shape}
+
+
+def _for_channels(weights: Tensor, theirs: Sequence[str], ours: Sequence[str]) -> Tensor:
+    """Convolution weights (out, in, k, k, k) for other input channels; others unchanged."""
+    if weights.dim() < 2 or weights.shape[1] != len(theirs):
+        return weights
+    mean = weights.mean(1)
+    chosen = [weights[:, theirs.index(name)] if name in theirs else mean for name in ours]
+    return len(theirs) / len(ours) * torch.stack(chosen, 1)
