@@ -7,7 +7,7 @@ from typing import Any
 
 from app.core.errors import InputError
 
-BY_NAME, BY_MODALITY = "name", "modality"
+BY_NAME, BY_MODALITY, BY_SUFFIX = "name", "modality", "suffix"
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,8 @@ class Reading:
     """The order of a scan's channels, and how unevenly the slices of a series may lie.
 
     `channels` is `name` (in the order of file and folder names), `modality` (the names of the task's
-    channels, looked for in those names and in series descriptions), or other words, one per channel.
+    channels, looked for in those names and in series descriptions), `suffix` (of files named <scan>_0000,
+    <scan>_0001, ... as for nnU-Net, which are one scan), or other words, one per channel.
     """
 
     channels: str | tuple[str, ...] = BY_NAME
@@ -26,9 +27,10 @@ class Reading:
 
     def __post_init__(self) -> None:
         """Validate the order and the share."""
-        if isinstance(self.channels, str) and self.channels not in (BY_NAME, BY_MODALITY):
+        if isinstance(self.channels, str) and self.channels not in (BY_NAME, BY_MODALITY, BY_SUFFIX):
             raise InputError(
-                f"channels: got {self.channels!r}, wanted {BY_NAME}, {BY_MODALITY} or a word per channel"
+                f"channels: got {self.channels!r}, wanted {BY_NAME}, {BY_MODALITY}, {BY_SUFFIX} "
+                "or a word per channel"
             )
         if not 0 <= self.slice_jitter < 0.5:
             raise InputError(f"slice_jitter: got {self.slice_jitter}, wanted 0 up to less than 0.5")

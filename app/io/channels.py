@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.errors import InputError
-from app.core.reading import BY_NAME, Reading, matches
+from app.core.reading import BY_NAME, BY_SUFFIX, Reading, matches
 from app.io import dicom
 
 _NAMED = 8  # series at most in a message
@@ -52,6 +52,8 @@ def order_channels(folder: Path, found: Sequence[Channel], reading: Reading) -> 
     Raises:
         InputError: a word that chooses none or several, or names that contradict the order of their names.
     """
+    if reading.channels == BY_SUFFIX:
+        return list(found)
     if not reading.words:
         _refuse_other_count(folder, found, reading.modalities)
         _refuse_contradiction(folder, found, reading.modalities)

@@ -20,6 +20,7 @@ from app.io.dicom_grid import is_uneven, uneven_sentence
 from app.io.grid import corners_apart_mm, is_turned, turned_grid, turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values, listed_values, to_classes, to_values
+from app.io.several import numbered_files
 from app.io.suffixes import NIFTI, SUFFIXES, pair_of, stem_of, suffix_of
 
 _DICOM_SUFFIXES = (".dcm", ".DCM", ".dicom", ".ima", ".IMA")
@@ -64,7 +65,7 @@ def case_name(path: Path) -> str:
     for suffix in _DICOM_SUFFIXES:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
-    if path.is_file() and is_dicom(path):
+    if (path.is_file() and is_dicom(path)) or numbered_files(path):
         return path.name
     raise InputError(f"{path}: got suffix {path.suffix!r}, wanted one of {', '.join(SUFFIXES)}")
 
@@ -88,13 +89,15 @@ def scans_by_case(folder: Path) -> dict[str, Path]:
 
 def scan_files(path: Path) -> list[Path]:
     """The files a scan is made of: itself and what belongs to it, or those of its folder, no hidden ones."""
+    if numbered := numbered_files(path):
+        return [file for part in numbered for file in _format_of(part).files_of(part)]
     if not path.is_dir():
         return list(_format_of(path).files_of(path)) if suffix_of(path) else [path]
     return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] != ".")
 
 
 def channels_of(folder: Path, reading: Reading = _AS_NAMED) -> list[Channel]:
-    """The channels of a folder that is one scan, in order.
+    """The channels of a folder, or of numbered files, that are one scan, in order.
 
     Raises:
         InputError: no scan in it, or names that do not give one order.
@@ -103,17 +106,28 @@ def channels_of(folder: Path, reading: Reading = _AS_NAMED) -> list[Channel]:
 
 
 def find_channels(folder: Path) -> list[Channel]:
-    """All files and series in a folder and its subfolders, by name.
+    """All files and series in a folder and its subfolders, by name; or the numbered files of a scan.
 
     Raises:
         InputError: none, or a DICOM image that cannot be read.
     """
-    return channels.find_channels(folder, is_scan_file)
+    numbered = numbered_files(folder)
+    return [Channel(path.name, path) for path in numbered] or channels.find_channels(folder, is_scan_file)
+
+
+def scan_exists(path: Path) -> bool:
+    """Whether there is a scan: a file, a folder, or numbered files."""
+    return path.exists() or bool(numbered_files(path))
+
+
+def _is_several(path: Path) -> bool:
+    """Whether a scan is a folder or several files."""
+    return path.is_dir() or bool(numbered_files(path))
 
 
 def series_of(path: Path, reading: Reading = _AS_NAMED) -> dicom.Series | None:
     """The DICOM series of a scan's first channel; None where that is another file."""
-    if path.is_dir():
+    if _is_several(path):
         source = channels_of(path, reading)[0].source
         return source if isinstance(source, dicom.Series) else None
     return None if suffix_of(path) else dicom.only_series(path)
@@ -132,7 +146,7 @@ def is_scan_file(path: Path) -> bool:
 
 def header_doubts(path: Path, reading: Reading = _AS_NAMED) -> dict[str, str]:
     """What the headers of a scan leave open or say twice and differently: a sentence by kind of doubt."""
-    if path.is_dir():
+    if _is_several(path):
         inside = channels_of(path, reading)
         files = [channel.source for channel in inside if isinstance(channel.source, Path)]
         series = [channel.source for channel in inside if isinstance(channel.source, dicom.Series)]
@@ -157,7 +171,7 @@ def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
         InputError: missing, no such format, or a header that cannot be true (negative or gigantic
             dimensions, an affine that cannot be inverted).
     """
-    if path.is_dir():
+    if _is_several(path):
         return _header_of(channels_of(path, reading))
     read, _ = _format(path)
     return read(path)
@@ -165,6 +179,8 @@ def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
 
 def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
     """Read a scan: a file of one channel or several, a DICOM series folder, or a folder of channels.
+
+    The path of files <scan>_0000, <scan>_0001, ... without number and suffix is a scan too.
 
     A folder of channels holds one scan (file or DICOM series, also in subfolders) per channel, in the order
     of their names unless `reading` has another.
@@ -182,7 +198,7 @@ def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
 
 def load_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
     """As `read_volume`, but with whatever intensities are stored."""
-    if path.is_dir():
+    if _is_several(path):
         return _stack(channels_of(path, reading), reading)
     return _as_volume(*_read(path, reading))
 

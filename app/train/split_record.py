@@ -24,6 +24,13 @@ def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str])
     values: dict[str, Any] = {"label_values": list(task.values)} if task.values else {}
     if task.file_labels is not None:
         values["file_labels"] = task.file_labels.to_dict()
+    if task.regions:
+        held = {
+            name: [task.label_values[label] for label in members] for name, members in task.regions.items()
+        }
+        values["regions"] = held
+    if task.ignore is not None:
+        values["ignored_value"] = task.label_values[task.ignore]
     write_json(run / run_folder.SPLIT, {**who, "folder": str(task.folder), "files": files, **values})
 
 

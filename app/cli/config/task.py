@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
-from app.core.reading import Reading
+from app.core.reading import BY_NAME, BY_SUFFIX, Reading
 from app.core.task import Case, GroupRule, Task
 from app.data.sample.groups import groups_by_prefix
 from app.data.sample.split import Folds
@@ -175,7 +175,10 @@ def _with_targets(task: Task, settings: TaskSettings) -> Task:
     elif ignored:
         task = replace(task, ignore=len(task.labels) - 1)
     regions = {name: _classes(name, values, task) for name, values in (settings.regions or {}).items()}
+    regions = regions or dict(task.regions)
     channels = settings.channels if isinstance(settings.channels, str) else tuple(settings.channels)
+    if settings.channels == BY_NAME and task.reading.channels == BY_SUFFIX:
+        channels = BY_SUFFIX
     reading = Reading(channels, settings.slice_jitter, task.modalities)
     found = replace(task, regions=regions, reading=reading)
     found.check_told_apart()

@@ -127,7 +127,7 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
     orders: Counter[str] = Counter()
     for scan, alias in aliases.items():
         with suppress(InputError):  # which the reading of this scan will say
-            chosen = channels_of(scan, reading) if scan.is_dir() else []
+            chosen = channels_of(scan, reading) if not scan.is_file() else []
             pairs = zip(reading.modalities, chosen, strict=False)
             told = ", ".join(f"{name} = {channel.shown}" for name, channel in pairs)
             unused = (

@@ -19,6 +19,7 @@ from app.core.types import Labels
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
 from app.data.sets.dataset_json import DATASET_JSON, write_dataset
+from app.data.sets.nnunet import is_nnunet
 from app.io.grid import turned_voxels
 from app.io.label_values import value_type
 from app.io.suffixes import stem_of
@@ -41,6 +42,8 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
     Raises:
         InputError: `target` is there already, or lies inside the source.
     """
+    if is_nnunet(read_json(source / DATASET_JSON)):
+        raise InputError(f"check.repair: {source}: got a folder of nnU-Net, which is only checked")
     if target.exists() or target.resolve().is_relative_to(source.resolve()):
         raise InputError(f"check.repair: {target}: wanted a new folder outside {source}")
     repaired, pairs = 0, []

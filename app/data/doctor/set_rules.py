@@ -14,6 +14,7 @@ from app.core.task import GroupRule, Task
 from app.core.types import by
 from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, error, note, warning
+from app.io.several import numbered_files
 from app.io.volumes import is_scan_file
 
 _ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
@@ -152,7 +153,7 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
 
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Scans beside the listed ones that dataset.json does not name."""
-    listed = {case.image for case in task.cases}
+    listed = {file for case in task.cases for file in (case.image, *numbered_files(case.image))}
     folders = {case.image.parent for case in task.cases}
     files = {path for folder in folders for path in folder.iterdir() if path.name[0] != "."}
     extra = sorted(path.name for path in files - listed if is_scan_file(path))

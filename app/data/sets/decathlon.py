@@ -1,4 +1,4 @@
-"""A folder in the layout of the Medical Segmentation Decathlon -> Task.
+"""A folder in the layout of the Medical Segmentation Decathlon, or of nnU-Net -> Task.
 
 What dataset.json lists is what counts: hidden and AppleDouble files beside the scans are never looked at.
 """
@@ -10,8 +10,9 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.task import Case, Task
 from app.data.sets.dataset_json import DATASET_JSON
+from app.data.sets.nnunet import is_nnunet, read_nnunet
 from app.io.label_values import LARGEST_VALUE, MOST_CLASSES
-from app.io.volumes import case_name
+from app.io.volumes import case_name, scan_exists
 
 
 def read_task(folder: Path) -> Task:
@@ -26,7 +27,8 @@ def read_task(folder: Path) -> Task:
     facts = read_json(path)
     if not isinstance(facts, dict):
         raise InputError(f"{path}: got {type(facts).__name__}, wanted an object")
-    _refuse_nnunet(facts, path)
+    if is_nnunet(facts):
+        return read_nnunet(folder, facts, path)
     values, labels = _labels(facts, path)
     cases = tuple(_case(folder, entry, labels, path) for entry in _entry(facts, "training", list, path))
     if not cases:
@@ -44,17 +46,6 @@ def read_task(folder: Path) -> Task:
         )
     except InputError as error:
         raise InputError(error if str(path) in str(error) else f"{path}: {error}") from None
-
-
-def _refuse_nnunet(facts: dict[str, Any], path: Path) -> None:
-    """Its dataset.json names channels and labels otherwise, and lists no case."""
-    if "channel_names" in facts and "training" not in facts:
-        raise InputError(
-            f"{path}: got the dataset.json of nnU-Net, which lists no case; rename it, then run mode=check "
-            "check.write_dataset_json=true check.modality=[...] check.labels=[...], which pairs "
-            "<case>_0000 with its label map; for several channels make a folder imagesTr/<case> of each "
-            "case's files first"
-        )
 
 
 def _entry(facts: dict[str, Any], key: str, kind: type, path: Path) -> Any:
@@ -107,9 +98,8 @@ def _annotated(entry: dict[str, Any], labels: tuple[str, ...], path: Path) -> tu
 
 
 def _refuse_missing(cases: tuple[Case, ...], path: Path) -> None:
-    missing = [
-        (case.id, file) for case in cases for file in (case.image, case.label) if file and not file.exists()
-    ]
+    files = [(case.id, file) for case in cases for file in (case.image, case.label) if file]
+    missing = [(case, file) for case, file in files if not scan_exists(file)]
     if missing:
         case, file = missing[0]
         more = f", and {len(missing) - 1} more listed files are missing" if len(missing) > 1 else ""

@@ -22,14 +22,16 @@ def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[A
 
     A value is that of files, or the name of the data set's label. What neither `labels` nor `ignored` names
     becomes background; without `labels` all labels that are not ignored stay, with their values. Ignored
-    labels become one class, the last. A case annotates a label if it annotates all that it is made of;
+    labels become one class, the last; a label that the data set ignores is one of them. Regions of the data
+    set are left out if `labels` are given. A case annotates a label if it annotates all that it is made of;
     cases that annotate none of the labels are left out.
 
     Raises:
         InputError: a label that the data set does not have, or one that is named twice.
     """
-    keys = "task.labels" if labels else "task.ignore"
     left = _classes(task, ignored, "task.ignore")
+    if task.ignore is not None and task.ignore not in left:
+        left = (*left, task.ignore)
     own = range(1, len(task.labels))
     wanted = (
         {str(name): _classes(task, values, f"task.labels: {name}") for name, values in labels.items()}
@@ -38,7 +40,7 @@ def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[A
     )
     _refuse_twice(task, [*wanted.items(), *([(IGNORED, left)] if left else [])])
     if not wanted:
-        raise InputError(f"{keys}: got {listed(task.labels[1:])}, which leaves no label to learn")
+        raise InputError(f"task.ignore: got {listed(task.labels[1:])}, which leaves no label to learn")
     classes = [0] * len(task.labels)
     for number, members in enumerate([*wanted.values(), left], start=1):
         for index in members:
@@ -59,6 +61,7 @@ def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[A
         values=values,
         cases=kept,
         ignore=len(names) if left else None,
+        regions={} if labels else _regions(task, left, classes),
     )
 
 
@@ -108,6 +111,15 @@ def _kept_values(task: Task, left: Sequence[int]) -> tuple[int, ...]:
     if values[-1] > LARGEST_VALUE:
         raise InputError(f"task.ignore: got the label value {kept[-1]}, wanted at most {LARGEST_VALUE - 1}")
     return () if values == tuple(range(len(values))) else values
+
+
+def _regions(task: Task, left: Sequence[int], classes: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The regions of the data set, without what is ignored."""
+    found = {
+        name: tuple(classes[index] for index in members if index not in left)
+        for name, members in task.regions.items()
+    }
+    return {name: members for name, members in found.items() if members}
 
 
 def _case(case: Case, files: FileLabels, count: int) -> Case:

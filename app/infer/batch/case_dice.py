@@ -15,7 +15,7 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.infer.scan.segmenter import Segmenter
 from app.io.references import read_reference_map
-from app.io.volumes import read_volume
+from app.io.volumes import read_volume, scan_exists
 from app.metrics.overlap import dice_by_target
 
 CaseDice = dict[str, dict[str, float | None]]
@@ -45,7 +45,7 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a split ({error!r})") from None
-    gone = [case.image for case in cases if not case.image.exists()]
+    gone = [case.image for case in cases if not scan_exists(case.image)]
     if gone:
         raise InputError(
             f"{path}: {gone[0]}: no such file; {HOW}, or run from the folder the run was started in"

@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.core.errors import InputError
-from app.core.reading import Reading, matches
+from app.core.reading import BY_SUFFIX, Reading, matches
 from app.io.dicom import Series, is_dicom_folder, list_series
 from app.io.dicom_files import is_dicom, other_object
+from app.io.several import scans_of
 from app.io.suffixes import SUFFIXES
-from app.io.volumes import case_name, find_channels, is_scan_file, read_header, scan_files
+from app.io.volumes import (
+    case_name,
+    find_channels,
+    is_scan_file,
+    read_header,
+    scan_exists,
+    scan_files,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,8 @@ def find_scans(sources: Sequence[Path], output: Path, reading: Reading) -> Found
     """Scans in order: files and DICOM series as they are, other folders as the scans in them.
 
     DICOM series are found in subfolders of any depth (patient, study, series), files of other formats in the
-    folder and in its subfolders, which are then one scan each. If networks take several channels, or words
+    folder and in its subfolders, which are then one scan each; with channels by suffix, files <scan>_0000,
+    <scan>_0001, ... are one scan. If networks take several channels, or words
     choose among series, a scan is the folder that holds its channels. The folder `output` that label maps go
     to holds no scan, nor does what holds it.
 
@@ -40,8 +49,9 @@ def find_scans(sources: Sequence[Path], output: Path, reading: Reading) -> Found
     names: dict[Path, str] = {}
     left_out: dict[Path, str] = {}
     for source in sources:
-        if source.is_file():
-            names[source] = case_name(source)
+        if not source.is_dir() and scan_exists(source):
+            scan = next(iter(scans_of([source])), source) if reading.channels == BY_SUFFIX else source
+            names[scan] = case_name(scan)
             continue
         if not source.is_dir():
             raise InputError(f"predict.input: {source}: no such file or folder")
@@ -116,7 +126,9 @@ def _scans_in(folder: _Folder, reading: Reading) -> Iterator[Path]:
     else:
         yield from _grouped(folder, reading)
     for place, files in folder.files().items():
-        if place == folder.source and not _is_one_scan(files, reading):
+        if reading.channels == BY_SUFFIX and (numbered := scans_of(files)):
+            yield from numbered
+        elif place == folder.source and not _is_one_scan(files, reading):
             yield from files
         elif not is_dicom_folder(place):
             yield place

@@ -48,7 +48,7 @@ class Run:
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
         """What is scored, and the values in label files it is made of: regions, or labels 1, 2, ..."""
-        regions = self._task.get("regions")
+        regions = (self.split or {}).get("regions") or self._task.get("regions")
         if regions:
             return {str(name): tuple(values) for name, values in regions.items()}
         values = self._recorded_values or range(1, 1 + len(self.labels()))
@@ -57,6 +57,9 @@ class Run:
     @property
     def ignored_value(self) -> int | None:
         """The value in label files that does not count: the last one, where one is ignored."""
+        recorded = (self.split or {}).get("ignored_value")
+        if recorded is not None:
+            return int(recorded)
         if self._task.get("ignore") is None:
             return None
         if self._recorded_values:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from app.core import run_folder
 from app.core.file_labels import FileLabels
+from app.io.several import numbered_files
 from app.report.read.runs import Run
 
 Volume = NDArray[Any]
@@ -62,6 +63,7 @@ def _merged(reference: Volume, files: FileLabels | None, run: Run) -> Volume:
 
 
 def _canonical(path: Path) -> tuple[Volume, tuple[float, float, float]]:
+    path = next(iter(numbered_files(path)), path)
     if path.is_dir():
         raise NotDrawable(f"{path} is a folder, only NIfTI files are drawn")
     if not path.is_file():
