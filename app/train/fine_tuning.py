@@ -1,6 +1,7 @@
 """Fine-tuning: a training that begins with weights of another one, and what it took of them."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.listed import listed
-from app.core.task import Task
+from app.core.task import Case, Task
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec
 from app.models.transfer import Transfer, transfer
@@ -72,6 +73,24 @@ def kept_origin(folder: Path) -> Origin | None:
     if not path.is_file():
         return None
     return Origin(read_json(folder / run_folder.INIT_RECORD)["from"], read_checkpoint(path))
+
+
+def tell_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str, str]) -> None:
+    """Warn of held-out cases that trained the origin, as far as its run folder says; `digests` by case id."""
+    path = Path(origin.name)
+    record = (path if path.is_dir() else path.parent) / run_folder.SPLIT
+    if not record.is_file():
+        return
+    split = read_json(record)
+    files = [split["files"][case] for case in split["train"]]
+    known = {value for entry in files for value in (entry["image"], entry.get("digest"))} - {None}
+    seen = [case.id for case in held_out if known & {str(case.image), digests.get(case.id)}]
+    if seen:
+        log.warning(
+            "train.init: %d of %d held-out cases (%s) trained %s, so their scores are too good; hold out "
+            "cases that it has not seen, by split.file or split.test",
+            *(len(seen), len(held_out), listed(seen, _NAMED), origin.name),
+        )
 
 
 def take_weights(

@@ -29,7 +29,7 @@ from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Folds, Split, split_cases
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
-from app.train.fine_tuning import Origin, keep_origin, kept_origin
+from app.train.fine_tuning import Origin, keep_origin, kept_origin, tell_of_seen
 from app.train.label_presence import tell_of_absent, tell_of_vanished
 from app.train.locate import coarse_network, coarse_recipe, found_in, train_locator
 from app.train.machine.environment import environment
@@ -111,6 +111,8 @@ def open_training(
     network = build_network(plan) if before is None else before.network
     if not planned:
         keep_origin(folder, origin)
+        if origin is not None:
+            tell_of_seen(origin, (*split.validation, *split.test), cache.digests())
         _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
     if processes.leads:
         processes.agree(None)

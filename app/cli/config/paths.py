@@ -20,13 +20,15 @@ ONE = frozenset(
     (
         *("paths.data", "paths.cache", "paths.run", "paths.sweep", "task.folder", "plan.file"),
         *("train.resume", "train.init", "compress.model", "op.layout", "decoder_op.layout"),
-        *("split.file", "check.repair", "predict.output", "task.strata"),
+        *("split.file", "check.repair", "check.add", "predict.output", "task.strata"),
         *("evaluate.predictions", "evaluate.labels", "evaluate.output", "export.model", "export.output"),
         *("report.runs", "report.output", "time.runs", "search.latency_table", "track.folder"),
     )
 )
 """Options that take a path."""
-SEVERAL = frozenset(("predict.model", "predict.input", "cleanup.runs", "split.test", "split.exclude"))
+SEVERAL = frozenset(
+    ("predict.model", "predict.input", "check.scans", "cleanup.runs", "split.test", "split.exclude")
+)
 """Options that take a path or a list."""
 _WORD = re.compile(r"([+]{0,2})([\w./@]+)=(.+)", re.DOTALL)
 _OPENED = re.compile(r"[+]{0,2}[\w./@]+=[\[{]")

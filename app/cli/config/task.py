@@ -15,6 +15,7 @@ from app.core.task import Case, GroupRule, Task
 from app.data.sample.groups import groups_by_prefix
 from app.data.sample.split import Folds
 from app.data.sample.split_names import listed, named, read_split_file
+from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
 from app.data.sets.phantom import PhantomSettings, generate_phantom
@@ -58,6 +59,8 @@ class TaskSettings:
     """A CSV file with the column `case` and others, by whose values scores are divided."""
     steps: int | None
     """A training takes; None for as many as are planned."""
+    dataset: str = DATASET_JSON
+    """The file in the folder that lists the cases."""
     labels: dict[str, Any] | None = None
     """{name: label values or names}: merged, selected and ordered labels in place of the data set's."""
 
@@ -95,7 +98,7 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
         generate_planted(folder, settings=read_settings(PlantedSettings, settings.planted, "task.planted"))
     if settings.download and settings.archive and not folder.is_dir():
         fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
-    task = _with_targets(read_task(folder), settings)
+    task = with_targets(read_task(folder, settings.dataset), settings)
     chosen = cfg.get("split")  # runs from older versions have no such section
     if chosen is not None:
         task = _set_aside(task, read_settings(SplitSettings, chosen, "split"), settings, read_fold(cfg.fold))
@@ -165,7 +168,7 @@ def _tell_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule |
         )
 
 
-def _with_targets(task: Task, settings: TaskSettings) -> Task:
+def with_targets(task: Task, settings: TaskSettings) -> Task:
     """The task with its regions and the label that is ignored."""
     ignored = [] if settings.ignore is None else settings.ignore
     ignored = list(ignored) if isinstance(ignored, list | tuple) else [ignored]

@@ -4,8 +4,9 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 from rich.console import Console
 from rich.prompt import Prompt
 from rich.table import Table
@@ -13,15 +14,21 @@ from rich.text import Text
 
 from app.cli.config.run_config import open_folder
 from app.cli.config.settings import required
-from app.cli.config.task import open_task
+from app.cli.config.task import TaskSettings, open_task, with_targets
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.files import write_json
+from app.core.listed import listed
 from app.core.machine import usable_cores
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
 from app.data.doctor.table import rows, write_check
+from app.data.sets.additions import next_file, with_additions
 from app.data.sets.dataset_json import describe, write_dataset_json
+from app.data.sets.decathlon import TaskFile, read_task_file, task_of
+from app.infer.batch.scans import find_scans
+from app.io.privacy import known_as
 from app.report.page.check import write_check_page
 
 log = logging.getLogger(__name__)
@@ -40,6 +47,9 @@ def run(cfg: DictConfig) -> Path:
         if cfg.check.write_dataset_json:
             _describe(cfg)
         task, facts = open_task(cfg)
+        added = None if cfg.check.add is None else _added(cfg, facts)
+        if added is not None:
+            task = with_targets(task_of(added), facts)
         task = replace(task, cases=(*task.cases, *task.test))
         checked = check_task(task, facts.group_rule(task), workers=len(usable_cores()))
         _print(checked, task.name)
@@ -52,7 +62,43 @@ def run(cfg: DictConfig) -> Path:
             log.info("%d of %d cases repaired in a copy: %s", repaired, len(task.cases), target)
             _warn_of_guesses(checked)
         _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
+        if added is not None:
+            write_json(added.path, added.facts)
+            log.info(
+                "%s lists %d cases; train on them with task.dataset=%s and train.init=<run folder>",
+                added.path,
+                len(task.cases),
+                added.path.name,
+            )
         return folder
+
+
+def _added(cfg: DictConfig, facts: TaskSettings) -> TaskFile:
+    """What dataset.json is to hold with the label maps of `check.add`; nothing is written yet."""
+    if facts.labels:
+        raise InputError("check.add: leave out task.labels; label maps are added with the data set's values")
+    if cfg.check.repair is not None:
+        raise InputError("check.repair: leave it out with check.add, or repair in a command of its own")
+    known, masks = read_task_file(Path(facts.folder), facts.dataset), Path(cfg.check.add)
+    names: dict[str, Path] = {}
+    if cfg.check.scans is not None:
+        task = with_targets(task_of(known), facts)
+        found = find_scans(_listed(cfg.check.scans), masks, task.reading).names
+        aliases = known_as(found, anonymous=True)
+        names = {alias.name: scan for scan, alias in aliases.items()} | {name: s for s, name in found.items()}
+    content, new, corrected = with_additions(known, masks, names)
+    log.info(
+        "%d cases are new (%s), %d have another label map (%s)",
+        len(new),
+        listed(new) or "none",
+        len(corrected),
+        listed(corrected) or "none",
+    )
+    return TaskFile(known.folder, next_file(known.path), content)
+
+
+def _listed(value: Any) -> list[Path]:
+    return [Path(item) for item in value] if isinstance(value, ListConfig) else [Path(str(value))]
 
 
 def _describe(cfg: DictConfig) -> None:

@@ -3,6 +3,8 @@
 What dataset.json lists is what counts: hidden and AppleDouble files beside the scans are never looked at.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +17,50 @@ from app.io.label_values import LARGEST_VALUE, MOST_CLASSES
 from app.io.volumes import case_name, scan_exists
 
 
-def read_task(folder: Path) -> Task:
-    """Read dataset.json and list the labelled cases.
+@dataclass(frozen=True)
+class TaskFile:
+    """The content of a dataset.json and where it lies."""
+
+    folder: Path
+    path: Path
+    facts: Mapping[str, Any]
+
+
+def read_task(folder: Path, name: str = DATASET_JSON) -> Task:
+    """Read dataset.json, or another file of its kind in the folder, and list the labelled cases.
 
     Raises:
         InputError: dataset.json or a listed file is missing, labels are not numbered from 0 to 65 535.
     """
-    path = folder / DATASET_JSON
+    return task_of(read_task_file(folder, name))
+
+
+def read_task_file(folder: Path, name: str = DATASET_JSON) -> TaskFile:
+    """Read what dataset.json says.
+
+    Raises:
+        InputError: the folder or the file is missing, or is no JSON object.
+    """
+    path = folder / name
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; set paths.data and task.folder, or task.download=true")
     facts = read_json(path)
     if not isinstance(facts, dict):
         raise InputError(f"{path}: got {type(facts).__name__}, wanted an object")
+    return TaskFile(folder, path, facts)
+
+
+def task_of(file: TaskFile) -> Task:
+    """Return the task that a dataset.json describes.
+
+    Raises:
+        InputError: as `read_task`.
+    """
+    folder, path, facts = file.folder, file.path, file.facts
     if is_nnunet(facts):
         return read_nnunet(folder, facts, path)
     values, labels = _labels(facts, path)
-    cases = tuple(_case(folder, entry, labels, path) for entry in _entry(facts, "training", list, path))
+    cases = tuple(case_of(file, entry) for entry in _entry(facts, "training", list, path))
     if not cases:
         raise InputError(f"{path}: training: got no case, wanted at least one")
     _refuse_duplicates(cases, path)
@@ -48,13 +78,28 @@ def read_task(folder: Path) -> Task:
         raise InputError(error if str(path) in str(error) else f"{path}: {error}") from None
 
 
-def _entry(facts: dict[str, Any], key: str, kind: type, path: Path) -> Any:
+def case_of(file: TaskFile, entry: Any) -> Case:
+    """Return the case of an entry of `training`, named by its `id` or else by its image.
+
+    Raises:
+        InputError: the entry is none.
+    """
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
+        raise InputError(f"{file.path}: training: got {entry!r}, wanted {{image: path, label: path}}")
+    image, label = file.folder / entry["image"], file.folder / entry["label"]
+    name = entry.get("id", None) or case_name(image)
+    if not isinstance(name, str) or "/" in name:
+        raise InputError(f"{file.path}: training: id: got {name!r}, wanted a name")
+    return Case(name, image, label, _annotated(entry, _labels(file.facts, file.path)[1], file.path))
+
+
+def _entry(facts: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     if not isinstance(facts.get(key), kind):
         raise InputError(f"{path}: {key}: got {facts.get(key)!r}, wanted a {kind.__name__}")
     return facts[key]
 
 
-def _numbered(facts: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+def _numbered(facts: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
     names = _entry(facts, key, dict, path)
     wanted = [str(number) for number in range(len(names))]
     if sorted(names, key=lambda text: (len(text), text)) != wanted:
@@ -62,7 +107,7 @@ def _numbered(facts: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
     return tuple(str(names[number]) for number in wanted)
 
 
-def _labels(facts: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _labels(facts: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Label values, empty where they are 0, 1, 2, ..., and their names."""
     names = _entry(facts, "labels", dict, path)
     known = {int(text): str(name) for text, name in names.items() if text.isdecimal()}
@@ -76,13 +121,6 @@ def _labels(facts: dict[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[s
         raise InputError(f"{path}: labels: got {len(values)}, wanted at most {MOST_CLASSES}")
     plain = values == tuple(range(len(values)))
     return () if plain else values, tuple(known[value] for value in values)
-
-
-def _case(folder: Path, entry: Any, labels: tuple[str, ...], path: Path) -> Case:
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
-        raise InputError(f"{path}: training: got {entry!r}, wanted {{image: path, label: path}}")
-    image, label = folder / entry["image"], folder / entry["label"]
-    return Case(case_name(image), image, label, _annotated(entry, labels, path))
 
 
 def _annotated(entry: dict[str, Any], labels: tuple[str, ...], path: Path) -> tuple[int, ...] | None:

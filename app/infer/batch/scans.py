@@ -39,9 +39,9 @@ def find_scans(sources: Sequence[Path], output: Path, reading: Reading) -> Found
 
     DICOM series are found in subfolders of any depth (patient, study, series), files of other formats in the
     folder and in its subfolders, which are then one scan each; with channels by suffix, files <scan>_0000,
-    <scan>_0001, ... are one scan. If networks take several channels, or words
-    choose among series, a scan is the folder that holds its channels. The folder `output` that label maps go
-    to holds no scan, nor does what holds it.
+    <scan>_0001, ... are one scan. If networks take several channels, or words choose among series, a scan is
+    the folder that holds its channels. The folder `output` that label maps go to holds no scan, nor does
+    what holds it.
 
     Raises:
         InputError: no such file or folder, or no scan in it.

@@ -2,7 +2,9 @@
 
 import csv
 import html
+import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -72,3 +74,36 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
     """Return the last line on stderr, once there is no traceback before it."""
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()[-1]
+
+
+def test_corrected_label_maps_are_added_once_nothing_is_wrong_with_them(
+    make_task: MakeTask, tmp_path: Path, check: Check
+) -> None:
+    folder, other = make_task(cases=3), make_task(cases=5, name="Task91_Others")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    corrected, inbox = tmp_path / "corrected", tmp_path / "inbox"
+    for place, kind in ((corrected, "labels"), (inbox, "images")):
+        place.mkdir()
+        shutil.copy(other / f"{kind}Tr" / "blob_004.nii.gz", place)
+    mask = corrected / "blob_004.nii.gz"
+    voxels = np.asarray(nib.load(mask).dataobj)
+    add = (f"check.add={corrected}", f"check.scans={inbox}")
+
+    nib.save(nib.Nifti1Image(voxels[1:], np.eye(4)), mask)
+    faulty = check(folder, tmp_path / "run", *add)
+    assert faulty.returncode == 1 and "blob_004" in last_line(faulty)
+    nib.save(nib.Nifti1Image(np.where(voxels == 1, 9, voxels).astype(np.uint8), np.eye(4)), mask)
+    faulty = check(folder, tmp_path / "run", *add)
+    assert faulty.returncode == 1 and "unknown_labels" in last_line(faulty)
+    assert not (folder / "dataset_2.json").exists()
+
+    nib.save(nib.Nifti1Image(voxels, np.eye(4)), mask)
+    done = check(folder, tmp_path / "run", *add)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((folder / "dataset_2.json").read_text())
+    assert [entry.get("id") for entry in facts["training"]] == [None, None, None, "blob_004"]
+    assert {path: path.read_bytes() for path in before} == before
+    again = check(folder, tmp_path / "run", "task.dataset=dataset_2.json")
+    assert again.returncode == 0, again.stderr
+    with (tmp_path / "run" / "check.csv").open(encoding="utf-8") as stream:
+        assert [row["case"] for row in csv.DictReader(stream)][-1] == "blob_004"
