@@ -125,7 +125,7 @@ def test_every_loss_falls_with_the_right_answer(option: str) -> None:
 @pytest.mark.parametrize("option", GROUPS["track"])
 def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Path) -> None:
     cfg = composed(f"track={option}", "choices.task=blobs")
-    if option == "mlflow":
+    if option in ("mlflow", "wandb"):
         cfg.track.folder = str(tmp_path / "store")
     try:
         build_tracker(cfg, tmp_path, going_on=False).follow([{"step": 1, "train_loss": 0.5}])

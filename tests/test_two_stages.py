@@ -92,7 +92,11 @@ def test_both_stages_begin_with_those_of_another_run(
     tuned = run(f"train.resume={tmp_path / 'tuned'}")
     theirs, ours = (read_checkpoint(each.path / run_folder.LAST) for each in (whole, tuned))
     assert ours.locator is not None and theirs.locator is not None
-    for before, after in ((theirs.locator.weights, ours.locator.weights), (theirs.weights, ours.weights)):
+    pairs = (
+        (theirs.locator.weights, ours.locator.weights),
+        (theirs.inference_weights, ours.weights),
+    )
+    for before, after in pairs:
         assert before.keys() == after.keys()
         for name, values in before.items():  # one step of a small rate
             assert (values - after[name]).abs().max() < 0.01

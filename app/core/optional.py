@@ -15,6 +15,7 @@ RELEASES = {
     "optuna": ">=5,<6",
     "pydicom": "",  # highdicom says which
     "tensorboard": ">=2.21,<3",
+    "wandb": ">=0.31,<1",
 }
 
 

@@ -69,15 +69,6 @@ def test_label_values_may_have_gaps_and_are_put_in_order(make_task: MakeTask) ->
     assert task.labels == ("background", "a", "c", "d") and task.label_values == (0, 7, 300, 65535)
 
 
-def test_a_dataset_json_of_nnunet_is_named(make_task: MakeTask) -> None:
-    folder = make_task(cases=1)
-    facts = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "x": 1}, "numTraining": 1}
-    (folder / "dataset.json").write_text(json.dumps(facts))
-    with pytest.raises(InputError, match="nnU-Net") as error:
-        read_task(folder)
-    assert "check.write_dataset_json=true" in str(error.value)
-
-
 def test_a_byte_order_mark_is_read_over(make_task: MakeTask) -> None:
     folder = make_task(cases=1)
     path = folder / "dataset.json"

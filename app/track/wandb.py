@@ -1,0 +1,74 @@
+"""track=wandb: a run of a Weights & Biases project, kept on this machine or sent to their server."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core import run_folder
+from app.core.digest import digest_of
+from app.core.errors import InputError
+from app.core.optional import require
+from app.track.facts import run_results, run_settings
+from app.track.pictures import case_pictures
+from app.track.tracker import Row
+
+_MODES = ("offline", "online")
+
+
+class Wandb:
+    """Curves, settings, results, pictures and the report under the name of the run's folder."""
+
+    def __init__(self, run: Path, *, going_on: bool, folder: str, project: str, mode: str) -> None:
+        """Begin the run, or continue the one of this run folder: its id follows from the folder's path.
+
+        Raises:
+            InputError: wandb is not installed, the mode is unknown, or it cannot begin (no login).
+        """
+        if mode not in _MODES:
+            raise InputError(f"track.mode: got {mode!r}, wanted one of {', '.join(_MODES)}")
+        require("track=wandb", "wandb")
+        os.environ.setdefault("WANDB_SILENT", "true")
+        import wandb
+
+        store = Path(folder).resolve()
+        store.mkdir(parents=True, exist_ok=True)
+        self._run = run
+        try:
+            self._wandb = wandb.init(
+                project=project,
+                name=run.name,
+                id=digest_of([str(run.resolve())])[:16],
+                dir=str(store),
+                mode=mode,
+                resume="allow" if going_on else None,
+                reinit="finish_previous",  # of a job before it in this process, which failed
+                # Neither the machine nor the command line, which has paths: what other trackers get.
+                settings=wandb.Settings(console="off", save_code=False, x_disable_machine_info=True),
+            )
+        except (wandb.errors.Error, OSError) as error:
+            raise InputError(
+                f"track=wandb: {str(error).splitlines()[0]}; log in by wandb login, or set track.mode=offline"
+            ) from None
+        self._wandb.define_metric("step")
+        self._wandb.define_metric("*", step_metric="step")
+        self._told = 0
+
+    def follow(self, history: Sequence[Row]) -> None:
+        """Add the new rows; a run that continues adds its history again, at the same steps."""
+        for row in history[self._told :]:
+            self._wandb.log({name: value for name, value in row.items() if value is not None})
+        self._told = len(history)
+
+    def finish(self) -> None:
+        """Add settings, results, pictures of cases and the report, and end the run."""
+        import wandb
+
+        self._wandb.config.update(run_settings(self._run), allow_val_change=True)
+        self._wandb.summary.update(run_results(self._run))
+        pictures = {f"cases/{name}": wandb.Image(picture) for name, picture in case_pictures(self._run)}
+        if pictures:
+            self._wandb.log(pictures)
+        for name in (run_folder.CONFIG, run_folder.SUMMARY, run_folder.REPORT):
+            if (self._run / name).is_file():
+                self._wandb.save(str(self._run / name), base_path=str(self._run), policy="now")
+        self._wandb.finish()
