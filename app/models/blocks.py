@@ -38,9 +38,10 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Sequential()
         if first.stride != (1, 1, 1):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
-        if first.in_channels != first.out_channels:
-            self.shortcut.append(FastConv3d(first.in_channels, first.out_channels, 1, bias=False))
-            self.shortcut.append(style.normalise(first.out_channels))
+        width = operator.width(second)
+        if first.in_channels != width:
+            self.shortcut.append(FastConv3d(first.in_channels, width, 1, bias=False))
+            self.shortcut.append(style.normalise(width))
         self.activation = style.bend()
 
     def forward(self, x: Tensor) -> Tensor:

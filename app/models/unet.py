@@ -112,24 +112,29 @@ class UNet(nn.Module):
         sizes: list[Size | None] = [shape.patch]
         levels = len(shape.widths)
         encoder_blocks, decoder_blocks = model.blocks("encoder", levels), model.blocks("decoder", levels - 1)
+        reached = [shape.in_channels]  # channels at the end of each level
         for level, width in enumerate(shape.widths):
-            channels = shape.in_channels if level == 0 else shape.widths[level - 1]
             kernel, stride = shape.kernels[level], shape.strides[level]
-            first = ConvSpec(f"encoder.{level}", channels, width, kernel, stride, sizes[-1])
-            self.encoder.append(_stage(first, block, encoder_blocks[level], encoder, style))
+            first = ConvSpec(f"encoder.{level}", reached[-1], width, kernel, stride, sizes[-1])
+            convs = _level(first, block, encoder_blocks[level], encoder)
+            self.encoder.append(_stage(convs, block, encoder, style))
+            reached.append(encoder.width(convs[-1]))
             sizes.append(_after(first))
-        narrow = model.decoder_widths(shape.widths)
-        below = (*narrow[1:], shape.widths[-1])  # channels that come from the level underneath
-        for level, width in enumerate(narrow):
-            self.up.append(Upsample3d(below[level], width, shape.strides[level + 1]))
+        skipped = reached[1:]
+        decoded: list[list[ConvSpec]] = []
+        for level, width in enumerate(model.decoder_widths(shape.widths)):
             kernel, size = shape.kernels[level], sizes[level + 1]
-            joined = width + shape.widths[level]
-            first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size)
-            self.decoder.append(_stage(first, block, decoder_blocks[level], decoder, style))
+            first = ConvSpec(f"decoder.{level}", width + skipped[level], width, kernel, (1, 1, 1), size)
+            decoded.append(_level(first, block, decoder_blocks[level], decoder))
+        given = [decoder.width(convs[-1]) for convs in decoded]
+        below = (*given[1:], skipped[-1])  # channels that come from the level underneath
+        for level, convs in enumerate(decoded):
+            self.up.append(Upsample3d(below[level], convs[0].out_channels, shape.strides[level + 1]))
+            self.decoder.append(_stage(convs, block, decoder, style))
             if level == 0 and shape.strides[0] != (1, 1, 1):
-                self.heads.append(Upsample3d(width, shape.classes, shape.strides[0]))
+                self.heads.append(Upsample3d(given[level], shape.classes, shape.strides[0]))
             elif level == 0 or model.deep_supervision:
-                self.heads.append(FastConv3d(width, shape.classes, 1))
+                self.heads.append(FastConv3d(given[level], shape.classes, 1))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """(B, in_channels, D, H, W) -> logits, or a list of them; see the class."""
@@ -145,13 +150,20 @@ class UNet(nn.Module):
         return logits if self.training and self.deep_supervision else logits[0]
 
 
-def _stage(first: ConvSpec, block: Block, blocks: int, operator: Operator, style: Style) -> nn.Sequential:
-    """Blocks at one level; the first convolution changes width and size, the rest keep them."""
-    rest = replace(first, in_channels=first.out_channels, stride=(1, 1, 1), size=_after(first))
-    convs = [
-        replace(first if index == 0 else rest, name=f"{first.name}.{index}")
-        for index in range(blocks * block.convolutions)
-    ]
+def _level(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> list[ConvSpec]:
+    """The convolutions of one level; the first changes width and size, the rest keep them."""
+    convs: list[ConvSpec] = []
+    for index in range(blocks * block.convolutions):
+        conv = replace(first, name=f"{first.name}.{index}")
+        if convs:
+            channels = operator.width(convs[-1])
+            conv = replace(conv, in_channels=channels, stride=(1, 1, 1), size=_after(first))
+        convs.append(conv)
+    return convs
+
+
+def _stage(convs: Sequence[ConvSpec], block: Block, operator: Operator, style: Style) -> nn.Sequential:
+    """Blocks of the convolutions of one level."""
     taken = range(0, len(convs), block.convolutions)
     return nn.Sequential(*(block(convs[i : i + block.convolutions], operator, style) for i in taken))
 

@@ -43,6 +43,10 @@ class Operator(Registered, ABC):
     def build(self, conv: ConvSpec) -> nn.Module:
         """The module of one convolution."""
 
+    def width(self, conv: ConvSpec) -> int:
+        """Channels of its module's output; more than asked for if kernels are searched side by side."""
+        return conv.out_channels
+
     def complete(self, conv: ConvSpec) -> bool:
         """Whether its module brings its own norm and activation, so that none may follow."""
         return False
@@ -77,6 +81,10 @@ class Wrapper(Operator):
     def build(self, conv: ConvSpec) -> nn.Module:
         """The base's."""
         return self.base.build(conv)
+
+    def width(self, conv: ConvSpec) -> int:
+        """The base's."""
+        return self.base.width(conv)
 
     def complete(self, conv: ConvSpec) -> bool:
         """As the base is."""

@@ -1,17 +1,12 @@
-"""The super-network: every output channel (slot) of a convolution keeps one candidate and one gate a kernel.
+"""The super-network: what the output channels (slots) of a convolution choose their kernels with.
 
-Slot c of the output is always made of the candidates of slot c, so the next convolution finds the same
-feature in the same place at every step. What differs is how the candidates of a slot are joined:
-
-- `sampled`: one kernel a slot, or a unit of neighbouring slots, and step, drawn from the softmax of its gates
-  (Gumbel straight-through); in eval mode the likeliest. All candidates cost one dense convolution.
-- `all`: each candidate has its own norm, the gate is that norm's scale, all are added up: the cost-priority
-  super-network of CAKES (Yu et al., AAAI 2021).
-- `random`: as `all`, but at each step only as many of the (kernel, slot) paths as there are slots, drawn
-  evenly; in eval mode those with the largest gates: its performance-priority super-network.
+- `sampled`: every slot has one candidate and one gate a kernel. At each step one kernel is drawn for a slot,
+  or for a unit of neighbouring slots, from the softmax of its gates (Gumbel straight-through); in eval mode
+  the likeliest. Slot c of the output is always made of the candidates of slot c, so the next convolution
+  finds the same feature in the same place. All candidates cost one dense convolution.
+- `concatenated`, `concatenated_random`: the super-networks of CAKES, see app.operators.paths.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,16 +21,17 @@ from app.core.types import Size, as_size
 from app.layers.candidates import CANDIDATES, Candidates
 from app.layers.convolution import conv3d
 from app.layers.cost import Cost, strided
-from app.layers.norm import normalise
 from app.operators.operator import ConvSpec, Operator
+from app.operators.paths import PathsConv3d, RandomPathsConv3d
 from app.operators.plain import Conv3d
+from app.operators.searched import SearchedConv3d
 from app.operators.vocabulary import vocabulary
 
 _FIRST_GATE = 0.5  # as far from dying as from ruling
 
 
-class SuperConv3d(nn.Module, ABC):
-    """(B, in, D, H, W) -> (B, slots, D/s, H/s, W/s), rounded up.
+class SampledConv3d(SearchedConv3d):
+    """One kernel a unit and step: (B, in, D, H, W) -> (B, slots, D/s, H/s, W/s), rounded up.
 
     `gates` is (kernels, units): each `unit` slots in a row have one gate a kernel.
     """
@@ -43,38 +39,12 @@ class SuperConv3d(nn.Module, ABC):
     def __init__(
         self, candidates: Candidates, slots: int, stride: Size, *, temperature: float, unit: int
     ) -> None:
-        super().__init__()
+        super().__init__(candidates.kernels, slots)
         self.candidates = candidates
-        self.slots = slots
         self.stride = stride
         self.temperature = temperature
         self.unit = unit
         self.gates = nn.Parameter(torch.full((len(candidates.kernels), -(-slots // unit)), _FIRST_GATE))
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """The candidates of every slot, in the order of the gates' rows."""
-        return self.candidates.kernels
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-
-    def of_slots(self, of_units: Tensor) -> Tensor:
-        """(kernels, units) -> (kernels, slots)."""
-        return of_units.repeat_interleave(self.unit, dim=1)[:, : self.slots]
-
-    @abstractmethod
-    def scores(self) -> Tensor:
-        """How much each (kernel, slot) matters, (kernels, slots), larger is more."""
-
-    @abstractmethod
-    def keep(self, chosen: Tensor) -> None:
-        """Leave one kernel a slot, `chosen` (slots,), the gates of the others dead at zero."""
-
-
-class SampledConv3d(SuperConv3d):
-    """One kernel a unit and step."""
 
     def fix_chances(self, chances: Sequence[float]) -> None:
         """Draw kernels with these chances in every unit; gates stay so."""
@@ -96,9 +66,16 @@ class SampledConv3d(SuperConv3d):
         return self.of_slots(F.softmax(self.gates / self.temperature, dim=0))
 
     def keep(self, chosen: Tensor) -> None:
-        """Minus infinity is a gate whose chance is zero; a unit goes by its first slot."""
+        """Leave one kernel a slot, `chosen` (slots,), the gates of the others dead.
+
+        Minus infinity is a gate whose chance is zero; a unit goes by its first slot.
+        """
         alive = torch.full_like(self.gates, -torch.inf).scatter_(0, chosen[None, :: self.unit], 0.0)
         self.gates.data.copy_(alive)
+
+    def of_slots(self, of_units: Tensor) -> Tensor:
+        """(kernels, units) -> (kernels, slots)."""
+        return of_units.repeat_interleave(self.unit, dim=1)[:, : self.slots]
 
     def _choice(self) -> Tensor:
         logits = self.gates / self.temperature
@@ -108,56 +85,9 @@ class SampledConv3d(SuperConv3d):
         return self.of_slots(torch.zeros_like(logits).scatter_(0, likeliest, 1.0))
 
 
-class AllPathsConv3d(SuperConv3d):
-    """Every candidate with a norm of its own, whose scale is the gate, added up."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As many convolutions as kernels."""
-        gates = self.gates * self._active()
-        paths = (self._path(x, index, gate) for index, gate in enumerate(gates))
-        total = next(paths)
-        for path in paths:
-            total = total + path
-        return total
-
-    def scores(self) -> Tensor:
-        """Absolute gates."""
-        return self.gates.detach().abs()
-
-    def keep(self, chosen: Tensor) -> None:
-        """Zero gates."""
-        alive = torch.zeros_like(self.gates).scatter_(0, chosen[None], 1.0)
-        self.gates.data.mul_(alive)
-
-    def _path(self, x: Tensor, index: int, gate: Tensor) -> Tensor:
-        kernel = self.kernels[index]
-        padding = as_size([voxels // 2 for voxels in kernel.extent])
-        weight = self.candidates.of(index)
-        path = conv3d(x, weight, stride=self.stride, padding=padding, dilation=as_size([kernel.dilation] * 3))
-        return normalise(path, gate)
-
-    def _active(self) -> Tensor:
-        """1 for the paths that take part, (kernels, slots)."""
-        return torch.ones_like(self.gates)
-
-
-class RandomPathsConv3d(AllPathsConv3d):
-    """At each step a random choice of as many paths as slots."""
-
-    def _active(self) -> Tensor:
-        count = self.gates.shape[1]
-        drawn = torch.rand_like(self.gates) if self.training else self.scores()
-        # Stable: ties never keep more than `count`.
-        order = torch.argsort(drawn.flatten(), descending=True, stable=True)
-        active = torch.zeros_like(drawn).flatten().index_fill_(0, order[:count], 1.0)
-        return active.view_as(self.gates)
-
-
-PATHS: dict[str, type[SampledConv3d] | type[AllPathsConv3d]] = {
-    "sampled": SampledConv3d,
-    "all": AllPathsConv3d,
-    "random": RandomPathsConv3d,
-}
+PATHS: dict[str, type[PathsConv3d]] = {"concatenated": PathsConv3d, "concatenated_random": RandomPathsConv3d}
+_FORMS = ("sampled", *PATHS)
+_EARLIER_FORMS = ("all", "random")  # summed the paths of a slot before one norm
 
 
 @dataclass(frozen=True)
@@ -169,9 +99,9 @@ class SuperNet(Operator):
     where: str | Sequence[str]
     """The convolutions searched: encoder, all, or a list of names; the rest stay dense."""
     paths: str
-    """How the candidates of a slot are joined: sampled, all or random."""
+    """sampled, concatenated or concatenated_random."""
     weights: str
-    """shared or separate."""
+    """shared or separate; only for `sampled`, paths side by side have weights of their own."""
     temperature: float
     """Divides the gates before the softmax of `sampled`: smaller is faster to decide."""
     unit: int = 1
@@ -184,7 +114,12 @@ class SuperNet(Operator):
     def __post_init__(self) -> None:
         """Validate values."""
         vocabulary(self.kernels, "kernels")
-        for name, known in (("paths", PATHS), ("weights", CANDIDATES)):
+        if self.paths in _EARLIER_FORMS:
+            raise InputError(
+                f"paths: got {self.paths!r}, a super-network of an earlier version that summed its paths; "
+                f"search again, wanted one of {', '.join(_FORMS)}"
+            )
+        for name, known in (("paths", _FORMS), ("weights", CANDIDATES)):
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: got {getattr(self, name)!r}, wanted one of {', '.join(known)}")
         if self.temperature <= 0:
@@ -226,15 +161,25 @@ class SuperNet(Operator):
         kernels = self.candidates(conv)
         if not kernels:
             return Conv3d().build(conv)
+        if self.paths in PATHS:
+            return PATHS[self.paths](conv.in_channels, conv.out_channels, kernels, conv.stride)
         candidates = CANDIDATES[self.weights](conv.in_channels, conv.out_channels, kernels)
-        module = PATHS[self.paths](
+        module = SampledConv3d(
             *(candidates, conv.out_channels, conv.stride),
             temperature=self.temperature,
             unit=self.unit_of(conv),
         )
-        if self.chances is not None and isinstance(module, SampledConv3d):
+        if self.chances is not None:
             module.fix_chances(self.chances[conv.name])
         return module
+
+    def width(self, conv: ConvSpec) -> int:
+        """All paths where they stand side by side."""
+        return conv.out_channels * (len(self.candidates(conv)) or 1 if self.paths in PATHS else 1)
+
+    def complete(self, conv: ConvSpec) -> bool:
+        """Paths side by side have norms and activations of their own."""
+        return self.paths in PATHS and bool(self.candidates(conv))
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
         """The super-network's own, not what it will shrink to."""

@@ -16,7 +16,7 @@ from app.core.layout import Layout
 from app.models.checkpoint import Checkpoint
 from app.models.network import NetworkSpec
 from app.operators.mixed import MixedConv3d
-from app.operators.supernet import AllPathsConv3d, SuperConv3d
+from app.operators.supernet import SampledConv3d
 from app.search.costs import Site
 from app.search.decode import assign_slots
 from app.search.penalty import super_convolutions
@@ -42,8 +42,14 @@ def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -
             f"wanted {spec.model} {spec.shape}"
         )
     source = searched.network.build()
+    parts = super_convolutions(source)
+    if not all(isinstance(part, SampledConv3d) for part in parts.values()):
+        raise InputError(
+            "train.init: got a search by paper_cost or paper_performance, whose networks train from fresh "
+            "weights; leave train.init out"
+        )
     source.load_state_dict(searched.inference_weights)
-    inherit(target, source, dict(zip(super_convolutions(source), sites, strict=True)), layout)
+    inherit(target, source, dict(zip(parts, sites, strict=True)), layout)
 
 
 @torch.no_grad()
@@ -66,7 +72,7 @@ def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
     Raises:
         InputError: the layout has kernels that were not searched here.
     """
-    assert isinstance(part, SuperConv3d)
+    assert isinstance(part, SampledConv3d)
     counts = layout.convolutions.get(site.conv.name)
     if counts is None or set(counts) - set(site.kernels):
         got, known = (", ".join(map(str, kernels)) for kernels in (counts or {}, site.kernels))
@@ -95,7 +101,7 @@ class _Carrier:
 
     def _module(self, path: str, order: Tensor | None) -> Tensor | None:
         source, target = self._source.get_submodule(path), self._target.get_submodule(path)
-        if isinstance(source, SuperConv3d):
+        if isinstance(source, SampledConv3d):
             return self._shrink(path, source, target, order)
         if isinstance(source, nn.Conv3d | nn.ConvTranspose3d):
             axis = 0 if isinstance(source, nn.ConvTranspose3d) else 1
@@ -108,14 +114,14 @@ class _Carrier:
             raise InputError(f"train.init: {path}: {type(source).__name__} cannot be carried over")
         return order
 
-    def _shrink(self, path: str, source: SuperConv3d, target: nn.Module, order: Tensor | None) -> Tensor:
+    def _shrink(self, path: str, source: SampledConv3d, target: nn.Module, order: Tensor | None) -> Tensor:
         assert isinstance(target, MixedConv3d)
         chosen = self._chosen[path]
         for group, index in zip(target.groups, torch.unique(chosen).tolist(), strict=True):
             mine = torch.nonzero(chosen == index)[:, 0]
             weight = source.candidates.of(index)[mine]
             weight = weight if order is None else weight.index_select(1, order)
-            _fill(group, {"weight": weight * _sign(source, index, mine)})
+            _fill(group, {"weight": weight})
         return torch.argsort(chosen, stable=True)
 
     def _function(self, node: fx.Node) -> Tensor | None:
@@ -132,15 +138,8 @@ class _Carrier:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = SuperConv3d | nn.Conv3d | nn.ConvTranspose3d | nn.GroupNorm  # with subclasses of our own
+        ours = SampledConv3d | nn.Conv3d | nn.ConvTranspose3d | nn.GroupNorm  # with subclasses of our own
         return isinstance(m, ours) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _sign(source: SuperConv3d, index: int, slots: Tensor) -> Tensor:
-    """The norm that follows forgets how large a gate is, not which side of zero it is on."""
-    if not isinstance(source, AllPathsConv3d):
-        return torch.ones(())
-    return torch.sign(source.gates[index, slots])[:, None, None, None, None]
 
 
 def _side_by_side(orders: list[Tensor]) -> Tensor:

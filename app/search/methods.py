@@ -11,7 +11,7 @@ class SearchMethod:
     """One way."""
 
     paths: str
-    """How the super-network joins the candidates of a slot; see app.operators.supernet."""
+    """The form of the super-network; see app.operators.supernet."""
     penalty: str
     """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
     decode: str
@@ -27,8 +27,8 @@ _MOST_UNITS = 8  # the eighth part of a layer: finer differences drown in the no
 METHODS = {
     "evolve": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=1),
     "gates": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
-    "paper_cost": SearchMethod(paths="all", penalty="gates", decode="top", length=1),
-    "paper_performance": SearchMethod(paths="random", penalty="none", decode="top", length=2),
+    "paper_cost": SearchMethod(paths="concatenated", penalty="gates", decode="top", length=1),
+    "paper_performance": SearchMethod(paths="concatenated_random", penalty="none", decode="top", length=2),
     "random": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=0),
 }
 
@@ -87,6 +87,16 @@ class SearchSettings:
     def way(self) -> SearchMethod:
         """What the method's name stands for."""
         return METHODS[self.method]
+
+    @property
+    def published(self) -> bool:
+        """Whether it is one of the CAKES paper's, which trains by the paper's optimizer."""
+        return self.way.decode == "top"
+
+    @property
+    def path_weights(self) -> str:
+        """shared or separate, as the super-network has them."""
+        return "separate" if self.published else self.weights
 
     @property
     def aligned(self) -> int:

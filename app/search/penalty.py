@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from app.core.kernel import Kernel
-from app.operators.supernet import SampledConv3d, SuperConv3d
+from app.operators.searched import SearchedConv3d
+from app.operators.supernet import SampledConv3d
 from app.search.costs import Budget, Site, dense_total, slot_costs
 from app.train.state import Loss
 
@@ -23,12 +24,12 @@ def penalised(loss: Loss, penalty: Penalty) -> Loss:
     return total
 
 
-def super_convolutions(network: nn.Module) -> dict[str, SuperConv3d]:
+def super_convolutions(network: nn.Module) -> dict[str, SearchedConv3d]:
     """The searched convolutions of a network by module path, in the order it was built."""
-    return {name: part for name, part in network.named_modules() if isinstance(part, SuperConv3d)}
+    return {name: part for name, part in network.named_modules() if isinstance(part, SearchedConv3d)}
 
 
-def gate_penalty(modules: Sequence[SuperConv3d], strength: float) -> Penalty:
+def gate_penalty(modules: Sequence[SearchedConv3d], strength: float) -> Penalty:
     """L1 over gates, each weighted by its kernel's share of all taps: the cost priority of CAKES.
 
     3D : 2D : 1D kernels of three taps an axis come to 9 : 3 : 1.

@@ -69,6 +69,8 @@ class Recipe:
     nsd_tolerance_mm: float = 2.0
     strata: Columns = field(default_factory=dict)
     """What scores are divided by, such as a site or a scanner."""
+    rate_key: str = "optimizer.lr"
+    """The setting that holds the learning rate, for messages."""
     measure_speed: bool = False
     """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
 
@@ -294,7 +296,7 @@ def _naming_the_checkpoint(this: Training, state: TrainingState, loss: Loss) -> 
 def _with_lower_rate(this: Training, state: TrainingState, loss: Loss) -> str:
     """What to do about weights that run away: resume where they were sound, else begin again."""
     path = this.folder / run_folder.LAST
-    lower = f"optimizer.lr={float(state.optimizer.defaults['lr']) / 10:.3g}"
+    lower = f"{this.recipe.rate_key}={float(state.optimizer.defaults['lr']) / 10:.3g}"
     if not path.is_file():
         return f"there is no checkpoint yet: begin again with {lower}"
     checkpoint = read_checkpoint(path)

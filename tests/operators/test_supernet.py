@@ -8,22 +8,23 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.layers.candidates import CANDIDATES, SeparateCandidates, SharedCandidates, cover_of
 from app.operators import ConvSpec, operator_from
-from app.operators.supernet import PATHS, RandomPathsConv3d, SampledConv3d, SuperConv3d, SuperNet
+from app.operators.searched import SearchedConv3d
+from app.operators.supernet import PATHS, SampledConv3d, SuperNet
 from app.operators.vocabulary import KERNEL_SETS, vocabulary
 
 CONV = ConvSpec("encoder.1.0", 5, 12, (3, 3, 3), (2, 2, 2))
 SUPER = SuperNet("123d", "encoder", "sampled", "shared", 0.1)
 
 
-def built(paths: str, weights: str, kernels: str | list[str] = "123d") -> SuperConv3d:
+def built(weights: str, kernels: str | list[str] = "123d") -> SampledConv3d:
     torch.manual_seed(0)
-    operator = SuperNet(kernels, "encoder", paths, weights, 0.1).bind([CONV])
+    operator = SuperNet(kernels, "encoder", "sampled", weights, 0.1).bind([CONV])
     module = operator.build(CONV)
-    assert isinstance(module, SuperConv3d)
+    assert isinstance(module, SampledConv3d)
     return module
 
 
-def path(module: SuperConv3d, x: torch.Tensor, index: int) -> torch.Tensor:
+def path(module: SampledConv3d, x: torch.Tensor, index: int) -> torch.Tensor:
     """The candidate of one kernel, by a convolution of its own."""
     kernel = module.kernels[index]
     padding = [voxels // 2 for voxels in kernel.extent]
@@ -35,7 +36,7 @@ def path(module: SuperConv3d, x: torch.Tensor, index: int) -> torch.Tensor:
 @pytest.mark.parametrize("weights", CANDIDATES)
 def test_one_dense_convolution_stands_for_all_candidates(weights: str, kernels: str | list[str]) -> None:
     """Each slot has the very output of the candidate it chose."""
-    module = built("sampled", weights, kernels).eval()
+    module = built(weights, kernels).eval()
     chosen = torch.arange(12) % len(module.kernels)
     module.keep(chosen)
     x = torch.randn(2, 5, 8, 9, 7)
@@ -45,7 +46,7 @@ def test_one_dense_convolution_stands_for_all_candidates(weights: str, kernels: 
 
 
 def test_a_dead_candidate_is_never_drawn() -> None:
-    module = built("sampled", "separate").train()
+    module = built("separate").train()
     module.keep(torch.full((12,), 2))
     x = torch.randn(1, 5, 8, 8, 8)
     for _ in range(5):
@@ -53,8 +54,7 @@ def test_a_dead_candidate_is_never_drawn() -> None:
 
 
 def test_kernels_are_drawn_as_often_as_their_gates_say() -> None:
-    module = built("sampled", "shared")
-    assert isinstance(module, SampledConv3d)
+    module = built("shared")
     module.gates.data[0] += 0.1 * torch.log(torch.tensor(6.0))  # 6 : 1 : 1 : 1 : 1 : 1 : 1
     torch.testing.assert_close(module.probabilities()[:, 0], torch.tensor([0.5] + 6 * [1 / 12]))
     drawn = sum(module._choice().detach() for _ in range(400)) / 400
@@ -62,34 +62,9 @@ def test_kernels_are_drawn_as_often_as_their_gates_say() -> None:
     assert torch.equal(module.eval()._choice(), torch.eye(7)[:, :1].expand(7, 12))
 
 
-def test_every_path_has_its_own_norm_and_gate() -> None:
-    module = built("all", "separate")
-    module.gates.data.uniform_(-1, 1)
-    x = torch.randn(2, 5, 8, 8, 8)
-    wanted = sum(
-        gate[:, None, None, None] * F.instance_norm(path(module, x, index))
-        for index, gate in enumerate(module.gates)
-    )
-    torch.testing.assert_close(module(x), wanted, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(module.eval()(x), wanted, atol=1e-5, rtol=1e-5)
-
-
-def test_random_paths_are_as_many_as_slots_in_train_and_eval() -> None:
-    module = built("random", "shared")
-    assert isinstance(module, RandomPathsConv3d)
-    draws = [module._active() for _ in range(3)]
-    assert all(draw.sum() == 12 for draw in draws)
-    assert not torch.equal(draws[0], draws[1])
-    module.eval()  # all gates are equal: a tie must not keep more
-    assert module._active().sum() == 12
-    module.gates.data[3] = 2.0
-    assert torch.equal(module._active(), F.one_hot(torch.tensor(3), 7)[:, None].expand(7, 12).float())
-
-
-@pytest.mark.parametrize("paths", PATHS)
 @pytest.mark.parametrize("weights", CANDIDATES)
-def test_gradient_reaches_weights_and_gates_and_eval_repeats_itself(paths: str, weights: str) -> None:
-    module = built(paths, weights)
+def test_gradient_reaches_weights_and_gates_and_eval_repeats_itself(weights: str) -> None:
+    module = built(weights)
     x = torch.randn(1, 5, 8, 8, 8)
     total = sum(module(x).square().mul(torch.arange(4.0)[:, None, None]).sum() for _ in range(20))
     total.backward()
@@ -107,7 +82,7 @@ def test_only_what_is_named_is_searched() -> None:
         (["decoder.0.0"],) * 2,
     ):
         bound = replace(SUPER, where=where).bind([CONV, other])
-        searched = [c.name for c in (CONV, other) if isinstance(bound.build(c), SuperConv3d)]
+        searched = [c.name for c in (CONV, other) if isinstance(bound.build(c), SearchedConv3d)]
         assert searched == names
         assert operator_from(bound.describe()) == bound
     with pytest.raises(InputError, match="where") as error:

@@ -27,15 +27,3 @@ def test_the_layout_follows_the_planted_axes(
     counts = search.decode(network_scores(network, search.sites)).counts
     found = sum(n for of in counts.values() for kernel, n in of.items() if str(kernel) == planted)
     assert found >= 2 * (32 - found)
-
-
-@pytest.mark.parametrize("weights", ["shared", "separate"])
-@pytest.mark.parametrize("method", ["paper_cost", "paper_performance"])
-def test_the_paper_modes_search_and_keep_as_many_paths_as_slots(method: str, weights: str) -> None:
-    torch.manual_seed(0)
-    settings = replace(SETTINGS, method=method, kernels="12d", weights=weights)
-    search, network = planted_search(settings, 0.25)
-    first = train_planted(search, network, (1,), seed=0, steps=1)
-    assert train_planted(search, network, (1,), seed=0, steps=25) < first
-    counts = search.decode(network_scores(network, search.sites)).counts
-    assert [sum(of.values()) for of in counts.values()] == [16, 16]

@@ -3,14 +3,17 @@
 The label is constant along a planted axis and random along the others, so only kernel taps along planted
 axes can separate label from noise."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from app.models.blocks import PlainBlock
 from app.operators import ConvSpec
-from app.operators.supernet import SuperConv3d, SuperNet
+from app.operators.supernet import SuperNet
 from app.search.costs import Budget, MacsCost, Site
 from app.search.methods import SearchSettings
+from app.search.paper import PaperSettings
 from app.search.search import Search
 
 SIZE = 12
@@ -44,8 +47,10 @@ class Network(nn.Module):
 
     def __init__(self, operator: SuperNet) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*(PlainBlock([conv], operator) for conv in convolutions()))
-        self.head = nn.Conv3d(16, 1, 1)
+        first, second = convolutions()
+        second = replace(second, in_channels=operator.width(first))
+        self.encoder = nn.Sequential(PlainBlock([first], operator), PlainBlock([second], operator))
+        self.head = nn.Conv3d(operator.width(second), 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.encoder(x))
@@ -63,7 +68,7 @@ def convolutions() -> list[ConvSpec]:
 def planted_search(settings: SearchSettings, share: float) -> tuple[Search, Network]:
     """Return a search over the two convolutions and its super-network; torch draws the weights."""
     supernet = SuperNet(
-        settings.kernels, "encoder", settings.way.paths, settings.weights, settings.temperature
+        settings.kernels, "encoder", settings.way.paths, settings.path_weights, settings.temperature
     )
     operator = supernet.bind(convolutions())
     assert isinstance(operator, SuperNet)
@@ -71,11 +76,22 @@ def planted_search(settings: SearchSettings, share: float) -> tuple[Search, Netw
     return Search(settings, sites, Budget(MacsCost(), share)), Network(operator)
 
 
-def train_planted(search: Search, network: Network, axes: tuple[int, ...], *, seed: int, steps: int) -> float:
+def train_planted(
+    search: Search,
+    network: Network,
+    axes: tuple[int, ...],
+    *,
+    seed: int,
+    steps: int,
+    paper: PaperSettings | None = None,
+) -> float:
     """Train the super-network; return the last loss, penalty included."""
     rng = torch.Generator().manual_seed(seed)
     loss = search.loss(nn.functional.binary_cross_entropy_with_logits, network)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    if paper is None:
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    else:
+        optimizer = paper.optimizer(network.parameters())
     network.train()
     value = torch.zeros(())
     for _ in range(steps):
@@ -85,7 +101,3 @@ def train_planted(search: Search, network: Network, axes: tuple[int, ...], *, se
         value.backward()
         optimizer.step()
     return float(value.detach())
-
-
-def super_parts(network: Network) -> list[SuperConv3d]:
-    return [part for part in network.modules() if isinstance(part, SuperConv3d)]

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig
 
 from app.cli.config.build import choose_device, network_builder
-from app.cli.config.settings import read_settings
+from app.cli.config.settings import plain, read_settings, without
 from app.cli.config.training import open_configured, refuse_init
 from app.core import run_folder
 from app.core.files import write_json
@@ -33,6 +33,7 @@ from app.search.decode import Decoded
 from app.search.evolve import FIRST, UnitKernels
 from app.search.latency_table import latency_costs
 from app.search.methods import SearchSettings
+from app.search.paper import PUBLISHED_PULL, PaperSettings
 from app.search.search import (
     Search,
     budget_share,
@@ -42,7 +43,7 @@ from app.search.search import (
 )
 from app.train.machine.environment import machine
 from app.train.planning import BuildNetwork
-from app.train.run import Training, train_network, training_facts
+from app.train.run import Recipe, Training, train_network, training_facts
 from app.train.state import TrainingState, batch_loss
 
 log = logging.getLogger(__name__)
@@ -53,13 +54,19 @@ def run(cfg: DictConfig) -> Path:
     """Train a super-network, read its gates, write layout.yaml, its picture and costs; return the folder."""
     refuse_init(cfg, "search", "a super-network begins with fresh weights")
     factor = max(1, _settings(cfg).way.length)
-    with open_configured(cfg, make_builder=_super_network, factor=factor) as (this, tracker):
+    published = read_settings(PaperSettings, cfg.search.paper, "search.paper")
+    change = published.recipe if _settings(cfg).published else _as_configured
+    with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (this, tracker):
         search = _search(cfg, this.network, this.plan)
         search.refuse_impossible()  # now, not after the training
-        decoded, facts = _find(this, search)
+        decoded, facts = _find(this, search, published)
         _write(this, search.layout(decoded, _provenance(this, search)), facts)
         tracker.finish()
         return this.folder
+
+
+def _as_configured(recipe: Recipe) -> Recipe:
+    return recipe
 
 
 def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
@@ -70,11 +77,13 @@ def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
     return Search(settings, sites, budget, tuple(limits))
 
 
-def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
+def _find(this: Training, search: Search, published: PaperSettings) -> tuple[Decoded, dict[str, Any]]:
     """Channels per kernel, by a trained super-network or, to compare with, by chance."""
     way = search.settings.way
     if way.length == 0:
         return search.evolution().by_chance(this.recipe.seed), dict(this.facts)
+    if way.penalty == "gates":
+        _log_pull(this, search, published)
     state = train_network(this, lambda network: search.loss(this.recipe.loss, network))
     started = time.perf_counter()
     if way.decode == "evolve":
@@ -83,6 +92,16 @@ def _find(this: Training, search: Search) -> tuple[Decoded, dict[str, Any]]:
         decoded, found = search.decode(network_scores(state.judged, search.sites)), {}
     seconds = {"decode_seconds": round(time.perf_counter() - started, 1)}
     return decoded, {**training_facts(this, state), **seconds, **found}
+
+
+def _log_pull(this: Training, search: Search, published: PaperSettings) -> None:
+    """Say how far the penalty can move a scale in so many steps, beside the published search."""
+    reach, strength = published.reach(this.settings.total_steps), search.settings.penalty_strength
+    log.info(
+        "search.strength=%g moves a scale by %.2g at most in %d steps, by %.2g in the published search; "
+        "search.strength=%.2g would move it as far",
+        *(strength, strength * reach, this.settings.total_steps, PUBLISHED_PULL, PUBLISHED_PULL / reach),
+    )
 
 
 def _evolve(this: Training, search: Search, state: TrainingState) -> tuple[Decoded, dict[str, float]]:
@@ -155,7 +174,7 @@ def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
         kernels=settings.kernels,
         where=settings.where,
         paths=settings.way.paths,
-        weights=settings.weights,
+        weights=settings.path_weights,
         temperature=settings.temperature,
         unit=settings.aligned if settings.way.decode != "top" else 1,
         most_units=settings.most_units,
@@ -212,7 +231,7 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
         "limits": settings.limited,
         "align": settings.aligned,
         "kernels": kernels,
-        "weights": settings.weights,
+        "weights": settings.path_weights,
         "task": str(this.facts["task"]),
         "fold": this.split.fold,
         "seed": int(this.facts["seed"]),
@@ -221,4 +240,4 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
 
 
 def _settings(cfg: DictConfig) -> SearchSettings:
-    return read_settings(SearchSettings, cfg.search, "search")
+    return read_settings(SearchSettings, without(plain(cfg.search), "paper"), "search")
