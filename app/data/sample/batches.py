@@ -49,7 +49,7 @@ class BatchSource:
     ) -> None:
         """`places` are the patches of each batch that are made here, in that order; None for all.
 
-        `readers` are the threads of `ahead`, 0 for none. Patches are augmented on `device`, where batches lie.
+        `readers` are the threads of `ahead`, 0 for none. `device` augments patches and holds batches.
         """
         self._sampler = sampler
         self._augment = augment

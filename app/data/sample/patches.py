@@ -16,7 +16,6 @@ from app.core.types import Labels, Size, as_size
 from app.data.prepare.bricks import Bricks
 from app.data.prepare.cache import CachedCase
 
-
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """A shape and a type -> an array of any values, such as `numpy.empty`."""
 
@@ -61,9 +60,7 @@ class PatchSampler:
         """Patches of a step."""
         return self._batch
 
-    def draw(
-        self, step: int, places: Sequence[int] | None = None, allocate: Allocate = np.empty
-    ) -> Patches:
+    def draw(self, step: int, places: Sequence[int] | None = None, allocate: Allocate = np.empty) -> Patches:
         """The patches of one step; outside a volume the image is zero and the label background.
 
         With `places` only those of the batch are read, in that order; they are what they are in the whole.

@@ -264,7 +264,7 @@ def test_sides_change_places_where_left_and_right_are_flipped_and_only_there() -
 
 def test_all_is_computed_where_the_image_lies() -> None:
     """What is made without naming a place would lie on another device here, and could not be mixed in."""
-    always = {name: 1.0 for name in ("rotate", "scale", "noise", "blur", "brightness", "contrast", "gamma")}
+    always = dict.fromkeys(("rotate", "scale", "noise", "blur", "brightness", "contrast", "gamma"), 1.0)
     settings = replace(NONE, **always, low_resolution=1.0, flip_axes=(0, 1, 2))
     chain = Augment(settings, patch=(8, 8, 8), spacing=(1.0, 1.0, 1.0), swapped=(0, 2, 1))
     image, labels = torch.rand(2, 1, 10, 10, 10), torch.randint(3, (2, 10, 10, 10), dtype=torch.uint8)
