@@ -4,13 +4,12 @@ Gradient descent with momentum; norms and biases do not decay; the learning rate
 twice. There the schedule has 70 epochs: 5 of warm-up, falls after 50 and 60, whatever the search's length.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.optimizer import ParamsT
 
 from app.core.errors import InputError
 from app.train.run import Recipe
@@ -42,7 +41,16 @@ class PaperSettings:
             raise InputError(f"search.paper.clip_norm: got {self.clip_norm}, wanted more than 0")
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with this optimizer, and judged by the last weights instead of their average."""
+        """Return the recipe with this optimizer, and judged by the last weights instead of their average.
+
+        Raises:
+            InputError: layers are to have learning rates of their own.
+        """
+        if recipe.settings.layer_decay is not None:
+            raise InputError(
+                f"train.layer_decay: got {recipe.settings.layer_decay}, but paper_cost and paper_performance "
+                "train all layers at one rate; leave it out"
+            )
         settings = replace(recipe.settings, clip_norm=self.clip_norm, ema_decay=None)
         return replace(
             recipe,
@@ -52,9 +60,11 @@ class PaperSettings:
             rate_key="search.paper.lr",
         )
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def optimizer(self, parameters: ParamsT) -> Optimizer:
         """Gradient descent in which only kernels decay."""
-        found = list(parameters)
+        found: list[Any] = []
+        for given in parameters:
+            found += given["params"] if isinstance(given, dict) else [given]
         kernels, others = ([p for p in found if (p.dim() > 1) is wide] for wide in (True, False))
         groups: list[dict[str, Any]] = [{"params": kernels}, {"params": others, "weight_decay": 0.0}]
         return SGD(groups, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)

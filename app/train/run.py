@@ -129,7 +129,8 @@ class Training:
         groups, rates = parameter_groups(network, self.network, self.plan.patch, self.settings.layer_decay)
         optimizer = self.recipe.make_optimizer(groups)
         schedule = self.recipe.make_schedule(optimizer, self.settings.total_steps)
-        scale_rates(schedule, rates)
+        if self.settings.layer_decay is not None:
+            scale_rates(schedule, rates)
         return TrainingState(network, optimizer, schedule, self.settings, self.processes)
 
     def checkpoint(self, state: TrainingState) -> Checkpoint:

@@ -69,6 +69,13 @@ def test_only_kernels_decay_and_momentum_is_plain() -> None:
     torch.testing.assert_close(scale.data, torch.tensor([2.0 - 0.04 - 0.04 * 1.9]))
 
 
+def test_groups_of_parameters_are_split_alike() -> None:
+    kernel, scale = nn.Parameter(torch.zeros(1, 1)), nn.Parameter(torch.zeros(1))
+    groups = PAPER.optimizer([{"params": [kernel, scale]}]).param_groups
+    assert all(group["params"][0] is one for group, one in zip(groups, (kernel, scale), strict=True))
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 3e-4), (1, 0.0)]
+
+
 def test_the_learning_rate_warms_up_and_falls_twice() -> None:
     """70 steps stand for the 70 epochs of the authors' schedule."""
     optimizer = PAPER.optimizer([nn.Parameter(torch.zeros(1))])

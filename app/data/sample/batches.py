@@ -62,7 +62,8 @@ class BatchSource:
     def batch(self, step: int) -> Batch:
         """The batch of one step."""
         patches = self._sampler.draw(step, self._places, self._allocate)
-        with torch.cuda.stream(torch.cuda.Stream(self._device)) if self._pinned else nullcontext():
+        stream = torch.cuda.Stream(self._device) if self._pinned else None  # type: ignore[no-untyped-call]
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
             image, labels = (
                 torch.from_numpy(array).to(self._device, non_blocking=True)
                 for array in (patches.image, patches.labels)
