@@ -79,8 +79,13 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a mark before it
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid JSON ({error})") from None
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # also numbers and nesting without end
+        raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 """One DICOM file: whether it is one, what it holds, who the patient is, where its slice lies."""
 
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from app.core.errors import InputError
+from app.io.dicom_elements import pixel_bytes
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _SEARCHED_BYTES = 65_536
@@ -119,6 +121,7 @@ def _starts_bare(start: bytes) -> bool:
 
 @lru_cache(maxsize=20_000)  # a listing, a header and the voxels each ask once
 def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
+    stored = pixel_bytes(path)
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -129,6 +132,11 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
     tags = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
     if reader.GetNumberOfComponents() != 1:
         raise InputError(f"{path}: got {reader.GetNumberOfComponents()} colours a voxel, wanted a grey image")
+    wanted = math.prod(reader.GetSize()) * (_number(tags.get("0028|0100")) or 8) / 8
+    if stored is not None and stored < wanted:
+        raise InputError(
+            f"{path}: got {stored} bytes of pixels, its header says {wanted:.0f}; is it damaged or cut short?"
+        )
     several = _number(tags.get("0028|0008")) or 1
     multi_frame = several > 1 or tags.get("0008|0016", "") in _MULTI_FRAME
     return DicomFile(
@@ -173,6 +181,7 @@ def _text(value: str) -> str:
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

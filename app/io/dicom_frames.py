@@ -5,6 +5,7 @@ those of the first alone, so these are read from the functional groups.
 """
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.optional import require
+from app.io.dicom_elements import pixel_bytes
 from app.io.dicom_files import Frame
+from app.io.faults import faults_named
 
 _GREY_FRAMES = {8: "1.2.840.10008.5.1.4.1.1.7.2", 16: "1.2.840.10008.5.1.4.1.1.7.3"}
 """Multi-frame secondary capture by bits of a voxel: an image without geometry."""
@@ -25,16 +28,32 @@ _PIXELS = (
 )
 
 
+def read_data(path: Path, what: str, **options: Any) -> Any:
+    """Read a file by pydicom, whose warnings of odd values are kept from the terminal.
+
+    Values are parsed when they are asked for: what asks runs inside `faults_named` too.
+
+    Raises:
+        InputError: pydicom is not installed, which `what` needs, or no DICOM file.
+    """
+    require(f"{path}: {what} needs pydicom", "pydicom")
+    import pydicom
+
+    warnings.filterwarnings("ignore", module="pydicom")
+    pixel_bytes(path)
+    with faults_named(path, "DICOM"):
+        return pydicom.dcmread(path, **options)
+
+
 def read_frames(path: Path) -> list[Frame]:
     """All frames of a file, in its own order.
 
     Raises:
-        InputError: pydicom is not installed, or frames without a place in space.
+        InputError: pydicom is not installed, a damaged file, or frames without a place in space.
     """
-    require(f"{path}: multi-frame DICOM needs pydicom", "pydicom")
-    import pydicom
-
-    return frames_of(path, pydicom.dcmread(path, stop_before_pixels=True))
+    data = read_data(path, "multi-frame DICOM", stop_before_pixels=True)
+    with faults_named(path, "DICOM"):
+        return frames_of(path, data)
 
 
 def frames_of(path: Path, data: Any) -> list[Frame]:
@@ -59,7 +78,10 @@ def read_voxels(frames: Sequence[Frame]) -> NDArray[np.float32]:
     Raises:
         InputError: damaged, or voxels that are not of 8 or 16 bits.
     """
-    stored = {file: _stored(file) for file in dict.fromkeys(frame.file for frame in frames)}
+    stored = {}
+    for file in dict.fromkeys(frame.file for frame in frames):
+        with faults_named(file, "DICOM"):
+            stored[file] = _stored(file)
     voxels = np.empty((*frames[0].size, len(frames)), dtype=np.float32)
     for k, frame in enumerate(frames):
         slope, intercept = frame.scale
@@ -102,7 +124,7 @@ def _stored(path: Path) -> NDArray[np.generic]:
     """Stored values (frame, row, column), decoded from a copy that has no geometry and no scale."""
     import pydicom
 
-    data = pydicom.dcmread(path)
+    data = read_data(path, "multi-frame DICOM")
     if int(data.BitsAllocated) not in _GREY_FRAMES or "PixelData" not in data:
         raise InputError(
             f"{path}: got voxels of {data.BitsAllocated} bits, wanted whole numbers of 8 or 16 bits"

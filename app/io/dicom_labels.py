@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.core.optional import require
 from app.core.types import Size
 from app.io.contours import Points, combine, fill
 from app.io.dicom_files import is_dicom, sop_class
-from app.io.dicom_frames import frames_of
+from app.io.dicom_frames import frames_of, read_data
+from app.io.faults import faults_named
 
 log = logging.getLogger(__name__)
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -43,19 +43,14 @@ def read_classes(path: Path, names: Sequence[str], size: Size, affine: NDArray[n
     Raises:
         InputError: pydicom is not installed, no label of these names, or drawn on another grid.
     """
-    require(f"{path}: DICOM labels need pydicom", "pydicom")
-    import pydicom
-
-    data = pydicom.dcmread(path, defer_size="1 MB")
+    data = read_data(path, "a file of DICOM labels", defer_size="1 MB")
     to_voxels = np.asarray(np.linalg.inv(_TO_LPS @ affine), dtype=np.float64)
     classes = np.zeros(size, dtype=np.uint8 if len(names) <= 256 else np.int16)
-    try:
+    with faults_named(path, "DICOM labels"):
         if str(data.SOPClassUID) == _STRUCTURES:
             _draw_structures(classes, path, data, names, to_voxels)
         else:
             _draw_segments(classes, path, data, names, to_voxels)
-    except (AttributeError, KeyError, IndexError) as error:
-        raise InputError(f"{path}: cannot be read as DICOM labels ({error})") from None
     return classes
 
 

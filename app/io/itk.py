@@ -1,6 +1,6 @@
 """NRRD and MetaImage files through SimpleITK, their voxels in the file itself or in one beside it."""
 
-import re
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +9,14 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.io.header import Header, make_header
+from app.io.packed import refuse_hollow
 from app.io.suffixes import suffix_of
+from app.io.text_header import read_text_header
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of fields that concern nobody; errors are raised
 
 _NRRD, _META = "NrrdImageIO", "MetaImageIO"
 _KINDS = {".nrrd": _NRRD, ".nhdr": _NRRD, ".mha": _META, ".mhd": _META}
-_ELSEWHERE = {  # the field that names another file to read voxels from
-    _NRRD: re.compile(rb"^data ?file:[ \t]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE),
-    _META: re.compile(rb"^ElementDataFile[ \t]*+=[ \t]*+(?!LOCAL)([^\r\n]*)", re.MULTILINE),
-}
-_HEADER_BYTES = 65_536
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -29,7 +26,7 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: not of its suffix's format, or a header that cannot be true.
     """
-    files = files_of(path)
+    stored = read_text_header(path)
     reader = _reader(path)
     try:
         reader.ReadImageInformation()
@@ -46,7 +43,8 @@ def read_header(path: Path) -> Header:
         (*size, *one_voxel.shape[len(size) :]),
         affine=affine_from(reader.GetDirection(), reader.GetSpacing(), reader.GetOrigin()),
         dtype=one_voxel.dtype,
-        stored_bytes=sum(file.stat().st_size for file in files),
+        stored_bytes=stored.voxels.stat().st_size - stored.start,
+        packed=not stored.raw,
     )
 
 
@@ -54,12 +52,17 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
     """Voxels (i, j, k) or (i, j, k, channels), as stored.
 
     Raises:
-        InputError: truncated or damaged.
+        InputError: as `read_header`, or voxels that are damaged or cut short.
     """
+    stored = read_text_header(path)
+    if stored.zipped:
+        header = read_header(path)
+        wanted = math.prod(header.size) * header.channels * header.dtype.itemsize
+        refuse_hollow(path, stored.voxels, wanted, start=stored.start)
     try:
         image = _reader(path).Execute()
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read, is it truncated? ({_last_line(error)})") from None
+        raise InputError(f"{path}: cannot be read, is it cut short? ({_last_line(error)})") from None
     return file_order(image)
 
 
@@ -67,21 +70,10 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """The file, and the one beside it that has its voxels.
 
     Raises:
-        InputError: voxels in a file that is missing, or anywhere but in the same folder.
+        InputError: no header of its format, or voxels in a file that is missing or lies elsewhere.
     """
-    with path.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES).split(b"\n\n")[0]
-    elsewhere = _ELSEWHERE[_KINDS[suffix_of(path)]].search(start)
-    if elsewhere is None:
-        return (path,)
-    name = elsewhere.group(1).decode("utf-8", "replace").strip()
-    beside = path.with_name(name) if name and Path(name).name == name and "\\" not in name else None
-    if beside is None or suffix_of(path) in (".nrrd", ".mha"):  # no business of a data set's header
-        where = "in the file itself, or for .mhd and .nhdr in one beside it"
-        raise InputError(f"{path}: its voxels are in {name!r}, wanted them {where}")
-    if not beside.is_file():
-        raise InputError(f"{path}: got no {name!r} beside it, which has its voxels")
-    return path, beside
+    voxels = read_text_header(path).voxels
+    return (path,) if voxels == path else (path, voxels)
 
 
 def write_voxels(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> None:

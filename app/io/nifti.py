@@ -1,26 +1,27 @@
 """NIfTI files through nibabel: header, voxels, and label maps in a scan's own geometry."""
 
 import logging
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.types import as_size
+from app.io.faults import faults_named
 from app.io.grid import corners_apart_mm, is_invertible, is_sheared
 from app.io.header import Header, make_header
+from app.io.packed import refuse_hollow
 from app.io.suffixes import pair_of
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `doubts` names what it would print
 
+_FORM = "NIfTI"
 _UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1, in mm; 2 is mm, 0 unknown
 _SIZES_AGREE = 0.1  # of pixdim: an affine of other voxel sizes is that of another grid, or of none
 _GEOMETRY = (
@@ -35,21 +36,29 @@ def read_header(path: Path) -> Header:
     Raises:
         InputError: no NIfTI, or a header that cannot be true.
     """
-    with _faults_named(path):
+    with faults_named(path, _FORM):
         image = _loaded(path)
         shape, dtype = _trimmed(image.shape), image.get_data_dtype()
         affine = in_millimetres(image.header, image.affine)
         stored_bytes = sum(file.stat().st_size for file in set(files_of(path)))
-    return make_header(path, shape, affine=affine, dtype=dtype, stored_bytes=stored_bytes)
+    packed = _is_packed(files_of(path)[-1])
+    return make_header(path, shape, affine=affine, dtype=dtype, stored_bytes=stored_bytes, packed=packed)
 
 
 def read_voxels(path: Path) -> NDArray[np.generic]:
-    """Voxels (i, j, k) or (i, j, k, channels), as stored or, where the file scales them, float32."""
-    with _faults_named(path):
+    """Voxels (i, j, k) or (i, j, k, channels), as stored or, where the file scales them, float32.
+
+    Raises:
+        InputError: no NIfTI, or damaged.
+    """
+    file = files_of(path)[-1]
+    with faults_named(path, _FORM):
         stored = _loaded(path).dataobj
+        if _is_packed(file):
+            refuse_hollow(path, file, math.prod(stored.shape) * stored.dtype.itemsize)
         scaled = (stored.slope, stored.inter) != (1, 0)
-        with np.errstate(over="ignore"):  # infinity is found and named by whoever wants finite voxels
-            voxels = np.asanyarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored)
+        # Numbers too large become infinite, which is found and named by whoever wants finite voxels.
+        voxels = np.asanyarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored)
     result: NDArray[np.generic] = voxels.reshape(_trimmed(voxels.shape))
     return result
 
@@ -60,7 +69,7 @@ def read_at(path: Path, voxels: NDArray[np.intp]) -> NDArray[np.float32]:
     Raises:
         InputError: no NIfTI, not four axes, or a voxel beyond its shape.
     """
-    with _faults_named(path):
+    with faults_named(path, _FORM):
         image = nib.load(path)
         if len(image.shape) != 4 or (len(voxels) and (voxels.max(axis=0) >= image.shape[:3]).any()):
             raise InputError(f"{path}: got shape {image.shape}, wanted (i, j, k, channels) of the label map")
@@ -98,11 +107,16 @@ def chosen_form(header: nib.Nifti1Header) -> tuple[str, NDArray[np.float64] | No
 
 
 def geometry_of(path: Path) -> nib.Nifti1Header:
-    """A fresh header with exactly the geometry of a file: both affines, their codes and the units."""
-    source = nib.Nifti1Header.from_header(_loaded(path).header, check=False)
-    header = nib.Nifti1Header()
-    for field in _GEOMETRY:
-        header[field] = source[field]
+    """A fresh header with exactly the geometry of a file: both affines, their codes and the units.
+
+    Raises:
+        InputError: no NIfTI.
+    """
+    with faults_named(path, _FORM):
+        source = nib.Nifti1Header.from_header(_loaded(path).header, check=False)
+        header = nib.Nifti1Header()
+        for field in _GEOMETRY:
+            header[field] = source[field]
     return header
 
 
@@ -120,16 +134,21 @@ def geometry_from(affine: NDArray[np.float64]) -> nib.Nifti1Header:
 
 
 def doubts(path: Path) -> dict[str, str]:
-    """What a header leaves open or says twice and differently: a sentence by kind of doubt."""
-    header = _unmended(path)
-    found = {
-        "forms_disagree": _forms_disagree(header),
-        "sizes_disagree": _sizes_disagree(header),
-        "negative_spacing": _negative_spacing(header),
-        "no_orientation": _no_orientation(header),
-        "not_millimetres": _not_millimetres(header),
-        "unknown_unit": _unknown_unit(header),
-    }
+    """What a header leaves open or says twice and differently: a sentence by kind of doubt.
+
+    Raises:
+        InputError: no NIfTI.
+    """
+    with faults_named(path, _FORM):
+        header = _unmended(path)
+        found = {
+            "forms_disagree": _forms_disagree(header),
+            "sizes_disagree": _sizes_disagree(header),
+            "negative_spacing": _negative_spacing(header),
+            "no_orientation": _no_orientation(header),
+            "not_millimetres": _not_millimetres(header),
+            "unknown_unit": _unknown_unit(header),
+        }
     return {kind: sentence for kind, sentence in found.items() if sentence}
 
 
@@ -154,6 +173,10 @@ def _loaded(path: Path) -> nib.Nifti1Pair:
         why = "which does not say which side is left"
         raise InputError(f"{path}: got an Analyze 7.5 header, {why}; wanted NIfTI")
     return image
+
+
+def _is_packed(file: Path) -> bool:
+    return file.name.lower().endswith(".gz")
 
 
 def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
@@ -230,16 +253,3 @@ def _not_millimetres(header: nib.Nifti1Header) -> str:
 def _unknown_unit(header: nib.Nifti1Header) -> str:
     unit = _unit(header)
     return "" if unit in (0, 2, *_UNITS) else f"lengths are in unit number {unit}, which NIfTI does not know"
-
-
-@contextmanager
-def _faults_named(path: Path) -> Iterator[None]:
-    """Turn what nibabel and the file layers raise on bad bytes into one clear line."""
-    faults = (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, OverflowError, zlib.error)
-    try:
-        yield
-    except InputError:
-        raise
-    except faults as error:
-        told = " ".join(str(error).split())  # some of these messages have several lines
-        raise InputError(f"{path}: cannot be read as NIfTI, is it truncated? ({told})") from None

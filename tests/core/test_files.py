@@ -30,10 +30,14 @@ def test_json_round_trip_refuses_nan(tmp_path: Path) -> None:
 def test_read_json_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"missing\.json"):
         read_json(tmp_path / "missing.json")
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(InputError, match=r"bad\.json") as error:
-        read_json(tmp_path / "bad.json")
-    assert "JSON" in str(error.value)
+    for text in ("{", "[" * 100_000, "9" * 5000):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(InputError, match=r"bad\.json") as error:
+            read_json(tmp_path / "bad.json")
+        assert "JSON" in str(error.value)
+    with pytest.raises(InputError, match="dir"):
+        (tmp_path / "dir").mkdir()
+        read_json(tmp_path / "dir")
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:

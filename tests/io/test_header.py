@@ -3,6 +3,7 @@
 import gzip
 import re
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def test_dimensions_no_file_of_that_size_can_hold(tmp_path: Path) -> None:
     (tmp_path / "a.mha").write_bytes(MHA % (b"90000 90000 90000", b"LOCAL") + bytes(100))
     (tmp_path / "a.nrrd").write_bytes(NRRD % (b"90000 90000 90000", b"") + bytes(100))
     for path in (tmp_path / "a.mha", tmp_path / "a.nrrd"):
-        assert_refused(path, "(90000, 90000, 90000)", str(path.stat().st_size))
+        assert_refused(path, "(90000, 90000, 90000)", "100 bytes")
 
 
 @pytest.mark.parametrize("dim", [[3, -4, 4, 4, 1, 1, 1, 1], [3, 0, 4, 4, 1, 1, 1, 1]])
@@ -103,6 +104,34 @@ def test_voxels_that_are_no_numbers(tmp_path: Path) -> None:
     assert_refused(nifti(tmp_path / "a.nii.gz", datatype=128, bitpix=24), "'R'", "'G'", "'B'")
     assert_refused(nifti(tmp_path / "b.nii.gz", datatype=32, bitpix=64), "complex64")
     assert_refused(nifti(tmp_path / "c.nii.gz", datatype=999), "999")
+
+
+@pytest.mark.parametrize("mm", [1e-12, 1e12])
+def test_voxels_out_of_all_bounds(tmp_path: Path, mm: float) -> None:
+    affine = np.diag([mm, mm, mm, 1.0])
+    assert_refused(nifti(tmp_path / "a.nii.gz", srow_x=affine[0], srow_y=affine[1], srow_z=affine[2]))
+
+
+def test_nothing_is_allocated_for_voxels_that_a_zipped_file_does_not_hold(tmp_path: Path) -> None:
+    """60 MB that deflate could hold in a file of its size, so the header alone is no reason to refuse it."""
+    said = (400, 400, 200)
+    name = tmp_path / "a.nii.gz"
+    nifti(name, dim=[3, *said, 1, 1, 1, 1], datatype=2, bitpix=8)
+    name.write_bytes(name.read_bytes() + bytes(40_000))
+    (tmp_path / "a.nrrd").write_bytes(
+        NRRD.replace(b"raw", b"gzip") % (b"400 400 200", b"") + gzip.compress(bytes(40)) + bytes(80_000)
+    )
+    packed = MHA.replace(b"CompressedData = False", b"CompressedData = True")
+    (tmp_path / "a.mha").write_bytes(
+        packed % (b"400 400 200", b"LOCAL") + zlib.compress(bytes(40)) + bytes(80_000)
+    )
+    for path in (name, tmp_path / "a.nrrd", tmp_path / "a.mha"):
+        assert read_header(path).size == said
+        tracemalloc.start()
+        with pytest.raises(InputError, match=re.escape(str(path))):
+            read_volume(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+        tracemalloc.stop()
 
 
 @pytest.mark.e2e

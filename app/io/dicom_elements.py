@@ -1,0 +1,99 @@
+"""Where the elements of a DICOM file lie: lengths beyond its end are found before GDCM sees them.
+
+GDCM takes memory for an element as its length says, up to 4 GB, before it reads a byte of it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from app.core.errors import InputError
+
+_MAGIC, _PREAMBLE_BYTES = b"DICM", 128
+_LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+"""Types of value with a length of four bytes."""
+_SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_UNDEFINED = 0xFFFFFFFF
+_ITEMS, _META, _SYNTAX, _PIXELS = 0xFFFE, 0x0002, (0x0002, 0x0010), (0x7FE0, 0x0010)
+_FRAGMENT, _LAST_FRAGMENT = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_ITEM_START = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
+_IMPLICIT, _BIG_ENDIAN, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
+_Order = Literal["little", "big"]
+
+
+@dataclass(frozen=True)
+class _Element:
+    """An element or item: group and number, its first byte, the first byte and the length of its value."""
+
+    tag: tuple[int, int]
+    begin: int
+    first: int
+    length: int
+
+
+def pixel_bytes(path: Path) -> int | None:
+    """Return the bytes of the pixels; None if they are compressed, or there are none.
+
+    Files that are deflated as a whole are not looked into.
+
+    Raises:
+        InputError: an element up to the pixels is longer than what is left of the file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
+        order: _Order = "little"
+        explicit, syntax = True, b""
+        if start[_PREAMBLE_BYTES:] != _MAGIC:
+            stream.seek(0)
+            explicit = start[4:6] in _LONG | _SHORT
+        while (found := _next(stream, order, explicit)) is not None:
+            if syntax and found.tag[0] != _META:  # from here on as the meta information says
+                if syntax == _DEFLATED:
+                    return None
+                order, explicit = "big" if syntax == _BIG_ENDIAN else "little", syntax != _IMPLICIT
+                syntax = b""
+                stream.seek(found.begin)
+                continue
+            inside = found.tag[0] == _ITEMS or found.length == _UNDEFINED
+            if found.length != _UNDEFINED and found.first + found.length > size:
+                raise InputError(_too_long(path, found, size))
+            if found.tag == _PIXELS and inside:
+                _check_fragments(path, stream, order, size)
+            if found.tag == _PIXELS:
+                return None if inside else found.length
+            value = stream.read(min(found.length, 64)) if not inside else b""
+            if found.tag == _SYNTAX:
+                syntax = value.rstrip(b"\0 ")
+            inside = inside or value.startswith(_ITEM_START[order])
+            stream.seek(found.first + (0 if inside else found.length))
+    return None
+
+
+def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> None:
+    """Raise InputError unless compressed pixels are items in a row, up to the file's end."""
+    while (found := _next(stream, order, True)) is not None and found.tag != _LAST_FRAGMENT:
+        if found.tag != _FRAGMENT or found.first + found.length > size:
+            raise InputError(_too_long(path, found, size))
+        stream.seek(found.first + found.length)
+
+
+def _too_long(path: Path, found: _Element, size: int) -> str:
+    return (
+        f"{path}: the DICOM element ({found.tag[0]:04x},{found.tag[1]:04x}) says {found.length} bytes, "
+        f"{size - found.first} are left of the file; is it damaged or cut short?"
+    )
+
+
+def _next(stream: BinaryIO, order: _Order, explicit: bool) -> _Element | None:
+    """The element that starts here; None at the end of the file."""
+    begin = stream.tell()
+    head = stream.read(8)
+    if len(head) < 8:
+        return None
+    tag = (int.from_bytes(head[:2], order), int.from_bytes(head[2:4], order))
+    if explicit and head[4:6] in _SHORT:
+        return _Element(tag, begin, begin + 8, int.from_bytes(head[6:], order))
+    if explicit and head[4:6] in _LONG:
+        return _Element(tag, begin, begin + 12, int.from_bytes(stream.read(4), order))
+    return _Element(tag, begin, begin + 8, int.from_bytes(head[4:], order))  # so in sequences of type UN too

@@ -1,0 +1,141 @@
+"""Headers of NRRD and MetaImage files, which are text: where their voxels lie, and how they are stored.
+
+ITK reads the rest of them. What its MetaImage reader would complain of on the terminal is refused before.
+"""
+
+import re
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from app.core.errors import InputError
+from app.io.suffixes import suffix_of
+
+_MOST_BYTES = 65_536  # of a header
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+_DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]*)(?:\r?\n)?", re.MULTILINE)
+_NRRD_FIELD = re.compile(rb"^([\w ]+?):[ \t]*([^\r\n]*)", re.MULTILINE)
+_META_FIELD = re.compile(r"([^=:]*[^=:\s])\s*[=:]\s*(.*?)\s*")
+_WHOLE, _TRUTH = "a whole number", "True or False"
+_WORDS = {
+    "NDims": ("[34]", "3 or 4"),
+    "BinaryData": ("(?i:t|true|f|false|1|0|y|yes|n|no)", _TRUTH),
+    "CompressedData": ("(?i:t|true|f|false|1|0|y|yes|n|no)", _TRUTH),
+    "CompressedDataSize": (r"\d+", _WHOLE),
+    "HeaderSize": (r"-?\d+", _WHOLE),
+    "ElementNumberOfChannels": (r"[1-9]\d*", _WHOLE),
+    "ElementType": (r"MET_\w+", "a type such as MET_SHORT"),
+}
+"""What the value of a field looks like, as a pattern and in words."""
+_PER_AXIS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
+_PER_PAIR = ("TransformMatrix", "Rotation", "Orientation")
+
+
+@dataclass(frozen=True)
+class TextHeader:
+    """Where the voxels are."""
+
+    voxels: Path
+    """The file they are in."""
+    start: int
+    """The byte at which they start; 0 if the header does not say."""
+    zipped: bool
+    raw: bool
+    """Whether each takes as many bytes as its type says; neither raw nor zipped is text."""
+
+
+def read_text_header(path: Path) -> TextHeader:
+    """Read the start of an NRRD or MetaImage file.
+
+    Raises:
+        InputError: no header of its suffix's format, or voxels in a file that is missing or lies elsewhere.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(_MOST_BYTES)
+    nrrd = suffix_of(path) in (".nrrd", ".nhdr")
+    name, first, zipped, raw = _nrrd(path, start) if nrrd else _meta(path, start)
+    return TextHeader(_beside(path, name) if name else path, first, zipped, raw)
+
+
+def _nrrd(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
+    """Name of the file of voxels, empty for the file itself, their first byte, and whether zipped or raw."""
+    if not start.startswith(b"NRRD"):
+        raise InputError(f"{path}: got {start[:4]!r} at its start, wanted an NRRD header")
+    end = _BLANK_LINE.search(start)
+    head = start[: end.start()] if end else start
+    fields = {name.lower().replace(b" ", b""): value for name, value in _NRRD_FIELD.findall(head)}
+    elsewhere = _text(fields.get(b"datafile", b""))
+    encoding = _text(fields.get(b"encoding", b"")).lower()
+    first = 0 if elsewhere or not end else end.end()
+    return elsewhere, first, encoding in ("gzip", "gz"), encoding == "raw"
+
+
+def _meta(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
+    last = _DATA_FILE.search(start)
+    if last is None:
+        raise InputError(f"{path}: got no line ElementDataFile in its header, wanted a MetaImage")
+    fields: dict[str, str] = {}
+    for number, line in enumerate(_text(start[: last.start()]).splitlines(), start=1):
+        found = _META_FIELD.fullmatch(line)
+        if found is None:
+            raise InputError(f"{path}: header line {number}: got {line[:80]!r}, wanted <field> = <value>")
+        _refuse_other(path, found[1], found[2], fields)
+        fields[found[1]] = found[2]
+    for name in ("NDims", "DimSize", "ElementType"):
+        if name not in fields:
+            raise InputError(f"{path}: got no {name} in its header, wanted size and type of the image")
+    name = _text(last[1])
+    zipped, binary = (
+        fields.get(field, usual)[:1].lower() in ("t", "y", "1")
+        for field, usual in (("CompressedData", "False"), ("BinaryData", "False"))
+    )
+    apart = name.upper() != "LOCAL"
+    return name if apart else "", 0 if apart else last.end(), zipped, binary and not zipped
+
+
+def _refuse_other(path: Path, name: str, text: str, before: dict[str, str]) -> None:
+    """Refuse a value of another kind, or not as many numbers as the dimensions, given before, ask for."""
+    if name in _WORDS:
+        pattern, wanted = _WORDS[name]
+        if not re.fullmatch(pattern, text):
+            raise InputError(f"{path}: {name}: got {text[:80]!r}, wanted {wanted}")
+    if name not in (*_PER_AXIS, *_PER_PAIR):
+        return
+    if "NDims" not in before:
+        raise InputError(f"{path}: got {name} before NDims in its header, wanted NDims first")
+    count = int(before["NDims"]) ** (1 + (name in _PER_PAIR))
+    numbers = [_number(word) for word in text.split()]
+    if len(numbers) != count or None in numbers:
+        raise InputError(f"{path}: {name}: got {text[:80]!r}, wanted {count} numbers")
+
+
+def _number(word: str) -> float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The file of voxels, which has to lie in the same folder.
+
+    Raises:
+        InputError: it does not, or is missing.
+    """
+    apart = suffix_of(path) in (".mhd", ".nhdr")
+    if not apart or Path(name).name != name or "\\" in name or not name.isprintable():
+        where = "in the file itself, or for .mhd and .nhdr in one beside it"
+        raise InputError(f"{path}: its voxels are in {name[:80]!r}, wanted them {where}")
+    beside = path.with_name(name)
+    try:
+        there = beside.is_file()
+    except OSError:  # a name that no file can have
+        there = False
+    if not there:
+        raise InputError(f"{path}: got no {name[:80]!r} beside it, which has its voxels")
+    return beside
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode("utf-8", "replace").strip(" \t")
