@@ -87,7 +87,7 @@ class Task:
     folder: Path | None = None
     reading: Reading = field(default_factory=Reading)
     values: tuple[int, ...] = ()
-    """What label files hold for each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
+    """What label maps hold for each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
     test: tuple[Case, ...] = ()
     """Cases that nothing is chosen on, not the plan either; scored once at the end."""
 
@@ -109,7 +109,7 @@ class Task:
 
     @property
     def label_values(self) -> tuple[int, ...]:
-        """What label files hold for class 0, 1, 2, ..."""
+        """What label maps hold for class 0, 1, 2, ...; the data set's own files hold `file_values`."""
         return self.values or tuple(range(len(self.labels)))
 
     @property

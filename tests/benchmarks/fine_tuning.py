@@ -3,12 +3,13 @@
     python -m tests.benchmarks.fine_tuning --target data/Task60_ACDC --source data/Task04_Hippocampus \
         --source data/Task62_BrainStructures --out runs/fine_tuning
 
-The target is planned once. Each source trains a network of the same levels, widths and kernels on all of
-its cases. Then, for each number of patients and each seed, one training begins with fresh weights and one
-with those of each source; all have the same steps, the same patients and the same held-out patients, whom no
-training has seen. Patients of a larger set include those of a smaller one. A run that is there already is
-not repeated, so the same command continues. Writes fine_tuning.csv (one row per run) and prints, per number
-of patients, the mean Dice and its paired difference to scratch with a 95 % interval over patients and seeds.
+The target is planned once, in one stage. Each source trains a network of the same levels, widths and kernels
+on all of its cases. Then, for each number of patients and each seed, one training begins with fresh weights
+and one with those of each source; all have the same steps, the same patients and the same held-out patients,
+whom no training has seen. Patients of a larger set include those of a smaller one. A run that is there
+already is not repeated, so the same command continues. Writes fine_tuning.csv (one row per run) and prints,
+per number of patients, the mean Dice and its paired difference to scratch with a 95 % interval over patients
+and seeds.
 """
 
 import argparse
@@ -64,7 +65,7 @@ def main() -> None:
 
 def measure(asked: argparse.Namespace) -> Iterable[Outcome]:
     """Train, or read what was trained before."""
-    common = [*asked.overrides, f"paths.cache={asked.out / 'cache'}"]
+    common = ["plan.stages=1", *asked.overrides, f"paths.cache={asked.out / 'cache'}"]
     target = [*common, "task=decathlon", f"task.folder={asked.target}"]
     plan_file = trained(asked.out / "plan", "mode=plan", *target, made=run_folder.PLAN) / run_folder.PLAN
     levels = as_overrides(read_plan(plan_file)[0])

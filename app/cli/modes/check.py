@@ -58,7 +58,8 @@ def run(cfg: DictConfig) -> Path:
         log.info("check: %s", folder / run_folder.CHECK_PAGE)
         if cfg.check.repair is not None:
             target = Path(cfg.check.repair)
-            repaired = repair_task(Path(facts.folder), checked, target)
+            source = read_task_file(Path(facts.folder), facts.dataset)
+            repaired = repair_task(source, checked, target)
             log.info("%d of %d cases repaired in a copy: %s", repaired, len(task.cases), target)
             _warn_of_guesses(checked)
         _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)

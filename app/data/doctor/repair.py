@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.core.files import read_json
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.temporary import temporary_folder
 from app.core.types import Labels
 from app.data.doctor.check import Checked
 from app.data.doctor.finding import Finding
-from app.data.sets.dataset_json import DATASET_JSON, write_dataset
+from app.data.sets.dataset_json import write_dataset
+from app.data.sets.decathlon import TaskFile, case_of
 from app.data.sets.nnunet import is_nnunet
 from app.io.grid import turned_voxels
 from app.io.label_values import value_type
@@ -36,16 +36,16 @@ from app.io.volumes import (
 _ROUNDED = {"fractional_labels", "float_labels"}
 
 
-def repair_task(source: Path, checked: Checked, target: Path) -> int:
-    """Write a Decathlon folder `target` from the one at `source`; return how many cases were repaired.
+def repair_task(source: TaskFile, checked: Checked, target: Path) -> int:
+    """Write a Decathlon folder `target` from the one of `source`; return how many cases were repaired.
 
     Raises:
         InputError: `target` is there already, or lies inside the source.
     """
-    if is_nnunet(read_json(source / DATASET_JSON)):
-        raise InputError(f"check.repair: {source}: got a folder of nnU-Net, which is only checked")
-    if target.exists() or target.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"check.repair: {target}: wanted a new folder outside {source}")
+    if is_nnunet(source.facts):
+        raise InputError(f"check.repair: {source.folder}: got a folder of nnU-Net, which is only checked")
+    if target.exists() or target.resolve().is_relative_to(source.folder.resolve()):
+        raise InputError(f"check.repair: {target}: wanted a new folder outside {source.folder}")
     repaired, pairs = 0, []
     with temporary_folder(target) as temporary:
         with progress_bar("Writing the copy", len(checked.cases)) as advance:
@@ -54,17 +54,23 @@ def repair_task(source: Path, checked: Checked, target: Path) -> int:
                 repaired += bool(repairs)
                 pairs.append(_copy_case(examined.case, repairs, temporary))
                 advance(note=name)
-        facts = {key: value for key, value in read_json(source / DATASET_JSON).items() if key != "test"}
-        write_dataset(temporary, {**facts, "numTest": 0}, pairs)
+        facts = {key: value for key, value in source.facts.items() if key != "test"}
+        write_dataset(temporary, {**facts, "numTest": 0}, pairs, annotated=_annotated(source))
         temporary.rename(target)
     return repaired
+
+
+def _annotated(source: TaskFile) -> dict[str, list[str]]:
+    """The labels that the label map of a case annotates, where its entry says that."""
+    entries = {case_of(source, entry).id: entry for entry in source.facts["training"]}
+    return {case: entry["annotated"] for case, entry in entries.items() if "annotated" in entry}
 
 
 def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Path, Path]:
     """Write image and label, both named by the case; return their paths."""
     kinds = {repair.kind for repair in repairs}
     assert case.label is not None
-    image = folder / "imagesTr" / case.image.name
+    image = folder / "imagesTr" / case.image.name.replace(case_name(case.image), case.id, 1)
     label = folder / "labelsTr" / case.label.name.replace(case_name(case.label), case.id, 1)
     if "not_finite" in kinds:
         image = image.with_name(f"{case.id}.nii.gz")

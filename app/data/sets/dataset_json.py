@@ -10,7 +10,7 @@ from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.io.dicom_labels import holds_labels
 from app.io.label_values import count_values, listed_values
-from app.io.volumes import load_labels, read_header, scans_by_case
+from app.io.volumes import case_name, load_labels, read_header, scans_by_case
 
 DATASET_JSON = "dataset.json"
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
@@ -65,12 +65,23 @@ def write_dataset_json(described: FolderContents, *, modality: Sequence[str], la
     return write_dataset(folder, facts, described.pairs)
 
 
-def write_dataset(folder: Path, facts: Mapping[str, Any], pairs: Sequence[tuple[Path, Path]]) -> Path:
-    """Write dataset.json: `facts`, then the pairs (image, label) of files below `folder`; return its path."""
+def write_dataset(
+    folder: Path,
+    facts: Mapping[str, Any],
+    pairs: Sequence[tuple[Path, Path]],
+    *,
+    annotated: Mapping[str, Sequence[str]] | None = None,
+) -> Path:
+    """Write dataset.json: `facts`, then the pairs (image, label) of files below `folder`; return its path.
+
+    `annotated` has, by case, the labels that its label map annotates, where these are not all.
+    """
+    partly = annotated or {}
     training = [
         {
             "image": f"./{image.relative_to(folder).as_posix()}",
             "label": f"./{label.relative_to(folder).as_posix()}",
+            **({"annotated": list(partly[case])} if (case := case_name(image)) in partly else {}),
         }
         for image, label in pairs
     ]

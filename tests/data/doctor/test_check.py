@@ -24,7 +24,7 @@ from app.data.doctor.set_rules import SET_RULES
 from app.data.doctor.table import COLUMNS, rows, write_check
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare.cache import Cache
-from app.data.sets.decathlon import read_task
+from app.data.sets.decathlon import read_task, read_task_file
 from tests.support.volumes import REAL_DATA, MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -242,7 +242,7 @@ def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, 
     change(folder / "labelsTr/blob_004.nii.gz", np.copy)
     before = {path: path.read_bytes() for path in folder.rglob("*.gz")}
     _, checked = check(folder)
-    assert repair_task(folder, checked, tmp_path / "copy") == 4
+    assert repair_task(read_task_file(folder), checked, tmp_path / "copy") == 4
     task, repaired = check(tmp_path / "copy")
     assert repaired.findings == {} and len(task.cases) == 5
     assert {path: path.read_bytes() for path in folder.rglob("*.gz")} == before
@@ -250,8 +250,26 @@ def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, 
     assert image[3, 4, 5] == np.nanmin(np.asarray(nib.load(folder / "imagesTr/blob_001.nii.gz").dataobj))
     for target in (tmp_path / "copy", folder / "copy"):  # one that exists, one inside the source
         with pytest.raises(InputError, match=r"check\.repair") as error:
-            repair_task(folder, checked, target)
+            repair_task(read_task_file(folder), checked, target)
         assert str(target) in str(error.value)
+
+
+def test_a_copy_keeps_ids_and_what_each_case_annotates(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=3)
+    facts = json.loads((folder / "dataset.json").read_text())
+    facts["labels"]["2"] = "other"
+    facts["training"][0]["annotated"] = ["blob"]
+    facts["training"][1] |= {"id": "patient_7", "annotated": ["blob", "other"]}
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    task, checked = check(folder)
+    repair_task(read_task_file(folder), checked, tmp_path / "copy")
+    copied = read_task(tmp_path / "copy")
+    wanted = {case.id: case.annotated for case in task.cases}
+    assert (
+        {case.id: case.annotated for case in copied.cases}
+        == wanted
+        == {"blob_001": (1,), "patient_7": (1, 2), "blob_003": None}
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
@@ -266,7 +284,7 @@ def test_a_label_beside_its_scan_and_turned_is_mended_by_both(
     nib.save(nib.load(folder / LABEL).as_reoriented(TURN), folder / LABEL)
     _, checked = check(folder)
     assert {"other_grid", "other_orientation"} <= kinds(checked)
-    repair_task(folder, checked, tmp_path / "copy")
+    repair_task(read_task_file(folder), checked, tmp_path / "copy")
     mended = nib.load(tmp_path / "copy" / LABEL)
     np.testing.assert_array_equal(np.asarray(mended.dataobj), drawn)
     np.testing.assert_allclose(mended.affine, nib.load(folder / IMAGE).affine)
@@ -281,7 +299,7 @@ def test_values_that_only_a_guess_could_mend_are_kept(
     change(folder / LABEL, set_voxel(value))
     move(folder / LABEL, shifted(0.6))
     _, checked = check(folder)
-    repair_task(folder, checked, tmp_path / "copy")
+    repair_task(read_task_file(folder), checked, tmp_path / "copy")
     assert np.asarray(nib.load(tmp_path / "copy" / LABEL).dataobj)[3, 4, 5] == np.float32(value)
     assert kind in kinds(check(tmp_path / "copy")[1])
 
