@@ -69,6 +69,7 @@ def test_a_run_of_the_gpu_predicts_on_the_cpu_as_there(trained: Path, place: Pat
     for device in ("cpu", "cuda"):
         output = place / f"masks-{device}"
         words = (f"predict.model={trained}", f"predict.input={case}", f"predict.output={output}")
+        words = (*words, "predict.precision=fp32")
         done = call(place, "mode=predict", f"device={device}", *words)
         assert done.returncode == 0, done.stderr
         labels[device] = np.asarray(nib.load(output / case.name).dataobj)

@@ -42,6 +42,7 @@ RESULTS = "results.csv"
 FOLDS = "folds.json"
 FOLDS_TABLE = "folds.csv"
 YARDSTICK = "yardstick.json"
+MERGED = "merged.json"
 
 
 def can_resume(run: Path) -> bool:

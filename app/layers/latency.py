@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
-from app.layers.memory_layout import laid_out
+from app.layers.device_policy import laid_out
 
 _RUNS = 5
 

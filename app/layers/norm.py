@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from app.layers.device_policy import policy_of
 from app.layers.second_order import differentiable_grads
 
 
@@ -37,8 +38,15 @@ def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float 
         else:
             result, _, _ = _RowByRow.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
         return result
+    if policy_of(x.device).native_norm:
+        return native_norm(x, weight, bias, eps)
     channels = int(x.shape[1])  # a constant to exporters that trace
     return F.group_norm(x, channels, weight, bias, eps)
+
+
+def native_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """The same by torch's own, also of a single voxel, which `torch.nn.functional` refuses."""
+    return torch.instance_norm(x, weight, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
 
 
 _LANES = 16  # channels that torch's batch norm takes together; others it takes one at a time

@@ -4,7 +4,7 @@ A loss takes the classes of its logits unless it is aimed at a task's targets: w
 with a sigmoid over regions. `class_weights` are by name of label or region, 1 for those not named.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,6 +47,8 @@ class SumLoss:
     lambda_entropy: float
     class_weights: Mapping[str, float] | None = None
     targets: Targets | None = None
+    exchange: Callable[[Tensor], Tensor] | None = None
+    """Sums (b, ...) of some patches of a batch -> those of all its patches (B, ...); None: they are all."""
 
     def __post_init__(self) -> None:
         """Validate weights."""
@@ -75,8 +77,11 @@ class SumLoss:
         binary = self.entropy.binary or not targets.exclusive
         gamma = self.entropy.gamma
         sums = class_sums(logits, labels, targets, gamma=gamma, binary=binary)
+        if self.exchange is not None:
+            tables = (sums.overlap, sums.predicted, sums.reference, sums.entropy)
+            sums = ClassSums(*self.exchange(torch.stack(tables, dim=1)).unbind(1))
         weights = self._weights(targets, logits)
-        voxels = labels[:, 0].numel()
+        voxels = labels[0, 0].numel() * len(sums.reference)
         first = targets.exclusive and logits.shape[1] > 1
         cut = slice(int(first and not self.entropy.include_background), None)
         if binary:

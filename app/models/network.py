@@ -13,7 +13,7 @@ from app.core.layout import Layout
 from app.core.registry import rebuild
 from app.core.types import Size, as_size
 from app.layers.cost import Cost
-from app.layers.memory_layout import memory_format
+from app.layers.device_policy import policy_of
 from app.models.model import Model, Shape
 from app.models.regions import RegionNetwork
 from app.operators import ConvSpec, Operator, operator_from
@@ -125,7 +125,7 @@ def build_named(spec: NetworkSpec) -> tuple[nn.Module, dict[str, str]]:
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
     """Return the network on a device, its weights in the layout of that device."""
     network.to(device)
-    network.to(memory_format=memory_format(device))  # type: ignore[call-overload]
+    network.to(memory_format=policy_of(device).memory_format)  # type: ignore[call-overload]
     return network
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout
-from app.core.types import Size
-from app.layers.convolution import dense_conv
+from app.core.types import Size, as_size
+from app.layers.convolution import conv3d, dense_conv
 from app.layers.cost import Cost, dense_cost
 from app.operators.operator import ConvSpec, Operator
 from app.operators.plain import Conv3d
@@ -25,6 +26,9 @@ class MixedConv3d(nn.Module):
 
     Maps (B, in_channels, D, H, W) to (B, sum(groups.values()), D/s, H/s, W/s), rounded up. Each group of
     output channels is a dense convolution of all input channels; groups follow one another in order.
+
+    Where `merged` is set all groups are one call of a dense convolution, with zeros where a kernel of a group
+    has no tap: more multiply-adds, fewer passes over the input.
     """
 
     def __init__(self, in_channels: int, groups: Mapping[Kernel, int], stride: Size) -> None:
@@ -32,12 +36,35 @@ class MixedConv3d(nn.Module):
         self.groups = nn.ModuleList(
             dense_conv(in_channels, channels, kernel, stride) for kernel, channels in groups.items()
         )
+        self.merged = False
+        extents = [kernel.extent for kernel in groups]
+        self._box = as_size([max(extent[axis] for extent in extents) for axis in range(3)])
+        self._stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s)."""
+        if self.merged:
+            padding = as_size([length // 2 for length in self._box])
+            return conv3d(x, self.dense_weight(), stride=self._stride, padding=padding)
         if len(self.groups) == 1:
             return self.groups[0](x)  # type: ignore[no-any-return]
         return torch.cat([group(x) for group in self.groups], dim=1)
+
+    def dense_weight(self) -> Tensor:
+        """The weights (out, in, k, k, k) of one convolution with the taps of all groups."""
+        return torch.cat([_in_box(group, self._box) for group in self.groups])
+
+
+def _in_box(group: nn.Module, box: Size) -> Tensor:
+    """The weights of a group amid zeros, its dilated taps apart."""
+    assert isinstance(group, nn.Conv3d)
+    weight = group.weight
+    for axis, step in enumerate(as_size(group.dilation), start=2):
+        if step > 1 and weight.shape[axis] > 1:
+            apart = F.pad(weight.movedim(axis, -1)[..., None], (0, step - 1)).flatten(-2)
+            weight = apart[..., : 1 - step].movedim(-1, axis)
+    sides = [(length - taps) // 2 for length, taps in zip(box, weight.shape[2:], strict=True)]
+    return F.pad(weight, [side for side in reversed(sides) for _ in range(2)])
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from app.core.errors import InputError
-from app.core.machine import memory_bytes
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.plan.ceiling import read_ceilings
@@ -20,6 +19,7 @@ from app.data.plan.in_time import Pace, plan_in_time
 from app.data.plan.planner import PlanSettings, make_plan
 from app.data.plan.stages import Ceilings, plan_in_two_stages, with_augment
 from app.data.prepare.cache import Cache
+from app.layers.device_policy import free_bytes
 from app.models.network import NetworkSpec
 from app.train.locate import coarse_network, coarse_recipe, found_in
 from app.train.machine.torchrun import local_count, process_count
@@ -163,11 +163,5 @@ def _memory_limit(settings: PlanSettings, device: torch.device, *, on_gpu: bool)
     elif settings.device is not None and settings.device["memory_gb"]:
         limit = round(_SHARE * 1e9 * float(settings.device["memory_gb"]))
     else:
-        limit = round(_SHARE * _memory_bytes(device))
+        limit = round(_SHARE * free_bytes(device))
     return limit if on_gpu else limit // local_count()
-
-
-def _memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
-    return memory_bytes()

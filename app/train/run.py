@@ -26,10 +26,13 @@ from app.data.sample.batches import BatchSource
 from app.data.sample.split import Split
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
+from app.layers.device_policy import choose_precision, free_bytes, laid_out, policy_of
+from app.layers.out_of_memory import ERRORS, is_out_of_memory
 from app.metrics.results import write_scores
 from app.metrics.score import Columns
 from app.models.checkpoint import Checkpoint, Locator, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
+from app.operators.merging import merge_faster, use_recorded
 from app.train.final_scores import evaluate_held_out
 from app.train.fine_tuning import Origin, begun_with, take_weights
 from app.train.layer_rates import freeze, parameter_groups, scale_rates
@@ -185,6 +188,7 @@ def train_network(
     network = to_device(this.network.build(), this.recipe.device)
     if this.origin is not None and not this.resumed:
         initialise(this, network, this.origin)
+    _merge_convolutions(this, network)
     state = this.state(network)
     if this.resumed:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
@@ -211,6 +215,22 @@ def train_network(
     return state
 
 
+def _merge_convolutions(this: Training, network: nn.Module) -> None:
+    """Choose which mixed convolutions are one dense call, as measured on this device or recorded before.
+
+    The leading process measures where a device may profit from it.
+    """
+    device = this.recipe.device
+    if not policy_of(device).merges or use_recorded(network, this.folder, device):
+        return
+    if this.processes.leads:
+        size = (this.plan.batch // this.processes.count, this.network.shape.in_channels, *this.plan.patch)
+        precision = choose_precision(this.settings.precision, device)
+        merge_faster(network, laid_out(torch.randn(size, device=device)), precision, this.folder)
+    this.processes.agree(None)
+    use_recorded(network, this.folder, device)
+
+
 def score(this: Training, state: TrainingState) -> dict[str, Any]:
     """Evaluate, all processes together; write predictions, cases.csv, statistics.json and summary.json.
 
@@ -219,7 +239,11 @@ def score(this: Training, state: TrainingState) -> dict[str, Any]:
     """
     recipe = this.recipe
     segmenter = Segmenter.from_checkpoint(
-        this.checkpoint(state), sliding=recipe.sliding, device=recipe.device
+        this.checkpoint(state),
+        sliding=recipe.sliding,
+        device=recipe.device,
+        precision=state.precision,
+        run=this.folder,
     )
     judge = partial(
         evaluate_held_out,
@@ -290,8 +314,23 @@ def _naming_the_checkpoint(this: Training, state: TrainingState, loss: Loss) -> 
         yield
     except NotFinite as error:
         raise InputError(f"{error}; {_with_lower_rate(this, state, loss)}") from None
+    except ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"{_out_of_memory(this, state)}; {_checkpoint_of(this)}") from None
     except InputError as error:
         raise InputError(f"{error}; {_checkpoint_of(this)}") from None
+
+
+def _out_of_memory(this: Training, state: TrainingState) -> str:
+    """What is too large for the device, and what to change."""
+    batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
+    smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or begin a new run with "
+    free = free_bytes(this.recipe.device) / 1e9
+    return (
+        f"step {state.step}: out of memory on {this.recipe.device}, which has {free:.1f} GB, with "
+        f"{batch} patches of {patch} voxels; set {smaller}plan.batch={max(1, batch // 2)} or plan.memory_gb"
+    )
 
 
 def _with_lower_rate(this: Training, state: TrainingState, loss: Loss) -> str:
@@ -349,6 +388,8 @@ def _validation(this: Training) -> Validate:
         sliding=sliding,
     )
 
+    precision = choose_precision(settings.precision, this.recipe.device)
+
     def validate(network: nn.Module, epoch: int) -> dict[str, float | None]:
         if epoch % credit.every:
             return dict.fromkeys(this.task.targets)
@@ -358,6 +399,7 @@ def _validation(this: Training) -> Validate:
             task=this.task,
             plan=this.plan,
             sliding=sliding,
+            precision=precision,
             processes=this.processes,
         )
 

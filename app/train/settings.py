@@ -33,6 +33,8 @@ class TrainSettings:
     """Patterns of names, such as encoder.*, of parameters that keep their values."""
     layer_decay: float | None = None
     """Learning rate of each layer, for one of the layer behind it; None: the same for all."""
+    smaller_batch: bool = False
+    """Where memory runs out, make steps of more and smaller batches instead of ending."""
 
     def __post_init__(self) -> None:
         """Validate values."""

@@ -27,6 +27,7 @@ from app.data.sample.label_volumes import label_volumes
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Folds, Split, split_cases
+from app.layers.device_policy import choose_precision
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, tell_of_seen
@@ -34,9 +35,8 @@ from app.train.label_presence import tell_of_absent, tell_of_vanished
 from app.train.locate import coarse_network, coarse_recipe, found_in, train_locator
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
-from app.train.machine.torchrun import local_count
+from app.train.machine.torchrun import local_count, local_rank
 from app.train.planning import BuildNetwork, plan_for
-from app.train.precision import choose_precision
 from app.train.run import Recipe, Training
 from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
@@ -47,9 +47,10 @@ _INNER = 5  # parts of the training cases, one of which teaches the margin of a 
 log = logging.getLogger(__name__)
 
 
-def open_cache(folder: Path, task: Task) -> Cache:
-    """Return the cache of a task's prepared cases, filled by one thread per core."""
-    return Cache(folder, task, workers=len(usable_cores()))
+def open_cache(folder: Path, task: Task, scratch: Path | None = None) -> Cache:
+    """Return the cache of a task's prepared cases, filled by one thread per core, read from `scratch`."""
+    workers = max(1, len(usable_cores()) // local_count())
+    return Cache(folder, task, workers=workers, scratch=scratch)
 
 
 def open_training(
@@ -167,11 +168,14 @@ def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
 def _prepared(
     cache: Cache, plan: Plan, margin_mm: Spacing | None, share: float, processes: Processes
 ) -> Mapping[str, CachedCase]:
-    """The prepared cases; the leading process prepares them, the others wait and find them."""
-    if not processes.leads:
+    """The prepared cases: each process prepares its share; one on each machine copies to scratch."""
+    if processes.count > 1:
+        cache.fill(plan, margin_mm, processes.share, share=share)
+        processes.agree(None)  # all are there
+    if local_rank() > 0:
         processes.agree(None)
     cached = cache.prepare(plan, margin_mm, share=share)
-    if processes.leads:
+    if local_rank() == 0:
         processes.agree(None)
     return cached
 

@@ -1,5 +1,6 @@
 """Everything that changes while a network trains, one optimizer step, and the way to disk and back."""
 
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from statistics import fmean
@@ -12,13 +13,16 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from app.core.errors import InputError
 from app.data.sample.batches import Batch
-from app.layers.memory_layout import laid_out
+from app.layers.device_policy import autocast, choose_precision, laid_out
+from app.layers.out_of_memory import ERRORS, free_unused, is_out_of_memory
 from app.models.checkpoint import Checkpoint, Weights
 from app.models.torch_compile import compiled
 from app.train.layer_rates import scale_rates
 from app.train.machine.processes import ALONE, Processes, without_exchange
-from app.train.precision import choose_precision
+from app.train.machine.shared_loss import exchanging_sums
 from app.train.settings import TrainSettings
+
+log = logging.getLogger(__name__)
 
 Loss = Callable[[Any, Tensor], Tensor]
 Row = dict[str, float | None]
@@ -44,6 +48,7 @@ class TrainingState:
         self._replica = processes.replicate(network)
         self._forward = compiled(self._replica, "train.compile") if settings.compile else self._replica
         self._micro_batches = settings.accumulate
+        self._smaller_batch = settings.smaller_batch
         device = next(network.parameters()).device
         self.precision = choose_precision(settings.precision, device)
         scaled = self.precision == torch.float16
@@ -76,11 +81,7 @@ class TrainingState:
         Raises:
             NotFinite: the loss is not finite; names the step and the cases, the weights stay as they were.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        parts = batch.split(self._micro_batches)
-        losses = [
-            self._backward(part, loss, last=index == len(parts)) for index, part in enumerate(parts, start=1)
-        ]
+        losses = self._gradients(batch, loss)
         self.scaler.unscale_(self.optimizer)
         if clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), clip_norm)
@@ -90,6 +91,37 @@ class TrainingState:
             self.averaged.update_parameters(self.network)
         self.losses.append(fmean(losses))
         self.step += 1
+
+    def _gradients(self, batch: Batch, loss: Loss) -> list[float]:
+        """Leave the gradients of a batch with the weights; return the losses of its micro-batches.
+
+        Where memory runs out and `train.smaller_batch` is set, it is tried again in more micro-batches, as
+        are then all steps to come.
+        """
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            parts = batch.split(self._micro_batches)
+            try:
+                return [
+                    self._backward(part, loss, last=index == len(parts))
+                    for index, part in enumerate(parts, start=1)
+                ]
+            except ERRORS as error:
+                more = self._more_micro_batches(len(batch.image))
+                if more is None or not is_out_of_memory(error):
+                    raise
+            self._micro_batches = more
+            free_unused()
+            log.warning(
+                "step %d: out of memory; from now on a step takes %d smaller batches", self.step, more
+            )
+
+    def _more_micro_batches(self, patches: int) -> int | None:
+        """The next larger number of equal parts of a batch; None if there is none, or it is not asked for."""
+        if not self._smaller_batch or self.processes.count > 1:
+            return None
+        wanted = range(self._micro_batches + 1, patches + 1)
+        return next((parts for parts in wanted if patches % parts == 0), None)
 
     def _backward(self, part: Batch, loss: Loss, *, last: bool) -> float:
         """Add a micro-batch's gradients to those there are; its loss."""
@@ -126,6 +158,7 @@ class TrainingState:
             "losses": self.losses,
             "history": self.history,
             "requested": self.requested,
+            "micro_batches": self._micro_batches,
         }
         return self.network.state_dict(), averaged, rest
 
@@ -154,6 +187,8 @@ class TrainingState:
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
         self.requested = rest.get("requested", False)  # a run of before does not say
+        if self._smaller_batch:
+            self._micro_batches = max(self._micro_batches, rest.get("micro_batches", 1))
 
 
 def batch_loss(
@@ -166,9 +201,14 @@ def batch_loss(
     """The loss of a network on the batch that all processes make together, a scalar."""
     device = next(network.parameters()).device
     image = laid_out(batch.image.to(device))
-    with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+    with autocast(device, precision):
         logits = network(image)
-    labels = processes.whole(batch.labels.to(device, torch.int16))
+    labels = batch.labels.to(device, torch.int16)
+    if processes.count > 1:
+        exchanging = exchanging_sums(loss, processes)
+        if exchanging is not None:
+            return exchanging(logits, labels[:, None].float())
+        labels = processes.whole(labels.int())  # gloo exchanges no 16 bits
     return loss(processes.whole(logits), labels[:, None].float())
 
 

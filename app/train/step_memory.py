@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode  # documented, and ha
 from app.core.machine import resident_bytes
 from app.core.plan import Plan
 from app.models.network import NetworkSpec, to_device
+from app.train.machine.processes import ALONE
+from app.train.machine.shared_loss import exchanging_sums
 from app.train.state import Loss
 
 _FLOAT_BYTES = 4
@@ -40,11 +42,12 @@ def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1)
     with device:
         module = to_device(network.build(), device).train()
         batch = -(-plan.batch // processes)
+        gathered = 1 if exchanging_sums(loss, ALONE) is not None else processes
         image = torch.empty(batch, network.shape.in_channels, *plan.patch)
-        labels = torch.empty(batch * processes, 1, *plan.patch)
+        labels = torch.empty(batch * gathered, 1, *plan.patch)
     with _Alive() as alive:
         logits = module(image.contiguous(memory_format=torch.channels_last_3d))
-        value = loss(_of_all(logits, processes), labels.float())
+        value = loss(_of_all(logits, gathered), labels.float())
         value.backward()  # type: ignore[no-untyped-call]
     weights = sum(parameter.numel() for parameter in module.parameters())
     return int(alive.peak) + _FLOAT_BYTES * (1 + _COPIES) * weights

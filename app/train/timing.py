@@ -10,7 +10,7 @@ import torch
 from app.core.progress import progress_bar
 from app.core.types import Size
 from app.data.sample.batches import Batch
-from app.layers.memory_layout import laid_out
+from app.layers.device_policy import laid_out
 from app.train.state import Loss, TrainingState
 
 _WARM_UP = 2

@@ -28,6 +28,7 @@ def validation_dice(
     task: Task,
     plan: Plan,
     sliding: SlidingSettings,
+    precision: torch.dtype = torch.float32,
     processes: Processes = ALONE,
 ) -> dict[str, float | None]:
     """Mean Dice over cases by target name, on the network's grid; None where no case has the target.
@@ -40,7 +41,7 @@ def validation_dice(
 
     def case_dice(case: CachedCase) -> dict[str, float | None]:
         image = torch.from_numpy(case.image().whole(np.float32)).to(device)
-        predicted = sliding_labels(network, image, plan, sliding).numpy()
+        predicted = sliding_labels(network, image, plan, sliding, precision).numpy()
         return dice_by_target(
             predicted, case.labels().whole()[0], task.targets_in(by_id[case.id]), task.ignore
         )

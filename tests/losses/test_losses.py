@@ -1,6 +1,7 @@
 """Our losses equal MONAI's, in value and gradient, and know what a voxel of several possible labels says."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -143,3 +144,19 @@ def test_a_second_derivative_is_refused_and_not_wrong() -> None:
     (gradient,) = torch.autograd.grad(dice_ce()(logits, labels), logits, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("loss", [dice_ce(), dice_ce(batch=False), dice_focal(), tversky_ce(), focal()])
+def test_parts_of_a_batch_that_exchange_sums_have_the_loss_and_gradient_of_the_whole(loss: SumLoss) -> None:
+    """As several processes do: each adds the sums of the others, without gradient, to its own."""
+    logits, labels = drawn(4, 4)
+    wanted, gradient = of(loss, logits, labels)
+    for own, other in ((slice(0, 1), slice(1, 2)), (slice(1, 2), slice(0, 1))):
+        seen: list[Tensor] = []
+        alone = replace(loss, exchange=lambda sums, seen=seen: seen.append(sums.detach()) or sums)
+        alone(logits[other], labels[other])
+        part = logits[own].detach().requires_grad_()
+        together = replace(loss, exchange=lambda sums, seen=seen: torch.cat([sums, *seen]))
+        value, found = of(together, part, labels[own])
+        torch.testing.assert_close(value, wanted, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(found, gradient[own], atol=1e-7, rtol=1e-5)

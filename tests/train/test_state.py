@@ -12,7 +12,6 @@ from torch import Tensor
 from app.core.errors import InputError
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.machine.processes import ALONE, Processes
-from app.train.precision import choose_precision
 from app.train.state import Loss, TrainingState
 from tests.support.networks import SETTINGS, Bench, make_bench
 from tests.support.volumes import MakeTask
@@ -72,19 +71,32 @@ def test_bfloat16_computes_nearly_the_same_and_keeps_weights_in_single_precision
     assert {value.dtype for value in (*weights.values(), *averaged.values(), *moments)} == {torch.float32}
 
 
-def test_precisions_are_chosen_or_refused_by_device() -> None:
-    cpu = torch.device("cpu")
-    assert choose_precision("auto", cpu) == torch.float32
-    assert choose_precision("bf16", cpu) == torch.bfloat16
-    assert choose_precision("fp16", torch.device("cuda")) == torch.float16
-    for name, tokens in (
-        ("fp16", ("fp16", "auto", "fp32", "bf16")),
-        ("half", ("'half'", "auto", "fp32", "bf16", "fp16")),
-    ):
-        with pytest.raises(InputError, match=r"train\.precision") as error:
-            choose_precision(name, cpu)
-        for token in tokens:
-            assert token in str(error.value)
+def test_a_smaller_batch_is_taken_only_if_asked(bench: Bench, tmp_path: Path) -> None:
+    """A loss that fits one patch: out of memory with two, as a device that is too small."""
+
+    def small(logits: list[Tensor], labels: Tensor) -> Tensor:
+        if len(labels) > 1:
+            raise torch.OutOfMemoryError("emulated")
+        return LOSS(logits, labels)
+
+    with pytest.raises(torch.OutOfMemoryError):
+        stepped(bench, small)
+    state, wanted = stepped(bench, small, smaller_batch=True), stepped(bench, accumulate=2)
+    torch.testing.assert_close(gradients(state), gradients(wanted), atol=0, rtol=0)
+    assert state.losses == wanted.losses and state.step == 1
+    write_checkpoint(tmp_path / "last.pt", bench.checkpoint(state))
+    resumed = bench.state(replace(SETTINGS, smaller_batch=True))
+    resumed.restore(read_checkpoint(tmp_path / "last.pt"))
+    for each in (state, resumed):
+        each.network.train()
+        each.update(bench.batches().batch(1), LOSS, clip_norm=None)
+    torch.testing.assert_close(gradients(resumed), gradients(state), atol=0, rtol=0)  # in one patch each too
+
+    def never(logits: list[Tensor], labels: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("emulated")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        stepped(bench, never, smaller_batch=True)
 
 
 def test_a_scaled_loss_leaves_the_gradients_as_they_are(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
+from app.cli.config.run_config import job_number
 from app.cli.config.settings import plain, read_settings, train_settings
 from app.cli.config.task import TaskSettings
 from app.core.errors import InputError
@@ -21,6 +22,7 @@ from app.data.plan.planner import PlanSettings
 from app.data.sample.augment import AugmentSettings
 from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
+from app.layers.device_policy import set_up
 from app.losses.foreign import Foreign, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
@@ -47,9 +49,7 @@ def set_up_process(cfg: DictConfig) -> None:
     """
     keep_freed_memory()
     torch.set_num_threads(int(cfg.threads or os.environ.get("OMP_NUM_THREADS") or len(usable_cores())))
-    device = choose_device(cfg)
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
+    set_up(choose_device(cfg))
 
 
 def choose_device(cfg: DictConfig) -> torch.device:
@@ -58,21 +58,31 @@ def choose_device(cfg: DictConfig) -> torch.device:
     Raises:
         InputError: a device this machine does not have, or more processes than GPUs.
     """
-    if cfg.device not in _DEVICES:
-        raise InputError(f"device: got {cfg.device!r}, wanted one of {', '.join(_DEVICES)}")
+    kind, _, number = str(cfg.device).partition(":")
+    if kind not in _DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+        raise InputError(f"device: got {cfg.device!r}, wanted one of {', '.join(_DEVICES)} or cuda:<number>")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(cfg.device, True):
+    if not available.get(kind, True):
         raise InputError(f"device: got {cfg.device}, this machine has none that torch can use")
-    if cfg.device == "mps":
+    if kind == "mps":
         return torch.device("mps")
-    if cfg.device == "cpu" or not available["cuda"]:
+    if kind == "cpu" or not available["cuda"]:
         return torch.device("cpu")
-    found = torch.cuda.device_count()
-    if local_count() > found:
+    return torch.device("cuda", _gpu(number, torch.cuda.device_count()))
+
+
+def _gpu(number: str, found: int) -> int:
+    """The GPU of this process among `found`: the one asked for, else its own of several processes or jobs."""
+    if local_count() > found or (number and local_count() > 1):
         raise InputError(
-            f"device: got {local_count()} processes on a machine of {found} GPUs, wanted at most one on each"
+            f"device: got {local_count()} processes on {f'cuda:{number}' if number else f'{found} GPUs'}, "
+            "wanted device=cuda and at most one process for each GPU"
         )
-    return torch.device("cuda", local_rank())
+    if number and int(number) >= found:
+        raise InputError(f"device: got cuda:{number}, wanted a number below {found}, as many GPUs are here")
+    if number or local_count() > 1:
+        return int(number) if number else local_rank()
+    return job_number() % found
 
 
 def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:

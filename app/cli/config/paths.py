@@ -18,7 +18,15 @@ from hydra.errors import HydraException
 
 ONE = frozenset(
     (
-        *("paths.data", "paths.cache", "paths.run", "paths.sweep", "task.folder", "plan.file"),
+        *(
+            "paths.data",
+            "paths.cache",
+            "paths.scratch",
+            "paths.run",
+            "paths.sweep",
+            "task.folder",
+            "plan.file",
+        ),
         *("train.resume", "train.init", "compress.model", "op.layout", "decoder_op.layout"),
         *("split.file", "check.repair", "check.add", "predict.output", "task.strata"),
         *("evaluate.predictions", "evaluate.labels", "evaluate.output", "export.model", "export.output"),

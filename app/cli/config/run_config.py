@@ -170,6 +170,11 @@ def _steps(stored: DictConfig) -> int:
     return read_plan(Path(stored.train.resume) / run_folder.PLAN)[0].steps
 
 
+def job_number() -> int:
+    """The number of this job of a sweep, from 0; 0 for a command by itself."""
+    return int(HydraConfig.get().job.num) if HydraConfig.initialized() and is_multirun() else 0
+
+
 def is_multirun() -> bool:
     """Return whether this is one job of several."""
     return HydraConfig.get().mode == RunMode.MULTIRUN

@@ -63,6 +63,11 @@ def plan_configured(cfg: DictConfig) -> Planned:
     return Planned(task, facts, cache, build, plan, reasons)
 
 
+def _scratch(cfg: DictConfig) -> Path | None:
+    folder = cfg.paths.get("scratch")  # runs from older versions have no such key
+    return None if folder is None else Path(folder)
+
+
 @contextmanager
 def open_configured(
     cfg: DictConfig,
@@ -93,7 +98,7 @@ def open_configured(
             run,
             task,
             change(build_recipe(cfg, task, task_facts)),
-            cache=open_cache(Path(cfg.paths.cache), task),
+            cache=open_cache(Path(cfg.paths.cache), task, _scratch(cfg)),
             plan_settings=plan_settings(cfg),
             folds=configured_folds(cfg, task, task_facts),
             build_network=make_builder(cfg, task),

@@ -40,6 +40,8 @@ class _Running:
     """last or best"""
     engine: str
     """One of app.infer.engines."""
+    precision: str
+    """What the networks compute in: fp32, bf16, fp16 or auto."""
     memory_gb: float | None
     """What the process may hold at most."""
     cleanup: bool
@@ -94,6 +96,7 @@ def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segm
         device=choose_device(cfg),
         engine=running.engine,
         memory_gb=running.memory_gb,
+        precision=running.precision,
     )
     segmenter = replace(segmenter, reading=_reading(running, segmenter.reading))
     return segmenter if running.cleanup else replace(segmenter, cleanup=NO_CLEANUP)

@@ -8,7 +8,7 @@ of blosc2 and 270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks
 of CT and PET, in single precision).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from app.data.prepare.geometry import Geometry
 from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
 from app.data.prepare.region import labelled_crop, reference_region
+from app.data.prepare.scratch import copy_to
 from app.io.volumes import scan_files
 
 _Result = TypeVar("_Result")
@@ -92,7 +93,9 @@ class CachedCase:
 class Cache:
     """The cache of one task under `folder`."""
 
-    def __init__(self, folder: Path, task: Task, *, workers: int) -> None:
+    def __init__(self, folder: Path, task: Task, *, workers: int, scratch: Path | None = None) -> None:
+        """`scratch` is where prepared cases are copied to and read from; None for where they are prepared."""
+        self._scratch = scratch
         self._folder = folder / task.name
         self._task = task
         self._workers = workers
@@ -155,6 +158,24 @@ class Cache:
         Raises:
             InputError: a case is unreadable, the disk is full, or what is there is damaged.
         """
+        cached = self.fill(plan, margin_mm, share=share)
+        if self._scratch is not None:
+            copies = copy_to(self._scratch, [case.folder for case in cached.values()])
+            pairs = zip(cached.values(), copies, strict=True)
+            cached = {case.id: CachedCase(case.id, copy) for case, copy in pairs}
+        for case in cached.values():
+            case.check()
+        return cached
+
+    def fill(
+        self,
+        plan: Plan,
+        margin_mm: Spacing | None = None,
+        mine: Callable[[Sequence[Case]], Sequence[Case]] = tuple,
+        *,
+        share: float = 1.0,
+    ) -> dict[str, CachedCase]:
+        """The same, but only cases that `mine` chooses are prepared; others may be missing."""
         self._digest_files()
         settings = {
             "format": FORMAT,
@@ -170,7 +191,7 @@ class Cache:
             case.id: CachedCase(case.id, folder / f"{case.id}-{self._content(case)[:16]}")
             for case in self._task.cases
         }
-        missing = [case for case in self._task.cases if not cached[case.id].folder.is_dir()]
+        missing = [case for case in mine(self._task.cases) if not cached[case.id].folder.is_dir()]
         make_room(self._folder, missing, plan, self._task.reading, share=share)
         try:
             over_cases(
@@ -182,8 +203,6 @@ class Cache:
         finally:
             if folder.is_dir() and any(folder.iterdir()):
                 write_json(folder / SETTINGS, settings)
-        for case in cached.values():
-            case.check()
         return cached
 
     def _store(self, case: Case, plan: Plan, margin_mm: Spacing | None, folder: Path) -> None:

@@ -11,8 +11,9 @@ from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.onnxruntime import onnxruntime_engine
 from app.infer.engines.openvino import openvino_engine, openvino_int8_engine
+from app.layers.device_policy import choose_precision
 
-_Make = Callable[[Member, torch.device], Engine]
+_Make = Callable[[Member, torch.device, torch.dtype], Engine]
 
 ENGINES: dict[str, _Make] = {
     "torch": eager_engine,
@@ -28,18 +29,23 @@ NEEDS = {  # optional packages to run with
 }
 
 
-def find_engine(name: str, device: torch.device) -> Callable[[Member], Engine]:
-    """What makes an engine of a network.
+def find_engine(name: str, device: torch.device, precision: str = "auto") -> Callable[[Member], Engine]:
+    """What makes an engine of a network, which computes in `precision`: fp32, bf16, fp16 or auto.
 
     Raises:
-        InputError: no such engine, not installed, or not for this device.
+        InputError: no such engine, not installed, or not for this device or precision.
     """
+    chosen = choose_precision(precision, device, "predict.precision")
     if name not in ENGINES:
         raise InputError(f"predict.engine: got {name!r}, wanted one of {', '.join(ENGINES)}")
     require(f"predict.engine={name}", *NEEDS.get(name, ()))
     if name in NEEDS and device.type != "cpu":
         raise InputError(f"predict.engine={name} runs on the CPU, got device {device.type}; set device=cpu")
-    return lambda member: ENGINES[name](member, device)
+    if name in NEEDS and chosen != torch.float32:
+        raise InputError(
+            f"predict.precision: got {precision}, predict.engine={name} computes in fp32; leave it auto"
+        )
+    return lambda member: ENGINES[name](member, device, chosen)
 
 
 def installed_engines() -> list[str]:

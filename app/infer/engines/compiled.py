@@ -8,11 +8,11 @@ from app.models.network import to_device
 from app.models.torch_compile import compiled
 
 
-def compiled_engine(member: Member, device: torch.device) -> Engine:
+def compiled_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
     """The network compiled for the sizes it meets.
 
     Raises:
         InputError: no C++ compiler.
     """
     network = to_device(member.checkpoint.trained_network(), device)
-    return EagerEngine(compiled(network, "predict.engine=compile"))
+    return EagerEngine(compiled(network, "predict.engine=compile"), precision)

@@ -4,26 +4,30 @@ import torch
 from torch import Tensor, nn
 
 from app.infer.engines.engine import Engine, Member
-from app.layers.memory_layout import laid_out
+from app.layers.device_policy import autocast, laid_out
 from app.models.network import to_device
+from app.operators.merging import use_recorded
 
 
 class EagerEngine:
-    """A network in eval mode where its weights are."""
+    """A network in eval mode where its weights are, which computes in `precision`."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, precision: torch.dtype = torch.float32) -> None:
         self._network = network.eval()
-        self._device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
+        self._precision = precision
+        self.device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
 
     def __call__(self, windows: Tensor) -> Tensor:
         """(B, C, D, H, W) -> logits (B, L, D, H, W)."""
-        placed = laid_out(windows.to(self._device))
-        with torch.inference_mode():
+        placed = laid_out(windows.to(self.device))
+        with torch.inference_mode(), autocast(self.device, self._precision):
             logits = self._network(placed)
         assert isinstance(logits, Tensor), "a network in eval mode returns one tensor"
-        return logits
+        return logits.float()
 
 
-def eager_engine(member: Member, device: torch.device) -> Engine:
+def eager_engine(member: Member, device: torch.device, precision: torch.dtype = torch.float32) -> Engine:
     """The network on a device."""
-    return EagerEngine(to_device(member.checkpoint.trained_network(), device))
+    network = to_device(member.checkpoint.trained_network(), device)
+    use_recorded(network, member.run, device)
+    return EagerEngine(network, precision)

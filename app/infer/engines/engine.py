@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from app.models.checkpoint import Checkpoint
@@ -15,6 +16,12 @@ class Engine(Protocol):
     def __call__(self, windows: Tensor) -> Tensor:
         """Logits of each window by itself; the caller may change them in place."""
         ...
+
+
+def device_of(engine: Engine) -> torch.device:
+    """Where an engine's logits lie; those of other libraries lie on the CPU."""
+    device: torch.device = getattr(engine, "device", torch.device("cpu"))
+    return device
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,6 @@ class OnnxRuntimeEngine:
         return torch.from_numpy(logits)
 
 
-def onnxruntime_engine(member: Member, device: torch.device) -> Engine:
+def onnxruntime_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
     """From the network's file in the run folder."""
     return OnnxRuntimeEngine(cached_onnx(member, OnnxRuntimeEngine))

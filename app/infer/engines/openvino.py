@@ -45,12 +45,12 @@ class OpenVinoEngine:
         return self._compiled[size]
 
 
-def openvino_engine(member: Member, device: torch.device) -> Engine:
+def openvino_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
     """In float32, from the network's ONNX file in the run folder."""
     return OpenVinoEngine(cached_onnx(member, OpenVinoEngine))
 
 
-def openvino_int8_engine(member: Member, device: torch.device) -> Engine:
+def openvino_int8_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
     """In 8 bits, from what `mode=export export.format=int8` left in the run folder.
 
     Raises:

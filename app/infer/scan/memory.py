@@ -7,12 +7,14 @@ import math
 from collections.abc import Callable, Sequence
 
 import psutil
+import torch
 
 from app.core.errors import InputError
 from app.core.machine import memory_bytes, resident_bytes
 from app.core.plan import Plan
 from app.infer.scan.restore import PIECE_VALUES
 from app.infer.window.windows import Windows
+from app.layers.device_policy import free_bytes
 
 _FLOAT = 4  # bytes
 _SHARE = 0.8  # of the memory that is free
@@ -37,6 +39,12 @@ def free_gb() -> float:
     return (resident_bytes() + _SHARE * max(free, 0)) / 1e9
 
 
+def gpu_free_gb(device: torch.device) -> float:
+    """The same of a GPU, as if it held what the host's part of this process holds."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return (resident_bytes() + _SHARE * (free_bytes(device) + kept)) / 1e9
+
+
 def pass_bytes(windows: Windows, plans: Sequence[Plan], *, classes: int) -> int:
     """What a forward pass over a batch of windows holds, by the width of the first level."""
     voxels = windows.at_once * math.prod(windows.size)
@@ -56,21 +64,26 @@ def cut_rows(
     *,
     classes: int,
     fixed: int,
-    limit_gb: float,
+    limit_gb: float | None,
+    free_gb: float,
+    least: int = 1,
 ) -> list[range]:
     """The fewest parts of `height` rows of the scan whose logits fit under the limit beside `fixed` bytes.
 
-    `needs` gives the rows of the network's grid that a part takes.
+    At least `least` parts, at most one for each row of windows. `needs` gives the rows of the network's grid
+    that a part takes. Without a limit, what is free counts, and the most parts are returned if none fit.
 
     Raises:
-        InputError: not even single windows fit; says how much would.
+        InputError: not even single windows fit under the limit; says how much would.
     """
     fixed += _PIECES * _FLOAT * PIECE_VALUES
-    for parts in range(1, len(windows.starts[1]) + 1):
+    allowed = 1e9 * (free_gb if limit_gb is None else limit_gb) - resident_bytes()
+    rows = len(windows.starts[1])
+    for parts in range(min(least, rows), rows + 1):
         step = math.ceil(height / parts)
         cuts = [range(first, min(first + step, height)) for first in range(0, height, step)]
         most = fixed + max(belt_bytes(windows, len(needs(cut)), classes=classes) for cut in cuts)
-        if resident_bytes() + most <= limit_gb * 1e9:
+        if most <= allowed:
             return cuts
     require(most, limit_gb, "the network's pass and the logits of one row of windows")
-    raise AssertionError("what does not fit was refused")
+    return cuts

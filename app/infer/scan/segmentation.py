@@ -1,7 +1,8 @@
 """From a prepared scan to what is known of it: labels, probabilities, entropy, confidence and times."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,9 @@ from app.core.plan import Plan
 from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, network_view
 from app.data.prepare.prepare import Prepared
-from app.infer.engines.engine import Engine
+from app.infer.engines.engine import Engine, device_of
 from app.infer.scan.clock import Clock
-from app.infer.scan.memory import cut_rows, free_gb, pass_bytes
+from app.infer.scan.memory import cut_rows, free_gb, gpu_free_gb, pass_bytes
 from app.infer.scan.probe import Probe
 from app.infer.scan.restore import Canvas, Painted, Restorer, rows_needed
 from app.infer.window.confidence import Agreement, SoftDice
@@ -23,6 +24,9 @@ from app.infer.window.decode import entropy_of, labels_of, probabilities_of
 from app.infer.window.empty import is_air
 from app.infer.window.sliding import SlidingSettings, average_of, fit_windows, stream_logits
 from app.infer.window.windows import Windows
+from app.layers.out_of_memory import ERRORS, free_unused, is_out_of_memory
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,52 +92,99 @@ def segment(
 ) -> Segmentation:
     """Run every window once, painting `arrays` as slices finish; a scan that shows nothing is background.
 
+    Where memory runs out all the same, it begins again with fewer and smaller windows at once, down to single
+    windows of the patch's size, and then with the scan in more parts.
+
     Raises:
-        InputError: it does not fit under the memory limit.
+        InputError: it does not fit under the memory limit, or into the memory.
     """
     if prepared.empty:
         arrays.canvases(prepared)  # background, and its probability 1
         nothing = dict.fromkeys(labels[1:])
         return Segmentation(arrays, prepared.geometry, nothing, None, {})
-    image = torch.from_numpy(prepared.image)
-    windows = fit_windows(as_size(image.shape[1:]), plans, sliding)
-    agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
-    average = average_of(members, sliding, windows, plans[0], agreement)
-    skip = partial(is_air, channels=plans[0].normalisation) if sliding.skip_air else None
-    canvases, clock = arrays.canvases(prepared), Clock()
-    fixed = arrays.bytes + pass_bytes(windows, plans, classes=len(labels))
-    for columns in _parts(prepared.geometry, windows, len(labels), fixed=fixed, memory_gb=memory_gb):
-        restorer = Restorer(prepared.geometry, canvases, columns)
-        slices = stream_logits(average, image, windows, rows=restorer.rows, skip=skip)
-        for finished in clock.timed("network", slices):
-            with clock.step("restore"):
-                restorer.add(finished)
-            with clock.step("confidence"):
-                soft_dice.add(finished)
-    return Segmentation(
-        arrays=arrays,
-        geometry=prepared.geometry,
-        soft_dice=_foreground(labels, soft_dice.dice()),
-        agreement=_foreground(labels, agreement.dice()) if agreement.counted else None,
-        seconds=clock.seconds,
+    parts = 1
+    while True:
+        windows = fit_windows(as_size(prepared.image.shape[1:]), plans, sliding)
+        run = _Run(windows, tuple(members), plans, tuple(labels), sliding, memory_gb, parts)
+        try:
+            return run.segment(prepared, arrays)
+        except ERRORS as error:
+            if not is_out_of_memory(error):
+                raise
+            if sliding.windows == 1 and parts >= len(windows.starts[1]):
+                raise InputError(_too_large(windows, device_of(members[0]))) from None
+        if sliding.windows > 1:
+            sliding = replace(sliding, windows=sliding.windows // 2)
+        else:
+            parts *= 2
+        free_unused()
+        log.warning("out of memory; again with %d windows at once, in %d parts", sliding.windows, parts)
+
+
+def _too_large(windows: Windows, device: torch.device) -> str:
+    size = "x".join(map(str, windows.size))
+    return (
+        f"out of memory on {device} with single windows of {size} voxels; free memory of it, "
+        "set device=cpu, or train with a smaller plan.patch"
     )
 
 
-def _parts(
-    geometry: Geometry, windows: Windows, classes: int, *, fixed: int, memory_gb: float | None
-) -> list[range]:
-    """The rows of H, on the scan's grid, that are gone through one part after another.
+@dataclass(frozen=True)
+class _Run:
+    """One way through a scan."""
 
-    Without a limit set, what this machine has free is the limit, which refuses nothing.
-    """
-    height, needs = geometry.cropped[1], partial(rows_needed, geometry)
-    limit_gb = free_gb() if memory_gb is None else memory_gb
-    try:
-        return cut_rows(height, needs, windows, classes=classes, fixed=fixed, limit_gb=limit_gb)
-    except InputError:
-        if memory_gb is not None:
-            raise
-        return [range(height)]  # foretold generously: it may do all the same
+    windows: Windows
+    members: tuple[Engine, ...]
+    plans: Sequence[Plan]
+    labels: tuple[str, ...]
+    sliding: SlidingSettings
+    memory_gb: float | None
+    parts: int
+    """Of the scan, at least."""
+
+    def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
+        """Paint `arrays`."""
+        labels, windows = self.labels, self.windows
+        image = torch.from_numpy(prepared.image)
+        agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
+        average = average_of(self.members, self.sliding, windows, self.plans[0], agreement)
+        skip = partial(is_air, channels=self.plans[0].normalisation) if self.sliding.skip_air else None
+        canvases, clock = arrays.canvases(prepared), Clock()
+        for columns in self._parts(prepared.geometry, arrays):
+            restorer = Restorer(prepared.geometry, canvases, columns)
+            slices = stream_logits(average, image, windows, rows=restorer.rows, skip=skip)
+            for finished in clock.timed("network", slices):
+                with clock.step("restore"):
+                    restorer.add(finished)
+                with clock.step("confidence"):
+                    soft_dice.add(finished)
+        return Segmentation(
+            arrays=arrays,
+            geometry=prepared.geometry,
+            soft_dice=_foreground(labels, soft_dice.dice()),
+            agreement=_foreground(labels, agreement.dice()) if agreement.counted else None,
+            seconds=clock.seconds,
+        )
+
+    def _parts(self, geometry: Geometry, arrays: Arrays) -> list[range]:
+        """The rows of H, on the scan's grid, that are gone through one part after another.
+
+        Without a limit set, what is free is the limit, and a scan that is too large is not refused but cut
+        into as many parts as there are rows of windows. `predict.memory_gb` is not about a GPU's memory.
+        """
+        device, height = device_of(self.members[0]), geometry.cropped[1]
+        on_gpu = device.type == "cuda"
+        fixed = pass_bytes(self.windows, self.plans, classes=len(self.labels))
+        return cut_rows(
+            height,
+            partial(rows_needed, geometry),
+            self.windows,
+            classes=len(self.labels),
+            fixed=fixed if on_gpu else fixed + arrays.bytes,
+            limit_gb=None if on_gpu else self.memory_gb,
+            free_gb=gpu_free_gb(device) if on_gpu else free_gb(),
+            least=self.parts,
+        )
 
 
 def _foreground(labels: Sequence[str], values: Sequence[float | None]) -> dict[str, float | None]:

@@ -23,7 +23,7 @@ from app.core.types import Labels
 from app.data.prepare.geometry import Region
 from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.engines import find_engine
-from app.infer.engines.eager import EagerEngine
+from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
 from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.scan.decode_dice import decode_dice
@@ -38,7 +38,6 @@ from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.io.label_values import class_type, to_values
 from app.io.volumes import Volume, header_doubts, read_volume
 from app.models.checkpoint import Checkpoint
-from app.models.network import to_device
 
 log = logging.getLogger(__name__)
 _GROWTHS = 3  # times a region may grow: each makes it half as long again at the most
@@ -77,11 +76,12 @@ class Segmenter:
         weights: str = "last",
         engine: str = "torch",
         memory_gb: float | None = None,
+        precision: str = "auto",
     ) -> "Segmenter":
         """From a run folder, or several, or the folder of all folds, whose networks are averaged.
 
         `sliding` is what the first run was evaluated with unless given, `weights` is last or best, `engine`
-        one of app.infer.engines.
+        one of app.infer.engines, `precision` fp32, bf16, fp16 or auto.
 
         Raises:
             InputError: no such run or checkpoint, a damaged one, runs that cannot be averaged, or axes to
@@ -95,6 +95,7 @@ class Segmenter:
             device=device,
             engine=engine,
             memory_gb=memory_gb,
+            precision=precision,
         )
 
     @classmethod
@@ -106,6 +107,7 @@ class Segmenter:
         device: torch.device | str = "cpu",
         engine: str = "torch",
         memory_gb: float | None = None,
+        precision: str = "auto",
     ) -> "Segmenter":
         """From networks that `read_members` read, whose logits are averaged.
 
@@ -114,7 +116,7 @@ class Segmenter:
         """
         if sliding.mirror_axes:
             sliding.check_mirrors(flipped_axes(members))
-        make = find_engine(engine, torch.device(device))
+        make = find_engine(engine, torch.device(device), precision)
         first = members[0].checkpoint
         return cls(
             members=tuple(make(member) for member in members),
@@ -132,10 +134,16 @@ class Segmenter:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, sliding: SlidingSettings, device: torch.device
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        sliding: SlidingSettings,
+        device: torch.device,
+        precision: torch.dtype = torch.float32,
+        run: Path | None = None,
     ) -> "Segmenter":
-        """One network, run by torch."""
-        engine = EagerEngine(to_device(checkpoint.trained_network(), device))
+        """One network, run by torch; `run` is the folder that knows how it runs fastest."""
+        engine = eager_engine(Member(run or Path(), checkpoint), device, precision)
         return cls(
             members=(engine,),
             plans=(checkpoint.plan,),

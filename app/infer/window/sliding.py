@@ -77,10 +77,17 @@ def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: Slid
     return torch.cat([finished.clone() for finished in slices], dim=1)
 
 
-def sliding_labels(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
+def sliding_labels(
+    network: nn.Module,
+    image: Tensor,
+    plan: Plan,
+    settings: SlidingSettings,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
     """(C, D, H, W) -> label values (D, H, W) on the CPU; logits of finished slices are not kept."""
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
-    slices = stream_logits(average_of([EagerEngine(network)], settings, windows, plan), image, windows)
+    average = average_of([EagerEngine(network, precision)], settings, windows, plan)
+    slices = stream_logits(average, image, windows)
     return torch.cat([labels_of(finished).cpu() for finished in slices])
 
 

@@ -1,9 +1,10 @@
 """One training shared by several processes, each with a GPU or some cores of its own.
 
 Every process holds the whole network and makes its patches of each batch. The loss is always that of the
-whole batch: logits are gathered from all, and each process sends gradients into its own. So any loss, one
-whose Dice runs over the batch too, has the value and the gradient that one process would find. What hangs on
-clocks, signals or files is agreed on, so that all processes take the same steps.
+whole batch: its sums over classes are gathered from all, or, of a loss that is not made of them, the logits,
+and each process sends gradients into its own. So any loss, one whose Dice runs over the batch too, has the
+value and the gradient that one process would find. What hangs on clocks, signals or files is agreed on, so
+that all processes take the same steps.
 """
 
 import json
@@ -29,6 +30,8 @@ class Processes:
 
     rank: int = 0
     count: int = 1
+    patient: Any = None
+    """The process group for plain data, which others may take long to have; None for the usual one."""
 
     @property
     def leads(self) -> bool:
@@ -53,7 +56,10 @@ class Processes:
         return DistributedDataParallel(network, gradient_as_bucket_view=True)
 
     def whole(self, logits: _Logits) -> _Logits:
-        """(b, ...) of this process, or a list of such -> those of all, (count * b, ...), by rank."""
+        """(b, ...) of this process, or a list of such -> those of all, (count * b, ...), by rank.
+
+        Gradients go into this process's own.
+        """
         if self.count == 1:
             return logits
         if isinstance(logits, list):
@@ -70,10 +76,10 @@ class Processes:
             return [value]
         own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
-        dist.all_gather(lengths, torch.tensor([len(own)]))
+        dist.all_gather(lengths, torch.tensor([len(own)]), group=self.patient)
         longest = int(max(lengths))
         texts = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.count)]
-        dist.all_gather(texts, nn.functional.pad(own, (0, longest - len(own))))
+        dist.all_gather(texts, nn.functional.pad(own, (0, longest - len(own))), group=self.patient)
         return [
             json.loads(text[: int(length)].numpy().tobytes())
             for text, length in zip(texts, lengths, strict=True)

@@ -16,7 +16,9 @@ from app.core.errors import InputError
 if TYPE_CHECKING:
     from app.train.machine.processes import Processes
 
-# For data that the leading process prepares; torchrun sees to processes that die.
+# Of what a step exchanges: a process that hangs ends the others. torchrun sees to those that die.
+_STEP = timedelta(minutes=30)
+# Of plain data, which processes wait for while others plan, prepare or evaluate.
 _PATIENCE = timedelta(days=7)
 _TELLING = timedelta(seconds=20)
 
@@ -65,8 +67,8 @@ def open_processes() -> Iterator["Processes"]:
     if process_rank() > 0:
         logging.disable(logging.CRITICAL)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
-    yield Processes(process_rank(), process_count())
+    dist.init_process_group(backend, timeout=_STEP)
+    yield Processes(process_rank(), process_count(), dist.new_group(backend="gloo", timeout=_PATIENCE))
     dist.destroy_process_group()  # not after an error: others may never come to an end of what they share
 
 

@@ -1,14 +1,70 @@
-"""Objects from the configuration."""
+"""Objects from the configuration, and which device a process takes, on machines that are only described."""
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 
+from app.cli.config import build
 from app.cli.config.build import build_loss
 from app.core.errors import InputError
 from app.data.sets.decathlon import read_task
 from tests.support.config import composed
 from tests.support.volumes import MakeTask
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with three GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+
+
+def device(name: str) -> str:
+    return str(build.choose_device(composed(f"device={name}")))
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_is_chosen_by_number() -> None:
+    assert [device(name) for name in ("auto", "cuda", "cuda:2", "cpu")] == [
+        "cuda:0",
+        "cuda:0",
+        "cuda:2",
+        "cpu",
+    ]
+    for name, tokens in {"cuda:3": ["cuda:3", "3"], "cuda:x": ["cuda:x"], "cpu:1": ["cpu:1"]}.items():
+        with pytest.raises(InputError, match="device") as error:
+            device(name)
+        for token in tokens:
+            assert re.search(rf"\b{token}\b", str(error.value))
+
+
+@pytest.mark.usefixtures("gpus")
+def test_jobs_of_a_sweep_and_processes_take_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for number in range(4):
+        monkeypatch.setattr(build, "job_number", lambda number=number: number)
+        found.append(device("auto"))
+    assert found == ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]
+    assert device("cuda:1") == "cuda:1"
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert device("cuda") == "cuda:2"
+    with pytest.raises(InputError, match="cuda:1"):
+        device("cuda:1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    with pytest.raises(InputError, match="device") as error:
+        device("cuda")
+    assert {"4", "3"} <= set(re.findall(r"\d+", str(error.value)))
+
+
+def test_a_machine_without_gpus_computes_on_its_processor() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert device("auto") == "cpu"
+    with pytest.raises(InputError, match="cuda:1"):
+        device("cuda:1")
 
 
 @pytest.mark.parametrize("loss", ["dice_ce", "dice_focal", "focal", "tversky_ce"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from app.core.errors import InputError
 from app.core.plan import Plan
@@ -43,11 +44,18 @@ def test_a_belt_of_logits_is_as_deep_as_a_window() -> None:
 
 def test_rows_are_cut_into_as_few_parts_as_fit() -> None:
     for height, parts in ((70, 1), (69, 2), (35, 2), (24, 3)):
-        cuts = cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=limit_for(height, 7))
+        limit = limit_for(height, 7)
+        cuts = cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=limit, free_gb=0.0)
         assert len(cuts) == parts
         assert [row for cut in cuts for row in cut] == list(range(70))
+    for free, parts in (
+        (limit_for(69, 7), 2),
+        (0.0, len(WINDOWS.starts[1])),
+    ):  # without a limit none is refused
+        cuts = cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=None, free_gb=free)
+        assert len(cuts) == parts
     with pytest.raises(InputError, match=r"predict\.memory_gb") as error:
-        cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=1.0)
+        cut_rows(70, lambda cut: cut, WINDOWS, classes=2, fixed=7, limit_gb=1.0, free_gb=9.0)
     assert {"1", "1.1"} <= set(re.findall(r"\d[\d.]*\b", str(error.value)))  # GB allowed, GB needed
 
 
@@ -78,7 +86,38 @@ def test_a_scan_in_parts_has_the_same_labels(
     assert (segmenter(image, np.eye(4)) == in_parts).all() and len(parts) > 1
     parts.clear()
     monkeypatch.setattr(segmentation, "free_gb", lambda: 0.0)  # no limit was asked for, so nothing is refused
-    assert (segmenter(image, np.eye(4)) == whole).all() and parts == [70]
+    assert (segmenter(image, np.eye(4)) != whole).mean() <= 1e-5 and len(parts) == len(windows.starts[1]) > 1
+
+
+@pytest.mark.parametrize(("fits", "attempts"), [(2, 1), (1, 2), (0, None)])
+def test_out_of_memory_it_tries_smaller_windows(
+    fits: int, attempts: int | None, make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine on a device that holds `fits` patches at once."""
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
+    segmenter = Segmenter.load(tmp_path / "run", sliding=SLIDING)
+    begun: list[int] = []
+    fitted = segmentation.fit_windows
+    monkeypatch.setattr(
+        segmentation, "fit_windows", lambda *words: begun.append(words[2].windows) or fitted(*words)
+    )
+
+    def small(windows: torch.Tensor) -> torch.Tensor:
+        if windows[:, 0].numel() > fits * 16**3:
+            raise torch.OutOfMemoryError("emulated")
+        return segmenter.members[0](windows)
+
+    image = np.random.default_rng(0).normal(size=(40, 36, 30)).astype(np.float32)
+    limited = replace(segmenter, members=(small,))
+    if attempts is None:
+        with pytest.raises(InputError, match=r"16x16x16.*plan\.patch"):
+            limited(image, np.eye(4))
+        return
+    found = limited(image, np.eye(4))
+    assert len(begun) == attempts and begun[-1] == fits
+    wanted = replace(segmenter, sliding=replace(SLIDING, windows=fits))(image, np.eye(4))
+    assert (found == wanted).all() and found.any()
 
 
 def test_a_scan_that_does_not_fit_once_prepared_is_refused_before_it_is(
