@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from app.compress.allocate import RankChoice, allocate
+from app.compress.answer import Answer
 from app.compress.choices import PRICES, judge, list_choices
 from app.compress.fits.conv_fit import UNKNOWN, ConvTask, following
 from app.compress.fits.method import DecompositionMethod
@@ -47,7 +48,7 @@ def decompose(
     Raises:
         InputError: no convolution can be decomposed, or the budget is below the least possible.
     """
-    original, paths = _trained(spec, weights)
+    original, paths = trained_network(spec, weights)
     dense = _dense(original, paths)
     if not dense:
         raise InputError("compress.model: got no dense convolution that could be decomposed")
@@ -57,13 +58,13 @@ def decompose(
     after = {name: following(original, paths[name]) if settings.fits("data") else UNKNOWN for name in dense}
     tasks = {name: ConvTask(conv, rows[name], after[name]) for name, conv in dense.items()}
     convs = {conv.name: conv for conv in list_convolutions(spec.model, spec.shape)}
-    changed = _Changed(original, patches[0])
+    answer = Answer(original, patches[0])
     options: dict[str, list[RankChoice]] = {}
     for name, task in tasks.items():
         options[name] = list_choices(convs[name], task, method)
         if settings.fits("data"):
             fit = partial(replace(method, settings=replace(settings, fit="data")).fit, task)  # no slow sweeps
-            options[name] = judge(options[name], partial(changed.error, paths[name], fit))
+            options[name] = judge(options[name], partial(_lost, answer, paths[name], fit))
         advance()
     chosen = allocate(options, _left(spec, original, options, method))
     current = copy.deepcopy(original)
@@ -83,7 +84,8 @@ def count_decomposable(spec: NetworkSpec) -> int:
         return len(_dense(*build_named(spec)))
 
 
-def _trained(spec: NetworkSpec, weights: Weights) -> tuple[nn.Module, dict[str, str]]:
+def trained_network(spec: NetworkSpec, weights: Weights) -> tuple[nn.Module, dict[str, str]]:
+    """Return the network in eval mode on the CPU, and by each convolution's name its module's path."""
     network, paths = build_named(spec)
     network.load_state_dict(weights)
     return to_device(network, torch.device("cpu")).eval(), paths
@@ -102,24 +104,9 @@ def _dense(network: nn.Module, paths: Mapping[str, str]) -> dict[str, nn.Conv3d]
     }
 
 
-class _Changed:
-    """What a network answers to a batch of patches, and how far off it is with one convolution changed."""
-
-    @torch.no_grad()
-    def __init__(self, network: nn.Module, patch: Tensor) -> None:
-        self.network, self.patch = network, patch.contiguous(memory_format=torch.channels_last_3d)
-        self.answer = network(self.patch)
-        centred = self.answer - self.answer.mean(dim=(0, 2, 3, 4), keepdim=True)
-        self.energy = float(centred.square().sum())
-
-    @torch.no_grad()
-    def error(self, path: str, fit: Callable[[Factors], nn.Module], factors: Factors) -> float:
-        """Share of the answer's energy."""
-        dense = self.network.get_submodule(path)
-        self.network.set_submodule(path, to_device(fit(factors), torch.device("cpu")))
-        off = float((self.network(self.patch) - self.answer).square().sum())
-        self.network.set_submodule(path, dense)
-        return off / self.energy
+def _lost(answer: Answer, path: str, fit: Callable[[Factors], nn.Module], factors: Factors) -> float:
+    """The share of the network's answer that goes with one convolution decomposed."""
+    return answer.error(path, fit(factors))
 
 
 def _left(

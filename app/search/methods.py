@@ -19,6 +19,8 @@ class SearchMethod:
     or evolve (the best of many layouts under it, each tried whole; untrained, one of them)."""
     length: int
     """Times the usual number of steps; 0 needs no training."""
+    shrinks: bool = False
+    """Whether it begins with a trained network."""
 
 
 COSTS = ("params", "macs", "latency")
@@ -29,6 +31,8 @@ METHODS = {
     "gates": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
     "paper_cost": SearchMethod(paths="concatenated", penalty="gates", decode="top", length=1),
     "paper_performance": SearchMethod(paths="concatenated_random", penalty="none", decode="top", length=2),
+    "distill": SearchMethod(paths="sampled", penalty="none", decode="budget", length=0, shrinks=True),
+    "importance": SearchMethod(paths="sampled", penalty="none", decode="budget", length=0, shrinks=True),
     "random": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=0),
 }
 
@@ -38,8 +42,8 @@ class SearchSettings:
     """What `search` says; the values are in conf/search."""
 
     method: str
-    """evolve, gates, paper_cost, paper_performance, or random: a layout drawn under the budget, to compare
-    with."""
+    """evolve, gates, paper_cost, paper_performance; distill or importance for the trained network of `model`;
+    or random: a layout drawn under the budget, to compare with."""
     budget: float
     """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
     cost: str
@@ -60,11 +64,23 @@ class SearchSettings:
     """Of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
     latency_table: str | None
     """Path of measured milliseconds; None: latency.json in the cache's folder."""
+    model: str | None
+    """Run folder of a trained dense network, for distill and importance."""
+    patches: int
+    """Batches of training patches that distill and importance look at."""
+    rows: int
+    """Places in them for each convolution."""
 
     def __post_init__(self) -> None:
         """Validate values."""
         if self.method not in METHODS:
             raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(METHODS)}")
+        if self.way.shrinks != (self.model is not None):
+            fitting = ", ".join(name for name, way in METHODS.items() if way.shrinks)
+            raise InputError(
+                f"search.model: got {self.model or 'none'} with search.method {self.method}, "
+                f"wanted the run folder of a trained network with {fitting}, and none with the others"
+            )
         if self.cost not in COSTS:
             raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(COSTS)}")
         if unknown := [cost for cost in self.limits if cost not in COSTS]:
@@ -78,8 +94,9 @@ class SearchSettings:
         least = 8 if self._timed else 1
         if self.align is not None and self.align < least:
             raise InputError(f"search.align: got {self.align}, wanted at least {least} for latency")
-        if self.trials < 1:
-            raise InputError(f"search.trials: got {self.trials}, wanted at least 1")
+        for name in ("trials", "patches", "rows"):
+            if getattr(self, name) < 1:
+                raise InputError(f"search.{name}: got {getattr(self, name)}, wanted at least 1")
         if self.strength is not None and self.strength < 0:
             raise InputError(f"search.strength: got {self.strength}, wanted 0 or more")
 
@@ -96,7 +113,7 @@ class SearchSettings:
     @property
     def path_weights(self) -> str:
         """shared or separate, as the super-network has them."""
-        return "separate" if self.published else self.weights
+        return "separate" if self.published or self.way.shrinks else self.weights
 
     @property
     def aligned(self) -> int:

@@ -32,6 +32,9 @@ SETTINGS = SearchSettings(
     temperature=0.1,
     strength=None,
     latency_table=None,
+    model=None,
+    patches=1,
+    rows=200,
 )
 
 

@@ -7,12 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
 from app.cli.config.build import build_optimizer
 from app.cli.config.run_config import adopted_config
@@ -24,13 +22,13 @@ from app.compress.fits.method import DecompositionMethod
 from app.compress.fits.settings import CompressSettings
 from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
+from app.compress.patches import training_patches
 from app.compress.suggested_layout import natural_layout
 from app.core import run_folder
 from app.core.csv_file import read_csv, write_csv
 from app.core.files import read_json, write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
-from app.data.sample.patches import PatchSampler
 from app.infer.engines.engine import Member
 from app.infer.scan.run_models import stored_sliding
 from app.infer.scan.segmenter import Segmenter
@@ -118,7 +116,7 @@ def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod
     settings = method.settings
     with progress_bar("Decomposing", 2 * count_decomposable(this.network)) as advance:
         found = decompose(
-            *(this.network, trained.inference_weights, _patches(this, settings.patches), method),
+            *(this.network, trained.inference_weights, training_patches(this, settings.patches), method),
             seed=this.recipe.seed,
             advance=advance,
         )
@@ -127,19 +125,6 @@ def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod
     after = replace(this, network=found.spec, resumed=True)
     write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
     return after
-
-
-def _patches(this: Training, count: int) -> list[Tensor]:
-    """Batches of training patches as they are, without augmentation."""
-    sampler = PatchSampler(
-        [this.cached[case.id] for case in this.split.training],
-        size=this.plan.patch,
-        margin=this.plan.patch,
-        batch=this.plan.batch,
-        foreground_share=this.plan.foreground_share,
-        seed=this.recipe.seed,
-    )
-    return [torch.from_numpy(sampler.draw(step).image) for step in range(count)]
 
 
 def _begun(this: Training, weights: Weights) -> TrainingState:

@@ -12,16 +12,20 @@ import torch
 from omegaconf import DictConfig
 
 from app.cli.config.build import choose_device, network_builder
+from app.cli.config.run_config import adopted_config
 from app.cli.config.settings import plain, read_settings, without
 from app.cli.config.training import open_configured, refuse_init
+from app.compress.patches import training_patches
+from app.compress.shrink import shrink
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.layout import Layout, write_layout
 from app.core.plan import Plan
+from app.core.progress import progress_bar
 from app.core.task import Task
 from app.layers.cost import Cost
 from app.layers.latency import latency_ms
-from app.models.checkpoint import write_checkpoint
+from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, design, to_device
 from app.models.regions import without_labels
 from app.operators.mixed import Mixed
@@ -43,7 +47,7 @@ from app.search.search import (
 )
 from app.train.machine.environment import machine
 from app.train.planning import BuildNetwork
-from app.train.run import Recipe, Training, train_network, training_facts
+from app.train.run import Recipe, Training, score, train_network, training_facts
 from app.train.state import TrainingState, batch_loss
 
 log = logging.getLogger(__name__)
@@ -53,6 +57,8 @@ _JUDGED_BATCHES = 3
 def run(cfg: DictConfig) -> Path:
     """Train a super-network, read its gates, write layout.yaml, its picture and costs; return the folder."""
     refuse_init(cfg, "search", "a super-network begins with fresh weights")
+    if _settings(cfg).way.shrinks:
+        return _run_trained(cfg)
     factor = max(1, _settings(cfg).way.length)
     published = read_settings(PaperSettings, cfg.search.paper, "search.paper")
     change = published.recipe if _settings(cfg).published else _as_configured
@@ -61,6 +67,44 @@ def run(cfg: DictConfig) -> Path:
         search.refuse_impossible()  # now, not after the training
         decoded, facts = _find(this, search, published)
         _write(this, search.layout(decoded, _provenance(this, search)), facts)
+        tracker.finish()
+        return this.folder
+
+
+def _run_trained(cfg: DictConfig) -> Path:
+    """Shrink the network of search.model, whose data and plan are kept; judge it as it is, without a step."""
+    settings = _settings(cfg)
+    source = Path(str(settings.model))
+    trained = read_checkpoint(source / run_folder.LAST)
+    if cfg.train.resume is None:
+        cfg = adopted_config(cfg, source, "search.model")
+    dense = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
+    operator = SuperNet(
+        settings.kernels, settings.where, settings.way.paths, settings.path_weights, settings.temperature
+    )
+    spec = design(dense.model, dense.shape, operator, None)
+    with open_configured(cfg, make_builder=lambda _cfg, _task: lambda _plan: spec, like=source) as (
+        this,
+        tracker,
+    ):
+        search = _search(cfg, spec, this.plan)
+        search.refuse_impossible()
+        with progress_bar("Shrinking kernels", 2 * len(search.sites)) as advance:
+            found = shrink(
+                *(dense, trained.inference_weights, spec, search.decode),
+                training_patches(this, settings.patches),
+                distill=settings.method == "distill",
+                rows=settings.rows,
+                seed=this.recipe.seed,
+                advance=advance,
+            )
+        network = spec.build()
+        network.load_state_dict(found.weights)
+        state = this.state(to_device(network, this.recipe.device))
+        write_checkpoint(this.folder / run_folder.LAST, this.checkpoint(state))
+        facts = {**score(this, state), "answer_lost": round(found.answer_lost, 5)}
+        provenance = {**_provenance(this, search), "model": str(source)}
+        _write(this, search.layout(found.decoded, provenance), facts)
         tracker.finish()
         return this.folder
 

@@ -117,3 +117,25 @@ def test_an_interrupted_search_resumes_as_a_search(
         assert call(f"train.resume={stopped}", *words) == 0
         assert (stopped / "layout.yaml").read_bytes() == (whole / "layout.yaml").read_bytes()
     assert json.loads((stopped / "summary.json").read_text(encoding="utf-8"))["trials"] == 26
+
+
+def test_a_trained_network_shrinks_and_trains_on(
+    tmp_path: Path, call: Call, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dense, found, tuned = (tmp_path / name for name in ("dense", "found", "tuned"))
+    assert call("op=conv3d", "fold=1", f"paths.run={dense}") == 0
+    shrink = ("mode=search", "search.where=all", "search.budget=0.4", f"search.model={dense}")
+    assert call(*shrink, "search.method=distill", f"paths.run={found}") == 0
+    layout = read_layout(found / "layout.yaml")
+    assert (layout.provenance["method"], layout.provenance["fold"]) == ("distill", 1)
+    summary = json.loads((found / "summary.json").read_text(encoding="utf-8"))
+    assert summary["layout"]["share"] <= 0.4 and summary["steps"] == 0
+    assert summary["mean_dice"] is not None and summary["answer_lost"] > 0
+    used = ("op=cakes", f"op.layout={found / 'layout.yaml'}", f"train.init={found}", "fold=1")
+    assert call(*used, f"paths.run={tuned}") == 0
+    assert json.loads((tuned / "summary.json").read_text(encoding="utf-8"))["steps"] == 4
+    capfd.readouterr()
+    assert call(*shrink, f"paths.run={tmp_path / 'refused'}") == 1
+    refused = capfd.readouterr().err.splitlines()[-1]
+    for token in ("search.model", "evolve", "distill", "importance"):
+        assert token in refused
