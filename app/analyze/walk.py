@@ -11,6 +11,7 @@ from torch import fx, nn
 from app.analyze.field import Field, enlarged, entering, input_field, joined, narrowed, through, united
 from app.core.errors import InputError
 from app.core.types import as_size
+from app.layers.beside import activated_beside
 from app.layers.connection import Connected, Connection, grouped_links
 
 _PASSING = (
@@ -100,8 +101,8 @@ def _function(node: fx.Node, given: list[Field]) -> Field:
         return joined(given)
     if node.target in _SUMS:
         return united(*given)
-    if node.target is torch.relu:
-        return given[0]
+    if node.target is activated_beside:
+        return joined(given)
     if node.target is operator.getitem and isinstance(node.args[1], tuple):
         return narrowed(given[0], node.args[1][1])  # type: ignore[arg-type]
     raise InputError(f"analyze: got {node.target} in {node.format_node()}, which has no known connection")
@@ -131,7 +132,8 @@ def _connection(conv: nn.Conv3d) -> Connection:
 
 def _pool(pool: nn.AvgPool3d, channels: int) -> Connection:
     kernel, stride = as_size(pool.kernel_size), as_size(pool.stride)  # type: ignore[arg-type]
-    ends = _everywhere(channels, np.zeros(3, dtype=np.int64), np.array(kernel) - 1)
+    first = -np.array(as_size(pool.padding)) if pool.padding else np.zeros(3, dtype=np.int64)  # type: ignore[arg-type]
+    ends = _everywhere(channels, first, first + np.array(kernel) - 1)
     return Connection(np.eye(channels, dtype=np.bool_), *ends, stride)
 
 

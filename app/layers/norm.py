@@ -166,17 +166,19 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "group": _group_norm,
     "batch": nn.BatchNorm3d,
 }
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
-    "relu": lambda: nn.ReLU(inplace=True),
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
+ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "leaky_relu": lambda _channels: nn.LeakyReLU(0.01, inplace=True),
+    "relu": lambda _channels: nn.ReLU(inplace=True),
+    "relu6": lambda _channels: nn.ReLU6(inplace=True),
+    "prelu": nn.PReLU,
+    "silu": lambda _channels: nn.SiLU(),
+    "gelu": lambda _channels: nn.GELU(),
 }
 
 
 @dataclass(frozen=True)
 class Style:
-    """What blocks put after their convolutions, but for operators that are complete by themselves."""
+    """What follows a convolution."""
 
     norm: str = "instance"
     activation: str = "leaky_relu"
@@ -185,9 +187,17 @@ class Style:
         """The norm, with learnt scale and shift."""
         return NORMS[self.norm](channels)
 
-    def bend(self) -> nn.Module:
+    def bend(self, channels: int) -> nn.Module:
         """The activation."""
-        return ACTIVATIONS[self.activation]()
+        return ACTIVATIONS[self.activation](channels)
+
+    def finish(self, channels: int) -> list[nn.Module]:
+        """Norm and activation."""
+        return [self.normalise(channels), self.bend(channels)]
+
+    def weights(self, channels: int) -> int:
+        """Weights of `finish`: a scale and a shift, and a slope of prelu."""
+        return (3 if self.activation == "prelu" else 2) * channels
 
 
 USUAL = Style()

@@ -14,18 +14,32 @@ class PlainBlock(nn.Sequential):
 
     convolutions = 1
 
-    def __init__(self, convs: Sequence[ConvSpec], operator: Operator, style: Style = USUAL) -> None:
+    def __init__(
+        self, convs: Sequence[ConvSpec], operator: Operator, style: Style = USUAL, *, gated: bool = True
+    ) -> None:
         (conv,) = convs
-        tail = [] if operator.complete(conv) else [style.bend()]
-        super().__init__(*_normalised(conv, operator, style), *tail, *operator.gates(conv))
+        tail = [] if operator.complete(conv) else [style.bend(operator.width(conv))]
+        gates = operator.gates(conv) if gated else ()
+        super().__init__(*_normalised(conv, operator, style), *tail, *gates)
+        self.gates = len(gates)
+        self.squeezes_before_norm = conv.style is not None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
+        convolve, *rest = self
+        y = response = convolve(x)
+        for module in rest[: len(rest) - self.gates]:
+            y = module(y)
+        for gate in rest[len(rest) - self.gates :]:
+            y = gate(y, response if self.squeezes_before_norm else y)
+        return y  # type: ignore[no-any-return]
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with norms, added to their input, then activation.
+    """Two convolutions with norms and then the operator's gates, added to their input, then activation.
 
-    Where stride or width change, the input is averaged over the stride and projected by 1x1x1. A gate
-    follows the first activation: right after a norm, whose mean is the same for every input, it would be
-    a constant.
+    Where stride or width change, the input is averaged over the stride and projected by 1x1x1. In networks
+    of version 1 the gates follow the first activation.
     """
 
     convolutions = 2
@@ -33,8 +47,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, convs: Sequence[ConvSpec], operator: Operator, style: Style = USUAL) -> None:
         super().__init__()
         first, second = convs
-        self.first = PlainBlock([first], operator, style)
+        self.first = PlainBlock([first], operator, style, gated=first.style is None)
         self.second = nn.Sequential(*_normalised(second, operator, style))
+        self.gates = nn.ModuleList(operator.gates(second) if second.style is not None else [])
         self.shortcut = nn.Sequential()
         if first.stride != (1, 1, 1):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
@@ -42,11 +57,17 @@ class ResidualBlock(nn.Module):
         if first.in_channels != width:
             self.shortcut.append(FastConv3d(first.in_channels, width, 1, bias=False))
             self.shortcut.append(style.normalise(width))
-        self.activation = style.bend()
+        self.activation = style.bend(width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
-        return self.activation(self.second(self.first(x)) + self.shortcut(x))  # type: ignore[no-any-return]
+        convolve, *rest = self.second
+        y = response = convolve(self.first(x))
+        for module in rest:
+            y = module(y)
+        for gate in self.gates:
+            y = gate(y, response)
+        return self.activation(y + self.shortcut(x))  # type: ignore[no-any-return]
 
 
 def _normalised(conv: ConvSpec, operator: Operator, style: Style) -> list[nn.Module]:

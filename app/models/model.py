@@ -9,6 +9,13 @@ from app.core.registry import Registered
 from app.core.types import Size
 from app.operators import Operator
 
+VERSION = 2
+"""Of what the same description computes; a checkpoint says which, and without a word it is 1.
+
+2: channel gates squeeze the output of a convolution, before its norm; in a residual block they follow the
+second convolution; operators complete in themselves have the norm and the activation of the model.
+"""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -23,6 +30,7 @@ class Shape:
     """Voxels of a patch; only operators made for one size need it."""
     regions: tuple[tuple[int, ...], ...] = ()
     """Label values of each class where classes are regions that may overlap; empty where they are labels."""
+    version: int = VERSION
 
 
 class Model(Registered, ABC):

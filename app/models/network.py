@@ -14,7 +14,7 @@ from app.core.registry import rebuild
 from app.core.types import Size, as_size
 from app.layers.cost import Cost
 from app.layers.device_policy import policy_of
-from app.models.model import Model, Shape
+from app.models.model import VERSION, Model, Shape
 from app.models.regions import RegionNetwork
 from app.operators import ConvSpec, Operator, operator_from
 from app.operators.operator import Wrapper
@@ -51,6 +51,10 @@ class NetworkSpec:
             with FlopCounterMode(display=False) as counter:
                 network(sample)
         return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
+
+    def fits_other_sizes(self) -> bool:
+        """Whether it computes the same for windows larger than its patch."""
+        return self.encoder.fits_other_sizes() and self.decoder.fits_other_sizes()
 
     def layout(self) -> Layout | None:
         """The kernels of the mixed convolutions of encoder and decoder; None when there are none."""
@@ -101,10 +105,19 @@ def network_from(description: dict[str, Any]) -> NetworkSpec:
             kernels=tuple(as_size(kernel) for kernel in shape["kernels"]),
             patch=as_size(shape["patch"]) if shape.get("patch") else None,
             regions=tuple(tuple(int(value) for value in region) for region in shape.get("regions", ())),
+            version=_known(int(shape.get("version", 1))),
         ),
         encoder=operator_from(description["encoder"]),
         decoder=operator_from(description["decoder"]),
     )
+
+
+def _known(version: int) -> int:
+    if version > VERSION:
+        raise InputError(
+            f"checkpoint: got a network of version {version}, this program knows up to {VERSION}"
+        )
+    return version
 
 
 def list_convolutions(model: Model, shape: Shape) -> tuple[ConvSpec, ...]:

@@ -37,7 +37,7 @@ class UNetModel(Model):
     norm: str = "instance"
     """instance, group (of 8 channels, or the largest part of 8 that divides them) or batch."""
     activation: str = "leaky_relu"
-    """leaky_relu (slope 0.01), relu, silu or gelu."""
+    """leaky_relu (slope 0.01), relu, relu6, prelu (a learnt slope per channel), silu or gelu."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -105,6 +105,7 @@ class UNet(nn.Module):
         super().__init__()
         self.deep_supervision = model.deep_supervision
         block, style = BLOCKS[model.block], Style(model.norm, model.activation)
+        told = style if shape.version > 1 else None
         self.encoder = nn.ModuleList()
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -115,7 +116,7 @@ class UNet(nn.Module):
         reached = [shape.in_channels]  # channels at the end of each level
         for level, width in enumerate(shape.widths):
             kernel, stride = shape.kernels[level], shape.strides[level]
-            first = ConvSpec(f"encoder.{level}", reached[-1], width, kernel, stride, sizes[-1])
+            first = ConvSpec(f"encoder.{level}", reached[-1], width, kernel, stride, sizes[-1], told)
             convs = _level(first, block, encoder_blocks[level], encoder)
             self.encoder.append(_stage(convs, block, encoder, style))
             reached.append(encoder.width(convs[-1]))
@@ -124,7 +125,8 @@ class UNet(nn.Module):
         decoded: list[list[ConvSpec]] = []
         for level, width in enumerate(model.decoder_widths(shape.widths)):
             kernel, size = shape.kernels[level], sizes[level + 1]
-            first = ConvSpec(f"decoder.{level}", width + skipped[level], width, kernel, (1, 1, 1), size)
+            joined = width + skipped[level]
+            first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size, told)
             decoded.append(_level(first, block, decoder_blocks[level], decoder))
         given = [decoder.width(convs[-1]) for convs in decoded]
         below = (*given[1:], skipped[-1])  # channels that come from the level underneath

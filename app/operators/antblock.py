@@ -1,39 +1,44 @@
 """ANTBlock: expand, depthwise, attention among the expanded channels, grouped linear projection.
 
-Xiong, Kim, Hedau, "ANTNets", arXiv 1904.03775; here over volumes, with instance norms.
+Xiong, Kim, Hedau, "ANTNets", arXiv 1904.03775; here over volumes, with the model's norms and activations.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from app.core.errors import InputError
+from app.core.kernel import Kernel
 from app.core.types import Size
 from app.layers.connection import Connection
 from app.layers.cost import Cost
 from app.layers.grouped import GroupedConv, chain_cost, depthwise, pointwise
-from app.layers.norm import InstanceNorm3d
+from app.layers.norm import Style
+from app.layers.squeeze import SQUEEZES, Squeeze
 from app.operators.channelwise import Channelwise
-from app.operators.operator import ConvSpec
+from app.operators.operator import ConvSpec, of_level
+
+_EARLIER = Style("instance", "relu6")
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel of (B, C, D, H, W) by a two-layer network of all channels' means."""
+    """Scales each channel of (B, C, D, H, W) by a two-layer network of another volume's channels."""
 
-    def __init__(self, channels: int, hidden: int) -> None:
+    def __init__(self, channels: int, hidden: int, squeeze: str = "mean") -> None:
         super().__init__()
         self.gate = nn.Sequential(
-            nn.AdaptiveAvgPool3d(1),
-            nn.Conv3d(channels, hidden, 1),
+            Squeeze(squeeze),
+            nn.Conv3d(SQUEEZES[squeeze] * channels, hidden, 1),
             nn.ReLU(inplace=True),
             nn.Conv3d(hidden, channels, 1),
             nn.Sigmoid(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
-        return x * self.gate(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Shape of `x`; `source` is (B, C, any size)."""
+        return x * self.gate(source)  # type: ignore[no-any-return]
 
     def connections(self) -> list[Connection]:
         """None: it scales what passes."""
@@ -43,23 +48,37 @@ class ChannelAttention(nn.Module):
 class AntBlock(nn.Module):
     """Maps (B, in, D, H, W) to (B, out, D/s, H/s, W/s), rounded up; no activation at its end.
 
-    Adds its input where neither size nor width change.
+    Adds its input where neither size nor width change. The attention sees the depthwise convolution's output
+    before its norm (in networks of version 1 after norm and activation).
     """
 
-    def __init__(self, conv: ConvSpec, *, expansion: int, hidden: int, groups: int) -> None:
+    def __init__(
+        self, conv: ConvSpec, *, expansion: int, hidden: int, groups: int, squeeze: str = "mean"
+    ) -> None:
         super().__init__()
         *before, projection = ant_chain(conv, expansion, groups)
-        expanded = projection.in_channels
-        steps = [(c.build(), InstanceNorm3d(expanded), nn.ReLU6(inplace=True)) for c in before]
-        self.body = nn.Sequential(*(module for step in steps for module in step))
-        self.attention = ChannelAttention(expanded, hidden) if hidden else nn.Identity()
-        self.projection = nn.Sequential(projection.build(), InstanceNorm3d(conv.out_channels))
+        expanded, style = projection.in_channels, conv.style or _EARLIER
+        self.squeezes_before_norm = conv.style is not None
+        self.body = nn.Sequential(*(part for c in before for part in (c.build(), *style.finish(expanded))))
+        self.attention = ChannelAttention(expanded, hidden, squeeze) if hidden else None
+        self.projection = nn.Sequential(projection.build(), style.normalise(conv.out_channels))
+        self.gate = None if conv.gate is None else conv.gate(conv.out_channels)
         self.residual = conv.stride == (1, 1, 1) and conv.in_channels == conv.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        y: Tensor = self.projection(self.attention(self.body(x)))
-        return x + y if self.residual else y
+        *before, norm, activation = self.body
+        response = x
+        for module in before:
+            response = module(response)
+        y = activation(norm(response))
+        if self.attention is not None:
+            y = self.attention(y, response if self.squeezes_before_norm else y)
+        response = self.projection[0](y)
+        y = self.projection[1](response)
+        if self.gate is not None:
+            y = self.gate(y, response)
+        return x + y if self.residual else y  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -68,37 +87,62 @@ class Ant(Channelwise):
 
     complete_apart = True
 
-    expansion: int
-    """Expanded channels as a multiple of the input's."""
-    reduction: int | None
-    """Expanded channels for each hidden unit of the attention; None for no attention."""
+    expansion: int | Sequence[int]
+    """Expanded channels as a multiple of the input's: a number, or one per level."""
+    reduction: int | Sequence[int] | None
+    """Expanded channels for each hidden unit of the attention, likewise; None for no attention."""
     groups: int
     """Of the projection; at most, as far as it divides its channels."""
+    kernel: int | None = None
+    """Taps of the depthwise convolution along each axis that has any; None: those of the plan."""
+    squeeze: str = "mean"
+    """What the attention sees of a channel: its mean, or the moments: mean and deviation."""
 
     def __post_init__(self) -> None:
         """Validate values."""
-        for name in ("expansion", "reduction", "groups"):
+        for name in ("expansion", "reduction", "groups", "kernel"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"op.{name}: got {value}, wanted at least 1")
+            for one in value if isinstance(value, Sequence) else [value]:
+                if one is not None and one < 1:
+                    raise InputError(f"op.{name}: got {one}, wanted at least 1")
+        if self.kernel is not None and self.kernel % 2 == 0:
+            raise InputError(f"op.kernel: got {self.kernel}, wanted an odd number of taps")
+        if self.squeeze not in SQUEEZES:
+            raise InputError(f"op.squeeze: got {self.squeeze!r}, wanted one of {', '.join(SQUEEZES)}")
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
         """One block."""
-        return AntBlock(conv, expansion=self.expansion, hidden=self._hidden(conv), groups=self._groups(conv))
+        return AntBlock(
+            self._with_kernel(conv),
+            expansion=self._expansion(conv),
+            hidden=self._hidden(conv),
+            groups=self._groups(conv),
+            squeeze=self.squeeze,
+        )
 
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """Convolutions, attention and norms."""
-        chain = ant_chain(conv, self.expansion, self._groups(conv))
-        expanded, hidden = self.expansion * conv.in_channels, self._hidden(conv)
-        attention = Cost(2 * expanded * hidden + (expanded + hidden if hidden else 0), 2 * expanded * hidden)
-        norms = Cost(2 * (expanded * (len(chain) - 1) + conv.out_channels), 0)
-        return chain_cost(chain, size) + attention + norms
+        """Convolutions, attention, norms and activations."""
+        chain = ant_chain(self._with_kernel(conv), self._expansion(conv), self._groups(conv))
+        expanded, hidden = chain[-1].in_channels, self._hidden(conv)
+        mixed = (1 + SQUEEZES[self.squeeze]) * expanded * hidden
+        attention = Cost(mixed + (expanded + hidden if hidden else 0), mixed)
+        before = (len(chain) - 1) * (conv.style or _EARLIER).weights(expanded)
+        return chain_cost(chain, size) + attention + Cost(before + 2 * conv.out_channels, 0)
+
+    def _with_kernel(self, conv: ConvSpec) -> ConvSpec:
+        if self.kernel is None:
+            return conv
+        return replace(conv, kernel=Kernel((self.kernel,) * 3).within(conv.kernel).size)
+
+    def _expansion(self, conv: ConvSpec) -> int:
+        return of_level(self.expansion, conv, "op.expansion")
 
     def _groups(self, conv: ConvSpec) -> int:
-        return math.gcd(self.groups, self.expansion * conv.in_channels, conv.out_channels)
+        return math.gcd(self.groups, self._expansion(conv) * conv.in_channels, conv.out_channels)
 
     def _hidden(self, conv: ConvSpec) -> int:
-        return max(1, self.expansion * conv.in_channels // self.reduction) if self.reduction else 0
+        reduction = of_level(self.reduction, conv, "op.reduction")
+        return max(1, self._expansion(conv) * conv.in_channels // reduction) if reduction else 0
 
 
 def ant_chain(conv: ConvSpec, expansion: int, groups: int) -> list[GroupedConv]:

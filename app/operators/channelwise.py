@@ -27,6 +27,10 @@ class Channelwise(Operator):
         """As `complete_apart` says, where channels are kept apart."""
         return self.complete_apart and not _few(conv)
 
+    def takes_gate(self, conv: ConvSpec) -> bool:
+        """Where it brings its own norm."""
+        return self.complete(conv)
+
     complete_apart: bool = False
 
     @abstractmethod

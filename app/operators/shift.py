@@ -9,21 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.types import Size
+from app.layers.beside import activated_beside
 from app.layers.cost import Cost, strided
 from app.layers.grouped import chain_cost, pointwise
-from app.layers.norm import InstanceNorm3d
-from app.layers.shifts import SHIFTS, AddressShift, ChannelShift, directions
+from app.layers.norm import Style
+from app.layers.shifts import SHIFTS, AddressShift, directions
 from app.operators.channelwise import Channelwise
 from app.operators.operator import ConvSpec
 
+_EARLIER = Style("instance", "relu")
+
 
 class ShiftConv3d(nn.Module):
-    """Grouped 1x1x1, channel shift, address shift, grouped 1x1x1, each mix with a norm; then ReLU.
+    """Grouped 1x1x1, channel shift, address shift, grouped 1x1x1, each mix with a norm; then an activation.
 
     Maps (B, in, D, H, W) to (B, out, D/s, H/s, W/s), rounded up. The first input channels, averaged over
     the stride, become the first output channels (the shortcut shift: beside, not added).
@@ -32,34 +34,49 @@ class ShiftConv3d(nn.Module):
     def __init__(self, conv: ConvSpec, *, widths: Sequence[int], groups: Sequence[int], mode: str) -> None:
         super().__init__()
         expanded, made = widths
+        style = conv.style or _EARLIER
         self.shortcut = conv.out_channels - made
         self.pool = (
             nn.AvgPool3d(conv.stride, conv.stride, ceil_mode=True)
             if conv.stride != (1, 1, 1)
             else nn.Identity()
         )
-        self.branch = nn.Sequential(
+        turn = half_a_group(expanded, groups[0], least=0 if conv.style is None else 1)
+        parts = [
             pointwise(conv.in_channels, expanded, groups=groups[0]).build(),
-            InstanceNorm3d(expanded),
-            nn.ReLU(inplace=True),
-            ChannelShift(expanded, groups[0]),
-            AddressShift(expanded, directions(conv.kernel), mode),
+            *style.finish(expanded),
+            nn.Identity(),  # weights of networks of version 1 are counted with a channel shift here
+            AddressShift(expanded, directions(conv.kernel), mode, turn),
             pointwise(expanded, made, groups=groups[1]).build(),
-            InstanceNorm3d(made),
-        )
+            style.normalise(made),
+        ]
+        self.branch = nn.Sequential(*parts)
+        self.gate = None if conv.gate is None else conv.gate(made)
+        self.activation = style.bend(conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         x = self.pool(x)
-        made = self.branch(x)
-        if self.shortcut:
-            made = torch.cat([x[:, : self.shortcut], made], dim=1)
-        return torch.relu(made)
+        *before, norm = self.branch
+        made = x
+        for module in before:
+            made = module(made)
+        response, made = made, norm(made)
+        if self.gate is not None:
+            made = self.gate(made, response)
+        if not self.shortcut:
+            return self.activation(made)  # type: ignore[no-any-return]
+        return activated_beside(x[:, : self.shortcut], made, self.activation)
+
+
+def half_a_group(channels: int, groups: int, *, least: int) -> int:
+    """Return by how many channels the channel shift rotates: C / (2 groups), or `least` between groups."""
+    return max(channels // (2 * groups), least) if groups > 1 else channels // 2
 
 
 @dataclass(frozen=True)
 class Shift(Channelwise):
-    """Shift modules that end with their own norm and ReLU."""
+    """Shift modules that end with their own norm and activation."""
 
     complete_apart = True
 
@@ -92,7 +109,9 @@ class Shift(Channelwise):
         widths = self._widths(conv)
         groups = self._groups(widths)
         chain = [pointwise(*pair, groups=g) for pair, g in zip(pairwise(widths), groups, strict=True)]
-        return chain_cost(chain, strided(size, conv.stride)) + Cost(2 * sum(widths[1:]), 0)
+        style = conv.style or _EARLIER
+        last = style.weights(conv.out_channels) - 2 * (conv.out_channels - widths[2])
+        return chain_cost(chain, strided(size, conv.stride)) + Cost(style.weights(widths[1]) + last, 0)
 
     def _widths(self, conv: ConvSpec) -> tuple[int, int, int]:
         """Channels that go in, in between, and that come out beside the shortcut."""

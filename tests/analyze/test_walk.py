@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import nn
 
 from app.analyze.convolutions import layers
@@ -16,19 +13,22 @@ from app.analyze.field import Field
 from app.analyze.walk import fields
 from app.core.errors import InputError
 from app.core.types import Size
+from app.layers.dice import DiceGate
+from app.layers.eca import Eca
 from app.layers.grouped import GroupedConv, depthwise, pointwise
 from app.models.model import Shape
 from app.models.network import build_named, design
 from app.models.unet import UNetModel
-from app.operators import ConvSpec, Operator
+from app.operators import ConvSpec
+from app.operators.antblock import ChannelAttention
 from app.operators.cakes import Cakes
-from app.operators.dicenet import DiceGate
 from app.operators.plain import Conv3d
 from app.operators.rolling import RollingPointwise
+from tests.support.networks import OPERATORS, bound
 
 pytestmark = pytest.mark.e2e
 
-OPTIONS = sorted(path.stem for path in Path("conf/op").glob("*.yaml") if path.stem != "supernet")
+OPTIONS = sorted(name for name in OPERATORS if name != "supernet")
 SIZE: Size = (37, 38, 36)  # twice the widest field
 
 
@@ -40,10 +40,9 @@ def field_of(module: nn.Module, channels: int) -> Field:
 def opened(module: nn.Module) -> nn.Module:
     """Weights positive; norms, activations and gates that pass everything."""
     for path, part in reversed(list(module.named_modules())):  # parts before what they are part of
-        passing = isinstance(part, nn.GroupNorm | nn.PReLU | nn.ReLU | nn.ReLU6 | nn.LeakyReLU)
-        if passing or type(part).__name__ in ("Eca", "ChannelAttention"):
+        if isinstance(part, nn.GroupNorm | nn.PReLU | nn.ReLU | nn.ReLU6 | nn.LeakyReLU):
             module.set_submodule(path, nn.Identity())
-        elif isinstance(part, DiceGate):
+        elif isinstance(part, DiceGate | Eca | ChannelAttention):
             part.forward = lambda x, source: x  # type: ignore[method-assign, misc]
     for weight in module.parameters():
         nn.init.uniform_(weight, 0.5, 1.5)
@@ -87,8 +86,7 @@ def test_told_is_measured_for_every_operator(option: str, stride: Size) -> None:
         ConvSpec("encoder.0.0", 8, 12, (3, 3, 3), stride, SIZE),
         ConvSpec("encoder.0.1", 12, 12, (3, 3, 3), (1, 1, 1), SIZE),
     ]
-    operator = instantiate(OmegaConf.load(f"conf/op/{option}.yaml"), _convert_="all").bind(convs)
-    assert isinstance(operator, Operator)
+    operator = bound(option, convs)
     module = nn.Sequential(*(operator.build(conv) for conv in convs)).eval()
     told = field_of(module, 8)
     assert_equal(told, measured(opened(module), 8, SIZE))

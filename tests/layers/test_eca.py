@@ -6,7 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from app.layers.eca import Eca, eca_kernel
+from app.core.errors import InputError
+from app.layers.eca import PUBLISHED, Eca, EcaSettings
+
+eca_kernel = PUBLISHED.taps
 
 
 @pytest.mark.parametrize("channels", [4, 16, 64, 300])
@@ -22,7 +25,7 @@ def test_kernel_by_channels() -> None:
 def test_weight_zero_halves_exactly() -> None:
     module, x = Eca(16), torch.randn(2, 16, 3, 4, 5)
     torch.nn.init.zeros_(module.conv.weight)
-    assert torch.equal(module(x), 0.5 * x)
+    assert torch.equal(module(x, x), 0.5 * x)
 
 
 def test_a_gate_depends_on_near_channels_only() -> None:
@@ -38,13 +41,15 @@ def test_a_gate_depends_on_near_channels_only() -> None:
 def test_permuting_channels_commutes_for_one_tap_only(kernel: int, commutes: bool) -> None:
     torch.manual_seed(0)
     module, x, order = Eca(16, kernel), torch.rand(1, 16, 2, 2, 2), torch.randperm(16)
-    assert torch.allclose(module(x)[:, order], module(x[:, order])) == commutes
+    assert torch.allclose(module(x, x)[:, order], module(x[:, order], x[:, order])) == commutes
 
 
 def test_the_gate_ignores_the_order_of_voxels() -> None:
     module, x = Eca(8), torch.rand(1, 8, 2, 3, 4)
     shuffled = x.flatten(2)[..., torch.randperm(24)].unflatten(2, (2, 3, 4))
-    torch.testing.assert_close((module(x) / x)[..., 0, 0, 0], (module(shuffled) / shuffled)[..., 0, 0, 0])
+    torch.testing.assert_close(
+        (module(x, x) / x)[..., 0, 0, 0], (module(shuffled, shuffled) / shuffled)[..., 0, 0, 0]
+    )
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 3, 4, 5), (1, 16, 1, 1, 1), (1, 1, 2, 2, 2), (3, 130, 1, 2, 1)])
@@ -52,16 +57,16 @@ def test_equals_a_convolution_along_the_channels(shape: tuple[int, ...]) -> None
     module, x = Eca(shape[1]), torch.randn(shape)
     weight = module.conv.weight
     gate = F.conv1d(x.mean((2, 3, 4)).unsqueeze(1), weight, padding=weight.shape[-1] // 2).sigmoid()
-    torch.testing.assert_close(module(x), x * gate.reshape(*shape[:2], 1, 1, 1))
+    torch.testing.assert_close(module(x, x), x * gate.reshape(*shape[:2], 1, 1, 1))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_finite_and_near(dtype: torch.dtype) -> None:
     x, module = 100 * torch.randn(1, 16, 8, 8, 8), Eca(16)
-    wanted = module(x)
+    wanted = module(x, x)
     with torch.autocast("cpu", torch.bfloat16):
-        torch.testing.assert_close(module(x), wanted, rtol=0.02, atol=0.02)
-    halved = module.to(dtype)(x.to(dtype))
+        torch.testing.assert_close(module(x, x), wanted, rtol=0.02, atol=0.02)
+    halved = module.to(dtype)(x.to(dtype), x.to(dtype))
     assert halved.isfinite().all()
     torch.testing.assert_close(halved.float(), wanted, rtol=0.05, atol=0.05)
 
@@ -71,3 +76,38 @@ def test_powers_of_two_are_exact() -> None:
     for power in range(12):
         taps = (power + 1) // 2
         assert eca_kernel(2**power) == (taps if taps % 2 else taps + 1) and math.log2(2**power) == power
+
+
+def test_moments_are_means_and_deviations_with_weights_of_their_own() -> None:
+    torch.manual_seed(0)
+    module = Eca(16, settings=EcaSettings(squeeze="moments"))
+    assert module.conv.weight.shape == (1, 2, 3)
+    x, source = torch.randn(2, 16, 3, 4, 5), 3 + 2 * torch.randn(2, 16, 4, 2, 3)
+    spread, mean = torch.var_mean(source, (2, 3, 4), correction=0)
+    seen = torch.stack([mean, (spread + 1e-5).sqrt().log()], dim=1)
+    gate = F.conv1d(seen, module.conv.weight, padding=1).sigmoid().reshape(2, 16, 1, 1, 1)
+    torch.testing.assert_close(module(x, source), x * gate)
+
+
+def test_settings_of_public_code() -> None:
+    """The formula's two numbers, the least kernel of timm, and its circular form."""
+    assert EcaSettings(least=3).taps(4) == 3 and EcaSettings(gamma=1).taps(64) == 7
+    assert EcaSettings(b=5).taps(64) == 5
+    module = Eca(8, settings=EcaSettings(circular=True))
+    x = torch.randn(1, 8, 2, 2, 2)
+    means = x.mean((2, 3, 4))
+    gate = F.conv1d(F.pad(means[:, None], (1, 1), mode="circular"), module.conv.weight).sigmoid()
+    torch.testing.assert_close(module(x, x), x * gate.reshape(1, 8, 1, 1, 1))
+
+
+def test_impossible_settings_are_named() -> None:
+    for values, tokens in (
+        ({"kernel": 4}, ("op.eca", "4")),
+        ({"kernel": [3, 2]}, ("op.eca", "2")),
+        ({"gamma": 0}, ("op.eca.gamma", "0")),
+        ({"squeeze": "max"}, ("op.eca.squeeze", "max", "moments")),
+    ):
+        with pytest.raises(InputError) as error:
+            EcaSettings(**values)
+        for token in tokens:
+            assert token in str(error.value)

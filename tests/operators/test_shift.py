@@ -1,5 +1,7 @@
 """Shifts: what they move, what they cost, their gradients, and the samples they keep apart."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from app.core.errors import InputError
 from app.core.types import Size
-from app.layers.shifts import AddressShift, ChannelShift, address_shift, directions, zero_shift
+from app.layers.norm import Style
+from app.layers.shifts import AddressShift, ChannelShuffle, address_shift, directions, zero_shift
 from app.operators import ConvSpec
-from app.operators.shift import Shift, ShiftConv3d
+from app.operators.shift import Shift, ShiftConv3d, half_a_group
 
 SIX = directions((3, 3, 3))
 CONV = ConvSpec("encoder.0.1", 16, 16, (3, 3, 3), (1, 1, 1))
@@ -23,7 +26,7 @@ def one_hot(offset: Size) -> torch.Tensor:
 
 @pytest.mark.parametrize("mode", ["zero", "address"])
 def test_no_weights_and_no_multiply_adds(mode: str) -> None:
-    module = torch.nn.Sequential(ChannelShift(12, 2), AddressShift(12, SIX, mode))
+    module = AddressShift(12, SIX, mode, turn=3)
     with FlopCounterMode(display=False) as counter:
         module(torch.rand(1, 12, 3, 4, 5))
     assert not list(module.parameters()) and counter.get_total_flops() == 0
@@ -62,11 +65,61 @@ def test_samples_are_never_mixed(shift: type(zero_shift)) -> None:  # type: igno
     assert shifted[0].abs().sum() == 0 and shifted[1].sum() > 0
 
 
+def channel_shift(channels: int, groups: int) -> AddressShift:
+    return AddressShift(channels, [], "zero", half_a_group(channels, groups, least=1))
+
+
 def test_channel_shift_rotates_half_a_group() -> None:
     x = torch.arange(16.0).reshape(1, 16, 1, 1, 1)
-    module = ChannelShift(16, 4)
+    module = channel_shift(16, 4)
     assert module(x).flatten().tolist() == [*range(2, 16), 0, 1]
     assert torch.equal(module(x).roll(2, dims=1), x)
+
+
+def test_groups_of_one_channel_rotate_by_one() -> None:
+    """Half a channel, rounded down, would leave every group where it is."""
+    assert half_a_group(8, 8, least=1) == 1 and half_a_group(8, 8, least=0) == 0
+    conv = ConvSpec("encoder.0.1", 8, 8, (3, 3, 3), (1, 1, 1))
+    turns = [
+        module.turn
+        for spec in (conv, replace(conv, style=None))
+        for module in Shift("zero", 8, 1, 0.0).build(spec).modules()
+        if isinstance(module, AddressShift)
+    ]
+    assert turns == [1, 0]  # networks of version 1 keep what they computed
+
+
+@pytest.mark.parametrize("mode", ["zero", "address"])
+@pytest.mark.parametrize("turn", [1, 3, 7])
+def test_both_shifts_at_once_are_one_after_the_other(mode: str, turn: int) -> None:
+    x = torch.randn(2, 14, 3, 4, 5)
+    apart = AddressShift(14, SIX, mode)(x.roll(-turn, dims=1))
+    assert torch.equal(AddressShift(14, SIX, mode, turn)(x), apart)
+
+
+@pytest.mark.parametrize("groups", [4, 2])
+def test_a_module_shifts_channels_and_nothing_stands_between_shift_and_mix(groups: int) -> None:
+    """Channel c of the last 1x1x1 reads expanded channel c + half a group, moved by a voxel, and no more."""
+    module = Shift("zero", groups, 2, 0.5).build(CONV)
+    assert isinstance(module, ShiftConv3d)
+    seen: dict[str, torch.Tensor] = {}
+    mixes = [part for part in module.branch if isinstance(part, torch.nn.Conv3d)]
+    norm = module.branch[1]
+    norm.register_forward_hook(lambda _m, _x, y: seen.update(normed=y.clone()))
+    mixes[1].register_forward_pre_hook(lambda _m, x: seen.update(mixed=x[0]))
+    module(torch.randn(1, 16, 4, 5, 6))
+    bent = torch.nn.functional.leaky_relu(seen["normed"], 0.01)
+    turned = bent.roll(-(32 // (2 * groups)), dims=1)
+    assert torch.equal(seen["mixed"], zero_shift(turned, SIX)) and (seen["mixed"] < 0).any()
+
+
+@pytest.mark.parametrize("channels", [2, 6, 7])
+def test_a_shuffle_interleaves_halves(channels: int) -> None:
+    x = torch.arange(float(channels)).reshape(1, channels, 1, 1, 1)
+    wanted = {2: [0, 1], 6: [0, 3, 1, 4, 2, 5], 7: [0, 4, 1, 5, 2, 6, 3]}
+    module = ChannelShuffle(channels)
+    assert module(x).flatten().tolist() == wanted[channels]
+    assert module.connections()[0].links.argmax(axis=1).tolist() == wanted[channels]
 
 
 @pytest.mark.parametrize(("shifted", "reach"), [(True, [8, 16, 24, 32]), (False, [8, 8, 8, 8])])
@@ -78,7 +131,7 @@ def test_stacked_groups_reach_further(shifted: bool, reach: list[int]) -> None:
         y = F.conv3d(y, torch.ones(32, 8, 1, 1, 1), groups=4)
         (gradient,) = torch.autograd.grad(y[0, 0].sum(), x, retain_graph=True)
         assert gradient.count_nonzero() == reach[depth]
-        y = ChannelShift(32, 4)(y) if shifted else y
+        y = channel_shift(32, 4)(y) if shifted else y
 
 
 def test_the_gradient_is_the_opposite_shift() -> None:
@@ -94,7 +147,11 @@ def test_the_gradient_is_the_opposite_shift() -> None:
 def test_the_shortcut_is_the_input_unchanged() -> None:
     module = Shift("zero", 4, 2, 0.5).build(CONV)
     x = torch.randn(2, 16, 3, 4, 5)
-    assert torch.equal(module(x)[:, :8], x[:, :8].relu())
+    assert torch.equal(module(x)[:, :8], F.leaky_relu(x[:, :8], 0.01))
+    earlier = Shift("zero", 4, 2, 0.5).build(replace(CONV, style=None))
+    assert torch.equal(earlier(x)[:, :8], x[:, :8].relu())
+    smooth = Shift("zero", 4, 2, 0.5).build(replace(CONV, style=Style("group", "gelu")))
+    torch.testing.assert_close(smooth(x)[:, :8], F.gelu(x[:, :8]))
     assert isinstance(module, ShiftConv3d) and module(x).shape[1] == 16
 
 
@@ -114,7 +171,8 @@ def test_a_constant_volume_stays_constant_inside() -> None:
 
 def test_shifts_keep_the_channels_last_layout() -> None:
     x = torch.randn(2, 12, 4, 4, 4).contiguous(memory_format=torch.channels_last_3d)
-    for module in (ChannelShift(12, 2), AddressShift(12, SIX, "zero"), AddressShift(12, SIX, "address")):
+    for mode in ("zero", "address"):
+        module = AddressShift(12, SIX, mode, turn=3)
         assert module(x).is_contiguous(memory_format=torch.channels_last_3d)
 
 

@@ -1,5 +1,6 @@
 """A training small enough for a test, put together by hand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -147,10 +148,20 @@ SPECS = [
 ]
 
 
-def bound(option: str) -> Operator:
-    operator = instantiate(OmegaConf.load(f"conf/op/{option}.yaml"), _convert_="all")
+OPERATORS: dict[str, dict[str, Any]] = {
+    **{path.stem: {} for path in sorted(Path("conf/op").glob("*.yaml"))},
+    "dicenet block": {"form": "block"},
+    "antblock by level": {"expansion": [1, 6, 6], "reduction": [8, 8, 12], "kernel": 5, "squeeze": "mean"},
+    "shift address": {"mode": "address", "shortcut": 0.0},
+}
+"""Every choice of `op`, and further settings of some: `bound` makes each."""
+
+
+def bound(option: str, convs: Sequence[ConvSpec] = SPECS) -> Operator:
+    values = OmegaConf.load(f"conf/op/{option.partition(' ')[0]}.yaml")
+    operator = instantiate(OmegaConf.merge(values, OPERATORS.get(option, {})), _convert_="all")
     assert isinstance(operator, Operator)
-    return operator.bind(SPECS)
+    return operator.bind(convs)
 
 
 def sampler(cases: list[CachedCase], seed: int = 0, share: float = 0.5) -> PatchSampler:

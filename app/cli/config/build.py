@@ -23,6 +23,7 @@ from app.data.sample.augment import AugmentSettings
 from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
 from app.layers.device_policy import set_up
+from app.layers.eca import EcaSettings
 from app.losses.foreign import Foreign, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
@@ -228,9 +229,11 @@ def build_tracker(cfg: DictConfig, run: Path, *, going_on: bool) -> Tracker:
 
 def _build_operator(section: DictConfig) -> Operator:
     values = plain(section)
-    attention = values.pop("attention", None)
+    attention, eca = values.pop("attention", None), values.pop("eca", {})  # earlier runs have no `eca`
     operator: Operator = _instantiate(values)
-    return operator if attention is None else Attended(operator, attention)
+    if attention is None:
+        return operator
+    return Attended(operator, attention, read_settings(EcaSettings, eca, "op.eca"))
 
 
 def _instantiate(section: DictConfig | dict[str, Any]) -> Any:
