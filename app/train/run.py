@@ -2,8 +2,7 @@
 
 import logging
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,13 +25,13 @@ from app.data.sample.batches import BatchSource
 from app.data.sample.split import Split
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
-from app.layers.device_policy import choose_precision, free_bytes, laid_out, policy_of
-from app.layers.out_of_memory import ERRORS, is_out_of_memory
+from app.layers.device_policy import choose_precision, laid_out, policy_of
 from app.metrics.results import write_scores
 from app.metrics.score import Columns
 from app.models.checkpoint import Checkpoint, Locator, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, to_device
 from app.operators.merging import merge_faster, use_recorded
+from app.train.advice import naming_the_checkpoint
 from app.train.final_scores import evaluate_held_out
 from app.train.fine_tuning import Origin, begun_with, take_weights
 from app.train.layer_rates import freeze, parameter_groups, scale_rates
@@ -41,12 +40,11 @@ from app.train.machine.processes import ALONE, Processes
 from app.train.machine.speed_record import note_speed, yardstick_facts
 from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
-from app.train.state import Loss, NotFinite, Row, TrainingState, batch_loss
+from app.train.state import Loss, NotFinite, Row, TrainingState
 from app.train.validate import affordable, validation_dice
 
 log = logging.getLogger(__name__)
 
-_RUN_AWAY = 10.0  # times the loss of the first epoch: no training comes back from there
 _LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
 
 MakeLoss = Callable[[nn.Module], Loss]
@@ -184,12 +182,8 @@ def train_network(
         InputError: the run had used up its time and is given more; or the loss is not finite, or nothing can
             be written, which says what checkpoint there is.
     """
-    torch.manual_seed(this.recipe.seed)
-    network = to_device(this.network.build(), this.recipe.device)
-    if this.origin is not None and not this.resumed:
-        initialise(this, network, this.origin)
-    _merge_convolutions(this, network)
-    state = this.state(network)
+    begin = partial(_begun, this, make_loss, initialise)
+    state, loss = begin()
     if this.resumed:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
         _refuse_more_time(state, this.settings)
@@ -197,8 +191,7 @@ def train_network(
     this.begun()
     _log_start(this)
     _note_speed(this)
-    loss = this.recipe.loss if make_loss is None else make_loss(network)
-    with _naming_the_checkpoint(this, state, loss):
+    with naming_the_checkpoint(this, state, begin):
         ended = train(
             state,
             this.batches,
@@ -213,6 +206,16 @@ def train_network(
         raise Interrupted(f"interrupted at step {state.step}; resume with {this.resumes_by}")
     _note_speed(this)
     return state
+
+
+def _begun(this: Training, make_loss: MakeLoss | None, initialise: Initialise) -> tuple[TrainingState, Loss]:
+    """Return a training before its first step, and its loss."""
+    torch.manual_seed(this.recipe.seed)
+    network = to_device(this.network.build(), this.recipe.device)
+    if this.origin is not None and not this.resumed:
+        initialise(this, network, this.origin)
+    _merge_convolutions(this, network)
+    return this.state(network), this.recipe.loss if make_loss is None else make_loss(network)
 
 
 def _merge_convolutions(this: Training, network: nn.Module) -> None:
@@ -305,61 +308,6 @@ def _note_speed(this: Training) -> None:
     """The leading process measures; the others wait in their first step."""
     if this.processes.leads and this.recipe.measure_speed:
         note_speed(this.folder, this.recipe.device)
-
-
-@contextmanager
-def _naming_the_checkpoint(this: Training, state: TrainingState, loss: Loss) -> Iterator[None]:
-    """Add to what stopped the training where it can resume, or that it has to begin again."""
-    try:
-        yield
-    except NotFinite as error:
-        raise InputError(f"{error}; {_with_lower_rate(this, state, loss)}") from None
-    except ERRORS as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(f"{_out_of_memory(this, state)}; {_checkpoint_of(this)}") from None
-    except InputError as error:
-        raise InputError(f"{error}; {_checkpoint_of(this)}") from None
-
-
-def _out_of_memory(this: Training, state: TrainingState) -> str:
-    """What is too large for the device, and what to change."""
-    batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
-    smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or begin a new run with "
-    free = free_bytes(this.recipe.device) / 1e9
-    return (
-        f"step {state.step}: out of memory on {this.recipe.device}, which has {free:.1f} GB, with "
-        f"{batch} patches of {patch} voxels; set {smaller}plan.batch={max(1, batch // 2)} or plan.memory_gb"
-    )
-
-
-def _with_lower_rate(this: Training, state: TrainingState, loss: Loss) -> str:
-    """What to do about weights that run away: resume where they were sound, else begin again."""
-    path = this.folder / run_folder.LAST
-    lower = f"{this.recipe.rate_key}={float(state.optimizer.defaults['lr']) / 10:.3g}"
-    if not path.is_file():
-        return f"there is no checkpoint yet: begin again with {lower}"
-    checkpoint = read_checkpoint(path)
-    step, now = checkpoint.training["step"], state.step
-    first = checkpoint.training["history"][0]["train_loss"]
-    if this.processes.count == 1:
-        state.restore(checkpoint)
-        with torch.no_grad():
-            value = batch_loss(state.network, this.batches.batch(now), loss, state.precision).item()
-        if not value <= _RUN_AWAY * max(first, 1.0):  # nor where it is NaN
-            return (
-                f"{path}, from step {step}, is no better (a loss of {value:.3g}, {first:.3g} at the start): "
-                f"begin a new run with {lower} and another paths.run"
-            )
-    return f"{path} is from step {step} and sound: resume with {this.resumes_by} {lower}"
-
-
-def _checkpoint_of(this: Training) -> str:
-    path = this.folder / run_folder.LAST
-    if not path.is_file():
-        return "there is no checkpoint yet"
-    step = read_checkpoint(path).training["step"]
-    return f"{path} is from step {step}, resume there with {this.resumes_by}"
 
 
 def _take_request(this: Training) -> bool:

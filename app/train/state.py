@@ -176,8 +176,7 @@ class TrainingState:
         self.optimizer.load_state_dict(rest["optimizer"])
         base = self.schedule.base_lrs[0]  # of the configuration, which may have another than the checkpoint
         self.schedule.load_state_dict(rest["schedule"])
-        # All steps to come have the rate of the configuration.
-        scale_rates(self.schedule, [float(base / self.schedule.base_lrs[0])] * len(self.schedule.base_lrs))
+        self.multiply_rate(float(base / self.schedule.base_lrs[0]))
         if rest.get("scaler"):  # a run of before, or of another precision, has none
             self.scaler.load_state_dict(rest["scaler"])
         torch.set_rng_state(rest["random"])
@@ -189,6 +188,11 @@ class TrainingState:
         self.requested = rest.get("requested", False)  # a run of before does not say
         if self._smaller_batch:
             self._micro_batches = max(self._micro_batches, rest.get("micro_batches", 1))
+
+
+    def multiply_rate(self, factor: float) -> None:
+        """Change the learning rate, of all steps to come."""
+        scale_rates(self.schedule, [factor] * len(self.schedule.base_lrs))
 
 
 def batch_loss(

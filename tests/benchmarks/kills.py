@@ -92,7 +92,7 @@ def killed(place: Path, kinds: Sequence[str], count: int, chance: random.Random)
     """Yield `count` kills, the kinds in turn."""
     write_blobs(place, cases=_CASES)
     whole = {}
-    for kind in ("train", *(kind for kind in kinds if kind != "train")):
+    for kind in dict.fromkeys(("train", *kinds)):
         folder = place / "whole" / kind
         command = Command(KINDS[kind].words(folder), folder.with_suffix(".log"))
         command.ends_within(math.inf)
@@ -268,7 +268,6 @@ def _predicted(place: Path) -> Any:
 _TUNED = ("mode=tune", "~tune.space.plan", "tune.space.op=[conv3d,p3d]", "tune.trials=2")
 KINDS = {
     "train": Kind(_single(), _trained),
-    "again": Kind(_single(plan="train"), _trained),
     "stages": Kind(_single("plan.stages=2"), _trained),
     "search": Kind(_single("mode=search", plan="train"), _searched),
     "sweep": Kind(_several("--multirun", "seed=0,1"), _swept),
@@ -276,8 +275,7 @@ KINDS = {
     "tune": Kind(_several(*_TUNED), _states),
     "predict": Kind(_prediction, _predicted),
 }
-"""Commands that are killed. `again` is a training whose plan is given, `stages` one in two stages, `cores`
-a sweep with two workers."""
+"""Commands that are killed. `stages` is a training in two stages, `cores` a sweep with two workers."""
 
 
 if __name__ == "__main__":

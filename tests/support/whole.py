@@ -34,11 +34,12 @@ def _database(path: Path) -> None:
         assert study.execute("pragma integrity_check").fetchone() == ("ok",)
 
 
-def _ends_with(end: str) -> Callable[[Path], None]:
-    def check(path: Path) -> None:
-        assert path.read_text(encoding="utf-8").rstrip(" ").endswith(end)
+def _page(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").rstrip().endswith("</html>"), "cut off"
 
-    return check
+
+def _table(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").endswith("\n"), "cut off"
 
 
 def _picture(path: Path) -> None:
@@ -47,11 +48,10 @@ def _picture(path: Path) -> None:
 
 
 _CHECKS: dict[str, Callable[[Path], Any]] = {
-    "environment.json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".json": lambda path: json.loads(path.read_text(encoding="utf-8")),
     ".yaml": lambda path: yaml.safe_load(path.read_text(encoding="utf-8")),
-    ".csv": _ends_with("\n"),
-    ".html": _ends_with("</html>\n"),
+    ".csv": _table,
+    ".html": _page,
     ".pt": read_checkpoint,
     ".npy": lambda path: np.load(path, allow_pickle=False),
     ".nii.gz": lambda path: np.asarray(nib.load(path).dataobj),

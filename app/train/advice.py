@@ -1,0 +1,139 @@
+"""What a training that stopped on an error says: what is left, and a learning rate that was tried."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from app.core import run_folder
+from app.core.errors import InputError
+from app.data.sample.batches import BatchSource
+from app.layers.device_policy import free_bytes
+from app.layers.out_of_memory import ERRORS, is_out_of_memory
+from app.models.checkpoint import Checkpoint, read_checkpoint
+from app.train.state import Loss, NotFinite, TrainingState
+
+if TYPE_CHECKING:
+    from app.train.run import Training
+
+log = logging.getLogger(__name__)
+
+_RUN_AWAY = 10.0  # times the loss at the start: no training comes back from there
+_STEPS = 20  # a rate is tried for, at most
+_TENTHS = 24  # tried at most, from the rate that was too high
+
+Begin = Callable[[], tuple[TrainingState, Loss]]
+"""A training before its first step, and its loss."""
+
+
+@contextmanager
+def naming_the_checkpoint(this: "Training", state: TrainingState, begin: Begin) -> Iterator[None]:
+    """Add to what stopped the training where it can resume, or that it has to begin again."""
+    try:
+        yield
+    except NotFinite as error:
+        raise InputError(f"{error}; {_with_lower_rate(this, state, begin)}") from None
+    except ERRORS as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"{_out_of_memory(this, state)}; {_checkpoint_of(this)}") from None
+    except InputError as error:
+        raise InputError(f"{error}; {_checkpoint_of(this)}") from None
+
+
+def _out_of_memory(this: "Training", state: TrainingState) -> str:
+    """What is too large for the device, and what to change."""
+    batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
+    smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or begin a new run with "
+    free = free_bytes(this.recipe.device) / 1e9
+    return (
+        f"step {state.step}: out of memory on {this.recipe.device}, which has {free:.1f} GB, with "
+        f"{batch} patches of {patch} voxels; set {smaller}plan.batch={max(1, batch // 2)} or plan.memory_gb"
+    )
+
+
+def stable_factor(
+    begin: Begin, batches: BatchSource, *, until: int, first: float | None, clip_norm: float | None
+) -> float | None:
+    """Return the largest of .1, .01, ... times the learning rate at which training passes step `until`.
+
+    `begin` gives the training where it would resume, at the rate that was too high; it goes `_STEPS` steps at
+    most. `first` is the loss at its start, None for that of the first step here. None if every rate is too
+    high.
+    """
+    for tenth in range(1, _TENTHS + 1):
+        state, loss = begin()
+        state.multiply_rate(10.0**-tenth)
+        if _passes(state, loss, batches, until=until, first=first, clip_norm=clip_norm):
+            return 10.0**-tenth
+    return None
+
+
+def _passes(
+    state: TrainingState,
+    loss: Loss,
+    batches: BatchSource,
+    *,
+    until: int,
+    first: float | None,
+    clip_norm: float | None,
+) -> bool:
+    state.network.train()
+    try:
+        for batch in batches.ahead(state.step, min(until + 2, state.step + _STEPS)):
+            state.update(batch, loss, clip_norm)
+            state.follow(state.step)
+            first = state.losses[-1] if first is None else first
+            if not state.losses[-1] <= _RUN_AWAY * max(first, 1.0):  # nor where it is NaN
+                return False
+    except NotFinite:
+        return False
+    return all(bool(torch.isfinite(values).all()) for values in state.network.state_dict().values())
+
+
+def _with_lower_rate(this: "Training", failed: TrainingState, begin: Begin) -> str:
+    """What to do about weights that run away: resume where they were sound, else begin again."""
+    path, rate = this.folder / run_folder.LAST, float(failed.optimizer.defaults["lr"])
+    kept = read_checkpoint(path) if path.is_file() else None
+    for checkpoint in (None,) if kept is None else (kept, None):
+        factor = _tried(this, failed.step, begin, checkpoint)
+        if factor is None:
+            continue
+        lower = f"{this.recipe.rate_key}={factor * rate:.3g}"
+        if checkpoint is not None:
+            return f"{path} is from step {_step(checkpoint)} and sound: resume with {this.resumes_by} {lower}"
+        if kept is None:
+            return f"there is no checkpoint yet: begin again with {lower}"
+        return f"{path}, from step {_step(kept)}, is no better: begin a new run with {lower} and another paths.run"
+    return f"no lower {this.recipe.rate_key} that was tried helps; mode=check examines the cases"
+
+
+def _tried(this: "Training", until: int, begin: Begin, checkpoint: Checkpoint | None) -> float | None:
+    """The factor of the learning rate that a training from a checkpoint, or from its start, takes."""
+    if this.processes.count > 1:  # which would have to try together
+        return 0.1
+    first = None if checkpoint is None else checkpoint.training["history"][0]["train_loss"]
+    settings = {"until": until, "first": first, "clip_norm": this.settings.clip_norm}
+    log.info("trying lower learning rates")
+    return stable_factor(partial(_restored, begin, checkpoint), this.batches, **settings)
+
+
+def _restored(begin: Begin, checkpoint: Checkpoint | None) -> tuple[TrainingState, Loss]:
+    state, loss = begin()
+    if checkpoint is not None:
+        state.restore(checkpoint)
+    return state, loss
+
+
+def _checkpoint_of(this: "Training") -> str:
+    path = this.folder / run_folder.LAST
+    if not path.is_file():
+        return "there is no checkpoint yet"
+    return f"{path} is from step {_step(read_checkpoint(path))}, resume there with {this.resumes_by}"
+
+
+def _step(checkpoint: Checkpoint) -> int:
+    return int(checkpoint.training["step"])
