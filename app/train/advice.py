@@ -107,7 +107,8 @@ def _with_lower_rate(this: "Training", failed: TrainingState, begin: Begin) -> s
             return f"{path} is from step {_step(checkpoint)} and sound: resume with {this.resumes_by} {lower}"
         if kept is None:
             return f"there is no checkpoint yet: begin again with {lower}"
-        return f"{path}, from step {_step(kept)}, is no better: begin a new run with {lower} and another paths.run"
+        worse = f"{path}, from step {_step(kept)}, is no better"
+        return f"{worse}: begin a new run with {lower} and another paths.run"
     return f"no lower {this.recipe.rate_key} that was tried helps; mode=check examines the cases"
 
 
@@ -116,9 +117,14 @@ def _tried(this: "Training", until: int, begin: Begin, checkpoint: Checkpoint | 
     if this.processes.count > 1:  # which would have to try together
         return 0.1
     first = None if checkpoint is None else checkpoint.training["history"][0]["train_loss"]
-    settings = {"until": until, "first": first, "clip_norm": this.settings.clip_norm}
     log.info("trying lower learning rates")
-    return stable_factor(partial(_restored, begin, checkpoint), this.batches, **settings)
+    return stable_factor(
+        partial(_restored, begin, checkpoint),
+        this.batches,
+        until=until,
+        first=first,
+        clip_norm=this.settings.clip_norm,
+    )
 
 
 def _restored(begin: Begin, checkpoint: Checkpoint | None) -> tuple[TrainingState, Loss]:

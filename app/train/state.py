@@ -189,7 +189,6 @@ class TrainingState:
         if self._smaller_batch:
             self._micro_batches = max(self._micro_batches, rest.get("micro_batches", 1))
 
-
     def multiply_rate(self, factor: float) -> None:
         """Change the learning rate, of all steps to come."""
         scale_rates(self.schedule, [factor] * len(self.schedule.base_lrs))
