@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.config.run_config import job_number
-from app.cli.config.settings import plain, read_settings, train_settings
+from app.cli.config.settings import literal, plain, read_settings, train_settings
 from app.cli.config.task import TaskSettings
 from app.core.errors import InputError
 from app.core.machine import keep_freed_memory, usable_cores
@@ -237,4 +237,4 @@ def _build_operator(section: DictConfig) -> Operator:
 
 
 def _instantiate(section: DictConfig | dict[str, Any]) -> Any:
-    return instantiate(section, _convert_="all")
+    return instantiate(section if isinstance(section, DictConfig) else literal(section), _convert_="all")

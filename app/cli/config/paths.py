@@ -72,7 +72,7 @@ def _value(value: str, *, listed: bool, several: bool) -> str:
     override = _parsed(value)
     single = override is not None and not override.is_sweep_override()
     means: Any = override.value() if override is not None and single else None
-    if _exists(value):
+    if _exists(value) or ("${" in value and _lies_there(value)):
         return value if means == value and "${" not in value else quoted(value)
     if single:
         kept = means is None or isinstance(means, str) or (listed and _is_list(means))
@@ -108,6 +108,11 @@ def _exists(value: str) -> bool:
         return os.path.lexists(Path(value))
     except (OSError, ValueError):
         return False
+
+
+def _lies_there(value: str) -> bool:
+    """Whether a folder with ${ in its name exists and the path lies in it."""
+    return any("${" in str(parent) and _exists(str(parent)) for parent in Path(value).parents)
 
 
 def _quoted(text: str) -> str:

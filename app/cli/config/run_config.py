@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from app.cli.config.paths import shell_word
 from app.cli.config.run_log import log_into
+from app.cli.config.settings import literal
 from app.core import run_folder
 from app.core.errors import InputError, Interrupted
 from app.core.files import write_text, writing
@@ -73,7 +74,7 @@ def begun_or_resumed(cfg: DictConfig) -> DictConfig:
     if not run_folder.can_resume(folder):
         return _with(cfg, {"train": {"resume": None}})
     _refuse_another(cfg, folder)
-    return resumed_config(_with(cfg, {"train": {"resume": str(folder)}}), same=True)
+    return resumed_config(_with(cfg, {"train": {"resume": literal(str(folder))}}), same=True)
 
 
 def _refuse_another(cfg: DictConfig, folder: Path) -> None:
@@ -107,7 +108,7 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
     """
     stored = completed(stored_config(Path(cfg.train.resume), "train.resume", resumes=True), cfg)
     with open_dict(stored):
-        stored.train.resume = cfg.train.resume
+        stored.train.resume = literal(cfg.train.resume)
         if same_mode := stored.mode.run == cfg.mode.run:
             stored.mode = cfg.mode  # with facts that the run's version of this program did not know
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
@@ -128,7 +129,7 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
                 f"train.resume: the run keeps its configuration, leave out {override.input_line}"
             )
         if key not in ("paths.data", "task.folder"):
-            OmegaConf.update(stored, key, override.value())
+            OmegaConf.update(stored, key, literal(override.value()))
     return where_it_is(stored)
 
 
@@ -159,7 +160,7 @@ def where_it_is(stored: DictConfig) -> DictConfig:
     changed: dict[str, Any] = {"task": {"folder": str(folder)}}
     if moved.data is not None:
         changed["paths"] = {"data": str(moved.data)}
-    merged = OmegaConf.merge(stored, changed)
+    merged = OmegaConf.merge(stored, literal(changed))
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -186,7 +187,7 @@ def write_config(folder: Path, cfg: DictConfig) -> None:
     assert isinstance(values, dict)
     values["train"]["resume"] = None
     values["paths"]["run"] = str(folder)
-    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(values))
+    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(literal(values)))
 
 
 def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:

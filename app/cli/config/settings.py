@@ -1,5 +1,6 @@
 """Sections of the configuration as the frozen dataclasses beside the code that uses them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from app.core.errors import InputError
 from app.train.settings import TrainSettings
 
 _Settings = TypeVar("_Settings")
+_REFERENCE = re.compile(r"(\\*)\$\{")
 
 
 def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any], name: str) -> _Settings:
@@ -21,8 +23,8 @@ def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any],
     """
     values = plain(section) if isinstance(section, DictConfig) else dict(section)
     try:
-        checked = OmegaConf.merge(OmegaConf.structured(cls), values)
-        typed = OmegaConf.to_container(checked, throw_on_missing=True)
+        checked = OmegaConf.merge(OmegaConf.structured(cls), literal(values))
+        typed = OmegaConf.to_container(checked, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         key = f"{name}.{error.full_key}" if error.full_key else name
         raise InputError(f"{key}: {str(error.msg or error).splitlines()[0]}") from None
@@ -51,6 +53,15 @@ def plain(section: DictConfig) -> dict[str, Any]:
     values = OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
+
+
+def literal(value: Any) -> Any:
+    """Return plain values that stay what they are in a configuration, with `${` in a path or elsewhere."""
+    if isinstance(value, Mapping):
+        return {key: literal(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [literal(entry) for entry in value]
+    return _REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -114,9 +114,16 @@ def _run_jobs(
 
 
 def sweep_folder(launching: Launching, name: str) -> Path:
-    """Return the folder that `paths.sweep` sets, or that of the sweep's name below the task's runs."""
+    """Return the folder that `paths.sweep` sets, or that of the sweep's name below the task's runs.
+
+    Raises:
+        InputError: Hydra would take a part of its name for a reference.
+    """
     config = launching.config
-    return Path(config.paths.sweep or Path("runs", config.hydra.runtime.choices.task, name))
+    folder = Path(config.paths.sweep or Path("runs", config.hydra.runtime.choices.task, name))
+    if "${" in str(folder):
+        raise InputError(f"paths.sweep: got {folder}, wanted a folder without ${{ in its path: jobs run in it")
+    return folder
 
 
 def _collect(folder: Path, sweep: Sweep) -> None:

@@ -1,12 +1,14 @@
 """Paths with any character, as a user types them."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
 from app.cli.config.paths import ONE, SEVERAL, readable, readable_word, shell_word
+from app.cli.config.settings import literal, read_settings
 from app.cli.sweep.jobs import plan_jobs
 from app.core.nested import dotted
 from tests.support.config import composed
@@ -64,3 +66,23 @@ def test_the_options_exist_and_advice_can_be_pasted() -> None:
     assert not (ONE | SEVERAL) - known
     assert shlex.split(shell_word("train.resume", "a b/ü")) == ["train.resume=a b/ü"]
     assert shell_word("train.resume", "runs/x") == "train.resume=runs/x"
+
+
+def test_a_path_in_a_folder_with_a_reference_in_its_name_is_that_path(tmp_path: Path) -> None:
+    (tmp_path / "a${b}").mkdir()
+    path = f"{tmp_path}/a${{b}}/run"
+    assert composed(*readable([f"paths.run={path}"])).paths.run == path
+    (word,) = readable(["paths.run=${paths.data}/run"])
+    assert composed(word, "paths.data=here").paths.run == "here/run"
+
+
+@dataclass(frozen=True)
+class _Place:
+    folder: str
+
+
+@pytest.mark.parametrize("name", [*NAMES, "a${b}", "\\${b}", "\\\\${b}${c}", "$", "${"])
+def test_a_value_stays_what_it_is_in_settings_and_stored_configurations(name: str) -> None:
+    assert read_settings(_Place, {"folder": name}, "place").folder == name
+    stored = OmegaConf.to_yaml({"place": literal({"folder": [name]})})
+    assert OmegaConf.create(stored).place.folder[0] == name
