@@ -13,8 +13,9 @@ from app.core.errors import InputError
 from app.core.temporary import remove_leftovers, temporary_beside
 
 log = logging.getLogger(__name__)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # None is numpy's, which counts what it wrote
 _REFUSED = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None),  # no room; None is numpy's, which counts what it wrote
+    *_NO_ROOM,
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # not there
 )
 
@@ -32,7 +33,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno not in _REFUSED:
             raise
         why = f"is the disk full? {error}" if error.errno is None else os.strerror(error.errno)
-        raise InputError(f"{path}: cannot be written ({why})") from error
+        full = error.errno in _NO_ROOM
+        step = "free some room and run the same command again" if full else "set a folder that can be written"
+        raise InputError(f"{path}: cannot be written ({why}); {step}") from error
 
 
 @contextmanager

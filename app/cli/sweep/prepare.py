@@ -1,4 +1,4 @@
-"""Data prepared once, before the jobs of a sweep start side by side."""
+"""Data prepared and networks planned once, before the jobs of a sweep start side by side."""
 
 import json
 import logging
@@ -10,14 +10,21 @@ from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.settings import plain
 from app.cli.config.training import plan_configured
 
+_TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augment")
+"""Sections that the time of a training step depends on, by which plans for minutes differ."""
+
 log = logging.getLogger(__name__)
 
 
 def prepare_once(configurations: Iterable[DictConfig]) -> None:
-    """Fill the cache for each distinct task and plan; what is wrong with one is left for its jobs to say."""
+    """Fill the cache for each distinct plan; what is wrong with one is left for its jobs to say.
+
+    Steps of each network are timed now, on an idle machine, so that its jobs get the same plan.
+    """
     seen: set[str] = set()
     for cfg in configurations:
-        wanted = json.dumps([plain(cfg.task), plain(cfg.plan)], sort_keys=True)
+        sections = ("task", "plan", *(_TIMED_BY if _is_timed(cfg) else ()))
+        wanted = json.dumps([plain(cfg[section]) for section in sections], sort_keys=True, default=str)
         if not cfg.mode.get("prepares", False) or wanted in seen:
             continue
         seen.add(wanted)
@@ -26,3 +33,8 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
             planned.cache.prepare(planned.plan.locate or planned.plan)
         except USER_ERRORS as error:
             log.warning("not prepared: %s", in_one_line(error))
+
+
+def _is_timed(cfg: DictConfig) -> bool:
+    """Whether the number of steps follows from the time they take."""
+    return all(value is None for value in (cfg.train.steps, cfg.train.max_minutes, cfg.plan.steps))

@@ -104,7 +104,7 @@ def _run_jobs(
         "sweep %s: %d jobs, %d of them done -> %s",
         *(sweep.name, len(chosen), len(chosen) - len(waiting), folder),
     )
-    prepare_once(compose(config, job.overrides) for job in waiting)
+    prepare_once(compose(config, job.overrides) for job in waiting if not job.references)
     with progress_line(folder, [job.name for job in chosen]):
         launch_in_order(launching, folder, jobs, waiting)
     if timed and not all_timed(folder):
@@ -122,7 +122,9 @@ def sweep_folder(launching: Launching, name: str) -> Path:
     config = launching.config
     folder = Path(config.paths.sweep or Path("runs", config.hydra.runtime.choices.task, name))
     if "${" in str(folder):
-        raise InputError(f"paths.sweep: got {folder}, wanted a folder without ${{ in its path: jobs run in it")
+        raise InputError(
+            f"paths.sweep: got {folder}, wanted a path without ${{, as jobs run there"
+        )
     return folder
 
 

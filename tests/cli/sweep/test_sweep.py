@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from app.cli.config.training import plan_configured
 from app.cli.sweep.prepare import prepare_once
 from app.core.sweep import read_record
 from app.models.checkpoint import read_checkpoint
+from app.train import step_speed
 from app.train.timing import Subject, Timing
 from tests.support.config import TINY, composed
 from tests.support.volumes import MakeTask
@@ -93,6 +95,21 @@ def test_a_job_that_cannot_be_prepared_is_logged_and_left_to_fail_by_itself(
     assert record.levelname == "WARNING" and "\n" not in message
     for token in ("mode", "wrong"):  # of op.mode=wrong
         assert token in message
+
+
+def test_networks_are_timed_once_and_all_their_jobs_get_the_same_plan(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = (f"task.folder={make_task(cases=4)}", f"paths.cache={tmp_path / 'cache'}")
+    timed = [word for word in TINY if word != "train=smoke"] + ["plan.minutes=0.5"]
+    jobs = [composed(*timed, *places, word) for word in ("seed=0", "seed=1", "op=conv3d")]
+    seconds = iter(range(1, 100))
+    monkeypatch.setattr(step_speed, "_measure", lambda *_: 0.001 * next(seconds))
+    prepare_once(jobs)
+    measured = next(seconds)
+    monkeypatch.setattr(step_speed, "_measure", lambda *_: pytest.fail("measured again"))
+    plans = [plan_configured(job).plan for job in jobs]
+    assert measured > 2 and plans[0] == plans[1]
 
 
 def test_only_the_lines_chosen_are_run(
