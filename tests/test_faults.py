@@ -67,7 +67,7 @@ def failing(name: str, number: int) -> Callable[[Path], None]:
         ("plan.yaml", errno.ENOSPC),  # planning
         ("geometry.json", errno.ENOSPC),  # preparing
         ("last.pt", errno.EDQUOT),  # training
-        ("blob_003.nii.gz", errno.ENOSPC),  # evaluating
+        ("nii.gz", errno.ENOSPC),  # evaluating
         ("report.html", errno.EROFS),  # reporting
     ],
 )

@@ -51,76 +51,20 @@ def test_a_run_in_two_stages_predicts_what_it_was_judged_by(settings: list[str],
         np.testing.assert_array_equal(segmenter(scan), np.asarray(nib.load(file).dataobj))
 
 
-def test_a_run_interrupted_between_its_stages_resumes_to_the_same_network(
-    whole: RunFolder, tmp_path: Path
+def test_a_run_interrupted_in_its_first_stage_resumes_to_the_same_network(
+    settings: list[str], whole: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    half = tmp_path / "half"
-    shutil.copytree(whole.path, half)
-    for name in (run_folder.LAST, run_folder.BEST, run_folder.SUMMARY, run_folder.METRICS):
-        (half / name).unlink()
-    resumed = run(f"train.resume={half}")
+    def interrupt(*_: object) -> None:
+        raise Interrupted("interrupted at step 60")
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr(locate, "learnt_share", interrupt)
+        run(*settings, f"paths.run={tmp_path / 'half'}")
+    assert not (tmp_path / "half" / run_folder.LAST).exists()
+    resumed = run(f"train.resume={tmp_path / 'half'}")
     assert resumed.summary["mean_dice"] == whole.summary["mean_dice"]
     ours, theirs = (read_checkpoint(each.path / run_folder.LAST) for each in (whole, resumed))
     assert ours.digest == theirs.digest
-    assert ours.locator is not None and theirs.locator is not None
-    assert ours.locator.margin_mm == theirs.locator.margin_mm
-
-
-def test_there_is_something_to_resume_before_the_first_stage_trains(
-    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise Interrupted("interrupted at step 0")
-
-    with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr(locate, "train_network", interrupt)
-        run(*settings, f"paths.run={tmp_path / 'begun'}")
-    assert (tmp_path / "begun" / run_folder.CONFIG).is_file()
-    assert read_plan(tmp_path / "begun" / run_folder.PLAN)[0].locate is not None
-
-
-@pytest.fixture(scope="module")
-def stopped(settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """A run that found the file `stop` in its first epoch."""
-    folder = tmp_path_factory.mktemp("runs") / "stopped"
-    folder.mkdir()
-    (folder / run_folder.STOP).touch()
-    return run(*settings, "train.epoch_steps=1", f"paths.run={folder}")
-
-
-def test_a_request_to_stop_ends_both_stages_after_an_epoch(stopped: RunFolder) -> None:
-    assert not (stopped.path / run_folder.STOP).exists()
-    first, second = (stopped.path / run_folder.LOCATE, stopped.path)
-    steps = [read_checkpoint(folder / run_folder.LAST).training["step"] for folder in (first, second)]
-    assert steps == [1, 1] and stopped.summary["steps"] == 1
-
-
-def test_runs_in_two_stages_predict_together(
-    settings: list[str], whole: RunFolder, stopped: RunFolder, tmp_path: Path
-) -> None:
-    scan = next(iter((whole.path / run_folder.PREDICTIONS).glob("*.nii.gz"))).name
-    images = Path(settings[1].removeprefix("task.folder=")) / "imagesTr"
-    models = f"predict.model=[{whole.path},{stopped.path}]"
-    run("mode=predict", models, f"predict.input={images / scan}", f"predict.output={tmp_path}")
-    assert nib.load(tmp_path / scan).shape == nib.load(images / scan).shape
-
-
-def test_clean_up_and_report_take_them(whole: RunFolder, tmp_path: Path) -> None:
-    run("mode=cleanup", f"cleanup.runs={whole.path}")
-    assert (whole.path / run_folder.CLEANUP).is_file()
-    run("mode=report", f"report.runs={whole.path}", f"report.output={tmp_path / 'page.html'}")
-    assert (tmp_path / "page.html").is_file()
-
-
-def test_they_are_searched_and_compressed(settings: list[str], whole: RunFolder, tmp_path: Path) -> None:
-    few = ("train.steps=2", "train.epoch_steps=1")
-    run("mode=search", *settings, *few, f"paths.run={tmp_path / 'search'}")
-    assert (tmp_path / "search" / run_folder.LAYOUT).is_file()
-    small = run(
-        *("mode=compress", f"compress.model={whole.path}", f"paths.run={tmp_path / 'small'}", "threads=1"),
-        *("compress.patches=2", *few, *(word for word in settings if word.startswith("paths.cache="))),
-    )
-    ours, theirs = (read_checkpoint(each.path / run_folder.LAST) for each in (whole, small))
     assert ours.locator is not None and theirs.locator is not None
     assert ours.locator.margin_mm == theirs.locator.margin_mm
 

@@ -122,9 +122,7 @@ def sweep_folder(launching: Launching, name: str) -> Path:
     config = launching.config
     folder = Path(config.paths.sweep or Path("runs", config.hydra.runtime.choices.task, name))
     if "${" in str(folder):
-        raise InputError(
-            f"paths.sweep: got {folder}, wanted a path without ${{, as jobs run there"
-        )
+        raise InputError(f"paths.sweep: got {folder}, wanted a path without ${{, as jobs run there")
     return folder
 
 
