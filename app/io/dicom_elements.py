@@ -21,6 +21,18 @@ _IMPLICIT, _BIG_ENDIAN, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"",
 _Order = Literal["little", "big"]
 
 
+_MODALITY_LUT = (0x0028, 0x3000)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How the pixels of a file are stored: their bytes, None if compressed or absent, and a modality LUT."""
+
+    bytes: int | None = None
+    has_lut: bool = False
+    """Whether a table, in place of slope and intercept, says what stored values mean."""
+
+
 @dataclass(frozen=True)
 class _Element:
     """An element or item: group and number, its first byte, the first byte and the length of its value."""
@@ -31,8 +43,8 @@ class _Element:
     length: int
 
 
-def pixel_bytes(path: Path) -> int | None:
-    """Return the bytes of the pixels; None if they are compressed, or there are none.
+def find_pixels(path: Path) -> Pixels:
+    """Look through the elements of a file up to its pixels.
 
     Files that are deflated as a whole are not looked into.
 
@@ -43,14 +55,14 @@ def pixel_bytes(path: Path) -> int | None:
     with path.open("rb") as stream:
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
         order: _Order = "little"
-        explicit, syntax = True, b""
+        explicit, syntax, has_lut = True, b"", False
         if start[_PREAMBLE_BYTES:] != _MAGIC:
             stream.seek(0)
             explicit = start[4:6] in _LONG | _SHORT
         while (found := _next(stream, order, explicit)) is not None:
             if syntax and found.tag[0] != _META:  # from here on as the meta information says
                 if syntax == _DEFLATED:
-                    return None
+                    return Pixels()
                 order, explicit = "big" if syntax == _BIG_ENDIAN else "little", syntax != _IMPLICIT
                 syntax = b""
                 stream.seek(found.begin)
@@ -61,13 +73,14 @@ def pixel_bytes(path: Path) -> int | None:
             if found.tag == _PIXELS and inside:
                 _check_fragments(path, stream, order, size)
             if found.tag == _PIXELS:
-                return None if inside else found.length
+                return Pixels(None if inside else found.length, has_lut)
+            has_lut = has_lut or found.tag == _MODALITY_LUT
             value = stream.read(min(found.length, 64)) if not inside else b""
             if found.tag == _SYNTAX:
                 syntax = value.rstrip(b"\0 ")
             inside = inside or value.startswith(_ITEM_START[order])
             stream.seek(found.first + (0 if inside else found.length))
-    return None
+    return Pixels(has_lut=has_lut)
 
 
 def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> None:

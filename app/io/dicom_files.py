@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from app.core.errors import InputError
-from app.io.dicom_elements import pixel_bytes
+from app.io.dicom_elements import find_pixels
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _SEARCHED_BYTES = 65_536
@@ -121,7 +121,12 @@ def _starts_bare(start: bytes) -> bool:
 
 @lru_cache(maxsize=20_000)  # a listing, a header and the voxels each ask once
 def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
-    stored = pixel_bytes(path)
+    pixels = find_pixels(path)
+    if pixels.has_lut:
+        raise InputError(
+            f"{path}: got a modality LUT (0028,3000), wanted slope and intercept: the values of such a table "
+            "are not read here; convert the series to rescaled values first"
+        )
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -133,9 +138,10 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
     if reader.GetNumberOfComponents() != 1:
         raise InputError(f"{path}: got {reader.GetNumberOfComponents()} colours a voxel, wanted a grey image")
     wanted = math.prod(reader.GetSize()) * (_number(tags.get("0028|0100")) or 8) / 8
-    if stored is not None and stored < wanted:
+    if pixels.bytes is not None and pixels.bytes < wanted:
         raise InputError(
-            f"{path}: got {stored} bytes of pixels, its header says {wanted:.0f}; is it damaged or cut short?"
+            f"{path}: got {pixels.bytes} bytes of pixels, its header says {wanted:.0f}; is it damaged or "
+            "cut short?"
         )
     several = _number(tags.get("0028|0008")) or 1
     multi_frame = several > 1 or tags.get("0008|0016", "") in _MULTI_FRAME

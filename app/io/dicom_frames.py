@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.optional import require
-from app.io.dicom_elements import pixel_bytes
+from app.io.dicom_elements import find_pixels
 from app.io.dicom_files import Frame
 from app.io.faults import faults_named
 
@@ -40,7 +40,7 @@ def read_data(path: Path, what: str, **options: Any) -> Any:
     import pydicom
 
     warnings.filterwarnings("ignore", module="pydicom")
-    pixel_bytes(path)
+    find_pixels(path)
     with faults_named(path, "DICOM"):
         return pydicom.dcmread(path, **options)
 

@@ -5,7 +5,7 @@ Segments and structures become the label of their name; those of other names are
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from app.io.contours import Points, combine, fill
 from app.io.dicom_files import is_dicom, sop_class
 from app.io.dicom_frames import frames_of, read_data
 from app.io.faults import faults_named
+from app.io.label_values import listed_values
 
 log = logging.getLogger(__name__)
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -153,10 +154,25 @@ def _draw_structures(
     for number, value in sorted(chosen.items(), key=lambda pair: pair[1]):
         contours = drawn[number].get("ContourSequence", []) if number in drawn else []
         planes, exclusive = _by_plane(path, names[value], contours, classes.shape, to_voxels)
+        _warn_of_gaps(path, names[value], planes)
         for k, polygons in planes.items():
             size = (classes.shape[0], classes.shape[1])
             inside = fill(polygons, size) if k in exclusive else combine(polygons, size)
             classes[:, :, k][inside] = value
+
+
+def _warn_of_gaps(path: Path, name: str, planes: Collection[int]) -> None:
+    """Log the slices between others in which a structure has no contour; they stay background."""
+    gaps = sorted(set(range(min(planes, default=0), max(planes, default=0))) - set(planes))
+    if gaps:
+        log.warning(
+            "%s: %s: no contour in %d slices between others (%s), which stay background; if the structure is "
+            "outlined on some slices only, fill it in before",
+            path,
+            name,
+            len(gaps),
+            listed_values([k + 1 for k in gaps]),
+        )
 
 
 def _by_plane(

@@ -17,6 +17,7 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of fields that concern nobo
 
 _NRRD, _META = "NrrdImageIO", "MetaImageIO"
 _KINDS = {".nrrd": _NRRD, ".nhdr": _NRRD, ".mha": _META, ".mhd": _META}
+_NO_TURN = 1e-15  # of a cosine
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -86,8 +87,10 @@ def as_itk(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> sitk.Ima
     image = sitk.GetImageFromArray(np.moveaxis(voxels, (0, 1, 2), (2, 1, 0)), isVector=voxels.ndim == 4)
     lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    axes = lps[:3, :3] / spacing
+    axes[np.abs(axes) < _NO_TURN] = 0  # ITK complains on the terminal of numbers beside which 1 is infinite
     image.SetSpacing(spacing.tolist())
-    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    image.SetDirection(axes.ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     return image
 

@@ -87,7 +87,7 @@ def _meta(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
     name = _text(last[1])
     zipped, binary = (
         fields.get(field, usual)[:1].lower() in ("t", "y", "1")
-        for field, usual in (("CompressedData", "False"), ("BinaryData", "False"))
+        for field, usual in (("CompressedData", "False"), ("BinaryData", "True"))
     )
     apart = name.upper() != "LOCAL"
     return name if apart else "", 0 if apart else last.end(), zipped, binary and not zipped

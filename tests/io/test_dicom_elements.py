@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file  # noqa: E402
 from pydicom.uid import JPEGLosslessSV1  # noqa: E402
 
 from app.core.errors import InputError  # noqa: E402
-from app.io.dicom_elements import pixel_bytes  # noqa: E402
+from app.io.dicom_elements import find_pixels  # noqa: E402
 from app.io.volumes import read_header  # noqa: E402
 from tests.support.dicom import a_scan, enhanced, save, save_bare, slices  # noqa: E402
 
@@ -21,13 +21,13 @@ PIXELS = 9 * 8 * 2
 def test_bytes_of_the_pixels_in_every_form(tmp_path: Path) -> None:
     made = slices(a_scan())
     for path in save(tmp_path / "plain", made).iterdir():
-        assert pixel_bytes(path) == PIXELS
+        assert find_pixels(path).bytes == PIXELS
     for path in save_bare(tmp_path / "bare", made).iterdir():
-        assert pixel_bytes(path) == PIXELS
+        assert find_pixels(path).bytes == PIXELS
     for path in save(tmp_path / "jpeg", slices(a_scan()), syntax=JPEGLosslessSV1).iterdir():
-        assert pixel_bytes(path) is None
+        assert find_pixels(path).bytes is None
     (path,) = save(tmp_path / "enhanced", [enhanced(made)]).iterdir()
-    assert pixel_bytes(path) == 6 * PIXELS
+    assert find_pixels(path).bytes == 6 * PIXELS
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_files_of_other_programs(name: str, size: int | None) -> None:
     path = get_testdata_file(name, download=False)
     if path is None:
         pytest.skip("this release of pydicom comes without that file")
-    assert pixel_bytes(Path(path)) == size
+    assert find_pixels(Path(path)).bytes == size
 
 
 @pytest.mark.parametrize("tag", [b"\x08\x00\x18\x00UI", b"\x10\x00\x10\x00PN", b"\xe0\x7f\x10\x00OW"])
@@ -58,7 +58,7 @@ def test_an_element_longer_than_the_file(tmp_path: Path, tag: bytes) -> None:
     length = struct.pack("<I", 2**31) if tag.endswith(b"OW") else b"\xfe\xff"
     path.write_bytes(content[:place] + length + content[place + len(length) :])
     with pytest.raises(InputError, match=str(path)):
-        pixel_bytes(path)
+        find_pixels(path)
     unknown = bytearray(content)  # a type that does not exist: GDCM would take the value for a length
     unknown[at + 4 : at + 6] = b"YM"
     path.write_bytes(unknown)
@@ -72,9 +72,9 @@ def test_compressed_pixels_that_are_no_items(tmp_path: Path) -> None:
     cut = content.rindex(b"\xff\xd8")
     path.write_bytes(content[:cut] + content[cut + 20 :])
     with pytest.raises(InputError, match=str(path)):
-        pixel_bytes(path)
+        find_pixels(path)
     path.write_bytes(content[:-8])  # the end is missing alone, as in files of some programs
-    assert pixel_bytes(path) is None
+    assert find_pixels(path).bytes is None
 
 
 def test_pixels_cut_short(tmp_path: Path) -> None:
@@ -83,3 +83,12 @@ def test_pixels_cut_short(tmp_path: Path) -> None:
     folder = save(tmp_path / "a", made)
     with pytest.raises(InputError, match=f"{PIXELS} bytes .* {9 * 60_000 * 2}"):
         read_header(folder)
+
+
+def test_a_table_in_place_of_slope_and_intercept_is_named(tmp_path: Path) -> None:
+    made = slices(a_scan((9, 8, 1)))
+    table = pydicom.Dataset()
+    table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [4, 0, 16], "HU", bytes(8)
+    made[0].ModalityLUTSequence = [table]
+    with pytest.raises(InputError, match=r"0028,3000"):
+        read_header(save(tmp_path / "a", made))

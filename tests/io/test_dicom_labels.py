@@ -99,6 +99,18 @@ def test_structures_may_have_inner_contours_and_lie_on_slices(tmp_path: Path) ->
             read(tmp_path / "b.dcm", scan, ("background", "a"))
 
 
+def test_slices_without_contour_between_others_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scan = save(tmp_path / "scan", slices(a_scan()))
+    drawn = np.zeros(SIZE, dtype=np.uint8)
+    drawn[2:5, 2:5, [0, 3]], drawn[6:8, 2:5, 1:4] = 1, 2
+    write_rtstruct(tmp_path / "s.dcm", drawn, ("background", "gaps", "whole"), scan_frames(scan, Reading()))
+    np.testing.assert_array_equal(read(tmp_path / "s.dcm", scan, ("background", "gaps", "whole")), drawn)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "gaps" in warning and "2 slices" in warning and "2, 3" in warning
+
+
 def test_segments_of_another_series_are_refused(tmp_path: Path) -> None:
     scan = save(tmp_path / "scan", slices(a_scan()))
     path = written(tmp_path, scan, "seg")

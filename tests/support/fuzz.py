@@ -44,7 +44,7 @@ _TIMES = 10  # of the decompressed bytes that may be allocated
 _ALWAYS = 128 * 2**20  # bytes of address space that libraries and threads take whatever the size of a file
 _LONGEST = 2000  # characters of a message
 _MAPPED = "of address space"
-_CODECS = ("Must downscale data from 16 bits to 8",)
+_CODECS = ("Must downscale data from 16 bits to 8", "Bogus marker length")
 """What decoders inside GDCM print, which cannot be kept from the terminal."""
 _READING = Reading(modalities=("CT",))
 _TASK = Task("Task", ("CT",), NAMES, ())

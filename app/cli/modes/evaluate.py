@@ -16,12 +16,22 @@ from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
-from app.core.task import Task
+from app.core.task import Case, Task
 from app.core.types import Labels
+from app.io.dicom_labels import holds_labels
 from app.io.label_values import as_classes
 from app.io.nifti import read_at
+from app.io.references import find_label_map, read_reference_map
 from app.io.suffixes import SUFFIXES
-from app.io.volumes import LabelMap, check_same_grid, read_label_map, scans_by_case, turn_like
+from app.io.volumes import (
+    LabelMap,
+    check_same_grid,
+    read_header,
+    read_label_map,
+    scan_files,
+    scans_by_case,
+    turn_like,
+)
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.lesions import DETECTED_IOU
 from app.metrics.results import read_columns, write_scores
@@ -32,6 +42,7 @@ from app.train.machine.environment import environment
 
 log = logging.getLogger(__name__)
 
+_STRUCTURES = ".rtstruct"  # behind the case in the name of a structure set that mode=predict writes
 Pairs = Mapping[str, tuple[Path | None, Path]]
 """Prediction and reference by case; None is a prediction that is missing."""
 
@@ -92,7 +103,7 @@ def _scores(
     with progress_bar("Evaluating", len(pairs)) as advance:
         for case, (predicted, reference) in pairs.items():
             group = None if rule is None else rule.key(case)
-            ours, theirs = _read(predicted, reference, task)
+            ours, theirs = _read(predicted, reference, task, known.get(case))
             targets = task.targets_in(known[case]) if case in known else task.targets
             if probabilities is not None and predicted is not None and targets == task.targets:
                 sums[case] = _sums(Path(probabilities) / f"{case}.nii.gz", theirs, task)
@@ -126,31 +137,51 @@ def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
     return sums_of(found, reference.voxels[tuple(voxels.T)])
 
 
-def _read(predicted: Path | None, reference: Path, task: Task) -> tuple[Labels, LabelMap]:
-    """Label values of both on one grid; a missing prediction is background."""
-    theirs = _read_reference(reference, task)
+def _read(predicted: Path | None, reference: Path, task: Task, known: Case | None) -> tuple[Labels, LabelMap]:
+    """Classes of both on one grid; a missing prediction is background.
+
+    DICOM labels are drawn on the grid of the other label map, or of the data set's scan if that has none.
+    """
+    ours: LabelMap | None = None
+    if predicted is not None and not holds_labels(predicted):
+        ours = read_label_map(predicted, task.label_values)
+    grid = _scan_grid(reference, known) if ours is None and holds_labels(reference) else ours
+    theirs = _reference(reference, task, grid)
     if predicted is None:
         return np.zeros_like(theirs.voxels), theirs
-    ours = read_label_map(predicted, task.label_values)
+    if ours is None:
+        ours = read_reference_map(predicted, task.labels, task.label_values, theirs)
     theirs = turn_like(theirs, ours)
     check_same_grid(ours, theirs, predicted, reference)
     return ours.voxels, theirs
 
 
-def _read_reference(path: Path, task: Task) -> LabelMap:
-    """A reference, whose values are those of the data set's label files."""
+def _reference(path: Path, task: Task, like: LabelMap | None) -> LabelMap:
+    """A reference, whose labels are those of the data set's files; only DICOM labels need a grid."""
     files = task.file_labels
+    if like is not None:
+        return read_reference_map(path, task.labels, task.label_values, like, files)
     if files is None:
         return read_label_map(path, task.label_values)
     own = read_label_map(path, files.values)
     return LabelMap(own.affine, as_classes(own.voxels, files.classes))
 
 
+def _scan_grid(reference: Path, known: Case | None) -> LabelMap:
+    """The grid of the scan of a case, without any label."""
+    if known is None:
+        raise InputError(
+            f"{reference}: got DICOM labels without a label map of another format or a scan that has their "
+            "grid; set task.folder to a data set with this case"
+        )
+    header = read_header(known.image)
+    return LabelMap(header.affine, np.zeros(header.size, dtype=np.uint8))
+
+
 def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:
     """Versions, limits and digests of all files, by which the same figures can be found again."""
     digests = {
-        case: [None if path is None else digest_of_file(path) for path in pair]
-        for case, pair in pairs.items()
+        case: [None if path is None else _digest(path) for path in pair] for case, pair in pairs.items()
     }
     return {
         **environment(digest_of(digests)),
@@ -158,6 +189,13 @@ def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:
         "lesion_detected_iou": DETECTED_IOU,
         "sha256_of_prediction_and_reference": digests,
     }
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, or of the digests of a series' files."""
+    if path.is_file():
+        return digest_of_file(path)
+    return digest_of([digest_of_file(file) for file in scan_files(path)])
 
 
 def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path | None, Path]]:
@@ -174,7 +212,15 @@ def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path | None, Path
 def _label_maps(folder: Path, name: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"evaluate.{name}: {folder}: no such folder")
-    found = {case: path for case, path in scans_by_case(folder).items() if path.is_file()}
+    found: dict[str, Path] = {}
+    for named, path in scans_by_case(folder).items():
+        case, label_map = named.removesuffix(_STRUCTURES), find_label_map(path)
+        if label_map is not None and case in found:
+            raise InputError(f"{folder}: got {found[case].name} and {path.name}, wanted one of {case}")
+        if label_map is not None:
+            found[case] = label_map
     if not found:
-        raise InputError(f"evaluate.{name}: {folder}: got no label map, wanted files {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"evaluate.{name}: {folder}: got no label map, wanted files {', '.join(SUFFIXES)} or DICOM"
+        )
     return found

@@ -23,10 +23,15 @@ def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Se
         constant = ", ".join(f"{name} is {channel.flat[0]:g} everywhere" for name, channel in pairs)
         return [Doubt("empty", f"{constant}; the scan shows nothing, its label map is all background")]
     found = []
-    for axis, got, wanted in zip("DHW", prepared.geometry.spacing, plan.spacing, strict=True):
-        if not 1 / _TIMES < got / wanted < _TIMES:
-            told = f"spacing {got:.3g} mm along {axis}, the networks were trained at {wanted:.3g} mm"
-            found.append(Doubt(f"spacing_{axis}", told))
+    axes = list(zip("DHW", prepared.geometry.spacing, plan.spacing, strict=True))
+    odd_axes = [axis for axis in axes if not 1 / _TIMES < axis[1] / axis[2] < _TIMES]
+    if odd_axes:
+        names, own, trained = (
+            " x ".join(part if isinstance(part, str) else f"{part:.3g}" for part in parts)
+            for parts in zip(*odd_axes, strict=True)
+        )
+        told = f"spacing {own} mm along {names}, the networks were trained at {trained} mm"
+        found.append(Doubt("spacing", told))
     brightest = plan.brightest or (None,) * len(modalities)
     sampled = volume.voxels[:, ::_EVERY, ::_EVERY, ::_EVERY]
     ranges: list[tuple[float, float]] = [tuple(np.percentile(each, [0.5, 99.5]).tolist()) for each in sampled]

@@ -155,6 +155,7 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "every_metric": scores.every_metric(run),
         "by_stratum": scores.by_stratum(run),
         "method": scores.method_note(run),
+        "doubts": list(run.doubts),
         "calibrated": scores.calibrated(run),
         "reliability": reliability.reliability(run.calibration),
         "reliability_legend": reliability.legend(run.calibration),

@@ -40,6 +40,11 @@ class Run:
     calibration: Mapping | None = None
 
     @property
+    def doubts(self) -> tuple[str, ...]:
+        """What is odd about the scans of its data set, one line per kind."""
+        return tuple((self.fingerprint or {}).get("doubts", ()))
+
+    @property
     def data_set(self) -> str | None:
         """The name of its data set's folder; the task's where no configuration says that."""
         folder = self._task.get("folder")

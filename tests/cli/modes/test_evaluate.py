@@ -10,7 +10,9 @@ import pytest
 
 from app import run
 from app.core.errors import InputError
-from app.core.files import read_json
+from app.core.files import read_json, write_json
+from app.core.reading import Reading
+from app.io.volumes import write_label_map
 from tests.support.volumes import MakeTask
 
 
@@ -69,3 +71,65 @@ def test_missing_predictions_are_misses_by_name(make_task: MakeTask, tmp_path: P
         run(*words, f"evaluate.output={tmp_path / 'no'}", f"evaluate.probabilities={tmp_path}")
     with pytest.raises(InputError, match=r"evaluate\.missing"):
         run(*words, f"evaluate.output={tmp_path / 'no'}", "evaluate.missing=skip")
+
+
+DICOM_NAMES = ("background", "a", "b")
+
+
+def dicom_set(folder: Path) -> tuple[Path, np.ndarray]:
+    """A data set of three series whose references are a segmentation, a structure set and a series."""
+    pytest.importorskip("highdicom")
+    from app.core.reading import Reading
+    from app.infer.batch.dicom_seg import write_dicom_seg
+    from app.infer.batch.dicom_sources import scan_frames
+    from app.infer.batch.rtstruct import write_rtstruct
+    from tests.support.dicom import a_scan, save, slices
+
+    labels = np.zeros((9, 8, 6), dtype=np.uint8)
+    labels[2:6, 2:6, 1:5], labels[6:8, 2:6, 1:5] = 1, 2
+    entries = []
+    for case, write in (("seg", write_dicom_seg), ("structures", write_rtstruct), ("series", None)):
+        scan = save(folder / "imagesTr" / case, slices(a_scan(), series=case))
+        label = folder / "labelsTr" / (f"{case}.dcm" if write else case)
+        label.parent.mkdir(exist_ok=True)
+        if write is None:
+            save(label, slices(labels.astype(np.int16), series="labels", intercept=0.0))
+        else:
+            write(label, labels, DICOM_NAMES, scan_frames(scan, Reading()))
+        entries.append({"image": f"imagesTr/{case}", "label": f"labelsTr/{label.name}"})
+    facts = {
+        "modality": {"0": "CT"},
+        "labels": {str(value): name for value, name in enumerate(DICOM_NAMES)},
+        "training": entries,
+    }
+    write_json(folder / "dataset.json", facts)
+    return folder, labels
+
+
+def test_dicom_labels_on_either_side(tmp_path: Path) -> None:
+    data, labels = dicom_set(tmp_path / "data")
+    words = ["mode=evaluate", "task=decathlon", f"task.folder={data}", f"evaluate.labels={data / 'labelsTr'}"]
+    from app.infer.batch.dicom_sources import scan_frames
+    from app.infer.batch.rtstruct import write_rtstruct
+
+    scans = {case: data / "imagesTr" / case for case in ("seg", "structures", "series")}
+    nifti, dicom = tmp_path / "nifti", tmp_path / "dicom"
+    less = np.where(labels == 2, 0, labels)
+    for case, scan in scans.items():
+        write_label_map(nifti / f"{case}.nii.gz", less, range(3), like=scan)
+        if case != "seg":  # a prediction that is missing, and a reference without grid
+            write_rtstruct(dicom / f"{case}.rtstruct.dcm", less, DICOM_NAMES, scan_frames(scan, Reading()))
+    for folder in (nifti, dicom):
+        scored = run(*words, f"evaluate.predictions={folder}", f"evaluate.output={tmp_path / 'scores'}")
+        found = {(row["case"], row["label"]): (row["status"], row["dice"]) for row in scored.cases}
+        missing = folder == dicom
+        assert found["seg", "a"] == (("missed", "0") if missing else ("found", "1"))
+        for case in ("structures", "series"):
+            assert found[case, "a"] == ("found", "1") and found[case, "b"] == ("missed", "0")
+        assert scored.summary["missing_predictions"] == ["seg"] * missing
+    other = ["evaluate.predictions=" + str(dicom), f"evaluate.output={tmp_path / 'no'}"]
+    (data / "dataset.json").rename(tmp_path / "dataset.json")
+    facts = read_json(tmp_path / "dataset.json")
+    write_json(data / "dataset.json", {**facts, "training": facts["training"][2:]})
+    with pytest.raises(InputError, match=r"seg\.dcm.*task\.folder"):
+        run(*words, *other)

@@ -82,6 +82,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return report(folder, make_run(folder / "run"))
 
 
+def test_doubts_about_scans_are_listed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    doubts = [f"1 of 3 scans (case_a): {HOSTILE}", "2 of 3 scans (case_b, case_c): lengths are in metres"]
+    (run / "fingerprint.json").write_text(json.dumps({"doubts": doubts}))
+    write_report([run], tmp_path / "report.html")
+    page = Page(tmp_path / "report.html")
+    assert page.remarks["results"] == doubts and "script" not in page.tags
+
+
 def test_page_has_the_numbers_of_the_run(page: Page) -> None:
     rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
     (row,) = [row for row in rows if ">cakes<" in row]
