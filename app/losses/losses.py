@@ -1,7 +1,8 @@
 """Dice, Tversky, cross-entropy and focal loss, from sums over classes: equal to MONAI's without one-hot.
 
 A loss takes the classes of its logits unless it is aimed at a task's targets: with a softmax over labels,
-with a sigmoid over regions. `class_weights` are by name of label or region, 1 for those not named.
+with a sigmoid over regions. `class_weights` are by name of label or region, 1 for those not named. With
+`log`, which the configuration sets, the overlap term is minus the logarithm of the index, unlike MONAI's.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from app.losses.class_sums import ClassSums, class_sums
 from app.losses.targets import Targets
 
 _SMOOTH = 1e-5  # MONAI's: added to both sides of the overlap's fraction
+_MANY = 10  # labels beyond which the overlap's planned weight grows, as it is a mean over labels
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Overlap:
     smooth: float
     batch: bool
     include_background: bool
+    log: bool = False
+    """Minus the logarithm of the index, instead of one minus it, for labels that the batch holds.
+
+    The gradient of one minus the index vanishes with the probability of a label not found yet; that of
+    the logarithm does not (Wong et al., MICCAI 2018).
+    """
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ class SumLoss:
 
     overlap: Overlap
     entropy: Entropy
-    lambda_overlap: float
+    lambda_overlap: float | None
+    """None for 1, and a tenth of the number of labels where there are more than 10."""
     lambda_entropy: float
     class_weights: Mapping[str, float] | None = None
     targets: Targets | None = None
@@ -52,7 +61,8 @@ class SumLoss:
 
     def __post_init__(self) -> None:
         """Validate weights."""
-        values = (self.lambda_overlap, self.lambda_entropy, *(self.class_weights or {}).values())
+        overlap = 1.0 if self.lambda_overlap is None else self.lambda_overlap
+        values = (overlap, self.lambda_entropy, *(self.class_weights or {}).values())
         if min(values) < 0 or max(values[:2]) == 0:
             raise InputError(f"loss: got weights {list(values)}, wanted none below 0 and not both terms 0")
         if self.entropy.gamma < 0:
@@ -89,16 +99,19 @@ class SumLoss:
         else:
             entropy = self._softmax_entropy(sums, weights, voxels)
         cut = slice(int(first and not self.overlap.include_background), None)
-        overlap = (weights[cut] * self._overlaps(sums)[:, cut]).mean()
-        return self.lambda_overlap * overlap + self.lambda_entropy * entropy
+        overlaps = self._overlaps(sums)[:, cut]
+        overlap = (weights[cut] * overlaps).mean()
+        weight = max(1.0, overlaps.shape[1] / _MANY) if self.lambda_overlap is None else self.lambda_overlap
+        return weight * overlap + self.lambda_entropy * entropy
 
     def _overlaps(self, sums: ClassSums) -> Tensor:
-        """One minus the index, (B or 1, outputs)."""
+        """One minus the index or minus its logarithm, (B or 1, outputs)."""
         how = self.overlap
         tables = (sums.overlap, sums.predicted, sums.reference)
         right, predicted, reference = (table.sum(0, keepdim=True) if how.batch else table for table in tables)
         wrong = how.false_positives * (predicted - right) + how.false_negatives * (reference - right)
-        return 1 - (right + how.smooth) / (right + wrong + how.smooth)
+        index = (right + how.smooth) / (right + wrong + how.smooth)
+        return torch.where(reference > 0, -index.log(), 1 - index) if how.log else 1 - index
 
     def _softmax_entropy(self, sums: ClassSums, weights: Tensor, voxels: int) -> Tensor:
         """The mean over voxels by their weight, as torch's; of a focal loss over outputs too, as MONAI's."""
@@ -117,12 +130,13 @@ def dice_ce(
     *,
     include_background: bool = False,
     batch: bool = True,
-    lambda_dice: float = 1.0,
+    log: bool = False,
+    lambda_dice: float | None = 1.0,
     lambda_ce: float = 1.0,
     class_weights: Mapping[str, float] | None = None,
 ) -> SumLoss:
     """Soft Dice plus cross-entropy: monai.losses.DiceCELoss; of regions the binary cross-entropy."""
-    overlap = Overlap(0.5, 0.5, _SMOOTH / 2, batch, include_background)
+    overlap = Overlap(0.5, 0.5, _SMOOTH / 2, batch, include_background, log)
     return SumLoss(overlap, Entropy(0.0, False, True), lambda_dice, lambda_ce, class_weights)
 
 
@@ -131,12 +145,13 @@ def dice_focal(
     gamma: float = 2.0,
     include_background: bool = False,
     batch: bool = True,
-    lambda_dice: float = 1.0,
+    log: bool = False,
+    lambda_dice: float | None = 1.0,
     lambda_focal: float = 1.0,
     class_weights: Mapping[str, float] | None = None,
 ) -> SumLoss:
     """Soft Dice plus the focal loss of a sigmoid: monai.losses.DiceFocalLoss."""
-    overlap = Overlap(0.5, 0.5, _SMOOTH / 2, batch, include_background)
+    overlap = Overlap(0.5, 0.5, _SMOOTH / 2, batch, include_background, log)
     entropy = Entropy(gamma, True, include_background)
     return SumLoss(overlap, entropy, lambda_dice, lambda_focal, class_weights)
 
@@ -147,12 +162,13 @@ def tversky_ce(
     false_negatives: float = 0.7,
     include_background: bool = False,
     batch: bool = True,
-    lambda_tversky: float = 1.0,
+    log: bool = False,
+    lambda_tversky: float | None = 1.0,
     lambda_ce: float = 1.0,
     class_weights: Mapping[str, float] | None = None,
 ) -> SumLoss:
     """The Tversky loss (Salehi et al. 2017), monai.losses.TverskyLoss, plus cross-entropy."""
-    overlap = Overlap(false_positives, false_negatives, _SMOOTH, batch, include_background)
+    overlap = Overlap(false_positives, false_negatives, _SMOOTH, batch, include_background, log)
     return SumLoss(overlap, Entropy(0.0, False, True), lambda_tversky, lambda_ce, class_weights)
 
 

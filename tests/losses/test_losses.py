@@ -1,7 +1,7 @@
 """Our losses equal MONAI's, in value and gradient, and know what a voxel of several possible labels says."""
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -146,17 +146,42 @@ def test_a_second_derivative_is_refused_and_not_wrong() -> None:
         gradient.square().sum().backward()
 
 
-@pytest.mark.parametrize("loss", [dice_ce(), dice_ce(batch=False), dice_focal(), tversky_ce(), focal()])
-def test_parts_of_a_batch_that_exchange_sums_have_the_loss_and_gradient_of_the_whole(loss: SumLoss) -> None:
-    """As several processes do: each adds the sums of the others, without gradient, to its own."""
-    logits, labels = drawn(4, 4)
-    wanted, gradient = of(loss, logits, labels)
-    for own, other in ((slice(0, 1), slice(1, 2)), (slice(1, 2), slice(0, 1))):
-        seen: list[Tensor] = []
-        alone = replace(loss, exchange=lambda sums, seen=seen: seen.append(sums.detach()) or sums)
-        alone(logits[other], labels[other])
-        part = logits[own].detach().requires_grad_()
-        together = replace(loss, exchange=lambda sums, seen=seen: torch.cat([sums, *seen]))
-        value, found = of(together, part, labels[own])
-        torch.testing.assert_close(value, wanted, atol=1e-6, rtol=1e-6)
-        torch.testing.assert_close(found, gradient[own], atol=1e-7, rtol=1e-5)
+def rare_label(certainty: float, held: float) -> tuple[Tensor, Tensor]:
+    """Logits of background and two labels; the second label is `held` in 1 of 1000 voxels."""
+    logits = torch.zeros(1, 3, 10, 10, 10)
+    logits[:, 2] = certainty
+    labels = torch.zeros(1, 1, 10, 10, 10)
+    labels[..., 5:, :, :] = 1.0
+    labels[..., 0, 0, 0] = held
+    return logits.requires_grad_(), labels
+
+
+def test_the_logarithm_pulls_at_a_label_that_is_not_found_yet() -> None:
+    pulls = []
+    for certainty in (-5.0, -10.0):
+        logits, labels = rare_label(certainty, held=2.0)
+        for log in (False, True):
+            pulls.append(-float(of(dice_ce(lambda_ce=0.0, log=log), logits, labels)[1][0, 2, 0, 0, 0]))
+    plain, pulled, later_plain, later_pulled = pulls
+    assert pulled > 20 * plain > 0
+    assert later_plain < 0.05 * plain
+    assert later_pulled > 0.5 * pulled
+
+
+def test_the_logarithm_is_that_of_dice() -> None:
+    logits, labels = drawn(2, 2)
+    plain, logarithm = (dice_ce(lambda_ce=0.0, log=log)(logits, labels).item() for log in (False, True))
+    assert logarithm == pytest.approx(-math.log(1 - plain), rel=1e-5)
+
+
+def test_a_label_that_the_batch_does_not_hold_has_no_logarithm() -> None:
+    logits, labels = rare_label(-5.0, held=0.0)
+    with_log, without = (of(dice_ce(log=log), logits, labels)[1][:, 2] for log in (True, False))
+    torch.testing.assert_close(with_log, without)
+
+
+@pytest.mark.parametrize(("labels", "weight"), [(2, 1.0), (11, 1.0), (33, 3.2)])
+def test_the_weight_of_the_overlap_is_planned_by_the_number_of_labels(labels: int, weight: float) -> None:
+    logits, values = drawn(labels, labels)
+    planned, once, entropy = (dice_ce(lambda_dice=given)(logits, values).item() for given in (None, 1.0, 0.0))
+    assert planned - entropy == pytest.approx(weight * (once - entropy), rel=1e-4)
