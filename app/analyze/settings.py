@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.core.errors import InputError
 
-OPTIMISERS = ("stage", "kernel")
+OPTIMISERS = ("stage", "kernel", "mix")
 COSTS = ("params", "macs")
 
 
@@ -15,17 +15,18 @@ class AnalyzeSettings:
     latency: bool
     """Whether each convolution is timed."""
     optimise: str | None
-    """stage: move blocks between levels. kernel: choose sub-kernels. None: neither."""
+    """stage: move blocks between levels. kernel: choose sub-kernels. mix: depthwise filters, and how channels
+    are mixed after them. None: none of them."""
     budget: float
-    """Share of the cost that the optimised network may have: of this network's own for stage, of the dense
-    network's for kernel."""
+    """Share of the cost that the optimised network may have: of this network's own for stage and mix, of the
+    dense network's for kernel."""
     cost: str
     """params or macs."""
 
     def __post_init__(self) -> None:
         """Validate values."""
         if self.optimise is not None and self.optimise not in OPTIMISERS:
-            raise InputError(f"analyze.optimise: got {self.optimise!r}, wanted stage or kernel")
+            raise InputError(f"analyze.optimise: got {self.optimise!r}, wanted stage, kernel or mix")
         if self.cost not in COSTS:
             raise InputError(f"analyze.cost: got {self.cost!r}, wanted params or macs")
         if not self.budget > 0:

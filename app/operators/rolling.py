@@ -1,11 +1,13 @@
-"""Depthwise, then rolling pointwise: each output channel mixes a window of input channels that rolls on.
+"""Depthwise, then grouped or rolling pointwise: each output channel mixes a window of input channels.
 
 The kernel of Wang et al., arXiv 2009.05236, as made public with DSXplore (IPDPS 2021): windows assigned
 cyclically, so that a few layers reach every channel; weights and multiply-adds are those of a grouped 1x1x1.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +19,9 @@ from app.core.types import Size
 from app.layers.connection import Connection, channel_mix
 from app.layers.convolution import conv3d
 from app.layers.cost import Cost, strided
-from app.layers.grouped import depthwise
+from app.layers.grouped import GroupedConv, depthwise, pointwise
 from app.operators.channelwise import Channelwise
-from app.operators.operator import ConvSpec
+from app.operators.operator import ConvSpec, Operator
 
 
 class RollingPointwise(nn.Module):
@@ -66,19 +68,35 @@ class RollingPointwise(nn.Module):
 
 @dataclass(frozen=True)
 class Rolling(Channelwise):
-    """3x3x3 depthwise, then rolling pointwise."""
+    """3x3x3 depthwise, then grouped or rolling pointwise."""
 
     groups: int
     """A window is this part of the input channels; at most, as far as it divides them."""
-    overlap: float
-    """Share of a window that the next one covers too."""
+    overlap: float | None
+    """Share of a window that the next one covers too; None: no windows, but groups as of a convolution."""
+    convolutions: Mapping[str, Mapping[str, Any]] | None = None
+    """Groups and overlap of single convolutions, by name: `encoder.0.1: {groups: 4, overlap: 0.5}`."""
 
     def __post_init__(self) -> None:
         """Validate values."""
-        if self.groups < 1:
-            raise InputError(f"op.groups: got {self.groups}, wanted at least 1")
-        if not 0 <= self.overlap < 1:
-            raise InputError(f"op.overlap: got {self.overlap}, wanted from 0 to below 1")
+        for name, values in {"op": {}, **(self.convolutions or {})}.items():
+            groups, overlap = values.get("groups", self.groups), values.get("overlap", self.overlap)
+            key = name if name == "op" else f"op.convolutions.{name}"
+            if set(values) - {"groups", "overlap"} or groups < 1:
+                raise InputError(f"{key}.groups: got {groups} of {dict(values)}, wanted at least 1")
+            if overlap is not None and not 0 <= overlap < 1:
+                raise InputError(f"{key}.overlap: got {overlap}, wanted null or from 0 to below 1")
+
+    def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
+        """Itself, once every convolution it names is seen to be there.
+
+        Raises:
+            InputError: one is not.
+        """
+        unknown = set(self.convolutions or ()) - {conv.name for conv in convolutions}
+        if unknown:
+            raise InputError(f"op.convolutions: got {', '.join(sorted(unknown))}, not in this network")
+        return self
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
         """The two in turn."""
@@ -89,10 +107,23 @@ class Rolling(Channelwise):
         filters = depthwise(conv.in_channels, conv.kernel, conv.stride).cost(size)
         with torch.device("meta"):
             mix = self._mix(conv)
-        width = conv.in_channels // math.gcd(self.groups, conv.in_channels)
+        if not isinstance(mix, RollingPointwise):
+            return filters + self._grouped(conv).cost(strided(size, conv.stride))
         voxels = math.prod(strided(size, conv.stride))
-        return filters + Cost(conv.out_channels * width, voxels * mix.rounds * mix.windows * width)
+        return filters + Cost(conv.out_channels * mix.width, voxels * mix.rounds * mix.windows * mix.width)
 
-    def _mix(self, conv: ConvSpec) -> RollingPointwise:
-        groups = math.gcd(self.groups, conv.in_channels)
-        return RollingPointwise(conv.in_channels, conv.out_channels, groups=groups, overlap=self.overlap)
+    def _mix(self, conv: ConvSpec) -> nn.Module:
+        groups, overlap = self._of(conv)
+        if overlap is None:
+            return self._grouped(conv).build()
+        groups = math.gcd(groups, conv.in_channels)
+        return RollingPointwise(conv.in_channels, conv.out_channels, groups=groups, overlap=overlap)
+
+    def _grouped(self, conv: ConvSpec) -> GroupedConv:
+        groups = math.gcd(self._of(conv)[0], conv.in_channels, conv.out_channels)
+        return pointwise(conv.in_channels, conv.out_channels, groups=groups)
+
+    def _of(self, conv: ConvSpec) -> tuple[int, float | None]:
+        """Groups and overlap of a convolution."""
+        own = (self.convolutions or {}).get(conv.name, {})
+        return own.get("groups", self.groups), own.get("overlap", self.overlap)

@@ -60,7 +60,7 @@ def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, 
     problem = _Problem.of(sites, scores, budget.costs, align)
     most = budget.share * dense_total(sites, budget.costs)
     solution = problem.solve(_LEAST_SPENT * most, most)
-    if solution is None and align > 1:
+    if solution is None:  # whole channels need not be able to use up as much of a budget
         solution = problem.solve(0.0, most)
     if solution is None:
         raise InputError("search.budget: no layout in whole groups of search.align channels meets it")

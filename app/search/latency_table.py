@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.kernel import Kernel
 from app.core.progress import progress_bar
 from app.layers.convolution import dense_conv
+from app.layers.device_policy import laid_out
 from app.layers.latency import latency_ms
 from app.models.network import to_device
 from app.operators.operator import ConvSpec
@@ -90,10 +92,29 @@ def _measure(
     with progress_bar("Timing kernels", len(wanted)) as advance:
         for key, conv, kernel, count in wanted:
             assert conv.size is not None, "latency is measured on a network whose patch is known"
-            module = to_device(dense_conv(conv.in_channels, count, kernel, conv.stride), device)
+            module = to_device(_Group(conv, kernel, count), device)
             found[key, count] = latency_ms(module, (1, conv.in_channels, *conv.size), runs=_RUNS)
             advance()
     return found
+
+
+class _Group(nn.Module):
+    """A group of a mixed convolution: and the copy that puts its channels beside those of others."""
+
+    def __init__(self, conv: ConvSpec, kernel: Kernel, channels: int) -> None:
+        super().__init__()
+        self.conv, self.width = dense_conv(conv.in_channels, channels, kernel, conv.stride), conv.out_channels
+        self.joined: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, D, H, W) -> (B, channels, D/s, H/s, W/s) within a map of all channels."""
+        y: Tensor = self.conv(x)
+        if y.shape[1] == self.width:
+            return y
+        if self.joined is None:
+            self.joined = laid_out(y.new_zeros(len(y), self.width, *y.shape[2:]))
+        self.joined[:, : y.shape[1]] = y
+        return self.joined
 
 
 def _read(path: Path, machine: Machine) -> dict[str, dict[int, float]]:
@@ -111,4 +132,4 @@ def _read(path: Path, machine: Machine) -> dict[str, dict[int, float]]:
 def _key(conv: ConvSpec, kernel: Kernel) -> str:
     size = "x".join(map(str, conv.size or ()))
     stride = "x".join(map(str, conv.stride))
-    return f"in {conv.in_channels}, kernel {kernel}, stride {stride}, size {size}"
+    return f"in {conv.in_channels}, of {conv.out_channels}, kernel {kernel}, stride {stride}, size {size}"

@@ -328,6 +328,7 @@ def _validation(this: Training) -> Validate:
         return lambda _network, _epoch: dict.fromkeys(this.task.targets)
     # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
     sliding = replace(this.recipe.sliding, overlap=0.25, mirror_axes=())
+    sliding = sliding.suited(fits_other_sizes=this.network.fits_other_sizes())
     credit = affordable(
         [this.cached[case.id] for case in this.split.validation],
         most=settings.validation_cases,

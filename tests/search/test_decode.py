@@ -109,6 +109,15 @@ def test_no_second_group_takes_what_is_left_over(linear: bool) -> None:
     assert sorted(decoded.counts["a"].values()) == [8, 16]
 
 
+def test_a_budget_that_whole_channels_cannot_use_up_is_no_error() -> None:
+    """One channel of 3, 9 or 27 taps: between 9 and 27 there is no layout that comes near the budget."""
+    one = site("a", 1, LINE, PLANE, CUBE)
+    decoded = best_under_budget(
+        [one], {"a": np.array([[0.0], [1.0], [2.0]])}, Budget(ParamsCost(), 0.7), align=1
+    )
+    assert decoded.counts == {"a": {PLANE: 1}} and decoded.share == pytest.approx(1 / 3)
+
+
 def test_same_scores_same_layout_and_larger_scores_win() -> None:
     sites = network_sites("1d")
     scores = random_scores(sites, 3)

@@ -104,3 +104,22 @@ def test_between_measured_widths_is_a_straight_line_and_nothing_costs_nothing() 
     key = "in 16, kernel 3x1x1, stride 1x1x1, size 12x12x12"
     costs = LatencyCost(MACHINE, {key: {8: 1.0, 16: 3.0}})
     assert [costs.group(CONV, LINE, channels) for channels in (0, 8, 12, 16)] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_a_group_of_many_counts_the_copy_that_joins_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Parts without it add up to less than the mixed convolution takes; a single group has none."""
+    copied: dict[int, int] = {}
+
+    def counted(module: nn.Module, shape: tuple[int, ...], *, runs: int) -> float:
+        with torch.inference_mode():
+            y = module(torch.ones(shape))
+        channels = module.get_submodule("conv").out_channels
+        assert isinstance(channels, int)
+        copied[channels] = y.shape[1] - channels
+        return 1.0
+
+    monkeypatch.setattr(latency, "latency_ms", counted)
+    latency_costs(tmp_path / "latency.json", SITES, align=8, machine=MACHINE, device=CPU)
+    assert copied == {8: 8, 16: 0}

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from app.analyze.convolutions import Layer, layers, objective, timed
 from app.analyze.kernels import SETS_ABOVE_THE_CHEAPEST, choose_kernels
+from app.analyze.mixes import choose_mixes
 from app.analyze.picture import draw_layers
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange
@@ -25,6 +26,7 @@ from app.core.progress import progress_bar
 from app.core.types import Size, Spacing
 from app.models.network import NetworkSpec, list_convolutions
 from app.models.unet import UNetModel
+from app.operators.rolling import Rolling
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ def run(cfg: DictConfig) -> Path:
         _print(found, spec, plan.patch)
         if settings.optimise == "stage":
             _optimise_stages(spec, plan.patch, settings, folder)
+        elif settings.optimise == "mix":
+            _optimise_mixes(spec, plan.patch, settings, folder)
         elif settings.optimise == "kernel":
             _optimise_kernels(spec, plan.patch, settings, folder)
         return folder
@@ -60,11 +64,24 @@ def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, 
     log.info("train it: python run.py --config-dir %s model=arranged ...", folder.resolve())
 
 
+def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
+    with progress_bar("Choosing mixes", 0) as advance:
+        found = choose_mixes(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
+    described = found.operator.describe()
+    del described["kind"]
+    values = {"_target_": f"{Rolling.__module__}.{Rolling.__name__}", **described}
+    write_text(folder / "op" / "mixes.yaml", yaml.safe_dump(values, sort_keys=False))
+    log.info("kernels of arXiv 2009.05236 (depthwise, grouped or rolling 1x1x1); score and choice are ours")
+    log.info("mean score %.3f with 8 groups -> %.3f", found.before, found.after)
+    log.info("train it: python run.py --config-dir %s op=mixes ...", folder.resolve())
+
+
 def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     steps = SETS_ABOVE_THE_CHEAPEST * len(list_convolutions(spec.model, spec.shape))
     with progress_bar("Choosing kernels", steps) as advance:
         found = choose_kernels(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
     write_layout(folder / run_folder.LAYOUT, found.layout)
+    log.info("CAKES kernels chosen by our score; the paper's own kernels are analyze.optimise=mix")
     log.info("mean score %.3f with 1D kernels -> %.3f", found.before, found.after)
     log.info("train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)
 

@@ -40,7 +40,9 @@ def run(cfg: DictConfig) -> Path:
     if cfg.export.format not in _FORMATS:
         raise InputError(f"export.format: got {cfg.export.format!r}, wanted {', '.join([*_FORMATS, 'int8'])}")
     folder = Path(cfg.export.output or run / run_folder.EXPORT / cfg.export.format)
-    sliding = build_sliding(cfg, flipped_axes([member]))
+    sliding = build_sliding(cfg, flipped_axes([member])).suited(
+        fits_other_sizes=member.checkpoint.network.fits_other_sizes()
+    )
     difference = _FORMATS[cfg.export.format](member, folder, sliding)
     log.info("%s: logits within %.1e of torch's", folder, difference)
     return folder

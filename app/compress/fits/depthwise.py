@@ -84,7 +84,7 @@ def refitted_mix(factors: DepthwiseFactors, inputs: Tensor, target: Tensor) -> D
 def _bases(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Per channel an orthonormal basis (row, tap) of what its taps span, and the way from it to taps."""
     basis, root = torch.linalg.qr(inputs)
-    left, values, right = torch.linalg.svd(root)
+    left, values, right = torch.linalg.svd(root, full_matrices=False)  # fewer rows than taps span fewer
     kept = values > _CUTOFF * values.amax(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     inverse = torch.where(kept, 1 / values.where(kept, torch.ones_like(values)), 0)
     return (basis @ left) * kept[:, None], right.transpose(1, 2) * inverse[:, None]

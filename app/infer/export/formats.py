@@ -20,7 +20,7 @@ from app.infer.engines.onnx_file import INPUT, OUTPUT, cached_onnx
 from app.infer.engines.onnxruntime import OnnxRuntimeEngine
 from app.infer.engines.parity import check_parity
 from app.infer.scan.cleanup import read_cleanup
-from app.infer.window.sliding import STRETCH, SlidingSettings
+from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import Checkpoint
 
 
@@ -100,8 +100,9 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
             "lay windows with the overlap; pad shorter axes with zeros on both sides",
             "of the windows that are patch plus multiples of size_multiple long, up to "
-            f"{STRETCH:g} times patch along each axis and sliding.windows times its voxels, take those that "
-            "compute the fewest voxels, then the smallest (model.onnx takes them, model.pt2 patch alone)",
+            f"{sliding.stretch:g} times patch along each axis and sliding.windows times its voxels, take "
+            "those that compute the fewest voxels, then the smallest (model.onnx takes them, "
+            "model.pt2 patch alone)",
             "with sliding.skip_air leave out windows that lie at the lower clip bound of a ct channel all "
             "over or are constant in every channel; what no window covers is background",
             "average logits of each window over its mirror images along every combination of "

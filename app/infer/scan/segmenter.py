@@ -116,6 +116,9 @@ class Segmenter:
         """
         if sliding.mirror_axes:
             sliding.check_mirrors(flipped_axes(members))
+        sliding = sliding.suited(
+            fits_other_sizes=all(member.checkpoint.network.fits_other_sizes() for member in members)
+        )
         make = find_engine(engine, torch.device(device), precision)
         first = members[0].checkpoint
         return cls(
@@ -149,7 +152,7 @@ class Segmenter:
             plans=(checkpoint.plan,),
             modalities=checkpoint.modalities,
             labels=checkpoint.labels,
-            sliding=sliding,
+            sliding=sliding.suited(fits_other_sizes=checkpoint.network.fits_other_sizes()),
             reading=checkpoint.reading,
             values=checkpoint.values,
             find_region=_finder([checkpoint], device),

@@ -6,7 +6,7 @@ handed on and forgotten, so memory does not grow with the length of a scan.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -47,6 +47,8 @@ class SlidingSettings:
     """Leave out windows without tissue, by the rule in app.infer.window.empty."""
     decode: str = "argmax"
     """argmax: each voxel's likeliest label; dice: the labels with the highest expected Dice."""
+    stretch: float = STRETCH
+    """How much longer than the patch a window may be along each axis; 1 for networks made for one size."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -60,6 +62,10 @@ class SlidingSettings:
             raise InputError(f"sliding.decode: got {self.decode!r}, wanted argmax or dice")
         if self.certain is not None and not 0.5 <= self.certain < 1:
             raise InputError(f"sliding.certain: got {self.certain}, wanted null or from 0.5 to below 1")
+
+    def suited(self, *, fits_other_sizes: bool) -> "SlidingSettings":
+        """Return these settings, or with windows of the patch's size if a network fits no other."""
+        return self if fits_other_sizes else replace(self, stretch=1.0)
 
     def check_mirrors(self, flipped: Sequence[int]) -> None:
         """Raise InputError unless training flipped every axis mirrored: along others a network guesses."""
@@ -145,7 +151,9 @@ def fit_windows(volume: Size, plans: Sequence[Plan], settings: SlidingSettings) 
     """
     patch = plans[0].patch
     multiples = [math.lcm(*(plan.total_stride[axis] for plan in plans)) for axis in range(3)]
-    lengths = [range(n, int(STRETCH * n) + 1, step) for n, step in zip(patch, multiples, strict=True)]
+    lengths = [
+        range(n, int(settings.stretch * n) + 1, step) for n, step in zip(patch, multiples, strict=True)
+    ]
     most = settings.windows * math.prod(patch)
     return min(
         (

@@ -44,3 +44,14 @@ def test_it_improves_what_comes_after_the_activation(seed: int) -> None:
     before = float((y.relu() - start.relu()).norm())
     bias, after = through_activation(y.relu(), (torch.zeros(12), start), fit, slope=0.0)
     assert after < 0.98 * before and bias.shape == (12,)
+
+
+def test_the_best_of_all_rounds_is_kept_and_not_the_last() -> None:
+    wanted, offs = torch.ones(4, dtype=torch.float64), iter([0.5, 0.1, 2.0, 3.0])
+
+    def fit(_target: torch.Tensor) -> tuple[float, torch.Tensor]:
+        off = next(offs)
+        return off, wanted + off
+
+    found, error = through_activation(wanted, (9.0, wanted + 9), fit, slope=0.0, rounds=4)
+    assert found == 0.1 and error == pytest.approx(0.2)

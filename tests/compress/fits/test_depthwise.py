@@ -176,3 +176,15 @@ def test_rows_are_what_the_convolution_sees(stride: int, dilation: int, padding:
     rows = taps(x, conv, places)
     response = (rows @ by_channel(conv.weight).transpose(1, 2)).sum(0)
     torch.testing.assert_close(response, y.movedim(1, -1).flatten(0, 3))
+
+
+@pytest.mark.parametrize("rows", [3, 20, 26, 27])
+def test_fewer_rows_than_taps_are_fitted_as_far_as_they_go(rows: int) -> None:
+    torch.manual_seed(0)
+    inputs = torch.randn(4, rows, 27, dtype=torch.float64)
+    weights = torch.randn(4, 6, 27, dtype=torch.float64)
+    target = (inputs @ weights.transpose(1, 2)).sum(0)
+    start = from_responses(weights, root_of(inputs), 1)
+    found = compensated(start, inputs, target, sweeps=2)
+    errors = [float((target - one.responses(inputs).sum(0)).norm()) for one in (start, found)]
+    assert found.filters.isfinite().all() and errors[1] <= errors[0]

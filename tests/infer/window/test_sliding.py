@@ -164,3 +164,10 @@ def test_impossible_settings_are_named() -> None:
     ):
         with pytest.raises(InputError, match=message):
             SlidingSettings(*values)
+
+
+def test_networks_made_for_one_size_see_windows_of_the_patch_alone() -> None:
+    free = SlidingSettings(0.5, 2, ())
+    assert fit_windows((10, 10, 10), [CUBES], free).size == (10, 10, 10)
+    assert free.suited(fits_other_sizes=True) == free
+    assert fit_windows((10, 10, 10), [CUBES], free.suited(fits_other_sizes=False)).size == CUBES.patch

@@ -1,0 +1,82 @@
+"""The kernel-level optimiser of the paper: how channels are mixed after depthwise filters, without training.
+
+Wang, Feng et al. (arXiv 2009.05236) replace convolutions by depthwise ones and a pointwise one whose channels
+are grouped, or roll (g groups, overlap o). How they choose is not public in full; the score and the choice
+here are ours.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+
+from app.analyze.convolutions import layers, objective
+from app.core.errors import InputError
+from app.core.types import Size
+from app.models.network import NetworkSpec, list_convolutions
+from app.operators.rolling import Rolling
+
+GROUPS = (8, 4, 2, 1)
+"""From cheap to expensive."""
+OVERLAPS = (None, 0.25, 0.33, 0.5, 0.75)
+"""None: groups of a convolution."""
+Mix = Mapping[str, int | float | None]
+
+
+@dataclass(frozen=True)
+class ChosenMixes:
+    """An operator with the mix of each convolution, and the mean score of the cheapest and its own."""
+
+    operator: Rolling
+    before: float
+    after: float
+
+
+def choose_mixes(
+    spec: NetworkSpec, patch: Size, *, measure: str, budget: float, advance: Callable[[], None]
+) -> ChosenMixes:
+    """From eight groups everywhere, take fewer or overlapping ones where the score gains most for its cost.
+
+    `budget` is a share of the network's own cost in `measure` (params or macs). Convolutions are gone through
+    in order until none gains: of all mixes of one within the budget, that of the highest gain for its cost
+    is taken. `advance` is called after each convolution.
+
+    Raises:
+        InputError: eight groups everywhere are over the budget.
+    """
+    names = [conv.name for conv in list_convolutions(spec.model, spec.shape)]
+    most = budget * getattr(spec.cost(patch), measure)
+
+    def judged(mixes: Mapping[str, Mix]) -> tuple[float, float]:
+        made = _with(spec, mixes)
+        return objective(layers(made, patch)), float(getattr(made.cost(patch), measure))
+
+    chosen: dict[str, Mix] = {name: {"groups": GROUPS[0], "overlap": None} for name in names}
+    before, cost = judged(chosen)
+    if cost > most:
+        raise InputError(f"analyze.budget: got {budget}, the cheapest mixes take {budget * cost / most:.3f}")
+    best, gained = before, True
+    while gained:
+        gained = False
+        for name in names:
+            found = []
+            for groups, overlap in product(GROUPS, OVERLAPS):
+                mix: Mix = {"groups": groups, "overlap": overlap}
+                if mix == chosen[name] or (groups == 1 and overlap is not None):
+                    continue
+                value, price = judged({**chosen, name: mix})
+                if value > best + 1e-9 and price <= most:
+                    found.append(((value - best) / max(price - cost, 1.0), value, price, mix))
+            if found:
+                _, best, cost, chosen[name] = max(found, key=lambda option: option[:2])
+                gained = True
+            advance()
+    return ChosenMixes(_operator(chosen), before, best)
+
+
+def _operator(mixes: Mapping[str, Mix]) -> Rolling:
+    return Rolling(groups=GROUPS[0], overlap=None, convolutions=dict(mixes))
+
+
+def _with(spec: NetworkSpec, mixes: Mapping[str, Mix]) -> NetworkSpec:
+    operator = _operator(mixes)
+    return replace(spec, encoder=operator, decoder=operator)
