@@ -11,7 +11,6 @@ from torch import fx, nn
 from app.analyze.field import Field, enlarged, entering, input_field, joined, narrowed, through, united
 from app.core.errors import InputError
 from app.core.types import as_size
-from app.layers.beside import activated_beside
 from app.layers.connection import Connected, Connection, grouped_links
 
 _PASSING = (
@@ -101,8 +100,6 @@ def _function(node: fx.Node, given: list[Field]) -> Field:
         return joined(given)
     if node.target in _SUMS:
         return united(*given)
-    if node.target is activated_beside:
-        return joined(given)
     if node.target is operator.getitem and isinstance(node.args[1], tuple):
         return narrowed(given[0], node.args[1][1])  # type: ignore[arg-type]
     raise InputError(f"analyze: got {node.target} in {node.format_node()}, which has no known connection")
