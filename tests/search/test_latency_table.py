@@ -101,7 +101,7 @@ def test_kernels_and_the_whole_network_are_timed_on_the_run_s_device(
 
 
 def test_between_measured_widths_is_a_straight_line_and_nothing_costs_nothing() -> None:
-    key = "in 16, kernel 3x1x1, stride 1x1x1, size 12x12x12"
+    key = "in 16, of 16, kernel 3x1x1, stride 1x1x1, size 12x12x12"
     costs = LatencyCost(MACHINE, {key: {8: 1.0, 16: 3.0}})
     assert [costs.group(CONV, LINE, channels) for channels in (0, 8, 12, 16)] == [0.0, 1.0, 2.0, 3.0]
 
