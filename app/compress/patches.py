@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from app.data.sample.patches import PatchSampler
-from app.train.run import Training
+from app.train.training import Training
 
 
 def training_patches(this: Training, count: int) -> list[Tensor]:

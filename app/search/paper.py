@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.optimizer import ParamsT
 
 from app.core.errors import InputError
-from app.train.run import Recipe
+from app.train.training import Recipe
 
 _WARMED_UP, _FALLS = 5 / 70, (50 / 70, 60 / 70)
 _FIRST_RATE = 0.01  # the warm-up begins with it

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,9 +14,7 @@ from app.layers.device_policy import free_bytes
 from app.layers.out_of_memory import ERRORS, is_out_of_memory
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.train.state import Loss, NotFinite, TrainingState
-
-if TYPE_CHECKING:
-    from app.train.run import Training
+from app.train.training import Training
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +27,7 @@ Begin = Callable[[], tuple[TrainingState, Loss]]
 
 
 @contextmanager
-def naming_the_checkpoint(this: "Training", state: TrainingState, begin: Begin) -> Iterator[None]:
+def naming_the_checkpoint(this: Training, state: TrainingState, begin: Begin) -> Iterator[None]:
     """Add to what stopped the training where it can resume, or that it has to begin again."""
     try:
         yield
@@ -44,7 +41,7 @@ def naming_the_checkpoint(this: "Training", state: TrainingState, begin: Begin) 
         raise InputError(f"{error}; {_checkpoint_of(this)}") from None
 
 
-def _out_of_memory(this: "Training", state: TrainingState) -> str:
+def _out_of_memory(this: Training, state: TrainingState) -> str:
     """What is too large for the device, and what to change."""
     batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
     smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or begin a new run with "
@@ -94,7 +91,7 @@ def _passes(
     return all(bool(torch.isfinite(values).all()) for values in state.network.state_dict().values())
 
 
-def _with_lower_rate(this: "Training", failed: TrainingState, begin: Begin) -> str:
+def _with_lower_rate(this: Training, failed: TrainingState, begin: Begin) -> str:
     """What to do about weights that run away: resume where they were sound, else begin again."""
     path, rate = this.folder / run_folder.LAST, float(failed.optimizer.defaults["lr"])
     kept = read_checkpoint(path) if path.is_file() else None
@@ -112,7 +109,7 @@ def _with_lower_rate(this: "Training", failed: TrainingState, begin: Begin) -> s
     return f"no lower {this.recipe.rate_key} that was tried helps; mode=check examines the cases"
 
 
-def _tried(this: "Training", until: int, begin: Begin, checkpoint: Checkpoint | None) -> float | None:
+def _tried(this: Training, until: int, begin: Begin, checkpoint: Checkpoint | None) -> float | None:
     """The factor of the learning rate that a training from a checkpoint, or from its start, takes."""
     if this.processes.count > 1:  # which would have to try together
         return 0.1
@@ -134,7 +131,7 @@ def _restored(begin: Begin, checkpoint: Checkpoint | None) -> tuple[TrainingStat
     return state, loss
 
 
-def _checkpoint_of(this: "Training") -> str:
+def _checkpoint_of(this: Training) -> str:
     path = this.folder / run_folder.LAST
     if not path.is_file():
         return "there is no checkpoint yet"

@@ -23,7 +23,8 @@ from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
-from app.train.run import Recipe, Training, train_network
+from app.train.run import train_network
+from app.train.training import Recipe, Training
 
 log = logging.getLogger(__name__)
 

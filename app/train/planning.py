@@ -23,9 +23,9 @@ from app.layers.device_policy import free_bytes
 from app.models.network import NetworkSpec
 from app.train.locate import coarse_network, coarse_recipe, found_in
 from app.train.machine.torchrun import local_count, process_count
-from app.train.run import Recipe
 from app.train.step_memory import process_peak_bytes, step_bytes
 from app.train.step_speed import step_seconds
+from app.train.training import Recipe
 
 BuildNetwork = Callable[[Plan], NetworkSpec]
 

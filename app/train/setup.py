@@ -37,9 +37,9 @@ from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
 from app.train.machine.torchrun import local_count, local_rank
 from app.train.planning import BuildNetwork, plan_for
-from app.train.run import Recipe, Training
 from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
+from app.train.training import Recipe, Training
 
 _READERS = 4  # at most: reading a batch for an NVIDIA GPU takes 40 ms of a core, a step 50 or more
 _INNER = 5  # parts of the training cases, one of which teaches the margin of a first stage

@@ -18,8 +18,8 @@ from app.data.sample.augment import Augment
 from app.data.sample.batches import Batch
 from app.models.network import NetworkSpec, to_device
 from app.train.machine.environment import machine
-from app.train.run import Recipe
 from app.train.state import TrainingState
+from app.train.training import Recipe
 
 _STEPS = 3  # measured, after one that sets up torch's kernels and memory
 _BATCHES = 4  # augmented: of each only some patches are turned or scaled

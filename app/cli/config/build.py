@@ -35,9 +35,9 @@ from app.operators.attention import Attended
 from app.track.tracker import NoTracker, Tracker
 from app.train.machine.torchrun import local_count, local_rank
 from app.train.planning import BuildNetwork
-from app.train.run import Recipe
 from app.train.state import Loss
 from app.train.target_loss import TargetLoss
+from app.train.training import Recipe
 
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 

@@ -21,8 +21,8 @@ from app.track.tracker import NoTracker, Tracker
 from app.train.fine_tuning import read_origin
 from app.train.machine.processes import ALONE, Processes
 from app.train.planning import BuildNetwork, plan_for
-from app.train.run import Recipe, Training
 from app.train.setup import open_cache, open_training
+from app.train.training import Recipe, Training
 
 
 @dataclass(frozen=True)

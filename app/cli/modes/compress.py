@@ -38,8 +38,9 @@ from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_ch
 from app.models.network import to_device
 from app.track.tracker import Tracker
 from app.train.final_scores import evaluate_held_out
-from app.train.run import Training, train_network
+from app.train.run import train_network
 from app.train.state import TrainingState
+from app.train.training import Training
 
 Row = dict[str, str | float | int | None]
 

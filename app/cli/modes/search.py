@@ -47,8 +47,9 @@ from app.search.search import (
 )
 from app.train.machine.environment import machine
 from app.train.planning import BuildNetwork
-from app.train.run import Recipe, Training, score, train_network, training_facts
+from app.train.run import score, train_network, training_facts
 from app.train.state import TrainingState, batch_loss
+from app.train.training import Recipe, Training
 
 log = logging.getLogger(__name__)
 _JUDGED_BATCHES = 3

@@ -18,8 +18,9 @@ from app.search.search import searched_sites
 from app.track.tracker import Tracker
 from app.train.fine_tuning import Origin
 from app.train.machine.torchrun import open_processes
-from app.train.run import Training, score, take_origin, train_network
+from app.train.run import score, take_origin, train_network
 from app.train.state import TrainingState
+from app.train.training import Training
 
 log = logging.getLogger(__name__)
 

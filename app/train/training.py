@@ -1,0 +1,137 @@
+"""What a run has decided before its first step: how it trains and judges, and on what."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.optimizer import ParamsT
+
+from app.core import run_folder
+from app.core.plan import Plan
+from app.core.task import Task
+from app.data.prepare.cache import CachedCase
+from app.data.sample.augment import AugmentSettings
+from app.data.sample.batches import BatchSource
+from app.data.sample.split import Split
+from app.infer.window.sliding import SlidingSettings
+from app.metrics.score import Columns
+from app.models.checkpoint import Checkpoint, Locator
+from app.models.network import NetworkSpec
+from app.train.fine_tuning import Origin
+from app.train.layer_rates import freeze, parameter_groups, scale_rates
+from app.train.machine.processes import ALONE, Processes
+from app.train.settings import TrainSettings
+from app.train.state import Loss, Row, TrainingState
+
+_LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train and to judge, whatever the data."""
+
+    settings: TrainSettings
+    augment: AugmentSettings
+    sliding: SlidingSettings
+    """How windows are laid at the end, and in prediction unless something else is asked for."""
+    loss: Loss
+    make_optimizer: Callable[[ParamsT], torch.optim.Optimizer]
+    """Parameters, or groups of them -> the optimizer."""
+    make_schedule: Callable[[torch.optim.Optimizer, int], LRScheduler]
+    """An optimizer and the number of its steps -> the schedule."""
+    device: torch.device
+    seed: int = 0
+    """Seed of the weights, the patches and the augmentation."""
+    nsd_tolerance_mm: float = 2.0
+    strata: Columns = field(default_factory=dict)
+    """What scores are divided by, such as a site or a scanner."""
+    rate_key: str = "optimizer.lr"
+    """The setting that holds the learning rate, for messages."""
+    measure_speed: bool = False
+    """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
+
+    def following(self, plan: Plan) -> "Recipe":
+        """Return the recipe with the plan's strength of augmentation, and without flips that it forbids."""
+        recipe = replace(self, augment=self.augment.planned(plan.augment))
+        if plan.mirror != ():
+            return recipe
+        return replace(
+            recipe,
+            augment=replace(recipe.augment, flip_axes=_without(recipe.augment.flip_axes)),
+            sliding=replace(self.sliding, mirror_axes=_without(self.sliding.mirror_axes)),
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run has decided before its first step."""
+
+    folder: Path
+    recipe: Recipe
+    settings: TrainSettings
+    """Those of the recipe, with the number of steps."""
+    task: Task
+    plan: Plan
+    split: Split
+    network: NetworkSpec
+    batches: BatchSource
+    cached: Mapping[str, CachedCase]
+    facts: Mapping[str, Any]
+    """Names of what was chosen, for summary.json."""
+    resumed: bool = False
+    processes: Processes = ALONE
+    locator: Locator | None = None
+    """The first stage, trained, where the plan has one."""
+    origin: Origin | None = None
+    """What a new run begins with in place of fresh weights."""
+    follow: Callable[[Sequence[Row]], None] = lambda history: None
+    """Gets the history after every epoch."""
+    begun: Callable[[], None] = lambda: None
+    """Called when nothing is left that could refuse the training."""
+
+    @property
+    def resumes_at(self) -> Path:
+        """The folder that train.resume takes: the run's own, also while its first stage trains."""
+        return self.folder.parent if self.folder.name == run_folder.LOCATE else self.folder
+
+    @property
+    def resumes_by(self) -> str:
+        """The override that resumes it, to paste into a shell."""
+        return shlex.quote(f"train.resume={self.resumes_at}")
+
+    def state(self, network: nn.Module) -> TrainingState:
+        """Return the state of a training of this network before its first step."""
+        freeze(network, self.settings.freeze)
+        groups, rates = parameter_groups(network, self.network, self.plan.patch, self.settings.layer_decay)
+        optimizer = self.recipe.make_optimizer(groups)
+        schedule = self.recipe.make_schedule(optimizer, self.settings.total_steps)
+        if self.settings.layer_decay is not None:
+            scale_rates(schedule, rates)
+        return TrainingState(network, optimizer, schedule, self.settings, self.processes)
+
+    def checkpoint(self, state: TrainingState) -> Checkpoint:
+        """Return the state as it goes to disk."""
+        weights, averaged, training = state.export()
+        return Checkpoint(
+            network=self.network,
+            plan=self.plan,
+            modalities=self.task.modalities,
+            labels=self.task.segmented,
+            weights=weights,
+            averaged=averaged,
+            training=training,
+            flip_axes=self.recipe.augment.flip_axes,
+            locator=self.locator,
+            reading=self.task.reading,
+            values=self.task.values,
+        )
+
+
+def _without(axes: tuple[int, ...]) -> tuple[int, ...]:
+    """Axes of (D, H, W) but the one that runs to the right."""
+    return tuple(axis for axis in axes if axis != _LEFT_RIGHT)
