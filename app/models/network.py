@@ -53,8 +53,9 @@ class NetworkSpec:
         return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
 
     def fits_other_sizes(self) -> bool:
-        """Whether it computes the same for windows larger than its patch."""
-        return self.encoder.fits_other_sizes() and self.decoder.fits_other_sizes()
+        """Whether windows may be larger than its patch; of networks of the first version always, as then."""
+        known = self.encoder.fits_other_sizes() and self.decoder.fits_other_sizes()
+        return known or self.shape.version == 1
 
     def layout(self) -> Layout | None:
         """The kernels of the mixed convolutions of encoder and decoder; None when there are none."""

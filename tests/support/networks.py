@@ -152,7 +152,7 @@ OPERATORS: dict[str, dict[str, Any]] = {
     **{path.stem: {} for path in sorted(Path("conf/op").glob("*.yaml")) if path.stem != "supernet"},
     "dicenet block": {"form": "block"},
     "antblock by level": {"expansion": [1, 6, 6], "reduction": [8, 8, 12], "kernel": 5, "squeeze": "mean"},
-    "rolling grouped": {"overlap": None, "convolutions": {"decoder.0.0": {"groups": 4, "overlap": 0.5}}},
+    "rolling grouped": {"overlap": None, "convolutions": {"encoder.0.0": {"groups": 4, "overlap": 0.5}}},
     "shift address": {"mode": "address", "shortcut": 0.0},
 }
 """Every choice of `op` that computes the same each time, and further settings of some; see `bound`."""
