@@ -46,17 +46,6 @@ def constant_image(image: ImageFacts, task: Task) -> Iterator[Finding]:
             )
 
 
-def not_hounsfield(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """A CT channel without negative values: air and fat are below 0 in Hounsfield units."""
-    for channel, modality in zip(image.channels, task.modalities, strict=False):
-        if modality.strip().upper() == "CT" and 0 <= channel.low < channel.high:
-            yield warning(
-                "not_hounsfield",
-                f"CT from {channel.low:g} to {channel.high:g}, nothing below 0",
-                "was it exported without the rescale intercept? All cases should be in Hounsfield units",
-            )
-
-
 def tiny(image: ImageFacts, task: Task) -> Iterator[Finding]:
     """One or two slices, or a second side too short to pool even once."""
     shortest, second, _ = sorted(image.header.size)
@@ -89,4 +78,4 @@ def odd_spacing(image: ImageFacts, task: Task) -> Iterator[Finding]:
         )
 
 
-IMAGE_RULES = (other_channels, not_finite, constant_image, not_hounsfield, tiny, huge, odd_spacing)
+IMAGE_RULES = (other_channels, not_finite, constant_image, tiny, huge, odd_spacing)

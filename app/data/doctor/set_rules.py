@@ -95,6 +95,42 @@ def too_large(examined: Sequence[Examined], task: Task, group: GroupRule | None)
             )
 
 
+def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """CT channels without negative values: air and fat are below 0 in Hounsfield units.
+
+    If that is so for all scans of a set, they are alike, and it is said once.
+    """
+    for index, modality in enumerate(task.modalities):
+        if modality.strip().upper() != "CT":
+            continue
+        channels = {
+            one.case.id: one.image.channels[index]
+            for one in examined
+            if one.image and index < len(one.image.channels)
+        }
+        above = {case: each for case, each in channels.items() if 0 <= each.low < each.high}
+        if len(above) == len(channels) > 1:
+            low, high = min(each.low for each in above.values()), max(each.high for each in above.values())
+            yield (
+                "",
+                note(
+                    "not_hounsfield",
+                    f"no CT scan has anything below 0: all lie from {low:g} to {high:g}",
+                    "networks trained on them segment scans that are scaled alike, not scans in Hounsfield units",
+                ),
+            )
+            continue
+        for case, each in above.items():
+            yield (
+                case,
+                warning(
+                    "not_hounsfield",
+                    f"CT from {each.low:g} to {each.high:g}, nothing below 0",
+                    "was it exported without the rescale intercept? All cases should be in Hounsfield units",
+                ),
+            )
+
+
 def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Labels of dataset.json that no case has."""
     seen = {value for one in examined if one.label for value in one.label.values}
@@ -203,5 +239,5 @@ def _number(one: Examined) -> int | None:
 
 SET_RULES = (
     *(duplicate_image, duplicate_label, near_duplicate, sibling_numbers),
-    *(too_large, absent_label, rare_label, vanishing_label, unlisted, mixed_orientations),
+    *(too_large, not_hounsfield, absent_label, rare_label, vanishing_label, unlisted, mixed_orientations),
 )

@@ -161,6 +161,15 @@ def test_a_planted_fault_is_found(make_task: MakeTask, kind: str) -> None:
     assert kinds(checked, "blob_003") <= {kind}
 
 
+def test_a_set_without_a_value_below_0_is_noted_once(make_task: MakeTask) -> None:
+    folder = make_task(cases=3, modality="CT")
+    for number in (1, 2, 3):
+        change(folder / f"imagesTr/blob_00{number}.nii.gz", lambda v: v - v.min())
+    _, checked = check(folder)
+    assert kinds(checked, "") == {"not_hounsfield"}
+    assert not any(kinds(checked, f"blob_00{number}") for number in (1, 2, 3))
+
+
 def test_what_would_stop_preparing_is_an_error(make_task: MakeTask, tmp_path: Path) -> None:
     """The doctor and preparing agree: an error of a single case is what preparing refuses."""
     for kind, plant in PLANTED.items():
