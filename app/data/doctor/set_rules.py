@@ -116,7 +116,7 @@ def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | 
                 note(
                     "not_hounsfield",
                     f"no CT scan has anything below 0: all lie from {low:g} to {high:g}",
-                    "networks trained on them segment scans that are scaled alike, not scans in Hounsfield units",
+                    "networks trained on them segment scans scaled alike, none in Hounsfield units",
                 ),
             )
             continue
