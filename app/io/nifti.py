@@ -140,7 +140,7 @@ def doubts(path: Path) -> dict[str, str]:
         InputError: no NIfTI.
     """
     with faults_named(path, _FORM):
-        header = _unmended(path)
+        header = _as_stored(path)
         found = {
             "forms_disagree": _forms_disagree(header),
             "sizes_disagree": _sizes_disagree(header),
@@ -152,7 +152,7 @@ def doubts(path: Path) -> dict[str, str]:
     return {kind: sentence for kind, sentence in found.items() if sentence}
 
 
-def _unmended(path: Path) -> nib.Nifti1Header:
+def _as_stored(path: Path) -> nib.Nifti1Header:
     """The header as the file has it; nibabel mends some of it when it loads an image."""
     image = _loaded(path)
     with ImageOpener(files_of(path)[0]) as stream:

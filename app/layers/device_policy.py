@@ -23,7 +23,7 @@ class DevicePolicy:
     """How networks run on one kind of device."""
 
     memory_format: torch.memory_format
-    """Of networks and volumes (B, C, D, H, W)."""
+    """Memory layout of networks and volumes (B, C, D, H, W)."""
     half: bool
     """Whether networks compute in half precision unless something else is set."""
     native_norm: bool

@@ -19,7 +19,7 @@ class EcaSettings:
     kernel: Any = None
     """Channels that a gate looks at: one number, one per level from the finest, or None: by the formula."""
     gamma: float = 2
-    """Of the formula |log2(channels) / gamma + b / gamma|, rounded up to an odd number."""
+    """Divisor in the formula |log2(channels) / gamma + b / gamma|, rounded up to an odd number."""
     b: float = 1
     """Likewise."""
     least: int = 1

@@ -10,7 +10,7 @@ from app.core.types import Size
 from app.operators import Operator
 
 VERSION = 2
-"""Of what the same description computes; a checkpoint says which, and without a word it is 1.
+"""Version of what one description computes. A checkpoint names it; a checkpoint that does not has version 1.
 
 2: channel gates squeeze the output of a convolution, before its norm; in a residual block they follow the
 second convolution; operators complete in themselves have the norm and the activation of the model.

@@ -302,7 +302,7 @@ def _write_facts(
 
 
 def draw_split(task: Task, folds: Folds, cache: Cache) -> Split:
-    """Return the fold; a scan that is there twice, in different groups, is told of and kept on one side."""
+    """Return the fold; a scan that occurs twice, in different groups, is logged and kept on one side."""
     twins = read_fingerprint(cache).twins
     for alike in twins:
         if len({folds.group.key(case) if folds.group else case for case in alike}) > 1:

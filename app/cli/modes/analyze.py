@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from omegaconf import DictConfig
@@ -24,9 +25,9 @@ from app.core.files import write_text
 from app.core.layout import write_layout
 from app.core.progress import progress_bar
 from app.core.types import Size, Spacing
+from app.models.model import Model
 from app.models.network import NetworkSpec, list_convolutions
-from app.models.unet import UNetModel
-from app.operators.rolling import Rolling
+from app.operators import Operator
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +56,7 @@ def run(cfg: DictConfig) -> Path:
 def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     with progress_bar("Moving blocks", 0) as advance:
         found = arrange(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
-    described = found.model.describe()
-    del described["kind"]
-    values = {"_target_": f"{UNetModel.__module__}.{UNetModel.__name__}", **described}
+    values = _config_of(found.model)
     listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     write_text(folder / "model" / "arranged.yaml", yaml.safe_dump(listed, sort_keys=False))
     log.info("mean score %.3f -> %.3f", found.before, found.after)
@@ -67,13 +66,17 @@ def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, 
 def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     with progress_bar("Choosing mixes", 0) as advance:
         found = choose_mixes(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
-    described = found.operator.describe()
-    del described["kind"]
-    values = {"_target_": f"{Rolling.__module__}.{Rolling.__name__}", **described}
-    write_text(folder / "op" / "mixes.yaml", yaml.safe_dump(values, sort_keys=False))
+    write_text(folder / "op" / "mixes.yaml", yaml.safe_dump(_config_of(found.operator), sort_keys=False))
     log.info("kernels of arXiv 2009.05236 (depthwise, grouped or rolling 1x1x1); score and choice are ours")
     log.info("mean score %.3f with 8 groups -> %.3f", found.before, found.after)
     log.info("train it: python run.py --config-dir %s op=mixes ...", folder.resolve())
+
+
+def _config_of(described: Model | Operator) -> dict[str, Any]:
+    """Return the values of a configuration file that builds the same model or operator."""
+    kind = type(described)
+    values = {name: value for name, value in described.describe().items() if name != "kind"}
+    return {"_target_": f"{kind.__module__}.{kind.__name__}", **values}
 
 
 def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:

@@ -20,7 +20,7 @@ def reuse_plan(
 
     Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps replace the file's where
     they are set, plan.stages=1 leaves out a first stage, and what follows from the names of labels and from
-    headers is found anew, as is the normalisation of another number of channels; other settings shape new
+    headers is found again, as is the normalisation of another number of channels; other settings shape new
     plans only.
 
     Raises:

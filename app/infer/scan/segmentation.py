@@ -140,7 +140,7 @@ class _Run:
     sliding: SlidingSettings
     memory_gb: float | None
     parts: int
-    """Of the scan, at least."""
+    """Least number of parts that the scan is cut into."""
 
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
         """Paint `arrays`."""

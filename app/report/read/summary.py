@@ -31,7 +31,7 @@ class Summary:
     mean_dice: float | None = None
     dice: Scores = field(default_factory=dict)
     test_dice: Scores = field(default_factory=dict)
-    """Of a test set, on which nothing was chosen."""
+    """Scores on a test set, on which nothing was chosen."""
     hd95_mm: Scores = field(default_factory=dict)
     nsd: Scores = field(default_factory=dict)
 
