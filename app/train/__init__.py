@@ -1,1 +1,1 @@
-"""A training: the loop, its state, what processes share, and the final scores."""
+"""Training: the loop, its state, the processes that share a training, and the final scores."""

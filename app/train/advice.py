@@ -1,4 +1,4 @@
-"""What a training that stopped on an error says: what is left, and a learning rate that was tried."""
+"""Error messages of a training that stopped: the checkpoint it left and a learning rate that works."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -18,17 +18,17 @@ from app.train.training import Training
 
 log = logging.getLogger(__name__)
 
-_RUN_AWAY = 10.0  # times the loss at the start: no training comes back from there
-_STEPS = 20  # a rate is tried for, at most
-_TENTHS = 24  # tried at most, from the rate that was too high
+_RUN_AWAY = 10.0  # a loss above this many times the first one counts as diverged
+_STEPS = 20  # most steps for which one learning rate is tried
+_TENTHS = 24  # most rates that are tried, each a tenth of the one before
 
 Begin = Callable[[], tuple[TrainingState, Loss]]
-"""A training before its first step, and its loss."""
+"""A function that builds a training before its first step, and its loss."""
 
 
 @contextmanager
 def naming_the_checkpoint(this: Training, state: TrainingState, begin: Begin) -> Iterator[None]:
-    """Add to what stopped the training where it can resume, or that it has to begin again."""
+    """Add to an error that stops the training where to resume, or the advice to begin again."""
     try:
         yield
     except NotFinite as error:
@@ -42,7 +42,7 @@ def naming_the_checkpoint(this: Training, state: TrainingState, begin: Begin) ->
 
 
 def _out_of_memory(this: Training, state: TrainingState) -> str:
-    """What is too large for the device, and what to change."""
+    """Return a message that names what did not fit into the device's memory, and what to change."""
     batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
     smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or begin a new run with "
     free = free_bytes(this.recipe.device) / 1e9
@@ -55,11 +55,11 @@ def _out_of_memory(this: Training, state: TrainingState) -> str:
 def stable_factor(
     begin: Begin, batches: BatchSource, *, until: int, first: float | None, clip_norm: float | None
 ) -> float | None:
-    """Return the largest of .1, .01, ... times the learning rate at which training passes step `until`.
+    """Return the largest factor of 0.1, 0.01, ... on the learning rate at which training passes step `until`.
 
-    `begin` gives the training where it would resume, at the rate that was too high; it goes `_STEPS` steps at
-    most. `first` is the loss at its start, None for that of the first step here. None if every rate is too
-    high.
+    `begin` builds the training as it would resume, at the rate that was too high; at most `_STEPS` steps of
+    it are tried. `first` is the training loss at its start; None takes the loss of the first step tried here.
+    Returns None if every rate is too high.
     """
     for tenth in range(1, _TENTHS + 1):
         state, loss = begin()
@@ -84,7 +84,7 @@ def _passes(
             state.update(batch, loss, clip_norm)
             state.follow(state.step)
             first = state.losses[-1] if first is None else first
-            if not state.losses[-1] <= _RUN_AWAY * max(first, 1.0):  # nor where it is NaN
+            if not state.losses[-1] <= _RUN_AWAY * max(first, 1.0):  # also catches NaN
                 return False
     except NotFinite:
         return False
@@ -92,7 +92,7 @@ def _passes(
 
 
 def _with_lower_rate(this: Training, failed: TrainingState, begin: Begin) -> str:
-    """What to do about weights that run away: resume where they were sound, else begin again."""
+    """Return advice after a divergence: resume from a checkpoint with a lower rate, or else begin again."""
     path, rate = this.folder / run_folder.LAST, float(failed.optimizer.defaults["lr"])
     kept = read_checkpoint(path) if path.is_file() else None
     for checkpoint in (None,) if kept is None else (kept, None):
@@ -110,8 +110,8 @@ def _with_lower_rate(this: Training, failed: TrainingState, begin: Begin) -> str
 
 
 def _tried(this: Training, until: int, begin: Begin, checkpoint: Checkpoint | None) -> float | None:
-    """The factor of the learning rate that a training from a checkpoint, or from its start, takes."""
-    if this.processes.count > 1:  # which would have to try together
+    """Return the factor on the learning rate that works from a checkpoint, or from the start if None."""
+    if this.processes.count > 1:  # a trial would need all processes at once
         return 0.1
     first = None if checkpoint is None else checkpoint.training["history"][0]["train_loss"]
     log.info("trying lower learning rates")

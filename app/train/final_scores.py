@@ -1,4 +1,4 @@
-"""The last word on a run: every held-out case segmented and scored in the scan's own geometry."""
+"""The final evaluation of a run: segment and score every held-out case in the scan's own geometry."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ from app.train.machine.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The scores of all cases, and by case what its probabilities are judged by."""
+    """The scores of all cases, and the sums for calibration metrics by case id."""
 
     scores: list[Score]
     sums: dict[str, CaseSums]
@@ -42,10 +42,10 @@ def evaluate_held_out(
     groups: Mapping[str, str] | None = None,
     processes: Processes = ALONE,
 ) -> HeldOut:
-    """Write each case's label map into the run folder and score it, and its probabilities, by its reference.
+    """Segment each case, write its label map into the run folder, and score labels and probabilities.
 
-    `groups` has the group of each case that belongs to one. Each case is the work of one of the processes;
-    all get the scores.
+    `groups` maps the id of a case to its group, if it has one. Each case is evaluated by one of the
+    processes; all processes receive all scores.
     """
     if not cases:
         return HeldOut([], {})
@@ -85,5 +85,8 @@ def evaluate_held_out(
 
 
 def _judged(reference: Labels, case: Case, task: Task) -> Labels:
-    """The reference, or nothing where it annotates only some labels: the others would look like mistakes."""
+    """Return the reference, or background only if it lacks some of the targets.
+
+    Calibration would count voxels of a label that is not annotated as mistakes.
+    """
     return reference if task.targets_in(case) == task.targets else np.zeros_like(reference)

@@ -1,4 +1,4 @@
-"""Fine-tuning: a training that begins with weights of another one, and what it took of them."""
+"""Fine-tuning: start a training from the weights of another one, and record which tensors were taken."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -19,18 +19,18 @@ from app.models.transfer import Transfer, transfer
 
 log = logging.getLogger(__name__)
 
-_NAMED = 5  # tensors in a message; init.json has all of them
+_NAMED = 5  # tensors named in a message; init.json lists all of them
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The network that a training begins with, and what it is called in messages."""
+    """The network whose weights a training starts from, and its name in messages."""
 
     name: str
     checkpoint: Checkpoint
 
     def first_stage(self) -> "Origin | None":
-        """Its first stage, if it has one."""
+        """Return its first stage as an origin; None if it has none."""
         found = self.checkpoint.locator
         if found is None:
             return None
@@ -57,10 +57,10 @@ def read_origin(path: Path) -> Origin:
 
 
 def keep_origin(folder: Path, origin: Origin | None) -> None:
-    """Copy what a new run begins with into its folder, so that nothing else is read when it resumes."""
+    """Copy the origin of a new run into its folder, so that the run resumes without the original file."""
     if origin is None:
         for name in (run_folder.INIT, run_folder.INIT_RECORD):
-            (folder / name).unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+            (folder / name).unlink(missing_ok=True)  # left by a run that ended before its first checkpoint
         return
     record = {"from": origin.name, "weights_sha256": origin.checkpoint.digest}
     write_json(folder / run_folder.INIT_RECORD, record)
@@ -68,7 +68,7 @@ def keep_origin(folder: Path, origin: Origin | None) -> None:
 
 
 def kept_origin(folder: Path) -> Origin | None:
-    """Return what the run in a folder begins with; None if it begins with fresh weights."""
+    """Return the origin of the run in a folder; None if the run began with fresh weights."""
     path = folder / run_folder.INIT
     if not path.is_file():
         return None
@@ -76,7 +76,10 @@ def kept_origin(folder: Path) -> Origin | None:
 
 
 def tell_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str, str]) -> None:
-    """Warn of held-out cases that trained the origin, as far as its run folder says; `digests` by case id."""
+    """Warn of held-out cases that the origin was trained on, if its run folder records them.
+
+    `digests` maps the id of a case to the digest of its files.
+    """
     path = Path(origin.name)
     record = (path if path.is_dir() else path.parent) / run_folder.SPLIT
     if not record.is_file():
@@ -96,10 +99,12 @@ def tell_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str,
 def take_weights(
     network: nn.Module, spec: NetworkSpec, origin: Origin, task: Task, folder: Path | None
 ) -> None:
-    """Fill a fresh network with what fits of the origin; log it, and record it in the folder's init.json.
+    """Copy every tensor of the origin that fits into a fresh network; log it and record it in init.json.
+
+    Without `folder` nothing is recorded.
 
     Raises:
-        InputError: nothing fits.
+        InputError: no tensor fits.
     """
     found = transfer(network, spec, origin.checkpoint, modalities=task.modalities, labels=task.segmented)
     fresh = [f"{name} ({why})" for name, why in found.fresh.items()]
@@ -122,7 +127,7 @@ def take_weights(
 
 
 def begun_with(folder: Path) -> dict[str, Any]:
-    """Return what a run took of other weights, for summary.json; nothing if it began with fresh ones."""
+    """Return for summary.json what a run took from other weights; empty if it began with fresh ones."""
     path = folder / run_folder.INIT_RECORD
     if not path.is_file():
         return {}

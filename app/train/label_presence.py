@@ -1,4 +1,4 @@
-"""Labels that a training cannot learn: those that no training case has, and those too small for the grid."""
+"""Warnings of labels that cannot be learnt: absent from all training cases, or too small for the grid."""
 
 import logging
 import math
@@ -14,14 +14,14 @@ from app.io.label_values import count_values
 
 log = logging.getLogger(__name__)
 _SHOWN = 5  # cases named in a message
-_SMALL = 8  # voxels of the planned grid, below which a label of a case may vanish as a whole
+_SMALL = 8  # voxels of the planned grid; a smaller label may vanish completely from a case
 
 Volumes = Mapping[str, Sequence[float]]
-"""mm3 of label values 1, 2, ... by case."""
+"""Volume in mm3 of label values 1, 2, ... by case id."""
 
 
 def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
-    """Warn of labels that no training case has, with the cases that have them, and of those none has."""
+    """Warn of labels that no training case has, and name the held-out cases that have them."""
     for index, name in enumerate(task.foreground):
         having = [case for case in volumes if volumes[case][index] > 0]
         trains = [case.id for case in split.training if volumes[case.id][index] > 0]
@@ -42,7 +42,7 @@ def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
 
 
 def tell_of_vanished(task: Task, plan: Plan, volumes: Volumes, cached: Mapping[str, CachedCase]) -> None:
-    """Warn of labels that cases have, and have no voxel of once prepared."""
+    """Warn of labels that a case has in its own grid but not in its prepared arrays."""
 
     def left(case: str) -> set[int]:
         return {int(value) for value in cached[case].foreground()[:, 0]}
@@ -51,7 +51,10 @@ def tell_of_vanished(task: Task, plan: Plan, volumes: Volumes, cached: Mapping[s
 
 
 def foretell_vanished(cache: Cache, task: Task, plan: Plan, volumes: Volumes) -> None:
-    """Warn before anything is prepared: labels of a few voxels of the planned grid are put on it to see."""
+    """Warn of labels that will vanish, before any case is prepared.
+
+    Only small labels, of a few voxels of the planned grid, are resampled to check them.
+    """
     small = _SMALL * math.prod(plan.spacing)
     doubtful = {
         case: {value for value in _present(found) if found[value - 1] < small}

@@ -1,4 +1,4 @@
-"""Which parameters train, and how fast: frozen ones, and learning rates that fall towards the input."""
+"""Which parameters are trained, and at what rate: frozen layers, and rates that fall towards the input."""
 
 import logging
 from collections.abc import Sequence
@@ -47,10 +47,10 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
 def parameter_groups(
     network: nn.Module, spec: NetworkSpec, patch: Size, decay: float | None
 ) -> tuple[list[dict[str, Any]], list[float]]:
-    """Return groups of parameters for an optimizer, and what each group's learning rate is multiplied by.
+    """Return groups of parameters for an optimizer, and the factor on each group's learning rate.
 
-    With `decay` there is one group per layer, that next to the output first: each layer's rate is that of the
-    layer behind it times `decay` (Clark et al., ELECTRA, ICLR 2020, as in BEiT and MAE).
+    With `decay` there is one group per layer, beginning at the output: the rate of each layer is `decay`
+    times the rate of the layer after it (Clark et al., ELECTRA, ICLR 2020, as in BEiT and MAE).
     """
     own = without_labels(network).named_parameters()
     trained = {name: values for name, values in own if values.requires_grad}
@@ -66,7 +66,7 @@ def parameter_groups(
 
 
 def scale_rates(schedule: LRScheduler, factors: Sequence[float]) -> None:
-    """Multiply the learning rate of each group of a schedule's optimizer, of all steps to come."""
+    """Multiply the learning rate of each group of a schedule's optimizer for all later steps."""
     schedule.base_lrs = [rate * factor for rate, factor in zip(schedule.base_lrs, factors, strict=True)]
     for group, factor in zip(schedule.optimizer.param_groups, factors, strict=True):
         for key in ("lr", "initial_lr", "max_lr", "min_lr"):
@@ -77,8 +77,9 @@ def scale_rates(schedule: LRScheduler, factors: Sequence[float]) -> None:
 def layers_in_order(spec: NetworkSpec, patch: Size) -> list[list[str]]:
     """Return the names of a network's parameters by layer, from the input to the output.
 
-    A layer is what shares its name up to the first number, as encoder.0; layers stand in the order in which
-    they compute. What takes no part in a prediction (heads of deep supervision) belongs to the last layer.
+    A layer is the set of parameters that share their name up to the first number, for example encoder.0.
+    Layers are sorted in the order in which they compute. Parameters that no prediction uses (heads of deep
+    supervision) belong to the last layer.
     """
     with torch.device("meta"):
         network = without_labels(spec.build()).eval()
@@ -102,7 +103,10 @@ def _noting(order: dict[str, list[str]], layer: str) -> Any:
 
 
 def _layer(name: str) -> str:
-    """A parameter's name up to its first number, the wrapper `net` of foreign networks included."""
+    """Return the name of a parameter's layer: the parameter's name up to its first number.
+
+    The wrapper `net` of foreign networks is part of that name.
+    """
     parts = name.split(".")[:-1]
     numbers = [index for index, part in enumerate(parts) if part.isdigit()]
     first = 2 if parts[0] == "net" else 1

@@ -1,4 +1,4 @@
-"""The first stage of a training in two: a small network that finds, on a coarse grid, where labels lie."""
+"""The first stage of a two-stage training: a small network that finds the labels on a coarse grid."""
 
 import logging
 from collections.abc import Sequence
@@ -29,7 +29,10 @@ from app.train.training import Recipe, Training
 log = logging.getLogger(__name__)
 
 SHARES = (1.0, 0.5, 0.25, 0.1, LEAST_SHARE)
-"""Tried, strictest first: parts below a share of the largest part's size are taken for mistakes."""
+"""Shares that are tried, largest first.
+
+Parts smaller than a share of the largest part's size are taken for mistakes.
+"""
 
 _COARSE = UNetModel(
     block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
@@ -37,25 +40,25 @@ _COARSE = UNetModel(
 
 
 def found_in(task: Task) -> Task:
-    """Return the task of a first stage: to tell all labels together from background."""
+    """Return the task of a first stage: to separate all labels together from background."""
     return replace(task, regions={"found": tuple(range(1, len(task.segmented)))})
 
 
 def coarse_recipe(recipe: Recipe, task: Task) -> Recipe:
-    """Return how a first stage is trained: with a loss for its one region, in few steps."""
-    from monai.losses.ds_loss import DeepSupervisionLoss  # seconds to import, for training alone
+    """Return how to train a first stage: a loss for its one region, no settings of the second stage."""
+    from monai.losses.ds_loss import DeepSupervisionLoss  # takes seconds to import and only training needs it
 
     regions, unknown = found_in(task).regions, partial_labels(task).sets
     targets = Targets.made(task.segmented, regions=regions, ignore=task.ignore, unknown=unknown)
     loss = dice_ce().aimed_at(targets)
     settings = replace(recipe.settings, max_minutes=None, patience=None, accumulate=1)
-    settings = replace(settings, freeze=(), layer_decay=None)  # these name layers of the second stage
-    settings = replace(settings, ema_decay=None)  # an average over few steps remembers the first of them
+    settings = replace(settings, freeze=(), layer_decay=None)  # they name layers of the second stage
+    settings = replace(settings, ema_decay=None)  # an average over few steps keeps too much of the first ones
     return replace(recipe, loss=DeepSupervisionLoss(loss), settings=settings, measure_speed=False)
 
 
 def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
-    """Return a network like that of every first stage, whatever the second is made of: a small U-Net."""
+    """Return the network of a first stage, a small U-Net that does not depend on the second stage's model."""
     shape = Shape(
         in_channels=len(task.modalities),
         classes=len(task.regions or task.segmented),
@@ -69,13 +72,14 @@ def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
 
 
 def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
-    """Train a first stage, or resume it, and learn its margin and the least share of a part.
+    """Train a first stage, or resume it, and determine its margin and the least share of a part.
 
-    The margin is learnt on cases that it has not trained on, the share on these and on all references.
+    The margin is measured on `calibrating` cases, which the network was not trained on; the share on these
+    and on the references of the training cases.
 
     Raises:
-        Interrupted: by the user; the checkpoint is written.
-        InputError: as a training does.
+        Interrupted: the user stopped it; the checkpoint is written.
+        InputError: the training failed.
     """
     state = train_network(this)
     checkpoint = this.checkpoint(state)
@@ -101,7 +105,10 @@ def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
 
 
 def misses_by_share(parts: Parts, wanted: Region | None, geometry: Geometry) -> dict[float, Spacing]:
-    """Return for each of `SHARES` how far a reference's box reaches out of the parts; empty if either is."""
+    """Return for each of `SHARES` how far the reference's box extends beyond the found parts, in mm.
+
+    Empty if there is no reference or no part.
+    """
     if wanted is None or not parts.sizes:
         return {}
     boxes = {share: box_in_scan(parts, geometry, share) for share in SHARES}
@@ -111,9 +118,11 @@ def misses_by_share(parts: Parts, wanted: Region | None, geometry: Geometry) -> 
 def learnt_share(
     misses: Sequence[dict[float, Spacing]], references: Sequence[dict[float, Spacing]], grid: Spacing
 ) -> float:
-    """Return the largest share whose parts lose, of any case, at most a voxel of the coarse grid more.
+    """Return the largest share that loses at most one voxel of the coarse grid more than `LEAST_SHARE`.
 
-    `misses` is what is lost of calibrating cases, `references` what would be lost of references themselves.
+    `misses` holds, for each calibrating case, how far its reference extends beyond the parts that were found;
+    `references` holds how far each training reference extends beyond its own large parts. Both are in mm; the
+    worst case counts.
     """
     lost = {share: _furthest([miss[share] for miss in misses if miss]) for share in SHARES}
     dropped = {share: _furthest([miss[share] for miss in references if miss]) for share in SHARES}
@@ -125,13 +134,13 @@ def learnt_share(
 
 
 def outside(wanted: Region, found: Region, geometry: Geometry) -> Spacing:
-    """How far one box reaches out of another, the further side of each axis, in millimetres."""
+    """Return how far one box extends beyond another on the worse side of each axis, in millimetres."""
     sides = zip(wanted.start, wanted.stop, found.start, found.stop, geometry.spacing, strict=True)
     return as_spacing([mm * max(0, low - start, stop - high) for start, stop, low, high, mm in sides])
 
 
 def _dropped(case: CachedCase, ignore: int | None) -> dict[float, Spacing]:
-    """How far the reference of a prepared case reaches out of its own large parts."""
+    """Return how far the reference of a prepared case extends beyond its own large parts, in mm by share."""
     labels, geometry = case.labels().whole(np.int64)[0], case.geometry()
     parts = Parts.of((labels > 0) & (labels != (-1 if ignore is None else ignore)))
     return misses_by_share(parts, box_in_scan(parts, geometry, LEAST_SHARE), geometry)

@@ -1,4 +1,4 @@
-"""The training loop, from top to bottom."""
+"""The training loop."""
 
 import signal
 import time
@@ -16,12 +16,12 @@ from app.train.settings import TrainSettings
 from app.train.state import Loss, Row, TrainingState
 
 Validate = Callable[[nn.Module, int], dict[str, float | None]]
-"""A network in eval mode and the number of the epoch that ends, from 1 -> Dice by label name.
+"""A function from a network in eval mode and the number of the ending epoch, from 1, to Dice by label name.
 
-None for a label nothing is known of; for all of them where this epoch is not judged.
+Dice is None for a label that no case shows, and for all labels if this epoch is not validated.
 """
 Save = Callable[[TrainingState, bool], None]
-"""Keep a checkpoint; True when it is the best so far."""
+"""A function that writes a checkpoint; the second argument is True if it is the best so far."""
 
 
 def train(
@@ -34,13 +34,14 @@ def train(
     save: Save,
     stop: Callable[[], bool],
 ) -> str:
-    """Train until a limit or a signal; return why it ended: steps, time, patience, request or interrupted.
+    """Train until a limit or a signal; return the reason: steps, time, patience, request or interrupted.
 
-    `stop` is asked after every epoch and ends the training early. One that has ended does not train on when
-    its state is restored.
+    `stop` is called after every epoch; True ends the training early. A training that has ended takes no
+    further step after its state is restored.
 
-    A checkpoint is saved after every epoch and at the end; what is in memory then is what is on disk.
-    Several processes take the same steps: `validate` and `stop` give each of them the same answer.
+    A checkpoint is saved after every epoch and at the end, so the state in memory equals the state on disk
+    then. Several processes take the same steps, because `validate` and `stop` give each of them the same
+    answer.
     """
     ended = limit(state, settings) or _early(state, settings)
     with (
@@ -73,7 +74,7 @@ def train(
 
 
 def _close_epoch(state: TrainingState, validate: Validate) -> bool:
-    """Validate and add a row to the history; True when its mean Dice is the best so far."""
+    """Validate and add a row to the history; return whether its mean Dice is the best so far."""
     started = time.perf_counter()
     dice = validate(state.judged.eval(), len(state.history) + 1)
     state.validation_seconds += state.processes.largest(time.perf_counter() - started)[0]
@@ -95,14 +96,14 @@ def _close_epoch(state: TrainingState, validate: Validate) -> bool:
 
 
 def limit(state: TrainingState, settings: TrainSettings) -> str:
-    """The limit that a training has reached: steps or time; empty while there is none."""
+    """Return the limit that a training has reached, steps or time; empty if none."""
     if state.step >= settings.total_steps:
         return "steps"
     return "time" if _time_share(state, settings) >= 1 else ""
 
 
 def _early(state: TrainingState, settings: TrainSettings) -> str:
-    """What ends a training before its limits."""
+    """Return what ends a training before its limits, patience or request; empty if nothing."""
     values = _judged(state)
     waited = len(values) - 1 - values.index(max(values)) if values else 0
     if settings.patience is not None and waited >= settings.patience:
@@ -111,7 +112,7 @@ def _early(state: TrainingState, settings: TrainSettings) -> str:
 
 
 def _clock(state: TrainingState, settings: TrainSettings) -> int:
-    """Where the schedule stands: with the steps, or with the time when that runs out first."""
+    """Return the schedule's position in steps: steps taken, or the share of time used if that is further."""
     return min(
         settings.total_steps, max(state.step, int(_time_share(state, settings) * settings.total_steps))
     )
@@ -124,12 +125,12 @@ def _time_share(state: TrainingState, settings: TrainSettings) -> float:
 
 
 def _judged(state: TrainingState) -> list[float]:
-    """Mean Dice of the epochs that were judged."""
+    """Return the mean Dice of the epochs that were validated."""
     return [value for row in state.history if (value := row["val_dice_mean"]) is not None]
 
 
 def _note(state: TrainingState, settings: TrainSettings) -> str:
-    step = "" if settings.max_minutes is None else f"step {state.step}, "  # else the bar counts them
+    step = "" if settings.max_minutes is None else f"step {state.step}, "  # else the bar shows steps
     loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
     known = _judged(state)
     last = f", Dice {known[-1]:.3f}" if known else ""
@@ -137,7 +138,7 @@ def _note(state: TrainingState, settings: TrainSettings) -> str:
 
 
 def _line(state: TrainingState, settings: TrainSettings) -> str:
-    """An epoch in words, for a log that shows no bar."""
+    """Return one line about the last epoch, for a log without a progress bar."""
     row = state.history[-1]
     spent = state.seconds + state.validation_seconds
     passed = min(1, max(state.step / settings.total_steps, _time_share(state, settings)))
@@ -151,10 +152,10 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
 
 @contextmanager
 def _signals(*, patient: bool) -> Iterator[Callable[[], int]]:
-    """Turn signals to end into a number to ask for after each step: how many have come.
+    """Catch the signals that end a program; yield a function that returns how many have arrived.
 
-    The second acts as usual, unless `patient`: torchrun passes on what the terminal has sent already, and
-    ends by itself a process that takes too long.
+    The second signal acts as usual unless `patient`. torchrun repeats signals that the terminal has already
+    sent, and kills a process that takes too long.
     """
     received: list[int] = []
     previous = {number: signal.getsignal(number) for number in ending_signals()}

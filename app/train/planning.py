@@ -1,4 +1,4 @@
-"""The plan of a training: what follows from the data, the device and the time there is."""
+"""The plan of a training, derived from the data, the device and the available time."""
 
 import logging
 import math
@@ -31,16 +31,16 @@ BuildNetwork = Callable[[Plan], NetworkSpec]
 
 _SHARE = 0.7  # of the memory, for a training; the rest is for the system, other programs and the file cache
 _MINUTES = {"cpu": 30.0, "cuda": 240.0, "mps": 60.0}  # what plan.minutes=auto means
-_START_SECONDS = 15.0  # of Python and its packages, planning, and the report at the end
-_PASSES = 3  # forward passes in the time of a training step: gradients of inputs and of weights are two
-_VOXEL_SECONDS = 2e-7  # of a scan, for each of its labels: put back on its own grid and judged
+_START_SECONDS = 15.0  # for starting Python and its packages, planning, and the report at the end
+_PASSES = 3  # a training step takes as long as this many forward passes
+_VOXEL_SECONDS = 2e-7  # per voxel and label of a scan: resampling to the scan's own grid and scoring
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan follows from besides settings, device and time."""
+    """The data that a plan follows from, besides settings, device and time."""
 
     fingerprint: Fingerprint
     ceilings: Ceilings
@@ -51,7 +51,9 @@ class Facts:
 def plan_for(
     task: Task, cache: Cache, settings: PlanSettings, *, build: BuildNetwork, recipe: Recipe
 ) -> tuple[Plan, dict[str, str]]:
-    """Return what follows from data, device, memory and time, unless it is set, and why for each value.
+    """Return the plan for the data, device, memory and time, and the reason for each of its values.
+
+    Values that the settings fix are kept.
 
     Raises:
         InputError: settings that contradict each other, the data or the memory.
@@ -68,7 +70,7 @@ def plan_for(
 def plan_from(
     facts: Facts, task: Task, settings: PlanSettings, *, build: BuildNetwork, recipe: Recipe
 ) -> tuple[Plan, dict[str, str]]:
-    """Return what `plan_for` returns, from facts that are known already.
+    """Return the result of `plan_for` from facts that are already known.
 
     Raises:
         InputError: settings that contradict each other, the data or the memory.
@@ -85,7 +87,7 @@ def plan_from(
     def network(plan: Plan) -> NetworkSpec:
         try:
             return build(plan)
-        except InputError:  # a layout is for the levels of one plan: others are foretold by a network like it
+        except InputError:  # the layout is for another plan: estimate with a network like it
             return coarse_network(task, plan)
 
     def predict(plan: Plan) -> int:
@@ -130,9 +132,9 @@ def plan_from(
 
 
 def _minutes(settings: PlanSettings, recipe: Recipe, kind: str, other_seconds: float) -> float | None:
-    """The time to plan for; None where steps or time are set, or nothing is asked for.
+    """Return the minutes to plan for; None if steps or a time limit are set, or no time is asked for.
 
-    Unless it is set, training takes at least as long as everything else, which takes `other_seconds`.
+    With `minutes=auto`, training gets at least as long as everything else, which takes `other_seconds`.
     """
     train = recipe.settings
     if settings.steps is not None or train.steps is not None or train.max_minutes is not None:
@@ -144,7 +146,7 @@ def _minutes(settings: PlanSettings, recipe: Recipe, kind: str, other_seconds: f
 
 
 def _other_seconds(fingerprint: Fingerprint, task: Task) -> float:
-    """What the command takes besides training: every case is read twice, a fifth of them judged."""
+    """Return the seconds besides training: every case is read twice, a fifth of them is evaluated."""
     voxels = math.prod(fingerprint.median_size) * len(task.modalities)
     reading = fingerprint.cases * voxels * 1e-6
     judging = fingerprint.cases / 5 * math.prod(fingerprint.median_size) * len(task.labels) * _VOXEL_SECONDS
@@ -157,7 +159,7 @@ def _mean(labels: tuple[float | None, ...]) -> float:
 
 
 def _memory_limit(settings: PlanSettings, device: torch.device, *, on_gpu: bool) -> int:
-    """Bytes that a training may take, of one of several processes on this machine."""
+    """Return the bytes that a training may use in one of the processes on this machine."""
     if settings.memory_gb:
         limit = round(settings.memory_gb * 1e9)
     elif settings.device is not None and settings.device["memory_gb"]:

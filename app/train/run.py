@@ -1,4 +1,4 @@
-"""A training from plain settings: from its first step or its last checkpoint to its final scores."""
+"""A training from plain settings: from its first step or last checkpoint to its final scores."""
 
 import logging
 from collections.abc import Callable
@@ -34,18 +34,18 @@ from app.train.validate import affordable, validation_dice
 log = logging.getLogger(__name__)
 
 MakeLoss = Callable[[nn.Module], Loss]
-"""A network -> its loss; most losses do not look at the network."""
+"""A function that returns the loss for a network; most losses do not depend on the network."""
 
 
 Initialise = Callable[[Training, nn.Module, Origin], None]
-"""Fills the network of a new run from what it begins with."""
+"""A function that fills the network of a new run with the weights of its origin."""
 
 
 def take_origin(this: Training, network: nn.Module, origin: Origin) -> None:
-    """Fill a network with what fits of the origin, and record it.
+    """Copy every tensor of the origin that fits into a network, and record it.
 
     Raises:
-        InputError: nothing fits.
+        InputError: no tensor fits.
     """
     folder = this.folder if this.processes.leads else None
     take_weights(network, this.network, origin, this.task, folder)
@@ -59,13 +59,13 @@ def train_network(
 ) -> TrainingState:
     """Train, or resume from the run's last checkpoint.
 
-    `make_loss` is for losses that look at the network; `initialise` fills a new run's fresh network from
-    its origin, if it has one.
+    `make_loss` builds a loss that depends on the network. `initialise` fills the fresh network of a new run
+    from its origin, if it has one.
 
     Raises:
-        Interrupted: by the user; the checkpoint is written.
-        InputError: the run had used up its time and is given more; or the loss is not finite, or nothing can
-            be written, which says what checkpoint there is.
+        Interrupted: the user stopped it; the checkpoint is written.
+        InputError: the run has used up its time and is given more, the loss is not finite, or a file cannot
+            be written; the message names the last checkpoint.
     """
     begin = partial(_begun, this, make_loss, initialise)
     state, loss = begin()
@@ -104,9 +104,9 @@ def _begun(this: Training, make_loss: MakeLoss | None, initialise: Initialise) -
 
 
 def _merge_convolutions(this: Training, network: nn.Module) -> None:
-    """Choose which mixed convolutions are one dense call, as measured on this device or recorded before.
+    """Choose which mixed convolutions run as one dense convolution, as measured here or recorded earlier.
 
-    The leading process measures where a device may profit from it.
+    Only the leading process measures, and only on devices where merging can be faster.
     """
     device = this.recipe.device
     if not policy_of(device).merges or use_recorded(network, this.folder, device):
@@ -120,10 +120,10 @@ def _merge_convolutions(this: Training, network: nn.Module) -> None:
 
 
 def score(this: Training, state: TrainingState) -> dict[str, Any]:
-    """Evaluate, all processes together; write predictions, cases.csv, statistics.json and summary.json.
+    """Evaluate with all processes; write predictions, cases.csv, statistics.json and summary.json.
 
-    The last weights are scored: the best ones were chosen on the very cases that judge. Returns the summary,
-    which is empty except for the leading process.
+    The last weights are evaluated, not the best ones: those were selected on the same held-out cases. Returns
+    the summary; it is empty in all processes except the leading one.
     """
     recipe = this.recipe
     segmenter = Segmenter.from_checkpoint(
@@ -157,7 +157,7 @@ def score(this: Training, state: TrainingState) -> dict[str, Any]:
 
 
 def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
-    """Return what was trained, on what and at what cost, for summary.json."""
+    """Return for summary.json the network, the data, the cost and the duration of a training."""
     cost = this.network.cost(this.plan.patch)
     return {
         **this.facts,
@@ -176,7 +176,7 @@ def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
 
 
 def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
-    """A schedule that ended with the time has no learning rate left."""
+    """Refuse to continue a schedule that has ended with the time: its learning rate is used up."""
     if state.clock >= settings.total_steps and not limit(state, settings):
         raise InputError(
             f"train.max_minutes: got {settings.max_minutes}, but the learning rate of this run has ended "
@@ -185,7 +185,7 @@ def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
 
 
 def _note_speed(this: Training) -> None:
-    """The leading process measures; the others wait in their first step."""
+    """Measure the machine's speed in the leading process; the others wait in their first step."""
     if this.processes.leads and this.recipe.measure_speed:
         note_speed(this.folder, this.recipe.device)
 
@@ -193,7 +193,7 @@ def _note_speed(this: Training) -> None:
 def _take_request(this: Training) -> bool:
     """Return whether the file `stop` asks the training to end after this epoch; remove the file.
 
-    A first stage leaves it to the second, which then ends after its first epoch.
+    A first stage keeps the file, so that the second stage ends after its first epoch.
     """
     path = this.resumes_at / run_folder.STOP
     asked = path.exists()
@@ -206,7 +206,7 @@ def _validation(this: Training) -> Validate:
     settings = this.settings
     if not this.split.validation:
         return lambda _network, _epoch: dict.fromkeys(this.task.targets)
-    # Half the usual overlap and no mirroring: a look at the trend, at a fraction of the time.
+    # Half the usual overlap and no mirroring: enough to see the trend in a fraction of the time.
     sliding = replace(this.recipe.sliding, overlap=0.25, mirror_axes=())
     sliding = sliding.suited(fits_other_sizes=this.network.fits_other_sizes())
     credit = affordable(
@@ -255,14 +255,14 @@ def _save(state: TrainingState, best: bool, *, this: Training) -> None:
     _refuse_broken(state)
     write_metrics(this.folder / run_folder.METRICS, state.history)
     checkpoint = this.checkpoint(state)
-    if best and this.split.validation:  # else nothing says which weights are best
+    if best and this.split.validation:  # without held-out cases the best weights are unknown
         write_checkpoint(this.folder / run_folder.BEST, checkpoint)
     write_checkpoint(this.folder / run_folder.LAST, checkpoint)
     this.follow(state.history)
 
 
 def _refuse_broken(state: TrainingState) -> None:
-    """A finite loss may have had gradients that were not: such weights never replace a checkpoint."""
+    """Refuse to save weights that are not finite; gradients can overflow although the loss is finite."""
     for name, values in state.network.state_dict().items():
         if not torch.isfinite(values).all():
             raise NotFinite(f"step {state.step}: got weights that are not finite in {name}")

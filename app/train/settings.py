@@ -1,4 +1,4 @@
-"""The numbers of a training run; their values are in conf/train."""
+"""Settings of a training; their values are in conf/train."""
 
 from dataclasses import dataclass, replace
 
@@ -7,34 +7,34 @@ from app.core.errors import InputError
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Limits, averaging and validation."""
+    """The limits, averaging, validation and precision of a training."""
 
     steps: int | None
-    """Optimizer steps in all, at which the learning-rate schedule ends; None: as planned."""
+    """Optimizer steps in total, at which the learning-rate schedule ends; None: as planned."""
     epoch_steps: int
     """Steps between validations; each ends with a row of metrics.csv and a checkpoint."""
     max_minutes: float | None
-    """Stop after this time, validation included; the schedule then follows the time instead of the steps."""
+    """Stop after this time, including validation; the schedule then follows the time instead of the steps."""
     patience: int | None
     """Stop after this many epochs without a better validation Dice."""
     clip_norm: float | None
-    """Largest norm of all gradients together."""
+    """Largest norm of all gradients together; larger gradients are scaled down."""
     ema_decay: float | None
-    """Keep an exponential moving average of the weights and judge by it."""
+    """Decay of an exponential moving average of the weights, which is then evaluated; None: no average."""
     validation_cases: int | None
-    """Held-out cases looked at after each epoch at most, None for all; the last evaluation takes all."""
+    """Most held-out cases to validate on after each epoch, None for all; the final evaluation uses all."""
     accumulate: int = 1
     """Batches whose gradients are added up for one optimizer step."""
     precision: str = "fp32"
-    """What the network computes with: fp32, bf16, fp16, or auto; older runs go on in fp32."""
+    """Precision of the network's computations: fp32, bf16, fp16 or auto; older runs resume in fp32."""
     compile: bool = False
-    """Train through torch.compile."""
+    """Whether to train through torch.compile."""
     freeze: tuple[str, ...] = ()
     """Patterns of names, such as encoder.*, of parameters that keep their values."""
     layer_decay: float | None = None
-    """Learning rate of each layer, for one of the layer behind it; None: the same for all."""
+    """Factor on the learning rate from each layer to the layer before it; None: one rate for all layers."""
     smaller_batch: bool = False
-    """Where memory runs out, make steps of more and smaller batches instead of ending."""
+    """Whether to split steps into more, smaller batches when memory runs out, instead of ending."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -53,10 +53,10 @@ class TrainSettings:
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps in all, once a plan has said how many."""
+        """Optimizer steps in total, once the plan's number of steps is known."""
         assert self.steps is not None, "see with_steps"
         return self.steps
 
     def with_steps(self, planned: int, *, factor: int = 1) -> "TrainSettings":
-        """Return the settings with `factor` times the steps that are set, or that are planned."""
+        """Return the settings with `factor` times the steps that are set, or else planned."""
         return replace(self, steps=factor * (planned if self.steps is None else self.steps))

@@ -1,4 +1,4 @@
-"""What a training decides before its first step: plan, folds, network and batches, written to its folder."""
+"""Preparation of a training before its first step: plan, folds, network and batches, saved in its folder."""
 
 import logging
 import math
@@ -41,14 +41,17 @@ from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
 from app.train.training import Recipe, Training
 
-_READERS = 4  # at most: reading a batch for an NVIDIA GPU takes 40 ms of a core, a step 50 or more
-_INNER = 5  # parts of the training cases, one of which teaches the margin of a first stage
+_READERS = 4  # most threads: reading a batch for an NVIDIA GPU takes 40 ms on a core, a step 50 ms or more
+_INNER = 5  # parts of the training cases, one of which determines the margin of a first stage
 
 log = logging.getLogger(__name__)
 
 
 def open_cache(folder: Path, task: Task, scratch: Path | None = None) -> Cache:
-    """Return the cache of a task's prepared cases, filled by one thread per core, read from `scratch`."""
+    """Return the cache of a task's prepared cases, filled by one thread per core.
+
+    With `scratch`, cases are copied to that folder and read from there.
+    """
     workers = max(1, len(usable_cores()) // local_count())
     return Cache(folder, task, workers=workers, scratch=scratch)
 
@@ -70,19 +73,22 @@ def open_training(
     like: Path | None = None,
     origin: Origin | None = None,
 ) -> Training:
-    """Plan, split and prepare; a new run's folder gets all that is known before the first step.
+    """Plan, split and prepare; write everything known before the first step into a new run's folder.
 
-    A resumed run keeps its plan, as the memory here may differ from where it was made, and the network of
-    its checkpoint. The training takes `factor` times the steps. Of several processes the leading one decides
-    and writes; the others wait and read. Where the plan has a first stage it is trained here, after a call
-    of `announce`: from then on there is something to resume. With `like`, a run folder, its plan, its folds
-    and its first stage are taken. A new run, and its first stage, begin with the weights of `origin`, of
-    which the folder keeps a copy; a resumed one without a checkpoint reads that copy, never the original.
+    - A resumed run keeps its plan, because the memory here may differ from that of the first machine, and the
+      network of its checkpoint.
+    - The training takes `factor` times the steps.
+    - With several processes the leading one decides and writes; the others wait and read.
+    - If the plan has a first stage, it is trained here, after a call of `announce`: from then on the run can
+      be resumed.
+    - With `like`, a run folder, its plan, folds and first stage are used.
+    - A new run and its first stage begin with the weights of `origin`, which are copied into the folder. A
+      run that resumes without a checkpoint reads this copy, never the original.
 
     Raises:
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
     """
-    choose_precision(recipe.settings.precision, recipe.device)  # refused now, not after the preparation
+    choose_precision(recipe.settings.precision, recipe.device)  # raises now, not after the preparation
     if not processes.leads:
         processes.agree(None)
     planned = resumed or not processes.leads
@@ -103,7 +109,7 @@ def open_training(
         split = recorded_split(known, split, task)
     if resumed and processes.leads and (folder / run_folder.SPLIT).is_file():
         refuse_changed(folder, task, cache.digests(), cache.data_hash())
-        write_split(folder, split, task, cache.digests())  # where the files are now
+        write_split(folder, split, task, cache.digests())  # with the current paths of the files
     _refuse_unjudged(split, recipe.settings)
     planned_for, recipe = recipe, recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
@@ -160,7 +166,7 @@ def open_training(
 
 
 def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
-    """Without held-out cases nothing says when a training has stopped to improve."""
+    """Refuse early stopping without held-out cases, because it needs their validation Dice."""
     if not split.validation and settings.patience is not None:
         raise InputError(f"train.patience: got {settings.patience}, but no case is held out to judge by")
 
@@ -168,10 +174,13 @@ def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
 def _prepared(
     cache: Cache, plan: Plan, margin_mm: Spacing | None, share: float, processes: Processes
 ) -> Mapping[str, CachedCase]:
-    """The prepared cases: each process prepares its share; one on each machine copies to scratch."""
+    """Return the prepared cases; each process prepares its share of them.
+
+    One process per machine copies them to the scratch folder.
+    """
     if processes.count > 1:
         cache.fill(plan, margin_mm, processes.share, share=share)
-        processes.agree(None)  # all are there
+        processes.agree(None)  # all cases are prepared
     if local_rank() > 0:
         processes.agree(None)
     cached = cache.prepare(plan, margin_mm, share=share)
@@ -181,7 +190,7 @@ def _prepared(
 
 
 def _inner_split(split: Split, folds: Folds) -> Split:
-    """Four fifths of the training cases train a first stage, the others teach its margin."""
+    """Return the split of a first stage: a fifth of the training cases determines its margin."""
     groups = len({folds.group.key(case.id) if folds.group else case.id for case in split.training})
     if groups == 1:
         return Split(0, split.training, split.training)
@@ -200,7 +209,7 @@ def _locator(
     processes: Processes,
     origin: Origin | None,
 ) -> Locator:
-    """The first stage, trained in a folder of its own."""
+    """Train the first stage in a subfolder of the run, or resume it, and return it."""
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
     coarse = coarse_recipe(recipe, task)
     settings = replace(coarse.settings, steps=steps)
@@ -241,7 +250,7 @@ def make_batches(
     settings: TrainSettings,
     processes: Processes = ALONE,
 ) -> BatchSource:
-    """Return augmented patches of prepared cases: for each step those that this process takes."""
+    """Return a source of augmented patches of prepared cases, for each step those that this process makes."""
     partial = partial_labels(task)
     sampler = PatchSampler(
         cases,
@@ -266,16 +275,17 @@ def make_batches(
 
 
 def count_readers(device: torch.device, cores: int, taken: int) -> int:
-    """Threads that make batches ahead: of the cores that a step, which takes `taken` on a CPU, leaves.
+    """Return the number of threads that make batches ahead, from the cores that a step leaves free.
 
-    Beside a step that takes all cores a thread holds it up by more than a batch takes: 45 ms for 14.
+    A step takes `taken` cores on a CPU. If it takes all of them, a thread slows the step by 45 ms to save the
+    14 ms of making a batch.
     """
     spare = cores - taken if device.type == "cpu" else max(1, cores // local_count() - 1)
     return min(_READERS, max(0, spare))
 
 
 def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
-    """The run's own plan; runs of before kept a foreground share that was set beside it."""
+    """Return the run's own plan; older versions stored a foreground share that was set outside the plan."""
     plan, reasons = read_plan(folder / run_folder.PLAN)
     share = settings.foreground_share
     return plan if share is None else replace(plan, foreground_share=share), reasons
@@ -291,7 +301,7 @@ def _write_facts(
     reasons: Mapping[str, str],
     cache: Cache,
 ) -> None:
-    """Everything except results, before the first step."""
+    """Write the files of a run that are known before its first step."""
     write_json(folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
     write_json(folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
     write_plan(folder / run_folder.PLAN, plan, reasons)
@@ -302,7 +312,7 @@ def _write_facts(
 
 
 def draw_split(task: Task, folds: Folds, cache: Cache) -> Split:
-    """Return the fold; a scan that occurs twice, in different groups, is logged and kept on one side."""
+    """Return the split; a scan that occurs in two groups is logged and kept on one side of the split."""
     twins = read_fingerprint(cache).twins
     for alike in twins:
         if len({folds.group.key(case) if folds.group else case for case in alike}) > 1:

@@ -1,4 +1,4 @@
-"""split.json: which cases train and which judge, where their files are, and what these hold."""
+"""The file split.json: training and held-out cases, the paths of their files and their digests."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ _SHOWN = 5  # cases named in a message
 
 
 def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str]) -> None:
-    """Write split.json; `digests` are of what the files of each case hold, by its id."""
+    """Write split.json; `digests` maps the id of a case to the digest of the contents of its files."""
     files = {
         case.id: {"image": str(case.image), "label": str(case.label), **_digest(digests, case.id)}
         for case in (*task.cases, *task.test)
@@ -41,15 +41,15 @@ def sides(split: Split) -> dict[str, list[str]]:
 
 
 def _digest(digests: Mapping[str, str], case: str) -> dict[str, str]:
-    """Those of a test set are not known before it is scored."""
+    """Return the entry for a case's digest; empty for test cases, whose digests are computed when scored."""
     return {"digest": digests[case]} if case in digests else {}
 
 
 def recorded_split(run: Path, split: Split, task: Task) -> Split:
-    """Return the split that a run began with: cases that it trained on are not held out when it resumes.
+    """Return the split that a run began with, so that its training cases are not held out when it resumes.
 
     Raises:
-        InputError: the cases are not those it began with.
+        InputError: the cases differ from those that the run began with.
     """
     before, now = read_json(run / run_folder.SPLIT), sides(split)
     by_id = {case.id: case for case in (*task.cases, *task.test)}
@@ -67,10 +67,10 @@ def recorded_split(run: Path, split: Split, task: Task) -> Split:
 
 
 def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash: str) -> None:
-    """See that scans and label maps hold what they held when the run began.
+    """Check that scans and label maps are the same as when the run began.
 
     Raises:
-        InputError: some have changed; names their cases.
+        InputError: some have changed; the message names their cases.
     """
     files: dict[str, dict[str, Any]] = read_json(run / run_folder.SPLIT)["files"]
     before = {case: entry["digest"] for case, entry in files.items() if "digest" in entry}
@@ -80,7 +80,7 @@ def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash:
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         what = f"scans or label maps of {len(changed)} cases ({', '.join(changed[:_SHOWN])}{more})"
-    elif recorded != data_hash:  # runs from older versions do not record what each case held
+    elif recorded != data_hash:  # older versions did not record a digest per case
         what = "labels or modalities of dataset.json" if before else "scans, label maps or dataset.json"
     else:
         return

@@ -1,4 +1,4 @@
-"""Everything that changes while a network trains, one optimizer step, and the way to disk and back."""
+"""The state of a training, one optimizer step, and saving and restoring."""
 
 import logging
 from collections.abc import Callable
@@ -29,11 +29,14 @@ Row = dict[str, float | None]
 
 
 class NotFinite(InputError):
-    """A loss or weights are not finite: the learning rate is too high for what is trained."""
+    """The loss or weights are not finite: the learning rate is too high for this training."""
 
 
 class TrainingState:
-    """Network, optimizer, schedule, average, counters and history; `export` and `restore` are inverse."""
+    """The network, optimizer, schedule, average, counters and history of a training.
+
+    `restore` reverses `export`.
+    """
 
     def __init__(
         self,
@@ -58,28 +61,29 @@ class TrainingState:
         self.averaged = _average(network, settings.ema_decay)
         self.step = 0
         self.clock = 0
-        """Steps the schedule has taken; ahead of `step` when time runs out before steps do."""
+        """Steps of the schedule; larger than `step` if time runs out before the steps do."""
         self.seconds = 0.0
         self.validation_seconds = 0.0
         self.losses: list[float] = []
-        """Of the steps since the last row of the history."""
+        """Losses of the steps since the last row of the history."""
         self.history: list[Row] = []
         self.requested = False
-        """Whether the user has asked it to end."""
+        """Whether the user has asked the training to end."""
 
     @property
     def judged(self) -> nn.Module:
-        """The network to validate: the average where there is one."""
+        """The network to validate: the averaged weights if there are any."""
         return self.network if self.averaged is None else self.averaged.module
 
     def update(self, batch: Batch, loss: Loss, clip_norm: float | None) -> None:
-        """One optimizer step on this process's part of a batch, in `train.accumulate` micro-batches.
+        """Take one optimizer step on this process's part of a batch, in `train.accumulate` micro-batches.
 
-        The loss is the mean of those of the micro-batches. Half-precision gradients that overflow are left
-        out: the step is counted, the weights stay.
+        The loss is the mean over the micro-batches. If half-precision gradients overflow, the step is counted
+        but the weights do not change.
 
         Raises:
-            NotFinite: the loss is not finite; names the step and the cases, the weights stay as they were.
+            NotFinite: the loss is not finite; the message names the step and the cases, the weights do not
+                change.
         """
         losses = self._gradients(batch, loss)
         self.scaler.unscale_(self.optimizer)
@@ -93,10 +97,10 @@ class TrainingState:
         self.step += 1
 
     def _gradients(self, batch: Batch, loss: Loss) -> list[float]:
-        """Leave the gradients of a batch with the weights; return the losses of its micro-batches.
+        """Compute the gradients of a batch; return the losses of its micro-batches.
 
-        Where memory runs out and `train.smaller_batch` is set, it is tried again in more micro-batches, as
-        are then all steps to come.
+        If memory runs out and `train.smaller_batch` is set, this step and all later ones use more
+        micro-batches.
         """
         while True:
             self.optimizer.zero_grad(set_to_none=True)
@@ -117,32 +121,33 @@ class TrainingState:
             )
 
     def _more_micro_batches(self, patches: int) -> int | None:
-        """The next larger number of equal parts of a batch; None if there is none, or it is not asked for."""
+        """Return the next larger number of equal parts of a batch; None if none exists or is allowed."""
         if not self._smaller_batch or self.processes.count > 1:
             return None
         wanted = range(self._micro_batches + 1, patches + 1)
         return next((parts for parts in wanted if patches % parts == 0), None)
 
     def _backward(self, part: Batch, loss: Loss, *, last: bool) -> float:
-        """Add a micro-batch's gradients to those there are; its loss."""
+        """Add the gradients of a micro-batch to those of earlier ones; return its loss."""
         with nullcontext() if last else without_exchange(self._replica):
             value = batch_loss(self._forward, part, loss, self.precision, self.processes)
             if not torch.isfinite(value):
                 cases = [case for cases in self.processes.gather(part.cases) for case in cases]
                 raise NotFinite(f"step {self.step}: got a loss of {value.item()} on cases {', '.join(cases)}")
-            # Processes end with the mean of their gradients, of which each has a part of the whole.
+            # Each process has a part of the gradient of the whole loss; DistributedDataParallel takes the
+            # mean.
             share = self.processes.count / self._micro_batches
             self.scaler.scale(share * value).backward()  # type: ignore[no-untyped-call]
         return value.item()
 
     def follow(self, clock: int) -> None:
-        """Bring the schedule to `clock` steps."""
+        """Advance the schedule to `clock` steps."""
         while self.clock < clock:
             self.schedule.step()
             self.clock += 1
 
     def export(self) -> tuple[Weights, Weights | None, dict[str, Any]]:
-        """Weights, averaged weights and the rest, for a checkpoint."""
+        """Return weights, averaged weights and everything else, for a checkpoint."""
         averaged = None if self.averaged is None else self.averaged.module.state_dict()
         rest = {
             "optimizer": self.optimizer.state_dict(),
@@ -167,17 +172,17 @@ class TrainingState:
         return torch.cuda.get_rng_state() if on_gpu else None
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint as if the run had never stopped."""
+        """Restore a checkpoint, so that training continues as if it had never stopped."""
         rest = checkpoint.training
         self.network.load_state_dict(checkpoint.weights)
         if self.averaged is not None and checkpoint.averaged is not None:
             self.averaged.module.load_state_dict(checkpoint.averaged)
             self.averaged.n_averaged.fill_(rest["averages"])
         self.optimizer.load_state_dict(rest["optimizer"])
-        base = self.schedule.base_lrs[0]  # of the configuration, which may have another than the checkpoint
+        base = self.schedule.base_lrs[0]  # from the configuration, which may differ from the checkpoint
         self.schedule.load_state_dict(rest["schedule"])
         self.multiply_rate(float(base / self.schedule.base_lrs[0]))
-        if rest.get("scaler"):  # a run of before, or of another precision, has none
+        if rest.get("scaler"):  # runs of older versions, or of another precision, have none
             self.scaler.load_state_dict(rest["scaler"])
         torch.set_rng_state(rest["random"])
         if rest.get("device_random") is not None:
@@ -185,12 +190,12 @@ class TrainingState:
         self.step, self.clock = rest["step"], rest["clock"]
         self.seconds, self.validation_seconds = rest["seconds"], rest["validation_seconds"]
         self.losses, self.history = list(rest["losses"]), list(rest["history"])
-        self.requested = rest.get("requested", False)  # a run of before does not say
+        self.requested = rest.get("requested", False)  # missing in runs of older versions
         if self._smaller_batch:
             self._micro_batches = max(self._micro_batches, rest.get("micro_batches", 1))
 
     def multiply_rate(self, factor: float) -> None:
-        """Change the learning rate, of all steps to come."""
+        """Multiply the learning rate of all later steps."""
         scale_rates(self.schedule, [factor] * len(self.schedule.base_lrs))
 
 
@@ -201,7 +206,7 @@ def batch_loss(
     precision: torch.dtype = torch.float32,
     processes: Processes = ALONE,
 ) -> Tensor:
-    """The loss of a network on the batch that all processes make together, a scalar."""
+    """Return the loss (a scalar) of a network on the whole batch of all processes."""
     device = next(network.parameters()).device
     image = laid_out(batch.image.to(device))
     with autocast(device, precision):
@@ -211,7 +216,7 @@ def batch_loss(
         exchanging = exchanging_sums(loss, processes)
         if exchanging is not None:
             return exchanging(logits, labels[:, None].float())
-        labels = processes.whole(labels.int())  # gloo exchanges no 16 bits
+        labels = processes.whole(labels.int())  # gloo cannot exchange 16-bit integers
     return loss(processes.whole(logits), labels[:, None].float())
 
 

@@ -1,7 +1,7 @@
-"""How much memory a training step takes, found without taking it: the step is played on tensors without data.
+"""The memory of a training step, found by running the step on tensors without data.
 
-What counts is what is alive at once. So the network, the loss and the backward pass run on torch's meta
-device, every storage is counted when it appears and again when it goes, and the largest sum is the answer.
+The network, the loss and the backward pass run on PyTorch's meta device. Every storage is counted when it
+appears and subtracted when it is freed; the largest sum is the result.
 """
 
 import weakref
@@ -19,24 +19,24 @@ from app.train.machine.shared_loss import exchanging_sums
 from app.train.state import Loss
 
 _FLOAT_BYTES = 4
-_COPIES = 3  # of the weights besides themselves and their gradients: Adam's two moments, a moving average
-# What the C heap keeps of blocks that are free again, oneDNN's own buffers, the batches made ahead. Fitted to
-# ten networks from 0.87 to 3.5 GB, within 16 % of each; seven others, of 1.2 to 3.0 GB, are met within 17 %
-# (tests/benchmarks/training_memory.py). Freed blocks of many sizes stay: see app/core/machine.py.
+_COPIES = 3  # of the weights, besides weights and gradients: Adam's two moments, a moving average
+# Freed blocks that the C heap keeps, oneDNN's own buffers, and batches made ahead. Fitted to ten networks
+# from 0.87 to 3.5 GB, within 16 % of each; the error for seven others, from 1.2 to 3.0 GB, is at most 17 %
+# (tests/benchmarks/training_memory.py). See app/core/machine.py for freed blocks that stay.
 _HEAP_BYTES = 180_000_000
 _HEAP_GROWTH = 1.4
 
 
 def process_peak_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
-    """The resident memory this process will have had after training steps on the CPU."""
+    """Return the peak resident memory that this process will have after training steps on the CPU."""
     step = step_bytes(network, plan, loss, processes)
     return resident_bytes() + _HEAP_BYTES + round(_HEAP_GROWTH * step)
 
 
 def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
-    """The largest sum of all tensors that live at once in a training step, of one of so many processes.
+    """Return the largest sum of all tensors alive at once in a training step, in one of `processes`.
 
-    In float32, so more than a step in half precision takes.
+    Computed for float32, so a step in half precision takes less.
     """
     device = torch.device("meta")
     with device:
@@ -54,7 +54,7 @@ def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1)
 
 
 def _of_all(logits: Any, processes: int) -> Any:
-    """Logits as they are gathered from all processes."""
+    """Return logits as they would be gathered from all processes."""
     if processes == 1:
         return logits
     if isinstance(logits, list):
@@ -63,7 +63,7 @@ def _of_all(logits: Any, processes: int) -> Any:
 
 
 class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of the storages made under it and not gone yet, and their largest sum so far."""
+    """A counter of bytes in the storages that are made under it and still alive, and their peak."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
-"""How long a training step takes here: measured on a few steps of noise, and kept for the next plan.
+"""The time of a training step on this machine: measured on a few steps of noise and kept for later plans.
 
-What is kept belongs to a machine, a network and a batch, so that the same command plans the same again.
+It is stored by machine, network and batch, so that the same command makes the same plan again.
 """
 
 import time
@@ -21,12 +21,12 @@ from app.train.machine.environment import machine
 from app.train.state import TrainingState
 from app.train.training import Recipe
 
-_STEPS = 3  # measured, after one that sets up torch's kernels and memory
-_BATCHES = 4  # augmented: of each only some patches are turned or scaled
+_STEPS = 3  # measured, after one that sets up PyTorch's kernels and memory
+_BATCHES = 4  # augmented for the mean, because only some patches of each are rotated or scaled
 
 
 def step_seconds(network: NetworkSpec, plan: Plan, recipe: Recipe, kept: Path, *, labels: int) -> float:
-    """Return the seconds of a training step of a plan, as `kept` knows it or measured now and put there."""
+    """Return the seconds of a training step: those stored in `kept`, or else measured and stored there."""
     settings = replace(recipe.settings.with_steps(plan.steps), accumulate=1)
     how = [settings.precision, settings.compile, settings.ema_decay, type(recipe.loss).__name__]
     what = [machine(recipe.device), network.describe(), plan.patch, plan.batch, labels, *how, recipe.augment]
@@ -44,7 +44,7 @@ def _known(kept: Path) -> dict[str, float]:
 
 
 def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> float:
-    """A step and the making of its batch, one after the other as on a CPU all of whose cores train."""
+    """Return the seconds of a step plus those of making its batch, as on a CPU whose cores all train."""
     random = torch.get_rng_state()
     try:
         network = to_device(spec.build(), recipe.device)

@@ -1,4 +1,4 @@
-"""A loss on label maps, for tasks whose targets are not simply the labels."""
+"""A loss on label maps for tasks with regions or ignored voxels."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 from app.train.state import Loss
 
-_SURE = 20.0  # a logit beyond which a softmax or sigmoid is 0 or 1 in float32, give or take 1e-9
+_SURE = 20.0  # the softmax or sigmoid of this logit differs from 1 by about 1e-9
 
 
 class TargetLoss:
-    """Hands a loss the masks of regions in place of label values, and keeps ignored voxels out of it.
+    """A loss that receives masks of regions instead of label values, and ignores ignored voxels.
 
-    An ignored voxel gets a sure and right answer, that it is background: so it adds nothing to an overlap
-    or a cross-entropy, and no gradient passes through it. Means over voxels still count it.
+    The logits of an ignored voxel are replaced by a certain and correct answer, background. So the voxel adds
+    nothing to an overlap or a cross-entropy and gets no gradient. Means over voxels still count it.
     """
 
     def __init__(self, loss: Loss, *, regions: Sequence[Sequence[int]], ignore: int | None) -> None:
@@ -23,7 +23,7 @@ class TargetLoss:
         self._ignore = ignore
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, classes, D, H, W) and label values (B, 1, D, H, W)."""
+        """Return the loss of logits (B, classes, D, H, W) and label values (B, 1, D, H, W)."""
         if self._ignore is not None:
             ignored = labels == self._ignore
             logits = torch.where(ignored, self._background(logits), logits)

@@ -1,4 +1,4 @@
-"""Milliseconds of networks, measured turn about: what slows the machine for a while slows them all alike."""
+"""Times of networks in milliseconds, measured in turns so that a slow phase of the machine affects all."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ _ROUNDS = 9
 
 @dataclass(frozen=True)
 class Subject:
-    """A network that can be trained; it is given volumes of noise of a patch's size."""
+    """A network to time, which can be trained; its input is noise of a patch's size."""
 
     state: TrainingState
     loss: Loss
@@ -27,20 +27,20 @@ class Subject:
     labels: int
     patch: Size
     batch: int
-    """Of a step, all micro-batches together."""
+    """Patches per step, all micro-batches together."""
     clip_norm: float | None
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of one patch forward, gradients off, and of one training step on a batch."""
+    """The milliseconds of one forward pass on a patch, without gradients, and of one training step."""
 
     forward_ms: float
     step_ms: float
 
 
 def time_networks(subjects: Mapping[str, Subject]) -> dict[str, Timing]:
-    """Medians over rounds in which each network has one turn. The networks' weights change."""
+    """Return medians over rounds in which each network runs once. The networks' weights change."""
     forward = _in_turn({name: _forward(subject) for name, subject in subjects.items()}, "Timing forward")
     step = _in_turn({name: _step(subject) for name, subject in subjects.items()}, "Timing steps")
     return {name: Timing(forward[name], step[name]) for name in subjects}
@@ -64,7 +64,7 @@ def _forward(subject: Subject) -> Callable[[], object]:
 
     @torch.inference_mode()
     def call() -> None:
-        network.eval()(image).sum().item()  # the sum waits for a device that works ahead
+        network.eval()(image).sum().item()  # the sum waits for an asynchronous device
 
     return call
 

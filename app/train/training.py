@@ -1,4 +1,4 @@
-"""What a run has decided before its first step: how it trains and judges, and on what."""
+"""The decisions of a run before its first step: how it trains and evaluates, and on which cases."""
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -28,35 +28,35 @@ from app.train.machine.processes import ALONE, Processes
 from app.train.settings import TrainSettings
 from app.train.state import Loss, Row, TrainingState
 
-_LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
+_LEFT_RIGHT = 2  # the axis of (D, H, W) that points to the right
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train and to judge, whatever the data."""
+    """The settings of training and evaluation, independent of the data."""
 
     settings: TrainSettings
     augment: AugmentSettings
     sliding: SlidingSettings
-    """How windows are laid at the end, and in prediction unless something else is asked for."""
+    """Placement of windows in the final evaluation, and in prediction unless set otherwise."""
     loss: Loss
     make_optimizer: Callable[[ParamsT], torch.optim.Optimizer]
-    """Parameters, or groups of them -> the optimizer."""
+    """A function that returns the optimizer for parameters or groups of parameters."""
     make_schedule: Callable[[torch.optim.Optimizer, int], LRScheduler]
-    """An optimizer and the number of its steps -> the schedule."""
+    """A function that returns the schedule for an optimizer and its number of steps."""
     device: torch.device
     seed: int = 0
     """Seed of the weights, the patches and the augmentation."""
     nsd_tolerance_mm: float = 2.0
     strata: Columns = field(default_factory=dict)
-    """What scores are divided by, such as a site or a scanner."""
+    """Columns by which scores are grouped, such as a site or a scanner."""
     rate_key: str = "optimizer.lr"
-    """The setting that holds the learning rate, for messages."""
+    """The setting of the learning rate, named in messages."""
     measure_speed: bool = False
-    """Measure the machine's speed before and after, to express minutes in training steps of nnU-Net."""
+    """Whether to measure the machine's speed before and after, to express time in steps of nnU-Net."""
 
     def following(self, plan: Plan) -> "Recipe":
-        """Return the recipe with the plan's strength of augmentation, and without flips that it forbids."""
+        """Return the recipe with the plan's augmentation strength and without flips that it forbids."""
         recipe = replace(self, augment=self.augment.planned(plan.augment))
         if plan.mirror != ():
             return recipe
@@ -69,12 +69,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Training:
-    """What a run has decided before its first step."""
+    """A training with everything that is decided before its first step."""
 
     folder: Path
     recipe: Recipe
     settings: TrainSettings
-    """Those of the recipe, with the number of steps."""
+    """Settings of the recipe, with the number of steps filled in."""
     task: Task
     plan: Plan
     split: Split
@@ -82,26 +82,26 @@ class Training:
     batches: BatchSource
     cached: Mapping[str, CachedCase]
     facts: Mapping[str, Any]
-    """Names of what was chosen, for summary.json."""
+    """Names of the chosen parts, for summary.json."""
     resumed: bool = False
     processes: Processes = ALONE
     locator: Locator | None = None
-    """The first stage, trained, where the plan has one."""
+    """The trained first stage, if the plan has one."""
     origin: Origin | None = None
-    """What a new run begins with in place of fresh weights."""
+    """The network whose weights a new run begins with; None for fresh weights."""
     follow: Callable[[Sequence[Row]], None] = lambda history: None
-    """Gets the history after every epoch."""
+    """Called with the history after every epoch."""
     begun: Callable[[], None] = lambda: None
-    """Called when nothing is left that could refuse the training."""
+    """Called when all checks have passed, directly before training."""
 
     @property
     def resumes_at(self) -> Path:
-        """The folder that train.resume takes: the run's own, also while its first stage trains."""
+        """The folder to pass to train.resume: the run's own, also while its first stage trains."""
         return self.folder.parent if self.folder.name == run_folder.LOCATE else self.folder
 
     @property
     def resumes_by(self) -> str:
-        """The override that resumes it, to paste into a shell."""
+        """The override that resumes the run, quoted for a shell."""
         return shlex.quote(f"train.resume={self.resumes_at}")
 
     def state(self, network: nn.Module) -> TrainingState:
@@ -115,7 +115,7 @@ class Training:
         return TrainingState(network, optimizer, schedule, self.settings, self.processes)
 
     def checkpoint(self, state: TrainingState) -> Checkpoint:
-        """Return the state as it goes to disk."""
+        """Return the state as a checkpoint."""
         weights, averaged, training = state.export()
         return Checkpoint(
             network=self.network,
@@ -133,5 +133,5 @@ class Training:
 
 
 def _without(axes: tuple[int, ...]) -> tuple[int, ...]:
-    """Axes of (D, H, W) but the one that runs to the right."""
+    """Return axes of (D, H, W) without the one that points to the right."""
     return tuple(axis for axis in axes if axis != _LEFT_RIGHT)

@@ -1,4 +1,4 @@
-"""Dice of a network on prepared held-out cases, as training goes on."""
+"""Dice of a network on prepared held-out cases during training."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_label
 from app.metrics.overlap import dice_by_target
 from app.train.machine.processes import ALONE, Processes
 
-_SHARE = 0.1  # of an epoch's time, with the validation that ends it
-_PASSES = 3  # forward passes in the time of a training step: gradients of inputs and of weights are two
+_SHARE = 0.1  # share of an epoch's time, including validation, that validation may take
+_PASSES = 3  # a training step takes as long as this many forward passes
 
 
 def validation_dice(
@@ -31,10 +31,10 @@ def validation_dice(
     precision: torch.dtype = torch.float32,
     processes: Processes = ALONE,
 ) -> dict[str, float | None]:
-    """Mean Dice over cases by target name, on the network's grid; None where no case has the target.
+    """Return mean Dice over cases by target, on the network's grid; None if no case has the target.
 
-    A case counts for the targets that its reference annotates. Each is segmented by one of the processes;
-    all get the means.
+    A case counts for the targets that its reference annotates. Each case is segmented by one of the
+    processes; all processes get the means.
     """
     device = next(network.parameters()).device
     by_id = {case.id: case for case in task.cases}
@@ -53,7 +53,7 @@ def validation_dice(
 
 @dataclass(frozen=True)
 class Credit:
-    """What a training can look at as it goes on: `cases`, after every epoch whose number `every` divides."""
+    """The validation that a training can afford: `cases`, after each epoch whose number `every` divides."""
 
     cases: Sequence[CachedCase]
     every: int
@@ -62,10 +62,10 @@ class Credit:
 def affordable(
     cases: Sequence[CachedCase], *, most: int | None, patches: int, plan: Plan, sliding: SlidingSettings
 ) -> Credit:
-    """Cases evenly spread over all: as many as take a tenth of an epoch of `patches`, at most `most`.
+    """Return cases evenly spread over all: as many as take a tenth of an epoch of `patches`, at most `most`.
 
-    Where a single case takes more, the tenths of several epochs are saved up for it. Told by voxels, not by
-    a clock, so that two runs judge the same cases.
+    If a single case takes longer, validation runs only after every few epochs. The cost is counted in voxels,
+    not in seconds, so that two runs validate on the same cases.
     """
     one = fmean(fit_windows(case.labels().size, [plan], sliding).voxels for case in cases)
     epoch = _PASSES * patches * math.prod(plan.patch)

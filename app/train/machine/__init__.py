@@ -1,1 +1,1 @@
-"""What a training runs on: versions, the machine's speed, and the processes that share it."""
+"""The machine of a training: versions, speed, and the processes that share the training."""

@@ -1,4 +1,4 @@
-"""What a run ran on."""
+"""The software and the machine of a run."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from app import __version__
 
 
 def environment(data_hash: str) -> dict[str, Any]:
-    """Versions, processor, threads, git revision and data hash, as for environment.json."""
+    """Return versions, processor, threads, git revision and data hash for environment.json."""
     packages = ("torch", "monai", "numpy", "nibabel", "SimpleITK", "hydra-core")
     return {
         "version": __version__,
@@ -31,7 +31,7 @@ def environment(data_hash: str) -> dict[str, Any]:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What milliseconds on a device depend on."""
+    """Return the properties of a machine that step times depend on."""
     on_gpu = device.type == "cuda"
     return {
         "processor": _processor(),

@@ -1,9 +1,9 @@
-"""How fast the machine is at the moment: seconds of one training step of nnU-Net's plain network.
+"""The current speed of the machine: seconds of one training step of nnU-Net's plain network.
 
-Machines drift, by a factor of two within an hour where others compute on them too, so that minutes compare
-only beside a measure taken at the same time. A measure must stay what it is: the network is of torch's own
-modules in torch's own layout, not of ours, which become faster from version to version. It runs in a process
-of its own, whose memory is none of the training's.
+The speed of a shared machine can change by a factor of two within an hour, so minutes are comparable only
+with a measurement taken at the same time. The measurement must not change between versions: the network uses
+PyTorch's own modules and memory layout, not ours, which become faster from version to version. It runs in a
+separate process, so that its memory is not counted as the training's.
 """
 
 import logging
@@ -22,17 +22,17 @@ PATCH: Size = (40, 56, 40)
 BATCH = 9
 _CLASSES = 3
 _WIDTHS = (32, 64, 128, 256)
-_STEPS = 2  # the first sets up torch's kernels and memory, the last is what counts
+_STEPS = 2  # the first sets up PyTorch's kernels and memory, only the last counts
 
 log = logging.getLogger(__name__)
 
 
 class PlainNetwork(nn.Module):
-    """nnU-Net's network for the hippocampus of the Decathlon: 5.60 M parameters, 19.1 GMAC a patch.
+    """The network of nnU-Net for the Decathlon's hippocampus: 5.60 M parameters, 19.1 GMAC per patch.
 
-    Two convolutions of 3x3x3 a level, instance norm and leaky ReLU (Isensee et al., Nature Methods 18, 2021;
-    PlainConvUNet of dynamic-network-architectures). Maps (B, 1, D, H, W) to logits (B, 3, D, H, W) and, in
-    training mode, those of the coarser levels behind them.
+    Two 3x3x3 convolutions per level, instance norm and leaky ReLU (Isensee et al., Nature Methods 18, 2021;
+    PlainConvUNet of dynamic-network-architectures). Maps (B, 1, D, H, W) to a list of logits (B, 3, D, H, W);
+    in training mode the logits of coarser levels follow.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class PlainNetwork(nn.Module):
         self.heads = nn.ModuleList(nn.Conv3d(width, _CLASSES, 1) for width in _WIDTHS[:-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 1, D, H, W) -> logits, finest first; the finest alone in eval mode."""
+        """Map (B, 1, D, H, W) to logits, finest first; in eval mode to the finest only."""
         skips = []
         for stage in self.encoder:
             x = stage(x)
@@ -62,7 +62,10 @@ class PlainNetwork(nn.Module):
 def measure_yardstick(
     device: torch.device, threads: int, *, patch: Size = PATCH, batch: int = BATCH
 ) -> float | None:
-    """Seconds of one training step now, measured in a process of its own; None where that was killed."""
+    """Return the seconds of one training step now, measured in a separate process.
+
+    None if the system killed that process.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
             return pool.submit(step_seconds, str(device), threads, patch, batch).result()
@@ -74,7 +77,7 @@ def measure_yardstick(
 
 
 def step_seconds(device: str, threads: int, patch: Size = PATCH, batch: int = BATCH) -> float:
-    """Seconds of the last of a few training steps on noise, in this process."""
+    """Return the seconds of the last of a few training steps on noise, in this process."""
     torch.set_num_threads(threads)
     network = PlainNetwork().to(device).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.99, nesterov=True)
@@ -87,13 +90,13 @@ def step_seconds(device: str, threads: int, patch: Size = PATCH, batch: int = BA
         plain_loss(network(image), labels).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(network.parameters(), 12.0)
         optimizer.step()
-        float(next(network.parameters()).detach().sum())  # waits for a device that works ahead
+        float(next(network.parameters()).detach().sum())  # waits for an asynchronous device
         seconds = time.perf_counter() - started
     return seconds
 
 
 def plain_loss(logits: list[Tensor], labels: Tensor) -> Tensor:
-    """Cross-entropy and soft Dice summed over levels with halved weights; labels (B, D, H, W)."""
+    """Return cross-entropy plus soft Dice, summed over levels with halved weights; labels (B, D, H, W)."""
     total = logits[0].new_zeros(())
     for level, found in enumerate(logits):
         step = 2**level

@@ -1,10 +1,10 @@
-"""One training shared by several processes, each with a GPU or some cores of its own.
+"""One training shared by several processes, each with its own GPU or some of the CPU cores.
 
-Every process holds the whole network and makes its patches of each batch. The loss is always that of the
-whole batch: its sums over classes are gathered from all, or, of a loss that is not made of them, the logits,
-and each process sends gradients into its own. So any loss, one whose Dice runs over the batch too, has the
-value and the gradient that one process would find. What hangs on clocks, signals or files is agreed on, so
-that all processes take the same steps.
+Every process holds the whole network and makes its own patches of each batch. The loss is always that of the
+whole batch. Processes exchange the sums over classes that it consists of; for other losses they exchange the
+logits. Each process sends gradients into its own logits. So every loss, also one whose Dice is computed over
+the batch, has the value and the gradient that a single process would find. Decisions that depend on clocks,
+signals or files are exchanged, so that all processes take the same steps.
 """
 
 import json
@@ -26,12 +26,15 @@ _Logits = TypeVar("_Logits", Tensor, list[Tensor])
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `count`; more than one need torch's process group, gloo for tensors on the CPU."""
+    """This process, one of `count`.
+
+    More than one need PyTorch's process group, with gloo for tensors on the CPU.
+    """
 
     rank: int = 0
     count: int = 1
     patient: Any = None
-    """The process group for plain data, which others may take long to have; None for the usual one."""
+    """The process group for plain data, with a long timeout; None for the default group."""
 
     @property
     def leads(self) -> bool:
@@ -39,26 +42,27 @@ class Processes:
         return self.rank == 0
 
     def places(self, batch: int, accumulate: int) -> list[int]:
-        """The patches of a step's `batch` that this process makes, micro-batch after micro-batch.
+        """Return the indices of a step's `batch` patches that this process makes, by micro-batch.
 
-        Micro-batches are the same however many processes share them.
+        The micro-batches do not depend on the number of processes.
         """
         size = batch // accumulate
         micro_batches = (range(first, first + size) for first in range(0, batch, size))
         return [place for micro_batch in micro_batches for place in micro_batch[self.rank :: self.count]]
 
     def replicate(self, network: nn.Module) -> nn.Module:
-        """The network to train: its backward pass leaves the mean of all processes' gradients."""
+        """Return the network to train; its backward pass leaves the mean of all processes' gradients."""
         if self.count == 1:
             return network
-        # Weights of 1 x 1 x 1 taps have the same order in memory with either strides.
+        # Weights of 1 x 1 x 1 kernels have the same order in memory with either strides, so the warning is
+        # harmless.
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         return DistributedDataParallel(network, gradient_as_bucket_view=True)
 
     def whole(self, logits: _Logits) -> _Logits:
-        """(b, ...) of this process, or a list of such -> those of all, (count * b, ...), by rank.
+        """Concatenate the logits of all processes by rank: (b, ...), or a list of these, to (count * b, ...).
 
-        Gradients go into this process's own.
+        Gradients flow into this process's own logits only.
         """
         if self.count == 1:
             return logits
@@ -71,7 +75,7 @@ class Processes:
         return torch.cat(parts)
 
     def gather(self, value: Any) -> list[Any]:
-        """A value of plain data (as in JSON) of every process, by rank."""
+        """Return one value per process, by rank; values are plain data, as in JSON."""
         if self.count == 1:
             return [value]
         own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
@@ -86,12 +90,12 @@ class Processes:
         ]
 
     def agree(self, value: _Item) -> _Item:
-        """What the leading process says; plain data, which others may leave None."""
+        """Return the leading process's value, plain data; the others may pass None."""
         agreed: _Item = self.gather(value if self.leads else None)[0]
         return agreed
 
     def largest(self, *values: float) -> tuple[float, ...]:
-        """The largest of each value among all processes."""
+        """Return the largest of each value over all processes."""
         if self.count == 1:
             return values
         found = torch.tensor(values, dtype=torch.float64)
@@ -99,11 +103,11 @@ class Processes:
         return tuple(found.tolist())
 
     def share(self, items: Sequence[_Item]) -> Sequence[_Item]:
-        """The items that this process works on."""
+        """Return the items that this process works on."""
         return items[self.rank :: self.count]
 
     def over(self, items: Sequence[_Item], work: Callable[[_Item], _Result]) -> list[_Result]:
-        """Results, plain data, of all items in their order, each worked on by one process."""
+        """Return the results (plain data) of `work` on all items in order; one process works on each."""
         parts = self.gather([work(item) for item in self.share(items)])
         return [parts[index % self.count][index // self.count] for index in range(len(items))]
 
@@ -112,5 +116,5 @@ ALONE = Processes()
 
 
 def without_exchange(network: nn.Module) -> AbstractContextManager[None]:
-    """Gradients of passes under it stay with this process, added up, until a later pass shares them."""
+    """Return a context in which backward passes add gradients locally, until a later pass exchanges them."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()

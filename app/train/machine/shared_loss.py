@@ -1,6 +1,7 @@
-"""Losses whose value over all processes follows from sums over classes, which are all they exchange.
+"""Losses over several processes, computed by exchanging only their sums over classes.
 
-Any other loss gets the logits of all processes: 118 classes of a patch of 128x128x128 voxels are 1 GB each.
+Every other loss needs the logits of all processes: for 118 classes and a patch of 128x128x128 voxels these
+are 1 GB per process.
 """
 
 import copy
@@ -17,13 +18,13 @@ Loss = Callable[[Any, Tensor], Tensor]
 
 
 def exchanging_sums(loss: Loss, processes: Processes) -> Loss | None:
-    """Return the loss of the batch that all processes make together, of logits and labels of this one.
+    """Return a loss that takes this process's logits and labels and computes the loss of the whole batch.
 
-    None for a loss that needs the logits of all.
+    None for a loss that needs the logits of all processes.
     """
     if isinstance(loss, SumLoss):
         return replace(loss, exchange=processes.whole)
-    inner = getattr(loss, "loss", None)  # of MONAI's DeepSupervisionLoss
+    inner = getattr(loss, "loss", None)  # MONAI's DeepSupervisionLoss has one
     if not isinstance(inner, SumLoss):
         return None
     levels = copy.copy(loss)

@@ -1,4 +1,4 @@
-"""The speed of the machine in a run's own files: measured around its training, told in summary.json."""
+"""The machine's speed, measured before and after a training and reported in summary.json."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def note_speed(folder: Path, device: torch.device) -> None:
-    """Measure now, and put it behind what the run has measured before."""
+    """Measure the speed now and append it to the run's earlier measurements."""
     seconds = measure_yardstick(device, torch.get_num_threads())
     if seconds is None:
         return
@@ -24,9 +24,9 @@ def note_speed(folder: Path, device: torch.device) -> None:
 
 
 def yardstick_facts(folder: Path, train_seconds: float) -> dict[str, Any]:
-    """Seconds of the steps measured, and how many of them the training took; nothing where none was.
+    """Return the measured seconds per step, and the training time in such steps; empty without measurements.
 
-    A run in one go has two measures, one before and one after; one that was resumed has more.
+    A run without interruption has two measurements, before and after; a resumed run has more.
     """
     seconds = _measured(folder)
     if not seconds:

@@ -1,6 +1,6 @@
-"""What torchrun tells each process that it starts, how they find each other, and which of them speaks.
+"""The processes that torchrun starts: their numbers, how they connect, and which one reports errors.
 
-Torch is imported where it is needed: most commands start without it.
+PyTorch is imported inside functions, because most commands start without it.
 """
 
 import logging
@@ -16,38 +16,39 @@ from app.core.errors import InputError
 if TYPE_CHECKING:
     from app.train.machine.processes import Processes
 
-# Of what a step exchanges: a process that hangs ends the others. torchrun sees to those that die.
+# Timeout of the exchanges within a step: a process that hangs ends the others. torchrun ends them if one
+# dies.
 _STEP = timedelta(minutes=30)
-# Of plain data, which processes wait for while others plan, prepare or evaluate.
+# Timeout for plain data, which processes wait for while others plan, prepare or evaluate.
 _PATIENCE = timedelta(days=7)
 _TELLING = timedelta(seconds=20)
 
 
 def process_count() -> int:
-    """Processes in all; 1 without torchrun."""
+    """Return the number of processes; 1 without torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def process_rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def local_count() -> int:
-    """Processes on this machine."""
+    """Return the number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def local_rank() -> int:
-    """The number of this process on this machine, from 0."""
+    """Return the number of this process on this machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def refuse_several(what: str) -> None:
-    """See that this is the only process.
+    """Check that this is the only process.
 
     Raises:
-        InputError: it is one of several.
+        InputError: there are several.
     """
     if process_count() > 1:
         raise InputError(f"{what}: runs in one process; start it with python run.py, not with torchrun")
@@ -69,15 +70,15 @@ def open_processes() -> Iterator["Processes"]:
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, timeout=_STEP)
     yield Processes(process_rank(), process_count(), dist.new_group(backend="gloo", timeout=_PATIENCE))
-    dist.destroy_process_group()  # not after an error: others may never come to an end of what they share
+    dist.destroy_process_group()  # not after an error: other processes may never finish what they share
 
 
 @contextmanager
 def one_voice() -> Iterator[bool]:
-    """Whether this process is to tell what went wrong: of several, the first in which something did.
+    """Yield whether this process reports an error: among several, the first that failed does.
 
-    The others, which mostly fail because the first is gone, wait until it has told: torchrun ends all
-    processes as soon as one has ended.
+    The others mostly fail because the first is gone. They wait until it has printed its message, because
+    torchrun ends all processes as soon as one has ended.
     """
     if process_count() == 1:
         yield True
