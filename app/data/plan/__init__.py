@@ -1,1 +1,1 @@
-"""What a data set says about spacing, patch, network size and training, with reasons."""
+"""Planning: spacing, patch, network size and training length chosen from the data set, with reasons."""

@@ -1,4 +1,4 @@
-"""The facts of a data set that a plan follows from, read from every labelled case once."""
+"""The fingerprint: the facts of a data set that decide its plan, read once from every labelled case."""
 
 import zlib
 from collections.abc import Sequence
@@ -23,53 +23,56 @@ from app.data.prepare.region import labelled_crop
 from app.io.label_values import count_integers
 from app.io.volumes import Volume, header_doubts
 
-FINGERPRINT_FORMAT = 7  # raised whenever a fact is added or found otherwise
-_SAMPLES = 10_000  # foreground voxels per case and channel: percentiles of the set are stable far below that
+FINGERPRINT_FORMAT = 7  # raised whenever a fact is added or computed differently
+_SAMPLES = 10_000  # foreground voxels per case and channel; far fewer give stable percentiles of the data set
 
 
 @dataclass(frozen=True)
 class Box:
-    """Corners (D, H, W) in millimetres from the corner of the cropped scan."""
+    """A box by two corners, (D, H, W) in millimetres from the corner of the cropped scan."""
 
     low: Spacing
     high: Spacing
 
     @property
     def centre(self) -> Spacing:
-        """Half way between the corners."""
+        """The point half way between the corners, (D, H, W) in millimetres."""
         return as_spacing([(low + high) / 2 for low, high in zip(self.low, self.high, strict=True)])
 
     @property
     def extent(self) -> Spacing:
-        """Millimetres from corner to corner."""
+        """Edge lengths (D, H, W) in millimetres."""
         return as_spacing([high - low for low, high in zip(self.low, self.high, strict=True)])
 
 
 @dataclass(frozen=True)
 class CaseFacts:
-    """One case, reoriented and cropped: size and spacing (D, H, W), and intensities by channel."""
+    """The facts of one case, reoriented and cropped; sizes and spacings are (D, H, W)."""
 
     size: Size
     spacing: Spacing
     nonzero_share: tuple[float, ...]
+    """Share of voxels that are not zero, per channel."""
     label_voxels: tuple[int, ...]
-    foreground: NDArray[np.float32]  # (C, samples)
+    """Voxels of each class, from the background."""
+    foreground: NDArray[np.float32]
+    """Intensities of sampled foreground voxels (C, samples)."""
     components_mm3: tuple[tuple[float, ...], ...]
     """Volumes of the connected components of label values 1, 2, ..."""
     met: tuple[tuple[float, ...], ...]
-    """Of label values 1, 2, ...: how often boxes of PARTS of the case hold some; empty for one it lacks."""
+    """For label values 1, 2, ...: `shares_met` of the case; empty for a label it lacks."""
     boxes: tuple[Box | None, ...]
-    """Of label values 1, 2, ...: what holds all of it; None for one it lacks."""
+    """Bounding boxes of label values 1, 2, ...; None for a label the case lacks."""
     oriented: bool
-    """Whether its header says how the scan lies, not only how long its voxels are."""
+    """Whether the header gives the orientation of the scan, not only the lengths of its voxels."""
     id: str
     digest: str
-    """Of the scan's voxels."""
+    """A digest of the scan's voxels."""
     doubts: tuple[Doubt, ...] = ()
-    """What its headers leave open, labels that a prediction cannot find, channels that show nothing."""
+    """Facts missing from the headers, labels that a prediction cannot find, constant channels."""
 
     def box(self) -> Box | None:
-        """What holds every label; None for a case without any."""
+        """Return the bounding box of all labels; None for a case without any."""
         found = [box for box in self.boxes if box is not None]
         if not found:
             return None
@@ -80,9 +83,10 @@ class CaseFacts:
 
 @dataclass(frozen=True)
 class Components:
-    """Connected components of one label: how many a case that has it, and how large."""
+    """The connected components of one label: their number and their volumes."""
 
     median_count: float
+    """Median number per case, over the cases that have the label."""
     median_mm3: float
     small_mm3: float
     """10th percentile of the volumes."""
@@ -90,7 +94,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Medians over cases, and each channel's intensities inside the foreground."""
+    """The facts of a data set: sizes, spacings, labels, and each channel's intensities in the foreground."""
 
     cases: int
     median_size: Size
@@ -98,36 +102,37 @@ class Fingerprint:
     fine_spacing: Spacing
     """10th percentile of the spacing along each axis."""
     nonzero_share: tuple[float, ...]
+    """Median share of voxels that are not zero, per channel."""
     label_share: tuple[float, ...]
     """Mean share of the cropped volume that each label takes."""
     components: tuple[Components, ...]
-    """Of label values 1, 2, ...; all zero for a label that no case has."""
+    """Connected components of label values 1, 2, ...; all zero for a label that no case has."""
     met: tuple[tuple[float, ...], ...]
-    """Of label values 1, 2, ...: how often boxes of PARTS of a case that has it, from anywhere, hold some."""
+    """For label values 1, 2, ...: the mean of `shares_met` over the cases that have the label."""
     intensities: tuple[Normalisation, ...]
-    """0.5 and 99.5 percentile, mean and standard deviation of the foreground, channel by channel."""
+    """0.5 and 99.5 percentile, mean and standard deviation of the foreground, per channel."""
     brightest: tuple[tuple[float, float], ...]
-    """99.5 percentile of the foreground of the darkest and of the brightest case, channel by channel."""
+    """99.5 percentile of the foreground in the darkest and in the brightest case, per channel."""
     foreground_mm: Spacing
-    """90th percentile of the extents of what holds all labels of a case."""
+    """90th percentile of the extents of a case's bounding box of all labels, in millimetres."""
     label_mm: tuple[Spacing, ...]
-    """Of label values 1, 2, ...: median extents over the cases that have it; zero for one that none has."""
+    """Median extents of label values 1, 2, ... over the cases that have the label; zero if none has it."""
     centres: tuple[Spacing | None, ...]
-    """Of label values 1, 2, ...: mm from the centre of all labels of a case; None for one that none has."""
+    """Mean offset of label values 1, 2, ... from the centre of all labels, in mm; None if no case has it."""
     oriented: bool
-    """Whether the header of every scan says how it lies."""
+    """Whether the header of every scan gives its orientation."""
     twins: tuple[tuple[str, ...], ...]
     """Ids of cases that hold the same scan."""
     doubts: tuple[str, ...] = ()
-    """What headers leave open and what is odd about scans, one line per kind with the cases."""
+    """Facts missing from headers and oddities of scans, one line per kind with the cases."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Fingerprint":
-        """The inverse of `to_dict`."""
+        """Return the fingerprint that `to_dict` gave these values for."""
         return cls(
             cases=int(values["cases"]),
             median_size=as_size(values["median_size"]),
@@ -149,7 +154,7 @@ class Fingerprint:
 
 
 def read_fingerprint(cache: Cache) -> Fingerprint:
-    """The fingerprint of the cache's data set, computed once for the same content.
+    """Return the fingerprint of the cache's data set, computed once for the same content.
 
     Raises:
         InputError: a case cannot be used.
@@ -162,7 +167,11 @@ def read_fingerprint(cache: Cache) -> Fingerprint:
 
 
 def case_facts(case: Case, task: Task) -> CaseFacts:
-    """Read one case; InputError names it when it cannot be used."""
+    """Read one case and return its facts.
+
+    Raises:
+        InputError: the case cannot be used; the message names it.
+    """
     volume, label_map = read_case(case, task)
     crop = labelled_crop(volume, label_map, ignore=task.ignore)
     geometry = plan_geometry(volume.voxels, volume.affine, None, crop)
@@ -202,7 +211,7 @@ def _doubts(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[D
 
 
 def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
-    """The data set's fingerprint from its cases."""
+    """Return the fingerprint of a data set from the facts of its cases."""
     spacings = np.array([case.spacing for case in facts])
     shares = [np.array(case.label_voxels) / sum(case.label_voxels) for case in facts]
     inside = np.concatenate([case.foreground for case in facts], axis=1).astype(np.float64)
@@ -230,7 +239,7 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
 
 
 def _twins(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
-    """Ids of cases of one digest, where there are several."""
+    """Return the ids of cases that share a digest, one group per shared digest."""
     alike: dict[str, list[str]] = {}
     for case in facts:
         alike.setdefault(case.digest, []).append(case.id)
@@ -256,7 +265,7 @@ def _extents(boxes: Sequence[Box], percentile: float) -> Spacing:
 
 
 def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
-    """Where a label lies in the mean, from the centre of all labels of its case."""
+    """Return the mean offset of a label's centre from the centre of all labels of its case, in mm."""
     ways = []
     for case in facts:
         box, around = case.boxes[label], case.box()
@@ -266,7 +275,7 @@ def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
 
 
 def _components(labels: Labels, count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
-    """Volumes of the components of each label from 1, voxels joined by faces; inside the label's box."""
+    """Return the volumes of the connected components of each label from 1; voxels connect by faces."""
     boxes = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
     volumes: list[tuple[float, ...]] = []
     for value, box in enumerate(boxes, start=1):

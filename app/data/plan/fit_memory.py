@@ -14,13 +14,13 @@ from app.data.plan.reuse import reuse_plan
 
 MakePlan = Callable[[PlanSettings], tuple[Plan, dict[str, str]]]
 
-_SMALLEST_VOXELS = 32**3  # a smaller patch sees too little; rather one sample a batch
-_STEP = 0.8  # of the voxels kept at each try
+_SMALLEST_VOXELS = 32**3  # a smaller patch shows too little of a scan; the batch shrinks instead
+_STEP = 0.8  # share of the patch's voxels kept at each try
 
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """Bytes a training may take, and how to predict what it will."""
+    """The bytes a training may take, and a function that predicts the bytes a plan will take."""
 
     limit_bytes: int
     predict_bytes: Callable[[Plan], int]
@@ -29,10 +29,10 @@ class MemoryBudget:
 def plan_within(
     make: MakePlan, fingerprint: Fingerprint, task: Task, settings: PlanSettings, budget: MemoryBudget
 ) -> tuple[Plan, dict[str, str]]:
-    """As `make` plans, with a smaller patch, then a smaller batch, where the budget asks for it.
+    """Return the plan and reasons of `make`, with a smaller patch, then a smaller batch, to fit the budget.
 
     Raises:
-        InputError: what is left when both are fixed or as small as they may be does not fit either.
+        InputError: the plan does not fit, and patch and batch are fixed or as small as allowed.
     """
     if settings.file is not None:
         plan, reasons = reuse_plan(Path(settings.file), fingerprint, task, settings)
@@ -63,7 +63,7 @@ def _smaller(settings: PlanSettings, plan: Plan, needed: int, limit: int) -> Pla
 
 
 def _reasons(reasons: dict[str, str], asked: PlanSettings, tried: PlanSettings, limit: int) -> dict[str, str]:
-    """With the budget named where it had a say."""
+    """Return the reasons, with the memory budget added to those of patch and batch if it changed them."""
     why = f", to fit plan.memory_gb {limit / 1e9:.3g}"
     changed = {"patch": asked.max_patch_voxels != tried.max_patch_voxels}
     changed["batch"] = asked.max_batch != tried.max_batch

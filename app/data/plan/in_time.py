@@ -1,8 +1,9 @@
-"""The plan that wins in the minutes there are: field of view, grid, patch, widths and steps together.
+"""The best plan for a given number of minutes: field of view, grid, patch, widths and steps together.
 
-A network must see what it looks for as a whole, and take enough steps. So the field is the whole scan, or
-the region around the labels that a first stage finds, where that is a small part of the scan. The grid is the
-finest on which a patch that holds the field still gets enough steps; what is left over widens the network.
+A network should see the labels as a whole and train for enough steps. The field of view is therefore the
+whole scan or, if the labels fill only a small part of it, the region that a first stage finds. The grid is
+the finest on which a patch that holds the field of view still gets enough steps. Time that is left over goes
+into a wider network.
 """
 
 import math
@@ -17,31 +18,31 @@ from app.data.plan.planner import PlanSettings, fine_spacing, make_plan
 from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
-"""Grids tried: the scans' own and coarser ones, halving their voxels from one to the next."""
-_ENOUGH = 2000  # optimizer steps; fewer leave a network unfinished, however well it sees
-_MOST_STEPS = 250_000  # nnU-Net's: what is beyond sees more around the labels, or ends the training early
-_LEAST_SHARE = 0.5  # of the minutes, for training, however long reading and preparing take
-_PLENTY = 150  # passes over all scans; what is beyond is worth more in a wider network
-_LEAST_CEILING = 0.85  # of a grid's mean ceiling: below it what is lost outweighs what is seen
-_MIDDLING = 100_000  # voxels of a patch whose step is measured to foretell others
-_SHRINK = 0.8  # of the voxels of a patch that does not fit into memory
+"""Grids to try, as multiples of the scans' finest spacing; on isotropic grids each halves the voxels."""
+_ENOUGH = 2000  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
+_MOST_STEPS = 250_000  # as nnU-Net; time beyond them goes into a larger region, or the training ends early
+_LEAST_SHARE = 0.5  # smallest share of the minutes left for training, however long the rest takes
+_PLENTY = 150  # passes over all scans; beyond them, a wider network uses the time better
+_LEAST_CEILING = 0.85  # smallest mean Dice that references must keep on a grid for it to be used
+_MIDDLING = 100_000  # voxels of the patch whose step time predicts that of other patches
+_SHRINK = 0.8  # share of the voxels kept at each try, if a patch does not fit into memory
 _WIDTHS = (16, 24, 32, 48)
-_GROWTH = 1.6  # power of the width that a step's time grows with
-_COARSE_SHARE = 0.12  # of the time, for the first stage
+_GROWTH = 1.6  # a step's time grows with this power of the width
+_COARSE_SHARE = 0.12  # share of the time spent on the first stage
 _MOST_COARSE_STEPS = 20_000
-_VALIDATING = 0.1  # of the training's time
+_VALIDATING = 0.1  # time of validation, as a share of the training's
 
 
 @dataclass(frozen=True)
 class Pace:
-    """What this machine can do, measured or described."""
+    """The speed and memory of the machine that trains, measured or described."""
 
     step_seconds: Callable[[Plan], float]
-    """Of one training step of a plan, batch and all."""
+    """Seconds of one training step of a plan, for its whole batch."""
     coarse_seconds: Callable[[Plan], float]
-    """Of one training step of a first stage."""
+    """Seconds of one training step of a first stage."""
     other_seconds: float
-    """What the command takes besides its steps: reading, preparing, judging, reporting."""
+    """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]
     """Whether a training of a plan fits into memory."""
 
@@ -55,7 +56,7 @@ def plan_in_time(
     pace: Pace,
     ceilings: Ceilings,
 ) -> tuple[Plan, dict[str, str]]:
-    """Return the plan for so many minutes, and one reason for each of its values.
+    """Return the plan for a command of so many minutes, and one reason for each of its values.
 
     Raises:
         InputError: settings that contradict each other or the data.
@@ -94,9 +95,10 @@ def plan_in_time(
 
 
 def list_grids(fingerprint: Fingerprint, settings: PlanSettings) -> list[Spacing]:
-    """Return the grids to try, finest first: what is set, or the scans' own and coarser ones.
+    """Return the grids to try, finest first: only the one that is set, or the scans' own and coarser ones.
 
-    Along thick slices the median comes next, then voxels in plane grow until they are as long.
+    For scans of thick slices, the first grid may have thinner slices than the median; the second has the
+    median spacing, and voxels then grow in plane until they are as long as the slices are thick.
     """
     finest = fine_spacing(fingerprint, settings)[0]
     if settings.spacing is not None:
@@ -108,7 +110,7 @@ def list_grids(fingerprint: Fingerprint, settings: PlanSettings) -> list[Spacing
 
 @dataclass(frozen=True)
 class _Choice:
-    """A grid, a patch, widths and steps for a field of view in the seconds that training has."""
+    """The choice of grid, patch, widths and steps for one field of view and the seconds left for training."""
 
     field: Fingerprint
     task: Task
@@ -117,9 +119,13 @@ class _Choice:
     pace: Pace
 
     def of(self, kept: dict[Spacing, float]) -> tuple[Plan, dict[str, str]]:
-        """The finest grid on which patches of the whole field get enough steps; then the widest network."""
+        """Return the plan and its reasons; `kept` has the mean Dice that references keep on each grid.
+
+        The grid is the finest on which patches of the whole field get enough steps. If there is none, patches
+        hold a part of the field on the coarsest grid. The network is then as wide as the time allows.
+        """
         a_voxel = self._voxel_seconds()
-        affordable = self.seconds / (_ENOUGH * a_voxel)  # voxels of a step's patch
+        affordable = self.seconds / (_ENOUGH * a_voxel)  # voxels of a patch that leave time for enough steps
         most = min(affordable, self.settings.max_patch_voxels or affordable)
         grids = [grid for grid in kept if kept[grid] >= _LEAST_CEILING] or [next(iter(kept))]
         rejected: list[str] = []
@@ -134,18 +140,18 @@ class _Choice:
         return self._widened(plan, reasons)
 
     def _part(self, grid: Spacing, voxels: float) -> tuple[Plan, dict[str, str]]:
-        """Patches of a part of the field, that fit into memory."""
+        """Return the plan on a grid with patches that hold a part of the field and fit into memory."""
         plan, reasons = self._plan(grid, voxels)
         while not self.pace.fits(plan) and voxels > 1:
             voxels *= _SHRINK
             smaller, reasons = self._plan(grid, voxels)
             if smaller.patch == plan.patch and voxels < math.prod(plan.patch) / 2:
-                break  # as small as it gets; what that means, the budget of memory says
+                break  # the patch cannot get smaller; the check of the memory budget raises the error
             plan = smaller
         return plan, reasons
 
     def _widened(self, plan: Plan, reasons: dict[str, str]) -> tuple[Plan, dict[str, str]]:
-        """The plan with as wide a network as still goes over all scans often enough, and its steps."""
+        """Return the plan with its steps and the widest network that passes over all scans often enough."""
         plenty = max(_ENOUGH, _PLENTY * self.field.cases * parts(self.field, plan) / plan.batch)
         step, width = self.pace.step_seconds(plan), self.settings.finest_width
         free = self.settings.widths is None and self.settings.base_width is None
@@ -165,12 +171,12 @@ class _Choice:
         return replace(plan, steps=max(1, round(self.seconds / step))), reasons
 
     def _plan(self, grid: Spacing, voxels: float | None) -> tuple[Plan, dict[str, str]]:
-        """The plan on a grid, in patches of so many voxels at most; None for those of the whole field."""
+        """Return the plan on a grid with patches of at most `voxels`; None for patches of the whole field."""
         most = max(512, int(voxels)) if voxels is not None else math.prod(self.field.median_size) * 1000
         return make_plan(self.field, self.task, replace(self.settings, spacing=grid, max_patch_voxels=most))
 
     def _voxel_seconds(self) -> float:
-        """Seconds of a step for each voxel of a patch, by a step in patches of middling size."""
+        """Return the seconds of a step per voxel of the patch, from patches of about _MIDDLING voxels."""
         levels = self.settings if self.settings.strides else replace(self.settings, widths=None, kernels=None)
         middling, _ = make_plan(self.field, self.task, replace(levels, max_patch_voxels=_MIDDLING))
         return self.pace.step_seconds(middling) / math.prod(middling.patch)

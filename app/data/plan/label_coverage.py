@@ -1,6 +1,7 @@
-"""How often a part of a scan, taken from anywhere, holds some of a label.
+"""The share of boxes, placed anywhere in a scan, that contain some of a label.
 
-Interpolated for patches of three data sets and sizes, this was within 0.09 of the share among drawn patches.
+Interpolated to the size of patches (three data sets and sizes), it was within 0.09 of the share of drawn
+patches that contained the label.
 """
 
 import numpy as np
@@ -9,14 +10,15 @@ from numpy.typing import NDArray
 from app.core.types import Labels
 
 PARTS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
-"""Of the extents of a scan, along every axis."""
-_CELLS = 32  # the scan's extents are divided into, which makes it exact for PARTS within a cell
+"""Edge lengths of the boxes, as shares of the scan's extent along every axis."""
+_CELLS = 32  # cells per axis that a scan is divided into; boxes are exact to within one cell
 
 
 def shares_met(labels: Labels, count: int) -> list[tuple[float, ...]]:
-    """For label values 1 .. count - 1 of a map (D, H, W): how often boxes of PARTS hold some of it.
+    """Return how often boxes contain each label value 1 .. count - 1 of a label map (D, H, W).
 
-    The share of all places of such a box within the map; empty for a label that the map lacks.
+    For each label there is one share per box size in PARTS: the share of all positions of the box within the
+    map at which it contains some of the label. It is empty for a label that the map lacks.
     """
     cells = _in_cells(labels, count)
     present = [bool(label.any()) for label in cells]
@@ -26,7 +28,7 @@ def shares_met(labels: Labels, count: int) -> list[tuple[float, ...]]:
 
 
 def _in_cells(labels: Labels, count: int) -> NDArray[np.bool_]:
-    """(count - 1, d, h, w), at most _CELLS along an axis: true where any voxel of a cell has the label."""
+    """Return whether any voxel of a cell has the label: (count - 1, d, h, w), at most _CELLS per axis."""
     sizes = [min(_CELLS, extent) for extent in labels.shape]
     numbers = [_cell_numbers(extent, size) for extent, size in zip(labels.shape, sizes, strict=True)]
     cells = np.zeros((*sizes, max(256, count)), dtype=np.bool_)
@@ -38,13 +40,16 @@ def _in_cells(labels: Labels, count: int) -> NDArray[np.bool_]:
 
 
 def _cell_numbers(extent: int, size: int) -> NDArray[np.intp]:
-    """The cell of each voxel along an axis."""
+    """Return the index of the cell that each voxel along an axis lies in."""
     starts = [index * extent // size for index in range(size)]
     return np.searchsorted(starts, np.arange(extent), side="right") - 1
 
 
 def _share_of_places(cells: NDArray[np.bool_], part: float) -> list[float]:
-    """For each of the first axis: how many windows of a part of the others hold a true cell."""
+    """Return for each label the share of window positions that contain a true cell.
+
+    `cells` is (labels, d, h, w); a window is `part` times as long as the cells along d, h and w.
+    """
     for axis in (1, 2, 3):
         window = max(1, round(part * cells.shape[axis]))
         sums = np.cumsum(cells, axis=axis, dtype=np.int16)

@@ -1,7 +1,7 @@
-"""Fingerprint -> plan: spacing, patch, levels, normalisation and training, each with the reason.
+"""From fingerprint to plan: spacing, patch, levels, normalisation and training, each with its reason.
 
-The rules follow nnU-Net's (Isensee et al., Nature Methods 2021) where they concern spacing and anisotropy;
-the patch is bounded by voxels, because time on a CPU is what runs out first.
+The rules for spacing and anisotropy follow nnU-Net (Isensee et al., Nature Methods 2021). The number of
+voxels of a patch is bounded, because on a CPU time runs out before memory does.
 """
 
 import math
@@ -24,50 +24,52 @@ from app.data.plan.reasons import (
 from app.data.plan.sides import plan_mirror
 from app.data.plan.steps import plan_foreground_share, plan_steps
 
-# An axis this much coarser than the finest is neither pooled nor convolved along until it has caught up.
+# The network neither pools nor convolves along an axis whose voxels are more than this many times as long as
+# the shortest, until pooling along the other axes has closed the gap.
 _COARSE = 2.0
-MAX_PATCH_VOXELS = 100_000  # bounds time and memory of a step where neither is planned with
+MAX_PATCH_VOXELS = 100_000  # bounds time and memory of a step if neither is planned
 _DEVICE = {"kind", "memory_gb", "gmac_per_s"}
-_CPU_WIDTHS, _GPU_WIDTHS = (16, 128), (32, 320)  # of the finest and the deepest level; on a GPU nnU-Net's
-_LONGER = 1.2  # times a scan along an axis that a patch may be at most to hold it as a whole
-_LEAST = 4  # voxels of the deepest level along an axis
-_SPARSE = 0.75  # below this share of non-zero voxels, zero is background and kept out of the statistics
+# Channels of the finest level, and of the deepest at most; those for GPUs are nnU-Net's.
+_CPU_WIDTHS, _GPU_WIDTHS = (16, 128), (32, 320)
+_LONGER = 1.2  # most that a patch may exceed a scan along an axis, as a factor, to hold the whole scan
+_LEAST = 4  # fewest voxels of the deepest level along an axis
+_SPARSE = 0.75  # below this share of non-zero voxels, zeros are background and left out of the statistics
 
 
 @dataclass(frozen=True)
 class PlanSettings:
-    """What the user may fix; None is planned from the data."""
+    """The settings of section `plan`; a value of None is planned from the data."""
 
     file: str | None
-    """A plan.yaml to take instead, of another run or task; see `reuse_plan` for what replaces its values."""
+    """A plan.yaml of another run or task to reuse; see `reuse_plan` for the settings that override it."""
     spacing: tuple[float, ...] | None
     patch: tuple[int, ...] | None
     batch: int | None
     max_batch: int
     base_width: int | None
-    """Channels at full resolution, which double with every level up to max_width; None suits the device."""
+    """Channels at full resolution, doubled at every level up to max_width; None depends on the device."""
     max_width: int | None
     max_levels: int
     widths: tuple[int, ...] | None
     strides: tuple[list[int], ...] | None
     kernels: tuple[list[int], ...] | None
     max_patch_voxels: int | None
-    """Of a patch; None for what the time allows, or MAX_PATCH_VOXELS where time is not planned."""
+    """Most voxels of a patch; None for as many as time allows, or MAX_PATCH_VOXELS if time is not planned."""
     memory_gb: float | None
-    """What a training may take; None for what this machine has."""
+    """Memory that a training may take, in GB; None for the memory of this machine."""
     normalisation: tuple[str, ...] | None
-    """ct, zscore or zscore_nonzero for each channel."""
+    """Scheme of each channel: ct, zscore or zscore_nonzero."""
     foreground_share: float | None
     mirror: Any
-    """Pairs of label values that change places in a mirror image; true for none, false for no mirroring."""
+    """Pairs of label values that are swapped in a mirror image; true for no pairs, false for no mirroring."""
     steps: int | None
     passes: int
-    """Over all scans, in a training whose time is not planned."""
+    """Passes over all scans in a training whose time is not planned."""
     max_steps: int
     minutes: Any
-    """From the start of the command to its summary; auto suits the device, None is as many as it takes."""
+    """Minutes from the command's start to its summary; auto depends on the device, None plans no time."""
     stages: int | None
-    """1, or 2 for a first stage that finds the region where labels lie; None for what is better."""
+    """1, or 2 for a first stage that finds the region around the labels; None for whichever is better."""
     device: dict[str, Any] | None
     """Another device to plan for: kind (cpu or cuda), memory_gb and gmac_per_s."""
 
@@ -106,7 +108,7 @@ class PlanSettings:
 
     @property
     def most_voxels(self) -> int:
-        """Of a patch."""
+        """Most voxels of a patch, as set or MAX_PATCH_VOXELS."""
         return self.max_patch_voxels or MAX_PATCH_VOXELS
 
     @property
@@ -116,17 +118,17 @@ class PlanSettings:
 
     @property
     def widest(self) -> int:
-        """Channels of the deepest level at most."""
+        """Most channels of any level."""
         return self.max_width or (_GPU_WIDTHS if self.on_gpu else _CPU_WIDTHS)[1]
 
     @property
     def on_gpu(self) -> bool:
-        """Whether it is planned for a GPU."""
+        """Whether the plan is for a GPU."""
         return self.device is not None and self.device["kind"] == "cuda"
 
 
 def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
-    """The plan for a data set, and one reason for each of its values.
+    """Return the plan for a data set, and one reason for each of its values.
 
     Raises:
         InputError: settings that contradict each other or the data.
@@ -185,7 +187,10 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
 
 
 def with_set(plan: Plan, reasons: dict[str, str], settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
-    """The plan with the widths, kernels, foreground share and steps that are set."""
+    """Return the plan with widths, kernels, foreground share and steps overridden by those that are set.
+
+    `reasons` is changed in place and returned.
+    """
     if settings.widths is not None:
         plan, reasons["widths"] = replace(plan, widths=settings.widths), "set by plan.widths"
     if settings.kernels is not None:
@@ -202,7 +207,7 @@ def with_set(plan: Plan, reasons: dict[str, str], settings: PlanSettings) -> tup
 def _set_strides(
     given: tuple[list[int], ...], spacing: Spacing
 ) -> tuple[tuple[Size, ...], tuple[Size, ...], str]:
-    """Strides as set, and the kernels that follow from them."""
+    """Return the strides as set, the kernels that follow from them, and the reason."""
     strides = tuple(as_size(stride) for stride in given)
     step, kernels = list(spacing), list[Size]()
     for stride in strides:
@@ -218,7 +223,7 @@ def _batch(settings: PlanSettings) -> tuple[int, str]:
 
 
 def fine_spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:
-    """Return the grid that is set, or that of the scans themselves, and why it is that."""
+    """Return the spacing that is set, or else one derived from the scans, and the reason."""
     if settings.spacing is not None:
         return as_spacing(settings.spacing), "set by plan.spacing"
     spacing = list(fingerprint.median_spacing)
@@ -234,7 +239,7 @@ def fine_spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spac
 
 
 def _wanted_patch(size: Size, settings: PlanSettings) -> Size:
-    """A typical scan, shrunk in its proportions where it is too large."""
+    """Return the patch that is set, or the size of a typical scan, scaled down if it has too many voxels."""
     if settings.patch is not None:
         return as_size(settings.patch)
     shrink = min(1.0, (settings.most_voxels / math.prod(size)) ** (1 / 3))
@@ -242,7 +247,7 @@ def _wanted_patch(size: Size, settings: PlanSettings) -> Size:
 
 
 def _levels(patch: Size, spacing: Spacing, max_levels: int) -> tuple[tuple[Size, ...], tuple[Size, ...]]:
-    """Strides into and kernels of each level."""
+    """Return the stride into each level, and the kernel of each level."""
     size, step = [float(n) for n in patch], list(spacing)
     strides, kernels = [(1, 1, 1)], [_kernel(step, [])]
     while len(strides) < max_levels:
@@ -258,7 +263,10 @@ def _levels(patch: Size, spacing: Spacing, max_levels: int) -> tuple[tuple[Size,
 
 
 def _kernel(step: list[float], finer: Sequence[Size]) -> Size:
-    """1 along an axis of voxels over _COARSE times longer than along the finest; once 3, always 3."""
+    """Return the kernel of a level: 3 taps per axis, 1 if its voxels are over _COARSE times the shortest.
+
+    An axis that has 3 taps at a finer level keeps them.
+    """
     before = finer[-1] if finer else (1, 1, 1)
     return as_size(
         [1 if mm > _COARSE * min(step) and taps == 1 else 3 for mm, taps in zip(step, before, strict=True)]
@@ -266,9 +274,10 @@ def _kernel(step: list[float], finer: Sequence[Size]) -> Size:
 
 
 def _round_patch(wanted: Size, strides: tuple[Size, ...], *, whole: bool) -> Size:
-    """To a multiple of the total stride: upwards where the `whole` of a typical scan fits, else the nearest.
+    """Return the wanted patch, rounded to multiples of the total stride.
 
-    Upwards only along axes that get little longer by it: a patch is paid for by the voxel.
+    If the patch holds the `whole` of a typical scan, axes that grow by at most the factor _LONGER are rounded
+    up; all others are rounded to the nearest multiple, because each voxel costs time.
     """
     lengths = []
     for n, total in zip(wanted, (math.prod(axis) for axis in zip(*strides, strict=True)), strict=True):
@@ -280,6 +289,11 @@ def _round_patch(wanted: Size, strides: tuple[Size, ...], *, whole: bool) -> Siz
 def plan_normalisation(
     fingerprint: Fingerprint, task: Task, settings: PlanSettings
 ) -> tuple[tuple[Normalisation, ...], str]:
+    """Return the normalisation of each channel, as set or by modality, and the reason.
+
+    Raises:
+        InputError: plan.normalisation does not have one scheme per modality.
+    """
     schemes = settings.normalisation or tuple(
         _scheme(modality, share)
         for modality, share in zip(task.modalities, fingerprint.nonzero_share, strict=True)

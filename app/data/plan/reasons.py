@@ -1,4 +1,4 @@
-"""Why a plan is what it is, in the words of someone who reads scans."""
+"""The reasons for a plan's values, as sentences for people who work with scans."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,10 @@ BRIGHTEST_REASON = (
 
 
 def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
-    """Of a patch planned for a typical scan of `scan` voxels and at most about `most`."""
+    """Return the reason for a patch.
+
+    A typical scan has `scan` voxels (D, H, W) of `spacing` mm; a patch may have about `most` voxels.
+    """
     seen = by(as_size([round(n * mm) for n, mm in zip(patch, spacing, strict=True)]))
     if all(n >= extent for n, extent in zip(patch, scan, strict=True)):
         why = f"holds a typical scan of {by(scan)} voxels as a whole"
@@ -25,7 +28,7 @@ def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
 
 
 def oriented_reason(*, oriented: bool) -> str:
-    """Whether headers tell how scans lie, and what follows."""
+    """Return a sentence on whether all headers give the orientation of their scan, and what follows."""
     if oriented:
         return "the headers of all scans say how they lie"
     return (
@@ -37,7 +40,10 @@ def oriented_reason(*, oriented: bool) -> str:
 def normalisation_reason(
     channels: Sequence[Normalisation], modalities: Sequence[str], nonzero_share: Sequence[float]
 ) -> str:
-    """One sentence a channel."""
+    """Return the reasons for the normalisation, one clause per channel.
+
+    `nonzero_share` is the share of non-zero voxels of each channel in a typical scan.
+    """
     words = {"ct": _ct, "zscore": _zscore, "zscore_nonzero": _nonzero}
     return "; ".join(
         f"{name}: {words[channel.scheme](channel, share)}"
@@ -46,7 +52,12 @@ def normalisation_reason(
 
 
 def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, float]) -> str:
-    """Of the label that the fewest patches from anywhere in a scan hold some of: the share `met` of them."""
+    """Return the reason for the share of patches centred on foreground.
+
+    `name` is the label found in the fewest patches drawn from anywhere in a scan, `met` the share of such
+    patches that contain some of it, and `labels` the number of labels. `bounds` are the shares centred on
+    foreground if all patches, or none, contain it.
+    """
     least, most = (f"{100 * share:.0f} %" for share in bounds)
     if met > 0.995:
         each = name if labels == 1 else "every label"
@@ -59,7 +70,10 @@ def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, f
 
 
 def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: int, got: int) -> str:
-    """Of `got` steps where `wanted` go over `scans` scans `passes` times, a scan being `parts` patches."""
+    """Return the reason for `got` steps.
+
+    `wanted` steps would pass over `scans` scans `passes` times; one scan is worth `parts` patches.
+    """
     text = (
         f"{passes} passes (plan.passes) over {scans} scans, each worth {patches(round(parts, 1))}, "
         f"{patches(batch)} a step"
@@ -72,7 +86,7 @@ def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: i
 
 
 def patches(count: float) -> str:
-    """`1 patch`, `5.3 patches`."""
+    """Return a count of patches as text, such as `1 patch` or `5.3 patches`."""
     return f"{count:g} patch{'' if count == 1 else 'es'}"
 
 

@@ -1,4 +1,4 @@
-"""The plan of another run or task, taken as it is but for what is set."""
+"""The plan of another run or task, reused except for values that are set or that depend on the data."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,15 @@ from app.data.plan.sides import plan_mirror
 def reuse_plan(
     path: Path, fingerprint: Fingerprint, task: Task, settings: PlanSettings
 ) -> tuple[Plan, dict[str, str]]:
-    """The plan in a file, and for each value why it was chosen there or that it is set here.
+    """Return the plan in a file, and for each value the reason in the file or that it is set here.
 
-    Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps replace the file's where
-    they are set, plan.stages=1 leaves out a first stage, and what follows from the names of labels and from
-    headers is found again, as is the normalisation of another number of channels; other settings shape new
-    plans only.
+    Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps override the file's if
+    they are set, and plan.stages=1 leaves out a first stage. Mirrored labels, orientation and the brightest
+    intensities are planned again from this task's data; so is the normalisation if the number of channels
+    differs. Other settings apply to new plans only.
 
     Raises:
-        InputError: no plan, or strides set that its levels do not have.
+        InputError: the file holds no plan, or plan.strides is set, which a reused plan cannot change.
     """
     plan, reasons = read_plan(path)
     if settings.strides is not None:

@@ -1,4 +1,4 @@
-"""Which labels name the two sides of the body: in a mirror image they take each other's place."""
+"""Labels that name the two sides of the body; they are swapped in an image mirrored left to right."""
 
 import math
 import re
@@ -10,14 +10,14 @@ from app.core.types import Spacing
 
 _OTHER = {"left": "right", "lh": "rh", "lt": "rt", "l": "r"}
 _OTHER |= {right: left for left, right in _OTHER.items()}
-_SHORT = ("l", "r")  # a side at the beginning or end of a name only, as in l_kidney and Lung_R
-_ALONG = 0.85  # of the way between a pair, that goes from left to right where the pair is symmetrical
+_SHORT = ("l", "r")  # these name a side only at the beginning or end of a name, as in l_kidney and Lung_R
+_ALONG = 0.85  # smallest left-right share of the distance between a symmetrical pair's centres
 
 
 def mirrored_values(names: Sequence[str]) -> tuple[int, ...]:
-    """Return for each label value the one it becomes in a mirror image, by the names of the labels.
+    """Return for each label value the one it becomes in a mirror image, found by the names of the labels.
 
-    A label whose partner is missing keeps its value: `left atrium` alone names an organ, not a side.
+    A label without a partner keeps its value: if there is no `right atrium`, `left atrium` is one organ.
     """
     words = [_words(name) for name in names]
     places = {spelt: value for value, spelt in enumerate(words)}
@@ -27,9 +27,11 @@ def mirrored_values(names: Sequence[str]) -> tuple[int, ...]:
 def plan_mirror(
     task: Task, centres: Sequence[Spacing | None], given: bool | Sequence[Sequence[int]] | None
 ) -> tuple[tuple[int, ...], str]:
-    """Return the label values of a mirror image, empty where nothing may be mirrored, and why.
+    """Return the values that label values become in a mirror image, and the reason.
 
-    `centres` are those of label values 1, 2, ..., millimetres (D, H, W) from the centre of the foreground.
+    They are empty if nothing may be mirrored left to right. `centres` has the centre of label values 1, 2,
+    ..., (D, H, W) in millimetres from the centre of the foreground; None for a label that is in no scan.
+    `given` is the setting plan.mirror.
     """
     same = tuple(range(len(task.labels)))
     if given is False:
@@ -56,10 +58,10 @@ def plan_mirror(
 
 
 def _swapped(pairs: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
-    """The values 0 .. count - 1 with those of each pair in each other's place.
+    """Return the values 0 .. count - 1 with the two of each pair swapped.
 
     Raises:
-        InputError: no pairs of different label values.
+        InputError: `pairs` are not pairs of distinct foreground label values.
     """
     named = [value for pair in pairs for value in pair] if all(map(_is_pair, pairs)) else [0]
     if len(set(named)) < len(named) or not set(named) <= set(range(1, count)):
@@ -78,7 +80,7 @@ def _is_pair(pair: object) -> bool:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """The words of a name, in small letters; a capital in the middle begins one."""
+    """Return the words of a name in lower case; a capital within the name begins a new word."""
     return tuple(word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name))
 
 
@@ -91,7 +93,7 @@ def _mirrored(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _symmetrical(one: Spacing | None, other: Spacing | None) -> bool:
-    """Whether the way between two centres goes from left to right; True where a label is in no scan."""
+    """Return whether two centres lie opposite each other, left and right; True if a label is in no scan."""
     if one is None or other is None:
         return True
     way = [first - second for first, second in zip(one, other, strict=True)]

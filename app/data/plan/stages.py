@@ -1,4 +1,8 @@
-"""Whether one network sees whole scans, or a first one finds the region that a second works in."""
+"""The choice between one stage and two.
+
+With one stage, a network works on whole scans. With two, the network of a first stage finds the region
+around the labels on a coarse grid, and the network of the second stage works in that region only.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,23 +16,28 @@ from app.data.plan.planner import PlanSettings, make_plan
 from app.data.plan.steps import plan_augment
 
 Ceilings = Callable[[Sequence[Spacing]], Sequence[float]]
-"""Grids -> for each the mean Dice that references keep on it."""
+"""A function from grids to the mean Dice that references keep on each (see `ceiling.py`)."""
 
-_REGION = 0.4  # of a scan's voxels: a region beyond it is not worth a first stage
+_REGION = 0.4  # largest share of a scan's voxels at which a region is still worth a first stage
 MARGINS = (1.25, 1.6, 2.0, 2.5)
-"""Times the labels' extents, what a region is foretold to be; the wider ones where there is time to spare."""
-_SMALL_SCAN = 100_000  # voxels of a whole scan that one network sees in a single patch without much cost
-_LEAST_VOXELS = 16  # of a region along an axis
-_COARSE_VOXELS = 40_000  # of a whole scan in the first stage
-_COARSE_CEILING = 0.8  # below it a first stage would not see what it looks for
-_COARSE_WIDTHS = (16, 128)  # of the finest and the deepest level of the first stage
-COARSE_STEPS = 200  # of the first stage at least
+"""Expected extents of the region, in multiples of the labels' extents.
+
+The larger ones are used only if the planned time allows them.
+"""
+_SMALL_SCAN = 100_000  # voxels of a scan that fits into a single patch at little cost
+_LEAST_VOXELS = 16  # fewest voxels of a region along an axis
+_COARSE_VOXELS = 40_000  # most voxels of a whole scan in the first stage
+_COARSE_CEILING = 0.8  # mean Dice kept on the coarse grid; below it a first stage would miss the labels
+_COARSE_WIDTHS = (16, 128)  # channels of the first stage's network: finest level, and deepest at most
+COARSE_STEPS = 200  # fewest steps of the first stage
 
 
 def plan_in_two_stages(
     fingerprint: Fingerprint, task: Task, settings: PlanSettings
 ) -> tuple[Plan, dict[str, str]]:
-    """Return the plan with a first stage, where time is not planned, and one reason for each of its values.
+    """Return a plan whose time is not planned, with a first stage if that is better, and its reasons.
+
+    There is one reason for each value of the plan.
 
     Raises:
         InputError: settings that contradict each other or the data.
@@ -41,7 +50,7 @@ def plan_in_two_stages(
 def first_stage(
     fingerprint: Fingerprint, task: Task, settings: PlanSettings, ceilings: Ceilings
 ) -> tuple[Plan | None, str]:
-    """Return the plan of a first stage, or None where one stage is better, and why."""
+    """Return the plan of a first stage, or None if one stage is better, and the reason."""
     if settings.stages == 1:
         return None, "set by plan.stages: one stage"
     if not math.prod(fingerprint.foreground_mm):
@@ -72,7 +81,10 @@ def first_stage(
 
 
 def with_augment(plan: Plan, fingerprint: Fingerprint, steps: int | None) -> tuple[Plan, str]:
-    """Return the plan with its strength of augmentation for `steps`, of the first stage too, and why."""
+    """Return the plan with its strength of augmentation, and the reason.
+
+    The strength follows from the number of `steps`. A first stage gets its own, from its own steps.
+    """
     locate, field = plan.locate, fingerprint
     if locate is not None:
         strength, _ = plan_augment(fingerprint.cases, parts(fingerprint, locate), locate, locate.steps)
@@ -82,9 +94,9 @@ def with_augment(plan: Plan, fingerprint: Fingerprint, steps: int | None) -> tup
 
 
 def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerprint:
-    """Return the fingerprint as if scans were no larger than the region around their labels.
+    """Return the fingerprint with the size of scans replaced by that of the region around their labels.
 
-    The region is `margin` times as long as the labels.
+    The region is `margin` times as long as the labels' extents along each axis.
     """
     region = _region_mm(fingerprint, margin)
     size = [max(1, round(mm / step)) for mm, step in zip(region, fingerprint.median_spacing, strict=True)]
@@ -92,24 +104,24 @@ def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerpri
 
 
 def region_share(fingerprint: Fingerprint) -> float:
-    """Return the part of a typical scan's voxels that a first stage is foretold to leave."""
+    """Return the expected share of a typical scan's voxels that lie in the region of a first stage."""
     return math.prod(_region_mm(fingerprint, MARGINS[0])) / math.prod(extent_mm(fingerprint))
 
 
 def extent_mm(fingerprint: Fingerprint) -> Spacing:
-    """Return the millimetres (D, H, W) of a typical scan."""
+    """Return the extent of a typical scan, (D, H, W) in millimetres."""
     sides = zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)
     return as_spacing([voxels * mm for voxels, mm in sides])
 
 
 def parts(field: Fingerprint, plan: Plan) -> float:
-    """Return how many patches of a plan a typical scan takes, 1 at least."""
+    """Return the number of a plan's patches that a typical scan is worth by volume, at least 1."""
     size = [mm / step for mm, step in zip(extent_mm(field), plan.spacing, strict=True)]
     return max(1.0, math.prod(size) / math.prod(plan.patch))
 
 
 def short(grid: Spacing) -> str:
-    """A grid to read: 10x1.52x1.52."""
+    """Return the spacing of a grid as text, for example 10x1.52x1.52."""
     return "x".join(f"{mm:.3g}" for mm in grid)
 
 
@@ -119,7 +131,10 @@ def _region_mm(fingerprint: Fingerprint, margin: float) -> Spacing:
 
 
 def _coarse_grid(whole: Spacing, fingerprint: Fingerprint) -> Spacing:
-    """The finest grid of voxels as equal as the scans' own allow, on which a scan has few enough of them."""
+    """Return the finest near-isotropic grid on which a scan has at most _COARSE_VOXELS.
+
+    Along an axis on which the scans' own voxels are longer than the others, their length is kept.
+    """
     own = fingerprint.median_spacing
     step = min(own)
     while math.prod(mm / max(step, least) for mm, least in zip(whole, own, strict=True)) > _COARSE_VOXELS:

@@ -1,4 +1,4 @@
-"""How long to train and how often on foreground, from the amount of data and how often a label is met."""
+"""Training length, share of patches centred on foreground, and strength of augmentation."""
 
 import math
 
@@ -11,17 +11,21 @@ from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.label_coverage import PARTS
 from app.data.plan.reasons import foreground_reason, steps_reason
 
-_SHARES = (0.5, 0.67)  # of patches centred on foreground, where those from anywhere always or never meet it
-_LEAST_STEPS = 400  # fewer leave a network unfinished however little data there is
-_FEW_PASSES = 60  # over all scans; hippocampus, 8 to 10 of them: half the chances gain .005 Dice, none .008
-_MILD = 0.5
+# Shares of patches centred on foreground if patches drawn from anywhere always, or never, contain it.
+_SHARES = (0.5, 0.67)
+_LEAST_STEPS = 400  # a network trained for fewer is unfinished, however little data there is
+# Passes over all scans. On the hippocampus data, with 8 to 10 passes, halving the chances of augmentation
+# gained 0.005 Dice, and no augmentation gained 0.008.
+_FEW_PASSES = 60
+_MILD = 0.5  # factor on the chances of augmentation for fewer passes
 _ROUND_STEPS = 100  # an epoch of train.epoch_steps
 
 
 def plan_foreground_share(fingerprint: Fingerprint, task: Task, patch: Size, scan: Size) -> tuple[float, str]:
-    """The fewer patches from anywhere hold some of the label hardest to meet, the more are centred on one.
+    """Return the share of patches to centre on foreground, and the reason.
 
-    `scan` is a typical one, in voxels of the plan's spacing.
+    It is larger the fewer patches, drawn from anywhere, contain the label that is hardest to meet. `scan` is
+    the size of a typical scan, in voxels of the plan's spacing.
     """
     part = min(1.0, (math.prod(patch) / math.prod(scan)) ** (1 / 3))
     met = {
@@ -38,9 +42,10 @@ def plan_foreground_share(fingerprint: Fingerprint, task: Task, patch: Size, sca
 
 
 def plan_augment(scans: int, parts: float, plan: Plan, steps: int | None) -> tuple[float, str]:
-    """Half the chances of augmentation if a training of `steps` goes over all scans only a few times.
+    """Return the factor on the chances of augmentation, and the reason.
 
-    A scan is `parts` patches. None for a training that a clock ends.
+    It is a half if a training of `steps` passes over all scans only a few times. A scan is worth `parts`
+    patches. `steps` is None for a training that ends after a set time.
     """
     if steps is None:
         return 1.0, "all of the chances of augmentation: a clock ends the training"
@@ -55,7 +60,10 @@ def plan_augment(scans: int, parts: float, plan: Plan, steps: int | None) -> tup
 
 
 def plan_steps(scans: int, parts: float, batch: int, *, passes: int, most: int) -> tuple[int, str]:
-    """As many steps as it takes to go over all scans `passes` times, a scan being `parts` patches."""
+    """Return the steps that pass over all scans `passes` times, at most `most`, and the reason.
+
+    A scan is worth `parts` patches.
+    """
     steps = passes * scans * parts / batch
     rounded = math.ceil(steps / _ROUND_STEPS) * _ROUND_STEPS
     bounded = min(most, max(_LEAST_STEPS, rounded))
