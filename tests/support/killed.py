@@ -1,5 +1,6 @@
 """Commands that are killed at a moment of choice, each in a session of its own."""
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -101,4 +102,7 @@ def _run(words: list[str], log: str) -> None:
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.argv = ["run.py", *words]
-    runpy.run_path("run.py", run_name="__main__")
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+    finally:  # as at the end of Python, which a forked process does not come to
+        atexit._run_exitfuncs()

@@ -21,7 +21,7 @@ from app.cli.shell.help import group_help
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
 from app.core.renamed import renamed_override
-from app.core.signals import interruptible
+from app.core.signals import ignore_at_exit, interruptible
 from app.train.machine.torchrun import one_voice, process_rank
 
 _PACKAGE = Path(app.__file__).parent
@@ -39,8 +39,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console without UTF-8 shows ? for what it lacks
-    with interruptible(), command_line(sys.argv[1:]):
-        _compose_and_run()
+    try:
+        with interruptible(), command_line(sys.argv[1:]):
+            _compose_and_run()
+    finally:
+        ignore_at_exit()
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
