@@ -1,4 +1,4 @@
-"""Run folders -> one table and one self-contained HTML page; reads files, never objects.
+"""Reports: from run folders to tables and self-contained HTML pages; only files are read.
 
-Pages and pictures take a second to import, so nothing is imported here.
+Nothing is imported here, because pages and pictures take a second to import.
 """

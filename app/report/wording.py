@@ -1,4 +1,4 @@
-"""Numbers, durations and values of the page as text; None becomes a dash."""
+"""Numbers, durations and values as text; None becomes a dash."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,32 +10,32 @@ DASH = "\N{EN DASH}"
 
 
 def decimals(value: float | None, places: int) -> str:
-    """0.8434 -> 0.843 for three places."""
+    """Format with fixed decimals: 0.8434 -> 0.843 for three places."""
     return DASH if value is None else f"{value:,.{places}f}"
 
 
 def dice_text(value: float | None) -> str:
-    """0.84341 -> 0.8434; None, where neither reference nor prediction has the label, is undefined."""
+    """Format a Dice: 0.84341 -> 0.8434; None (the label is in neither volume) -> undefined."""
     return "undefined" if value is None else f"{value:.4f}"
 
 
 def signed(value: float) -> str:
-    """0.0123 -> +0.0123."""
+    """Format with a sign: 0.0123 -> +0.0123."""
     return f"{value:+.4f}"
 
 
 def probability(value: float | None) -> str:
-    """0.0213 -> 0.021; what rounds to nothing is below 0.001."""
+    """Format a p value: 0.0213 -> 0.021, and < 0.001 if it would round to zero."""
     return "< 0.001" if value is not None and value < 0.0005 else decimals(value, 3)
 
 
 def whole(value: float | None) -> str:
-    """1234567 -> 1,234,567."""
+    """Format as a whole number: 1234567 -> 1,234,567."""
     return DASH if value is None else f"{value:,.0f}"
 
 
 def scaled(value: float | None, digits: int = 3) -> str:
-    """1234567 -> 1.23 M."""
+    """Format with a unit prefix: 1234567 -> 1.23 M."""
     if value is None:
         return DASH
     rounded = float(f"{value:.{digits}g}")
@@ -46,7 +46,7 @@ def scaled(value: float | None, digits: int = 3) -> str:
 
 
 def measured(metric: Metric, value: float | None) -> str:
-    """A value as its unit wants it: 0.843, 2.31, +4.2 %, 1.23 of mm3 in ml, 0.50 lesions."""
+    """Format a value in its metric's unit: 0.843, 2.31, +4.2 %, 1.23 (mm3 in ml), 0.50 (lesions)."""
     if value is None:
         return DASH
     if metric.name == "volume_error":
@@ -57,18 +57,18 @@ def measured(metric: Metric, value: float | None) -> str:
 
 
 def titled(metric: Metric) -> str:
-    """The title of a metric with the unit that `measured` gives it in."""
+    """Return the title of a metric with the unit that `measured` uses."""
     unit = "ml" if metric.unit == "mm3" else metric.unit
     return f"{metric.title} ({unit})" if unit else metric.title
 
 
 def interval_text(metric: Metric, found: Interval | None) -> str:
-    """An interval as `measured` gives its ends."""
+    """Format an interval; `measured` formats its ends."""
     return DASH if found is None else f"{measured(metric, found.low)} to {measured(metric, found.high)}"
 
 
 def duration(seconds: float | None) -> str:
-    """4000 -> 1 h 06 min."""
+    """Format seconds: 4000 -> 1 h 06 min."""
     if seconds is None:
         return DASH
     if seconds < 60:
@@ -78,7 +78,7 @@ def duration(seconds: float | None) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value out of a YAML or JSON file, lists and mappings in one line."""
+    """Format a value of a YAML or JSON file in one line, also lists and mappings."""
     if value is None:
         return DASH
     if isinstance(value, dict):
@@ -89,13 +89,13 @@ def plain(value: Any) -> str:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of the defined values; None when there is none."""
+    """Return the mean of the defined values; None if there are none."""
     defined = [value for value in values if value is not None]
     return sum(defined) / len(defined) if defined else None
 
 
 def mean_of(values: Iterable[float | None], places: int) -> str:
-    """The mean as text; says of how many values where some are undefined."""
+    """Return the mean as text; if some values are undefined, it gives the number of defined ones."""
     listed = list(values)
     defined = [value for value in listed if value is not None]
     text = decimals(mean(defined), places)

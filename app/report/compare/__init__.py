@@ -1,1 +1,1 @@
-"""Runs against each other: groups, folds and paired differences."""
+"""Comparisons of runs: groups, folds and paired differences."""

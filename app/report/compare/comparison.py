@@ -1,4 +1,7 @@
-"""Runs against a baseline, case by case: the same scans are hard for all, so pairs tell most."""
+"""Paired comparison of runs with a baseline, case by case.
+
+Some scans are hard for every run, so differences within a case are more precise than differences of means.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +14,13 @@ from app.report.read.runs import Run
 from app.report.wording import mean
 
 Judged = tuple[str | None, tuple[str, ...], str]
-"""A case by its data set, what is scored in it, and its name: only the same of all three is a pair."""
-_LEAST_GROUPS = 6  # the Wilcoxon test cannot reach 0.05 with fewer
+"""A case by its data set, the labels scored in it, and its name; a pair needs the same three."""
+_LEAST_GROUPS = 6  # the Wilcoxon test cannot reach p < 0.05 with fewer
 
 
 @dataclass(frozen=True)
 class CaseMean:
-    """Mean Dice of a case over its labels, and the group that the case belongs to."""
+    """The mean Dice of a case over its labels, and the group that the case belongs to."""
 
     dice: float
     group: str
@@ -28,9 +31,10 @@ CaseMeans = Mapping[Judged, CaseMean]
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean over cases of a run's Dice less the baseline's, with its 95 % interval, found by `method`.
+    """The mean Dice difference over cases of a run to a baseline, with its 95 % interval.
 
-    `p` is that of the two-sided Wilcoxon signed-rank test over groups; None for fewer than six of them.
+    `method` names how the interval is computed. `p` belongs to the two-sided Wilcoxon signed-rank test over
+    groups; None for fewer than six groups.
     """
 
     mean: float
@@ -43,7 +47,7 @@ class Difference:
 
 
 def case_means(runs: Sequence[Run]) -> CaseMeans:
-    """Mean Dice of each case over its labels and over those of the runs that held it out."""
+    """Return the mean Dice of each case over its labels and over the runs that held it out."""
     found: dict[Judged, dict[str, list[float]]] = {}
     groups: dict[Judged, str] = {}
     for run in runs:
@@ -58,7 +62,7 @@ def case_means(runs: Sequence[Run]) -> CaseMeans:
 
 
 def seed_means(runs: Sequence[Run], cases: CaseMeans) -> list[float]:
-    """Mean Dice over `cases` of the runs of each seed; seeds that lack one of the cases are left out."""
+    """Return the mean Dice over `cases` for each seed; seeds that lack one of the cases are left out."""
     found = []
     for seed in sorted({run.summary.seed or "" for run in runs}):
         own = case_means([run for run in runs if (run.summary.seed or "") == seed])
@@ -70,9 +74,9 @@ def seed_means(runs: Sequence[Run], cases: CaseMeans) -> list[float]:
 def difference(
     ours: CaseMeans, baseline: CaseMeans, runs: Sequence[Run] = (), baseline_runs: Sequence[Run] = ()
 ) -> Difference | None:
-    """Compare over the cases both have; None for fewer than two groups of them.
+    """Compare on the cases that both sides have; None for fewer than two groups of them.
 
-    With the runs of both sides, which differ in seed, the interval has the variance of seeds too.
+    If the runs of both sides are given, the interval also includes the variance between seeds.
     """
     shared = {case: ours[case] for case in sorted(ours.keys() & baseline.keys())}
     values = [(found.group, found.dice - baseline[case].dice) for case, found in shared.items()]
@@ -91,7 +95,7 @@ def difference(
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
-    """p values made good for their number (Holm, Scandinavian Journal of Statistics 6, 65, 1979)."""
+    """Return p values corrected for multiple tests (Holm, Scandinavian Journal of Statistics 6, 65, 1979)."""
     order = sorted((p, index) for index, p in enumerate(values) if p is not None)
     corrected: list[float | None] = [None] * len(values)
     reached = 0.0

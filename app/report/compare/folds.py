@@ -1,8 +1,8 @@
-"""Cross-validation: what the folds of one configuration come to together, as folds.json and folds.csv.
+"""Cross-validation: the results of all folds of one configuration, in folds.json and folds.csv.
 
-Two means, each with its standard error: over the folds, as published figures have it, and over the cases,
-each of which is held out once, by the sums of groups (patients). Repeats of a fold with another seed are
-averaged first.
+Two means are given, each with its standard error. One is over the folds, as in publications. The other is
+over the cases, each of which is held out once; its standard error treats the cases of one group (patient)
+together. Repeats of a fold with other seeds are averaged first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,20 +40,23 @@ class Estimate:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """The folds of one group of a sweep; `missing` are jobs without results, whose folds may be lacking."""
+    """The folds of one group of a sweep.
+
+    `missing` lists jobs without results; their folds may be absent.
+    """
 
     group: str
     folds: tuple[str, ...]
     missing: tuple[str, ...]
     mean_dice: Estimate
     scores: Mapping[str, Mapping[str, Estimate]]
-    """By metric and label."""
+    """Estimates by metric and label."""
     pooled: tuple[Score, ...]
-    """Every case once."""
+    """Scores with each case once."""
 
 
 def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
-    """Write folds.json and folds.csv into the folder of a sweep; nothing where no group has several folds.
+    """Write folds.json and folds.csv into a sweep's folder; write nothing if no group has several folds.
 
     Raises:
         InputError: a file of a run is broken.
@@ -67,7 +70,7 @@ def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
 
 
 def cross_validate(runs: Sequence[Run], sweep: Sweep) -> list[CrossValidation]:
-    """Take together the evaluated runs of every group that has jobs of several folds."""
+    """Combine the evaluated runs of every group that has jobs of several folds."""
     evaluated = {run.folder.name: run for run in runs if run.summary.mean_dice is not None}
     groups: dict[str, list[Entry]] = {}
     for entry in sweep.entries:
@@ -95,7 +98,7 @@ def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> Cros
 
 
 def pooled(runs: Sequence[Run]) -> list[Score]:
-    """Return the scores of all folds, each case and label once: the means of repeats with other seeds."""
+    """Return the scores of all folds, one per case and label: means over repeats with other seeds."""
     found: dict[tuple[str, str], list[Score]] = {}
     for score in (score for run in runs for score in run.scores or ()):
         found.setdefault((score.case, score.label), []).append(score)

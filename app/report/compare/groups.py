@@ -1,4 +1,4 @@
-"""Runs that differ only in seed and fold, taken together and compared with a baseline."""
+"""Groups of runs that differ only in seed and fold, compared with a baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from app.report.read.runs import Run
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one kind; the difference is None for the baseline itself and where no cases are shared."""
+    """The runs of one group; `difference` is None for the baseline and if no cases are shared."""
 
     name: str
     runs: tuple[Run, ...]
@@ -20,7 +20,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All groups in order, and the one that the others are measured by."""
+    """All groups in order, and the baseline that the others are compared with."""
 
     baseline: str
     groups: tuple[Group, ...]
@@ -28,7 +28,7 @@ class Comparison:
     baseline_runs: tuple[Run, ...] = ()
 
     def of_run(self, run: Run) -> Difference | None:
-        """A single run against all runs of the baseline; None for one of those."""
+        """Compare a single run with all runs of the baseline; None for a run of the baseline."""
         inside = {
             member.name for group in self.groups if group.name == self.baseline for member in group.runs
         }
@@ -40,7 +40,9 @@ class Comparison:
 
 
 def compare(runs: Sequence[Run], sweep: Sweep | None) -> Comparison | None:
-    """Share out runs into the groups of their sweep, or each its own; None where no run has scores.
+    """Sort runs into the groups of their sweep and compare these; without a sweep each run is a group.
+
+    Returns None if no run has scores.
 
     Raises:
         InputError: no group has the name of the sweep's baseline.

@@ -1,4 +1,4 @@
-"""results.csv: one row a run, every figure a table or a chart of a sweep is made from."""
+"""The file results.csv: one row per run with every figure of a sweep's tables and charts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ Cells = dict[str, object]
 
 
 def write_results(folder: Path, sweep: Sweep, output: Path) -> Comparison | None:
-    """Write a row for each job of a sweep, whether it is done or not; return how its groups compare.
+    """Write one row per job of a sweep, finished or not; return the comparison of its groups.
 
     Raises:
         InputError: a file of a run is broken, or the baseline is not one of the sweep's groups.
@@ -33,7 +33,7 @@ def write_results(folder: Path, sweep: Sweep, output: Path) -> Comparison | None
 
 
 def sweep_runs(folder: Path, sweep: Sweep) -> list[Run]:
-    """The runs of a sweep that have results, in its order."""
+    """Return the runs of a sweep that have results, in its order."""
     folders = [folder / entry.name for entry in sweep.entries]
     found = [path.resolve() for path in folders if has_results(path)]
     return read_runs(found) if found else []

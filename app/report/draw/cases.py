@@ -1,4 +1,4 @@
-"""Failures and the worst, median and best case of a run, drawn; what cannot be drawn says why."""
+"""Pictures of a run's failures and of its worst, median and best case."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from app.report.read.scans import NotDrawable, Scan, Volume, read_scan
 
 @dataclass(frozen=True)
 class CaseView:
-    """A case with its planes; the remark says why there are none, or what they do not show."""
+    """A case with its planes; the remark gives the reason if something is not drawn."""
 
     ranked: Ranked
     planes: list[pictures.Plane]
@@ -38,7 +38,7 @@ def _view(run: Run, ranked: Ranked) -> CaseView:
 
 
 def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Volume | None:
-    """What is wrong with a case: the labels that fail, or, of the worst one, all that differs."""
+    """Return the voxels to look at: of failing labels, or for the worst case all differences; else None."""
     if ranked.failing:
         values = [value for label in ranked.failing for value in run.label_values.get(label, ())]
         failing: Volume = np.isin(scan.reference, values) | np.isin(scan.prediction, values)
@@ -47,7 +47,7 @@ def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Volume | None:
 
 
 def _nameless(scan: Scan, known: Container[float | None]) -> str:
-    """Say which values of the label files have no name, and so no contour."""
+    """Return a sentence that lists label values in the files without a name, and so without a contour."""
     found = np.union1d(np.unique(scan.reference), np.unique(scan.prediction))
     strange = [f"{value:g}" for value in found.tolist() if value not in known]
     return f"Without contour, as no label has these values: {', '.join(strange)}." if strange else ""

@@ -1,4 +1,4 @@
-"""One look for all charts: inline SVG whose colours are the page's, so that they follow its scheme."""
+"""The common style of all charts: inline SVG in the colours of the page's style sheet."""
 
 import io
 import re
@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Stand-in colours that matplotlib writes and `_inline` exchanges for variables of the style sheet.
+# Placeholder colours in matplotlib's output, which `_inline` replaces by variables of the style sheet.
 INK, MUTED, LINE, CARD = "#010101", "#020202", "#030303", "#050505"
 SERIES = tuple(f"#0404{index:02x}" for index in range(8))
 DASHES = ("solid", "dashed", "dotted", "dashdot")
@@ -43,7 +43,7 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawn chart and the sentence that stands for it where it cannot be seen."""
+    """A drawn chart, and a sentence that describes it to readers who cannot see it."""
 
     title: str
     alt: str
@@ -52,7 +52,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a legend: a name, the number of its colour (None: ink) and its dash."""
+    """An entry of a legend: its name, the number of its colour (None: ink) and its dash."""
 
     name: str
     color: int | None
@@ -60,22 +60,22 @@ class Key:
 
 
 def series_color(index: int) -> str:
-    """The stand-in colour of the series with this index; they repeat after eight."""
+    """Return the placeholder colour of the series with this index; colours repeat after eight."""
     return SERIES[index % len(SERIES)]
 
 
 def series_dash(index: int) -> str:
-    """The dash of the series; changes each time the colours repeat."""
+    """Return the dash of the series with this index; it changes each time the colours repeat."""
     return DASHES[index // len(SERIES) % len(DASHES)]
 
 
 def key(name: str, index: int) -> Key:
-    """The legend entry of the series with this index."""
+    """Return the legend entry of the series with this index."""
     return Key(name, index % len(SERIES), series_dash(index))
 
 
 def chart(title: str, alt: str, draw: Callable[[Axes], None], *, height: float = 2.6) -> Chart:
-    """Let `draw` fill one pair of axes, `height` inches high."""
+    """Return the chart that `draw` draws on one pair of axes, `height` inches high."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         draw(figure.add_subplot())
@@ -86,7 +86,7 @@ def chart(title: str, alt: str, draw: Callable[[Axes], None], *, height: float =
 
 
 def _inline(svg: str, prefix: str) -> str:
-    """Strip what a page does not need, make ids unique within it, and hand the colours to the style sheet."""
+    """Remove what a page does not need, make ids unique, and replace colours by style sheet variables."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', svg, count=1)

@@ -9,19 +9,19 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from app.report.draw.chart import INK, Chart, Key, chart, key, series_color, series_dash
 from app.report.read.runs import Run
 
-_FEW_POINTS = 25  # up to here every point gets a dot; beyond, dots would merge into the line
+_FEW_POINTS = 25  # up to this many, every point gets a dot; more dots would merge into the line
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart; `series` None draws it in ink."""
+    """A line of a chart; a `series` of None draws it in ink."""
 
     points: list[tuple[float, float]]
     series: int | None
 
 
 def curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
-    """Charts of what metrics.csv holds: a line a label for one run, a line a run for several."""
+    """Return the charts of metrics.csv: one line per label for a single run, else one line per run."""
     dice = _dice_of_run(runs[0], labels) if len(runs) == 1 else _dice_of_runs(runs, labels)
     loss = _chart("Training loss", "loss", _each(runs, "train_loss"))
     rate = _chart("Learning rate", "learning rate", _each(runs, "lr"), height=1.7)
@@ -29,7 +29,7 @@ def curves(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
 
 
 def legend(runs: Sequence[Run], labels: Sequence[str]) -> list[Key]:
-    """What the colours of the curves mean."""
+    """Return the legend of the curves' colours."""
     if len(runs) > 1:
         return [key(run.name, index) for index, run in enumerate(runs)]
     keys = [key(label, index) for index, label in enumerate(labels)]
@@ -38,7 +38,7 @@ def legend(runs: Sequence[Run], labels: Sequence[str]) -> list[Key]:
 
 def _dice_of_run(run: Run, labels: Sequence[str]) -> list[Chart | None]:
     lines = [Line(_points(run, f"val_dice_{label}"), index) for index, label in enumerate(labels)]
-    if len(lines) != 1:  # the mean of one label would hide it
+    if len(lines) != 1:  # with one label the mean would cover its line
         lines.insert(0, Line(_points(run, "val_dice_mean"), None))
     return [_chart("Validation Dice", "Dice", lines, unit_range=True)]
 

@@ -1,4 +1,4 @@
-"""The searched kernel layout: how the output channels of each convolution are shared out, over depth."""
+"""Charts of kernel layouts: the share of each kernel in each convolution's output channels, by depth."""
 
 import math
 import re
@@ -14,11 +14,11 @@ from app.report.read.records import numbers
 from app.report.read.runs import Run
 
 Layout = dict[str, dict[str, float]]
-_ROW = 0.28  # inches a convolution
+_ROW = 0.28  # inches per convolution
 
 
 def layouts(runs: Sequence[Run]) -> dict[str, Layout]:
-    """The layouts of the runs that have one, by run name.
+    """Return the layouts of the runs that have one, by run name.
 
     Raises:
         InputError: a layout.yaml does not map convolutions to kernels to channels.
@@ -27,13 +27,13 @@ def layouts(runs: Sequence[Run]) -> dict[str, Layout]:
 
 
 def kernel_charts(found: dict[str, Layout]) -> list[Chart]:
-    """One chart a layout, a bar a convolution in the order of the file."""
+    """Return one chart per layout, with one bar per convolution in the order of the file."""
     kernels = _kernels(found)
     return [_chart(name, layout, kernels) for name, layout in found.items() if layout]
 
 
 def legend(found: dict[str, Layout]) -> list[Key]:
-    """What the colours of the bars mean."""
+    """Return the legend of the bars' colours."""
     return [key(kernel, index) for index, kernel in enumerate(_kernels(found))]
 
 

@@ -1,4 +1,4 @@
-"""A layout as a picture: the kernels of each convolution as stacked bars, and beside them what each costs."""
+"""A picture of a layout: each convolution's kernels as stacked bars, with its cost next to them."""
 
 from pathlib import Path
 
@@ -10,16 +10,16 @@ from app.core.kernel import Kernel
 from app.core.layout import Layout, read_layout
 from app.report.draw.shares import draw_shares
 
-_HEIGHT = 0.3  # inches a convolution
-# Okabe and Ito's colours, told apart by colour-blind readers too; they repeat after eight.
+_HEIGHT = 0.3  # inches per convolution
+# Okabe and Ito's colours, which colour-blind readers can distinguish; they repeat after eight.
 _COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#7f7f7f")
 
 
 def write_layout_picture(layout_file: Path, output: Path) -> None:
-    """Write a PNG of a layout file; costs are drawn where its provenance has them.
+    """Write a PNG of a layout file; costs are drawn if its provenance has them.
 
     Raises:
-        InputError: the file is missing or no layout.
+        InputError: the file is missing or is no layout.
     """
     layout = read_layout(layout_file)
     costs = layout.provenance.get("costs", {})
@@ -43,7 +43,7 @@ def _draw_kernels(axes: Axes, layout: Layout) -> None:
 
 
 def _draw_costs(axes: Axes, layout: Layout, costs: dict[str, dict[str, float]]) -> None:
-    """What each costs as a dense convolution, pale, and with the layout, dark, in % of the dense total."""
+    """Draw the cost of each convolution, dense (pale) and with the layout (dark), in % of the dense total."""
     for kind, color in (("dense", "#d0d0d0"), ("layout", "#404040")):
         values = [100 * costs.get(name, {}).get(kind, 0.0) for name in layout.convolutions]
         axes.barh(range(len(values)), values, color=color, height=0.6, label=f"cost, {kind}")

@@ -1,4 +1,4 @@
-"""Slices of a case in three planes, with contours of the reference and of the prediction, as inline WebP."""
+"""Slices of a case in three planes with contours of reference and prediction, as inline WebP."""
 
 import base64
 import io
@@ -18,13 +18,13 @@ CONTOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#00B98A", "#FF7043", "#
 Outlined = Sequence[tuple[int, ...]]
 """The label values inside each contour."""
 _LONGEST = 3.4  # inches
-_DPI = 140  # sharp on a phone, and sixty slices are still a few megabytes
-_SLICES = 7  # of each plane
+_DPI = 140  # sharp on a phone, and sixty slices still take only a few megabytes
+_SLICES = 7  # per plane
 
 
 @dataclass(frozen=True)
 class _View:
-    """A plane seen as radiologists do: the axis it cuts, those that lie flat and upright, and its edges."""
+    """A plane as radiologists view it: the axis it cuts, its horizontal and vertical axes, and its edges."""
 
     name: str
     cut: int
@@ -34,7 +34,8 @@ class _View:
     top: str
 
 
-# Canonical axes are (right, anterior, superior); columns are drawn backwards: these letters are at the left.
+# Canonical axes are (right, anterior, superior). Columns are drawn in reverse, so these letters are at the
+# left.
 _VIEWS = (
     _View("Axial", cut=2, flat=0, upright=1, left="R", top="A"),
     _View("Coronal", cut=1, flat=0, upright=2, left="R", top="S"),
@@ -44,7 +45,7 @@ _VIEWS = (
 
 @dataclass(frozen=True)
 class Slice:
-    """One drawn slice."""
+    """A drawn slice; `fullest` marks the one shown first."""
 
     text: str
     image: str
@@ -53,21 +54,24 @@ class Slice:
 
 @dataclass(frozen=True)
 class Plane:
-    """Slices of one plane through the foreground, in order; one of them is the fullest."""
+    """The slices of one plane through the foreground, in order; one of them is the fullest."""
 
     name: str
     slices: list[Slice]
 
 
 def planes(scan: Scan, outlined: Outlined, at: Volume | None = None) -> list[Plane]:
-    """Axial, coronal and sagittal slices; first that with the most voxels of `at` (the reference)."""
+    """Return axial, coronal and sagittal slices.
+
+    The fullest slice of a plane has the most voxels of `at`, by default of the reference.
+    """
     window = grey_window(scan.image)
     at = scan.reference if at is None else at
     return [Plane(view.name, _slices(scan, view, outlined, window, at)) for view in _VIEWS]
 
 
 def fullest_planes(scan: Scan, outlined: Outlined) -> list[tuple[str, Figure]]:
-    """The slice with the most foreground of each plane, by the plane's name."""
+    """Return the slice with the most foreground of each plane, with the plane's name."""
     window = grey_window(scan.image)
     places = [fullest_slice(scan.reference, scan.prediction, view.cut) for view in _VIEWS]
     return [
@@ -77,17 +81,17 @@ def fullest_planes(scan: Scan, outlined: Outlined) -> list[tuple[str, Figure]]:
 
 
 def legend(labels: Iterable[str]) -> list[tuple[str, str]]:
-    """Label names and the colours of their contours."""
+    """Return label names and the colours of their contours."""
     return [(name, contour_color(index)) for index, name in enumerate(labels)]
 
 
 def contour_color(index: int) -> str:
-    """The colour of the label with this index; they repeat after seven."""
+    """Return the colour of the label with this index; colours repeat after seven."""
     return CONTOURS[index % len(CONTOURS)]
 
 
 def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
-    """The slice with the most foreground of the reference, or of the prediction where that is empty."""
+    """Return the slice with the most foreground of the reference, or of the prediction if that is empty."""
     others = tuple(other for other in range(3) if other != axis)
     for volume in (reference, prediction):
         count = np.count_nonzero(volume, axis=others)
@@ -97,9 +101,9 @@ def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
 
 
 def spread_slices(reference: Volume, prediction: Volume, axis: int, at: Volume | None = None) -> list[int]:
-    """Slices spread evenly over what either volume marks, the fullest one taking the nearest's place.
+    """Return slices spread evenly over the foreground of both volumes.
 
-    The fullest one of `at`, by default of the reference.
+    The fullest slice of `at`, by default of the reference, replaces the one nearest to it.
     """
     fullest = fullest_slice(reference if at is None else at, prediction, axis)
     others = tuple(other for other in range(3) if other != axis)
@@ -113,7 +117,7 @@ def spread_slices(reference: Volume, prediction: Volume, axis: int, at: Volume |
 
 
 def grey_window(image: Volume) -> tuple[float, float]:
-    """Grey values shown as black and white: the 1st and 99th percentile."""
+    """Return the grey values shown as black and white: the 1st and 99th percentile."""
     sample = image[np.isfinite(image)]
     low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-6))
@@ -155,7 +159,7 @@ def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple
 
 
 def _cut(volume: Volume, view: _View, index: int) -> Volume:
-    """Rows from bottom to top, columns from the side named `left`."""
+    """Return a slice as rows from bottom to top and columns from the side named `left`."""
     plane: Volume = np.take(volume, index, axis=view.cut)
     return plane.T[:, ::-1]
 
@@ -166,7 +170,7 @@ def _size(width: float, height: float) -> tuple[float, float]:
 
 
 def _contour(axes: Axes, mask: Volume, color: str, *, dashed: bool = False, pale: bool = False) -> None:
-    """Dashes are paler than a solid line in the slice, so that they show where the two lie on each other."""
+    """Draw the contour of a mask; pale dashes stay visible on top of a solid line."""
     if not mask.any():
         return
     rows, columns = (np.arange(-1, size + 1) for size in mask.shape)

@@ -1,4 +1,4 @@
-"""The reliability curve: how often voxels of some certainty are right, without and with temperature."""
+"""The reliability curve: the share of correct voxels by certainty, with and without temperature."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _LEAST_SHARE = 0.001
 
 
 def reliability(found: Mapping | None) -> list[Chart]:
-    """Draw what calibration.json holds; nothing without it."""
+    """Draw the curves of calibration.json; no chart without it."""
     if not found:
         return []
     curves = [found, *([found["temperature"]] if found.get("temperature") else [])]
@@ -30,13 +30,16 @@ def reliability(found: Mapping | None) -> list[Chart]:
 
 
 def legend(found: Mapping | None) -> list[Key]:
-    """What the colours mean."""
+    """Return the legend of the colours."""
     names = ["as trained", *(["with temperature"] if found and found.get("temperature") else [])]
     return [key(name, index) for index, name in enumerate(names)]
 
 
 def _draw_curve(axes: Axes, bins: list[dict[str, Any]], color: str) -> None:
-    """A line, and dots whose area tells the share of voxels; bins of hardly any voxels are left out."""
+    """Draw a line with dots whose area shows the share of voxels.
+
+    Bins with less than `_LEAST_SHARE` of the voxels are left out.
+    """
     bins = [one for one in bins if one["share"] >= _LEAST_SHARE]
     x, y = ([one[name] for one in bins] for name in ("confidence", "accuracy"))
     axes.plot(x, y, color=color, linewidth=1.2)

@@ -1,4 +1,4 @@
-"""Stacked bars: how the output channels of each convolution are shared among kernels."""
+"""Stacked bars: the shares of kernels in the output channels of each convolution."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ def draw_shares(
     color: Callable[[int], str],
     **style: Any,
 ) -> None:
-    """Draw one bar per row from the top, `kernels` from left to right; `color` takes a kernel's place."""
+    """Draw one bar per row from the top, `kernels` from left to right; `color` takes a kernel's index."""
     left = [0.0] * len(rows)
     for index, kernel in enumerate(kernels):
         widths = {

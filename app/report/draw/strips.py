@@ -1,4 +1,7 @@
-"""Dice of every held-out case, one dot a case: a strip a label for one run, a strip a run for several."""
+"""Charts of the Dice of every held-out case, one dot per case.
+
+A chart has one strip per label for a single run, and one strip per run for several.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,11 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from app.report.draw.chart import INK, Chart, chart, series_color
 from app.report.read.runs import Run
 
-_ROW = 0.42  # inches a strip
+_ROW = 0.42  # inches per strip
 
 
 def strips(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
-    """Charts of what cases.csv holds; with several runs a strip bears the number of its run."""
+    """Return the charts of cases.csv; with several runs each strip is named by its run's number."""
     if len(runs) == 1:
         rows = {label: _dice(runs[0], label) for label in labels}
         return [_chart("Dice per case", rows)]
@@ -48,7 +51,7 @@ def _chart(title: str, rows: dict[str, list[float]]) -> Chart:
 
 
 def _limits(strips: Iterable[Sequence[float]]) -> tuple[float, float]:
-    """From the tenth below the lowest value up to 1, so that good runs can be told apart."""
+    """Return axis limits, from the tenth below the lowest value to 1, so that good runs differ visibly."""
     lowest = min((value for values in strips for value in values), default=0.0)
     start = min(math.floor(lowest * 10) / 10, 0.9)
     margin = 0.02 * (1 - start)
@@ -56,8 +59,8 @@ def _limits(strips: Iterable[Sequence[float]]) -> tuple[float, float]:
 
 
 def _draw_strip(axes: Axes, row: int, values: Sequence[float]) -> None:
-    """Dots are spread up and down by a fixed sequence, so that equal values stay apart and pages repeat."""
-    spread = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.5  # golden ratio: even at every count
+    """Draw dots; a fixed sequence spreads them vertically, so equal values stay apart and pages repeat."""
+    spread = (np.arange(len(values)) * 0.618034 % 1 - 0.5) * 0.5  # the golden ratio is even at every count
     axes.scatter(values, row + spread, s=13, color=series_color(row), alpha=0.75, linewidths=0)
     if values:
         middle = float(np.median(values))

@@ -1,4 +1,4 @@
-"""Accuracy against cost: a point a group of runs, and the line that none is above."""
+"""Charts of accuracy against cost: one point per group of runs, and a line through the best groups."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Cost = Callable[[Run], float | None]
 
 @dataclass(frozen=True)
 class Point:
-    """A group: its number on the page, what it costs and its mean Dice; and each of its runs."""
+    """A group with its number on the page, its mean cost, its mean Dice, and those of each of its runs."""
 
     number: int
     cost: float
@@ -26,7 +26,7 @@ class Point:
 
 
 def tradeoffs(comparison: Comparison) -> list[Chart]:
-    """Dice against each cost, where at least two groups differ in it."""
+    """Return one chart of Dice against each cost in which at least two groups differ."""
     kinds: tuple[tuple[str, str, Cost], ...] = (
         ("Dice against MACs", "MACs per patch", lambda run: run.summary.macs_per_patch),
         ("Dice against parameters", "parameters", lambda run: run.summary.params),
@@ -43,12 +43,12 @@ def tradeoffs(comparison: Comparison) -> list[Chart]:
 
 
 def legend(comparison: Comparison) -> list[Key]:
-    """What the numbers and colours of the points mean."""
+    """Return the legend of the points' numbers and colours."""
     return [key(group.name, index) for index, group in enumerate(comparison.groups)]
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in cost or Dice without being worse in the other."""
+    """Return the Pareto front: the points that no other point beats in one value and matches in the other."""
     found: list[Point] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.dice)):
         if not found or point.dice > found[-1].dice:
@@ -97,7 +97,7 @@ def _draw_point(axes: Axes, point: Point) -> None:
 
 
 def draw_axes(axes: Axes, unit: str, costs: Sequence[float]) -> None:
-    """A logarithmic axis of costs, whose ticks can be told apart, and one of Dice."""
+    """Draw a logarithmic axis of costs with ticks that differ as text, and an axis of Dice."""
     span = max(costs) / min(costs)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(_ticks(span))
@@ -110,12 +110,12 @@ def draw_axes(axes: Axes, unit: str, costs: Sequence[float]) -> None:
 
 
 def _digits(span: float) -> int:
-    """As many as tell ticks apart that lie an eighth of the way between the costs."""
+    """Return enough digits to distinguish ticks that are an eighth of the range of costs apart."""
     return 3 if span == 1 else max(3, 1 + math.ceil(-math.log10((span - 1) / 8)))
 
 
 def _ticks(span: float) -> Locator:
-    """Round numbers for costs that span less than a factor of 5, where powers of ten would be one or none."""
+    """Return ticks at round numbers for costs within a factor of 5, else at powers of ten."""
     if span < 5:
         return MaxNLocator(4)
     return LogLocator(subs=(1, 2, 5) if span < 30 else (1,))

@@ -1,1 +1,1 @@
-"""HTML pages and the words on them."""
+"""HTML pages and their text."""

@@ -1,6 +1,7 @@
-"""A model card: what a trained network is, on which data, how well it does, for what, and its limits.
+"""A model card: the trained network, its data, its accuracy, its intended use and its limits.
 
-After Mitchell et al., "Model Cards for Model Reporting", 2019, with what CLAIM 2024 and TRIPOD+AI ask for.
+After Mitchell et al., "Model Cards for Model Reporting", 2019, with the items that CLAIM 2024 and TRIPOD+AI
+ask for.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ _UNSTATED = "Not stated beyond this; set report.{} to say more."
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, and facts by name."""
+    """A heading with facts by name."""
 
     title: str
     rows: tuple[tuple[str, str], ...]
@@ -99,7 +100,7 @@ def _data(run: Run) -> tuple[tuple[str, str], ...]:
 
 
 def _split(config: Mapping[str, Any]) -> str:
-    """How cases were divided, by the configuration of the run."""
+    """Return how cases were split, according to the run's configuration."""
     chosen = config.get("split") or {}
     fold, folds, seed = (plain(config.get(name)) for name in ("fold", "folds", "split_seed"))
     if fold in ("none", plain(None)):
@@ -113,7 +114,7 @@ def _split(config: Mapping[str, Any]) -> str:
 
 
 def _tested(run: Run) -> tuple[tuple[str, str], ...]:
-    """Dice of the test set, where the run has one."""
+    """Return the Dice on the test set, if the run has one."""
     return tuple((label, f"Dice {measured(_DICE, value)}") for label, value in run.summary.test_dice.items())
 
 

@@ -1,4 +1,4 @@
-"""check.csv as a page: the cases with the worst findings first."""
+"""The file check.csv as a page that shows the cases with the worst findings first."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,7 +13,7 @@ _HIDDEN = ("kinds",)
 
 
 def write_check_page(table: Path, output: Path, *, name: str) -> None:
-    """Write one self-contained HTML page; every word that comes from a file is escaped."""
+    """Write one self-contained HTML page; all text from files is escaped."""
     rows = read_csv(table)
     columns = [column for column in rows[0] if column not in _HIDDEN]
     cases = [row for row in rows if row["case"] != "(all)"]

@@ -1,4 +1,4 @@
-"""The head of the page: what was run, when, on which machine, and the figures asked for first."""
+"""The head of the page: what was run, when, on which machine, and the most important figures."""
 
 from collections.abc import Iterable, Sequence
 
@@ -14,31 +14,31 @@ _HASHES = ("git", "data_hash")
 
 
 def title(runs: Sequence[Run]) -> str:
-    """The task, or tasks, of the runs."""
+    """Return the task or tasks of the runs."""
     tasks = _distinct(run.summary.task for run in runs)
     return "Training report" if tasks == DASH else tasks
 
 
 def subtitle(runs: Sequence[Run]) -> str:
-    """The name of the only run, or how many there are."""
+    """Return the name of a single run, or the number of runs."""
     return runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared"
 
 
 def facts(runs: Sequence[Run]) -> list[Fact]:
-    """Task, fold, seed, model, operator and date; distinct values side by side."""
+    """Return task, fold, seed, model, operator and date; distinct values are listed together."""
     words = [(name, _distinct(getattr(run.summary, field) for run in runs)) for name, field in _WORDS]
     return [*words, ("Date", _distinct(_started(run) for run in runs))]
 
 
 def machines(runs: Sequence[Run]) -> list[str]:
-    """One line for each distinct environment."""
+    """Return one line for each distinct environment."""
     lines = [_machine(run) for run in runs if run.environment]
     lines += [f"milliseconds measured on {run.timing.machine}" for run in runs if run.timing.machine]
     return list(dict.fromkeys(lines))
 
 
 def headline(run: Run) -> list[tuple[str, str, str]]:
-    """The six figures of a single run that are asked for first, with a note; none while none is known."""
+    """Return the six main figures of a single run, each with a note; nothing if none is known."""
     of = run.summary
     cases = {score.case for score in run.scores or ()}
     figures = [
@@ -57,7 +57,7 @@ def _distinct(words: Iterable[str | None]) -> str:
 
 
 def _started(run: Run) -> str | None:
-    """The day of an ISO date and time."""
+    """Return the day of the run's start, from an ISO date and time."""
     started = (run.environment or {}).get("started")
     return None if started is None else str(started)[:10]
 
@@ -72,6 +72,6 @@ def _machine(run: Run) -> str:
 
 
 def _short(value: str, longest: int = 12) -> str:
-    """Twelve characters of a hash tell two apart; a mark at its end, such as -dirty, is kept."""
+    """Return the first twelve characters of a hash, and a suffix such as -dirty."""
     digits, dash, mark = value.partition("-")
     return digits[:longest] + dash + mark

@@ -1,4 +1,4 @@
-"""What a page cannot show, said in words."""
+"""Sentences about what a page cannot show."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,36 +18,36 @@ _MEANING = {
 
 
 def without_file(runs: Sequence[Run], name: str) -> list[str]:
-    """One sentence about the runs that lack the file `name`; nothing where all have it."""
+    """Return a sentence about the runs that lack the file `name`; nothing if all have it."""
     lacking = [run.name for run in runs if not (run.folder / name).is_file()]
     return [f"No {name} in {', '.join(lacking)}: {_MEANING[name]}."] if lacking else []
 
 
 def without_scores(runs: Sequence[Run]) -> list[str]:
-    """One sentence about the runs that are not evaluated; searches never are."""
+    """Return a sentence about the runs that are not evaluated; searches never are."""
     return without_file([run for run in runs if not run.summary.of_search], run_folder.CASES)
 
 
 def kernels_absent(runs: Sequence[Run]) -> list[str]:
-    """One sentence about the runs whose operator takes its kernels from a layout they lack."""
+    """Return a sentence about the runs whose operator needs a layout that they lack."""
     lacking = [run.name for run in runs if run.summary.op == "cakes" and run.layout is None]
     where = ", ".join(lacking)
     return [f"No {run_folder.LAYOUT} in {where}: its kernels are not known."] if lacking else []
 
 
 def baseline_absent(found: Comparison | None) -> list[str]:
-    """One sentence where there is nothing to compare with."""
+    """Return a sentence if there is no baseline to compare with."""
     if found is None or found.baseline_means:
         return []
     return [f"No differences: the baseline {found.baseline} has no scores yet."]
 
 
 def left_out(folders: Sequence[Path]) -> list[str]:
-    """One sentence a folder that looks like a run and has no results."""
+    """Return a sentence for each folder that looks like a run and has no results."""
     return [f"Left out: {folder} has no {' and no '.join(RESULTS)}." for folder in folders]
 
 
 def one_machine(runs: Sequence[Run]) -> list[str]:
-    """One sentence about milliseconds that cannot be compared."""
+    """Return a sentence if milliseconds come from several machines and cannot be compared."""
     machines = sorted({run.timing.machine for run in runs if run.timing.machine})
     return [f"Milliseconds are from {', '.join(machines)}: do not compare them."] if len(machines) > 1 else []

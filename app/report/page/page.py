@@ -1,4 +1,4 @@
-"""The page: what is known of one or several runs, in the order a reader asks for it."""
+"""The page about one or several runs, in the order in which readers ask."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -43,11 +43,11 @@ def write_report(
     words: Words | None = None,
     moved: Moved = UNMOVED,
 ) -> None:
-    """Write one self-contained HTML page over run folders, or over all runs below a parent folder.
+    """Write one self-contained HTML page about run folders, or about all runs below a parent folder.
 
-    `sweep` says which runs repeat one another and which of them the others are compared with, `words` what a
-    model card cannot know, `moved` where data sets are now. The card of a single run is also written beside
-    the page.
+    `sweep` defines which runs repeat each other and which group is the baseline. `words` are the parts of a
+    model card that only its author knows. `moved` maps data sets to their current paths. The card of a single
+    run is also written to a file next to the page.
 
     Raises:
         InputError: a folder holds no results, or one of its files is broken.
@@ -60,7 +60,7 @@ def write_report(
 
 
 def _in_order(runs: list[Run], sweep: Sweep | None) -> list[Run]:
-    """The order of the sweep, where there is one."""
+    """Return runs in the order of the sweep, if there is one."""
     place = {entry.name: index for index, entry in enumerate(sweep.entries if sweep else ())}
     return sorted(runs, key=lambda run: place.get(run.folder.name, len(place)))
 
@@ -71,7 +71,7 @@ def render(
     sweep: Sweep | None = None,
     words: Words | None = None,
 ) -> str:
-    """The page as text; every word that comes from a file is escaped."""
+    """Return the page as text; all text from files is escaped."""
     labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
     environment = Environment(
         loader=FileSystemLoader(_HERE),
@@ -115,7 +115,7 @@ def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, An
 
 
 def _has_card(run: Run) -> bool:
-    """A search ends with a layout, and an evaluation of label maps has no network."""
+    """Return whether a run has a model card; searches and evaluations of label maps have no network."""
     return run.config is not None and not run.summary.of_search
 
 
@@ -142,7 +142,7 @@ def _charts(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
 
 
 def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
-    """What is shown of the only run, or of the best one."""
+    """Return the parts of the page about the only run, or about the best one."""
     return {
         "alone": alone,
         "dash": DASH,

@@ -1,4 +1,4 @@
-"""Tables of one run's scores: what a label reaches, how sure that is, and where it fails."""
+"""Tables of one run's scores: results per label, their intervals, and failures."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -23,11 +23,11 @@ from app.report.wording import DASH, interval_text, mean, measured, titled
 _BY_NAME = {metric.name: metric for metric in METRICS}
 _DICE = _BY_NAME["dice"]
 _SHOWN = ("dice", "hd95_mm", "nsd", "lesion_f1")
-"""Metrics of the tables that are seen without unfolding."""
+"""Metrics of the tables that are always visible."""
 
 
 def by_label(scores: Sequence[Score], labels: Sequence[str]) -> Table:
-    """One row per label: in how many cases it is there and is found, and its Dice."""
+    """Return one row per label: the number of cases with it, missed and false ones, and its Dice."""
     described, rows = describe_all(scores), []
     for label in labels:
         found = described.get("dice", {}).get(label)
@@ -50,7 +50,7 @@ def by_label(scores: Sequence[Score], labels: Sequence[str]) -> Table:
 
 
 def every_metric(run: Run) -> Table:
-    """One row per label and metric: the whole of its statistics."""
+    """Return one row per label and metric with all statistics."""
     described = describe_all(run.scores or ())
     rows = [
         (f"{label}: {titled(_BY_NAME[name])}", *_statistics(name, by_label[label]))
@@ -72,7 +72,7 @@ def every_metric(run: Run) -> Table:
 
 
 def by_stratum(run: Run) -> Table | None:
-    """One row per label and stratum: by columns of the task's file, and by size of the label."""
+    """Return one row per label and stratum: by columns of the task's file, and by size of the label."""
     scores = run.scores or ()
     found = [*_stored(run, scores), *size_strata(scores)]
     if not found:
@@ -91,7 +91,7 @@ def by_stratum(run: Run) -> Table | None:
 
 
 def by_case(run: Run) -> Table:
-    """One row per case and label, worst cases first."""
+    """Return one row per case and label, worst cases first."""
     scores = run.scores or ()
     dice: dict[str, list[float | None]] = {}
     for score in scores:
@@ -112,7 +112,7 @@ def by_case(run: Run) -> Table:
 
 
 def calibrated(run: Run) -> Table | None:
-    """One row without and one with temperature: how far probabilities are to be trusted."""
+    """Return the calibration of probabilities, one row without and one with temperature."""
     found = run.calibration
     if not found:
         return None
@@ -129,13 +129,13 @@ def _trust(found: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def mean_text(run: Run) -> str:
-    """The interval of the mean Dice over labels, in words; empty if it has none."""
+    """Return a phrase with the interval of the mean Dice over labels; empty if it has none."""
     _, found = mean_dice(run.scores or ())
     return "" if found is None else f"95 % interval {found.low:.3f} to {found.high:.3f}"
 
 
 def method_note(run: Run) -> str:
-    """By what the intervals of a page are found, in a sentence; empty without any."""
+    """Return a sentence about how the page's intervals are computed; empty if it has none."""
     _, found = mean_dice(run.scores or ())
     return "" if found is None else _method(found)
 
@@ -172,7 +172,7 @@ def _statistics(name: str, found: Statistics) -> tuple[str, ...]:
 
 
 def _stored(run: Run, scores: Sequence[Score]) -> Iterable[Stratum]:
-    """By the columns that the run was evaluated with."""
+    """Yield the strata by the columns that the run was evaluated with."""
     for name, values in run.columns.items():
         yield from strata(scores, name, values)
 

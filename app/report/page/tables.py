@@ -1,4 +1,4 @@
-"""The tables of the page: results of every run, scores per label, cost and plan."""
+"""The tables of the page: results of every run, comparison of groups, cost and plan."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _TIMES = ("Forward (ms)", "Step (ms)")
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a heading; the first cell names the row, `wordy` columns hold prose."""
+    """A heading and rows of text; the first cell names the row, `wordy` columns hold prose."""
 
     caption: str
     columns: tuple[str, ...]
@@ -34,7 +34,7 @@ class Table:
 
 
 def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
-    """One row a run; HD95 and NSD are means over the labels where they are defined."""
+    """Return one row per run; HD95 and NSD are means over the labels for which they are defined."""
     timed = any(run.timing.machine for run in runs)
     scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD", "Missed")
     costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training, search (s)")
@@ -56,7 +56,7 @@ def _scores(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def missed(run: Run) -> str:
-    """How many labels of how many in references were not predicted at all."""
+    """Return the number of missed labels out of all labels in the references, as text."""
     if run.scores is None:
         return DASH
     there = presence([score for score in run.scores if score.reference_mm3 > 0])
@@ -80,13 +80,13 @@ def _rest(of: Summary) -> tuple[str, ...]:
 
 
 def _times(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Mean milliseconds, where measured."""
+    """Return the mean milliseconds as text, or dashes if not measured."""
     forward, step = (mean(getattr(run.timing, name) for run in runs) for name in ("forward_ms", "step_ms"))
     return decimals(forward, 1), decimals(step, 1)
 
 
 def comparison(of: Comparison, labels: Sequence[str]) -> Table:
-    """One row a group of runs: means over its runs, and the paired difference from the baseline."""
+    """Return one row per group of runs: means over its runs and the paired difference to the baseline."""
     left = ("Group", "Runs", "Mean Dice", *(f"Dice {label}" for label in labels))
     paired = (f"Dice difference to {of.baseline}", "95 % interval", "p", "Paired cases (groups)")
     timed = any(run.timing.machine for group in of.groups for run in group.runs)
@@ -121,7 +121,7 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def cost(summary: Summary) -> Table:
-    """What one run costs in memory, arithmetic and time."""
+    """Return the memory, arithmetic and time of one run."""
     seconds, steps = summary.train_seconds, summary.steps
     a_step = None if seconds is None or not steps else 1000 * seconds / steps
     rows = [
@@ -136,7 +136,7 @@ def cost(summary: Summary) -> Table:
 
 
 def plan(run: Run) -> Table | None:
-    """What was planned from the data, and why."""
+    """Return the planned values and the reason for each."""
     if not run.plan:
         return None
     rows = [(name.replace("_", " "), *_choice(item)) for name, item in run.plan.items()]

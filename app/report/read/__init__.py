@@ -1,1 +1,1 @@
-"""The files of a run folder as values."""
+"""Readers that return the files of a run folder as values."""

@@ -1,4 +1,4 @@
-"""Which run is the best, and which of its cases are failures, the worst, the median and the best."""
+"""The best of several runs, and a run's failures, worst, median and best case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ _FAILURES = ("missed", "false alarm")
 
 @dataclass(frozen=True)
 class Ranked:
-    """A case, its mean Dice over the labels where it is defined, and why it is shown."""
+    """A case, its mean Dice over the labels for which it is defined, and the reason to show it."""
 
     place: str
     case: str
     mean_dice: float | None
     dice: dict[str, float | None]
     failing: tuple[str, ...] = ()
-    """Labels that are missed, or predicted for nothing."""
+    """Labels that are missed or are false alarms."""
 
 
 def best_run(runs: Sequence[Run]) -> Run:
-    """The run with the highest mean Dice; the first one with cases where no run has a mean."""
+    """Return the run with the highest mean Dice; the first one with cases if no run has a mean."""
     return max(runs, key=lambda run: (_or_lowest(run.summary.mean_dice), run.scores is not None))
 
 
 def notable_cases(run: Run) -> list[Ranked]:
-    """Return cases that miss a label or predict one for nothing, then the worst, median and best, each once.
+    """Return cases with missed labels or false alarms, then the worst, median and best case, each once.
 
-    Cases without any defined Dice are left out, except for failures.
+    Cases without a defined Dice are left out unless they are failures.
     """
     scores: dict[str, list[Score]] = {}
     for score in run.scores or ():
@@ -56,7 +56,7 @@ def notable_cases(run: Run) -> list[Ranked]:
 
 
 def _failure(scores: Sequence[Score]) -> str:
-    """Which labels are missed in a case, and which are predicted for nothing."""
+    """Return the missed labels and the false alarms of a case as text."""
     found = {
         words: [score.label for score in scores if score.status == status]
         for words, status in (("Missed", "missed"), ("False alarm", "false alarm"))

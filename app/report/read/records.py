@@ -1,4 +1,4 @@
-"""The small files of a run folder as plain values; an absent file is None, an undefined number is None."""
+"""The small files of a run folder as plain values; a missing file or undefined number is None."""
 
 import math
 from pathlib import Path
@@ -18,7 +18,7 @@ def read_mapping(path: Path) -> Mapping | None:
     """Read a JSON or YAML file whose top level is a mapping.
 
     Raises:
-        InputError: the file cannot be parsed, or holds something else.
+        InputError: the file cannot be parsed or is not a mapping.
     """
     if not path.is_file():
         return None
@@ -38,10 +38,10 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[Row] | None:
 
 
 def number(value: Any, *, where: str) -> float | None:
-    """A finite number, or None where the cell is empty, null or not finite.
+    """Return a finite number, or None if the cell is empty, null or not finite.
 
     Raises:
-        InputError: the value is not a number at all; the message opens with `where`.
+        InputError: the value is not a number; the message begins with `where`.
     """
     if value is None or value == "":
         return None
@@ -53,7 +53,7 @@ def number(value: Any, *, where: str) -> float | None:
 
 
 def numbers(value: Any, *, where: str) -> dict[str, float | None]:
-    """A mapping of names to numbers; None counts as empty."""
+    """Return a mapping of names to numbers; None counts as empty."""
     if not isinstance(value or {}, dict):
         raise InputError(f"{where}: got {value!r}, wanted a mapping of names to numbers")
     return {str(key): number(item, where=f"{where}.{key}") for key, item in (value or {}).items()}

@@ -1,4 +1,4 @@
-"""Run folders: where they are, and what each of them holds."""
+"""Run folders: finding and reading them."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ _VALIDATION = "val_dice_"
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder, read; None for a file that is not there."""
+    """A run folder that has been read; fields of missing files are None."""
 
     folder: Path
     name: str
@@ -35,24 +35,24 @@ class Run:
     layout: Mapping | None
     timing: RunTiming
     columns: Columns = field(default_factory=dict)
-    """What its cases are divided by."""
+    """Columns by which its cases are grouped into strata."""
     fingerprint: Mapping | None = None
     calibration: Mapping | None = None
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What is odd about the scans of its data set, one line per kind."""
+        """Doubts about the scans of the data set, one line per kind."""
         return tuple((self.fingerprint or {}).get("doubts", ()))
 
     @property
     def data_set(self) -> str | None:
-        """The name of its data set's folder; the task's where no configuration says that."""
+        """The name of the data set's folder, or the task's name without a configuration."""
         folder = self._task.get("folder")
         return Path(folder).name if folder else self.summary.task
 
     @property
     def label_values(self) -> dict[str, tuple[int, ...]]:
-        """What is scored, and the values in label files it is made of: regions, or labels 1, 2, ..."""
+        """The scored targets (regions, or labels 1, 2, ...), each with its values in label files."""
         regions = (self.split or {}).get("regions") or self._task.get("regions")
         if regions:
             return {str(name): tuple(values) for name, values in regions.items()}
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def ignored_value(self) -> int | None:
-        """The value in label files that does not count: the last one, where one is ignored."""
+        """The value of ignored voxels in label files, the last one; None if nothing is ignored."""
         recorded = (self.split or {}).get("ignored_value")
         if recorded is not None:
             return int(recorded)
@@ -72,12 +72,12 @@ class Run:
         return 1 + max((value for values in self.label_values.values() for value in values), default=0)
 
     def predicted_values(self, count: int) -> list[int]:
-        """What label maps of the run hold for class 0, 1, 2, ..., the ignored one last."""
+        """Return the values of classes 0, 1, 2, ... in the run's label maps, the ignored one last."""
         return [0, *(self._recorded_values or range(1, count))]
 
     @property
     def _recorded_values(self) -> list[int]:
-        """Label values but 0, the ignored one last, of a task whose values have gaps; else none."""
+        """Label values without 0, the ignored one last, of a task whose values have gaps; else empty."""
         return list((self.split or {}).get("label_values", ()))[1:]
 
     @property
@@ -86,7 +86,7 @@ class Run:
         return task if isinstance(task, dict) else {}
 
     def labels(self) -> list[str]:
-        """Names of the labels, background left out, in the order of their values."""
+        """Return the names of the labels without background, in the order of their values."""
         if self.summary.dice:
             return list(self.summary.dice)
         validated = [name.removeprefix(_VALIDATION) for name in self.metrics or {} if _VALIDATION in name]
@@ -95,7 +95,10 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """Folders at or below `folder` with a config.yaml or a summary.json, sorted; hidden ones are left out."""
+    """Return the folders at or below `folder` with a config.yaml or a summary.json, sorted.
+
+    Hidden folders are left out.
+    """
     found = []
     for here, inside, files in os.walk(folder):
         inside[:] = [name for name in inside if not name.startswith(".")]
@@ -105,7 +108,7 @@ def find_runs(folder: Path) -> list[Path]:
 
 
 def read_metrics(path: Path) -> dict[str, list[float | None]] | None:
-    """The learning curves of metrics.csv by column; None where the file is not there.
+    """Return the learning curves of metrics.csv by column; None if the file does not exist.
 
     Raises:
         InputError: a cell is not a number.
@@ -118,15 +121,15 @@ def read_metrics(path: Path) -> dict[str, list[float | None]] | None:
 
 
 def has_results(folder: Path) -> bool:
-    """Whether a folder is a run that came to something."""
+    """Return whether a folder is a run with results."""
     return any((folder / name).is_file() for name in RESULTS)
 
 
 def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """Share out folders, and the run folders below them, into those with results and those without.
+    """Divide folders and the run folders below them into those with results and those without.
 
     Raises:
-        InputError: a folder has no results, neither itself nor below it.
+        InputError: a folder has no results, neither in itself nor below.
     """
     full: dict[Path, None] = {}
     empty: dict[Path, None] = {}
@@ -143,7 +146,7 @@ def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 def read_runs(folders: Sequence[Path], moved: Moved = UNMOVED) -> list[Run]:
     """Read run folders, whose data sets may have moved.
 
-    Each is named by its path below the folder they share.
+    Each run is named by its path below the folder that all share.
 
     Raises:
         InputError: a file in one of them is broken.
@@ -189,7 +192,10 @@ def _read_columns(path: Path) -> Columns:
 
 
 def _score(path: Path, index: int, row: Row) -> Score:
-    """A row of cases.csv; earlier versions gave labels that the reference lacks a Dice of 0."""
+    """Return the score in a row of cases.csv.
+
+    Earlier versions wrote a Dice of 0 for labels that the reference lacks; such values are dropped.
+    """
     volume, reference = (_cell(path, index, row, name) for name in ("volume_mm3", "reference_mm3"))
     found = {metric.name: _cell(path, index, row, metric.name) for metric in METRICS if metric.name in row}
     if reference == 0:

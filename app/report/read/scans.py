@@ -1,4 +1,4 @@
-"""A held-out case from disk: image, reference and prediction, turned to the canonical orientation."""
+"""The image, reference and prediction of a held-out case, reoriented to canonical axes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ Volume = NDArray[Any]
 
 
 class NotDrawable(Exception):
-    """A case cannot be shown; the message says why and is written on the page."""
+    """A case cannot be drawn; the message gives the reason and is shown on the page."""
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One case; volumes are (right, anterior, superior), spacing in mm in the same order."""
+    """The volumes of one case with axes (right, anterior, superior); spacing in mm in the same order."""
 
     image: Volume
     reference: Volume
@@ -35,7 +35,7 @@ def read_scan(run: Run, case: str) -> Scan:
     """Read the three volumes of a case.
 
     Raises:
-        NotDrawable: a file is not named, is not there, is not NIfTI, or the grids differ.
+        NotDrawable: a file is not named, does not exist, is not NIfTI, or the grids differ.
     """
     files = ((run.split or {}).get("files") or {}).get(case)
     if not isinstance(files, dict) or not {"image", "label"} <= files.keys():
@@ -51,7 +51,7 @@ def read_scan(run: Run, case: str) -> Scan:
 
 
 def _merged(reference: Volume, files: FileLabels | None, run: Run) -> Volume:
-    """Label values as the run predicts them, where it merges those of files."""
+    """Return label values as the run predicts them, if it merges values of the files."""
     if files is None:
         return reference
     values = run.predicted_values(len(set(files.classes)))

@@ -1,4 +1,4 @@
-"""What a run is and what it reached: summary.json, or config.yaml while the run is unfinished."""
+"""The names and results of a run, from summary.json, or from config.yaml while the run is unfinished."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ Scores = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Summary:
-    """The figures of one run; None where undefined or not yet known. `patch` is (D, H, W)."""
+    """The figures of one run; None if undefined or not yet known. `patch` is (D, H, W)."""
 
     task: str | None = None
     fold: str | None = None
@@ -26,23 +26,23 @@ class Summary:
     samples: float | None = None
     train_seconds: float | None = None
     decode_seconds: float | None = None
-    """Of a search: from its trained super-network to a layout."""
+    """Time of a search from its trained super-network to a layout."""
     peak_rss_mb: float | None = None
     mean_dice: float | None = None
     dice: Scores = field(default_factory=dict)
     test_dice: Scores = field(default_factory=dict)
-    """Scores on a test set, on which nothing was chosen."""
+    """Scores on a test set, which no choice was based on."""
     hd95_mm: Scores = field(default_factory=dict)
     nsd: Scores = field(default_factory=dict)
 
     @property
     def of_search(self) -> bool:
-        """Whether it ended with a layout: nothing was evaluated on the held-out cases then."""
+        """Whether the run is a search: it ends with a layout and evaluates no held-out cases."""
         return self.decode_seconds is not None
 
     @property
     def search_seconds(self) -> float | None:
-        """Of a search, in all."""
+        """Total time of a search; None for other runs."""
         if self.train_seconds is None or self.decode_seconds is None:
             return None
         return self.train_seconds + self.decode_seconds
@@ -63,10 +63,10 @@ _SCORES = ("dice", "hd95_mm", "nsd")
 
 
 def read_summary(folder: Path, config: Mapping | None) -> Summary:
-    """Read summary.json; without one, only the words that the run's configuration knows.
+    """Read summary.json; if it does not exist, only the names in the run's configuration.
 
     Raises:
-        InputError: a file is broken or holds text where a number belongs.
+        InputError: a file is broken or holds text instead of a number.
     """
     path = folder / run_folder.SUMMARY
     found = read_mapping(path)
@@ -84,7 +84,7 @@ def _words(found: Mapping) -> Mapping:
 
 
 def _name(value: Any) -> str | None:
-    """A choice by name: itself, the `name` inside a config group, or the last part of its `_target_`."""
+    """Return the name of a choice: itself, `name` in a config group, or the last part of `_target_`."""
     if isinstance(value, dict):
         inside = value.get("name", value.get("_target_"))
         return None if inside is None else str(inside).rpartition(".")[2]

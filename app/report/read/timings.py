@@ -1,4 +1,4 @@
-"""Milliseconds of runs: timings.csv in a folder above them, measured together on one machine."""
+"""Times of runs in milliseconds, from a timings.csv above them, measured together on one machine."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from app.report.read.records import number, read_rows
 
 @dataclass(frozen=True)
 class RunTiming:
-    """A forward pass over a patch and a training step over a batch; None where not measured."""
+    """The time of a forward pass over a patch and of a training step over a batch; None if not measured."""
 
     forward_ms: float | None = None
     step_ms: float | None = None
@@ -17,7 +17,7 @@ class RunTiming:
 
 
 def timing_of(run: Path) -> RunTiming:
-    """From the nearest timings.csv at or above a run folder, which names runs by their path below it.
+    """Return a run's times from the nearest timings.csv at or above it, which names runs by relative path.
 
     Raises:
         InputError: that file is broken.
@@ -29,7 +29,7 @@ def timing_of(run: Path) -> RunTiming:
 
 
 def read_timings(folder: Path) -> dict[str, RunTiming]:
-    """Timings by the paths of run folders below `folder`; empty without the file.
+    """Return timings by the paths of run folders below `folder`; empty without the file.
 
     Raises:
         InputError: the file lacks a column, or a cell is not a number.
