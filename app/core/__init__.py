@@ -1,1 +1,1 @@
-"""Words everyone shares; imports nothing of ours."""
+"""Types and helpers that all other folders use; imports no other folder of `app/`."""

@@ -1,4 +1,4 @@
-"""CSV files: UTF-8, one line end on every system, a header, and an empty cell for None."""
+"""CSV files: UTF-8, LF line ends on every system, a header, and an empty cell for None."""
 
 import csv
 import io
@@ -10,14 +10,14 @@ from app.core.files import write_text
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], *, header: Sequence[str] = ()) -> None:
-    """Write `csv_text` atomically."""
+    """Write the rows as a CSV file, atomically; see `csv_text`."""
     write_text(path, csv_text(rows, header=header))
 
 
 def csv_text(rows: Sequence[Mapping[str, object]], *, header: Sequence[str] = ()) -> str:
-    """Return the rows under a header; `header` is that of a file without rows.
+    """Return the rows as CSV text; `header` is used only if there are no rows.
 
-    Columns are in the order of the first row that has them.
+    The columns are all keys of the rows, in the order in which they first occur.
     """
     columns = list(dict.fromkeys(name for row in rows for name in row)) or list(header)
     text = io.StringIO()
@@ -28,7 +28,7 @@ def csv_text(rows: Sequence[Mapping[str, object]], *, header: Sequence[str] = ()
 
 
 def read_csv(path: Path, *, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read a file with a header; cells that a short row lacks are empty.
+    """Read a file with a header; missing cells of short rows are empty.
 
     Raises:
         InputError: the file is missing, or one of `columns` is not in its header.

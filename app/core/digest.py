@@ -8,12 +8,12 @@ from typing import Any
 
 
 def digest_of(value: Any) -> str:
-    """Return the digest of a plain value, whatever the order of keys; what JSON lacks counts as its text."""
+    """Return the digest of a plain value, independent of key order; non-JSON values are digested as text."""
     return digest_of_bytes([json.dumps(value, sort_keys=True, default=str).encode()])
 
 
 def digest_of_bytes(parts: Iterable[bytes | memoryview]) -> str:
-    """Return the digest of all parts, joined."""
+    """Return the digest of all parts, concatenated."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

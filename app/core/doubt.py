@@ -1,4 +1,4 @@
-"""What is odd about a scan and stops nothing: its kind, by which such are counted, and a sentence."""
+"""Warnings about single scans that do not stop the run, and their summary by kind."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,18 +9,21 @@ from app.core.listed import listed
 
 @dataclass(frozen=True)
 class Doubt:
-    """One oddity of one scan."""
+    """A warning about one scan: its kind, by which warnings are counted, and a sentence."""
 
     kind: str
     text: str
 
     def __str__(self) -> str:
-        """The sentence alone."""
+        """Return the sentence alone."""
         return self.text
 
 
 def counted(doubts: Mapping[str, Sequence[Doubt]]) -> Iterator[str]:
-    """Doubts by scan -> one line per kind: in how many scans, which, and the sentence of the first."""
+    """Yield one line per kind of doubt: in how many scans, which scans, and the first scan's sentence.
+
+    `doubts` has the doubts of each scan by its name, with an empty list for scans without any.
+    """
     by_kind: dict[str, dict[str, str]] = defaultdict(dict)
     for scan, found in doubts.items():
         for doubt in found:

@@ -1,27 +1,28 @@
-"""What went wrong in a way the user can mend: bad data, a bad setting, a missing file."""
+"""Errors that the user can correct (bad data, a bad setting, a missing file), and interruption."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """The user's data or configuration is wrong.
+    """An error in the user's data or configuration.
 
-    The message says what, got, wanted and where, in one line; the command line prints it without a
-    traceback and exits with code 1. Every other exception is a defect of ours and keeps its traceback.
+    The message names, in one line, what is wrong, the value found, the value wanted and where. The command
+    line prints it without a traceback and exits with code 1. Every other exception is a bug in this program
+    and keeps its traceback.
     """
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped the run; everything worth keeping is on disk.
+    """A stop by the user, raised once the state of the run is on disk.
 
-    No `Exception`: it stops a whole sweep, where an error stops one job.
+    It is no `Exception`, so that it stops a whole sweep; an error stops only one job.
     """
 
 
 @contextmanager
 def noting(doing: str) -> Iterator[None]:
-    """Add to any error what was being done, for its traceback."""
+    """Add a note to any error raised in the block: `doing`, which its traceback then shows."""
     try:
         yield
     except Exception as error:

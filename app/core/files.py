@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, synced, then renamed."""
+"""Atomic writes: a file is written under a temporary name, synced, then renamed, so it is never partial."""
 
 import errno
 import json
@@ -13,19 +13,19 @@ from app.core.errors import InputError
 from app.core.temporary import remove_leftovers, temporary_beside
 
 log = logging.getLogger(__name__)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # None is numpy's, which counts what it wrote
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy's error for a short write has no errno
 _REFUSED = (
     *_NO_ROOM,
-    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # not there
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # no such place
 )
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Tell in one line why nothing can be written at `path`.
+    """Turn an error of writing to `path` into one line with its reason.
 
     Raises:
-        InputError: the disk is full, the folder read-only or a file, or the user may not.
+        InputError: the disk is full, the folder is read-only or a file, or the user lacks permission.
     """
     try:
         yield
@@ -40,12 +40,12 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes the name `path`, on failure it is removed.
+    """Yield a temporary path in the folder of `path`; rename it to `path` on success, remove it on failure.
 
     The temporary name keeps all suffixes of `path`, so writers that look at `.nii.gz` work.
 
     Raises:
-        InputError: nothing can be written there; what was there before still is.
+        InputError: `path` cannot be written; an earlier file there is unchanged.
     """
     temporary = temporary_beside(path)
     with writing(path):
@@ -62,7 +62,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically, with the same line ends on every system."""
+    """Write UTF-8 text atomically, with LF line ends on every system."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -79,19 +79,19 @@ def read_json(path: Path) -> Any:
         InputError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # editors on Windows put a mark before it
+        return json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows editors add a BOM
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (
         ValueError,
         RecursionError,
-    ) as error:  # also numbers and nesting without end
+    ) as error:  # also too long numbers and too deep nesting
         raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _sync(path: Path) -> None:
-    """Wait until the file is on the disk; Windows syncs only what is open for writing."""
+    """Wait until the file is on the disk; opened for writing, as Windows syncs no other files."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())

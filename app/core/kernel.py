@@ -24,10 +24,10 @@ class Kernel:
 
     @classmethod
     def parse(cls, text: str, where: str = "kernel") -> Self:
-        """The inverse of `str`; `where` begins the message when the text is no kernel.
+        """Read a kernel from the text that `str` gives; `where` begins the error message.
 
         Raises:
-            InputError: not three odd numbers joined by x, or a dilation outside 2 to 9.
+            InputError: the text is not three odd numbers joined by x, or the dilation is not 2 to 9.
         """
         match = _TEXT.fullmatch(text)
         if match is None or any(int(taps) % 2 == 0 for taps in match.groups()[:3]):
@@ -38,15 +38,15 @@ class Kernel:
 
     @property
     def taps(self) -> int:
-        """Weights per pair of channels."""
+        """Weights per pair of input and output channel."""
         return math.prod(self.size)
 
     @property
     def extent(self) -> Size:
-        """Voxels from the first tap to the last."""
+        """Voxels from the first tap to the last along (D, H, W), both included."""
         return as_size([(taps - 1) * self.dilation + 1 for taps in self.size])
 
     def within(self, most: Size) -> "Kernel":
-        """Flat along the axes where `most` is 1: those the data are too coarse to convolve along."""
+        """Return the kernel with one tap along axes on which `most` is 1, as the data are too coarse there."""
         size = as_size([taps if limit > 1 else 1 for taps, limit in zip(self.size, most, strict=True)])
         return Kernel(size, 1 if size == (1, 1, 1) else self.dilation)

@@ -1,6 +1,6 @@
-"""A layout: which sub-kernels the output channels of each mixed convolution have.
+"""A layout: how many output channels of each mixed convolution have which sub-kernel.
 
-The file is data only: `convolutions: {name: {kernel: channels}}` and free `provenance`.
+A layout file holds data only: `convolutions: {name: {kernel: channels}}`, and `provenance` with any keys.
 """
 
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ from app.core.kernel import Kernel
 
 @dataclass(frozen=True)
 class Layout:
-    """Channels per sub-kernel, in order, for each named convolution."""
+    """The output channels per sub-kernel, in order, of each named convolution."""
 
     convolutions: Mapping[str, Mapping[Kernel, int]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain strings and numbers, as in the file."""
+        """Return plain strings and numbers, as in the file."""
         named = {
             name: {str(kernel): channels for kernel, channels in groups.items()}
             for name, groups in self.convolutions.items()
@@ -32,10 +32,10 @@ class Layout:
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "layout") -> "Layout":
-        """The inverse of `to_dict`, every value checked.
+        """Rebuild a layout from `to_dict` and check every value; `where` begins the messages.
 
         Raises:
-            InputError: not of the form above, or a channel count below 1.
+            InputError: the values do not have the form above, or a channel count is below 1.
         """
         if not isinstance(values, dict) or set(values) - {"provenance", "convolutions"}:
             raise InputError(f"{where}: wanted the keys convolutions and provenance, got {_shown(values)}")
@@ -54,7 +54,7 @@ def read_layout(path: Path) -> Layout:
     """Read a layout file; nothing in it is executed.
 
     Raises:
-        InputError: the file is missing or is no layout.
+        InputError: the file is missing or is not a layout.
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def read_layout(path: Path) -> Layout:
 
 
 def write_layout(path: Path, layout: Layout) -> None:
-    """Write a layout so that it reads and diffs well, a convolution a line."""
+    """Write a layout with one line per convolution, so that files are easy to read and compare."""
     write_text(path, yaml.safe_dump(layout.to_dict(), sort_keys=False, default_flow_style=None, width=200))
 
 

@@ -1,9 +1,10 @@
-"""One process at a time in a folder: a lock file that names its owner, on local and network file systems.
+"""A lock file that lets one process at a time work in a folder, on local and network file systems.
 
-The file is created exclusively, which is atomic on NFS too, and touched every few seconds. On the machine of
-its owner the process table tells whether the owner lives. Elsewhere the time of the last touch does: it is
-compared with itself, never with a clock, so machines whose clocks differ agree. `flock` is not used: on some
-network file systems it locks on one machine only, on others it fails.
+The file names its owner. It is created exclusively, which is atomic on NFS too, and touched every few
+seconds. On the owner's machine, the process table shows whether the owner still runs. On other machines, a
+changed touch time shows it: two readings of that time are compared with each other, never with a clock, so
+clocks may differ between machines. `flock` is not used: on some network file systems it locks on one machine
+only, on others it fails.
 """
 
 import json
@@ -28,12 +29,12 @@ from app.core.temporary import remove_leftovers, temporary_beside
 LOCK = "lock.json"
 BEAT = 10.0  # seconds between touches
 PATIENCE = (
-    90.0  # seconds without a touch after which an owner on another machine is dead: NFS caches for up to 60
+    90.0  # seconds without a touch after which an owner elsewhere counts as dead; NFS caches for up to 60
 )
 
 
 class Locked(InputError):
-    """Another process works in the folder."""
+    """An error: another process works in the folder."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +43,27 @@ class Owner:
 
     host: str
     space: str
-    """Which process table its number is of: the boot of the machine and the namespace of a container."""
+    """The process table that `process` belongs to: the boot of a machine and a container's namespace."""
     process: int
     started: float
-    """Seconds since 1970; a number that was given to a later process differs in it."""
+    """Start of the process, seconds since 1970; tells it from a later process with the same number."""
     token: str
     """A random token that identifies this lock."""
     command: str = ""
 
     def __str__(self) -> str:
-        """As a message names it."""
+        """Return the owner as messages name it."""
         return f"process {self.process} on {self.host}"
 
 
 @contextmanager
 def locked(folder: Path, *, beat: float = BEAT, patience: float = PATIENCE) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if it is missing; take over the lock of a dead process.
+    """Hold the lock of a folder while the block runs; create the folder if it is missing.
+
+    The lock of a process that has ended is taken over.
 
     Raises:
-        Locked: a living process holds it; names the process, its machine and its command.
+        Locked: a running process holds it; the message names the process, its machine and its command.
         InputError: nothing can be written there.
     """
     path, owner = folder / LOCK, _ourselves()
@@ -97,7 +100,7 @@ def _ourselves() -> Owner:
 def _acquire(path: Path, owner: Owner, patience: float) -> None:
     while not _create(path, owner):
         holder = _read(path)
-        if holder is None:  # released or taken over just now, or written by a process that died in the middle
+        if holder is None:  # just released or taken over, or its writer died before the file was complete
             holder = _settled(path)
         if holder is not None and _lives(path, holder, patience):
             raise Locked(
@@ -108,7 +111,7 @@ def _acquire(path: Path, owner: Owner, patience: float) -> None:
 
 
 def _create(path: Path, owner: Owner) -> bool:
-    """Create the file with its content at once: a reader never sees a part of it."""
+    """Create the file and its content in one step, so that no reader sees a partial file."""
     written = temporary_beside(path)
     written.write_text(json.dumps(asdict(owner), indent=1), encoding="utf-8")
     try:
@@ -132,7 +135,7 @@ def _create_slowly(path: Path, written: Path) -> bool:
 
 
 def _read(path: Path) -> Owner | None:
-    """The holder; None where there is none, or none that can be read."""
+    """Return the owner that the file names; None if there is no file or it cannot be read."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return Owner(**{field.name: values[field.name] for field in fields(Owner)})
@@ -141,7 +144,7 @@ def _read(path: Path) -> Owner | None:
 
 
 def _settled(path: Path) -> Owner | None:
-    """The holder of a file that may be half written, after a second."""
+    """Wait a second for a file that may be half written, then return its owner."""
     time.sleep(1)
     return _read(path)
 
@@ -159,7 +162,7 @@ def _lives(path: Path, holder: Owner, patience: float) -> bool:
 
 
 def _touched(path: Path) -> int | None:
-    """When the file was last touched; opened first, as NFS asks the server only then."""
+    """Return the modification time in nanoseconds; open the file first, as NFS asks the server only then."""
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns
@@ -168,7 +171,7 @@ def _touched(path: Path) -> int | None:
 
 
 def _remove_dead(path: Path, dead: Owner | None) -> None:
-    """Remove the lock of a dead owner, and no other: another process may have taken it over meanwhile."""
+    """Remove the lock if it is still that of the dead owner; another process may have taken it over."""
     aside = temporary_beside(path)
     try:
         path.rename(aside)

@@ -1,4 +1,4 @@
-"""Data sets that have moved since a run recorded where they are."""
+"""Data sets that have moved since a run recorded their folders."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ HOW = "set paths.data or task.folder to where the data set is now"
 
 @dataclass(frozen=True)
 class Moved:
-    """Where data sets are now, as a command says; None for what it does not say."""
+    """The current folders of data sets, as given on the command line; None if not given."""
 
     data: Path | None = None
-    """The folder of data sets, paths.data."""
+    """The folder of all data sets, paths.data."""
     folder: Path | None = None
-    """The data set itself, task.folder; it goes before `data`."""
+    """The folder of this data set, task.folder; it overrides `data`."""
 
     def folder_of(self, before: Path, data_before: Path | None) -> Path:
-        """Return where a data set is now that was at `before`, below `data_before`.
+        """Return the current folder of a data set that was at `before`, when paths.data was `data_before`.
 
         Raises:
-            InputError: only the folder of data sets is given, and this one was not below it and is not there.
+            InputError: only `data` is given, `before` was not below `data_before`, and it no longer exists.
         """
         if self.folder is not None or self.data is None:
             return before if self.folder is None else self.folder
@@ -34,9 +34,9 @@ class Moved:
         raise InputError(f"paths.data: the data set {before} was not below {data_before}; set task.folder")
 
     def files(self, split: Mapping[str, Any], config: Mapping[str, Any] | None) -> dict[str, Any]:
-        """Return the files by case that split.json records, where they are now; `config` is the run's.
+        """Return the files of each case in split.json with their current paths.
 
-        Runs from older versions have no data set in split.json: theirs is that of their configuration.
+        `config` is the run's configuration: older versions recorded the folder only there.
         """
         files: dict[str, Any] = dict(split.get("files") or {})
         if self == Moved() or not files:

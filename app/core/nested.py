@@ -5,16 +5,16 @@ from typing import Any
 
 
 def is_mapping(value: Any) -> bool:
-    """Return whether a value has entries of its own."""
+    """Return whether a value is a mapping."""
     return isinstance(value, Mapping)
 
 
 def dotted(
     values: Mapping[str, Any], *, opened: Callable[[Any], bool] = is_mapping
 ) -> Iterator[tuple[str, Any]]:
-    """Yield each entry by its dotted name: {plan: {batch: 2}} has plan and plan.batch.
+    """Yield each entry with its dotted name: {plan: {batch: 2}} yields plan and plan.batch.
 
-    A value for which `opened` is true comes before its own entries.
+    Values for which `opened` is true are yielded first, then their entries.
     """
     for key, value in values.items():
         yield str(key), value

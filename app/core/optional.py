@@ -1,4 +1,4 @@
-"""Optional packages: the releases that are tested, and one message for those that are not installed."""
+"""Optional packages: the tested releases, and the error for a package that is not installed."""
 
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ RELEASES = {
     "onnxruntime": ">=1.32,<2",
     "openvino": ">=2026.4",
     "optuna": ">=5,<6",
-    "pydicom": "",  # highdicom says which
+    "pydicom": "",  # highdicom requires a suitable one
     "tensorboard": ">=2.21,<3",
     "wandb": ">=0.31,<1",
 }
@@ -25,10 +25,10 @@ def absent(packages: Iterable[str]) -> list[str]:
 
 
 def require(setting: str, *packages: str) -> None:
-    """Refuse a setting whose packages are not installed.
+    """Check that the packages a setting needs are installed.
 
     Raises:
-        InputError: with the command that installs them.
+        InputError: one is missing; the message has the command that installs it.
     """
     missing = absent(packages)
     if missing:

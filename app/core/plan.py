@@ -1,4 +1,4 @@
-"""A plan: everything about preparing and network size that follows from the data, with reasons."""
+"""A plan: the settings of preparation, network and training that follow from the data, with reasons."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -21,15 +21,16 @@ _EARLIER: dict[str, Any] = {
     "minutes": None,
     "augment": 1.0,
 }
-"""What trainings took before plans said it, of a batch of two one patch; older plans are read with these."""
+"""Values for keys that older plans lack: those that training used when the plans were made."""
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """How one image channel becomes numbers around zero.
+    """The normalisation of one image channel.
 
-    `ct`: clip to [low, high], subtract mean, divide by std, all from the data set's foreground.
-    `zscore`: mean and std of the image itself. `zscore_nonzero`: of its non-zero voxels, which alone change.
+    `ct`: clip to [low, high], subtract mean, divide by std; all four come from the data set's foreground.
+    `zscore`: subtract the image's own mean and divide by its own std. `zscore_nonzero`: the same, computed
+    from the non-zero voxels and applied to them only.
     """
 
     scheme: str
@@ -46,7 +47,10 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a data set asks for; entry i of `widths`, `strides` and `kernels` is level i, 0 the finest."""
+    """The planned settings of a data set.
+
+    Entry i of `widths`, `strides` and `kernels` belongs to level i of the network; level 0 is the finest.
+    """
 
     spacing: Spacing
     patch: Size
@@ -56,28 +60,29 @@ class Plan:
     kernels: tuple[Size, ...]
     normalisation: tuple[Normalisation, ...]
     foreground_share: float
-    """Of all patches of a training, centred on foreground."""
+    """Share of training patches that are centred on foreground."""
     steps: int
-    """Of the optimizer, in a whole training."""
+    """Optimizer steps in a full training run."""
     brightest: tuple[tuple[float, float], ...] = ()
-    """Of each channel the 99.5 percentile of the foreground, in the darkest and in the brightest case.
+    """Per channel, the 99.5 percentile of the foreground in the darkest and in the brightest case.
 
-    Changes no voxel; tells a scan that is far off."""
+    Changes no voxel; used to warn about scans with unusual intensities."""
     mirror: tuple[int, ...] | None = None
-    """The value that each label value has in an image mirrored left to right; empty: nothing is so mirrored.
+    """The label value that each label value becomes in a left-right mirrored image; empty: never mirror so.
 
-    None in plans of before, where labels kept their values."""
+    None in older plans, for which labels keep their values."""
     oriented: bool = True
-    """Whether the headers of all scans say how they lie; a stack of thick slices is turned any way if not."""
+    """Whether the headers of all scans give their orientation; if not, stacks of thick slices are augmented
+    with any rotation."""
     locate: "Plan | None" = None
-    """A first stage, whose network sees whole scans coarsely and finds the region that this one works in."""
+    """The plan of a first stage, which finds the region to segment in whole scans at coarse resolution."""
     minutes: float | None = None
-    """What the whole command is foretold to take on the machine that planned it; None where nobody asked."""
+    """Predicted minutes of the whole command on the machine that planned it; None if not requested."""
     augment: float = 1.0
-    """What the chances of augmentation are multiplied by, unless augment.strength is set."""
+    """Factor on the probabilities of augmentation, unless augment.strength is set."""
 
     def __post_init__(self) -> None:
-        """Refuse a plan from which no network can be built or trained."""
+        """Validate the values from which a network is built and trained."""
         if not 0 <= self.foreground_share <= 1:
             raise InputError(f"plan.foreground_share: got {self.foreground_share}, wanted from 0 to 1")
         if self.steps < 1:
@@ -97,7 +102,7 @@ class Plan:
 
     @property
     def total_stride(self) -> Size:
-        """Voxels of the patch that one voxel of the deepest level stands for."""
+        """Voxels of the patch per voxel of the deepest level."""
         depth = height = width = 1
         for stride in self.strides:
             depth, height, width = depth * stride[0], height * stride[1], width * stride[2]
@@ -105,16 +110,16 @@ class Plan:
 
     @property
     def swapped(self) -> tuple[int, ...]:
-        """`mirror` where some labels change places, empty where all keep their values."""
+        """`mirror` if it changes any label value, else empty."""
         return self.mirror if self.mirror and self.mirror != tuple(range(len(self.mirror))) else ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings."""
+        """Return the fields as plain lists, numbers and strings."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
-        """The inverse of `to_dict`; also reads what was written before plans said how long to train.
+        """Rebuild a plan from `to_dict`; keys that older plans lack get the values used then.
 
         Raises:
             InputError: a key is missing or unknown.
@@ -143,16 +148,16 @@ class Plan:
 
 
 def write_plan(path: Path, plan: Plan, reasons: Mapping[str, str]) -> None:
-    """Write plan.yaml: each value with the reason it was chosen."""
+    """Write plan.yaml: each value with the reason for it."""
     entries = {name: {"value": value, "reason": reasons[name]} for name, value in plan.to_dict().items()}
     write_text(path, yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=110))
 
 
 def read_plan(path: Path) -> tuple[Plan, dict[str, str]]:
-    """Read plan.yaml and its reasons.
+    """Read plan.yaml; return the plan and the reason for each value.
 
     Raises:
-        InputError: the file is missing or is no plan.
+        InputError: the file is missing or is not a plan.
     """
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))

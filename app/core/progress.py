@@ -1,4 +1,4 @@
-"""One look for all long work: a bar with count, time and ETA on stderr, unless this logger is quiet."""
+"""The progress bar of all long work: count, time and ETA on stderr, if this logger shows INFO."""
 
 import logging
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ log = logging.getLogger(__name__)
 
 
 def progress_shown() -> bool:
-    """Whether the user wants to see progress."""
+    """Return whether progress bars are shown: this logger's level is INFO or lower."""
     return log.isEnabledFor(logging.INFO)
 
 
 @contextmanager
 def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator["Advance"]:
-    """Show a bar for `total` items of work, `done` of them finished already; yield its advance function."""
+    """Show a bar for `total` items of work, `done` of them already finished; yield its `Advance`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,7 +40,7 @@ def progress_bar(title: str, total: int, *, done: int = 0) -> Iterator["Advance"
 
 
 class Advance:
-    """Moves a bar by one item or `count`; the note is shown at its end."""
+    """A callable that advances a bar by `count` items; `note` is shown at the end of the bar."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task = bar, task
@@ -51,5 +51,5 @@ class Advance:
             self._bar.update(self._task, note=note)
 
     def say(self, line: str) -> None:
-        """Print a line above the bar; where stderr is no terminal, such lines are all that is seen of it."""
+        """Print a line above the bar; if stderr is no terminal, only such lines are visible, not the bar."""
         self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)

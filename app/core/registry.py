@@ -1,7 +1,7 @@
-"""Parts of a network that a checkpoint describes as plain values, and that are found again by name.
+"""Parts of a network that a checkpoint describes as plain values, from which they are rebuilt.
 
-A description is data: its `kind` is looked up among the classes of one of our own packages, never imported
-from wherever it says.
+A description is data: its `kind` is looked up among the classes of one package of this program. It cannot
+name a class to import from elsewhere.
 """
 
 import importlib
@@ -18,17 +18,21 @@ _Part = TypeVar("_Part", bound="Registered")
 
 
 class Registered:
-    """Base of frozen dataclasses of plain values (numbers, strings, lists, dictionaries of them)."""
+    """A base class of frozen dataclasses with plain values (numbers, strings, lists and dicts of them)."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def describe(self) -> dict[str, Any]:
-        """`{"kind": class name, field: value, ...}`."""
+        """Return `{"kind": class name, field: value, ...}`."""
         return {"kind": type(self).__name__, **asdict(self)}
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `describe`, without the kind; fields younger than it take their defaults."""
+        """Build the part from the fields of `describe`; missing fields with a default take it.
+
+        Raises:
+            InputError: a field without default is missing, or a name is unknown.
+        """
         known = {field.name for field in fields(cls)}
         needed = {field.name for field in fields(cls) if field.default is MISSING}
         if not needed <= set(values) <= known:
@@ -37,10 +41,10 @@ class Registered:
 
 
 def rebuild(description: dict[str, Any], base: type[_Part], package: ModuleType) -> _Part:
-    """The part that `describe` described: a subclass of `base` defined in a module of `package`.
+    """Rebuild a part from `describe`: a subclass of `base` defined in a module of `package`.
 
     Raises:
-        InputError: no such kind, or other fields than it has.
+        InputError: the kind is unknown, or the fields do not match it.
     """
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)
@@ -54,7 +58,7 @@ def rebuild(description: dict[str, Any], base: type[_Part], package: ModuleType)
 
 
 def _concrete(base: type[_Part]) -> list[type[_Part]]:
-    """Every class below `base` that can be made."""
+    """Return every subclass of `base`, direct or indirect, that is not abstract."""
     below = base.__subclasses__()
     deeper = [kind for child in below for kind in _concrete(child)]
     return [kind for kind in below if not inspect.isabstract(kind)] + deeper

@@ -1,6 +1,6 @@
-"""Earlier names in run folders, checkpoints and commands, and the names of today.
+"""Names from older versions in run folders, checkpoints and commands, each with its current name.
 
-Everything that was renamed is listed here and nowhere else. A name is never used again for something new.
+All renamed things are listed here and nowhere else. An old name is never reused for something new.
 """
 
 from collections.abc import Mapping
@@ -54,7 +54,7 @@ OPTIONS = {
 
 
 def renamed_override(word: str) -> str:
-    """Return an override in today's names: `sliding.overlap=0.5` for `infer.overlap=0.5`."""
+    """Return an override in current names: `sliding.overlap=0.5` for `infer.overlap=0.5`."""
     key, equals, value = word.partition("=")
     sign = key[: len(key) - len(key.lstrip("+~"))]
     name = key[len(sign) :]
@@ -64,7 +64,7 @@ def renamed_override(word: str) -> str:
 
 
 def renamed_config(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of an earlier run in today's names."""
+    """Return the configuration of a run from an older version in current names."""
     values: dict[str, Any] = _renamed_targets(stored)
     earlier_mode = values.get("mode", {}).get("run") if "infer" in values else None
     for key, new in KEYS.items():
@@ -77,8 +77,8 @@ def renamed_config(stored: Mapping[str, Any]) -> dict[str, Any]:
         if section.get(last) == old:
             section[last] = new
     if earlier_mode == "app.cli.modes.search.run" and values["search"]["method"] == "paper_performance":
-        values["train"]["steps"] //= 2  # stored with the factor that the method applies
-    if earlier_mode == "app.cli.modes.compress.run":  # stored with what the compression makes of both
+        values["train"]["steps"] //= 2  # the method had already doubled the stored steps
+    if earlier_mode == "app.cli.modes.compress.run":  # the compression had already changed both stored values
         values["optimizer"]["lr"] /= values["compress"]["finetune_rate"]
         values["choices"]["op"] = values["choices"]["op"].removesuffix(f"-{values['compress']['method']}")
     return values
@@ -100,7 +100,7 @@ def _renamed_targets(value: Any) -> Any:
 
 
 def _move(values: dict[str, Any], old: list[str], new: list[str]) -> None:
-    """Move a value to another place, if it is there."""
+    """Move a value from the key `old` to the key `new`, if it exists."""
     *sections, last = old
     source = values
     for name in sections:

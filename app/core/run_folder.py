@@ -1,4 +1,4 @@
-"""The names of the files that a run leaves behind."""
+"""Names of the files in a run folder."""
 
 from pathlib import Path
 
@@ -46,10 +46,10 @@ MERGED = "merged.json"
 
 
 def can_resume(run: Path) -> bool:
-    """Whether a training has left something there to go on from."""
+    """Return whether the run folder holds a checkpoint to resume training from, in either stage."""
     return (run / LAST).is_file() or (run / LOCATE / LAST).is_file()
 
 
 def prediction_path(run: Path, case_id: str) -> Path:
-    """Where a run keeps the label map it predicts for a case."""
+    """Return the path of the label map that a run predicts for a case."""
     return run / PREDICTIONS / f"{case_id}.nii.gz"

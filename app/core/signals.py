@@ -1,4 +1,4 @@
-"""Signals by which a terminal, a queue or another program asks a command to end."""
+"""Signals with which a terminal, a job queue or another program asks a command to end."""
 
 import _thread
 import atexit
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 _NAMES = ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-"""Besides SIGINT: what queues send before they kill a job whose time is over, or a closed terminal."""
-_SOON = 0.05  # seconds, by which a finalizer has returned
+"""Signals besides SIGINT: job queues send them before they kill a job, and a terminal when it closes."""
+_SOON = 0.05  # seconds after which a finalizer has returned
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let these signals end the block as Ctrl-C does, except those that something else handles or ignores.
+    """Let these signals end the block as Ctrl-C does, except those already handled or ignored.
 
-    In a finalizer, such as a callback of a weak reference, Python prints and drops every exception. If one
-    drops the interrupt, the block is interrupted again shortly afterwards.
+    In a finalizer, such as a callback of a weak reference, Python prints and drops every exception. If a
+    finalizer drops the interrupt, the block is interrupted again shortly afterwards.
     """
     previous = {number: signal.getsignal(number) for number in _unhandled()}
     for number in previous:
@@ -29,7 +29,7 @@ def interruptible() -> Iterator[None]:
 
     def dropped(what: "sys.UnraisableHookArgs") -> None:
         if issubclass(what.exc_type, KeyboardInterrupt):
-            _thread.start_new_thread(_interrupt_again, (over,))  # a Thread takes locks, held here perhaps
+            _thread.start_new_thread(_interrupt_again, (over,))  # a Thread needs locks that may be held
         else:
             usual(what)
 
@@ -49,8 +49,11 @@ def ignore_at_exit() -> None:
 
 
 def ending_signals() -> tuple[int, ...]:
-    """Return SIGINT, SIGTERM and the others by which this process is asked to end; none in other threads."""
-    if threading.current_thread() is not threading.main_thread():  # which may not handle signals
+    """Return the signals that ask this process to end: SIGINT, SIGTERM and those of `interruptible`.
+
+    Outside the main thread, where Python forbids signal handlers, return none.
+    """
+    if threading.current_thread() is not threading.main_thread():
         return ()
     return (signal.SIGINT, signal.SIGTERM, *(n for n in _unhandled() if n != signal.SIGTERM))
 
@@ -74,7 +77,7 @@ def _interrupt_again(over: threading.Event) -> None:
         return
     if sys.platform == "win32":
         _thread.interrupt_main(handled[0])
-    else:  # also ends a wait
+    else:  # ends a blocking wait too
         signal.pthread_kill(threading.main_thread().ident or 0, handled[0])
 
 

@@ -1,4 +1,4 @@
-"""A sweep on disk: which jobs it has, where each of them is, and how far each has come."""
+"""The files of a sweep: its jobs, their folders and their states."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -11,14 +11,14 @@ from app.core.files import read_json, write_json
 SWEEP = "sweep.json"
 JOB = "job.json"
 TIMINGS = "timings.csv"
-"""Beside runs: columns run, forward_ms, step_ms, machine; all measured together, so that they compare."""
+"""A file in the folder of the runs: columns run, forward_ms, step_ms, machine; all runs timed together."""
 State = Literal["waiting", "running", "done", "failed"]
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A job of a sweep; jobs of one group differ only in seed and fold."""
+    """A job of a sweep; jobs of the same group differ only in seed and fold."""
 
     name: str
     group: str
@@ -27,7 +27,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The jobs of a sweep, each in the folder of its name, and the group all others are compared with."""
+    """The jobs of a sweep, each in a folder of its name, and the group that others are compared with."""
 
     name: str
     baseline: str | None
@@ -36,7 +36,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """How far a job has come; `hash` is of the configuration it runs with."""
+    """The state of a job; `hash` is the digest of the configuration it runs with."""
 
     hash: str
     overrides: tuple[str, ...]
@@ -45,7 +45,7 @@ class JobRecord:
     error: str | None = None
 
     def now(self, state: State, *, seconds: float | None = None, error: str | None = None) -> "JobRecord":
-        """The same job in another state."""
+        """Return the record of the same job in another state."""
         return replace(self, state=state, seconds=seconds, error=error)
 
 
@@ -55,7 +55,7 @@ def write_sweep(folder: Path, sweep: Sweep) -> None:
 
 
 def read_sweep(folder: Path) -> Sweep | None:
-    """Read sweep.json; None where there is none.
+    """Read sweep.json; return None if there is none.
 
     Raises:
         InputError: the file is broken.
@@ -69,7 +69,7 @@ def write_record(folder: Path, record: JobRecord) -> None:
 
 
 def read_record(folder: Path) -> JobRecord | None:
-    """Read job.json; None where there is none.
+    """Read job.json; return None if there is none.
 
     Raises:
         InputError: the file is broken.

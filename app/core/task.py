@@ -1,4 +1,4 @@
-"""A task: what is to be segmented in which scans."""
+"""A task: the cases of a data set, and the classes to segment in them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,30 +12,30 @@ from app.core.reading import Reading
 
 @dataclass(frozen=True)
 class Case:
-    """One scan and, where it is known, its reference segmentation."""
+    """One scan and, if there is one, its reference segmentation."""
 
     id: str
     image: Path
     label: Path | None
     annotated: tuple[int, ...] | None = None
-    """Foreground label values that the reference outlines wherever they are; None for all of them.
+    """Foreground classes that the reference annotates completely; None for all of them.
 
-    Others may hide in its background.
+    Voxels of the other classes may be labelled as background.
     """
     file_labels: FileLabels | None = None
-    """The labels of its label file; None where they are those of the task."""
+    """The labels in its label file; None if they are the task's."""
 
     def annotates(self, values: tuple[int, ...]) -> bool:
-        """Whether all of these label values are annotated."""
+        """Return whether all of these classes are annotated."""
         return self.annotated is None or set(values) <= set(self.annotated)
 
 
 @dataclass(frozen=True)
 class GroupRule:
-    """Which cases belong together (the two sides of one head, the visits of one patient).
+    """A rule for which cases belong together (the two sides of one head, the visits of one patient).
 
-    `pattern` is a regular expression whose first group captures the key from a case id. With `block`, the
-    key is a number and numbers 1..block, block+1..2*block, ... belong together.
+    `pattern` is a regular expression whose first group captures the group's name from a case id. With
+    `block`, it must capture a number, and the numbers 1..block, block+1..2*block, ... form one group each.
     """
 
     pattern: str
@@ -53,10 +53,10 @@ class GroupRule:
             raise InputError(f"task.group.block: got {self.block}, wanted at least 1")
 
     def key(self, case_id: str) -> str:
-        """The name of the group of a case.
+        """Return the name of the group of a case.
 
         Raises:
-            InputError: the pattern does not fit the case id.
+            InputError: the pattern captures nothing in the case id, or no number although `block` is set.
         """
         match = re.search(self.pattern, case_id)
         captured = match.group(1) if match and match.groups() else None
@@ -71,11 +71,11 @@ class GroupRule:
 
 @dataclass(frozen=True)
 class Task:
-    """The facts of a data set: one name per image channel, one per class (0 is background).
+    """A data set's cases and names: one name per image channel and one per class (0 is background).
 
-    Classes are 0, 1, 2, ...; files hold the label values of `label_values` for them. With `regions` (name:
-    classes), which may overlap, a network learns each region by itself; what it predicts and what files hold
-    are labels all the same. Voxels of the class `ignore` neither train nor judge: nobody knows what they are.
+    Classes are 0, 1, 2, ...; label maps hold the value `label_values[i]` for class i. With `regions` (name:
+    classes), which may overlap, a network learns each region separately; predictions and label files still
+    hold one label per voxel. Voxels of the class `ignore` are unknown: they take no part in loss or scores.
     """
 
     name: str
@@ -87,12 +87,12 @@ class Task:
     folder: Path | None = None
     reading: Reading = field(default_factory=Reading)
     values: tuple[int, ...] = ()
-    """What label maps hold for each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
+    """The value in label maps of each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
     test: tuple[Case, ...] = ()
-    """Cases that nothing is chosen on, not the plan either; scored once at the end."""
+    """Test cases: never used for training, planning or selection; scored once at the end."""
 
     def __post_init__(self) -> None:
-        """Refuse names that are not distinct, and values that the task does not have."""
+        """Validate that names are distinct, and that `ignore` and `regions` refer to existing classes."""
         _refuse_same_names(self.labels, self.label_values, self.targets)
         if self.ignore is not None and self.ignore != len(self.labels) - 1:
             got, wanted = self.label_values[self.ignore], self.label_values[-1]
@@ -103,29 +103,33 @@ class Task:
                 raise InputError(f"task.regions: {name}: got classes {list(values)}, wanted {list(known)}")
 
     def check_told_apart(self) -> None:
-        """Raise InputError for regions from which label values cannot be recovered."""
+        """Check that each class can be recovered from the regions it is in.
+
+        Raises:
+            InputError: two classes are in the same regions, or a class is in none.
+        """
         if self.regions:
             _refuse_alike(self.regions, range(1, len(self.segmented)))
 
     @property
     def label_values(self) -> tuple[int, ...]:
-        """What label maps hold for class 0, 1, 2, ...; the data set's own files hold `file_values`."""
+        """The values of classes 0, 1, 2, ... in predicted label maps; the data set's own are `file_values`."""
         return self.values or tuple(range(len(self.labels)))
 
     @property
     def file_labels(self) -> FileLabels | None:
-        """The labels of its files, where they are not those of the task."""
+        """The labels in the data set's files; None if they are the task's."""
         return self.cases[0].file_labels if self.cases else None
 
     @property
     def file_values(self) -> dict[int, str]:
-        """The label values that files of the data set may have, and the name of each."""
+        """The label values allowed in the data set's files, each with its name."""
         files = self.file_labels
         names, values = (self.labels, self.label_values) if files is None else (files.names, files.values)
         return dict(zip(values, names, strict=True))
 
     def values_in_files(self, label: int) -> tuple[int, ...]:
-        """What files of the data set hold for a class."""
+        """Return the label values that stand for a class in the data set's files."""
         return (self.label_values[label],) if self.file_labels is None else self.file_labels.values_of(label)
 
     @property
@@ -140,18 +144,18 @@ class Task:
 
     @property
     def targets(self) -> dict[str, tuple[int, ...]]:
-        """What is scored, and the classes it is made of: the regions, or each label by itself."""
+        """The scored targets by name, each with its classes: the regions, or else each foreground class."""
         if self.regions:
             return dict(self.regions)
         return {name: (value,) for value, name in enumerate(self.foreground, start=1)}
 
     def targets_in(self, case: Case) -> dict[str, tuple[int, ...]]:
-        """The targets that can be scored in a case: those whose labels its reference annotates."""
+        """Return the targets that can be scored in a case: those whose classes its reference annotates."""
         return {name: values for name, values in self.targets.items() if case.annotates(values)}
 
 
 def _refuse_same_names(labels: Sequence[str], values: Sequence[int], targets: Mapping[str, object]) -> None:
-    """Scores are kept by name: of two labels of one name only one would be judged."""
+    """Refuse two labels of one name: scores are stored by name, so only one of them would be scored."""
     for index, name in enumerate(labels):
         if name in labels[:index]:
             raise InputError(
@@ -166,7 +170,7 @@ def _refuse_same_names(labels: Sequence[str], values: Sequence[int], targets: Ma
 
 
 def _refuse_alike(regions: Mapping[str, tuple[int, ...]], values: range) -> None:
-    """Two label values in the same regions, or one in none (as background is), could not be told apart."""
+    """Refuse two classes in exactly the same regions, and a class in none (background is in none)."""
     seen: dict[tuple[str, ...], int] = {(): 0}
     for value in values:
         member = tuple(name for name, inside in regions.items() if value in inside)

@@ -1,7 +1,7 @@
-"""Temporary files and folders, whose names tell the process that writes them.
+"""Temporary files and folders whose names identify the process that writes them.
 
-A process that is killed cannot remove them. The next one that writes into the same folder does: those of
-processes of this machine that have ended, and those of other machines after a day without a change.
+A process that is killed cannot remove its temporary files. The next process that writes into the same folder
+removes them: those of ended processes of this machine, and those of other machines unchanged for a day.
 """
 
 import os
@@ -24,7 +24,7 @@ _DAY = 86_400  # seconds
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a new hidden path beside `path`, which keeps all suffixes, so that writers know the format."""
+    """Return a new hidden path in the folder of `path`; it keeps the suffixes, which select the format."""
     process = os.getpid()
     mark = f"{_table()}-{process}-{_started(process)}-{uuid.uuid4().hex[:8]}"
     return path.with_name(f".{mark}.{path.name}")
@@ -32,7 +32,7 @@ def temporary_beside(path: Path) -> Path:
 
 @contextmanager
 def temporary_folder(beside: Path) -> Iterator[Path]:
-    """Yield a new folder beside a path, to be filled and renamed; one that is not renamed is removed."""
+    """Yield a new folder in the same parent as `beside`, to fill and rename; remove it if not renamed."""
     beside.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(beside.parent)
     folder = temporary_beside(beside)
@@ -45,7 +45,7 @@ def temporary_folder(beside: Path) -> Iterator[Path]:
 
 @cache
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that have ended left in a folder; once per process."""
+    """Remove temporary files that ended processes left in a folder; checks each folder once per process."""
     with suppress(OSError):
         for path in folder.iterdir():
             found = _NAME.fullmatch(path.name)
@@ -70,5 +70,5 @@ def _table() -> str:
 
 @cache
 def _started(process: int) -> int:
-    """The second in which a process has started; of a number, as a forked process has another."""
+    """Return the second in which a process started; cached by number, as a forked process has another."""
     return int(psutil.Process(process).create_time())

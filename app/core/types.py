@@ -14,21 +14,21 @@ Spacing = tuple[float, float, float]
 
 
 Labels = NDArray[np.integer[Any]]
-"""Classes or label values, of whole numbers in one or two bytes."""
+"""Arrays of classes or label values, integers of one or two bytes."""
 
 
 def as_size(values: Sequence[int]) -> Size:
-    """Three integers as a Size."""
+    """Return three integers as a Size."""
     depth, height, width = (int(value) for value in values)
     return depth, height, width
 
 
 def as_spacing(values: Sequence[float]) -> Spacing:
-    """Three numbers as a Spacing."""
+    """Return three numbers as a Spacing."""
     depth, height, width = (float(value) for value in values)
     return depth, height, width
 
 
 def by(size: Size) -> str:
-    """A size to read: 40x56x40."""
+    """Return a size as text: 40x56x40."""
     return "x".join(str(n) for n in size)

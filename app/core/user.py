@@ -1,12 +1,12 @@
-"""The user's name where the system knows none, as in a container that runs under any number."""
+"""A name for a user that the system has none for, as in a container with an arbitrary user number."""
 
 import os
 
 
 def name_user() -> None:
-    """Set USER to the number of a user without an entry in the system's list, unless a name is set.
+    """Set USER to `uid<number>` if the user has no entry in the password database and no name is set.
 
-    Libraries ask for the name as they are imported, and fail without one.
+    Some libraries look up the user's name when they are imported, and fail if there is none.
     """
     if any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
         return
