@@ -47,6 +47,6 @@ class Kernel:
         return as_size([(taps - 1) * self.dilation + 1 for taps in self.size])
 
     def within(self, most: Size) -> "Kernel":
-        """Return the kernel with one tap along axes on which `most` is 1, as the data are too coarse there."""
+        """Return the kernel with one tap along axes on which `most` is 1: the data are too coarse there."""
         size = as_size([taps if limit > 1 else 1 for taps, limit in zip(self.size, most, strict=True)])
         return Kernel(size, 1 if size == (1, 1, 1) else self.dilation)

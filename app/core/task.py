@@ -113,7 +113,7 @@ class Task:
 
     @property
     def label_values(self) -> tuple[int, ...]:
-        """The values of classes 0, 1, 2, ... in predicted label maps; the data set's own are `file_values`."""
+        """The values of classes 0, 1, 2, ... in predicted label maps; data files have `file_values`."""
         return self.values or tuple(range(len(self.labels)))
 
     @property

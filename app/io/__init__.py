@@ -1,1 +1,1 @@
-"""Scans and label maps from files and into files, in any format."""
+"""Reading and writing of scans and label maps, in all supported formats."""

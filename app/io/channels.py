@@ -1,4 +1,4 @@
-"""A folder that is one scan -> its channels in order: files and DICOM series in it and in its subfolders."""
+"""Channels of a scan that is a folder: files and DICOM series in it and in its subfolders, in order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,37 +8,37 @@ from app.core.errors import InputError
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading, matches
 from app.io import dicom
 
-_NAMED = 8  # series at most in a message
+_NAMED = 8  # most series in a message
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One channel: a scan file, or a DICOM series; `name` is its path in the scan's folder."""
+    """A channel of a scan: a file or a DICOM series; `name` is its path relative to the scan's folder."""
 
     name: str
     source: Path | dicom.Series
 
     @property
     def path(self) -> Path:
-        """The file or folder."""
+        """The file, or the folder of the series."""
         return self.source if isinstance(self.source, Path) else self.source.where
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it is called: by path, and by series description."""
+        """The names of the channel: its relative path and, for a series, the series description."""
         return (self.name,) if isinstance(self.source, Path) else (self.name, self.source.description)
 
     @property
     def shown(self) -> str:
-        """Name and series description."""
+        """The names as one text for messages."""
         return " / ".join(name for name in self.names if name)
 
 
 def find_channels(folder: Path, is_scan_file: Callable[[Path], bool]) -> list[Channel]:
-    """All files and series in a folder and its subfolders, by name; hidden ones are left out.
+    """Return all scan files and series in a folder and its subfolders, sorted by name, except hidden ones.
 
     Raises:
-        InputError: none, or a DICOM image that cannot be read.
+        InputError: there is none, or a DICOM image cannot be read.
     """
     found = list(_walk(folder, folder, is_scan_file))
     if not found:
@@ -47,10 +47,11 @@ def find_channels(folder: Path, is_scan_file: Callable[[Path], bool]) -> list[Ch
 
 
 def order_channels(folder: Path, found: Sequence[Channel], reading: Reading) -> list[Channel]:
-    """The channels in the order that the settings give; with words, those alone that a word chooses.
+    """Return the channels in the order that `reading` asks for; if it has words, only those they match.
 
     Raises:
-        InputError: a word that chooses none or several, or names that contradict the order of their names.
+        InputError: a word matches no channel or several, there are more or fewer series than channels, or
+            names of modalities contradict the alphabetical order.
     """
     if reading.channels == BY_SUFFIX:
         return list(found)
@@ -88,7 +89,7 @@ def _walk(folder: Path, top: Path, is_scan_file: Callable[[Path], bool]) -> Iter
 
 
 def _refuse_contradiction(folder: Path, found: Sequence[Channel], modalities: Sequence[str]) -> None:
-    """Refuse names that say, each for one modality, another order than they sort into."""
+    """Refuse channels whose names contain the modalities in another order than the task's."""
     if len(found) != len(modalities) or len(found) < 2:
         return
     told = [[name for name in modalities if matches(name, channel.names)] for channel in found]
@@ -101,7 +102,7 @@ def _refuse_contradiction(folder: Path, found: Sequence[Channel], modalities: Se
 
 
 def _refuse_other_count(folder: Path, found: Sequence[Channel], modalities: Sequence[str]) -> None:
-    """Refuse more or fewer series than channels; a file may hold several channels, a series does not."""
+    """Refuse more or fewer series than channels; only files, not series, can hold several channels."""
     series = [(channel, channel.source) for channel in found if isinstance(channel.source, dicom.Series)]
     if modalities and len(series) == len(found) != len(modalities):
         listed = "; ".join(

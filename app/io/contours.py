@@ -1,7 +1,7 @@
-"""Outlines of masks in a plane and back, exactly: polygons run along the edges of pixels.
+"""Exact conversion of masks in a plane to polygons and back; polygons run along the edges of pixels.
 
-Coordinates are (i, j) of pixel centres, so edges lie at halves. A hole is joined to its outline by a keyhole,
-a channel without width, because readers differ in what they take an inner contour for.
+Pixel centres have integer coordinates (i, j), so edges lie at halves. A hole is joined to the outline around
+it by a keyhole, a channel of zero width, because programs interpret separate inner contours differently.
 """
 
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Points = NDArray[np.float64]
-"""(n, 2): a closed polygon, its last point joined to the first."""
+"""A closed polygon (n, 2); the last point is joined to the first."""
 
-_NEAR = 1e-3  # of a pixel: centres that close to an edge are inside
+_NEAR = 1e-3  # pixels; centres this close to an edge count as inside
 _TURNS = ((1, 0), (0, 1), (-1, 0), (0, -1))
 _Vertex = tuple[int, int]
 
 
 def outlines(mask: NDArray[np.bool_]) -> list[Points]:
-    """Polygons whose inside are exactly the pixels of a mask (i, j), with keyholes to holes."""
+    """Return polygons that contain exactly the pixels of a mask (i, j), with keyholes to holes."""
     loops = _loops(mask)
     owner = {vertex: number for number, loop in enumerate(loops) for vertex in loop}
     outer = [number for number, loop in enumerate(loops) if _area(loop) > 0]
@@ -26,7 +26,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[Points]:
     root = {number: number for number in outer}
     holes = [number for number in range(len(loops)) if number not in joined]
     for number in sorted(holes, key=lambda hole: min(loops[hole])):
-        start = min(loops[number])  # leftmost: what lies to its left is joined already
+        start = min(loops[number])  # the leftmost vertex; holes further left are already joined
         bridge = [start]
         while owner.get(bridge[-1], number) == number:
             bridge.append((bridge[-1][0] - 1, bridge[-1][1]))
@@ -36,7 +36,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[Points]:
 
 
 def fill(polygons: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels (i, j) whose centre is inside an odd number of polygons, or on an edge of what is inside."""
+    """Return pixels (i, j) whose centre is inside an odd number of polygons, or on the edge of this area."""
     inside = np.zeros(size, dtype=bool)
     for near in ((_NEAR, _NEAR), (_NEAR, -_NEAR), (-_NEAR, _NEAR), (-_NEAR, -_NEAR)):
         crossings = np.zeros((size[0] + 1, size[1]), dtype=np.int32)
@@ -47,7 +47,7 @@ def fill(polygons: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]
 
 
 def combine(polygons: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Pixels of the contours of one structure in a plane: one inside another is a hole, others are joined."""
+    """Return pixels (i, j) of a structure's contours in a plane; a contour inside another is a hole."""
     masks = sorted((fill([polygon], size) for polygon in _distinct(polygons)), key=np.sum, reverse=True)
     whole = np.zeros(size, dtype=bool)
     for mask in masks:
@@ -59,7 +59,10 @@ def combine(polygons: Sequence[Points], size: tuple[int, int]) -> NDArray[np.boo
 
 
 def _loops(mask: NDArray[np.bool_]) -> list[list[_Vertex]]:
-    """Closed ways along pixel edges, the mask on their left; vertex (i, j) is the lower corner of a pixel."""
+    """Return closed loops along pixel edges with the mask on their left.
+
+    Vertex (i, j) is the corner of pixel (i, j) with the lowest coordinates.
+    """
     padded = np.pad(mask, 1)
     following: dict[tuple[_Vertex, int], _Vertex] = {}
     for turn, (start, step) in enumerate(
@@ -90,21 +93,21 @@ def _area(loop: Sequence[_Vertex]) -> float:
 
 
 def _spliced(outer: list[_Vertex], hole: list[_Vertex], bridge: list[_Vertex]) -> list[_Vertex]:
-    """The outline that goes over the bridge, around the hole and back."""
+    """Return the outline extended by the bridge, around the hole and back."""
     at, first = outer.index(bridge[-1]), hole.index(bridge[0])
     there = bridge[:0:-1]
     return [*outer[:at], *there, *hole[first:], *hole[: first + 1], *bridge[1:], *outer[at + 1 :]]
 
 
 def _corners(loop: Sequence[_Vertex]) -> Points:
-    """The vertices at which a way turns."""
+    """Return the vertices at which a loop turns."""
     points = np.array(loop, dtype=np.float64)
     turns = np.any(points - np.roll(points, 1, 0) != np.roll(points, -1, 0) - points, axis=1)
     return points[turns]
 
 
 def _cross(crossings: NDArray[np.int32], polygon: Points) -> None:
-    """Count at each row j the pixel from which on along i an edge has been crossed."""
+    """Add 1, for each edge of the polygon and each row j it crosses, at the first pixel i behind the edge."""
     (i0, j0), (i1, j1) = polygon.T, np.roll(polygon, -1, axis=0).T
     low = np.clip(np.ceil(np.minimum(j0, j1)), 0, crossings.shape[1]).astype(int)
     high = np.clip(np.ceil(np.maximum(j0, j1)), 0, crossings.shape[1]).astype(int)
@@ -116,5 +119,5 @@ def _cross(crossings: NDArray[np.int32], polygon: Points) -> None:
 
 
 def _distinct(polygons: Sequence[Points]) -> list[Points]:
-    """The polygons without exact copies, which would cut each other out."""
+    """Return the polygons without exact copies, which would cancel each other out."""
     return list({polygon.round(3).tobytes(): polygon for polygon in polygons}.values())

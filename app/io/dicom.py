@@ -1,7 +1,7 @@
-"""DICOM series -> header and voxels: the slices in a folder, or a multi-frame file.
+"""Header and voxels of a DICOM series: the slices in a folder, or a multi-frame file.
 
-Files need neither suffix nor preamble. Where each slice lies is read from the slice itself: odd, doubled and
-missing slices are named, and a tilted gantry becomes a sheared affine, which ITK's geometry cannot express.
+Files need neither suffix nor preamble. The position of each slice is read from the slice itself. Errors name
+odd, duplicate and missing slices. A tilted gantry gives a sheared affine, which ITK cannot express.
 """
 
 import re
@@ -28,27 +28,27 @@ _INVERTED = re.compile(
 
 @dataclass(frozen=True)
 class Series:
-    """The image files of one series in a folder, or one multi-frame file."""
+    """A DICOM series: its image files in a folder, or one multi-frame file."""
 
     where: Path
     files: tuple[DicomFile, ...]
 
     @property
     def description(self) -> str:
-        """What the scanner calls it; its number where it has no name."""
+        """The series description, or the series number if there is none."""
         return self.files[0].description or f"series {self.files[0].number}"
 
 
 def is_dicom_folder(path: Path) -> bool:
-    """Whether a folder directly holds DICOM images."""
+    """Return whether a folder directly holds DICOM images."""
     return path.is_dir() and any(True for _ in _image_files(path))
 
 
 def list_series(path: Path) -> list[Series]:
-    """The series that a folder directly holds, by description; a file is one by itself.
+    """Return the series directly in a folder, sorted by description; a single file is one series.
 
     Raises:
-        InputError: an image file that cannot be read.
+        InputError: an image file cannot be read, or a single file is not an image.
     """
     if path.is_file() and other_object(path):
         raise InputError(f"{path}: got {other_object(path)}, wanted an image")
@@ -61,28 +61,29 @@ def list_series(path: Path) -> list[Series]:
 
 
 def read_header(path: Path) -> Header:
-    """Read the headers of all slices of the only series at `path`.
+    """Return the header of the only series at `path`, from the headers of all its slices.
 
     Raises:
-        InputError: not exactly one series, slices of different kinds, doubled, missing, or without positions.
+        InputError: there is not exactly one series, or slices differ in kind, are duplicate or missing, or
+            have no position.
     """
     return header_of(only_series(path))
 
 
 def read_voxels(path: Path) -> NDArray[np.generic]:
-    """Voxels (i, j, k) of the only series at `path`, float32: each slice has its own scale (PET).
+    """Return voxels (i, j, k) of the only series at `path`, float32, as slices can differ in scale (PET).
 
     Raises:
-        InputError: as `read_header`, or a damaged slice.
+        InputError: as in `read_header`, or a slice is damaged.
     """
     return voxels_of(only_series(path))
 
 
 def only_series(path: Path) -> Series:
-    """The series at `path`.
+    """Return the only series at `path`.
 
     Raises:
-        InputError: none or several.
+        InputError: there is none, or there are several.
     """
     found = list_series(path)
     if len(found) == 1:
@@ -95,20 +96,23 @@ def only_series(path: Path) -> Series:
 
 
 def header_of(series: Series) -> Header:
-    """Size and affine of a series, and how unevenly its slices lie."""
+    """Return the header of a series: size, affine and unevenness of its slices."""
     ordered = _stack(series)
     return make_header(
         series.where,
         (*ordered.frames[0].size, len(ordered.frames)),
         affine=ordered.affine,
         dtype=np.dtype(np.float32),
-        stored_bytes=2 * sum(file.path.stat().st_size for file in series.files),  # 16 bits become 32
+        stored_bytes=2 * sum(file.path.stat().st_size for file in series.files),  # 16 stored bits become 32
         uneven=ordered.uneven,
     )
 
 
 def voxels_of(series: Series) -> NDArray[np.generic]:
-    """Voxels (i, j, k) of a series: stored values by slope and intercept, whatever they are shown as."""
+    """Return voxels (i, j, k) of a series: stored values with slope and intercept applied.
+
+    Settings for display only, such as MONOCHROME1, are ignored.
+    """
     frames = _stack(series).frames
     if frames[0].index is not None:
         return dicom_frames.read_voxels(frames)
@@ -121,7 +125,7 @@ def voxels_of(series: Series) -> NDArray[np.generic]:
 
 
 def frames_in_order(series: Series) -> tuple[Frame, ...]:
-    """The slices of a series in the order of the voxels' last axis."""
+    """Return the slices of a series in the order of the voxels' last axis."""
     return _stack(series).frames
 
 
@@ -163,7 +167,13 @@ def _read_slices(where: Path, files: Sequence[Path]) -> NDArray[np.generic]:
 
 
 def _as_stored(file: Path, copy: Path) -> Path:
-    """A copy whose values GDCM does not invert: MONOCHROME1 says how to show them, no more."""
+    """Write a copy of a MONOCHROME1 file whose values GDCM does not invert, and return its path.
+
+    MONOCHROME1 concerns only the display of values.
+
+    Raises:
+        InputError: the file's encoding of MONOCHROME1 is not supported.
+    """
     changed, count = _INVERTED.subn(rb"\g<1>2", file.read_bytes())
     copy.write_bytes(changed)
     if not count or read_file(copy).inverted:

@@ -1,6 +1,7 @@
-"""Where the elements of a DICOM file lie: lengths beyond its end are found before GDCM sees them.
+"""Check of the element lengths of a DICOM file before GDCM reads it.
 
-GDCM takes memory for an element as its length says, up to 4 GB, before it reads a byte of it.
+GDCM allocates memory for the stated length of an element, up to 4 GB, before it reads any of its bytes. A
+length beyond the end of the file is therefore refused here.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from app.core.errors import InputError
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-"""Types of value with a length of four bytes."""
+"""Value representations whose length field has four bytes."""
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _UNDEFINED = 0xFFFFFFFF
 _ITEMS, _META, _SYNTAX, _PIXELS = 0xFFFE, 0x0002, (0x0002, 0x0010), (0x7FE0, 0x0010)
@@ -26,16 +27,16 @@ _MODALITY_LUT = (0x0028, 0x3000)
 
 @dataclass(frozen=True)
 class Pixels:
-    """How the pixels of a file are stored: their bytes, None if compressed or absent, and a modality LUT."""
+    """The storage of a file's pixels: their size in bytes, None if compressed or absent."""
 
     bytes: int | None = None
     has_lut: bool = False
-    """Whether a table, in place of slope and intercept, says what stored values mean."""
+    """Whether a modality LUT, not slope and intercept, maps stored values to intensities."""
 
 
 @dataclass(frozen=True)
 class _Element:
-    """An element or item: group and number, its first byte, the first byte and the length of its value."""
+    """An element or item: group and number, byte where it begins, first byte and length of its value."""
 
     tag: tuple[int, int]
     begin: int
@@ -44,12 +45,12 @@ class _Element:
 
 
 def find_pixels(path: Path) -> Pixels:
-    """Look through the elements of a file up to its pixels.
+    """Check all elements of a file up to its pixels and return how the pixels are stored.
 
-    Files that are deflated as a whole are not looked into.
+    Files that are compressed as a whole (deflated) are not checked.
 
     Raises:
-        InputError: an element up to the pixels is longer than what is left of the file.
+        InputError: an element up to the pixels is longer than the rest of the file.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -60,7 +61,7 @@ def find_pixels(path: Path) -> Pixels:
             stream.seek(0)
             explicit = start[4:6] in _LONG | _SHORT
         while (found := _next(stream, order, explicit)) is not None:
-            if syntax and found.tag[0] != _META:  # from here on as the meta information says
+            if syntax and found.tag[0] != _META:  # the meta information ends: apply its syntax
                 if syntax == _DEFLATED:
                     return Pixels()
                 order, explicit = "big" if syntax == _BIG_ENDIAN else "little", syntax != _IMPLICIT
@@ -84,7 +85,11 @@ def find_pixels(path: Path) -> Pixels:
 
 
 def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> None:
-    """Raise InputError unless compressed pixels are items in a row, up to the file's end."""
+    """Check that compressed pixels are a sequence of items within the file.
+
+    Raises:
+        InputError: another element is among them, or an item is longer than the rest of the file.
+    """
     while (found := _next(stream, order, True)) is not None and found.tag != _LAST_FRAGMENT:
         if found.tag != _FRAGMENT or found.first + found.length > size:
             raise InputError(_too_long(path, found, size))
@@ -99,7 +104,7 @@ def _too_long(path: Path, found: _Element, size: int) -> str:
 
 
 def _next(stream: BinaryIO, order: _Order, explicit: bool) -> _Element | None:
-    """The element that starts here; None at the end of the file."""
+    """Return the element that starts at the stream's position; None at the end of the file."""
     begin = stream.tell()
     head = stream.read(8)
     if len(head) < 8:
@@ -109,4 +114,4 @@ def _next(stream: BinaryIO, order: _Order, explicit: bool) -> _Element | None:
         return _Element(tag, begin, begin + 8, int.from_bytes(head[6:], order))
     if explicit and head[4:6] in _LONG:
         return _Element(tag, begin, begin + 12, int.from_bytes(stream.read(4), order))
-    return _Element(tag, begin, begin + 8, int.from_bytes(head[4:], order))  # so in sequences of type UN too
+    return _Element(tag, begin, begin + 8, int.from_bytes(head[4:], order))  # also inside UN sequences

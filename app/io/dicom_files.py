@@ -1,4 +1,4 @@
-"""One DICOM file: whether it is one, what it holds, who the patient is, where its slice lies."""
+"""Single DICOM files: recognising them, their kind of object, patient, and the position of their slice."""
 
 import math
 import re
@@ -30,7 +30,7 @@ _OTHER_OBJECTS = {
     _STORAGE + "481.3": "a radiotherapy structure set",
     _STORAGE + "481.": "a radiotherapy object",
 }
-"""What DICOM files hold besides images, by the start of their SOP class."""
+"""Objects in DICOM files other than images, by the start of their SOP class."""
 _MULTI_FRAME = tuple(
     _STORAGE + part for part in ("2.1", "2.2", "4.1", "4.3", "4.4", "7.2", "7.3", "128.1", "130")
 )
@@ -38,10 +38,10 @@ _MULTI_FRAME = tuple(
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice: its size (columns, rows), directions of its rows and columns and corner in LPS mm.
+    """A slice: its size (columns, rows), the directions of rows and columns, and its corner in LPS mm.
 
-    `index` counts within a multi-frame file and is None for a file of one slice; `scale` is slope and
-    intercept where they are not applied by the reader.
+    `index` is the number of the frame in a multi-frame file, from 0; None for a file of one slice. `scale` is
+    slope and intercept if the reader does not apply them.
     """
 
     file: Path
@@ -55,13 +55,13 @@ class Frame:
 
     @property
     def name(self) -> str:
-        """The file's name, with the number of the frame from 1."""
+        """The file's name, followed by the frame number from 1 in a multi-frame file."""
         return self.file.name if self.index is None else f"{self.file.name} frame {self.index + 1}"
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """An image file of a series; `frame` is None where it has several, or none that lies in space."""
+    """An image file of a series; `frame` is None if it has several frames, or no position in space."""
 
     path: Path
     series: str
@@ -69,30 +69,30 @@ class DicomFile:
     description: str
     multi_frame: bool
     inverted: bool
-    """Whether low values are shown white (MONOCHROME1); stored values are not to be inverted for it."""
+    """Whether low values are displayed white (MONOCHROME1); stored values must not be inverted for this."""
     patient: tuple[str, str, str]
-    """Name, id and date of birth, empty where not given."""
+    """Name, id and date of birth, each empty if not given."""
     identity_removed: bool
-    """Whether the header says that name and id are not the patient's own."""
+    """Whether the header states that name and id are not the patient's own."""
     frame: Frame | None
 
 
 def is_dicom(file: Path) -> bool:
-    """Whether a file is DICOM, by its preamble or, in old archives without one, by its first element."""
+    """Return whether a file is DICOM, by its preamble or, in old files without one, by its first element."""
     with file.open("rb") as stream:
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
     return start[_PREAMBLE_BYTES:] == _MAGIC or _starts_bare(start)
 
 
 def sop_class(file: Path) -> str:
-    """The UID of the class of object that a DICOM file holds; empty where its start does not tell."""
+    """Return the SOP class UID of a DICOM file; empty if it is not found near the start of the file."""
     with file.open("rb") as stream:
         found = _SOP_CLASS.search(stream.read(_SEARCHED_BYTES))
     return found.group(1).decode().rstrip(".") if found else ""
 
 
 def other_object(file: Path) -> str:
-    """What a DICOM file holds where that is no image; empty for an image."""
+    """Return a description of the object in a DICOM file that is not an image; empty for an image."""
     uid = sop_class(file)
     return next((what for start, what in _OTHER_OBJECTS.items() if uid.startswith(start)), "")
 
@@ -101,7 +101,7 @@ def read_file(path: Path) -> DicomFile:
     """Read the header of an image file.
 
     Raises:
-        InputError: not readable, or not grey.
+        InputError: the file cannot be read, is in colour, or has a modality LUT.
     """
     state = path.stat()
     return _read_file(path, state.st_mtime_ns, state.st_size)
@@ -119,7 +119,7 @@ def _starts_bare(start: bytes) -> bool:
     return kind in _VALUE_TYPES or int.from_bytes(start[4:8], "little") <= 128
 
 
-@lru_cache(maxsize=20_000)  # a listing, a header and the voxels each ask once
+@lru_cache(maxsize=20_000)  # listing, reading the header and reading the voxels each need the same file
 def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
     pixels = find_pixels(path)
     if pixels.has_lut:
@@ -177,7 +177,7 @@ def _frame(path: Path, reader: sitk.ImageFileReader, tags: dict[str, str]) -> Fr
 
 
 def _text(value: str) -> str:
-    """A tag's text without padding; bytes that are not UTF-8 count as Latin-1."""
+    """Return a tag's text without padding; text that is not UTF-8 is read as Latin-1."""
     stored = value.encode("utf-8", "surrogateescape")
     try:
         return stored.decode("utf-8").strip(" \0")

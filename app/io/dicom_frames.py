@@ -1,7 +1,7 @@
-"""Multi-frame files (enhanced CT, MR and PET): where each frame lies by pydicom, its voxels by SimpleITK.
+"""Multi-frame DICOM files (enhanced CT, MR and PET): geometry read by pydicom, voxels by SimpleITK.
 
-GDCM, inside SimpleITK, decodes every compressed syntax; of frames in space and of their scales it takes
-those of the first alone, so these are read from the functional groups.
+GDCM, which SimpleITK uses, decodes every compressed syntax. But it uses the position and scale of the first
+frame for all frames, so these are read from each frame's functional groups.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from app.io.dicom_files import Frame
 from app.io.faults import faults_named
 
 _GREY_FRAMES = {8: "1.2.840.10008.5.1.4.1.1.7.2", 16: "1.2.840.10008.5.1.4.1.1.7.3"}
-"""Multi-frame secondary capture by bits of a voxel: an image without geometry."""
+"""SOP classes of multi-frame secondary capture, an image without geometry, by bits per voxel."""
 _PIXELS = (
     *("SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "PixelData"),
@@ -29,12 +29,13 @@ _PIXELS = (
 
 
 def read_data(path: Path, what: str, **options: Any) -> Any:
-    """Read a file by pydicom, whose warnings of odd values are kept from the terminal.
+    """Read a file with pydicom and hide its warnings about odd values.
 
-    Values are parsed when they are asked for: what asks runs inside `faults_named` too.
+    pydicom parses a value on first access, so code that accesses values must run inside `faults_named` too.
+    `what` names the kind of file in the error about a missing pydicom.
 
     Raises:
-        InputError: pydicom is not installed, which `what` needs, or no DICOM file.
+        InputError: pydicom is not installed, or the file is not DICOM.
     """
     require(f"{path}: {what} needs pydicom", "pydicom")
     import pydicom
@@ -46,10 +47,10 @@ def read_data(path: Path, what: str, **options: Any) -> Any:
 
 
 def read_frames(path: Path) -> list[Frame]:
-    """All frames of a file, in its own order.
+    """Return all frames of a file, in file order.
 
     Raises:
-        InputError: pydicom is not installed, a damaged file, or frames without a place in space.
+        InputError: pydicom is not installed, the file is damaged, or frames have no position in space.
     """
     data = read_data(path, "multi-frame DICOM", stop_before_pixels=True)
     with faults_named(path, "DICOM"):
@@ -57,10 +58,10 @@ def read_frames(path: Path) -> list[Frame]:
 
 
 def frames_of(path: Path, data: Any) -> list[Frame]:
-    """All frames of a data set that pydicom read, in its own order.
+    """Return all frames of a file that pydicom has read as `data`, in file order.
 
     Raises:
-        InputError: frames without a place in space.
+        InputError: frames have no position in space.
     """
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
     own = data.get("PerFrameFunctionalGroupsSequence") or []
@@ -73,10 +74,10 @@ def frames_of(path: Path, data: Any) -> list[Frame]:
 
 
 def read_voxels(frames: Sequence[Frame]) -> NDArray[np.float32]:
-    """Voxels (i, j, k) of frames in the order given, each with its own scale.
+    """Return voxels (i, j, k) of frames in the given order, each with its own scale applied.
 
     Raises:
-        InputError: damaged, or voxels that are not of 8 or 16 bits.
+        InputError: a file is damaged, or its voxels do not have 8 or 16 bits.
     """
     stored = {}
     for file in dict.fromkeys(frame.file for frame in frames):
@@ -121,7 +122,7 @@ def _frame(path: Path, data: Any, index: int, groups: Any, shared: Any) -> Frame
 
 
 def _stored(path: Path) -> NDArray[np.generic]:
-    """Stored values (frame, row, column), decoded from a copy that has no geometry and no scale."""
+    """Return stored values (frame, row, column), decoded from a copy without geometry and scale."""
     import pydicom
 
     data = read_data(path, "multi-frame DICOM")

@@ -1,4 +1,4 @@
-"""Slices in space -> the order of their positions and the affine they span; what does not fit is named."""
+"""The grid of a series: its slices ordered by position, and their affine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.io.dicom_files import Frame
 
-_SAME_DIRECTION = 1e-4  # of cosines: what six decimals leave open stays below
-_MISSING, _DOUBLED = 1.5, 0.02  # gap, as a share of the usual one
-_NAMED = 3  # files at most in a message
+_SAME_DIRECTION = 1e-4  # difference of cosines; larger than the rounding error of six decimals
+_MISSING, _DOUBLED = 1.5, 0.02  # gap between slices, as a share of the usual one
+_NAMED = 3  # most files in a message
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
-_ROUNDED = 0.01  # of a slice distance, from which on slices are said to lie unevenly
+_ROUNDED = 0.01  # share of the slice distance; larger deviations are reported as uneven slices
 
 
 @dataclass(frozen=True)
 class Stack:
-    """Slices in the order of their positions and the affine from (i, j, k) to RAS mm.
+    """A series of slices ordered by position, with the affine from (i, j, k) to RAS mm.
 
-    `uneven` is how far a slice lies from an even grid at most, as a share of the slice distance.
+    `uneven` is the largest distance of a slice from an even grid, as a share of the slice distance.
     """
 
     frames: tuple[Frame, ...]
@@ -32,10 +32,11 @@ class Stack:
 
 
 def stack(where: Path, frames: Sequence[Frame]) -> Stack:
-    """Order slices along their normal; a tilted gantry gives a sheared affine.
+    """Order slices along their normal and fit an even grid; a tilted gantry gives a sheared affine.
 
     Raises:
-        InputError: odd slices, doubled positions, a gap, or one slice of unknown thickness.
+        InputError: slices differ in size, direction or spacing, two have one position, there is a gap, or a
+            single slice has no thickness.
     """
     _refuse_odd(where, frames)
     first = frames[0]
@@ -51,17 +52,17 @@ def stack(where: Path, frames: Sequence[Frame]) -> Stack:
 
 
 def is_uneven(share: float) -> bool:
-    """Whether slices lie further off an even grid, as a share of their distance, than by rounding."""
+    """Return whether a deviation from an even grid, as a share of the slice distance, exceeds rounding."""
     return share > _ROUNDED
 
 
 def uneven_sentence(share: float) -> str:
-    """Say how far slices lie off an even grid."""
+    """Return a sentence on how far slices lie off an even grid."""
     return f"slices lie up to {share:.2g} of a slice distance off an even grid"
 
 
 def _refuse_odd(where: Path, frames: Sequence[Frame]) -> None:
-    """Name the slices whose size, direction or spacing is not that of most."""
+    """Refuse slices whose size, direction or spacing differs from that of the largest group."""
     groups: list[list[Frame]] = []
     for frame in frames:
         for group in groups:
@@ -95,7 +96,11 @@ def _difference(one: Frame, other: Frame) -> str:
 def _line(
     where: Path, frames: Sequence[Frame], normal: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Step between slices and corner of the first, LPS mm, of the best even grid; how far slices are off."""
+    """Fit an even grid to the slice positions.
+
+    Return the step between slices and the corner of the first slice, both in LPS mm, and the largest
+    deviation of a slice from the grid as a share of the step.
+    """
     positions = np.array([frame.position for frame in frames])
     if len(frames) == 1:
         thickness = frames[0].thickness_mm

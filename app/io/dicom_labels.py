@@ -1,6 +1,6 @@
 """DICOM segmentations and radiotherapy structure sets as label maps on the grid of their scan.
 
-Segments and structures become the label of their name; those of other names are left out, and logged.
+A segment or structure becomes the label with its name; those that match no label are logged and left out.
 """
 
 import logging
@@ -23,26 +23,29 @@ from app.io.label_values import listed_values
 log = logging.getLogger(__name__)
 _SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 _STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
-_OFF_GRID = 0.1  # of a voxel: as far as label maps of other formats may lie off
-_OFF_PLANE = 0.25  # of a slice distance, which slices that lie unevenly need
+_OFF_GRID = 0.1  # largest distance from the scan's grid in voxels, as for label maps of other formats
+_OFF_PLANE = 0.25  # largest distance from a slice in slice distances; uneven slices need this much
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_LONGEST = 64  # letters of a name in DICOM
+_LONGEST = 64  # most letters of a name in DICOM
 _Values = dict[int, int]
-"""Class by the number of a segment or structure."""
+"""The class of each segment or structure, by its number."""
 
 
 def holds_labels(path: Path) -> bool:
-    """Whether a file is a DICOM segmentation or structure set."""
+    """Return whether a file is a DICOM segmentation or structure set."""
     return path.is_file() and is_dicom(path) and sop_class(path) in (*_SEGMENTATIONS, _STRUCTURES)
 
 
 def read_classes(path: Path, names: Sequence[str], size: Size, affine: NDArray[np.float64]) -> NDArray[Any]:
-    """Classes (i, j, k), numbered as `names`, on a grid of `size` voxels whose affine goes to RAS mm.
+    """Return classes (i, j, k), the positions in `names`, on a grid of `size` voxels.
 
-    Where labels overlap, the later one of `names` counts.
+    `affine` is that of the grid, from (i, j, k) to RAS millimetres.
+
+    If labels overlap, the one that is later in `names` is used.
 
     Raises:
-        InputError: pydicom is not installed, no label of these names, or drawn on another grid.
+        InputError: pydicom is not installed, no label has one of these names, or the labels were drawn on
+            another grid.
     """
     data = read_data(path, "a file of DICOM labels", defer_size="1 MB")
     to_voxels = np.asarray(np.linalg.inv(_TO_LPS @ affine), dtype=np.float64)
@@ -56,10 +59,10 @@ def read_classes(path: Path, names: Sequence[str], size: Size, affine: NDArray[n
 
 
 def _chosen(path: Path, found: Sequence[tuple[int, str]], names: Sequence[str]) -> _Values:
-    """The class of each number whose name is a label's.
+    """Return the class of each segment or structure number whose name is in `names`.
 
     Raises:
-        InputError: none is, or two are called alike.
+        InputError: no name matches, or two have the same name.
     """
     classes = {_plain(name): value for value, name in enumerate(names) if value}
     chosen = {number: classes[_plain(name)] for number, name in found if _plain(name) in classes}
@@ -75,7 +78,7 @@ def _chosen(path: Path, found: Sequence[tuple[int, str]], names: Sequence[str]) 
 
 
 def _plain(name: str) -> str:
-    """A name without case and padding."""
+    """Return a name in lower case without padding."""
     return name.strip().casefold()
 
 
@@ -98,7 +101,7 @@ def _draw_segments(
 
 
 def _name(item: Any, key: str, described: str) -> str:
-    """The name of a segment or structure; the whole of one that is cut is in its description."""
+    """Return the name of a segment or structure; if it was cut at 64 letters, from the description."""
     name, whole = str(item.get(key, "")), str(item.get(described, ""))
     return whole if len(name) == _LONGEST and whole[:48] == name[:48] else name
 
@@ -106,7 +109,10 @@ def _name(item: Any, key: str, described: str) -> str:
 def _segment_frames(
     path: Path, data: Any, chosen: _Values, to_voxels: NDArray[np.float64]
 ) -> Iterator[tuple[int, NDArray[np.float64], NDArray[np.bool_]]]:
-    """Class, affine from (column, row) to voxels, and pixels (row, column) of frames of wanted segments."""
+    """Yield the frames of the chosen segments.
+
+    Each has its class, its affine (4, 4) from (column, row) to voxels and its pixels (row, column).
+    """
     from pydicom.pixels import iter_pixels
 
     kind = str(data.get("SegmentationType", "BINARY"))
@@ -131,7 +137,7 @@ def _segment_frames(
 
 
 def _refuse_off_grid(path: Path, place: NDArray[np.float64], size: tuple[int, int]) -> None:
-    """Refuse a frame whose corner pixels do not lie on voxels."""
+    """Refuse a frame whose corner pixels do not coincide with voxels."""
     corners = np.array([(x, y, 1) for x in (0, size[0] - 1) for y in (0, size[1] - 1)])
     voxels = (corners @ place.T)[:, :3]
     off = float(np.abs(voxels - np.rint(voxels)).max())
@@ -162,7 +168,7 @@ def _draw_structures(
 
 
 def _warn_of_gaps(path: Path, name: str, planes: Collection[int]) -> None:
-    """Log the slices between others in which a structure has no contour; they stay background."""
+    """Warn of slices without contour between slices with contours of a structure; they stay background."""
     gaps = sorted(set(range(min(planes, default=0), max(planes, default=0))) - set(planes))
     if gaps:
         log.warning(
@@ -178,7 +184,7 @@ def _warn_of_gaps(path: Path, name: str, planes: Collection[int]) -> None:
 def _by_plane(
     path: Path, name: str, contours: Sequence[Any], size: Sequence[int], to_voxels: NDArray[np.float64]
 ) -> tuple[dict[int, list[Points]], set[int]]:
-    """Polygons (i, j) of a structure by slice k, and the slices in which each of them inverts the others."""
+    """Return a structure's polygons (i, j) by slice k, and the slices on which overlaps cancel out (XOR)."""
     planes: dict[int, list[Points]] = defaultdict(list)
     exclusive: set[int] = set()
     for contour in contours:

@@ -1,4 +1,4 @@
-"""What libraries raise on damaged files, as one clear line."""
+"""Clear errors for whatever libraries raise on damaged files."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,18 +8,18 @@ import numpy as np
 
 from app.core.errors import InputError
 
-_LONGEST = 300  # characters of what a library says
+_LONGEST = 300  # characters of a library's message
 
 
 @contextmanager
 def faults_named(path: Path, form: str) -> Iterator[None]:
-    """Turn whatever a library raises while it reads a file into an InputError.
+    """Turn any exception that a library raises while it reads a file into an InputError.
 
-    Readers of damaged bytes raise nearly every type of exception, so all of them are caught: only code that
-    reads belongs into the block. NumPy's warnings of numbers out of range are kept from the terminal.
+    Libraries raise nearly every type of exception on damaged bytes, so all types are caught; the block must
+    contain only code that reads. NumPy's floating-point warnings are not shown.
 
     Raises:
-        InputError: with the library's words in one line.
+        InputError: the file cannot be read; the message ends with the library's, in one line.
     """
     try:
         with np.errstate(all="ignore"):

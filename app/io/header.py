@@ -1,6 +1,6 @@
-"""What a file says of its voxels before any is read, and whether that can be true.
+"""Headers of scan files, validated before any voxel is read.
 
-A header is a stranger's word: dimensions are believed only as far as the file could hold them.
+Dimensions are accepted only if the file is large enough to hold that many voxels.
 """
 
 import math
@@ -15,21 +15,21 @@ from app.core.machine import memory_bytes
 from app.core.types import Size
 from app.io.grid import axis_codes, is_invertible
 
-_DEFLATE = 1032  # bytes that one byte of deflate can become at most (zlib's technical details)
+_DEFLATE = 1032  # most bytes that one compressed byte can expand to (zlib's technical details)
 _FLOAT_BYTES = 4
-_LEAST_MM, _MOST_MM = 1e-9, 1e9  # of a voxel, and how far a scan may lie from the origin
+_LEAST_MM, _MOST_MM = 1e-9, 1e9  # smallest voxel, and largest distance of a scan from the origin
 
 
 @dataclass(frozen=True)
 class Header:
-    """Size (i, j, k), channels, affine to RAS millimetres and the stored type."""
+    """A scan's size (i, j, k), number of channels, affine to RAS millimetres and stored type."""
 
     size: Size
     channels: int
     affine: NDArray[np.float64]
     dtype: np.dtype[np.generic]
     uneven: float = 0.0
-    """How far a slice of a series lies from an even grid at most, as a share of the slice distance."""
+    """Largest distance of a slice from an even grid, as a share of the slice distance (DICOM series)."""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -39,7 +39,7 @@ class Header:
 
     @property
     def orientation(self) -> str:
-        """Where the axes run to, as in RAS or LPS."""
+        """Directions of the voxel axes, for example RAS or LPS."""
         return axis_codes(self.affine)
 
 
@@ -53,11 +53,13 @@ def make_header(
     packed: bool = True,
     uneven: float = 0.0,
 ) -> Header:
-    """A header of voxels (i, j, k) or (i, j, k, channels), checked; `packed` files may hold more than bytes.
+    """Return the validated header of voxels with `shape` (i, j, k) or (i, j, k, channels).
+
+    `stored_bytes` is the size of the stored voxels; if they are `packed` (compressed), they may expand.
 
     Raises:
-        InputError: other dimensions, more voxels than the file or this machine can hold, voxels that are no
-            numbers, an affine that cannot be inverted or is out of all bounds.
+        InputError: the shape is another, there are more voxels than the file or this machine's memory can
+            hold, voxels are not numbers, or the affine cannot be inverted or has implausible values.
     """
     size, channels = shape[:3], shape[3] if len(shape) == 4 else 1
     if len(shape) not in (3, 4) or min(shape) < 1:

@@ -1,4 +1,4 @@
-"""Images of NumPy and SimpleITK as volumes, and label maps back as the same kind."""
+"""Conversion of NumPy arrays and SimpleITK images to volumes, and of label maps to SimpleITK images."""
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,10 +12,11 @@ from app.io.volumes import Volume
 
 
 def volume_from_array(voxels: NDArray[np.generic], affine: ArrayLike | None) -> Volume:
-    """(i, j, k) or (C, i, j, k) and the affine from (i, j, k) to RAS millimetres.
+    """Return a volume of voxels (i, j, k) or (C, i, j, k) with an affine to RAS millimetres.
 
     Raises:
-        InputError: other dimensions, an affine that is missing or cannot be inverted, NaN or infinite voxels.
+        InputError: the array has other dimensions or NaN or infinite voxels, or the affine is missing or
+            cannot be inverted.
     """
     if affine is None:
         raise InputError("image: got an array alone, wanted affine=<4x4, voxels to RAS millimetres> with it")
@@ -32,10 +33,10 @@ def volume_from_array(voxels: NDArray[np.generic], affine: ArrayLike | None) -> 
 
 
 def volume_from_itk(image: sitk.Image) -> Volume:
-    """A scalar or vector image of three dimensions, or a scalar one of four.
+    """Return a scalar or vector image of three dimensions, or a scalar image of four, as a volume.
 
     Raises:
-        InputError: other dimensions, NaN or infinite voxels.
+        InputError: the image has other dimensions, or NaN or infinite voxels.
     """
     if image.GetDimension() not in (3, 4):
         raise InputError(
@@ -48,7 +49,7 @@ def volume_from_itk(image: sitk.Image) -> Volume:
 
 
 def labels_to_itk(labels: Labels, like: sitk.Image) -> sitk.Image:
-    """Label values (i, j, k) as an image with exactly the geometry of `like`."""
+    """Return label values (i, j, k) as an image with exactly the geometry of `like`."""
     image = sitk.GetImageFromArray(np.ascontiguousarray(labels.transpose(2, 1, 0)))
     image.CopyInformation(like if like.GetDimension() == 3 else like[:, :, :, 0])
     return image

@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files through SimpleITK, their voxels in the file itself or in one beside it."""
+"""NRRD and MetaImage files, read with SimpleITK; voxels are in the same file or in a second one."""
 
 import math
 from pathlib import Path
@@ -13,19 +13,19 @@ from app.io.packed import refuse_hollow
 from app.io.suffixes import suffix_of
 from app.io.text_header import read_text_header
 
-sitk.ProcessObject.SetGlobalWarningDisplay(False)  # of fields that concern nobody; errors are raised
+sitk.ProcessObject.SetGlobalWarningDisplay(False)  # warnings concern unused fields; errors are still raised
 
 _NRRD, _META = "NrrdImageIO", "MetaImageIO"
 _KINDS = {".nrrd": _NRRD, ".nhdr": _NRRD, ".mha": _META, ".mhd": _META}
-_NO_TURN = 1e-15  # of a cosine
+_NO_TURN = 1e-15  # cosines below are set to 0
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_header(path: Path) -> Header:
-    """Read the header alone.
+    """Return the header, without reading voxels.
 
     Raises:
-        InputError: not of its suffix's format, or a header that cannot be true.
+        InputError: the file is not in the format of its suffix, or the header is invalid.
     """
     stored = read_text_header(path)
     reader = _reader(path)
@@ -50,10 +50,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_voxels(path: Path) -> NDArray[np.generic]:
-    """Voxels (i, j, k) or (i, j, k, channels), as stored.
+    """Return voxels (i, j, k) or (i, j, k, channels), as stored.
 
     Raises:
-        InputError: as `read_header`, or voxels that are damaged or cut short.
+        InputError: as in `read_header`, or voxels are damaged or missing at the end.
     """
     stored = read_text_header(path)
     if stored.zipped:
@@ -68,27 +68,28 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The file, and the one beside it that has its voxels.
+    """Return the file and, if its voxels are in a second file, that file too.
 
     Raises:
-        InputError: no header of its format, or voxels in a file that is missing or lies elsewhere.
+        InputError: the header is not in the format of the suffix, or the voxel file is missing or in another
+            folder.
     """
     voxels = read_text_header(path).voxels
     return (path,) if voxels == path else (path, voxels)
 
 
 def write_voxels(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
-    """Write (i, j, k) or (i, j, k, K), compressed, and their affine to RAS millimetres."""
+    """Write voxels (i, j, k) or (i, j, k, K), compressed, with their affine to RAS millimetres."""
     sitk.WriteImage(as_itk(voxels, affine), str(path), useCompression=True)
 
 
 def as_itk(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> sitk.Image:
-    """An image of voxels (i, j, k) or (i, j, k, channels) whose axes are orthogonal."""
+    """Return an image of voxels (i, j, k) or (i, j, k, channels); the axes of `affine` must be orthogonal."""
     image = sitk.GetImageFromArray(np.moveaxis(voxels, (0, 1, 2), (2, 1, 0)), isVector=voxels.ndim == 4)
     lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     axes = lps[:3, :3] / spacing
-    axes[np.abs(axes) < _NO_TURN] = 0  # ITK complains on the terminal of numbers beside which 1 is infinite
+    axes[np.abs(axes) < _NO_TURN] = 0  # ITK prints warnings for tiny non-zero cosines
     image.SetSpacing(spacing.tolist())
     image.SetDirection(axes.ravel().tolist())
     image.SetOrigin(lps[:3, 3].tolist())
@@ -96,7 +97,7 @@ def as_itk(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> sitk.Ima
 
 
 def file_order(image: sitk.Image) -> NDArray[np.generic]:
-    """An image's voxels as (i, j, k) or (i, j, k, channels)."""
+    """Return an image's voxels as (i, j, k) or (i, j, k, channels)."""
     voxels = sitk.GetArrayFromImage(image)  # (k, j, i) or (t, k, j, i), then components
     axes = tuple(reversed(range(image.GetDimension())))
     result: NDArray[np.generic] = voxels.transpose((*axes, *range(len(axes), voxels.ndim)))
@@ -106,7 +107,7 @@ def file_order(image: sitk.Image) -> NDArray[np.generic]:
 def affine_from(
     direction: tuple[float, ...], spacing: tuple[float, ...], origin: tuple[float, ...]
 ) -> NDArray[np.float64]:
-    """ITK's geometry (LPS, of three or more axes) as an affine from (i, j, k) to RAS millimetres."""
+    """Return ITK's geometry (LPS, three or more axes) as an affine from (i, j, k) to RAS millimetres."""
     axes = np.array(direction).reshape(len(spacing), len(spacing))[:3, :3]
     affine = np.eye(4)
     affine[:3, :3] = axes * np.array(spacing[:3])
@@ -115,7 +116,7 @@ def affine_from(
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:
-    """A reader by suffix, as ITK knows some in small letters only."""
+    """Return a reader for the suffix, chosen here because ITK recognises some suffixes in lower case only."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_KINDS[suffix_of(path)])
     reader.SetFileName(str(path))
@@ -123,7 +124,7 @@ def _reader(path: Path) -> sitk.ImageFileReader:
 
 
 def _components(reader: sitk.ImageFileReader) -> int:
-    """Components of a vector image; SimpleITK wants 0 for a scalar one."""
+    """Return the components of a vector image; 0 for a scalar image, as SimpleITK expects."""
     count = int(reader.GetNumberOfComponents())
     return count if count > 1 else 0
 

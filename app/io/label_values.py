@@ -1,6 +1,6 @@
-"""Label values as files hold them, 0 to 65 535 with gaps, and the classes 0, 1, 2, ... that they are inside.
+"""Conversion between label values in files (0 to 65 535, with gaps) and classes 0, 1, 2, ... in memory.
 
-Up to 256 classes are bytes; more are 16 bits with a sign, which torch computes with.
+Up to 256 classes are stored in unsigned bytes; more in signed 16 bits, a type that torch computes with.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from app.core.listed import listed
 from app.core.types import Labels
 
-LARGEST_VALUE = 65_535  # of 16 bits, the widest type of label that every format and reader has
+LARGEST_VALUE = 65_535  # 16 bits, the widest label type that all formats and readers support
 MOST_CLASSES = 32_768
-_AT_ONCE = 2**22  # voxels: numpy counts and looks up in 64 bits, eight times the memory of a label map
+_AT_ONCE = 2**22  # voxels per chunk: numpy counts and indexes in 64 bits, eight times a label map's memory
 
 
 def count_values(voxels: NDArray[np.generic]) -> dict[float, int]:
-    """Voxels by value, in rising order; whole values from 0 to 65 535 are counted without sorting."""
+    """Return the number of voxels of each value, in rising order of values.
+
+    Whole values from 0 to 65 535 are counted without sorting, which is faster.
+    """
     small = _as_integers(voxels)
     if small is not None:
         counts = count_integers(small, 1)
@@ -27,7 +30,7 @@ def count_values(voxels: NDArray[np.generic]) -> dict[float, int]:
 
 
 def count_integers(voxels: NDArray[np.integer], least: int) -> NDArray[np.intp]:
-    """Voxels of each value 0, 1, ... up to the largest, `least` counts at least."""
+    """Return the number of voxels of each value 0, 1, ... up to the largest, in at least `least` entries."""
     flat = voxels.ravel(order="K")
     counts = np.zeros(max(least, int(flat.max(initial=0)) + 1), dtype=np.intp)
     for start in range(0, flat.size, _AT_ONCE):
@@ -36,17 +39,20 @@ def count_integers(voxels: NDArray[np.integer], least: int) -> NDArray[np.intp]:
 
 
 def class_type(classes: int) -> np.dtype[np.integer]:
-    """The type of arrays of that many classes."""
+    """Return the array type for that many classes."""
     return np.dtype(np.uint8 if classes <= 256 else np.int16)
 
 
 def value_type(values: Sequence[int]) -> np.dtype[np.integer]:
-    """The type of label maps with these values."""
+    """Return the type of label map files with these values."""
     return np.dtype(np.uint8 if max(values) <= 255 else np.uint16)
 
 
 def to_classes(voxels: NDArray[np.generic], values: Sequence[int]) -> Labels:
-    """Label values (i, j, k), all of them among the rising `values`, as their places there."""
+    """Return the class of each voxel: the position of its label value in the rising `values`.
+
+    All label values (i, j, k) must be among `values`.
+    """
     wanted = class_type(len(values))
     if tuple(values) == tuple(range(len(values))):
         return np.ascontiguousarray(voxels, dtype=wanted)
@@ -56,12 +62,15 @@ def to_classes(voxels: NDArray[np.generic], values: Sequence[int]) -> Labels:
 
 
 def as_classes(labels: Labels, classes: Sequence[int]) -> Labels:
-    """The class of each label, where `classes` has that of label 0, 1, 2, ..."""
+    """Return the class of each voxel; entry i of `classes` is the class of label i."""
     return _looked_up(np.array(classes, dtype=class_type(max(classes) + 1)), labels)
 
 
 def to_values(classes: Labels, values: Sequence[int]) -> Labels:
-    """The inverse of `to_classes`: what a file holds; the array itself where classes are the values."""
+    """Return the label value of each voxel's class, the inverse of `to_classes`.
+
+    If classes and values are equal and of one type, the result is the given array, not a copy.
+    """
     wanted = value_type(values)
     if tuple(values) == tuple(range(len(values))):
         return classes.astype(wanted, copy=False)
@@ -69,7 +78,7 @@ def to_values(classes: Labels, values: Sequence[int]) -> Labels:
 
 
 def listed_values(values: Iterable[float], most: int = 5) -> str:
-    """Return values to read: runs are joined, as 0 to 7, and digits tell a value from a whole number."""
+    """Return values as text: runs are joined ("0 to 7"), and digits show values that are not whole."""
     shown: list[str] = []
     found = list(values)
     start = 0
@@ -90,7 +99,7 @@ def _digits(value: float) -> str:
 
 
 def _looked_up(table: Labels, places: Labels) -> Labels:
-    """`table[places]`, a few slices at a time."""
+    """Return `table[places]`, computed a few slices at a time to save memory."""
     result = np.empty(places.shape, dtype=table.dtype)
     step = max(1, _AT_ONCE * places.shape[-1] // max(places.size, 1))
     for start in range(0, places.shape[-1], step):
@@ -99,7 +108,7 @@ def _looked_up(table: Labels, places: Labels) -> Labels:
 
 
 def _as_integers(voxels: NDArray[np.generic]) -> Labels | None:
-    """The same values in one or two bytes; None where they are not the same."""
+    """Return the values as integers of one or two bytes; None if they are not such integers."""
     for small in (np.dtype(np.uint8), np.dtype(np.uint16)):
         if voxels.dtype == small:
             return np.asarray(voxels)

@@ -1,4 +1,4 @@
-"""NIfTI files through nibabel: header, voxels, and label maps in a scan's own geometry."""
+"""NIfTI files, read with nibabel: header, voxels, doubts, and headers for writing in a given geometry."""
 
 import logging
 import math
@@ -19,11 +19,11 @@ from app.io.header import Header, make_header
 from app.io.packed import refuse_hollow
 from app.io.suffixes import pair_of
 
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `doubts` names what it would print
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `doubts` reports these problems
 
 _FORM = "NIfTI"
-_UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1, in mm; 2 is mm, 0 unknown
-_SIZES_AGREE = 0.1  # of pixdim: an affine of other voxel sizes is that of another grid, or of none
+_UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1 codes, factors to mm; 2 mm, 0 unknown
+_SIZES_AGREE = 0.1  # largest difference of an sform's voxel sizes from pixdim, as a share of pixdim
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
@@ -31,10 +31,10 @@ _GEOMETRY = (
 
 
 def read_header(path: Path) -> Header:
-    """Read the header alone.
+    """Return the header, without reading voxels.
 
     Raises:
-        InputError: no NIfTI, or a header that cannot be true.
+        InputError: the file is not NIfTI, or the header is invalid.
     """
     with faults_named(path, _FORM):
         image = _loaded(path)
@@ -46,10 +46,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_voxels(path: Path) -> NDArray[np.generic]:
-    """Voxels (i, j, k) or (i, j, k, channels), as stored or, where the file scales them, float32.
+    """Return voxels (i, j, k) or (i, j, k, channels): as stored, or float32 if the file scales them.
 
     Raises:
-        InputError: no NIfTI, or damaged.
+        InputError: the file is not NIfTI, or is damaged.
     """
     file = files_of(path)[-1]
     with faults_named(path, _FORM):
@@ -57,17 +57,17 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
         if _is_packed(file):
             refuse_hollow(path, file, math.prod(stored.shape) * stored.dtype.itemsize)
         scaled = (stored.slope, stored.inter) != (1, 0)
-        # Numbers too large become infinite, which is found and named by whoever wants finite voxels.
+        # Values too large for float32 become infinite; callers that need finite voxels check for that.
         voxels = np.asanyarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored)
     result: NDArray[np.generic] = voxels.reshape(_trimmed(voxels.shape))
     return result
 
 
 def read_at(path: Path, voxels: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Values (N, channels) of a file (i, j, k, channels) at voxels (N, 3); one channel is read at a time.
+    """Return values (N, channels) of a file (i, j, k, channels) at voxels (N, 3), read channel by channel.
 
     Raises:
-        InputError: no NIfTI, not four axes, or a voxel beyond its shape.
+        InputError: the file is not NIfTI or has not four axes, or a voxel is outside its shape.
     """
     with faults_named(path, _FORM):
         image = nib.load(path)
@@ -78,14 +78,14 @@ def read_at(path: Path, voxels: NDArray[np.intp]) -> NDArray[np.float32]:
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
-    """The file, or the header and the voxels of one in two parts."""
+    """Return the file itself, or the header and voxel file of a pair."""
     return pair_of(path) or (path,)
 
 
 def in_millimetres(header: nib.Nifti1Header, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The affine to RAS millimetres: that of `chosen_form`, in the units the header names.
+    """Return the affine to RAS millimetres: that of `chosen_form`, converted from the header's units.
 
-    `otherwise` counts where neither form is set.
+    `otherwise` is used if neither form is set.
     """
     _, form = chosen_form(header)
     affine = np.array(otherwise if form is None else form, dtype=np.float64)
@@ -94,10 +94,10 @@ def in_millimetres(header: nib.Nifti1Header, otherwise: NDArray[np.float64]) -> 
 
 
 def chosen_form(header: nib.Nifti1Header) -> tuple[str, NDArray[np.float64] | None]:
-    """The name of the form that counts, and its affine in the header's units; None if neither is set.
+    """Return the name of the form to use and its affine in the header's units; None if neither is set.
 
-    The sform, unless it cannot be inverted or its voxels have other sizes than pixdim says: the qform, which
-    has the sizes of pixdim, counts then if it is set.
+    The sform is used, unless it cannot be inverted or its voxel sizes differ from pixdim. In that case the
+    qform, whose voxel sizes are those of pixdim, is used if it is set.
     """
     qform, sform = _forms(header)
     q_counts = qform is not None and is_invertible(qform)
@@ -107,10 +107,10 @@ def chosen_form(header: nib.Nifti1Header) -> tuple[str, NDArray[np.float64] | No
 
 
 def geometry_of(path: Path) -> nib.Nifti1Header:
-    """A fresh header with exactly the geometry of a file: both affines, their codes and the units.
+    """Return a new header with exactly the geometry of a file: both affines, their codes and the units.
 
     Raises:
-        InputError: no NIfTI.
+        InputError: the file is not NIfTI.
     """
     with faults_named(path, _FORM):
         source = nib.Nifti1Header.from_header(_loaded(path).header, check=False)
@@ -121,10 +121,10 @@ def geometry_of(path: Path) -> nib.Nifti1Header:
 
 
 def geometry_from(affine: NDArray[np.float64]) -> nib.Nifti1Header:
-    """A fresh header of an affine to RAS millimetres in scanner coordinates.
+    """Return a new header with an affine to RAS millimetres in scanner coordinates.
 
-    A qform cannot have axes that are not at right angles: for a tilted gantry it is marked as unknown, so
-    that no reader takes it, and ITK refuses the file instead of displacing it.
+    A qform cannot express a sheared affine, as of a tilted gantry. It is then marked as unknown, so that no
+    reader uses it, and ITK refuses the file instead of reading it at a wrong position.
     """
     image = nib.Nifti1Image(np.zeros((1, 1, 1), dtype=np.uint8), affine)
     image.set_sform(affine, code="scanner")
@@ -134,10 +134,10 @@ def geometry_from(affine: NDArray[np.float64]) -> nib.Nifti1Header:
 
 
 def doubts(path: Path) -> dict[str, str]:
-    """What a header leaves open or says twice and differently: a sentence by kind of doubt.
+    """Return one sentence per kind of doubt about a header: missing or contradictory information.
 
     Raises:
-        InputError: no NIfTI.
+        InputError: the file is not NIfTI.
     """
     with faults_named(path, _FORM):
         header = _as_stored(path)
@@ -153,17 +153,18 @@ def doubts(path: Path) -> dict[str, str]:
 
 
 def _as_stored(path: Path) -> nib.Nifti1Header:
-    """The header as the file has it; nibabel mends some of it when it loads an image."""
+    """Return the header exactly as stored; nibabel repairs parts of it when it loads an image."""
     image = _loaded(path)
     with ImageOpener(files_of(path)[0]) as stream:
         return type(image.header).from_fileobj(stream, check=False)
 
 
 def _loaded(path: Path) -> nib.Nifti1Pair:
-    """The image, its voxels not read.
+    """Return the image, without reading voxels.
 
     Raises:
-        InputError: half of a pair, or an Analyze file, which does not say which side is left.
+        InputError: one file of a pair is missing, or the file is Analyze, which does not say which side is
+            left.
     """
     lacking = [file for file in files_of(path) if not file.exists()]
     if lacking:
@@ -180,7 +181,7 @@ def _is_packed(file: Path) -> bool:
 
 
 def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
-    """Without axes of length 1 behind (i, j, k): ITK writes channels as (i, j, k, 1, C)."""
+    """Return the shape without axes of length 1 after (i, j, k): ITK writes channels as (i, j, k, 1, C)."""
     kept = [int(n) for n in shape]
     if len(kept) == 5 and kept[3] == 1:
         del kept[3]
@@ -190,11 +191,11 @@ def _trimmed(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _unit(header: nib.Nifti1Header) -> int:
-    return int(header["xyzt_units"]) & 0b111  # the rest is of time
+    return int(header["xyzt_units"]) & 0b111  # the other bits are the unit of time
 
 
 def _forms(header: nib.Nifti1Header) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Qform and sform as far as they are set; None for a qform that cannot be computed."""
+    """Return the affines of qform and sform; None for one that is not set or cannot be computed."""
     try:
         qform = header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError):
@@ -203,7 +204,7 @@ def _forms(header: nib.Nifti1Header) -> tuple[NDArray[np.float64] | None, NDArra
 
 
 def _has_sizes(affine: NDArray[np.float64], header: nib.Nifti1Header) -> bool:
-    """Whether the voxels of an affine have the sizes of pixdim."""
+    """Return whether the voxel sizes of an affine agree with pixdim."""
     pixdim = np.abs(np.asarray(header["pixdim"][1:4], dtype=np.float64))
     sizes = np.linalg.norm(affine[:3, :3], axis=0)
     return bool((np.abs(sizes - pixdim) <= _SIZES_AGREE * pixdim).all())
@@ -226,7 +227,10 @@ def _forms_disagree(header: nib.Nifti1Header) -> str:
 
 
 def _sizes_disagree(header: nib.Nifti1Header) -> str:
-    """An sform alone whose voxels have other sizes than pixdim, which some programs read."""
+    """Return a doubt if only the sform is set and its voxel sizes differ from pixdim.
+
+    Some programs use the sizes of pixdim.
+    """
     qform, sform = _forms(header)
     if qform is not None or sform is None or not is_invertible(sform) or _has_sizes(sform, header):
         return ""

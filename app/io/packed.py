@@ -1,4 +1,4 @@
-"""How much a compressed file holds, counted before memory is taken for what its header says."""
+"""Check of the real size of compressed voxels, before memory is allocated for the size in the header."""
 
 import zlib
 from pathlib import Path
@@ -6,18 +6,18 @@ from typing import BinaryIO
 
 from app.core.errors import InputError
 
-_GZIP_OR_ZLIB = 47  # of zlib: either header, the largest window
+_GZIP_OR_ZLIB = 47  # zlib's wbits for either header and the largest window
 _AT_ONCE = 2**20  # bytes
-_BELIEVED = 10  # times the bytes of a file, which need no counting
+_BELIEVED = 10  # times the size of the file: up to this size the header is accepted without counting
 
 
 def refuse_hollow(path: Path, file: Path, wanted: int, *, start: int = 0) -> None:
-    """Refuse a file whose compressed bytes from `start` on become fewer than `wanted`.
+    """Check that the compressed bytes of `file` from byte `start` expand to at least `wanted` bytes.
 
-    Files that are packed ten times or less are not counted: they cannot ask for much.
+    If `wanted` is at most ten times the file's size, nothing is counted: the memory at risk is small.
 
     Raises:
-        InputError: it holds less.
+        InputError: the file holds fewer bytes; the message names `path`.
     """
     if wanted <= _BELIEVED * file.stat().st_size:
         return
@@ -31,7 +31,7 @@ def refuse_hollow(path: Path, file: Path, wanted: int, *, start: int = 0) -> Non
 
 
 def _unpacked(stream: BinaryIO, enough: int) -> int:
-    """Bytes that the gzip members or the zlib stream become, up to `enough` or to the first damage."""
+    """Return how many bytes a gzip or zlib stream expands to; stop at `enough` or at the first damage."""
     held, unpack, waiting = 0, zlib.decompressobj(_GZIP_OR_ZLIB), b""
     while held < enough:
         if unpack.eof:

@@ -1,4 +1,4 @@
-"""What of a scan's names may be told: nothing of the patient that its DICOM headers name."""
+"""Names of scans for results and messages without the patient's identity, which DICOM headers reveal."""
 
 import re
 import unicodedata
@@ -12,24 +12,24 @@ from app.io.dicom import list_series
 from app.io.dicom_files import DicomFile, is_dicom, other_object
 
 _HIDDEN = "(patient)"
-_LEAST_DIGITS = 5  # that are hidden outside paths as well: fewer may be a number of slices
+_LEAST_DIGITS = 5  # shorter numbers may count slices and are hidden in paths only
 _LEAST_LETTERS = (
-    3  # of a name's part or an id that is looked for within words; shorter ones count as whole words
+    3  # of a part of a name or an id that is searched for inside words; shorter ones must be whole words
 )
 
 
 @dataclass(frozen=True)
 class Alias:
-    """How a scan is called in results, records and messages."""
+    """The name and path of a scan in results, records and messages."""
 
     name: str
     shown: str
-    """Its path, parts that name the patient hidden."""
+    """The path of the scan, with parts that identify the patient hidden."""
     words: tuple[str, ...] = ()
-    """What is hidden in messages."""
+    """Words that are hidden in messages."""
 
     def clean(self, message: str) -> str:
-        """The message without what names the patient."""
+        """Return the message with `words` hidden."""
         for word in self.words:
             short = len(word) < _LEAST_LETTERS or (word.isdigit() and len(word) < _LEAST_DIGITS)
             message = message.replace(f"/{word}", f"/{_HIDDEN}") if short else message.replace(word, _HIDDEN)
@@ -37,7 +37,11 @@ class Alias:
 
 
 def known_as(names: Mapping[Path, str], *, anonymous: bool) -> dict[Path, Alias]:
-    """How each scan is called; with `anonymous`, one named after its patient by its series' UID."""
+    """Return the alias of each scan by path.
+
+    With `anonymous`, a scan whose name identifies the patient is named by a digest of its series UID, and
+    words that identify the patient are hidden in paths and messages.
+    """
     if not anonymous:
         return {scan: Alias(name, str(scan)) for scan, name in names.items()}
     return {scan: _alias(scan, name) for scan, name in names.items()}
@@ -58,7 +62,7 @@ def _alias(scan: Path, name: str) -> Alias:
 
 
 class _Telling:
-    """Whether a word holds a patient's name, id or date of birth."""
+    """A test of whether a text contains a patient's name, id or date of birth."""
 
     def __init__(self, patient: Sequence[str]) -> None:
         name, number, born = patient
@@ -83,7 +87,7 @@ class _Telling:
 
 
 def _plain(text: str) -> str:
-    """Letters without accents and digits in small, other characters as spaces."""
+    """Return letters without accents and digits, in lower case, with other characters as spaces."""
     folded = unicodedata.normalize("NFKD", text).casefold()
     kept = "".join(letter for letter in folded if not unicodedata.combining(letter))
     return re.sub(r"[\W_]+", " ", kept).strip()

@@ -1,4 +1,4 @@
-"""Reference label maps of every kind on the grid of their scan."""
+"""Reference label maps of all formats, on the grid of their scan."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from app.io.volumes import LabelMap, Volume, read_label_map, turn_like
 
 
 def find_label_map(path: Path) -> Path | None:
-    """Return the label map that a file or folder is; None for a folder that holds none.
+    """Return the path of the label map at `path`: the file itself, or the one in a folder; None if none.
 
-    A folder is one if it holds a single DICOM segmentation or structure set, at any depth, or a DICOM series.
+    A folder may hold a single DICOM segmentation or structure set, at any depth, or itself be a DICOM series.
 
     Raises:
-        InputError: several segmentations or structure sets in a folder.
+        InputError: a folder holds several segmentations or structure sets.
     """
     if path.is_file():
         return path
@@ -38,13 +38,13 @@ def read_reference_map(
     like: Volume | LabelMap,
     files: FileLabels | None = None,
 ) -> LabelMap:
-    """Read a label map with its axes as those of `like`; DICOM labels, found by name, are drawn on its grid.
+    """Read a label map with its axes like those of `like`; DICOM labels are drawn on the grid of `like`.
 
-    Classes are the places of label values among `values`, and of names among `names`; with `files`, those
-    that it has for the labels of files.
+    The class of a voxel is the position of its label value in `values`, or of its DICOM label's name in
+    `names`. If `files` is given, it defines values, names and classes instead.
 
     Raises:
-        InputError: as `read_label_map` or `read_classes`.
+        InputError: as in `read_label_map` or `read_classes`.
     """
     if files is not None:
         own = read_reference_map(path, files.names, files.values, like)

@@ -1,6 +1,6 @@
-"""A scan in several files beside each other, <scan>_0000, <scan>_0001, ..., as nnU-Net names channels.
+"""Scans in several files of one folder, <scan>_0000, <scan>_0001, ..., as nnU-Net names channels.
 
-Such a scan has the path of its files without number and suffix, at which there is nothing itself.
+The path of such a scan is that of its files without number and suffix; no file exists at the path itself.
 """
 
 import re
@@ -13,7 +13,7 @@ _NUMBERED = re.compile(r"(.+)_(\d{4})")
 
 
 def numbered_files(scan: Path) -> list[Path]:
-    """Return the files of a scan in the order of their channels; none if it is no such scan."""
+    """Return the numbered files of a scan in the order of their channels; none if there are no such files."""
     found: list[Path] = []
     if not scan.name or scan.exists():
         return found
@@ -26,7 +26,7 @@ def numbered_files(scan: Path) -> list[Path]:
 
 
 def scans_of(files: Sequence[Path]) -> dict[Path, list[Path]]:
-    """Return the paths of scans, and the files of each, of those files that have a number in their names."""
+    """Group files with a number in their names by scan; return the files of each scan's path."""
     found: dict[Path, list[Path]] = {}
     for path in sorted(files):
         named = _NUMBERED.fullmatch(stem_of(path)) if suffix_of(path) else None

@@ -1,17 +1,17 @@
-"""Names of scan files: their suffixes, in capitals or not, and the file a second one belongs to."""
+"""Names of scan files: suffixes, in upper or lower case, and pairs of header and voxel file."""
 
 from pathlib import Path
 
 NIFTI = (".nii.gz", ".nii", ".img.gz", ".img", ".hdr.gz", ".hdr")
-"""One file, or a pair of voxels and header."""
+"""Suffixes of NIfTI: one file, or a pair of header and voxel file."""
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
-"""One file, or for .nhdr and .mhd a header that names the file of its voxels."""
+"""Suffixes read by ITK: one file, or for .nhdr and .mhd a header that names its voxel file."""
 SUFFIXES = (*NIFTI, *ITK)
 _PAIRS = {".hdr.gz": ".img.gz", ".hdr": ".img"}
 
 
 def suffix_of(path: Path, among: tuple[str, ...] = SUFFIXES) -> str:
-    """Return the suffix in small letters, empty if it is none of these."""
+    """Return the suffix in lower case; empty if it is not one of `among`."""
     return next((suffix for suffix in among if path.name.lower().endswith(suffix)), "")
 
 
@@ -21,7 +21,7 @@ def stem_of(path: Path) -> str:
 
 
 def pair_of(path: Path) -> tuple[Path, Path] | None:
-    """Return header and voxels of a NIfTI file in two parts, whichever is given; None for one in one part."""
+    """Return header file and voxel file of a two-file NIfTI scan, given either; None for other formats."""
     suffix = suffix_of(path)
     for header, voxels in _PAIRS.items():
         if suffix in (header, voxels):
@@ -31,7 +31,7 @@ def pair_of(path: Path) -> tuple[Path, Path] | None:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """The file of this stem and suffix beside another, in the capitals that it has."""
+    """Return the file in the same folder with this suffix instead, in its actual upper or lower case."""
     wanted = f"{stem_of(path)}{suffix}"
     if path.with_name(wanted).exists() or not path.parent.is_dir():
         return path.with_name(wanted)

@@ -1,6 +1,6 @@
-"""Headers of NRRD and MetaImage files, which are text: where their voxels lie, and how they are stored.
+"""Text headers of NRRD and MetaImage files: where the voxels are and how they are stored.
 
-ITK reads the rest of them. What its MetaImage reader would complain of on the terminal is refused before.
+ITK reads all other fields. Values for which its MetaImage reader would only print a warning are refused here.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.io.suffixes import suffix_of
 
-_MOST_BYTES = 65_536  # of a header
+_MOST_BYTES = 65_536  # read of a header
 _BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 _DATA_FILE = re.compile(rb"^ElementDataFile[ \t]*=[ \t]*([^\r\n]*)(?:\r?\n)?", re.MULTILINE)
 _NRRD_FIELD = re.compile(rb"^([\w ]+?):[ \t]*([^\r\n]*)", re.MULTILINE)
@@ -26,29 +26,30 @@ _WORDS = {
     "ElementNumberOfChannels": (r"[1-9]\d*", _WHOLE),
     "ElementType": (r"MET_\w+", "a type such as MET_SHORT"),
 }
-"""What the value of a field looks like, as a pattern and in words."""
+"""Allowed values of fields, as a pattern and in words."""
 _PER_AXIS = ("DimSize", "ElementSpacing", "ElementSize", "Offset", "Position", "Origin", "CenterOfRotation")
 _PER_PAIR = ("TransformMatrix", "Rotation", "Orientation")
 
 
 @dataclass(frozen=True)
 class TextHeader:
-    """Where the voxels are."""
+    """The place and encoding of the voxels of a file."""
 
     voxels: Path
-    """The file they are in."""
+    """The file that holds the voxels."""
     start: int
-    """The byte at which they start; 0 if the header does not say."""
+    """First byte of the voxels; 0 if they are in a separate file or the end of the header is not found."""
     zipped: bool
     raw: bool
-    """Whether each takes as many bytes as its type says; neither raw nor zipped is text."""
+    """Whether voxels are stored uncompressed and binary; neither raw nor zipped means text."""
 
 
 def read_text_header(path: Path) -> TextHeader:
     """Read the start of an NRRD or MetaImage file.
 
     Raises:
-        InputError: no header of its suffix's format, or voxels in a file that is missing or lies elsewhere.
+        InputError: the header is not in the format of the suffix, or the voxel file is missing or in another
+            folder.
     """
     with path.open("rb") as stream:
         start = stream.read(_MOST_BYTES)
@@ -58,7 +59,7 @@ def read_text_header(path: Path) -> TextHeader:
 
 
 def _nrrd(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
-    """Name of the file of voxels, empty for the file itself, their first byte, and whether zipped or raw."""
+    """Return the voxel file's name, empty for the same file, its first byte, and whether zipped or raw."""
     if not start.startswith(b"NRRD"):
         raise InputError(f"{path}: got {start[:4]!r} at its start, wanted an NRRD header")
     end = _BLANK_LINE.search(start)
@@ -94,7 +95,10 @@ def _meta(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
 
 
 def _refuse_other(path: Path, name: str, text: str, before: dict[str, str]) -> None:
-    """Refuse a value of another kind, or not as many numbers as the dimensions, given before, ask for."""
+    """Refuse a field's value of the wrong kind, or with the wrong count of numbers for the dimensions.
+
+    `before` holds the fields of earlier lines.
+    """
     if name in _WORDS:
         pattern, wanted = _WORDS[name]
         if not re.fullmatch(pattern, text):
@@ -118,10 +122,10 @@ def _number(word: str) -> float | None:
 
 
 def _beside(path: Path, name: str) -> Path:
-    """The file of voxels, which has to lie in the same folder.
+    """Return the voxel file `name`, which must be in the folder of the header.
 
     Raises:
-        InputError: it does not, or is missing.
+        InputError: it is in another folder, or is missing.
     """
     apart = suffix_of(path) in (".mhd", ".nhdr")
     if not apart or Path(name).name != name or "\\" in name or not name.isprintable():
@@ -130,7 +134,7 @@ def _beside(path: Path, name: str) -> Path:
     beside = path.with_name(name)
     try:
         there = beside.is_file()
-    except OSError:  # a name that no file can have
+    except OSError:  # an impossible file name
         there = False
     if not there:
         raise InputError(f"{path}: got no {name[:80]!r} beside it, which has its voxels")

@@ -1,4 +1,4 @@
-"""Scans and label maps, from files and back: the formats behind one door, every fault of a file named."""
+"""Reading and writing of scans and label maps: one set of functions for all formats."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -38,26 +38,32 @@ class _OnGrid:
 
     @property
     def voxel_mm3(self) -> float:
-        """Volume of a voxel; less than its edges' product where axes are not at right angles (a tilt)."""
+        """Volume of a voxel; less than the product of the spacing if axes are not orthogonal (a tilt)."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
 
 @dataclass(frozen=True)
 class Volume(_OnGrid):
-    """Voxels (C, i, j, k) in the file's own axis order and the affine from (i, j, k) to RAS millimetres."""
+    """A scan: voxels (C, i, j, k) in the file's axis order and the affine to RAS millimetres."""
 
     voxels: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class LabelMap(_OnGrid):
-    """Classes (i, j, k) and the affine from (i, j, k) to RAS millimetres."""
+    """A label map: classes (i, j, k) and the affine from (i, j, k) to RAS millimetres."""
 
     voxels: Labels
 
 
 def case_name(path: Path) -> str:
-    """The file name without its suffix; the whole name of a folder, or of a DICOM file without suffix."""
+    """Return the name of a scan: the file name without its suffix, or the whole name if it has no suffix.
+
+    Folders, DICOM files without suffix and scans of numbered files keep their whole names.
+
+    Raises:
+        InputError: the path is none of these.
+    """
     if path.is_dir():
         return path.name
     if suffix_of(path):
@@ -71,10 +77,10 @@ def case_name(path: Path) -> str:
 
 
 def scans_by_case(folder: Path) -> dict[str, Path]:
-    """Return what a folder holds by name: files of a known format and folders, hidden ones left out.
+    """Return the scans of a folder by name: files of a known format and subfolders, except hidden ones.
 
     Raises:
-        InputError: two of one name.
+        InputError: two scans have the same name.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
@@ -88,7 +94,7 @@ def scans_by_case(folder: Path) -> dict[str, Path]:
 
 
 def scan_files(path: Path) -> list[Path]:
-    """The files a scan is made of: itself and what belongs to it, or those of its folder, no hidden ones."""
+    """Return all files of a scan: the file and its other part, or a folder's files except hidden ones."""
     if numbered := numbered_files(path):
         return [file for part in numbered for file in _format_of(part).files_of(part)]
     if not path.is_dir():
@@ -97,36 +103,36 @@ def scan_files(path: Path) -> list[Path]:
 
 
 def channels_of(folder: Path, reading: Reading = _AS_NAMED) -> list[Channel]:
-    """The channels of a folder, or of numbered files, that are one scan, in order.
+    """Return the channels, in order, of a scan that is a folder or numbered files.
 
     Raises:
-        InputError: no scan in it, or names that do not give one order.
+        InputError: there is no scan in the folder, or the names do not give one order.
     """
     return order_channels(folder, find_channels(folder), reading)
 
 
 def find_channels(folder: Path) -> list[Channel]:
-    """All files and series in a folder and its subfolders, by name; or the numbered files of a scan.
+    """Return the numbered files of a scan, or all scan files and series in a folder and its subfolders.
 
     Raises:
-        InputError: none, or a DICOM image that cannot be read.
+        InputError: there is none, or a DICOM image cannot be read.
     """
     numbered = numbered_files(folder)
     return [Channel(path.name, path) for path in numbered] or channels.find_channels(folder, is_scan_file)
 
 
 def scan_exists(path: Path) -> bool:
-    """Whether there is a scan: a file, a folder, or numbered files."""
+    """Return whether the path is an existing file or folder, or a scan of numbered files."""
     return path.exists() or bool(numbered_files(path))
 
 
 def _is_several(path: Path) -> bool:
-    """Whether a scan is a folder or several files."""
+    """Return whether a scan is a folder or numbered files."""
     return path.is_dir() or bool(numbered_files(path))
 
 
 def series_of(path: Path, reading: Reading = _AS_NAMED) -> dicom.Series | None:
-    """The DICOM series of a scan's first channel; None where that is another file."""
+    """Return the DICOM series of a scan's first channel; None if that channel has another format."""
     if _is_several(path):
         source = channels_of(path, reading)[0].source
         return source if isinstance(source, dicom.Series) else None
@@ -134,9 +140,9 @@ def series_of(path: Path, reading: Reading = _AS_NAMED) -> dicom.Series | None:
 
 
 def is_scan_file(path: Path) -> bool:
-    """Whether a file has a suffix of a known format; DICOM files are known by their content instead.
+    """Return whether a file is a scan, by its suffix; DICOM files are recognised elsewhere, by content.
 
-    Of a NIfTI file in two parts the voxels are the scan, and the header if it is alone.
+    For NIfTI in two files, the voxel file counts as the scan; the header counts only if it is alone.
     """
     if not path.is_file() or path.name[0] == "." or not suffix_of(path):
         return False
@@ -145,7 +151,7 @@ def is_scan_file(path: Path) -> bool:
 
 
 def header_doubts(path: Path, reading: Reading = _AS_NAMED) -> dict[str, str]:
-    """What the headers of a scan leave open or say twice and differently: a sentence by kind of doubt."""
+    """Return one sentence per kind of doubt about a scan's headers: missing or contradictory information."""
     if _is_several(path):
         inside = channels_of(path, reading)
         files = [channel.source for channel in inside if isinstance(channel.source, Path)]
@@ -165,10 +171,10 @@ def _series_doubts(uneven: Sequence[float]) -> dict[str, str]:
 
 
 def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
-    """Size, channels, affine and type of a scan or label map; no voxel is read.
+    """Return the header of a scan or label map, without reading voxels.
 
     Raises:
-        InputError: missing, no such format, or a header that cannot be true (negative or gigantic
+        InputError: the file is missing or of another format, or the header is invalid (negative or huge
             dimensions, an affine that cannot be inverted).
     """
     if _is_several(path):
@@ -178,16 +184,16 @@ def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
 
 
 def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
-    """Read a scan: a file of one channel or several, a DICOM series folder, or a folder of channels.
+    """Read a scan: a file of one or more channels, a DICOM series folder, or a folder of channels.
 
-    The path of files <scan>_0000, <scan>_0001, ... without number and suffix is a scan too.
+    A path <scan> without number and suffix stands for the files <scan>_0000, <scan>_0001, ...
 
-    A folder of channels holds one scan (file or DICOM series, also in subfolders) per channel, in the order
-    of their names unless `reading` has another.
+    A folder of channels holds one file or DICOM series per channel, also in subfolders, in the order of their
+    names unless `reading` gives another.
 
     Raises:
-        InputError: missing, unreadable or truncated file, wrong dimensions, NaN or infinite voxels,
-            an affine that cannot be inverted, channels on different grids.
+        InputError: a file is missing, unreadable or truncated, has wrong dimensions, NaN or infinite voxels
+            or an affine that cannot be inverted, or channels are on different grids.
     """
     volume = load_volume(path, reading)
     if not np.isfinite(volume.voxels).all():
@@ -197,7 +203,7 @@ def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
 
 
 def load_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
-    """As `read_volume`, but with whatever intensities are stored."""
+    """Read a scan as `read_volume` does, but allow NaN and infinite voxels."""
     if _is_several(path):
         return _stack(channels_of(path, reading), reading)
     return _as_volume(*_read(path, reading))
@@ -210,10 +216,10 @@ def _as_volume(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Volu
 
 
 def read_label_map(path: Path, values: Sequence[int]) -> LabelMap:
-    """Read a label map, of any stored type, as the places of its label values among the rising `values`.
+    """Read a label map of any stored type as classes: the position of each label value in rising `values`.
 
     Raises:
-        InputError: as `read_volume`, or a value that is none of these.
+        InputError: as in `read_volume`, or a label value is not in `values`.
     """
     voxels, affine = load_labels(path)
     found = count_values(voxels)
@@ -227,10 +233,10 @@ def read_label_map(path: Path, values: Sequence[int]) -> LabelMap:
 
 
 def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    """Whatever values a label map (i, j, k) stores, as stored, and the affine.
+    """Return the values (i, j, k) of a label map as stored, and its affine.
 
     Raises:
-        InputError: as `read_volume`, or several channels.
+        InputError: as in `read_volume`, or the file has several channels.
     """
     voxels, affine = _read(path)
     if voxels.ndim != 3:
@@ -242,7 +248,7 @@ def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
 
 
 def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
-    """The label map with its axes in the order and direction of the grid's; nothing is interpolated."""
+    """Return the label map with its axes in the order and direction of `grid`, without interpolation."""
     if not is_turned(label_map.affine, grid.affine):
         return label_map
     _, affine = turned_grid(as_size(label_map.voxels.shape), label_map.affine, grid.affine)
@@ -263,10 +269,10 @@ def write_volume(path: Path, voxels: NDArray[np.float32], like: Path, reading: R
 
 
 def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path, reading: Reading = _AS_NAMED) -> None:
-    """Write (i, j, k) or (i, j, k, K) of any type atomically, in the format of the suffix of `path`.
+    """Write voxels (i, j, k) or (i, j, k, K) of any type atomically, in the format of the suffix of `path`.
 
-    The geometry is exactly that of the scan `like`, read as `reading` says: from NIfTI to NIfTI with codes
-    and units.
+    The geometry is exactly that of the scan `like`, read with `reading`. From NIfTI to NIfTI, the codes and
+    units of the header are kept too.
     """
     case_name(path)
     with atomic_path(path) as temporary:
@@ -282,7 +288,11 @@ def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path, reading: R
 
 
 def check_same_grid(grid: Volume | LabelMap, other: Volume | LabelMap, path: Path, other_path: Path) -> None:
-    """Raise InputError unless both have one shape and their corners lie within a tenth of a voxel."""
+    """Check that two grids have one shape and that their corners agree within a tenth of a voxel.
+
+    Raises:
+        InputError: they do not; the message names both paths.
+    """
     shape, wanted = grid.voxels.shape[-3:], other.voxels.shape[-3:]
     if shape != wanted:
         raise InputError(f"{path}: got shape {shape}, wanted {wanted} as {other_path}")
@@ -296,7 +306,7 @@ def check_same_grid(grid: Volume | LabelMap, other: Volume | LabelMap, path: Pat
 
 
 def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDArray[np.generic]]]:
-    """The functions that read header and voxels of a file or series folder."""
+    """Return the functions that read the header and the voxels of a file or series folder."""
     case_name(path)
     if not path.exists():
         raise InputError(f"{path}: no such file")
@@ -307,12 +317,12 @@ def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDAr
 
 
 def _format_of(path: Path) -> Any:
-    """The module of a file's format."""
+    """Return the module that reads a file's format."""
     return nifti if suffix_of(path, NIFTI) else itk
 
 
 def _read(path: Path, reading: Reading = _AS_NAMED) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
-    """Voxels (i, j, k) or (i, j, k, channels) and affine; the header is judged before voxels are read."""
+    """Return voxels (i, j, k) or (i, j, k, channels) and affine; the header is validated first."""
     read_header_of, read_voxels = _format(path)
     header = read_header_of(path)
     _refuse_uneven(path, header, reading)
