@@ -1,1 +1,1 @@
-"""One case from its files to the cached arrays on the grid of a network."""
+"""Preparing cases: from the files of a scan to cached arrays on the network's grid."""

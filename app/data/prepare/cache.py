@@ -1,11 +1,11 @@
 """Prepared cases on disk: memory-mapped arrays, keyed by content and settings, shared by all runs.
 
-A case's folder appears under its name whole or not at all (written beside it, then renamed), so two runs
-may prepare at once: the first to finish wins, the other's copy is dropped.
+The folder of a case is written under a temporary name and then renamed, so it is never seen incomplete. Two
+runs may prepare the same case at once: the first to finish keeps its folder, the other drops its copy.
 
-Arrays are .npy, large ones in bricks: a patch of 40x56x56 voxels takes 0.6 ms out of a memory map, 43 ms out
-of blosc2 and 270 ms out of zarr, for 1.7 and 4 times the disk (tests/benchmarks/cache_formats.py, six scans
-of CT and PET, in single precision).
+Arrays are .npy files, large ones in bricks. Reading a patch of 40x56x56 voxels takes 0.6 ms from a memory
+map, 43 ms from blosc2 and 270 ms from zarr. The memory map takes 1.7 and 4 times their disk space
+(tests/benchmarks/cache_formats.py, six scans of CT and PET, in single precision).
 """
 
 from collections.abc import Callable, Sequence
@@ -35,42 +35,42 @@ from app.data.prepare.scratch import copy_to
 from app.io.volumes import scan_files
 
 _Result = TypeVar("_Result")
-FORMAT = 4  # raised whenever preparing changes, so that old entries are not taken for new ones
+FORMAT = 4  # raised whenever preparing changes, so that entries of older versions are not used
 
 
 @dataclass(frozen=True)
 class CachedCase:
     """A prepared case on disk; arrays are memory-mapped, read-only.
 
-    Reading one raises InputError where its file is missing or cut short.
+    Opening an array raises InputError if its file is missing or truncated.
     """
 
     id: str
     folder: Path
 
     def image(self) -> Bricks:
-        """(C, D, H, W), in half or single precision."""
+        """Return the image (C, D, H, W), in half or single precision."""
         return self._bricks(self._mapped("image.npy"))
 
     def labels(self) -> Bricks:
-        """(1, D, H, W), classes in one or two bytes."""
+        """Return the classes (1, D, H, W), in one or two bytes per voxel."""
         return self._bricks(self._mapped("labels.npy"))
 
     def foreground(self) -> NDArray[np.int32]:
-        """Rows (label, d, h, w) of foreground voxels, sorted by label."""
+        """Return rows (label, d, h, w) of foreground voxels, sorted by label."""
         return self._mapped("foreground.npy")
 
     def check(self) -> None:
         """Open every array.
 
         Raises:
-            InputError: one is missing or cut short.
+            InputError: one is missing or truncated.
         """
         for array in (self.image, self.labels, self.foreground):
             array()
 
     def geometry(self) -> Geometry:
-        """The way back to the scan's own grid."""
+        """Return the geometry that leads back to the scan's own grid."""
         return Geometry.from_dict(read_json(self.folder / "geometry.json"))
 
     def _bricks(self, stored: NDArray[Any]) -> Bricks:
@@ -94,7 +94,10 @@ class Cache:
     """The cache of one task under `folder`."""
 
     def __init__(self, folder: Path, task: Task, *, workers: int, scratch: Path | None = None) -> None:
-        """`scratch` is where prepared cases are copied to and read from; None for where they are prepared."""
+        """Name the folder, the task and the number of threads that prepare cases.
+
+        Prepared cases are copied to `scratch` and read from there; None reads them from `folder`.
+        """
         self._scratch = scratch
         self._folder = folder / task.name
         self._task = task
@@ -103,15 +106,15 @@ class Cache:
 
     @property
     def speeds(self) -> Path:
-        """Where seconds of training steps on this machine are kept, for plans of all tasks."""
+        """File with the measured seconds of training steps on this machine, shared by all tasks."""
         return self._folder.parent / "speeds.json"
 
     def data_hash(self) -> str:
-        """SHA-256 over names and contents of all cases, and the task's labels and modalities."""
+        """Return a SHA-256 over ids and contents of all cases, and the task's labels and modalities."""
         self._digest_files()
         listed = [(case.id, self._content(case)) for case in self._task.cases]
         ignored = [] if self._task.ignore is None else [self._task.ignore]
-        order = self._task.reading.words  # and nothing for the usual order, so that earlier caches stay
+        order = self._task.reading.words  # empty for the usual order, so that earlier caches stay valid
         partial = {case.id: case.annotated for case in self._task.cases if case.annotated is not None}
         more = [*ignored, *order, *([partial] if partial else [])]
         more += self._odd_values()
@@ -119,12 +122,12 @@ class Cache:
         return digest_of([self._task.labels, self._task.modalities, listed, *more])
 
     def digests(self) -> dict[str, str]:
-        """What the files of each case hold, by its id: the beginning of a SHA-256."""
+        """Return, by case id, the first 16 digits of a SHA-256 over the contents of the case's files."""
         self._digest_files()
         return {case.id: self._content(case)[:16] for case in self._task.cases}
 
     def remember(self, name: str, version: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """What `make` gives, as JSON; made once for the same content and `version`."""
+        """Return the result of `make`, which is stored as JSON and made once per content and `version`."""
         path = self._folder / f"{name}-{digest_of([version, self.data_hash()])[:16]}.json"
         if not path.is_file():
             write_json(path, make())
@@ -134,29 +137,32 @@ class Cache:
     def over_cases(
         self, title: str, work: Callable[[Case, Task], _Result], *, most: int | None = None
     ) -> list[_Result]:
-        """Results of `work` on each case, or on `most` of them, in their order, under a bar of that title."""
+        """Return the results of `work` on each case, in the order of the cases, with a progress bar.
+
+        With `most`, only that many cases are used, spread evenly over all.
+        """
         cases = spread(self._task.cases, most)
         found = over_cases(title, cases, lambda case: work(case, self._task), workers=self._workers)
         return list(found.values())
 
     def foretell(self, plan: Plan, share: float) -> None:
-        """Log what preparing a `share` of each scan takes.
+        """Log the disk space that preparing a `share` of each scan will take.
 
         Raises:
-            InputError: the disk has less room.
+            InputError: the disk has less free space.
         """
         make_room(self._folder, self._task.cases, plan, self._task.reading, share=share)
 
     def prepare(
         self, plan: Plan, margin_mm: Spacing | None = None, *, share: float = 1.0
     ) -> dict[str, CachedCase]:
-        """Every case of the task, prepared as planned; only what is not there yet is computed.
+        """Return every case of the task by id, prepared as planned; only missing cases are computed.
 
-        With `margin_mm` (D, H, W) only the region around the labels, as a first stage would find it: about
-        `share` of a scan.
+        With `margin_mm` (D, H, W), only the region around the labels is prepared, as a first stage would find
+        it. `share` is the expected share of a scan's voxels in it.
 
         Raises:
-            InputError: a case is unreadable, the disk is full, or what is there is damaged.
+            InputError: a case is unreadable, the disk is full, or a prepared case is damaged.
         """
         cached = self.fill(plan, margin_mm, share=share)
         if self._scratch is not None:
@@ -175,7 +181,10 @@ class Cache:
         *,
         share: float = 1.0,
     ) -> dict[str, CachedCase]:
-        """The same, but only cases that `mine` chooses are prepared; others may be missing."""
+        """Prepare the cases that `mine` chooses, and return all cases by id.
+
+        Returned cases that `mine` did not choose may be missing on disk. Other arguments are as in `prepare`.
+        """
         self._digest_files()
         settings = {
             "format": FORMAT,
@@ -227,7 +236,7 @@ class Cache:
                 raise
 
     def _odd_values(self) -> tuple[int, ...]:
-        """The label values of a task whose classes are not its label values, or do not fit into a byte."""
+        """Return the label values if they differ from the classes or do not fit into a byte, else ()."""
         values = self._task.label_values
         return self._task.values or (values if len(values) > 256 else ())
 
@@ -235,7 +244,7 @@ class Cache:
         return digest_of([self._digests[str(path)] for path in _files(case)])
 
     def _digest_files(self) -> None:
-        """Hash every file once; later runs recognise it by size and time of change."""
+        """Hash every file once; later runs recognise it by its size and modification time."""
         if self._digests:
             return
         memo_path = self._folder / "digests.json"

@@ -1,4 +1,4 @@
-"""What lies in a folder of caches: prepared cases by task and way of preparing, and their removal."""
+"""The contents of a folder of caches: prepared cases by task and settings, and their removal."""
 
 import shutil
 from collections.abc import Sequence
@@ -14,25 +14,25 @@ SETTINGS = "settings.json"
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """The prepared cases of one task and one way of preparing."""
+    """The prepared cases of one task and one choice of settings."""
 
     folder: Path
     format: int | None
-    """The format of the arrays; None before formats were recorded."""
+    """Format of the arrays; None in caches of versions that did not record it."""
     spacing: tuple[float, ...] | None
-    """The network's, (D, H, W) in mm; None if not recorded."""
+    """Spacing of the network's grid, (D, H, W) in mm; None if not recorded."""
     cases: int
     bytes: int
     changed: datetime
 
     @property
     def task(self) -> str:
-        """Its name."""
+        """Name of the task."""
         return self.folder.parent.name
 
 
 def list_caches(folder: Path) -> list[CacheEntry]:
-    """All entries below a folder of caches, by task, the newest first."""
+    """Return all entries of a folder of caches, sorted by task, the newest first within a task."""
     tasks = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     return [
         entry
@@ -42,10 +42,10 @@ def list_caches(folder: Path) -> list[CacheEntry]:
 
 
 def choose_caches(entries: Sequence[CacheEntry], what: str, format_now: int) -> list[CacheEntry]:
-    """The entries meant by `what`: all, earlier (other formats than today's), or the name of a task.
+    """Return the entries that `what` selects: all, earlier (formats other than `format_now`), or a task's.
 
     Raises:
-        InputError: no such task.
+        InputError: no entry is of a task with that name.
     """
     if what == "all":
         return list(entries)
@@ -61,7 +61,7 @@ def choose_caches(entries: Sequence[CacheEntry], what: str, format_now: int) -> 
 
 
 def clear_caches(entries: Sequence[CacheEntry]) -> int:
-    """Delete entries; return the bytes they took."""
+    """Delete the entries and return the bytes they took."""
     for entry in entries:
         shutil.rmtree(entry.folder)
     return sum(entry.bytes for entry in entries)

@@ -1,4 +1,4 @@
-"""Room on the disk for prepared cases: what they will take, foretold from headers, and what is there."""
+"""Disk space for prepared cases: the space needed, predicted from headers, against the space that is free."""
 
 import logging
 import math
@@ -15,16 +15,18 @@ from app.io.volumes import read_header
 log = logging.getLogger(__name__)
 
 _HALF_BYTES, _FLOAT_BYTES = 2, 4
-_PADDING = 1.05  # that bricks are longer than the scans they hold, at most along one axis
+_PADDING = 1.05  # allowance for bricks that are larger than the scan they hold
 
 
 def make_room(
     folder: Path, cases: Sequence[Case], plan: Plan, reading: Reading, *, share: float = 1.0
 ) -> None:
-    """Log what preparing the cases takes at most, or about, where only a `share` of each scan is kept.
+    """Log the disk space that preparing the cases takes.
+
+    It is an upper bound, or an estimate if only a `share` below 1 of each scan is kept.
 
     Raises:
-        InputError: the disk has less room.
+        InputError: the disk has less free space.
     """
     if not cases:
         return
@@ -41,12 +43,12 @@ def make_room(
 
 
 def prepared_bytes(case: Case, plan: Plan, reading: Reading) -> int:
-    """What a prepared case takes at most; 0 if its header cannot be read, which preparing reports."""
+    """Return the most bytes a prepared case takes; 0 if its header is unreadable, which preparing reports."""
     try:
         header = read_header(case.image, reading)
     except InputError:
         return 0
     voxels = math.prod(header.size) * math.prod(header.spacing) / math.prod(plan.spacing)
-    bounded = all(how.scheme == "ct" for how in plan.normalisation)  # clipped, so near zero
+    bounded = all(how.scheme == "ct" for how in plan.normalisation)  # clipped values fit half precision
     each = header.channels * (_HALF_BYTES if bounded else _FLOAT_BYTES) + 1
     return round(_PADDING * voxels * each)

@@ -1,4 +1,4 @@
-"""Where foreground is in a label map: voxels of each label, to centre patches on."""
+"""An index of foreground voxels: for each label, voxels of the label map to centre patches on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from app.core.types import Labels
 from app.io.label_values import count_integers
 
-INDEXED = 10_000  # voxels kept per label: enough places to centre a patch on
-_AT_ONCE = 2**24  # voxels gone through at once
+INDEXED = 10_000  # voxels kept per label, which are enough positions to centre patches on
+_AT_ONCE = 2**24  # voxels processed at once
 
 
 def foreground_index(labels: Labels, ignore: int | None) -> NDArray[np.int32]:
-    """Return rows (label, d, h, w) of a label map (D, H, W), sorted by label and place, always the same.
+    """Return rows (label, d, h, w) of foreground voxels of a label map (D, H, W), sorted by label and place.
 
-    Of a label with more than INDEXED voxels as many are drawn. Background and `ignore` have no rows. Voxels
-    are gone through once, whatever the number of labels.
+    If a label has more than INDEXED voxels, INDEXED of them are drawn with a fixed seed. Background and the
+    class `ignore` have no rows. The voxels are read in one pass, whatever the number of labels.
     """
     counts = count_integers(labels, 1)
     counts[0] = 0
@@ -40,7 +40,7 @@ def foreground_index(labels: Labels, ignore: int | None) -> NDArray[np.int32]:
 
 
 def _drawn(counts: NDArray[np.intp]) -> dict[int, NDArray[np.intp]]:
-    """The numbers, in rising order, of each label's voxels that are kept."""
+    """Return for each label which of its voxels are kept, as rising indices into the label's voxels."""
     rng = np.random.default_rng(0)
     kept = {}
     for label in map(int, np.flatnonzero(counts)):
@@ -52,10 +52,10 @@ def _drawn(counts: NDArray[np.intp]) -> dict[int, NDArray[np.intp]]:
 
 
 def _by_label(flat: Labels) -> dict[int, NDArray[np.intp]]:
-    """The places of each label in a piece, rising; background is left out."""
+    """Return the indices of each label in a flat piece, in rising order, without the background."""
     places = np.flatnonzero(flat)
     values = flat[places]
-    order = np.argsort(values, kind="stable")  # by radix, for bytes
+    order = np.argsort(values, kind="stable")  # a radix sort for one-byte and two-byte values
     places, values = places[order], values[order]
     starts = np.flatnonzero(np.diff(values, prepend=0))
     parts = np.split(places, starts[1:]) if len(starts) else []

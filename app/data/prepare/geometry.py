@@ -1,7 +1,7 @@
-"""From a scan's own grid to the one a network sees, and back.
+"""The way from a scan's own grid to the network's grid, and back.
 
-Forward: reorient to SAR (first axis runs to superior, then anterior, then right), crop, resample. A rotation
-of the scanner (an oblique affine) is left as it is: axes are permuted and flipped, never interpolated.
+Forward: reorient to SAR (the axes run to superior, anterior and right), crop, resample. An oblique scan is
+not rotated: reorienting permutes and flips axes, it never interpolates.
 """
 
 from collections.abc import Sequence
@@ -20,10 +20,11 @@ _CANONICAL = nib.orientations.axcodes2ornt(("S", "A", "R"))
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a scan was brought onto the network's grid; all a return needs.
+    """The way of one scan onto the network's grid, with all that the way back needs.
 
-    Sizes and crop bounds are (D, H, W) after reorientation, `orientation` is nibabel's (axis, flip) per
-    axis of the file, `spacing` the scan's own and `resampled` the size the network sees.
+    Sizes and crop bounds are (D, H, W) after reorientation. `orientation` is nibabel's (axis, flip) for each
+    axis of the file, `full` the size of the scan, `spacing` the scan's own spacing and `resampled` the size
+    on the network's grid.
     """
 
     orientation: tuple[tuple[int, int], ...]
@@ -35,22 +36,22 @@ class Geometry:
 
     @property
     def cropped(self) -> Size:
-        """Voxels inside the crop."""
+        """Size of the crop on the scan's own grid, (D, H, W)."""
         return as_size([stop - start for start, stop in zip(self.start, self.stop, strict=True)])
 
     @property
     def scan(self) -> Size:
-        """Voxels of the scan in its file's own axis order (i, j, k)."""
+        """Size of the scan in the axis order of its file, (i, j, k)."""
         axes = nib.orientations.ornt_transform(np.asarray(self.orientation), _CANONICAL)[:, 0]
         return as_size([self.full[int(axis)] for axis in axes])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `to_dict`."""
+        """Return the geometry that `to_dict` gave these values for."""
         return cls(
             orientation=tuple((int(axis), int(flip)) for axis, flip in values["orientation"]),
             full=as_size(values["full"]),
@@ -63,14 +64,14 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Region:
-    """A box of a scan: its first voxels along (D, H, W) after reorientation, and those after its last."""
+    """A box of a scan, from voxel `start` up to but not including `stop`, (D, H, W) after reorientation."""
 
     start: Size
     stop: Size
 
     @classmethod
     def around(cls, mask: NDArray[np.bool_]) -> "Region | None":
-        """The smallest box (D, H, W) that holds a mask; None of an empty one."""
+        """Return the smallest box that holds a mask (D, H, W); None if the mask is empty."""
         sides = []
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
@@ -81,14 +82,17 @@ class Region:
         return cls(as_size([low for low, _ in sides]), as_size([high for _, high in sides]))
 
     def union(self, other: "Region") -> "Region":
-        """The smallest box that holds both."""
+        """Return the smallest box that holds both."""
         return Region(
             as_size([min(pair) for pair in zip(self.start, other.start, strict=True)]),
             as_size([max(pair) for pair in zip(self.stop, other.stop, strict=True)]),
         )
 
     def grown(self, margin: Size, least: Size, full: Size) -> "Region":
-        """With `margin` voxels more on either side, and at least `least` long, inside a scan of `full`."""
+        """Return the box with `margin` voxels more on either side and at least `least` long along each axis.
+
+        It stays inside a scan of `full` voxels. All sizes are (D, H, W).
+        """
         start, stop = [], []
         for low, high, more, wanted, n in zip(self.start, self.stop, margin, least, full, strict=True):
             first, last = max(0, low - more), min(n, high + more)
@@ -105,9 +109,9 @@ def plan_geometry(
     target_mm: Spacing | None,
     region: Region | None = None,
 ) -> Geometry:
-    """The way of a scan (C, i, j, k) onto the grid of spacing `target_mm` (D, H, W); None keeps its own.
+    """Return the way of a scan (C, i, j, k) onto a grid of spacing `target_mm` (D, H, W).
 
-    Only `region` goes there where one is given, else the box of all that is not zero.
+    None keeps the scan's own spacing. The scan is cropped to `region`, or else to its non-zero voxels.
     """
     orientation = nib.io_orientation(affine)
     oriented = _orient(voxels, orientation)
@@ -131,23 +135,29 @@ def plan_geometry(
 def forward_image(
     voxels: NDArray[np.float32], geometry: Geometry, changes: Sequence[Change] = ()
 ) -> NDArray[np.float32]:
-    """A scan (C, i, j, k) as a new array (C, D, H, W) on the network's grid, cubic; see `resample_image`."""
+    """Return a scan (C, i, j, k) as a new array (C, D, H, W) on the network's grid.
+
+    It is resampled by cubic splines; `changes` are as in `resample_image`.
+    """
     return resample_image(network_view(voxels, geometry), geometry.resampled, changes)
 
 
 def forward_labels(voxels: Labels, geometry: Geometry) -> Labels:
-    """A label map (i, j, k) as (D, H, W) on the network's grid: the label with the largest linear share."""
+    """Return a label map (i, j, k) as (D, H, W) on the network's grid; see `resample_labels`."""
     cropped = np.ascontiguousarray(network_view(voxels[np.newaxis], geometry)[0])
     return resample_labels(cropped, geometry.resampled)
 
 
 def network_view(voxels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """(C, i, j, k) on the scan's own grid as (C, D, H, W) inside the crop: the same memory, to write into."""
+    """Return a view (C, D, H, W) of the crop of an array (C, i, j, k), on the scan's own grid.
+
+    The view shares the array's memory, so it can be written to.
+    """
     return _orient(voxels, geometry.orientation)[(slice(None), *_slices(geometry))]
 
 
 def network_voxels(voxels: NDArray[np.intp], geometry: Geometry) -> NDArray[np.intp]:
-    """Voxels (N, 3) of the scan's own grid (i, j, k) as (D, H, W) counted from the crop's first."""
+    """Return voxel indices (N, 3) of the file (i, j, k) as (D, H, W), counted from the crop's first voxel."""
     transform = nib.orientations.ornt_transform(np.asarray(geometry.orientation), _CANONICAL)
     found = np.empty_like(voxels)
     for own, (axis, flip) in enumerate(transform.astype(int)):

@@ -1,4 +1,4 @@
-"""Intensities to numbers around zero, each channel as its plan says."""
+"""The normalisation of intensities to values around zero, each channel as planned."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +8,15 @@ from numpy.typing import NDArray
 
 from app.core.plan import Normalisation
 
-_PIECE_VOXELS = 2**22  # voxels whose double-precision copies are held at once
+_PIECE_VOXELS = 2**22  # voxels that are held in double precision at once
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """What becomes of a channel's voxels: clipped, less `mean`, divided by `std`; or only where not zero."""
+    """The change to a channel's voxels: clip, subtract `mean`, divide by `std`.
+
+    With `nonzero`, voxels that are zero do not change.
+    """
 
     mean: float
     std: float
@@ -21,7 +24,7 @@ class Scaling:
     nonzero: bool = False
 
     def __call__(self, voxels: NDArray[np.float32]) -> None:
-        """Changed in place: the channel (D, H, W) or any part of it."""
+        """Change the channel (D, H, W), or any part of it, in place."""
         if self.clip:
             np.clip(voxels, *self.clip, out=voxels)
             np.subtract(voxels, self.mean, out=voxels)
@@ -33,9 +36,10 @@ class Scaling:
 
 
 def find_scaling(channel: NDArray[np.float32], how: Normalisation) -> Scaling:
-    """The scaling of a channel (D, H, W) on the scan's own grid; a constant channel becomes zero.
+    """Return the scaling of a channel (D, H, W) on the scan's own grid; a constant channel becomes zero.
 
-    Statistics are in double precision: intensities up to 1e6 in millions of voxels overflow float32 sums.
+    Statistics are computed in double precision, because sums over millions of voxels with intensities up to
+    1e6 exceed the precision of float32.
     """
     if how.scheme == "ct":
         return Scaling(how.mean, max(how.std, 1e-6), clip=(how.low, how.high))
@@ -51,5 +55,5 @@ def _counted(channel: NDArray[np.float32], nonzero: bool) -> Iterator[NDArray[np
 
 
 def _pieces(channel: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    """Views along D."""
+    """Split a channel along D into views of about _PIECE_VOXELS voxels."""
     return np.array_split(channel, max(1, channel.size // _PIECE_VOXELS))

@@ -1,8 +1,8 @@
-"""Which label a point between voxels gets: each of the eight around it votes with its linear weight.
+"""The label of a point between voxels: each of the eight voxels around it votes with its linear weight.
 
-The label of the largest total wins, ties go to the lower label. That is the label whose mask, interpolated
-linearly by itself, has the largest share, without a volume per label: most points lie between eight voxels
-of one label, which need no vote.
+The label with the largest total wins; ties go to the lower label. It is the label whose mask, interpolated
+linearly on its own, has the largest value at the point, but no volume per label is needed. Most points lie
+between eight voxels of one label and need no vote.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,14 @@ _AT_ONCE = 2**18  # points whose eight voxels and weights are held at once: 20 M
 _MIXED = -1
 
 Ends = tuple[Tensor, Tensor, Tensor]
-"""Along D, H and W: float (n,)."""
+"""Distances of n points from the first voxel of their cells along D, H and W, from 0 to 1, float (n,)."""
 
 
 def uniform_cells(labels: Tensor) -> Tensor:
-    """Labels (D, H, W) -> (D-1, H-1, W-1), int16: the label of eight voxels, -1 where they differ."""
+    """Return the label of each cell of eight voxels, or -1 if they differ.
+
+    Labels (D, H, W) give int16 (D-1, H-1, W-1).
+    """
     low = high = labels
     for axis in range(3):
         length = labels.shape[axis] - 1
@@ -28,20 +31,21 @@ def uniform_cells(labels: Tensor) -> Tensor:
 
 
 def mixed(points: Tensor, at_once: int) -> Sequence[Tensor]:
-    """The flat numbers of points whose cells hold several labels, so many at once."""
+    """Return the flat indices of points whose cells hold several labels, in batches of `at_once`."""
     return torch.split((points.view(-1) == _MIXED).nonzero()[:, 0], at_once)
 
 
 def corner_steps(shape: Sequence[int]) -> list[int]:
-    """How far each of the eight voxels of a cell lies from its first, in a flat volume of `shape`."""
+    """Return the offsets of the eight voxels of a cell from its first, in a flattened volume of `shape`."""
     return [(z * shape[1] + y) * shape[2] + x for z in (0, 1) for y in (0, 1) for x in (0, 1)]
 
 
 def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tuple[Tensor, Ends]]) -> Tensor:
-    """Return the labels (...) of points whose cells `points` (...), int16, were found by `uniform_cells`.
+    """Return the labels of points, after a vote for those whose cells hold several labels.
 
-    `between` gives, for some points by their flat number, the flat place in `labels` of the first of their
-    eight voxels, and how far they are from it towards the next along each axis, from 0 to 1.
+    `points` are the values of `uniform_cells` at the points, int16 of any shape; the result has that shape.
+    `between` takes flat indices of points. It returns the flat index in `labels` of the first of the eight
+    voxels around each point, and the point's distances from that voxel (see `Ends`).
     """
     result = points.to(labels.dtype)
     flat, voxels = result.view(-1), labels.reshape(-1)
@@ -54,13 +58,16 @@ def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tup
 
 
 def corner_weights(ends: Ends) -> Tensor:
-    """The linear weights (8, n) of the voxels around points."""
+    """Return the linear weights (8, n) of the voxels around n points."""
     depth, height, width = (torch.stack([1 - end, end]) for end in ends)
     return (depth[:, None, None] * height[None, :, None] * width[None, None]).flatten(0, 2)
 
 
 def _elect(corners: Tensor, weights: Tensor) -> Tensor:
-    """Labels (8, n) and their weights -> the label (n,) of the largest total, ties the lower."""
+    """Return the labels (n,) with the largest total weight, from labels and weights (8, n).
+
+    Ties go to the lower label.
+    """
     totals = torch.zeros_like(weights)
     for voter, weight in zip(corners, weights, strict=True):
         totals += weight * (corners == voter)

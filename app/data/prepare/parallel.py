@@ -1,4 +1,4 @@
-"""The same work on many cases, in threads: decompression and numpy leave the interpreter free."""
+"""The same work on many cases, in threads: decompression and NumPy release Python's interpreter lock."""
 
 import logging
 import math
@@ -13,9 +13,9 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.io.volumes import read_header
 
-_COPIES = 5  # of a scan in single precision, held at once: 512x512x600 voxels take 3 GB to prepare
+_COPIES = 5  # copies of a scan in single precision held at once: 512x512x600 voxels take 3 GB to prepare
 _FLOAT_BYTES = 4
-_SHARE = 0.7  # of the machine's memory that all workers may take together
+_SHARE = 0.7  # share of the machine's memory that all workers may take together
 
 log = logging.getLogger(__name__)
 _Case = TypeVar("_Case")
@@ -25,12 +25,13 @@ _Result = TypeVar("_Result")
 def over_cases(
     title: str, cases: Sequence[Case], work: Callable[[Case], _Result], *, workers: int
 ) -> dict[str, _Result]:
-    """Results by case id, under a bar with that title; the first error stops the rest and names its case.
+    """Return the results of `work` by case id, with a progress bar of that title.
 
-    Fewer workers run where the largest scans would not fit into memory side by side.
+    The first error cancels the remaining cases; its message names the case. Fewer workers run if that many of
+    the largest scan would not fit into memory together.
 
     Raises:
-        InputError: as `work` does, or there was not enough memory for a case.
+        InputError: raised by `work`, or there was not enough memory for a case.
     """
     if not cases:
         return {}
@@ -51,14 +52,14 @@ def over_cases(
 
 
 def spread(cases: Sequence[_Case], count: int | None) -> Sequence[_Case]:
-    """`count` cases spread evenly over all; None for all."""
+    """Return `count` of the cases, spread evenly over all; None returns all."""
     if count is None or count >= len(cases):
         return cases
     return [cases[index * len(cases) // count] for index in range(count)]
 
 
 def fitting_workers(cases: Sequence[Case], workers: int) -> int:
-    """At most `workers`, at least one; as many as the largest scan fits into memory."""
+    """Return the number of workers, from 1 to `workers`, for which the largest scan fits into memory."""
     each = _COPIES * _FLOAT_BYTES * max(_voxels(case) for case in cases)
     return max(1, min(workers, int(_SHARE * memory_bytes() / max(each, 1))))
 
@@ -77,7 +78,7 @@ def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:
 
 
 def _voxels(case: Case) -> int:
-    """Of all channels; 0 for a file that cannot be read, which whoever reads it will say."""
+    """Return the voxels of all channels; 0 for an unreadable file, for which `work` raises the error."""
     try:
         header = read_header(case.image)
     except InputError:

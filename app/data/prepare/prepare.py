@@ -1,4 +1,4 @@
-"""One case from its files to the arrays a network trains on."""
+"""Preparing one case: from its files to the arrays a network trains on."""
 
 import math
 from dataclasses import dataclass
@@ -28,25 +28,26 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Prepared:
-    """Image (C, D, H, W) and labels (D, H, W) on the network's grid, and the way back."""
+    """An image (C, D, H, W) and its labels (D, H, W) on the network's grid, and the way back."""
 
     image: NDArray[np.float32]
     labels: Labels | None
     geometry: Geometry
     source: Volume | None = None
-    """The scan itself, where only a region of it was prepared, which may have to grow."""
+    """The scan itself if only a region of it was prepared, because the region may have to grow."""
     empty: bool = False
-    """Whether every channel of the scan is constant, so that it shows nothing."""
+    """Whether every channel of the scan is constant."""
 
 
 def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Region | None = None) -> Prepared:
-    """Reorient, crop to `region` or to non-zero, normalise, resample; app.infer.scan.restore goes back.
+    """Reorient a scan, crop it to `region` or else to non-zero voxels, normalise and resample it.
 
-    Normalised on the scan's own grid, as resampling leaves no voxel of a background exactly zero, and by the
-    whole scan, whatever the region.
+    `app.infer.scan.restore` is the way back. Intensities are normalised on the scan's own grid, because
+    resampling leaves hardly any background voxel exactly zero, and with statistics of the whole scan even if
+    there is a region.
 
     Raises:
-        InputError: more voxels on the network's grid than this machine has memory for.
+        InputError: on the network's grid, the scan takes more than this machine's memory.
     """
     geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, region)
     _refuse_too_large(geometry, plan, channels=len(volume.voxels))
@@ -60,7 +61,7 @@ def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Regi
 
 
 def _refuse_too_large(geometry: Geometry, plan: Plan, *, channels: int) -> None:
-    """Refuse a scan that takes more than the machine's memory on the network's grid."""
+    """Raise InputError if the scan takes more than this machine's memory on the network's grid."""
     needed = _FLOAT_BYTES * channels * math.prod(geometry.resampled)
     if needed > memory_bytes():
         own, grid = (" x ".join(f"{mm:.4g}" for mm in each) for each in (geometry.spacing, plan.spacing))
@@ -72,10 +73,11 @@ def _refuse_too_large(geometry: Geometry, plan: Plan, *, channels: int) -> None:
 
 
 def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
-    """Read and check a labelled case.
+    """Read and check a labelled case; return its scan and its reference.
 
     Raises:
-        InputError: unreadable files, other channels than the task's, image and label of different geometry.
+        InputError: a file is unreadable, the scan does not have the task's channels, or scan and reference do
+            not have the same geometry.
     """
     assert case.label is not None
     try:

@@ -1,4 +1,4 @@
-"""The region of a scan that a network works in where a first stage finds it: a box, its margin, a patch."""
+"""The region of a scan that the second stage works in: a box with a margin, at least as large as a patch."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from app.io.volumes import LabelMap, Volume
 
 
 def reference_box(labels: Labels, geometry: Geometry, ignore: int | None) -> Region | None:
-    """The box that holds every label of a reference (i, j, k), as voxels of the scan (D, H, W)."""
+    """Return the bounding box of the labels of a reference (i, j, k), as voxels of the scan (D, H, W).
+
+    The class `ignore` does not count; None if there are no labels.
+    """
     whole = replace(geometry, start=(0, 0, 0), stop=geometry.full)
     oriented = network_view(labels[None], whole)[0]
     return Region.around((oriented > 0) & (oriented != (-1 if ignore is None else ignore)))
@@ -20,14 +23,14 @@ def reference_box(labels: Labels, geometry: Geometry, ignore: int | None) -> Reg
 def reference_region(
     volume: Volume, label_map: LabelMap, plan: Plan, margin_mm: Spacing, *, ignore: int | None
 ) -> Region | None:
-    """The region around a reference; None, which is the whole scan, where it is empty."""
+    """Return the region around a reference; None, which stands for the whole scan, if it has no labels."""
     geometry = plan_geometry(volume.voxels, volume.affine, None)
     box = reference_box(label_map.voxels, geometry, ignore)
     return None if box is None else widened(box, geometry, margin_mm, plan)
 
 
 def labelled_crop(volume: Volume, label_map: LabelMap, *, ignore: int | None) -> Region | None:
-    """The box of all that is not zero, longer where labels reach out of it; None if they do not."""
+    """Return the box of all non-zero voxels, enlarged to hold labels outside it; None if there are none."""
     geometry = plan_geometry(volume.voxels, volume.affine, None)
     crop, box = Region(geometry.start, geometry.stop), reference_box(label_map.voxels, geometry, ignore)
     whole = crop if box is None else crop.union(box)
@@ -35,7 +38,7 @@ def labelled_crop(volume: Volume, label_map: LabelMap, *, ignore: int | None) ->
 
 
 def widened(box: Region, geometry: Geometry, margin_mm: Spacing, plan: Plan) -> Region:
-    """A box with its margin, and at least as long as a patch of `plan`, so that it sees tissue all over."""
+    """Return a box with its margin, at least as long as a patch of `plan`, which then needs no padding."""
     return box.grown(
         _voxels(margin_mm, geometry.spacing),
         _voxels([n * mm for n, mm in zip(plan.patch, plan.spacing, strict=True)], geometry.spacing),

@@ -1,4 +1,4 @@
-"""Volumes onto a grid of another size that covers the same extent: voxel edges meet at the ends."""
+"""Resampling of volumes to another size; the outer voxel edges of both grids coincide."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,20 +13,22 @@ from app.core.types import Labels, Size
 from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 
 _LABEL_SLAB = 2**22  # voxels of a label map resampled at once
-_SLAB_VOXELS = 2**23  # voxels resampled at once: their spline coefficients take 64 MB
-_REACH = 16  # slices after which a cubic spline has forgotten a voxel: its pole 0.268 to that power is 1e-9
+_SLAB_VOXELS = 2**23  # voxels of an image resampled at once; their spline coefficients take 64 MB
+# Slices beyond which a voxel no longer affects a cubic spline: its pole, 0.268, to this power is 1e-9.
+_REACH = 16
 
 
 Change = Callable[[NDArray[np.float32]], None]
-"""What is done to the voxels of a channel, or a part of it, in place."""
+"""A function that changes the voxels of a channel, or a part of it, in place."""
 
 
 def resample_image(
     image: NDArray[np.float32], size: Size, changes: Sequence[Change] = ()
 ) -> NDArray[np.float32]:
-    """(C, D, H, W) -> a new array (C, *size) by cubic B-splines, channel by channel, slab by slab.
+    """Return an image (C, D, H, W) as a new array (C, *size), resampled by cubic B-splines.
 
-    A channel's change is made before it is resampled, to copies of its slabs; `image` stays as it is.
+    Each channel's change in `changes` is applied to copies of its slabs before they are resampled; `image`
+    itself does not change.
     """
     each = changes or [_unchanged] * len(image)
     if image.shape[1:] == size:
@@ -44,7 +46,10 @@ def resample_image(
 
 
 def resample_labels(labels: Labels, size: Size) -> Labels:
-    """(D, H, W) -> size: each label's mask is resampled linearly, the largest share wins, ties the lower."""
+    """Return labels (D, H, W) resampled to `size`.
+
+    A voxel gets the label whose mask, resampled linearly, is largest there; ties go to the lower label.
+    """
     if labels.shape == size:
         return labels
     lines = [_line(old, new) for old, new in zip(labels.shape, size, strict=True)]
@@ -54,11 +59,11 @@ def resample_labels(labels: Labels, size: Size) -> Labels:
 
 
 def _unchanged(voxels: NDArray[np.float32]) -> None:
-    """The change that is none."""
+    """Leave the voxels as they are."""
 
 
 def _spline(channel: NDArray[np.float32], size: Size, slab: range, change: Change) -> NDArray[np.float32]:
-    """The slices `slab` of the channel on its new grid, from the slices of the old one around them."""
+    """Return the slices `slab` of the channel on its new grid, computed from the old slices around them."""
     scale = [old / new for old, new in zip(channel.shape, size, strict=True)]
     begin, end = ((place + 0.5) * scale[0] - 0.5 for place in (slab[0], slab[-1]))
     low, high = max(math.floor(begin) - _REACH, 0), min(math.ceil(end) + _REACH + 1, channel.shape[0])
@@ -75,14 +80,14 @@ def _spline(channel: NDArray[np.float32], size: Size, slab: range, change: Chang
 
 
 def _line(old: int, new: int) -> tuple[Tensor, Tensor]:
-    """For each voxel of a new axis the voxel before it on the old one, and how far it is towards the next."""
+    """Return, per voxel of a new axis, the old voxel before it and its distance from that, from 0 to 1."""
     place = ((torch.arange(new, dtype=torch.float64) + 0.5) * (old / new) - 0.5).clamp_(0, old - 1)
     low = place.long()
     return low, (place - low).float()
 
 
 def _label_slab(labels: Labels, lines: Sequence[tuple[Tensor, Tensor]], slab: slice) -> Labels:
-    """The slices `slab` of the label map on its new grid."""
+    """Return the slices `slab` of the label map on its new grid."""
     low = [lines[0][0][slab], lines[1][0], lines[2][0]]
     ends = [lines[0][1][slab], lines[1][1], lines[2][1]]
     first, last = int(low[0][0]), int(low[0][-1]) + 1

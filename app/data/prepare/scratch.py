@@ -1,4 +1,4 @@
-"""Prepared cases copied to a local disk, where patches are read faster than from a shared file system."""
+"""Copies of prepared cases on a local disk, for faster reading of patches than from a shared file system."""
 
 import shutil
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ from app.core.temporary import temporary_folder
 
 
 def copy_to(scratch: Path, folders: Sequence[Path]) -> list[Path]:
-    """Return where folders of prepared cases lie under `scratch`, copied there whole unless they are there.
+    """Copy folders of prepared cases that are not yet under `scratch` to it; return the folders there.
 
     Raises:
-        InputError: the disk has less room than they take, or cannot be written.
+        InputError: the disk has too little free space, or cannot be written.
     """
     copies = {folder: scratch.joinpath(*folder.parts[-3:]) for folder in folders}  # task, settings, case
     missing = [folder for folder in folders if not copies[folder].is_dir()]
