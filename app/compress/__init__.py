@@ -1,1 +1,1 @@
-"""A trained network decomposed under a budget."""
+"""Compression of a trained network under a budget, by decomposition or by smaller kernels."""

@@ -1,4 +1,4 @@
-"""How far each convolution is compressed, so that all together keep within a budget at the least error."""
+"""Choice of a rank for every convolution, so that the network meets a budget with the least error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from app.operators.decomposed import Factors
 
 @dataclass(frozen=True)
 class RankChoice:
-    """One way to make a convolution: factors, or None to leave it dense."""
+    """One way to compute a convolution: by factors, or dense if `factors` is None."""
 
     factors: Factors | None
     cost: float
     error: float
-    """Share of the energy that is lost: of the network's answer, or of the weights where no data are seen."""
+    """Share of the energy lost: of the network's output, or of the weights if no data are used."""
 
 
 def allocate(choices: Mapping[str, Sequence[RankChoice]], budget: float) -> dict[str, RankChoice]:
-    """A choice for each convolution: from the cheapest up, the best error for its cost first.
+    """Return a choice for each convolution; start with the cheapest and take the best gain per cost first.
 
-    Deterministic; steps go along the lower convex hull of (cost, error), and one that does not fit ends its
-    convolution's way up.
+    The result is deterministic. Each convolution moves along the lower convex hull of (cost, error) and stops
+    at the first step that does not fit into the budget.
 
     Raises:
         InputError: the cheapest choices together are over the budget.
@@ -48,7 +48,7 @@ def allocate(choices: Mapping[str, Sequence[RankChoice]], budget: float) -> dict
 
 
 def lower_hull(options: Sequence[RankChoice]) -> list[RankChoice]:
-    """Those that no mixture of two others beats, from cheap to dear."""
+    """Return the options on the lower convex hull, from cheap to expensive; no mixture of two beats them."""
     hull: list[RankChoice] = []
     for option in sorted(options, key=lambda option: (option.cost, option.error)):
         if hull and option.error >= hull[-1].error:
@@ -64,5 +64,5 @@ def _gain(hull: Sequence[RankChoice], place: int) -> float:
 
 
 def _slope(here: RankChoice, there: RankChoice) -> float:
-    """Error saved for each unit of cost."""
+    """Return the error saved per unit of cost."""
     return (here.error - there.error) / (there.cost - here.cost)

@@ -1,4 +1,4 @@
-"""What a network answers to a batch of patches, and how far off it is with a part of it changed."""
+"""The output of a network for a batch of patches, and the error of a changed network."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from app.models.network import to_device
 
 
 class Answer:
-    """The answer of a network in eval mode to patches (B, C, D, H, W)."""
+    """The output of a network in eval mode for patches (B, C, D, H, W)."""
 
     @torch.no_grad()
     def __init__(self, network: nn.Module, patch: Tensor) -> None:
@@ -18,7 +18,7 @@ class Answer:
 
     @torch.no_grad()
     def error(self, path: str, module: nn.Module) -> float:
-        """Return the share of the answer's energy that is lost with another module at a path."""
+        """Return the share of the output's energy that is lost if the module at a path is replaced."""
         before = self.network.get_submodule(path)
         self.network.set_submodule(path, to_device(module, torch.device("cpu")))
         lost = self.lost(self.network)
@@ -27,5 +27,5 @@ class Answer:
 
     @torch.no_grad()
     def lost(self, network: nn.Module) -> float:
-        """Return the share of the answer's energy by which another network is off."""
+        """Return the error of another network's output as a share of the output's energy."""
         return float((network(self.patch) - self.answer).square().sum()) / self.energy

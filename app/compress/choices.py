@@ -1,4 +1,4 @@
-"""What a convolution may become: every rank with its cost, and what of the network's answer it loses."""
+"""The possible ranks of a convolution, each with its cost and its error in the network's output."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,19 +20,22 @@ from app.operators.decomposed import Factors
 from app.operators.plain import Conv3d
 
 Price = Callable[[Callable[[], nn.Module], Cost, tuple[int, int, int, int]], float]
-"""What makes a module, its cost and the (C, D, H, W) it sees -> what is to be saved."""
+"""A function to a cost from a function that builds a module, its `Cost`, and its input size (C, D, H, W)."""
 PRICES: dict[str, Price] = {
     "params": lambda _make, cost, _seen: cost.params,
     "macs": lambda _make, cost, _seen: cost.macs,
     "latency": lambda make, _cost, seen: latency_ms(make(), (1, *seen)),
 }
-_LEAST = 1e-12  # errors below this are equal
-_ENOUGH = 1e-3  # of the answer's energy: less is nothing beside what a budget costs
+_LEAST = 1e-12  # smaller errors count as equal
+_ENOUGH = 1e-3  # share of the output's energy; smaller losses are negligible
 
 
 def list_choices(conv: ConvSpec, task: ConvTask, method: DecompositionMethod) -> list[RankChoice]:
-    """Every rank that saves something, and last the dense convolution; errors are those of its response."""
-    conv = replace(conv, kernel=as_size(task.conv.kernel_size))  # fewer axes than asked for within slices
+    """Return every rank that costs less than the dense convolution, and the dense convolution last.
+
+    Errors are shares of the energy of the convolution's response.
+    """
+    conv = replace(conv, kernel=as_size(task.conv.kernel_size))  # fewer axes within slices
     assert conv.size is not None
     energies = method.energies(task)
     lost = 1 - energies.cumsum(0) / energies.sum().clamp_min(torch.finfo(energies.dtype).tiny)
@@ -49,11 +52,11 @@ def list_choices(conv: ConvSpec, task: ConvTask, method: DecompositionMethod) ->
 
 
 def judge(choices: Sequence[RankChoice], error: Callable[[Factors], float]) -> list[RankChoice]:
-    """The same with errors of the network's answer, as `error` measures them for one convolution changed.
+    """Return the choices with errors of the network's output, measured by `error` for one choice at a time.
 
-    A convolution near the output may lose far less of its response than one at the bottom of the network.
-    Measured for the first, second, fourth, eighth ... choice until nothing to speak of is lost; in between,
-    the ratio of the answer's error to the response's is interpolated in logarithms.
+    A convolution near the output may lose much less of its response than a deep one for the same error of the
+    output. The error is measured for the first, second, fourth, eighth ... choice until it is negligible. In
+    between, the ratio of the output's error to the response's error is interpolated on a logarithmic scale.
     """
     *decomposed, dense = choices
     places: list[int] = []
@@ -74,7 +77,7 @@ def judge(choices: Sequence[RankChoice], error: Callable[[Factors], float]) -> l
 
 
 def _ranks(most: int, cost: str) -> list[int]:
-    """Every rank; where each has to be timed, ever fewer."""
+    """Return the ranks to try: all, or fewer and fewer if each has to be timed."""
     if cost != "latency":
         return list(range(1, most + 1))
     powers = [2**power for power in range(most.bit_length())]

@@ -1,4 +1,4 @@
-"""The methods by the names that compress.method takes."""
+"""The decomposition methods by their names in compress.method."""
 
 from app.compress.fits.baselines import ChannelMethod, SpatialMethod
 from app.compress.fits.dwd import DepthwiseMethod
@@ -14,10 +14,10 @@ METHODS: dict[str, type[DecompositionMethod]] = {
 
 
 def method_of(name: str, settings: CompressSettings) -> DecompositionMethod:
-    """The method of that name.
+    """Return the method of a name.
 
     Raises:
-        InputError: nobody knows it.
+        InputError: the name is unknown.
     """
     if name not in METHODS:
         raise InputError(f"compress.method: got {name!r}, wanted one of {', '.join(METHODS)}")

@@ -1,4 +1,4 @@
-"""Depth-wise, channel or spatial decomposition of a whole trained network."""
+"""Decomposition of a whole trained network: depthwise, channel or spatial."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -22,13 +22,13 @@ from app.operators.decomposed import Decomposed, Factors
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The decomposed network, and what was chosen for each convolution that could be."""
+    """A decomposed network, and the choice for each convolution that could be decomposed."""
 
     spec: NetworkSpec
     weights: Weights
     chosen: Mapping[str, RankChoice]
     dense: Mapping[str, nn.Conv3d]
-    """The convolutions as they were trained."""
+    """The trained dense convolutions."""
 
 
 def decompose(
@@ -40,10 +40,10 @@ def decompose(
     seed: int,
     advance: Callable[[], None],
 ) -> Decomposition:
-    """Choose ranks under the budget, then fit convolution by convolution, forwards.
+    """Choose ranks under the budget, then fit one convolution after the other from input to output.
 
-    `patches` (B, C, D, H, W) are the only data seen, at places by `seed`. `advance` is called twice for each
-    convolution: its choices are known, it is replaced.
+    `patches` (B, C, D, H, W) are the only data used, at places that depend on `seed`. `advance` is called
+    twice for each convolution: when its choices are known and when it is replaced.
 
     Raises:
         InputError: no convolution can be decomposed, or the budget is below the least possible.
@@ -79,20 +79,20 @@ def decompose(
 
 
 def count_decomposable(spec: NetworkSpec) -> int:
-    """How many convolutions `decompose` will look at and replace."""
+    """Return the number of convolutions that `decompose` will examine and replace."""
     with torch.device("meta"):
         return len(_dense(*build_named(spec)))
 
 
 def trained_network(spec: NetworkSpec, weights: Weights) -> tuple[nn.Module, dict[str, str]]:
-    """Return the network in eval mode on the CPU, and by each convolution's name its module's path."""
+    """Return the network in eval mode on the CPU, and the path of each convolution's module by its name."""
     network, paths = build_named(spec)
     network.load_state_dict(weights)
     return to_device(network, torch.device("cpu")).eval(), paths
 
 
 def _dense(network: nn.Module, paths: Mapping[str, str]) -> dict[str, nn.Conv3d]:
-    """The dense convolutions, over more than a voxel and a channel: one channel is depthwise already."""
+    """Return the dense convolutions over more than one voxel and one channel (one is already depthwise)."""
     convs = ((name, network.get_submodule(path)) for name, path in paths.items())
     return {
         name: conv
@@ -105,7 +105,7 @@ def _dense(network: nn.Module, paths: Mapping[str, str]) -> dict[str, nn.Conv3d]
 
 
 def _lost(answer: Answer, path: str, fit: Callable[[Factors], nn.Module], factors: Factors) -> float:
-    """The share of the network's answer that goes with one convolution decomposed."""
+    """Return the share of the network's output that is lost with one convolution decomposed."""
     return answer.error(path, fit(factors))
 
 
@@ -115,7 +115,7 @@ def _left(
     options: Mapping[str, Sequence[RankChoice]],
     method: DecompositionMethod,
 ) -> float:
-    """The budget less what cannot be decomposed."""
+    """Return the budget minus the cost of everything that cannot be decomposed."""
     patch, price = spec.shape.patch, PRICES[method.settings.cost]
     assert patch is not None
     whole = price(lambda: network, spec.cost(patch), (spec.shape.in_channels, *patch))
@@ -124,7 +124,7 @@ def _left(
 
 
 def _as_seen(network: nn.Module, path: str, task: ConvTask, look: Callable[..., dict[str, Rows]]) -> ConvTask:
-    """The task with inputs as this network, decomposed up to here, makes them."""
+    """Return the task with the inputs that this network, decomposed up to here, produces."""
     here = network.get_submodule(path)
     return replace(task, rows=Rows(look(network, {path: here})[path].inputs, task.rows.outputs))
 

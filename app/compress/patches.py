@@ -1,4 +1,4 @@
-"""The patches of training cases that a trained network is fitted on."""
+"""The training patches that a trained network is fitted on."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from app.train.training import Training
 
 
 def training_patches(this: Training, count: int) -> list[Tensor]:
-    """Return batches (B, C, D, H, W) of training patches as they are, without augmentation."""
+    """Return batches (B, C, D, H, W) of training patches without augmentation."""
     sampler = PatchSampler(
         [this.cached[case.id] for case in this.split.training],
         size=this.plan.patch,

@@ -1,6 +1,6 @@
-"""A trained dense network that keeps one sub-kernel per output channel, chosen under a budget and fitted.
+"""A trained dense network reduced to one sub-kernel per output channel, chosen under a budget and fitted.
 
-The name of the CAKES paper taken at its word: kernels shrink, without a search from fresh weights.
+Unlike a search, this starts from trained weights.
 """
 
 import copy
@@ -28,17 +28,17 @@ from app.search.decode import Decoded, Scores, assign_slots
 from app.search.penalty import super_convolutions
 from app.search.search import searched_sites
 
-_LEAST = 1e-12  # of an error's energy
+_LEAST = 1e-12  # the smallest energy of an error, to divide by
 
 
 @dataclass(frozen=True)
 class Shrunk:
-    """The super-network's weights, in which each channel has chosen, and what was decided."""
+    """The super-network's weights after each channel has chosen, and the decoded layout."""
 
     weights: Weights
     decoded: Decoded
     answer_lost: float
-    """Share of the answer's energy by which the shrunk network is off, before it is trained."""
+    """Error of the shrunk network's output as a share of the output's energy, before further training."""
 
 
 def shrink(
@@ -53,15 +53,15 @@ def shrink(
     seed: int,
     advance: Callable[[], None],
 ) -> Shrunk:
-    """Fit every kernel to every channel, decode what is lost, then fit the chosen kernels again, forwards.
+    """Fit every kernel to every channel, decode a layout from the losses, then refit the chosen kernels.
 
     `searched` is `trained` with a super-network of separate weights. With `distill` candidates are fitted to
-    about `rows` rows of each convolution on `patches` (B, C, D, H, W); else they are cut out of the weights.
-    What a channel loses is weighed by how much the network's answer changes with its convolution. `advance`
-    is called twice for each searched convolution.
+    about `rows` rows of each convolution on `patches` (B, C, D, H, W); otherwise they are cut out of the
+    trained weights. The loss of a channel is weighted by how much its convolution affects the network's
+    output. `advance` is called twice for each searched convolution.
 
     Raises:
-        InputError: a searched convolution is not dense, or has not all taps of a kernel; no layout meets the
+        InputError: a searched convolution is not dense or lacks taps of a kernel, or no layout meets the
             budget.
     """
     original, paths = trained_network(trained, weights)
@@ -119,10 +119,10 @@ def _dense(network: nn.Module, path: str, site: Site) -> nn.Conv3d:
 
 
 def _scores(answer: Answer, path: str, conv: nn.Conv3d, site: Site, fitted: Fitted) -> NDArray[np.float64]:
-    """Less what each (kernel, slot) loses of the network's answer, (kernels, slots).
+    """Return minus the loss of the network's output for each (kernel, slot), as (kernels, slots).
 
-    Measured once for a convolution, with the kernel of fewest losses but the whole one in each channel; by
-    the ratio of what the answer lost to what the channels lost, the latter become shares of the answer.
+    The output's loss is measured once per convolution, with the best kernel in each channel except the whole
+    one. The losses of single channels are scaled by the ratio of this loss to their sum.
     """
     errors = fitted.errors.numpy()
     smaller = [i for i, kernel in enumerate(site.kernels) if kernel.size != as_size(conv.kernel_size)]
@@ -137,7 +137,7 @@ def _scores(answer: Answer, path: str, conv: nn.Conv3d, site: Site, fitted: Fitt
 
 @torch.no_grad()
 def _embedded(conv: nn.Conv3d, site: Site, weights: Sequence[Tensor], chosen: NDArray[np.int64]) -> nn.Conv3d:
-    """The convolution with the chosen kernel's weights in each channel, zero elsewhere."""
+    """Return the convolution with the chosen kernel's weights in each channel and zeros elsewhere."""
     changed = copy.deepcopy(conv)
     flat = torch.zeros_like(conv.weight.flatten(1))
     for index, kernel in enumerate(site.kernels):
@@ -155,7 +155,7 @@ def _filled(
     weights: Mapping[str, Sequence[Tensor]],
     chosen: Mapping[str, NDArray[np.int64]],
 ) -> nn.Module:
-    """The super-network with these candidates and choices, everything else as it was trained."""
+    """Return the super-network with these candidates and choices, and trained weights for the rest."""
     network = searched.build()
     network.load_state_dict(original.state_dict(), strict=False)
     for site, part in zip(sites, super_convolutions(network).values(), strict=True):

@@ -1,4 +1,4 @@
-"""The sub-kernels that trained filters come nearest to, as a layout to begin a CAKES network with."""
+"""The sub-kernels nearest to trained filters, as a layout to start a CAKES network from."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,14 @@ from app.core.types import Size, as_size
 from app.operators.vocabulary import vocabulary
 
 SHARE = 0.6
-"""Of a filter's energy that a sub-kernel has to hold; a filter of equal taps has 3/27, 9/27 or all of it."""
+"""Share of a filter's energy that a sub-kernel must hold.
+
+With equal taps a sub-kernel holds 3/27, 9/27 or all of it.
+"""
 
 
 def natural_layout(convs: Mapping[str, torch.nn.Conv3d]) -> Layout:
-    """Each convolution's output channels shared out as the energy of its leading depthwise filters is."""
+    """Return a layout that divides output channels like the energy of the leading depthwise filters."""
     return Layout(
         {name: _groups(conv) for name, conv in convs.items()}, {"method": "natural kernels", "share": SHARE}
     )
@@ -36,7 +39,7 @@ def _groups(conv: torch.nn.Conv3d) -> dict[Kernel, int]:
 
 
 def _whole(shares: Mapping[Size, float], channels: int) -> dict[Kernel, int]:
-    """Whole channels by largest remainder; what gets none is left out."""
+    """Return whole channels by largest remainder; kernels without a channel are left out."""
     counts = {kind: int(share * channels) for kind, share in shares.items()}
     rest = sorted(shares, key=lambda kind: counts[kind] - shares[kind] * channels)
     for kind in rest[: channels - sum(counts.values())]:

@@ -1,1 +1,1 @@
-"""One convolution replaced by smaller ones: the ways to fit them."""
+"""Ways to replace one convolution by smaller ones that are fitted to it."""

@@ -1,7 +1,7 @@
-"""Fits that look through the activation: what it cuts off need not be right.
+"""Fits of the response after the activation, so that values it cuts off need not be reproduced.
 
 The penalty method of Zhang et al., arXiv 1411.4229 and 1505.06798: an auxiliary response is moved towards
-whatever the activation turns into the wanted output, and fitted again.
+values that the activation maps to the wanted output, and the solution is fitted to it again.
 """
 
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from torch import Tensor
 
 _Solution = TypeVar("_Solution")
 Fit = Callable[[Tensor], tuple[_Solution, Tensor]]
-"""A target response (row, out) -> the best solution within reach, and its response."""
+"""A function from a target response (row, out) to the best solution and its response."""
 
 
 def auxiliary(wanted: Tensor, response: Tensor, *, penalty: float, slope: float) -> Tensor:
-    """The u that makes (wanted - act(u))^2 + penalty (u - response)^2 least, element by element.
+    """Return the u that minimises (wanted - act(u))^2 + penalty (u - response)^2 for each element.
 
-    `act` is a leaky ReLU; each of its two sides has a minimum of its own, and the cheaper is taken.
+    `act` is a leaky ReLU. Each of its two sides has its own minimum; the lower one is taken.
     """
     below = ((slope * wanted + penalty * response) / (slope**2 + penalty)).clamp_max(0)
     above = ((wanted + penalty * response) / (1 + penalty)).clamp_min(0)
@@ -37,10 +37,11 @@ def through_activation(
     slope: float,
     rounds: int = 50,
 ) -> tuple[_Solution, float]:
-    """The solution whose response comes nearest to `wanted` after the activation, and the error it leaves.
+    """Return the solution whose response is nearest to `wanted` after the activation, and its error.
 
-    `start` is the linear solution. The method may pass its best, so the best is kept. The penalty is 0.1 for
-    three fifths of the rounds, then 1: the proportion of the authors' public code, which makes 50 rounds.
+    `start` is the linear solution. The error may rise between rounds, so the best solution is kept. The
+    penalty is 0.1 for three fifths of the rounds, then 1: the proportion in the authors' public code, which
+    uses 50 rounds.
     """
     early = -(-3 * rounds // 5)
     best, response = start

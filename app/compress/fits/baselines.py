@@ -1,4 +1,4 @@
-"""compress.method=channel and spatial: dense convolutions of lower rank, fitted to the same data."""
+"""The methods channel and spatial of compress.method: dense convolutions of lower rank, as baselines."""
 
 import torch
 import torch.nn.functional as F
@@ -14,19 +14,19 @@ from app.operators.decomposed import Factors
 
 
 class ChannelMethod(DecompositionMethod):
-    """A dense convolution to fewer channels, then 1x1x1 (Zhang et al., 2016)."""
+    """A dense convolution to fewer channels, followed by 1x1x1 (Zhang et al., 2016)."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
-        """`rank` channels in between."""
+        """Return factors with `rank` channels between the two convolutions."""
         return Factors("channel", rank, (conv.kernel,))
 
     def energies(self, task: ConvTask) -> Tensor:
-        """Of the principal components of the responses (of the weights, without data)."""
+        """Return the energies of the principal components of the responses (without data: of the weights)."""
         energies: Tensor = torch.linalg.svdvals(self._matrix(task)).square()
         return energies
 
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """As far as `settings.fit` goes; there are no sweeps to make."""
+        """Fit as far as `settings.fit` says; this method has no sweeps."""
         encode, decode = self._mix(task, factors.rank)
         flat = task.weights.transpose(0, 1).flatten(1)  # (out, channel * tap)
         mix = decode / task.scale
@@ -55,33 +55,33 @@ class ChannelMethod(DecompositionMethod):
         )[0]
 
     def _matrix(self, task: ConvTask) -> Tensor:
-        """Responses (row, out); weights (channel * tap, out) without data."""
+        """Return responses (row, out), or without data weights (channel * tap, out)."""
         if self.settings.fits("data"):
             return self._responses(task)
         return task.weights.transpose(1, 2).flatten(0, 1)
 
     def _responses(self, task: ConvTask) -> Tensor:
-        """What the dense weights answer to these inputs."""
+        """Return the dense convolution's responses (row, out) to these inputs."""
         return torch.einsum("crk,cok->ro", task.inputs, task.weights)
 
 
 class SpatialMethod(DecompositionMethod):
-    """Two dense convolutions along shares of the axes (Jaderberg et al., 2014); from the weights alone."""
+    """Two dense convolutions, along depth and in the plane, from weights only (Jaderberg et al., 2014)."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
-        """Depth first, then the plane, also where one of them is a single tap."""
+        """Return depth first, then the plane, even if one of them has a single tap."""
         depth, height, width = conv.kernel
         return Factors("spatial", rank, ((depth, 1, 1), (1, height, width)))
 
     def energies(self, task: ConvTask) -> Tensor:
-        """Of the unfolded weights."""
+        """Return the energies of the unfolded weights."""
         weight = task.conv.weight.detach().double()
         rows = weight.permute(1, 2, 0, 3, 4).reshape(weight.shape[1] * weight.shape[2], -1)
         energies: Tensor = torch.linalg.svdvals(rows).square()
         return energies
 
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """The pair, and the bias that keeps the mean response."""
+        """Return the pair of convolutions, with a bias that keeps the mean response."""
         first, second = spatial_pair(task.conv.weight, factors.rank)
         whole = torch.einsum("rcdxy,orzhw->codhw", first, second).flatten(2)
         return chained(task.conv, factors, [first, second], task.bias(whole))

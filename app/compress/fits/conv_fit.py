@@ -1,4 +1,4 @@
-"""One convolution to be decomposed: weights, rows and what follows it, as a method wants them."""
+"""A convolution to decompose: its weights, sampled rows, and the norm and activation after it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,24 +12,24 @@ from app.compress.fits.samples import Rows
 
 @dataclass(frozen=True)
 class Following:
-    """What a norm and an activation make of each output channel: gain (out,), shift (out,), slope."""
+    """The norm and activation after a convolution: gain (out,), shift (out,), negative slope."""
 
     gain: Tensor | None
     shift: Tensor | None
     slope: float | None
     eps: float = 0.0
-    """What the norm adds to a variance."""
+    """The term that the norm adds to a variance."""
 
 
 UNKNOWN = Following(None, None, None)
-_SILENT = 1e-6  # of the largest scale: a channel that the norm shuts off still has an inverse
+_SILENT = 1e-6  # share of the largest scale; keeps channels invertible that the norm sets to zero
 
 
 @dataclass(frozen=True)
 class ConvTask:
-    """Everything in double precision, centred, output channels in units of what the norm makes of them.
+    """One convolution to fit, in double precision and centred; output channels are scaled by the norm.
 
-    An error then counts as much as the rest of the network sees of it.
+    Errors are therefore weighted as the rest of the network sees them.
     """
 
     conv: nn.Conv3d
@@ -38,7 +38,7 @@ class ConvTask:
 
     @cached_property
     def scale(self) -> Tensor:
-        """(out,): what the norm multiplies each channel by, with its sign; ones where no norm follows."""
+        """(out,): the signed factor by which the norm multiplies each channel; ones without a norm."""
         variance = self.rows.outputs.double().var(dim=0)
         gain = self.following.gain
         if gain is None:
@@ -49,30 +49,30 @@ class ConvTask:
 
     @cached_property
     def weights(self) -> Tensor:
-        """(channel, out, tap)."""
+        """Scaled weights (channel, out, tap)."""
         return by_channel(self.conv.weight) * self.scale[:, None]
 
     @cached_property
     def inputs(self) -> Tensor:
-        """(channel, row, tap)."""
+        """Centred inputs (channel, row, tap)."""
         inputs = self.rows.inputs.double()
         return inputs - inputs.mean(dim=1, keepdim=True)
 
     @cached_property
     def root(self) -> Tensor:
-        """Of the inputs' second moments (channel, tap, tap)."""
+        """Square root of the inputs' second moments (channel, tap, tap)."""
         return root_of(self.inputs)
 
     @cached_property
     def target(self) -> Tensor:
-        """(row, out): what the undecomposed network answers."""
+        """(row, out): the scaled, centred outputs of the undecomposed network."""
         outputs = self.rows.outputs.double() * self.scale
         return outputs - outputs.mean(dim=0)
 
     def bias(self, weights: Tensor) -> Tensor | None:
-        """The bias for new weights (channel, out, tap), so that the mean response stays.
+        """Return the bias for new weights (channel, out, tap) that keeps the mean response.
 
-        None where the convolution had none.
+        None if the convolution has no bias.
         """
         if self.conv.bias is None:
             return None
@@ -81,7 +81,7 @@ class ConvTask:
 
 
 def following(network: nn.Module, path: str) -> Following:
-    """The norm and activation right after a convolution, where they are its neighbours in a sequence."""
+    """Return the norm and activation directly after a convolution in the same sequence, if there are any."""
     parent, _, index = path.rpartition(".")
     if not index.isdigit():
         return UNKNOWN

@@ -1,7 +1,7 @@
-"""Depth-wise decomposition of one convolution: per input channel, a few filters and what mixes them.
+"""Depthwise decomposition of one convolution: a few filters per input channel, and a mix of their outputs.
 
-He et al., arXiv 1910.09455. Matrices are double precision: (channel, row, tap) of the inputs a convolution
-sees, (row, out) of its responses, (channel, out, tap) of its weights.
+He et al., arXiv 1910.09455. Matrices are in double precision: (channel, row, tap) for the inputs of a
+convolution, (row, out) for its responses, (channel, out, tap) for its weights.
 """
 
 from dataclasses import dataclass
@@ -9,54 +9,54 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_CUTOFF = 1e-6  # singular values below this share of the largest are noise
+_CUTOFF = 1e-6  # smaller singular values, as a share of the largest, are noise
 
 
 @dataclass(frozen=True)
 class DepthwiseFactors:
-    """Filters (channel, rank, tap) and mix (channel, rank, out)."""
+    """The filters (channel, rank, tap) and the mix (channel, rank, out)."""
 
     filters: Tensor
     mix: Tensor
 
     def weights(self) -> Tensor:
-        """The weights (channel, out, tap) they stand for."""
+        """Return the weights (channel, out, tap) that the factors represent."""
         return self.mix.transpose(1, 2) @ self.filters
 
     def responses(self, inputs: Tensor) -> Tensor:
-        """Each channel's part of the response (channel, row, out)."""
+        """Return each channel's part of the response (channel, row, out)."""
         return inputs @ self.filters.transpose(1, 2) @ self.mix
 
 
 def by_channel(weight: Tensor) -> Tensor:
-    """A convolution's weight (out, in, kd, kh, kw) as (channel, out, tap)."""
+    """Return a convolution's weight (out, in, kd, kh, kw) as (channel, out, tap)."""
     return weight.detach().double().transpose(0, 1).flatten(2)
 
 
 def from_weights(weights: Tensor, rank: int) -> DepthwiseFactors:
-    """The nearest weights of that rank: a singular value decomposition for each channel."""
+    """Return the nearest weights of a rank, by a singular value decomposition of each channel."""
     left, values, right = torch.linalg.svd(weights, full_matrices=False)
     return DepthwiseFactors(right[:, :rank], (left * values[:, None])[..., :rank].transpose(1, 2))
 
 
 def root_of(inputs: Tensor) -> Tensor:
-    """A square root (channel, tap, tap) of each channel's second moments, without squaring anything."""
+    """Return a square root (channel, tap, tap) of each channel's second moments, without squaring inputs."""
     root: Tensor = torch.linalg.qr(inputs, mode="r").R
     return root
 
 
 def from_responses(weights: Tensor, root: Tensor, rank: int) -> DepthwiseFactors:
-    """The nearest response of each channel to inputs of this root, channels apart."""
+    """Return the factors with the nearest response of each channel, for inputs with this root."""
     _, _, right = torch.linalg.svd(root @ weights.transpose(1, 2), full_matrices=False)
     mix = right[:, :rank]
     return DepthwiseFactors(mix @ weights, mix)
 
 
 def compensated(start: DepthwiseFactors, inputs: Tensor, target: Tensor, *, sweeps: int) -> DepthwiseFactors:
-    """Each channel in turn refitted to what the others leave of the target; the error never rises.
+    """Refit each channel in turn to the part of the target that the others leave; the error never rises.
 
-    Block coordinate descent with an exact minimum in every step, so `start` may come from anywhere and
-    `inputs` from a network that is decomposed already.
+    This is block coordinate descent with an exact minimum in every step. So `start` may be any factors, and
+    `inputs` may come from a network that is already decomposed.
     """
     bases, solvers = _bases(inputs)
     filters, mix = start.filters.clone(), start.mix.clone()
@@ -74,7 +74,7 @@ def compensated(start: DepthwiseFactors, inputs: Tensor, target: Tensor, *, swee
 
 
 def refitted_mix(factors: DepthwiseFactors, inputs: Tensor, target: Tensor) -> DepthwiseFactors:
-    """The best mix of all channels' filters together: one least-squares fit, the filters as they are."""
+    """Return the best mix of all channels' filters together, by one least-squares fit with fixed filters."""
     channels, rank, _ = factors.filters.shape
     features = (inputs @ factors.filters.transpose(1, 2)).transpose(0, 1).flatten(1)  # (row, channel * rank)
     mix = torch.linalg.lstsq(features, target, rcond=_CUTOFF, driver="gelsd").solution
@@ -82,9 +82,9 @@ def refitted_mix(factors: DepthwiseFactors, inputs: Tensor, target: Tensor) -> D
 
 
 def _bases(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Per channel an orthonormal basis (row, tap) of what its taps span, and the way from it to taps."""
+    """Return per channel an orthonormal basis (row, tap) of its inputs, and a map from basis to taps."""
     basis, root = torch.linalg.qr(inputs)
-    left, values, right = torch.linalg.svd(root, full_matrices=False)  # fewer rows than taps span fewer
+    left, values, right = torch.linalg.svd(root, full_matrices=False)  # rank is smaller with few rows
     kept = values > _CUTOFF * values.amax(dim=1, keepdim=True).clamp_min(torch.finfo(values.dtype).tiny)
     inverse = torch.where(kept, 1 / values.where(kept, torch.ones_like(values)), 0)
     return (basis @ left) * kept[:, None], right.transpose(1, 2) * inverse[:, None]

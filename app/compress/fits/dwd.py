@@ -1,4 +1,4 @@
-"""compress.method=dwd: depthwise filters and what mixes them, as far as `compress.fit` goes."""
+"""The method dwd of compress.method: depthwise filters and a mix of their outputs."""
 
 import math
 
@@ -21,18 +21,18 @@ from app.compress.fits.separable import split_filters
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
 
-_ROWS_A_FEATURE = 4  # a joint least-squares fit with fewer rows than this follows their noise
+_ROWS_A_FEATURE = 4  # rows per feature; a joint least-squares fit with fewer rows overfits
 
 
 class DepthwiseMethod(DecompositionMethod):
-    """A few filters a channel, and what mixes them."""
+    """A few filters per input channel, followed by a mix of their outputs."""
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
-        """Filters whole, or split as the chain says."""
+        """Return whole filters, or filters split according to `settings.chain`."""
         return Factors("depthwise", rank, chain_kernels(conv.kernel, self.settings.chain))
 
     def energies(self, task: ConvTask) -> Tensor:
-        """Of the channels' responses (of their weights, without data), each rank over all channels."""
+        """Return the energies of the channels' responses (without data: of weights), summed over channels."""
         matrices = task.weights
         if self.settings.fits("data"):
             matrices = task.root @ task.weights.transpose(1, 2)
@@ -40,7 +40,7 @@ class DepthwiseMethod(DecompositionMethod):
         return energies
 
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """As far as `settings.fit` goes."""
+        """Fit as far as `settings.fit` says."""
         found = self._fitted(task, factors.rank)
         filters = found.filters.flatten(0, 1).reshape(-1, *task.conv.kernel_size)
         parts = split_filters(filters, factors.kernels) if len(factors.kernels) > 1 else [filters]

@@ -1,4 +1,4 @@
-"""What a method is: what it may put in a convolution's place, what that loses, and how it is fitted."""
+"""The interface of a decomposition method: the factors of a rank, their loss, and the fit."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,25 +16,25 @@ from app.operators.decomposed import Factors
 
 @dataclass(frozen=True)
 class DecompositionMethod(ABC):
-    """A way to decompose one convolution."""
+    """A method to decompose one convolution."""
 
     settings: CompressSettings
 
     @abstractmethod
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
-        """What a rank means."""
+        """Return the factors that a rank stands for."""
 
     @abstractmethod
     def energies(self, task: ConvTask) -> Tensor:
-        """The energy that each further rank adds, largest first."""
+        """Return the energy that each further rank adds, largest first."""
 
     @abstractmethod
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """The convolutions in its place."""
+        """Return the fitted convolutions that replace it."""
 
 
 def chain_kernels(kernel: Size, chain: str) -> tuple[Size, ...]:
-    """A kernel as itself, as depth then plane, or axis by axis; axes of one tap take no part."""
+    """Split a kernel: not at all, into depth and plane, or by axis; axes of one tap are left out."""
     depth, height, width = kernel
     parts: dict[str, Sequence[Size]] = {
         "none": [kernel],

@@ -1,4 +1,4 @@
-"""The small convolutions in place of a dense one: its stride, padding, dilation and bias shared out."""
+"""The small convolutions that replace a dense one and share its stride, padding, dilation and bias."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from app.operators.decomposed import Factors
 
 
 def spec_of(conv: nn.Conv3d, name: str = "") -> ConvSpec:
-    """What was asked for when the convolution was made."""
+    """Return the specification that a convolution was built from."""
     kernel, stride = as_size(conv.kernel_size), as_size(conv.stride)
     return ConvSpec(name, conv.in_channels, conv.out_channels, kernel, stride)
 
@@ -20,7 +20,7 @@ def spec_of(conv: nn.Conv3d, name: str = "") -> ConvSpec:
 def chained(
     conv: nn.Conv3d, factors: Factors, weights: Sequence[Tensor], bias: Tensor | None
 ) -> nn.Sequential:
-    """The factors with these weights (any shape of the right size); `bias` goes to the last."""
+    """Build the factors with these weights (any shape of the right size); the last one gets `bias`."""
     assert not isinstance(conv.padding, str)
     made: list[nn.Conv3d] = []
     for link, weight in zip(factors.chain(spec_of(conv)), weights, strict=True):

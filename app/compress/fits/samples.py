@@ -1,4 +1,4 @@
-"""What convolutions of a network see and answer, at random places of some patches."""
+"""Inputs and outputs of a network's convolutions at random places of some patches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Rows:
-    """Inputs (channel, row, tap) and outputs (row, out) of one convolution, in single precision."""
+    """The inputs (channel, row, tap) and outputs (row, out) of one convolution, in single precision."""
 
     inputs: Tensor
     outputs: Tensor
@@ -23,9 +23,9 @@ class Rows:
 def sample_rows(
     network: nn.Module, convs: Mapping[str, nn.Conv3d], patches: Sequence[Tensor], *, rows: int, seed: int
 ) -> dict[str, Rows]:
-    """About `rows` rows of each convolution; the same seed takes the same places, whatever the network.
+    """Return about `rows` rows of each convolution; the places depend on the seed only.
 
-    Each forward pass ends with the last convolution that is asked for.
+    Each forward pass stops after the last convolution in `convs`.
     """
     found: dict[str, list[Rows]] = {name: [] for name in convs}
     for number, patch in enumerate(patches):
@@ -40,7 +40,7 @@ def sample_rows(
 
 
 class _Look:
-    """Adds what one convolution sees in one patch; stops the pass when all have been seen."""
+    """A hook that stores the rows of one convolution in one patch, and stops the pass after the last one."""
 
     def __init__(self, found: dict[str, list[Rows]], passes: int, *, rows: int, seed: int) -> None:
         self.found, self.passes, self.rows, self.seed = found, passes, rows, seed
@@ -57,7 +57,7 @@ class _Look:
 
 
 def taps(x: Tensor, conv: nn.Conv3d, places: Tensor) -> Tensor:
-    """What a convolution's kernel covers at output places (row, [b, d, h, w]): (channel, row, tap)."""
+    """Return a convolution's inputs (channel, row, tap) at output places (row, [b, d, h, w])."""
     assert not isinstance(conv.padding, str)
     padded = F.pad(x, [pad for pad in reversed(conv.padding) for _ in (0, 1)])
     facts = zip(conv.kernel_size, conv.stride, conv.dilation, places.T[1:], strict=True)
@@ -70,7 +70,7 @@ def taps(x: Tensor, conv: nn.Conv3d, places: Tensor) -> Tensor:
 
 
 class _SeenAll(Exception):
-    """Nothing further in this forward pass matters."""
+    """All wanted convolutions have been seen, so the forward pass can stop."""
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

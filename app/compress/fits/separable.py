@@ -1,4 +1,4 @@
-"""Filters split into shorter ones, channels never mixed; and the kernel each is nearest to."""
+"""Filters split into shorter ones without mixing channels, and the sub-kernel nearest to each filter."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from torch import Tensor
 
 from app.core.types import Size, as_size
 
-_ROUNDS = 50  # of alternating least squares; a rank-1 fit of 27 numbers settles in a few
+_ROUNDS = 50  # of alternating least squares; a rank-1 fit of 27 numbers converges in a few
 
 
 def split_filters(filters: Tensor, kernels: Sequence[Size]) -> list[Tensor]:
-    """Filters (N, kd, kh, kw) as filters (N, *kernel) for each of `kernels`, whose outer product is nearest.
+    """Return for each of `kernels` filters (N, *kernel), whose outer product is nearest to (N, kd, kh, kw).
 
-    `kernels` share out the axes among them, for instance 3x1x1 and 1x3x3. Alternating least squares: each
-    factor in turn is the filter projected on the others.
+    Each axis belongs to one of `kernels`, for example 3x1x1 and 1x3x3. Solved by alternating least squares:
+    each factor in turn is the filter projected on the others.
     """
     factors = _leading(filters, kernels)
     for _ in range(_ROUNDS if len(kernels) > 2 else 1):
@@ -31,9 +31,9 @@ def split_filters(filters: Tensor, kernels: Sequence[Size]) -> list[Tensor]:
 
 
 def natural_kernels(filters: Tensor, kernels: Sequence[Size], *, share: float) -> list[Size]:
-    """For each filter (N, kd, kh, kw) the shortest of `kernels` whose taps hold `share` of its energy.
+    """Return for each filter (N, kd, kh, kw) the shortest of `kernels` that holds `share` of its energy.
 
-    The kernel with the largest share where none holds enough.
+    If none holds enough, the kernel with the largest share.
     """
     energy = filters.square()
     total = energy.flatten(1).sum(1).clamp_min(torch.finfo(filters.dtype).tiny)
@@ -45,7 +45,7 @@ def natural_kernels(filters: Tensor, kernels: Sequence[Size], *, share: float) -
 
 
 def _leading(filters: Tensor, kernels: Sequence[Size]) -> list[Tensor]:
-    """For each kernel the leading singular vector of the filters unfolded along its axes."""
+    """Return for each kernel the leading singular vector of the filters unfolded along its axes."""
     factors = []
     for kernel in kernels:
         own = [axis + 1 for axis in range(3) if kernel[axis] > 1]

@@ -1,4 +1,4 @@
-"""The numbers of a compression; their values are in conf/config.yaml."""
+"""Settings of a compression; their values are in conf/config.yaml."""
 
 from dataclasses import dataclass
 
@@ -11,28 +11,34 @@ CHAINS = ("none", "2d1d", "1d")
 
 @dataclass(frozen=True)
 class CompressSettings:
-    """What is decomposed how far, and from what it is fitted."""
+    """The method, budget and fit of a decomposition."""
 
     method: str
-    """dwd, channel or spatial."""
+    """Name of the method: dwd, channel or spatial."""
     fit: str
-    """weights: no data. data: the responses, channels apart. sweeps: channels make up for each other.
-    asymmetric: and for the layers before. activation: and what the activation cuts off is free."""
+    """Depth of the fit; each level includes the ones before it.
+
+    - weights: no data is used.
+    - data: the responses are fitted, channel by channel.
+    - sweeps: channels compensate for each other's errors.
+    - asymmetric: errors of earlier layers are compensated too.
+    - activation: values that the activation cuts off are left free.
+    """
     budget: float
-    """Share of the whole network's cost that is left."""
+    """Share of the whole network's cost that remains."""
     cost: str
-    """params, macs or latency."""
+    """Kind of cost: params, macs or latency."""
     chain: str
-    """none, 2d1d or 1d: depthwise filters as they are, as a 2D and a 1D filter, or as three 1D filters."""
+    """Split of depthwise filters: none, 2d1d (a 2D and a 1D filter) or 1d (three 1D filters)."""
     patches: int
-    """Training patches that data are taken from."""
+    """Number of training patches that data are taken from."""
     rows: int
-    """Places in them for each convolution."""
+    """Number of places in the patches, for each convolution."""
     sweeps: int
     rounds: int
     """Steps of the fit through the activation."""
     finetune_rate: float
-    """Of the learning rate, where the result is trained on."""
+    """Factor on the learning rate if the compressed network is trained further."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -50,5 +56,5 @@ class CompressSettings:
                 raise InputError(f"compress.{name}: got {getattr(self, name)}, wanted at least 1")
 
     def fits(self, level: str) -> bool:
-        """Whether the fit goes as far as `level`."""
+        """Return whether the fit goes as far as `level`."""
         return FITS.index(self.fit) >= FITS.index(level)

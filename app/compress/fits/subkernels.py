@@ -1,7 +1,7 @@
-"""The sub-kernels that each output channel of a trained convolution may keep, fitted to what it answered.
+"""The sub-kernels that each output channel of a trained convolution may keep, fitted to its output.
 
-Every candidate is fitted alone, as in LANA (Molchanov et al., arXiv 2107.10624): of all weights on its taps
-those that answer most nearly as the trained ones did, by least squares on what the convolution sees.
+Every candidate is fitted separately, as in LANA (Molchanov et al., arXiv 2107.10624): the weights on its taps
+whose output is nearest to the trained one, by least squares on the convolution's inputs.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from app.core.kernel import Kernel
 from app.core.types import as_size
 from app.layers.candidates import taps_in
 
-_RIDGE = 1e-3  # of the mean energy of a tap: pulls towards the trained weights where data say little
+_RIDGE = 1e-3  # share of a tap's mean energy; pulls towards the trained weights where data are few
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights of each candidate (out, in, *size), and the energy of the answer each loses (kernels, out)."""
+    """The weights of each candidate (out, in, *size), and the energy each loses (kernels, out)."""
 
     weights: tuple[Tensor, ...]
     errors: Tensor
@@ -32,8 +32,8 @@ def fit_kernels(
 ) -> Fitted:
     """Fit every kernel to every output channel.
 
-    Energies are in units of what the norm behind makes of a channel. Without rows nothing is fitted: kernels
-    are cut out of the trained weights, and what they lose is the energy of the taps left out.
+    Energies are measured after the norm that follows. Without rows nothing is fitted: kernels are cut out of
+    the trained weights, and their loss is the energy of the taps left out.
     """
     trained = conv.weight.detach().double().flatten(1)  # (out, in * taps)
     moments = torch.eye(trained.shape[1], dtype=torch.float64) if rows is None else _moments(rows)
@@ -52,9 +52,9 @@ def fit_kernels(
 def refit_kernels(
     conv: nn.Conv3d, kernels: Sequence[Kernel], chosen: Tensor, rows: Rows
 ) -> tuple[Tensor, ...]:
-    """Fit the chosen kernel of each channel, `chosen` (out,), to outputs that other inputs led to.
+    """Fit the chosen kernel of each channel, `chosen` (out,), to the outputs of other inputs.
 
-    The result has weights for every kernel (out, in, *size), those of channels that chose another are zero.
+    Returns weights (out, in, *size) for every kernel; they are zero for channels that chose another kernel.
     """
     trained = conv.weight.detach().double().flatten(1)
     seen = _centred(rows)
@@ -75,7 +75,7 @@ def refit_kernels(
 def solve(moments: Tensor, wanted: Tensor, trained: Tensor, taps: Tensor) -> Tensor:
     """Return the weights (out, taps) of least squared error whose other taps are zero.
 
-    `moments` (all, all) are those of the inputs, `wanted` (all, out) theirs with the outputs.
+    `moments` (all, all) are second moments of the inputs, `wanted` (all, out) those of inputs and outputs.
     """
     ridge = _RIDGE * moments.diagonal().mean()
     left = moments[taps][:, taps] + ridge * torch.eye(len(taps), dtype=moments.dtype)
@@ -85,7 +85,7 @@ def solve(moments: Tensor, wanted: Tensor, trained: Tensor, taps: Tensor) -> Ten
 
 
 def taps_of(kernel: Kernel, conv: nn.Conv3d) -> Tensor:
-    """Return the places of a kernel's taps among (in * taps) of a convolution."""
+    """Return the indices of a kernel's taps among the (in * taps) weights of a convolution."""
     inside = torch.zeros(conv.in_channels, *as_size(conv.kernel_size), dtype=torch.bool)
     inside[(slice(None), *taps_in(kernel, as_size(conv.kernel_size)))] = True
     return torch.nonzero(inside.flatten())[:, 0]
@@ -97,13 +97,13 @@ def _moments(rows: Rows) -> Tensor:
 
 
 def _centred(rows: Rows) -> Tensor:
-    """(row, in * taps): a norm behind takes means away."""
+    """Return centred inputs (row, in * taps), because the norm after the convolution removes means."""
     seen = rows.inputs.double().permute(1, 0, 2).flatten(1)
     return seen - seen.mean(0)
 
 
 def _scale(trained: Tensor, rows: Rows | None, following: Following) -> Tensor:
-    """(out,): the squared factor that the norm behind multiplies each channel by."""
+    """Return (out,): the square of the factor by which the norm multiplies each channel."""
     energy = trained.square().sum(1) if rows is None else rows.outputs.double().var(0) + following.eps
     gain = torch.ones_like(energy) if following.gain is None else following.gain.square()
     return gain / energy.clamp_min(torch.finfo(energy.dtype).tiny)
