@@ -1,4 +1,4 @@
-"""The command line: composes the configuration and calls the function its mode names."""
+"""The command line: composes the configuration and calls the function that its mode names."""
 
 from app.cli.shell.command_line import main
 

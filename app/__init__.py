@@ -5,14 +5,14 @@
     trained = run("task=hippocampus", "train=smoke")        # as python run.py task=hippocampus train=smoke
     labels = trained.segmenter()("scan.nii.gz")             # (i, j, k) in the scan's own geometry
 
-Importing the package is quick; what it offers is imported at first use.
+The package is quick to import, because its contents are imported at first use.
 """
 
 from app.core.user import name_user
 
 name_user()
 
-TYPE_CHECKING = False  # that of typing, whose import takes as long as that of this package otherwise
+TYPE_CHECKING = False  # replaces typing.TYPE_CHECKING, because importing typing would double the import time
 if TYPE_CHECKING:
     from app.api import RunFolder, run
     from app.infer.scan.segmenter import Segmenter
@@ -26,7 +26,7 @@ _FROM = {"run": "app.api", "RunFolder": "app.api", "Segmenter": "app.infer.scan.
 
 
 def __getattr__(name: str) -> object:
-    """Import what the package offers when it is first asked for."""
+    """Import a public name when it is first used."""
     if name in _FROM:
         from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""The Python door: `run` does what the command line does and returns the folder that it wrote."""
+"""The Python interface: `run` does the same as the command line and returns the folder it wrote."""
 
 import logging
 import sys
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that a run has written: of a training, a search, a prediction, an evaluation or another mode.
+    """A folder written by a run: a training, a search, a prediction, an evaluation or another mode.
 
-    What a mode does not write raises InputError, which names the missing file.
+    Attributes that a mode does not write raise InputError, which names the missing file.
     """
 
     path: Path
@@ -34,12 +34,12 @@ class RunFolder:
 
     @property
     def cases(self) -> list[dict[str, str]]:
-        """The rows of cases.csv: one per held-out case and label, cells as text, empty where undefined."""
+        """The rows of cases.csv: one per held-out case and label, cells as text, empty if undefined."""
         return read_csv(self._file(run_folder.CASES))
 
     @property
     def predictions(self) -> dict[str, Path]:
-        """The label maps by case: those of held-out cases of a training, or those of a prediction."""
+        """The label maps by case: of the held-out cases of a training, or of a prediction."""
         folder = self.path / run_folder.PREDICTIONS
         if folder.is_dir():
             return {path.name.removesuffix(".nii.gz"): path for path in sorted(folder.glob("*.nii.gz"))}
@@ -48,12 +48,12 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The last checkpoint."""
+        """The path of the last checkpoint."""
         return self._file(run_folder.LAST)
 
     @property
     def layout(self) -> Path:
-        """The layout.yaml of a search, or of a training with mixed kernels."""
+        """The path of layout.yaml, written by a search or by a training with mixed kernels."""
         return self._file(run_folder.LAYOUT)
 
     def segmenter(self, **settings: Any) -> "Segmenter":
@@ -70,15 +70,16 @@ class RunFolder:
 
 
 def run(*overrides: str) -> RunFolder:
-    """Run a mode as `python run.py <overrides>` does, in this process, and return the folder it wrote.
+    """Run a mode in this process as `python run.py <overrides>` does, and return the folder it wrote.
 
-    Overrides are those of the command line, `run("task=hippocampus", "train=smoke")`. Progress and messages
-    are shown as there. Nothing is left behind in the process: working directory, arguments, logging, threads,
-    random state and Hydra's state are as they were. Sweeps and `mode=tune` need the command line.
+    Overrides are those of the command line, for example `run("task=hippocampus", "train=smoke")`. Progress
+    and messages are shown as on the command line. The process stays as it was: working directory, arguments,
+    logging, threads, random state and Hydra's state are restored. Sweeps and `mode=tune` need the command
+    line.
 
     Raises:
         InputError: the data or the configuration is wrong; the message is that of the command line.
-        Interrupted: by the user; what is worth keeping is on disk.
+        Interrupted: the user stopped it; finished work is on disk.
     """
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -99,7 +100,7 @@ def run(*overrides: str) -> RunFolder:
             raise InputError(explain(error, words, loader)) from None
         HydraConfig.instance().set_config(config)
         with open_dict(config):
-            del config["hydra"]  # as Hydra hands a configuration to a command
+            del config["hydra"]  # Hydra also removes it before it calls a command
         folder = run_mode(config)
     assert folder is not None, "every mode that runs in a process of the caller returns its folder"
     return RunFolder(folder)
@@ -107,7 +108,7 @@ def run(*overrides: str) -> RunFolder:
 
 @contextmanager
 def _as_before() -> Iterator[None]:
-    """Show messages on stdout; put back what a run changes in its process."""
+    """Show messages on stdout; restore everything that a run changes in its process."""
     import torch
     from hydra.core.singleton import Singleton
 

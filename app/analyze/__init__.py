@@ -1,1 +1,1 @@
-"""Receptive field and cost of every convolution, and static optimisers of both."""
+"""Receptive field and cost of every convolution, and optimisers of both that need no training."""

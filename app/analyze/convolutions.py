@@ -1,4 +1,4 @@
-"""A network convolution by convolution: receptive field, score and cost."""
+"""Receptive field, score and cost of each convolution of a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,17 +27,20 @@ class Layer:
     """Channels of its stage's input that an output channel sees, on average."""
     score: float
     gain: float
-    """Score less that of the convolution before."""
+    """Score minus the score of the convolution before."""
     params: int
     macs: int
     latency_ms: float | None
 
 
 def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
-    """Every spatial convolution in the order of computation, fields and scores capped at the patch.
+    """Return every spatial convolution in the order of computation.
+
+    Fields and scores are capped at the patch.
 
     Raises:
-        InputError: the network computes with something whose connection is not known, or with none of ours.
+        InputError: the network contains an operation whose connection is unknown, or none of our
+            convolutions.
     """
     spec = _seeing(spec, patch)
     with torch.device("meta"):
@@ -74,7 +77,7 @@ def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
 
 
 def timed(spec: NetworkSpec, patch: Size, found: Sequence[Layer]) -> list[Layer]:
-    """With the milliseconds of each convolution on what it sees of a patch."""
+    """Return the layers with the time in milliseconds of each convolution on its input for one patch."""
     spec = _seeing(spec, patch)
     network, paths = build_named(spec)
     seen = {
@@ -90,10 +93,10 @@ def timed(spec: NetworkSpec, patch: Size, found: Sequence[Layer]) -> list[Layer]
 
 
 def objective(found: Sequence[Layer]) -> float:
-    """Mean score of the convolutions: how much they see on average, in logarithms."""
+    """Return the mean score of the convolutions: a mean logarithm of how much they see."""
     return float(np.mean([layer.score for layer in found]))
 
 
 def _seeing(spec: NetworkSpec, patch: Size) -> NetworkSpec:
-    """For another patch; what classes mean, labels or regions, comes after the last convolution."""
+    """Return the network for another patch; regions have no effect before its last convolution."""
     return replace(spec, shape=replace(spec.shape, patch=patch, regions=()))

@@ -1,4 +1,4 @@
-"""What each channel of a feature map sees of the input: channels, and voxels along each axis."""
+"""The receptive field of each channel of a feature map: input channels, and voxels along each axis."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,47 +13,49 @@ Extents = NDArray[np.float64]
 
 
 class _Space:
-    """The channels that `Field.reach` counts; two fields can be compared when theirs is the same."""
+    """A set of channels that `Field.reach` counts; two fields are comparable if they share it."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """Channel c sees channels `reach[c]`, and input voxels from `low[c]` to `high[c]` about its own place.
+    """The receptive fields of a map's channels.
 
-    One step along an axis of the map is `jump` input voxels. Right after a transposed convolution, places
-    are those that both grids have; widths are exact for strides of 2 and kernels with a middle.
+    Channel c sees channels `reach[c]`, and input voxels from `low[c]` to `high[c]` relative to its own
+    position. One step along an axis of the map is `jump` input voxels. Directly after a transposed
+    convolution, positions are those that both grids share; widths are exact for strides of 2 and kernels with
+    a middle.
     """
 
     reach: Links
-    """(C, channels of the space)."""
+    """Which channels of the space each channel sees, (C, channels of the space)."""
     low: Extents
-    """(C, 3)."""
+    """First input voxel along (D, H, W), relative to the channel's position, (C, 3)."""
     high: Extents
-    """(C, 3)."""
+    """Last input voxel along (D, H, W), relative to the channel's position, (C, 3)."""
     jump: Extents
-    """(3,)."""
+    """Input voxels per step of the map along (D, H, W), (3,)."""
     space: _Space = field(default_factory=_Space, compare=False)
 
     @property
     def size(self) -> Extents:
-        """Input voxels along (D, H, W), (C, 3)."""
+        """Number of input voxels along (D, H, W), (C, 3)."""
         return self.high - self.low + 1
 
     @property
     def channels(self) -> NDArray[np.int64]:
-        """How many channels each sees, (C,)."""
+        """Number of channels that each channel sees, (C,)."""
         count: NDArray[np.int64] = self.reach.sum(axis=1)
         return count
 
 
 def input_field(channels: int) -> Field:
-    """Of an input: every channel sees itself, in its own voxel."""
+    """Return the field of a network's input: every channel sees itself in its own voxel."""
     nothing = np.zeros((channels, 3))
     return Field(np.eye(channels, dtype=np.bool_), nothing, nothing, np.ones(3))
 
 
 def through(seen: Field, connection: Connection) -> Field:
-    """After a module of this connection."""
+    """Return the field after a module with this connection."""
     links = connection.links
     low = np.where(links[:, :, None], seen.low, np.inf).min(axis=1) + seen.jump * connection.low
     high = np.where(links[:, :, None], seen.high, -np.inf).max(axis=1) + seen.jump * connection.high
@@ -62,13 +64,13 @@ def through(seen: Field, connection: Connection) -> Field:
 
 
 def enlarged(seen: Field, channels: int, stride: Size) -> Field:
-    """After a transposed convolution of `channels` whose kernel is its stride: each voxel made many."""
+    """Return the field after a transposed convolution to `channels` whose kernel equals its stride."""
     mixed = through(seen, channel_mix(np.ones((channels, len(seen.low)), dtype=np.bool_)))
     return replace(mixed, jump=seen.jump / np.array(stride))
 
 
 def joined(fields: Sequence[Field]) -> Field:
-    """Of maps with their channels one after another."""
+    """Return the field of maps concatenated along channels."""
     first = fields[0]
     if all(seen.space is first.space for seen in fields):
         reach, space = np.concatenate([seen.reach for seen in fields]), first.space
@@ -79,19 +81,19 @@ def joined(fields: Sequence[Field]) -> Field:
 
 
 def united(first: Field, second: Field) -> Field:
-    """Of the sum of two maps: whatever either sees."""
+    """Return the field of the sum of two maps: everything that either sees."""
     assert first.space is second.space, "a sum within a stage"
     low, high = np.minimum(first.low, second.low), np.maximum(first.high, second.high)
     return replace(first, reach=first.reach | second.reach, low=low, high=high)
 
 
 def narrowed(seen: Field, channels: slice) -> Field:
-    """Of some of the channels."""
+    """Return the field of some of the channels."""
     return replace(seen, reach=seen.reach[channels], low=seen.low[channels], high=seen.high[channels])
 
 
 def entering(seen: Field) -> Field:
-    """The same voxels, channels counted from here on."""
+    """Return the field with the same voxels, in which channels are counted from this map on."""
     return replace(seen, reach=np.eye(len(seen.low), dtype=np.bool_), space=_Space())
 
 

@@ -21,7 +21,7 @@ SetChoice = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Fitted:
-    """A layout, the mean score of the cheapest layout and its own, and its cost of the kind asked for."""
+    """A layout, the mean scores of the cheapest layout and of this one, and its cost."""
 
     layout: Layout
     before: float
@@ -32,11 +32,11 @@ class Fitted:
 def choose_kernels(
     spec: NetworkSpec, patch: Size, *, measure: str, budget: float, advance: Callable[[], None]
 ) -> Fitted:
-    """From 1D kernels everywhere, widen where the mean score gains most for its cost, within the budget.
+    """Start with 1D kernels everywhere; widen where the mean score gains most per cost, within the budget.
 
     `budget` is a share of the dense network's cost in `measure` (params or macs). A step is taken only if the
-    score rises. Gains of one convolution hardly depend on the others, so they are worked out again only when
-    their turn comes.
+    score rises. The gain of one convolution hardly depends on the others, so it is computed again only when
+    its turn comes.
 
     Raises:
         InputError: 1D kernels everywhere are over the budget.
@@ -78,5 +78,5 @@ def choose_kernels(
 
 
 def _mixed(convs: Mapping[str, ConvSpec], choice: SetChoice) -> Mixed:
-    """The layout of a choice of sets."""
+    """Return the operator whose layout follows from a choice of sets."""
     return Mixed(Layout({name: split(conv, _SETS[choice[name]], 1, 0) for name, conv in convs.items()}))

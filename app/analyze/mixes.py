@@ -1,8 +1,8 @@
-"""The kernel-level optimiser of the paper: how channels are mixed after depthwise filters, without training.
+"""The kernel-level optimiser of the paper: chooses how channels are mixed after depthwise filters.
 
-Wang, Feng et al. (arXiv 2009.05236) replace convolutions by depthwise ones and a pointwise one whose channels
-are grouped, or roll (g groups, overlap o). How they choose is not public in full; the score and the choice
-here are ours.
+Wang, Feng et al. (arXiv 2009.05236) replace convolutions by depthwise ones followed by a pointwise one, whose
+channels are grouped or overlap (rolling; g groups, overlap o). Their way of choosing is not fully public; the
+score and the choice here are ours. No training is needed.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,15 +16,15 @@ from app.models.network import NetworkSpec, list_convolutions
 from app.operators.rolling import Rolling
 
 GROUPS = (8, 4, 2, 1)
-"""From cheap to expensive."""
+"""Numbers of groups, from cheap to expensive."""
 OVERLAPS = (None, 0.25, 0.33, 0.5, 0.75)
-"""None: groups of a convolution."""
+"""Overlaps that are tried; None stands for a grouped convolution without overlap."""
 Mix = Mapping[str, int | float | None]
 
 
 @dataclass(frozen=True)
 class ChosenMixes:
-    """An operator with the mix of each convolution, and the mean score of the cheapest and its own."""
+    """An operator with the chosen mixes, and the mean scores of the cheapest mixes and of its own."""
 
     operator: Rolling
     before: float
@@ -34,11 +34,11 @@ class ChosenMixes:
 def choose_mixes(
     spec: NetworkSpec, patch: Size, *, measure: str, budget: float, advance: Callable[[], None]
 ) -> ChosenMixes:
-    """From eight groups everywhere, take fewer or overlapping ones where the score gains most for its cost.
+    """Start with eight groups everywhere; use fewer or overlapping groups where the gain per cost is best.
 
-    `budget` is a share of the network's own cost in `measure` (params or macs). Convolutions are gone through
-    in order until none gains: of all mixes of one within the budget, that of the highest gain for its cost
-    is taken. `advance` is called after each convolution.
+    `budget` is a share of the network's own cost in `measure` (params or macs). Convolutions are visited in
+    order until none gains. Each takes, among its mixes within the budget, the one with the largest gain per
+    cost. `advance` is called after each convolution.
 
     Raises:
         InputError: eight groups everywhere are over the budget.

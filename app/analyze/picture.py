@@ -1,4 +1,4 @@
-"""The receptive field through a network as a picture."""
+"""A picture of the receptive field through a network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _AXES = "DHW"
 
 
 def draw_layers(path: Path, layers: Sequence[Layer], patch: Size) -> None:
-    """Write a PNG: field by axis with its range over channels, above score and multiply-adds."""
+    """Write a PNG: fields by axis with their range over channels above scores and multiply-adds."""
     figure = Figure(figsize=(1.5 + 0.45 * len(layers), 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     _draw_fields(above, layers, patch)

@@ -1,4 +1,4 @@
-"""The numbers of an analysis; their values are in conf/config.yaml."""
+"""Settings of an analysis; their values are in conf/config.yaml."""
 
 from dataclasses import dataclass
 
@@ -10,18 +10,24 @@ COSTS = ("params", "macs")
 
 @dataclass(frozen=True)
 class AnalyzeSettings:
-    """What is worked out beside the table."""
+    """The timing and the optimiser of an analysis, besides its table."""
 
     latency: bool
     """Whether each convolution is timed."""
     optimise: str | None
-    """stage: move blocks between levels. kernel: choose sub-kernels. mix: depthwise filters, and how channels
-    are mixed after them. None: none of them."""
+    """Optimiser to run; None for none.
+
+    - stage: move blocks between levels.
+    - kernel: choose sub-kernels.
+    - mix: use depthwise filters, and choose how channels are mixed after them.
+    """
     budget: float
-    """Share of the cost that the optimised network may have: of this network's own for stage and mix, of the
-    dense network's for kernel."""
+    """Share of the cost that the optimised network may have.
+
+    The cost is this network's own for stage and mix, and the dense network's for kernel.
+    """
     cost: str
-    """params or macs."""
+    """Kind of cost: params or macs."""
 
     def __post_init__(self) -> None:
         """Validate values."""

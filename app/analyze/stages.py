@@ -15,7 +15,7 @@ Counts = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Arranged:
-    """A model with blocks moved, and the mean score before and after."""
+    """A model with moved blocks, and the mean score before and after."""
 
     model: UNetModel
     before: float
@@ -30,11 +30,11 @@ def arrange(
     budget: float,
     advance: Callable[[], None],
 ) -> Arranged:
-    """Move one block at a time to where the mean score gains most, while the cost keeps to the budget.
+    """Move one block at a time to where the mean score gains most, within the budget.
 
-    `budget` is a share of the network's own cost in `measure` (params or macs). Stops when no move gains;
-    ties go to the first in the order of stages, so the result is the same each time. `advance` is called
-    after each move.
+    `budget` is a share of the network's own cost in `measure` (params or macs). The search stops when no move
+    gains. Ties are won by the first in the order of stages, so the result is deterministic. `advance` is
+    called after each move.
 
     Raises:
         InputError: the model has no blocks to move.
@@ -46,7 +46,7 @@ def arrange(
 
     @cache
     def value(counts: Counts) -> float | None:
-        """The mean score of a division of blocks; None over the budget."""
+        """Return the mean score for a number of blocks per stage; None if it is over the budget."""
         moved = replace(spec, model=divided(model, counts, levels))
         if getattr(moved.cost(patch), measure) > most:
             return None
@@ -64,12 +64,12 @@ def arrange(
 
 
 def divided(model: UNetModel, counts: Counts, levels: int) -> UNetModel:
-    """The model with these blocks a level, encoder first."""
+    """Return the model with these numbers of blocks per level, encoder first."""
     return replace(model, encoder_blocks=counts[:levels], decoder_blocks=counts[levels:])
 
 
 def _moves(counts: Counts) -> Iterator[Counts]:
-    """A block from any stage that keeps one to any other."""
+    """Yield the counts after moving one block from a stage with at least two to any other."""
     for source, count in enumerate(counts):
         for target in range(len(counts)):
             if count > 1 and target != source:

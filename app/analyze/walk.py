@@ -1,4 +1,4 @@
-"""The receptive field of every convolution of a network, by walking through its computation."""
+"""The receptive field of every convolution of a network, found by following its computation."""
 
 import operator
 from collections.abc import Collection
@@ -23,10 +23,10 @@ _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 def fields(
     network: nn.Module, channels: int, paths: Collection[str], stages: Collection[str]
 ) -> dict[str, Field]:
-    """The field after each module of `paths`; channels are counted from the entry of its stage.
+    """Return the field after each module of `paths`; channels are counted from the start of its stage.
 
     Raises:
-        InputError: the network computes with something this knows no connection of.
+        InputError: the network contains an operation whose connection is unknown.
     """
     found: dict[str, Field] = {}
     _walk(network, "", [input_field(channels)], _Stops(paths, stages, found))
@@ -34,13 +34,13 @@ def fields(
 
 
 class _Stops:
-    """Modules to be entered on their own: those whose field is wanted, and stages."""
+    """The modules that have to be entered: those whose field is wanted, and stages."""
 
     def __init__(self, paths: Collection[str], stages: Collection[str], found: dict[str, Field]) -> None:
         self.paths, self.stages, self.found = set(paths), set(stages), found
 
     def below(self, path: str) -> set[str]:
-        """Relative to a module's path."""
+        """Return the stops inside the module at `path`, with paths relative to it."""
         prefix = f"{path}." if path else ""
         return {stop.removeprefix(prefix) for stop in self.paths | self.stages if stop.startswith(prefix)} - {
             path
@@ -48,7 +48,7 @@ class _Stops:
 
 
 def _walk(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Field:
-    """The field after the module at `path`, for the fields of what goes in."""
+    """Return the field after the module at `path` for the fields of its inputs."""
     if path in stops.stages:
         seen = [entering(field) for field in seen]
     result = _primitive(module, seen)
@@ -60,7 +60,7 @@ def _walk(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Fie
 
 
 def _primitive(module: nn.Module, seen: list[Field]) -> Field | None:
-    """After a module that can be told at a glance; None for one made of others."""
+    """Return the field after a module with a known connection; None for one made of other modules."""
     field = seen[0]
     if isinstance(module, Connected):
         for connection in module.connections():
@@ -106,20 +106,20 @@ def _function(node: fx.Node, given: list[Field]) -> Field:
 
 
 class _Tracer(fx.Tracer):
-    """Stops at what is told at a glance and at what is to be entered on its own."""
+    """A tracer that does not enter modules with a known connection, or modules that are walked separately."""
 
     def __init__(self, stops: Collection[str]) -> None:
         super().__init__()
         self._stops = stops
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """As the class says."""
+        """Return whether the tracer does not enter a module."""
         known = (*_PASSING, nn.Conv3d, nn.ConvTranspose3d, nn.AvgPool3d)
         return module_qualified_name in self._stops or isinstance(m, (*known, Connected))
 
 
 def _connection(conv: nn.Conv3d) -> Connection:
-    """Kernels reach from -padding on, so an even or unpadded one is not about the middle."""
+    """Return a convolution's connection; its kernel begins at -padding, so it need not be centred."""
     assert not isinstance(conv.padding, str)
     low = -np.array(conv.padding)
     high = low + (np.array(conv.kernel_size) - 1) * np.array(conv.dilation)

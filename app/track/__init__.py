@@ -1,1 +1,1 @@
-"""A run, told to programs that show many side by side; the run folder has it all without them."""
+"""Trackers, which copy a run to programs that compare runs; the run folder is complete without them."""

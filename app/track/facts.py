@@ -1,4 +1,4 @@
-"""A run folder's settings and results as flat names and values."""
+"""The settings and results of a run folder as flat names and values."""
 
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,18 @@ _DECIDING = (
     *("choices", "seed", "fold", "folds", "split_seed", "plan", "model", "op", "decoder_op"),
     *("loss", "optimizer", "schedule", "augment", "train", "search"),
 )
-"""Sections of config.yaml that decide what comes out."""
+"""Sections of config.yaml that determine the result."""
 
 
 def run_settings(run: Path) -> dict[str, Any]:
-    """What the run was told to do, such as optimizer.lr -> 0.002; lists as text, nothing that is null."""
+    """Return the run's settings, for example optimizer.lr -> 0.002; lists as text, without nulls."""
     config = yaml.safe_load((run / run_folder.CONFIG).read_text(encoding="utf-8"))
     found = dotted({section: config[section] for section in _DECIDING if section in config})
     return {name: _simple(value) for name, value in found if not isinstance(value, dict | None)}
 
 
 def run_results(run: Path) -> dict[str, float]:
-    """The numbers of summary.json, such as mean_dice, dice.liver and macs_per_patch."""
+    """Return the numbers of summary.json, for example mean_dice, dice.liver and macs_per_patch."""
     summary = read_json(run / run_folder.SUMMARY)
     return {
         name: float(value)

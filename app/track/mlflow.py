@@ -1,4 +1,4 @@
-"""track=mlflow: a run of an MLflow experiment in a local SQLite store."""
+"""The tracker of track=mlflow: a run of an MLflow experiment in a local SQLite store."""
 
 import os
 import re
@@ -14,20 +14,20 @@ from app.track.pictures import case_pictures
 from app.track.tracker import Row
 
 _FOLDER = "run_folder"
-_AT_ONCE = 100  # entries that MLflow takes in one call
+_AT_ONCE = 100  # entries that MLflow accepts in one call
 
 
 class Mlflow:
-    """Curves, parameters, results, pictures and the report under the name of the run's folder."""
+    """A tracker that sends curves, parameters, results, pictures and the report to an MLflow run."""
 
     def __init__(self, run: Path, *, going_on: bool, folder: str, experiment: str) -> None:
-        """Begin the run in the store below `folder`, or go on with the one of this run folder.
+        """Begin a run in the store below `folder`, or continue the run of this run folder.
 
         Raises:
             InputError: MLflow is not installed.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would report its use over the network
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # and tell of each table it creates
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would send usage data over the network
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it logs each table that it creates
         require("track=mlflow", "mlflow")
         from mlflow import MlflowClient
 
@@ -39,7 +39,7 @@ class Mlflow:
         self._told = self._known_step() if going_on else -1
 
     def follow(self, history: Sequence[Row]) -> None:
-        """Add the new rows."""
+        """Send the rows that are new."""
         for row in history:
             step = int(row["step"] or 0)
             if step > self._told:
@@ -47,7 +47,7 @@ class Mlflow:
                 self._told = step
 
     def finish(self) -> None:
-        """Add parameters, results, pictures of cases and the report, and end the run."""
+        """Send parameters, results, pictures of cases and the report, and end the run."""
         from mlflow.entities import Param
 
         params = [Param(_key(name), str(value)) for name, value in run_settings(self._run).items()]
@@ -86,5 +86,5 @@ class Mlflow:
 
 
 def _key(name: str) -> str:
-    """A name of the letters that MLflow takes."""
+    """Return a name with only the characters that MLflow accepts."""
     return re.sub(r"[^\w./ -]", "_", name)

@@ -1,4 +1,4 @@
-"""The worst, median and best case of a run as plain pictures."""
+"""Pictures of a run's notable cases, for trackers."""
 
 import io
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from app.report.read.scans import NotDrawable, read_scan
 
 
 def case_pictures(run: Path) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Names such as worst/axial, and pictures (height, width, RGB); a case without files is left out."""
+    """Yield names such as worst/axial with pictures (height, width, RGB); skip cases without files."""
     (read,) = read_runs([run.resolve()])
     for ranked in notable_cases(read):
         try:
             scan = read_scan(read, ranked.case)
-        except NotDrawable:  # the report says why
+        except NotDrawable:  # the report gives the reason
             continue
         for plane, figure in fullest_planes(scan, list(read.label_values.values())):
             yield f"{ranked.place}/{plane}".lower(), _pixels(figure)

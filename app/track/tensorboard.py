@@ -1,4 +1,4 @@
-"""track=tensorboard: event files in the run folder, so that `tensorboard --logdir runs` shows all runs."""
+"""The tracker of track=tensorboard: event files in run folders, for `tensorboard --logdir runs`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +11,10 @@ from app.track.tracker import Row
 
 
 class TensorBoard:
-    """Curves by step; then settings and results for the table of runs, and the notable cases."""
+    """A tracker that writes curves by step, then settings, results and pictures of notable cases."""
 
     def __init__(self, run: Path, *, going_on: bool) -> None:
-        """Open the run's event file; a run that goes on tells its history again in place of what was told.
+        """Open the run's event file; a run that resumes replaces the events written before.
 
         Raises:
             InputError: TensorBoard is not installed.
@@ -27,7 +27,7 @@ class TensorBoard:
         self._told = 0
 
     def follow(self, history: Sequence[Row]) -> None:
-        """Add the new rows and write them out."""
+        """Write the rows that are new."""
         for row in history[self._told :]:
             for name, value in row.items():
                 if name != "step" and value is not None:
@@ -36,7 +36,7 @@ class TensorBoard:
         self._writer.flush()
 
     def finish(self) -> None:
-        """Add the configuration, the table of runs' row, and pictures of cases."""
+        """Write the configuration, the settings and results, and pictures of cases."""
         config = (self._run / run_folder.CONFIG).read_text(encoding="utf-8")
         self._writer.add_text("config", "    " + config.replace("\n", "\n    "))
         for name, picture in case_pictures(self._run):
@@ -46,5 +46,5 @@ class TensorBoard:
 
 
 def _tag(name: str) -> str:
-    """Labels of one figure under one heading: val_dice_liver -> val_dice/liver."""
+    """Return a tag that groups the labels of one figure: val_dice_liver -> val_dice/liver."""
     return name.replace("val_dice_", "val_dice/", 1)

@@ -1,4 +1,4 @@
-"""What every tracker can do, and the one that does nothing beyond the run folder."""
+"""The interface of a tracker, and the tracker that does nothing."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,23 +9,23 @@ Row = Mapping[str, float | None]
 
 
 class Tracker(Protocol):
-    """Follows one run."""
+    """A receiver of one run's history and results."""
 
     def follow(self, history: Sequence[Row]) -> None:
-        """Tell the rows that were not told yet."""
+        """Send the rows that are new."""
 
     def finish(self) -> None:
-        """Tell what the run folder says of settings, results and cases."""
+        """Send the settings, results and cases in the run folder."""
 
 
 class NoTracker:
-    """metrics.csv and the report are all there is."""
+    """A tracker that does nothing: metrics.csv and the report are in the run folder anyway."""
 
     def __init__(self, run: Path, *, going_on: bool) -> None:
-        """Take what every tracker takes: the run folder, and whether an interrupted run goes on in it."""
+        """Accept the arguments of every tracker: the run folder, and whether an interrupted run resumes."""
 
     def follow(self, history: Sequence[Row]) -> None:
-        """Nothing: the training writes metrics.csv itself."""
+        """Do nothing: the training itself writes metrics.csv."""
 
     def finish(self) -> None:
-        """Nothing: the report is in the run folder."""
+        """Do nothing: the report is in the run folder."""

@@ -1,4 +1,4 @@
-"""track=wandb: a run of a Weights & Biases project, kept on this machine or sent to their server."""
+"""The tracker of track=wandb: a run of a Weights & Biases project, stored locally or sent to their server."""
 
 import os
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ _MODES = ("offline", "online")
 
 
 class Wandb:
-    """Curves, settings, results, pictures and the report under the name of the run's folder."""
+    """A tracker that sends curves, settings, results, pictures and the report to a Weights & Biases run."""
 
     def __init__(self, run: Path, *, going_on: bool, folder: str, project: str, mode: str) -> None:
-        """Begin the run, or continue the one of this run folder: its id follows from the folder's path.
+        """Begin a run, or continue the one of this run folder; its id is derived from the folder's path.
 
         Raises:
-            InputError: wandb is not installed, the mode is unknown, or it cannot begin (no login).
+            InputError: wandb is not installed, the mode is unknown, or the run cannot begin (no login).
         """
         if mode not in _MODES:
             raise InputError(f"track.mode: got {mode!r}, wanted one of {', '.join(_MODES)}")
@@ -41,8 +41,9 @@ class Wandb:
                 dir=str(store),
                 mode=mode,
                 resume="allow" if going_on else None,
-                reinit="finish_previous",  # of a job before it in this process, which failed
-                # Neither the machine nor the command line, which has paths: what other trackers get.
+                reinit="finish_previous",  # end the run of an earlier job in this process that failed
+                # Send neither the machine nor the command line, which contains paths; other trackers do not
+                # either.
                 settings=wandb.Settings(console="off", save_code=False, x_disable_machine_info=True),
             )
         except (wandb.errors.Error, OSError) as error:
@@ -54,13 +55,13 @@ class Wandb:
         self._told = 0
 
     def follow(self, history: Sequence[Row]) -> None:
-        """Add the new rows; a run that continues adds its history again, at the same steps."""
+        """Send the rows that are new; a run that resumes sends its history again, at the same steps."""
         for row in history[self._told :]:
             self._wandb.log({name: value for name, value in row.items() if value is not None})
         self._told = len(history)
 
     def finish(self) -> None:
-        """Add settings, results, pictures of cases and the report, and end the run."""
+        """Send settings, results, pictures of cases and the report, and end the run."""
         import wandb
 
         self._wandb.config.update(run_settings(self._run), allow_val_change=True)
