@@ -1,19 +1,23 @@
 """The first stage of a two-stage training: a small network that finds the labels on a coarse grid."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from app.core import run_folder
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.core.types import Spacing, as_spacing
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cache import Cache, CachedCase
 from app.data.prepare.geometry import Geometry, Region
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box
 from app.data.sample.partial import partial_labels
+from app.data.sample.split import Folds, Split, split_cases
 from app.infer.scan.parts import Parts
 from app.infer.scan.region import box_in_scan, locate
 from app.losses.losses import dice_ce
@@ -23,6 +27,9 @@ from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
+from app.train.fine_tuning import Origin
+from app.train.inputs import make_batches, prepare_cases
+from app.train.machine.processes import Processes
 from app.train.run import train_network
 from app.train.training import Recipe, Training
 
@@ -33,6 +40,8 @@ SHARES = (1.0, 0.5, 0.25, 0.1, LEAST_SHARE)
 
 Parts smaller than a share of the largest part's size are taken for mistakes.
 """
+
+_INNER = 5  # parts of the training cases, one of which determines the margin of a first stage
 
 _COARSE = UNetModel(
     block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
@@ -69,6 +78,63 @@ def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
         regions=tuple(task.regions.values()),
     )
     return design(_COARSE, shape, Cakes("12d", 16, None), None)
+
+
+def train_first_stage(
+    folder: Path,
+    task: Task,
+    recipe: Recipe,
+    plan: Plan,
+    *,
+    split: Split,
+    folds: Folds,
+    cache: Cache,
+    processes: Processes,
+    origin: Origin | None,
+) -> Locator:
+    """Train the first stage of the run in `folder`, or resume it, in a folder of its own.
+
+    `plan` is the first stage's, `recipe` that of the run. Begins with the weights of `origin`, if any.
+
+    Raises:
+        Interrupted: by the user; the checkpoint is written.
+        InputError: as a training does.
+    """
+    recipe = recipe.following(plan)
+    steps = min(plan.steps, recipe.settings.steps or plan.steps)
+    coarse = coarse_recipe(recipe, task)
+    settings = replace(coarse.settings, steps=steps)
+    coarse, found, inner = replace(coarse, settings=settings), found_in(task), _inner_split(split, folds)
+    plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
+    cached = prepare_cases(cache, plan, None, 1.0, processes)
+    stage = folder / run_folder.LOCATE
+    training = [cached[case.id] for case in inner.training]
+    log.info("first stage: a coarse network learns to find the region")
+    this = Training(
+        folder=stage,
+        recipe=coarse,
+        settings=settings,
+        task=found,
+        plan=plan,
+        split=inner,
+        network=coarse_network(found, plan),
+        batches=make_batches(training, plan, found, recipe=coarse, settings=settings, processes=processes),
+        cached=cached,
+        facts={},
+        resumed=(stage / run_folder.LAST).is_file(),
+        processes=processes,
+        origin=origin,
+    )
+    return train_locator(this, inner.validation)
+
+
+def _inner_split(split: Split, folds: Folds) -> Split:
+    """Return the split of a first stage: a fifth of the training cases determines its margin."""
+    groups = len({folds.group.key(case.id) if folds.group else case.id for case in split.training})
+    if groups == 1:
+        return Split(0, split.training, split.training)
+    parts = min(_INNER, groups)
+    return split_cases(split.training, Folds(0, parts, folds.seed, folds.group))
 
 
 def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:

@@ -1,13 +1,10 @@
 """Preparation of a training before its first step: plan, folds, network and batches, saved in its folder."""
 
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from app.core import run_folder
 from app.core.errors import InputError
@@ -16,33 +13,26 @@ from app.core.layout import write_layout
 from app.core.machine import usable_cores
 from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
-from app.core.types import Spacing
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.planner import PlanSettings
 from app.data.plan.stages import region_share
-from app.data.prepare.cache import Cache, CachedCase
-from app.data.sample.augment import Augment
-from app.data.sample.batches import BatchSource
+from app.data.prepare.cache import Cache
 from app.data.sample.label_volumes import label_volumes
-from app.data.sample.partial import partial_labels
-from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Folds, Split, split_cases
 from app.layers.device_policy import choose_precision
-from app.models.checkpoint import Locator, read_checkpoint
+from app.models.checkpoint import read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, tell_of_seen
+from app.train.inputs import make_batches, prepare_cases
 from app.train.label_presence import tell_of_absent, tell_of_vanished
-from app.train.locate import coarse_network, coarse_recipe, found_in, train_locator
+from app.train.locate import train_first_stage
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
-from app.train.machine.torchrun import local_count, local_rank
+from app.train.machine.torchrun import local_count
 from app.train.planning import BuildNetwork, plan_for
 from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
 from app.train.training import Recipe, Training
-
-_READERS = 4  # most threads: reading a batch for an NVIDIA GPU takes 40 ms on a core, a step 50 ms or more
-_INNER = 5  # parts of the training cases, one of which determines the margin of a first stage
 
 log = logging.getLogger(__name__)
 
@@ -93,26 +83,16 @@ def open_training(
         processes.agree(None)
     planned = resumed or not processes.leads
     known = folder if planned else like
-    plan, reasons = (
-        plan_for(task, cache, plan_settings, build=build_network, recipe=recipe)
-        if known is None
-        else _read_plan(known, plan_settings)
+    plan, reasons = _choose_plan(
+        task, recipe, known, cache=cache, settings=plan_settings, build_network=build_network
     )
-    if plan.minutes is not None and known is None:
-        log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
-    if plan.batch % processes.count:
-        raise InputError(
-            f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
-        )
+    _refuse_uneven(plan, processes)
     split = draw_split(task, folds, cache)
     if known is not None:
         split = recorded_split(known, split, task)
-    if resumed and processes.leads and (folder / run_folder.SPLIT).is_file():
-        refuse_changed(folder, task, cache.digests(), cache.data_hash())
-        write_split(folder, split, task, cache.digests())  # with the current paths of the files
+    if resumed and processes.leads:
+        _refuse_changed_data(folder, task, split, cache)
     _refuse_unjudged(split, recipe.settings)
-    planned_for, recipe = recipe, recipe.following(plan)
-    settings = recipe.settings.with_steps(plan.steps, factor=factor)
     last = folder / run_folder.LAST
     before = read_checkpoint(last) if resumed and last.is_file() else None
     network = build_network(plan) if before is None else before.network
@@ -131,21 +111,24 @@ def open_training(
         if processes.leads:
             cache.foretell(plan, share)
         announce()
-        inner = _inner_split(split, folds)
-        locator = _locator(
+        first = None if origin is None else origin.first_stage()
+        locator = train_first_stage(
             folder,
             task,
-            planned_for.following(plan.locate),
-            inner,
+            recipe,
+            plan.locate,
+            split=split,
+            folds=folds,
             cache=cache,
-            plan=plan.locate,
             processes=processes,
-            origin=None if origin is None else origin.first_stage(),
+            origin=first,
         )
-    cached = _prepared(cache, plan, None if locator is None else locator.margin_mm, share, processes)
+    cached = prepare_cases(cache, plan, None if locator is None else locator.margin_mm, share, processes)
     if processes.leads and not resumed:
         tell_of_absent(task, split, label_volumes(cache))
         tell_of_vanished(task, plan, label_volumes(cache), cached)
+    recipe = recipe.following(plan)
+    settings = recipe.settings.with_steps(plan.steps, factor=factor)
     training = [cached[case.id] for case in split.training]
     return Training(
         folder=folder,
@@ -165,123 +148,43 @@ def open_training(
     )
 
 
+def _choose_plan(
+    task: Task,
+    recipe: Recipe,
+    known: Path | None,
+    *,
+    cache: Cache,
+    settings: PlanSettings,
+    build_network: BuildNetwork,
+) -> tuple[Plan, dict[str, str]]:
+    """Return the plan of the `known` run folder, or a new one, and its reasons."""
+    if known is not None:
+        return _read_plan(known, settings)
+    plan, reasons = plan_for(task, cache, settings, build=build_network, recipe=recipe)
+    if plan.minutes is not None:
+        log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
+    return plan, reasons
+
+
+def _refuse_uneven(plan: Plan, processes: Processes) -> None:
+    """Refuse a batch that the processes cannot share evenly."""
+    if plan.batch % processes.count:
+        raise InputError(
+            f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
+        )
+
+
+def _refuse_changed_data(folder: Path, task: Task, split: Split, cache: Cache) -> None:
+    """Refuse to resume on other data than the run began with; record where its files are now."""
+    if (folder / run_folder.SPLIT).is_file():
+        refuse_changed(folder, task, cache.digests(), cache.data_hash())
+        write_split(folder, split, task, cache.digests())
+
+
 def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
     """Refuse early stopping without held-out cases, because it needs their validation Dice."""
     if not split.validation and settings.patience is not None:
         raise InputError(f"train.patience: got {settings.patience}, but no case is held out to judge by")
-
-
-def _prepared(
-    cache: Cache, plan: Plan, margin_mm: Spacing | None, share: float, processes: Processes
-) -> Mapping[str, CachedCase]:
-    """Return the prepared cases; each process prepares its share of them.
-
-    One process per machine copies them to the scratch folder.
-    """
-    if processes.count > 1:
-        cache.fill(plan, margin_mm, processes.share, share=share)
-        processes.agree(None)  # all cases are prepared
-    if local_rank() > 0:
-        processes.agree(None)
-    cached = cache.prepare(plan, margin_mm, share=share)
-    if local_rank() == 0:
-        processes.agree(None)
-    return cached
-
-
-def _inner_split(split: Split, folds: Folds) -> Split:
-    """Return the split of a first stage: a fifth of the training cases determines its margin."""
-    groups = len({folds.group.key(case.id) if folds.group else case.id for case in split.training})
-    if groups == 1:
-        return Split(0, split.training, split.training)
-    parts = min(_INNER, groups)
-    return split_cases(split.training, Folds(0, parts, folds.seed, folds.group))
-
-
-def _locator(
-    folder: Path,
-    task: Task,
-    recipe: Recipe,
-    inner: Split,
-    *,
-    cache: Cache,
-    plan: Plan,
-    processes: Processes,
-    origin: Origin | None,
-) -> Locator:
-    """Train the first stage in a subfolder of the run, or resume it, and return it."""
-    steps = min(plan.steps, recipe.settings.steps or plan.steps)
-    coarse = coarse_recipe(recipe, task)
-    settings = replace(coarse.settings, steps=steps)
-    coarse, found = replace(coarse, settings=settings), found_in(task)
-    plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
-    cached = _prepared(cache, plan, None, 1.0, processes)
-    stage = folder / run_folder.LOCATE
-    training = [cached[case.id] for case in inner.training]
-    log.info("first stage: a coarse network learns to find the region")
-    return train_locator(
-        Training(
-            folder=stage,
-            recipe=coarse,
-            settings=settings,
-            task=found,
-            plan=plan,
-            split=inner,
-            network=coarse_network(found, plan),
-            batches=make_batches(
-                training, plan, found, recipe=coarse, settings=settings, processes=processes
-            ),
-            cached=cached,
-            facts={},
-            resumed=(stage / run_folder.LAST).is_file(),
-            processes=processes,
-            origin=origin,
-        ),
-        inner.validation,
-    )
-
-
-def make_batches(
-    cases: Sequence[CachedCase],
-    plan: Plan,
-    task: Task,
-    *,
-    recipe: Recipe,
-    settings: TrainSettings,
-    processes: Processes = ALONE,
-) -> BatchSource:
-    """Return a source of augmented patches of prepared cases, for each step those that this process makes."""
-    partial = partial_labels(task)
-    sampler = PatchSampler(
-        cases,
-        size=plan.patch,
-        margin=recipe.augment.margin(plan.patch, plan.spacing),
-        batch=plan.batch * settings.accumulate,
-        foreground_share=plan.foreground_share,
-        seed=recipe.seed,
-        codes=partial.codes,
-    )
-    chain = Augment(
-        recipe.augment,
-        patch=plan.patch,
-        spacing=plan.spacing,
-        swapped=partial.swapped(plan.swapped),
-        oriented=plan.oriented,
-    )
-    places = processes.places(sampler.batch, settings.accumulate)
-    readers = count_readers(recipe.device, len(usable_cores()), torch.get_num_threads() * local_count())
-    device = recipe.device if recipe.device.type == "cuda" else torch.device("cpu")  # MPS has no 3D sampling
-    return BatchSource(sampler, chain, seed=recipe.seed, places=places, readers=readers, device=device)
-
-
-def count_readers(device: torch.device, cores: int, taken: int) -> int:
-    """Return the number of threads that make batches ahead, from the cores that a step leaves free.
-
-    A step takes `taken` cores on a CPU. If it takes all of them, a thread slows the step by 45 ms to save the
-    14 ms of making a batch.
-    """
-    spare = cores - taken if device.type == "cpu" else max(1, cores // local_count() - 1)
-    return min(_READERS, max(0, spare))
 
 
 def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:

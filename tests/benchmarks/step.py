@@ -26,7 +26,7 @@ from app.core.machine import keep_freed_memory
 from app.data.sample.split import split_cases
 from app.layers.cost import Cost
 from app.models.network import to_device
-from app.train.setup import make_batches
+from app.train.inputs import make_batches
 from app.train.state import TrainingState
 
 ROUNDS = 15

@@ -19,7 +19,7 @@ from app.cli.config.task import open_task
 from app.cli.config.training import plan_configured
 from app.core.machine import peak_bytes
 from app.models.network import to_device
-from app.train.setup import make_batches
+from app.train.inputs import make_batches
 from app.train.state import TrainingState
 from app.train.step_memory import process_peak_bytes
 

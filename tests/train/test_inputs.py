@@ -1,9 +1,9 @@
-"""What is decided before the first step."""
+"""Batches that a training is fed with."""
 
 import pytest
 import torch
 
-from app.train.setup import count_readers
+from app.train.inputs import count_readers
 
 
 @pytest.mark.parametrize(
