@@ -1,1 +1,1 @@
-"""Prepared cases divided into folds, and random augmented batches of them."""
+"""Folds of cases, and random augmented batches of patches from prepared cases."""

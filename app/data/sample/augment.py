@@ -1,8 +1,8 @@
-"""Augmentation of a whole batch on tensors: parameters are drawn in one place, applied in another.
+"""Augmentation of a batch of patches: random changes are drawn first and then applied to tensors.
 
-Rotation, scaling and flips happen in one pass over the image, labels of turned patches by a vote;
-patches come with a margin, so that turned corners show real tissue. The chain and its default strengths
-are those of nnU-Net (Isensee et al., Nature Methods 2021).
+Rotation and scaling resample the image in one pass; labels are resampled by a vote. Patches are read with a
+margin, so that corners of rotated patches show real tissue. The chain and its default strengths are those of
+nnU-Net (Isensee et al., Nature Methods 2021).
 """
 
 import math
@@ -22,19 +22,22 @@ from app.data.prepare.label_vote import Ends, settle_mixed, uniform_cells
 Range = tuple[float, float]
 
 _CHANCES = ("rotate", "scale", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma")
-_HOST = torch.device("cpu")  # where the little that is computed once a patch is
+_HOST = torch.device("cpu")  # device of the few values that are computed once per patch
 _ANY_WAY = 180.0  # degrees
-_TURNED = (
-    0.4  # chance of a turn where scans may lie any way: with 0.1 two turned ACDC scans had Dice .42, .52
-)
-_MARGIN = 1.2  # times the patch is read, along an axis that it is turned or scaled along
+# Chance of a rotation if the orientation of scans is unknown. With 0.1, two rotated ACDC scans had a Dice of
+# 0.42 and 0.52.
+_TURNED = 0.4
+_MARGIN = 1.2  # size that is read, in multiples of the patch, along axes that it is rotated or scaled along
 _LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
-_THICK = 2.0  # times longer than the next are voxels of a stack of slices across it
+_THICK = 2.0  # slices are thick if voxels are over this many times longer across them than within them
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Chances per patch (intensity: per patch and channel) and ranges of strengths."""
+    """Chances of each change and ranges of its strength.
+
+    Rotation, scaling and flips are drawn per patch, changes of intensity per patch and channel.
+    """
 
     rotate: float
     rotate_degrees: float
@@ -55,10 +58,10 @@ class AugmentSettings:
     gamma: float
     gamma_range: Range
     strength: float | None = None
-    """What the chances are multiplied by, except those of flips; None for what the plan says."""
+    """Factor on all chances except those of flips; None for the plan's."""
 
     def __post_init__(self) -> None:
-        """Refuse probabilities outside 0..1, unknown axes and reversed ranges."""
+        """Raise InputError for chances outside 0..1, unknown axes or reversed ranges."""
         for name, value in vars(self).items():
             chance = isinstance(value, float | int) and name != "rotate_degrees"
             if chance and not 0 <= value <= 1:
@@ -75,7 +78,7 @@ class AugmentSettings:
         return replace(self, **chances, strength=1.0)
 
     def margin(self, patch: Size, spacing: Spacing) -> Size:
-        """Voxels to read per axis for a patch of `patch`, so that turned and shrunk corners are inside."""
+        """Return the voxels (D, H, W) to read for a patch, so that rotated corners show real tissue."""
         if not (self.rotate and self.rotate_degrees) and not self.scale:
             return patch
         across = sliced_axis(spacing)
@@ -85,11 +88,11 @@ class AugmentSettings:
         )
 
     def turns(self, patch: Size, spacing: Spacing, *, oriented: bool) -> tuple[float, float, float]:
-        """Degrees by which a patch is turned at most about the axes D, H and W.
+        """Return the largest rotation, in degrees, about the axes D, H and W.
 
-        No further than the margin shows real tissue but for the outermost corners: a flat patch is turned
-        less out of its plane than in it. A stack of thick slices is turned only within them; where nobody
-        knows how it lies, all the way.
+        A rotated patch may reach outside its margin with its outermost corners only, so a flat patch is
+        rotated less out of its plane than in it. Thick slices are rotated only within their plane, by up to
+        180 degrees if the orientation of scans is unknown (`oriented` is false).
         """
         extents = [voxels * mm for voxels, mm in zip(patch, spacing, strict=True)]
         across = sliced_axis(spacing)
@@ -105,17 +108,18 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class Changes:
-    """What was drawn for one patch."""
+    """The changes drawn for one patch."""
 
     matrix: Tensor | None
-    """Millimetre offsets in the patch -> millimetre offsets in the scan; None for no change."""
+    """Map (3, 3) from offsets in the patch to offsets in the scan, in mm; None for no rotation or scaling."""
     flips: tuple[int, ...]
+    """Axes of (D, H, W) to flip."""
     channels: tuple[tuple[Callable[[Tensor], object], ...], ...]
-    """Of each channel, changes of its intensities in place, one after the other."""
+    """Changes of the intensities of each channel, applied in place one after the other."""
 
 
 class Augment:
-    """Turns patches read with a margin into augmented patches of `patch` voxels."""
+    """The augmentation of patches read with a margin; results have `patch` voxels (D, H, W)."""
 
     def __init__(
         self,
@@ -126,9 +130,10 @@ class Augment:
         swapped: Sequence[int] = (),
         oriented: bool = True,
     ) -> None:
-        """`swapped` says which label each one becomes where left and right are flipped; empty: itself.
+        """Derive the rotations that patches of this size and spacing (D, H, W) allow.
 
-        `oriented` says whether it is known how scans lie.
+        `swapped` has the label that each label becomes if left and right are flipped; empty keeps all labels.
+        `oriented` is whether the orientation of scans is known.
         """
         self._settings = settings
         self._patch = patch
@@ -140,7 +145,7 @@ class Augment:
         self._swapped = torch.tensor(swapped, dtype=torch.int64)
 
     def draw(self, patches: int, channels: int, rng: np.random.Generator) -> list[Changes]:
-        """What is done to each patch of a batch."""
+        """Draw the changes of each patch of a batch."""
         settings = self._settings
         matrices = [self._draw_matrix(rng) for _ in range(patches)]
         flips = [tuple(axis for axis in settings.flip_axes if rng.random() < 0.5) for _ in range(patches)]
@@ -148,7 +153,10 @@ class Augment:
         return [Changes(*drawn) for drawn in zip(matrices, flips, intensities, strict=True)]
 
     def apply(self, image: Tensor, labels: Tensor, changes: Sequence[Changes]) -> tuple[Tensor, Tensor]:
-        """(B, C, *margin) and (B, *margin) -> (B, C, *patch) and (B, *patch), labels as int64."""
+        """Apply the changes of each patch; return image (B, C, *patch) and labels (B, *patch), int64.
+
+        `image` is (B, C, *margin) and `labels` (B, *margin).
+        """
         image, labels = self._spatial(image, labels, changes)
         for sample, drawn in zip(image, changes, strict=True):
             for channel, steps in zip(sample, drawn.channels, strict=True):
@@ -185,7 +193,10 @@ class Augment:
         return matrix
 
     def _resample(self, image: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Tensor]:
-        """Image by `grid_sample`, labels by vote; grids count half extents, order (W, H, D)."""
+        """Resample images by `grid_sample` and labels by a vote.
+
+        Grids are in units of half extents, in the order (W, H, D).
+        """
         half_out = torch.tensor(self._patch, device=_HOST) / 2
         half_in = torch.tensor(labels.shape[1:], device=_HOST) / 2
         to_mm, to_voxel = torch.diag(self._spacing * half_out), torch.diag(1 / (self._spacing * half_in))
@@ -197,10 +208,13 @@ class Augment:
 
 
 def _sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
-    """Labels (D, H, W) at the places of a grid (d, h, w, 3) -> (d, h, w); background outside."""
+    """Return the labels (d, h, w) at the points of a grid (d, h, w, 3); background outside.
+
+    `labels` is (D, H, W).
+    """
     padded = F.pad(labels, (1, 2, 1, 2, 1, 2))
     cells = uniform_cells(padded)
-    places = [  # in the padded
+    places = [  # coordinates in `padded`
         (grid[..., 2 - axis] + 1).mul_(length / 2).add_(0.5).clamp_(0, length + 1)
         for axis, length in enumerate(labels.shape)
     ]
@@ -218,7 +232,7 @@ def _sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
 
 
 def _flat(places: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
-    """Flat numbers of voxels (D, H, W) in a volume of `shape`."""
+    """Return the flat indices of voxels (D, H, W) in a volume of `shape`."""
     depth, height, width = places
     return (depth * shape[1] + height) * shape[2] + width
 
@@ -226,7 +240,7 @@ def _flat(places: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
 def _draw_intensity(
     settings: AugmentSettings, rng: np.random.Generator
 ) -> tuple[Callable[[Tensor], object], ...]:
-    """Changes of one channel (D, H, W) of one patch, in place."""
+    """Draw the changes of intensity of one channel of one patch; they act in place on (D, H, W)."""
     drawn: list[Callable[[Tensor], object]] = []
     if rng.random() < settings.noise:
         seed = int(rng.integers(2**62))
@@ -252,7 +266,7 @@ def _noise(channel: Tensor, seed: int, spread: float) -> None:
 
 
 def _blur(channel: Tensor, sigma: float) -> None:
-    from monai.networks.layers.convutils import gaussian_1d  # seconds to import, for training alone
+    from monai.networks.layers.convutils import gaussian_1d  # takes seconds to import; only training needs it
     from monai.networks.layers.simplelayers import separable_filtering
 
     kernel = gaussian_1d(torch.tensor(sigma, device=_HOST), truncated=3.0).float().to(channel.device)
@@ -260,7 +274,7 @@ def _blur(channel: Tensor, sigma: float) -> None:
 
 
 def _contrast(channel: Tensor, factor: float) -> None:
-    """Spread intensities about their mean, inside their old range."""
+    """Scale intensities about their mean, clipped to their old range."""
     mean, low, high = channel.mean(), channel.min(), channel.max()
     channel.sub_(mean).mul_(factor).add_(mean).clamp_(low, high)
 
@@ -272,7 +286,10 @@ def _low_resolution(channel: Tensor, zoom: float) -> None:
 
 
 def _gamma(channel: Tensor, gamma: float, *, inverted: bool) -> None:
-    """Bend intensities by a power, on the negative image where asked, keeping mean and spread."""
+    """Raise intensities, scaled to 0..1, to the power `gamma`, then restore mean and standard deviation.
+
+    With `inverted`, this is done on the negative image.
+    """
     mean, spread = channel.mean(), channel.std()
     if inverted:
         channel.neg_()
@@ -284,7 +301,7 @@ def _gamma(channel: Tensor, gamma: float, *, inverted: bool) -> None:
 
 
 def _rotation(angles: np.ndarray) -> Tensor:
-    """Rotation about the axes D, H and W in turn, by radians."""
+    """Return the matrix (3, 3) that rotates about the axes D, H and W in turn, by angles in radians."""
     result = torch.eye(3, dtype=torch.float64)
     for axis, angle in enumerate(angles):
         first, second = [other for other in range(3) if other != axis]
@@ -296,24 +313,24 @@ def _rotation(angles: np.ndarray) -> Tensor:
 
 
 def sliced_axis(spacing: Spacing) -> int | None:
-    """Return the axis along which slices are thick, over twice as long as voxels are along both others."""
+    """Return the axis along which voxels are over twice as long as along both others, or None."""
     across = max(range(3), key=lambda axis: spacing[axis])
     others = [mm for axis, mm in enumerate(spacing) if axis != across]
     return across if spacing[across] > _THICK * max(others) else None
 
 
 def _largest_turn(ratio: float) -> float:
-    """Return the degrees by which a box of such sides, long to short, turns before its margin runs out.
+    """Return the degrees by which a box may be rotated within its margin; `ratio` is long to short side.
 
-    The long side then reaches as far across the short one as the corners of a square turned by 30 degrees,
-    for which a margin of a fifth is enough but for the corners themselves: cos a + ratio sin a = 1.366.
+    At this angle a, the box extends as far along its short side as a square rotated by 30 degrees does:
+    cos a + ratio sin a = 1.366. For that square a margin of a fifth is enough except at the corners.
     """
     reach = math.cos(math.radians(30)) + math.sin(math.radians(30))
     return math.degrees(math.atan(ratio) - math.acos(reach / math.hypot(1, ratio)))
 
 
 def _centre(tensor: Tensor, size: Size) -> Tensor:
-    """The middle `size` voxels of the last three axes."""
+    """Return the middle `size` voxels of the last three axes."""
     for axis, length in zip((-3, -2, -1), size, strict=True):
         tensor = tensor.narrow(axis, (tensor.shape[axis] - length) // 2, length)
     return tensor

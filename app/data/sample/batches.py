@@ -1,4 +1,4 @@
-"""Patches, augmented, as the tensors a training step takes."""
+"""Batches: augmented patches as the tensors of a training step."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,21 +21,21 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Batch:
-    """Image (B, C, D, H, W) float32, labels (B, D, H, W) int64, ids of the cases."""
+    """A batch: image (B, C, D, H, W) float32, labels (B, D, H, W) int64, and the ids of its cases."""
 
     image: Tensor
     labels: Tensor
     cases: tuple[str, ...]
 
     def split(self, parts: int) -> list["Batch"]:
-        """As many batches of equal size."""
+        """Return `parts` batches of equal size."""
         size = len(self.image) // parts
         cuts = [slice(first, first + size) for first in range(0, len(self.image), size)]
         return [Batch(self.image[cut], self.labels[cut], self.cases[cut]) for cut in cuts]
 
 
 class BatchSource:
-    """Batches by step number: the same seed and step give the same batch, whatever came before."""
+    """The batches of a training by step number; a batch depends on seed and step only."""
 
     def __init__(
         self,
@@ -47,9 +47,10 @@ class BatchSource:
         readers: int = 1,
         device: torch.device = CPU,
     ) -> None:
-        """`places` are the patches of each batch that are made here, in that order; None for all.
+        """Name the sources of patches, and the part of each batch that this process makes.
 
-        `readers` are the threads of `ahead`, 0 for none. `device` augments patches and holds batches.
+        `places` are the indices of the patches of a batch to make, in that order; None for all. `readers` is
+        the number of threads of `ahead`, 0 for none. `device` augments patches and holds batches.
         """
         self._sampler = sampler
         self._augment = augment
@@ -60,7 +61,7 @@ class BatchSource:
         self._pinned = device.type == "cuda"
 
     def batch(self, step: int) -> Batch:
-        """The batch of one step."""
+        """Return the batch of one step."""
         patches = self._sampler.draw(step, self._places, self._allocate)
         stream = torch.cuda.Stream(self._device) if self._pinned else None  # type: ignore[no-untyped-call]
         with nullcontext() if stream is None else torch.cuda.stream(stream):
@@ -69,14 +70,14 @@ class BatchSource:
                 for array in (patches.image, patches.labels)
             )
             image, labels = self._augmented(image, labels, step, patches.cases)
-            if self._pinned:  # what was pinned is free again, and the batch is whole, for any other stream
+            if self._pinned:  # after this, pinned memory may be reused and other streams may read the batch
                 torch.cuda.current_stream().synchronize()
         return Batch(image, labels, patches.cases)
 
     def ahead(self, first: int, stop: int) -> Iterator[Batch]:
-        """The batches of steps first .. stop - 1 in order; readers make the next ones while one is used.
+        """Yield the batches of steps first .. stop - 1 in order.
 
-        Without readers, each when it is asked for.
+        Readers make the next batches while one is used. Without readers, each is made when it is requested.
         """
         if not self._readers:
             yield from map(self.batch, range(first, stop))
@@ -101,7 +102,7 @@ class BatchSource:
             return self._augment.apply(image, labels, [changes[place] for place in self._places])
 
     def _allocate(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """An array, in pinned memory where a GPU copies from it."""
+        """Return an uninitialised array, in pinned memory if a GPU will copy from it."""
         if not self._pinned:
             return np.empty(shape, dtype)
         of_type = torch.from_numpy(np.empty(0, dtype)).dtype
@@ -109,7 +110,10 @@ class BatchSource:
         return array
 
     def _handed_over(self, batch: Batch) -> Batch:
-        """The batch, whose memory a reader's stream takes again only when this thread's has used it."""
+        """Return the batch after marking its memory as used by the stream of this thread.
+
+        Otherwise the stream of a reader could reuse the memory too early.
+        """
         if self._pinned:
             for tensor in (batch.image, batch.labels):
                 tensor.record_stream(torch.cuda.current_stream())

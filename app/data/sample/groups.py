@@ -1,4 +1,4 @@
-"""Cases that belong together by their names: the visits or the phases of one patient."""
+"""Groups of cases found by their names, such as the visits or the phases of one patient."""
 
 import re
 from collections import Counter
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from app.core.task import GroupRule
 
 _PATTERN = r"^(\D*\d+)[_.-]"
-_SHARED = 0.5  # of the prefixes that several cases must have, for names to be no accident
-_LEAST = 5  # prefixes, one a fold: fewer are of sequences, years or hospitals
-_MOST = 8  # cases a prefix in the mean: more are of a year or a hospital rather than of a patient
+_SHARED = 0.5  # share of prefixes that several cases must have, so that groups are not an accident of naming
+_LEAST = 5  # prefixes, one per fold; fewer probably name sequences, years or hospitals
+_MOST = 8  # mean cases per prefix; more probably belong to a year or a hospital than to a patient
 
 
 def groups_by_prefix(ids: Sequence[str]) -> GroupRule | None:
-    """Return the rule that keeps cases of one prefix together; None where names do not surely say so.
+    """Return the rule that keeps cases with the same prefix together; None if the names are not clear enough.
 
-    They do where every id is a word with a number and something more (patient001_frame12), these words
-    differ in their numbers alone, there are enough of them, at least half are shared by several cases, and
-    none by too many.
+    They are clear if every id is a prefix, a word with a number, and something more (patient001_frame12), and
+    if the prefixes differ in their numbers only, are at least _LEAST, are shared by several cases in at least
+    half of them, and have at most _MOST cases in the mean.
     """
     rule = GroupRule(_PATTERN, None)
     matches = [re.match(_PATTERN, case) for case in ids]

@@ -1,4 +1,4 @@
-"""How much of each label every case has, counted once."""
+"""The volume of each label in each case, counted once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from app.data.prepare.cache import Cache
 from app.io.label_values import count_values
 from app.io.volumes import read_label_map
 
-_FORMAT = 1  # raised whenever it is counted otherwise
+_FORMAT = 1  # raised whenever counting changes
 
 
 def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
-    """Return mm3 of label values 1, 2, ... by the id of each case.
+    """Return the volumes of label values 1, 2, ... in mm3, by case id.
 
     Raises:
         InputError: a label map cannot be read.

@@ -1,4 +1,8 @@
-"""Cases whose references annotate only some labels: what their background stands for in a batch."""
+"""Cases whose references annotate only some labels.
+
+In a batch, the background of such a case gets a value of its own. The value stands for a set of labels: the
+background and all labels that the case does not annotate.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,12 +11,15 @@ from app.core.errors import InputError
 from app.core.task import Task
 from app.data.plan.sides import mirrored_values
 
-_VALUES = 256  # of a label map's voxels
+_VALUES = 256  # distinct values of a label map's voxels
 
 
 @dataclass(frozen=True)
 class PartialLabels:
-    """Values from `first` on stand for sets of labels: background and all that a case does not annotate."""
+    """The sets of labels that background may stand for.
+
+    Values `first`, `first` + 1, ... stand for `sets`, each with the background and the labels not annotated.
+    """
 
     first: int
     sets: tuple[tuple[int, ...], ...]
@@ -20,7 +27,7 @@ class PartialLabels:
     """The value of background in a case, by its id; cases that annotate all labels are not in it."""
 
     def swapped(self, values: Sequence[int]) -> tuple[int, ...]:
-        """`values`, the label that each label becomes in a mirror image, continued for the sets.
+        """Return `values`, the label that each label becomes in a mirror image, continued for the sets.
 
         Raises:
             InputError: a set has no mirror image among the sets.
@@ -37,10 +44,10 @@ class PartialLabels:
 
 
 def partial_labels(task: Task) -> PartialLabels:
-    """The sets of a task, closed under mirroring by the names of its labels.
+    """Return the sets of a task, and their mirror images by the names of its labels.
 
     Raises:
-        InputError: more sets than there are values left.
+        InputError: there are more sets than values left.
     """
     known = range(len(task.segmented))
     mirror = mirrored_values(task.segmented)

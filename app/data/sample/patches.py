@@ -1,6 +1,6 @@
-"""Random patches from prepared cases; what is drawn depends on the seed and the step alone.
+"""Random patches from prepared cases. Patches depend on the seed and the step only.
 
-So a run that stops at step n and resumes there goes on exactly as if it had never stopped.
+A run that stops at step n and resumes therefore continues exactly as an uninterrupted run.
 """
 
 import math
@@ -17,7 +17,7 @@ from app.data.prepare.bricks import Bricks
 from app.data.prepare.cache import CachedCase
 
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
-"""A shape and a type -> an array of any values, such as `numpy.empty`."""
+"""A function that makes an uninitialised array from a shape and a data type, such as `numpy.empty`."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Patches:
 
 
 class PatchSampler:
-    """Draws batches of patches of `size`, a `foreground_share` of all patches centred on foreground.
+    """A sampler of batches of patches, of which a `foreground_share` is centred on foreground.
 
-    What is cut out is `margin` voxels around the same centre, for augmentation to turn and scale in.
+    Patches have `size` voxels (D, H, W). They are cut out with `margin` voxels around the same centre, as
+    augmentation needs.
     """
 
     def __init__(
@@ -46,7 +47,10 @@ class PatchSampler:
         seed: int,
         codes: Mapping[str, int] | None = None,
     ) -> None:
-        """`codes` are values that background takes in cases, by id: those that annotate only some labels."""
+        """Name the cases to draw from and the settings.
+
+        `codes` has, by id, the value that replaces background in cases that annotate only some labels.
+        """
         assert cases and batch > 0 and 0 <= foreground_share <= 1
         self._cases = tuple(cases)
         self._size, self._margin = size, margin
@@ -57,14 +61,14 @@ class PatchSampler:
 
     @property
     def batch(self) -> int:
-        """Patches of a step."""
+        """Patches per step."""
         return self._batch
 
     def draw(self, step: int, places: Sequence[int] | None = None, allocate: Allocate = np.empty) -> Patches:
-        """The patches of one step; outside a volume the image is zero and the label background.
+        """Return the patches of one step; outside a volume the image is zero and the label background.
 
-        With `places` only those of the batch are read, in that order; they are what they are in the whole.
-        They are read straight into the two arrays that `allocate` makes.
+        With `places`, only the patches with these indices in the batch are read, in that order; each is the
+        same as in the whole batch. Patches are read directly into the two arrays that `allocate` makes.
         """
         rng = np.random.default_rng([self._seed, 0, step])
         chosen = [self._case(step * self._batch + index) for index in range(self._batch)]
@@ -83,17 +87,20 @@ class PatchSampler:
         return Patches(image, labels, tuple(case.id for case, _ in read))
 
     def _case(self, index: int) -> CachedCase:
-        """Every case once, in random order, before any comes again."""
+        """Return the case of patch `index` of the training: random order, each case once per pass."""
         passed, place = divmod(index, len(self._cases))
         order = np.random.default_rng([self._seed, 1, passed]).permutation(len(self._cases))
         return self._cases[int(order[place])]
 
     def _on_foreground(self, number: int) -> bool:
-        """Spread evenly: of the first n patches of a training, floor(n * share) are, whatever the batch."""
+        """Return whether patch `number` of the training is centred on foreground.
+
+        Such patches are spread evenly: they are floor(n * share) of the first n, whatever the batch size.
+        """
         return math.floor((number + 1) * self._foreground_share) > math.floor(number * self._foreground_share)
 
     def _start(self, case: CachedCase, rng: np.random.Generator, *, on_foreground: bool) -> Size:
-        """Where the margin around a patch begins."""
+        """Return the first voxel of the margin around a patch."""
         with noting(f"placing a patch in case {case.id}"):
             foreground, shape = case.foreground(), case.labels().size
             if on_foreground and len(foreground):
@@ -119,16 +126,15 @@ class PatchSampler:
 
 
 def _foreground_voxel(foreground: NDArray[np.int32], rng: np.random.Generator) -> Size:
-    """A voxel of a label drawn first, so that small structures come as often as large ones."""
-    starts = np.searchsorted(
-        foreground[:, 0], np.arange(foreground[-1, 0] + 2)
-    )  # sorted, so few of its rows are read
+    """Draw a label, then one of its voxels, so that small structures are drawn as often as large ones."""
+    # The rows are sorted by label, so the search reads few of them.
+    starts = np.searchsorted(foreground[:, 0], np.arange(foreground[-1, 0] + 2))
     label = rng.choice(np.flatnonzero(np.diff(starts)).astype(foreground.dtype))
     return as_size(foreground[rng.integers(starts[label], starts[label + 1]), 1:].tolist())
 
 
 def _start_around(voxel: Size, shape: Size, size: Size) -> Size:
-    """Centred on the voxel, moved inside where the volume is large enough."""
+    """Return the start of a patch centred on the voxel, moved inside the volume if it fits."""
     starts = []
     for centre, extent, length in zip(voxel, shape, size, strict=True):
         low, high = sorted((0, extent - length))

@@ -1,4 +1,4 @@
-"""Which cases train, which are held out and which test; cases that belong together stay together."""
+"""The split into cases that train, held-out cases and test cases; cases of one group stay together."""
 
 import logging
 from collections import Counter
@@ -19,32 +19,35 @@ _ALL = "fold=none trains on all cases"
 
 @dataclass(frozen=True)
 class Split:
-    """Training and held-out cases of one fold, and those of a test set."""
+    """The training cases and held-out cases of one fold, and the cases of a test set."""
 
     fold: int | None
-    """None: nothing is held out, all cases train."""
+    """Number of the held-out fold; None if all cases train."""
     training: tuple[Case, ...]
     validation: tuple[Case, ...]
+    """Held-out cases."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """The group of each case that shares one with others."""
+    """Group of each case that shares one with other cases."""
     test: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Which fold of how many is held out; `seed` shuffles the cases, groups of which stay together."""
+    """The settings that divide cases into folds and choose the held-out fold."""
 
     fold: int | None
-    """None: nothing is held out."""
+    """Number of the held-out fold; None holds out nothing."""
     folds: int
+    """Number of folds."""
     seed: int
+    """Seed that shuffles the groups."""
     group: GroupRule | None = None
     rule: str = "groups"
-    """groups, or nnunet: by cases, as nnU-Net does."""
+    """`groups` divides groups of cases; `nnunet` divides single cases as nnU-Net does."""
     stratify: bool = False
-    """Spread labels and their sizes evenly over the folds."""
+    """Whether labels and their sizes are spread evenly over the folds."""
     names: Names | None = None
-    """A split of one's own, which overrides all of this except `fold`."""
+    """A split chosen by the user, which overrides all of this except `fold`."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -64,11 +67,12 @@ def split_cases(
 ) -> Split:
     """Hold out one fold; the same seed gives the same folds on every machine.
 
-    `twins` are ids of cases that hold the same scan: their groups become one. `volumes` has those of labels
-    1, 2, ... by case, for folds that are stratified. A warning names groups that folds or files separate.
+    `twins` are ids of cases that hold the same scan: their groups become one. `volumes` has the volumes of
+    labels 1, 2, ... by case id, for stratified folds. A warning names groups that the split separates.
 
     Raises:
-        InputError: fewer groups than folds, no such fold, or names in a file that no case has.
+        InputError: there are fewer groups than folds, the fold does not exist, no case is left for training,
+            or `how` names cases that do not exist.
     """
     keys = _keys(cases, how.group, twins)
     if how.fold is None:
@@ -96,7 +100,7 @@ def split_cases(
 
 
 def _keys(cases: Sequence[Case], group: GroupRule | None, twins: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The group of each case."""
+    """Return the group of each case by its id."""
     keys = {case.id: group.key(case.id) if group else case.id for case in cases}
     for alike in twins:
         joined = {keys[case] for case in alike if case in keys}
@@ -105,7 +109,7 @@ def _keys(cases: Sequence[Case], group: GroupRule | None, twins: Sequence[Sequen
 
 
 def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequence[float]]) -> set[str]:
-    """The ids of the cases of a fold."""
+    """Return the ids of the held-out cases."""
     assert how.fold is not None
     if how.folds < 2:
         raise InputError(f"folds: got {how.folds}, wanted at least 2; {_ALL}")
@@ -118,7 +122,7 @@ def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequenc
         )
     if how.rule == "nnunet":
         order = np.arange(len(units))
-        np.random.RandomState(_NNUNET_SEED).shuffle(order)  # as scikit-learn's KFold
+        np.random.RandomState(_NNUNET_SEED).shuffle(order)  # shuffled as by scikit-learn's KFold
         return {units[index] for index in np.array_split(order, how.folds)[how.fold]}
     if how.stratify:
         chosen = stratified_folds(keys, volumes, folds=how.folds, seed=how.seed)[how.fold]
@@ -129,7 +133,7 @@ def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequenc
 
 
 def _tell_of_torn(keys: Mapping[str, str], trains: set[str], held_out: set[str]) -> None:
-    """Groups with cases on both sides: what is held out is partly known then."""
+    """Warn of groups that have both training and held-out cases, which makes held-out scores too good."""
     torn = sorted({keys[case] for case in trains} & {keys[case] for case in held_out})
     if torn:
         example = [case for case, key in keys.items() if key == torn[0]]

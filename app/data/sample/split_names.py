@@ -1,4 +1,4 @@
-"""Cases named by a user: ids of cases or of groups, in a list or in a file."""
+"""Cases named by the user: ids of cases or groups, in a list or a file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SIDES = {
 
 @dataclass(frozen=True)
 class Names:
-    """Who trains, who is held out and who tests, by ids of cases or groups."""
+    """The training cases, held-out cases and test cases, by ids of cases or groups."""
 
     train: tuple[str, ...] = ()
     validation: tuple[str, ...] = ()
@@ -29,10 +29,12 @@ class Names:
 
 
 def listed(value: Any, what: str) -> tuple[str, ...]:
-    """Return the names in a list, or one per line of a text file; none for None.
+    """Return the names in a list, or in a text file with one name per line; none for None.
+
+    `what` names the setting in error messages.
 
     Raises:
-        InputError: neither a list nor a file that is there.
+        InputError: `value` is neither a list nor an existing file.
     """
     if value is None:
         return ()
@@ -46,10 +48,10 @@ def listed(value: Any, what: str) -> tuple[str, ...]:
 
 
 def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, what: str) -> set[str]:
-    """Return the ids of the cases that these names of cases or groups mean.
+    """Return the ids of the cases that these names of cases or groups stand for.
 
     Raises:
-        InputError: a name is neither.
+        InputError: a name is neither a case nor a group; the message begins with `what`.
     """
     known: dict[str, set[str]] = {case.id: {case.id} for case in cases}
     for case in cases if group is not None else ():
@@ -64,14 +66,14 @@ def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, 
 
 
 def read_split_file(path: Path, fold: int) -> Names:
-    """Read a split of one's own; `fold` chooses where the file has several.
+    """Read a split from a file; `fold` chooses one if the file has several.
 
-    A JSON file has train, validation (or val) and test, or a list of such, as nnU-Net's splits_final.json. A
-    CSV file has the column case (or group) and the column split with these words, or the column fold with
-    numbers, where the word test may stand too.
+    A JSON file has the keys train, validation (or val) and test, or a list of such objects, as nnU-Net's
+    splits_final.json. A CSV file has a column case (or group), and either a column split with these words or
+    a column fold with numbers and possibly the word test.
 
     Raises:
-        InputError: the file is missing or has something else, or no such fold.
+        InputError: the file is missing or malformed, or does not have the fold.
     """
     if path.suffix.lower() == ".json":
         return _from_json(read_json(path), path, fold)

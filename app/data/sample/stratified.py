@@ -1,7 +1,8 @@
-"""Folds in which labels and their sizes are spread evenly.
+"""Folds over which labels and their sizes are spread evenly.
 
-Groups are dealt out one by one, those with the rarest label first and large before small: each goes to the
-fold that has fewest of that label, then fewest cases, then the smallest volume (after Sechidis et al. 2011).
+Groups are assigned one by one, those with the rarest label first, and of these the largest first. Each goes
+to the fold with the fewest groups that have the label; ties are resolved by the number of cases, then by
+the total volume (after Sechidis et al. 2011).
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ def stratified_folds(
 ) -> list[set[str]]:
     """Return the groups of each fold.
 
-    `keys` has the group of each case, `volumes` those of labels 1, 2, ... by case.
+    `keys` has the group of each case, `volumes` the volumes of its labels 1, 2, ..., both by case id.
     """
     cases = Counter(keys.values())
     sizes = {group: np.zeros(max(map(len, volumes.values()), default=0)) for group in cases}
