@@ -1,1 +1,1 @@
-"""Objects and settings from the configuration."""
+"""Objects and settings built from the configuration."""

@@ -1,4 +1,4 @@
-"""Objects from the configuration, one at a time."""
+"""Builders of single objects from the configuration."""
 
 import inspect
 import os
@@ -43,10 +43,10 @@ _DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def set_up_process(cfg: DictConfig) -> None:
-    """Set torch's threads and GPU for this process, and how freed memory is kept; once, before a mode runs.
+    """Set PyTorch's threads and GPU, and how freed memory is kept; call once per process, before a mode.
 
     Raises:
-        InputError: a device this machine does not have.
+        InputError: this machine does not have the device.
     """
     keep_freed_memory()
     torch.set_num_threads(int(cfg.threads or os.environ.get("OMP_NUM_THREADS") or len(usable_cores())))
@@ -57,7 +57,7 @@ def choose_device(cfg: DictConfig) -> torch.device:
     """Return the device of this process.
 
     Raises:
-        InputError: a device this machine does not have, or more processes than GPUs.
+        InputError: this machine does not have the device, or there are more processes than GPUs.
     """
     kind, _, number = str(cfg.device).partition(":")
     if kind not in _DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
@@ -73,7 +73,7 @@ def choose_device(cfg: DictConfig) -> torch.device:
 
 
 def _gpu(number: str, found: int) -> int:
-    """The GPU of this process among `found`: the one asked for, else its own of several processes or jobs."""
+    """Return the number of this process's GPU among `found`: as set, or by process or job number."""
     if local_count() > found or (number and local_count() > 1):
         raise InputError(
             f"device: got {local_count()} processes on {f'cuda:{number}' if number else f'{found} GPUs'}, "
@@ -87,7 +87,7 @@ def _gpu(number: str, found: int) -> int:
 
 
 def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
-    """Return how to train and judge, as configured."""
+    """Return how to train and evaluate, as configured."""
     augment = read_settings(AugmentSettings, cfg.augment, "augment")
     return Recipe(
         settings=train_settings(cfg.train),
@@ -105,15 +105,16 @@ def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
 
 
 def plan_settings(cfg: DictConfig) -> PlanSettings:
-    """Return what the user fixes of the plan."""
+    """Return the values of the plan that the user has fixed."""
     return read_settings(PlanSettings, cfg.plan, "plan")
 
 
 def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = None) -> BuildNetwork:
-    """Return what makes a network's spec from a plan; `operator` replaces that of the configuration.
+    """Return a function from a plan to a network's spec; `operator` replaces the configured one.
 
     Raises:
-        InputError: an operator's settings are wrong; when called: a layout is for another network.
+        InputError: an operator's settings are wrong. The returned function raises it if a layout is for
+            another network.
     """
     encoder = operator or _build_operator(cfg.op)
     if cfg.decoder_op.get("attention") and "_target_" not in cfg.decoder_op:
@@ -140,7 +141,7 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
 
 def build_loss(cfg: DictConfig, task: Task) -> Loss:
     """Return the loss for the task's targets, summed over levels of deep supervision with halved weights."""
-    from monai.losses.ds_loss import DeepSupervisionLoss  # seconds to import, for training alone
+    from monai.losses.ds_loss import DeepSupervisionLoss  # takes seconds to import and only training needs it
 
     loss = _configured_loss(cfg, task)
     unknown = partial_labels(task).sets
@@ -160,7 +161,7 @@ def build_loss(cfg: DictConfig, task: Task) -> Loss:
 
 
 def _configured_loss(cfg: DictConfig, task: Task) -> Loss:
-    """The loss as it is configured, of ours or of another library."""
+    """Return the configured loss, ours or another library's."""
     where, names = ("region_loss", task.regions) if task.regions else ("loss", task.segmented)
     values = plain(cfg[where])
     make = get_object(values["_target_"])
@@ -174,7 +175,7 @@ def _configured_loss(cfg: DictConfig, task: Task) -> Loss:
 
 
 def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str) -> None:
-    """Name an option that a loss of ours does not have, such as the `weight` of other libraries."""
+    """Raise an InputError for an option that our loss does not have, such as `weight` of other libraries."""
     known = list(inspect.signature(make).parameters)
     for key, value in values.items():
         if key != "_target_" and key not in known:
@@ -185,16 +186,17 @@ def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str
 
 
 def build_optimizer(cfg: DictConfig, *, rate: float = 1.0) -> Callable[..., torch.optim.Optimizer]:
-    """Return what makes the optimizer from parameters, its learning rate multiplied by `rate`."""
+    """Return a function from parameters to the optimizer, with its learning rate multiplied by `rate`."""
     values = plain(cfg.optimizer)
     make: Callable[..., torch.optim.Optimizer] = _instantiate({**values, "lr": rate * values["lr"]})
     return make
 
 
 def build_schedule(cfg: DictConfig) -> Callable[[torch.optim.Optimizer, int], LRScheduler]:
-    """Return what makes the schedule of an optimizer for a number of steps.
+    """Return a function from an optimizer and a number of steps to its schedule.
 
-    `schedule.steps_as` names the argument that takes the number; a schedule without one has it already.
+    `schedule.steps_as` names the schedule's argument for the number of steps; without it, no number is
+    passed.
     """
     values = plain(cfg.schedule)
     name = values.pop("steps_as", None)
@@ -207,10 +209,10 @@ def build_schedule(cfg: DictConfig) -> Callable[[torch.optim.Optimizer, int], LR
 
 
 def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
-    """Return how windows are laid; they are mirrored along the axes that training flipped unless set.
+    """Return how windows are placed; unless set, they are mirrored along the axes that training flipped.
 
     Raises:
-        InputError: axes to mirror that training does not flip.
+        InputError: windows are to be mirrored along an axis that training does not flip.
     """
     values = plain(cfg.sliding)
     if values["mirror_axes"] is None:
@@ -221,7 +223,7 @@ def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
 
 
 def build_tracker(cfg: DictConfig, run: Path, *, going_on: bool) -> Tracker:
-    """Return what follows the run beside its folder."""
+    """Return the tracker of the run, which does nothing unless one is configured."""
     chosen = cfg.get("track")  # runs from older versions have no such key
     make: Callable[..., Tracker] = _instantiate(chosen) if chosen else NoTracker
     return make(run, going_on=going_on)
@@ -229,7 +231,7 @@ def build_tracker(cfg: DictConfig, run: Path, *, going_on: bool) -> Tracker:
 
 def _build_operator(section: DictConfig) -> Operator:
     values = plain(section)
-    attention, eca = values.pop("attention", None), values.pop("eca", {})  # earlier runs have no `eca`
+    attention, eca = values.pop("attention", None), values.pop("eca", {})  # older runs have no `eca`
     operator: Operator = _instantiate(values)
     if attention is None:
         return operator

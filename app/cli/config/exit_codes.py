@@ -1,4 +1,4 @@
-"""Errors that the user can correct, the one line each is printed in, and the exit code of a command."""
+"""Errors that the user can correct, printed in one line, and the exit codes of a command."""
 
 import sys
 import traceback
@@ -18,7 +18,7 @@ USER_ERRORS = (InputError, OmegaConfBaseException, InstantiationException)
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Exit 1 on the user's error, 130 when interrupted, with one line; of several processes one speaks."""
+    """Exit with 1 after a user's error, or 130 if interrupted, and print one line from one process only."""
     try:
         yield
     except KeyboardInterrupt as note:
@@ -38,13 +38,13 @@ def exit_codes() -> Iterator[None]:
 
 
 def end_interrupted(note: KeyboardInterrupt) -> NoReturn:
-    """Print how to resume, in one line of one process, and exit."""
+    """Print in one line how to resume, from one process only, and exit."""
     if process_rank() == 0:
         print(note if isinstance(note, Interrupted) else "interrupted", file=sys.stderr)
     sys.exit(INTERRUPTED)
 
 
 def in_one_line(error: Exception) -> str:
-    """The first line; both lines of what could not be built, as the second says why."""
+    """Return the error's first line; the first two if an object could not be built, for the reason."""
     lines = str(error).splitlines()
     return " ".join(lines[:2] if isinstance(error, InstantiationException) else lines[:1])

@@ -1,8 +1,8 @@
-"""Paths on a command line, with any character in them: words of a user become words that Hydra reads.
+"""Paths with any characters on a command line, converted to words that Hydra can read.
 
-Hydra's grammar wants quotes inside the word around spaces, brackets, commas, equals signs and letters beyond
-ASCII. Options that take a path need none here: a value that names something that exists is that path, and so
-is one that Hydra cannot read. Lists, sweeps and ${...} keep their meaning otherwise.
+Hydra's grammar needs quotes inside a word around spaces, brackets, commas, equals signs and letters outside
+ASCII. Options that take a path need no quotes here: a value that names an existing file or folder is that
+path, and so is a value that Hydra cannot read. Otherwise lists, sweeps and ${...} keep their meaning.
 """
 
 import os
@@ -43,15 +43,16 @@ _OPENED = re.compile(r"[+]{0,2}[\w./@]+=[\[{]")
 
 
 def readable(words: Sequence[str], *, several: bool = False) -> list[str]:
-    """Return words that Hydra reads as they are meant; `several`: a comma may separate values of a sweep.
+    """Return words that Hydra reads as the user means them.
 
-    A list that the shell has cut at its spaces, as in plan.patch=[16, 16, 16], is joined again.
+    With `several`, commas may separate the values of a sweep. A list that the shell has split at its spaces,
+    as in plan.patch=[16, 16, 16], is joined again.
     """
     return [readable_word(word, several=several) for word in _joined(words)]
 
 
 def readable_word(word: str, *, several: bool = False) -> str:
-    """Return a word that Hydra reads as it is meant."""
+    """Return a word that Hydra reads as the user means it."""
     found = _WORD.fullmatch(word)
     if found is None or found[2] not in ONE | SEVERAL:
         return word
@@ -59,7 +60,7 @@ def readable_word(word: str, *, several: bool = False) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return text in Hydra's quotes: nothing in it means anything; ${...} does not either."""
+    """Return text in Hydra's quotes, so that no character in it has a special meaning, ${...} included."""
     return _quoted(text.replace("${", r"\${"))
 
 
@@ -96,7 +97,7 @@ def _is_plain(text: str) -> bool:
 
 
 def _parsed(value: str) -> Override | None:
-    """What Hydra makes of it; None where it makes nothing of it."""
+    """Return the override that Hydra parses; None if it cannot parse the value."""
     try:
         return OverridesParser.create().parse_override(f"key={value}")
     except HydraException:
@@ -111,7 +112,7 @@ def _exists(value: str) -> bool:
 
 
 def _lies_there(value: str) -> bool:
-    """Whether a folder with ${ in its name exists and the path lies in it."""
+    """Return whether a folder with ${ in its name exists and contains the path."""
     return any("${" in str(parent) and _exists(str(parent)) for parent in Path(value).parents)
 
 
@@ -120,7 +121,7 @@ def _quoted(text: str) -> str:
 
 
 def _joined(words: Sequence[str]) -> list[str]:
-    """Words, each list or mapping in one."""
+    """Return words, with each list or mapping joined into one word."""
     found: list[str] = []
     left = list(words)
     while left:

@@ -1,4 +1,4 @@
-"""The run folder of a training, and the configuration of one that resumes."""
+"""The run folder of a training, and the configuration of a run that resumes."""
 
 import itertools
 from collections.abc import Iterator
@@ -28,20 +28,20 @@ _OF_THE_NETWORK = (
     *("fold", "folds", "split_seed", "split"),
 )
 PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track", "hydra")
-"""Keys of the configuration that change where and how fast a job runs, not what comes out."""
+"""Keys of the configuration that change where and how fast a job runs, but not its results."""
 AUTO = "auto"
-"""train.resume that begins a run, or resumes the one that paths.run holds."""
-_NOW = "${now:"  # in a value of paths.run that is the time
-_KEPT = ("train.init", "train.freeze", "train.layer_decay")  # what the weights and the optimizer began with
+"""Value of train.resume that begins a run, or resumes the one in paths.run."""
+_NOW = "${now:"  # marks a value of paths.run that contains the time
+_KEPT = ("train.init", "train.freeze", "train.layer_decay")  # fixed when the run began
 _CHANGEABLE = ("train.", "paths.", "task.folder", "optimizer.lr", "device", "threads")
 
 
 @contextmanager
 def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
-    """Yield the run's folder, locked, and whether it resumes from a checkpoint there.
+    """Yield the run's folder, locked, and whether the run resumes from a checkpoint there.
 
     Raises:
-        InputError: another process works in the folder, or that of a new run holds a run already.
+        InputError: another process uses the folder, or the folder of a new run already holds a run.
     """
     with _opened(Path(cfg.train.resume)) if cfg.train.resume is not None else open_folder(cfg) as folder:
         resumes = run_folder.can_resume(folder)
@@ -61,12 +61,12 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
 
 
 def begun_or_resumed(cfg: DictConfig) -> DictConfig:
-    """Return the configuration of `train.resume=auto`: of a new run, or of the one in `paths.run`.
+    """Return the configuration for `train.resume=auto`: of a new run, or of the run in `paths.run`.
 
     Raises:
-        InputError: paths.run is named after the time, or holds a run of another configuration.
+        InputError: paths.run contains the time, or holds a run with another configuration.
     """
-    if is_multirun():  # a sweep resumes its jobs by itself
+    if is_multirun():  # a sweep resumes its jobs itself
         return _with(cfg, {"train": {"resume": None}})
     if _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
         raise InputError(f"train.resume={AUTO}: needs a folder that stays the same; set paths.run=<folder>")
@@ -78,7 +78,7 @@ def begun_or_resumed(cfg: DictConfig) -> DictConfig:
 
 
 def _refuse_another(cfg: DictConfig, folder: Path) -> None:
-    """See that a command describes the run in a folder: keys that both know have the same values."""
+    """Check that a command describes the run in a folder: keys that both have must have equal values."""
     ours, theirs = (
         dict(dotted(OmegaConf.to_container(one, resolve=True)))  # type: ignore[arg-type]
         for one in (cfg, stored_config(folder, "paths.run", resumes=True))
@@ -99,18 +99,19 @@ def _with(cfg: DictConfig, changes: dict[str, Any]) -> DictConfig:
 
 
 def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
-    """Return what the run of `train.resume` began with, changed by this command's limits and places.
+    """Return the configuration that the run of `train.resume` began with, with changes by this command.
 
-    With `same` the command is known to be the one that began the run, and may say so again.
+    Only limits and places may change. With `same` the command is known to be the one that began the run, so
+    it may repeat other settings.
 
     Raises:
-        InputError: there is no run to resume, or an override would make another of it.
+        InputError: there is no run to resume, or an override would change its results.
     """
     stored = completed(stored_config(Path(cfg.train.resume), "train.resume", resumes=True), cfg)
     with open_dict(stored):
         stored.train.resume = literal(cfg.train.resume)
         if same_mode := stored.mode.run == cfg.mode.run:
-            stored.mode = cfg.mode  # with facts that the run's version of this program did not know
+            stored.mode = cfg.mode  # includes settings that the run's version did not know
     for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         key = override.key_or_group
         if key == "log" or (key == "mode" and same_mode):
@@ -134,12 +135,12 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
 
 
 def _is_changeable(key: str) -> bool:
-    """Whether a run that resumes may have another value of a key than it began with."""
+    """Return whether a key may have another value when a run resumes."""
     return key.startswith(_CHANGEABLE) and key not in _KEPT
 
 
 def data_moved() -> Moved:
-    """Return where this command says that data sets are: by its paths.data and task.folder."""
+    """Return where data sets are now, according to this command's paths.data and task.folder."""
     if not HydraConfig.initialized():
         return UNMOVED
     typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
@@ -149,10 +150,10 @@ def data_moved() -> Moved:
 
 
 def where_it_is(stored: DictConfig) -> DictConfig:
-    """Return a run's stored configuration with its data set where this command says that it is.
+    """Return a run's stored configuration with its data set at the place that this command names.
 
     Raises:
-        InputError: the command gives paths.data, and the data set was not below that of the run.
+        InputError: the command sets paths.data, but the data set was not below the run's paths.data.
     """
     moved = data_moved()
     data = OmegaConf.select(stored, "paths.data")
@@ -172,7 +173,7 @@ def _steps(stored: DictConfig) -> int:
 
 
 def job_number() -> int:
-    """The number of this job of a sweep, from 0; 0 for a command by itself."""
+    """Return the number of this job in its sweep, from 0; 0 for a single command."""
     return int(HydraConfig.get().job.num) if HydraConfig.initialized() and is_multirun() else 0
 
 
@@ -182,7 +183,7 @@ def is_multirun() -> bool:
 
 
 def write_config(folder: Path, cfg: DictConfig) -> None:
-    """Record what a run was asked to be, all values resolved; not that it was resumed."""
+    """Write the run's configuration with all values resolved; that it was resumed is not recorded."""
     values = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(values, dict)
     values["train"]["resume"] = None
@@ -191,10 +192,10 @@ def write_config(folder: Path, cfg: DictConfig) -> None:
 
 
 def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
-    """Return this command's configuration for the data and the network of another run, flipped as it was.
+    """Return this command's configuration with the data, network and flips of another run.
 
     Raises:
-        InputError: that folder holds no run; `what` named it.
+        InputError: that folder holds no run; `what` is the setting that named it.
     """
     stored = completed(where_it_is(stored_config(source, what)), cfg)
     taken: dict[str, Any] = {key: stored.get(key) for key in _OF_THE_NETWORK}
@@ -205,9 +206,9 @@ def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
 
 
 def stored_config(folder: Path, what: str, *, resumes: bool = False) -> DictConfig:
-    """Return the configuration a run began with, in today's names; `what` named its folder.
+    """Return the configuration that a run began with, in current names; `what` is the setting of its folder.
 
-    One that `resumes` may have trained no more than a part of its first stage.
+    With `resumes`, a run that has only trained a part of its first stage is accepted.
 
     Raises:
         InputError: that folder holds no run.
@@ -225,12 +226,12 @@ def stored_config(folder: Path, what: str, *, resumes: bool = False) -> DictConf
 
 @contextmanager
 def open_folder(cfg: DictConfig) -> Iterator[Path]:
-    """Yield the folder that takes this run's files, locked: `paths.run`, or the job's own in a multirun.
+    """Yield the folder for this run's files, locked: `paths.run`, or the job's own folder in a multirun.
 
     A folder named after the time gets a number at its end if another command began in the same second.
 
     Raises:
-        InputError: another process works in it, or nothing can be written there.
+        InputError: another process uses the folder, or it is not writable.
     """
     folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
     if not is_multirun() and _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
@@ -240,7 +241,7 @@ def open_folder(cfg: DictConfig) -> Iterator[Path]:
 
 
 def _how_to_resume(folder: Path) -> str:
-    """What to say when a run is interrupted outside of its training steps."""
+    """Return the message about a run that is interrupted outside of its training steps."""
     if run_folder.can_resume(folder):
         return f"interrupted; resume with {shell_word('train.resume', folder)}"
     return "interrupted before the first checkpoint; the same command begins again, prepared cases are kept"
@@ -254,7 +255,7 @@ def _opened(folder: Path) -> Iterator[Path]:
 
 
 def _fresh_folder(folder: Path) -> Path:
-    """Make the folder, or the first of its name with -2, -3, ... that is not there; return it."""
+    """Make and return the folder, or the first of its name with -2, -3, ... that does not exist."""
     for number in itertools.count(1):
         made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
         with writing(made), suppress(FileExistsError):
@@ -265,6 +266,6 @@ def _fresh_folder(folder: Path) -> Path:
 
 
 def completed(stored: DictConfig, cfg: DictConfig) -> DictConfig:
-    """Return a stored configuration with the defaults of task and plan that its version did not know."""
+    """Return a stored configuration with defaults for keys of task and plan that its version lacked."""
     known: dict[str, Any] = {key: OmegaConf.merge(cfg[key], stored[key]) for key in ("task", "plan")}
     return OmegaConf.create({**{str(key): stored[key] for key in stored}, **known})

@@ -1,4 +1,4 @@
-"""The log of a run beside its results."""
+"""The log file in a run folder."""
 
 import logging
 from pathlib import Path
@@ -8,17 +8,17 @@ from app.core.files import writing
 
 
 class _LogFile(logging.FileHandler):
-    """A log on a full disk loses lines in silence: whoever cannot write results there says so."""
+    """A log file that ignores write errors (e.g. a full disk), because writing results raises them anyway."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Leave the line out."""
 
 
 def log_into(folder: Path) -> None:
-    """Write what is logged from now on into the folder's run.log too, after what is there already.
+    """Append everything that is logged from now on to the folder's run.log.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     path = (folder / run_folder.LOG).resolve()
     root = logging.getLogger()

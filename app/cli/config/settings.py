@@ -1,4 +1,4 @@
-"""Sections of the configuration as the frozen dataclasses beside the code that uses them."""
+"""Sections of the configuration as frozen dataclasses, which are defined next to the code that uses them."""
 
 import re
 from collections.abc import Mapping
@@ -16,10 +16,11 @@ _REFERENCE = re.compile(r"(\\*)\$\{")
 
 
 def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any], name: str) -> _Settings:
-    """A section as `cls`: values checked against the types of its fields, lists as tuples.
+    """Return a section as `cls`: values are checked against the types of its fields, lists become tuples.
 
     Raises:
-        InputError: a key is missing or unknown, or a value is of the wrong type; names section and key.
+        InputError: a key is missing or unknown, or a value has the wrong type; the message names section and
+            key.
     """
     values = plain(section) if isinstance(section, DictConfig) else dict(section)
     try:
@@ -33,12 +34,12 @@ def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any],
 
 
 def train_settings(section: DictConfig) -> TrainSettings:
-    """The numbers of the section `train`; what else it holds is about this command alone."""
+    """Return the settings of the section `train`, without keys that concern only this command."""
     return read_settings(TrainSettings, without(plain(section), "resume", "init", "yardstick"), "train")
 
 
 def required(section: DictConfig, key: str, name: str) -> str:
-    """A setting that the mode cannot do without.
+    """Return a setting that the mode needs.
 
     Raises:
         InputError: it is not set.
@@ -49,14 +50,14 @@ def required(section: DictConfig, key: str, name: str) -> str:
 
 
 def plain(section: DictConfig) -> dict[str, Any]:
-    """A section as a dictionary of plain values, interpolations resolved."""
+    """Return a section as a dictionary of plain values, with interpolations resolved."""
     values = OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
     return {str(key): value for key, value in values.items()}
 
 
 def literal(value: Any) -> Any:
-    """Return plain values that stay what they are in a configuration, with `${` in a path or elsewhere."""
+    """Return plain values with `${` escaped, so that a configuration does not interpolate them."""
     if isinstance(value, Mapping):
         return {key: literal(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -65,7 +66,7 @@ def literal(value: Any) -> Any:
 
 
 def without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """The values but those."""
+    """Return the values without some keys."""
     return {name: value for name, value in values.items() if name not in keys}
 
 

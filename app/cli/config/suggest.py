@@ -1,4 +1,4 @@
-"""Names on a command line that do not exist, answered with the nearest that do."""
+"""Suggestions for names on a command line that do not exist: the most similar names that do."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
@@ -13,12 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from app.core.nested import dotted
 
 _ROOT = "config"
-_ALIKE = 0.72  # of SequenceMatcher's ratio: trian and train have 0.8, rate and train 0.67
-_MOST = 3  # names proposed
+_ALIKE = 0.72  # smallest ratio of SequenceMatcher: trian and train have 0.8, rate and train 0.67
+_MOST = 3  # names suggested
 
 
 def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -> str:
-    """One line on why these overrides do not compose: the first name that is wrong, else what Hydra says."""
+    """Return one line about why overrides do not compose: the first wrong name, else Hydra's message."""
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override, loader)
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
@@ -32,7 +32,7 @@ def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:
-    """The names most alike, best first; a dotted name may also be alike in its last part alone."""
+    """Return the most similar names, best first; for a dotted name its last part alone may be similar."""
 
     def likeness(key: str) -> tuple[float, float]:
         whole = _ratio(name, key)
@@ -48,7 +48,7 @@ def _unreadable(word: str, loader: ConfigLoader) -> str:
 
 
 def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
-    """The first choice that is no option; null and lists of options are left to Hydra."""
+    """Return a message about the first choice that does not exist; null and lists are left to Hydra."""
     for option in _choices(override):
         if isinstance(option, str) and option not in options:
             group = override.key_or_group

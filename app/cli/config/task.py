@@ -1,4 +1,4 @@
-"""The task a configuration names: its folder, fetched or generated when it is missing, and its facts."""
+"""The task that a configuration names: its data set, downloaded or generated if missing, and its settings."""
 
 import logging
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """Who trains, who is held out and who tests; the values are in conf/split."""
+    """Which cases train, are held out, or are test cases; the values are in conf/split."""
 
     rule: str
     stratify: bool
@@ -39,7 +39,7 @@ class SplitSettings:
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """What a data set cannot know about itself."""
+    """Settings of a task that its data set does not contain."""
 
     folder: str
     download: bool
@@ -49,23 +49,23 @@ class TaskSettings:
     group: dict[str, Any] | None
     regions: dict[str, list[int]] | None
     ignore: Any
-    """Name of a label, or a list of names and label values, whose voxels neither train nor judge."""
+    """Name of a label, or list of names and label values, whose voxels neither train nor count in scores."""
     nsd_tolerance_mm: float
     channels: Any
-    """The order of a scan's channels where each has a file or series of its own."""
+    """Order of a scan's channels if each has its own file or series."""
     slice_jitter: float
-    """How far slices of a DICOM series may lie from an even grid, as a share of their distance."""
+    """Largest deviation of a DICOM series' slices from an even grid, as a share of their distance."""
     strata: str | None
-    """A CSV file with the column `case` and others, by whose values scores are divided."""
+    """CSV file with the column `case`, and other columns by whose values scores are grouped."""
     steps: int | None
-    """A training takes; None for as many as are planned."""
+    """Optimizer steps of a training; None for as many as are planned."""
     dataset: str = DATASET_JSON
-    """The file in the folder that lists the cases."""
+    """File in the folder that lists the cases."""
     labels: dict[str, Any] | None = None
-    """{name: label values or names}: merged, selected and ordered labels in place of the data set's."""
+    """{name: label values or names}: merged, selected and ordered labels that replace the data set's."""
 
     def group_rule(self, task: Task) -> GroupRule | None:
-        """Which cases belong together: as set, or as their names surely say, which is told."""
+        """Return how cases are grouped: as set, or as the cases' names clearly show, which is logged."""
         if not self.group or self.group["pattern"] is None:
             return None
         if self.group["pattern"] != "auto":
@@ -83,7 +83,7 @@ class TaskSettings:
 
 
 def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
-    """The task, its data set on disk.
+    """Return the task and its settings, with its data set on disk.
 
     Raises:
         InputError: the data set is missing or wrong.
@@ -109,7 +109,7 @@ def read_fold(value: Any) -> int | None:
     """Return the fold that is held out; None for none.
 
     Raises:
-        InputError: it is no number.
+        InputError: it is not a number.
     """
     if value is None or str(value).lower() == "none":
         return None
@@ -133,7 +133,10 @@ def configured_folds(cfg: DictConfig, task: Task, settings: TaskSettings) -> Fol
 
 
 def _set_aside(task: Task, chosen: SplitSettings, settings: TaskSettings, fold: int | None) -> Task:
-    """The task without cases that are excluded, those of a test set apart; files may name only some cases."""
+    """Return the task without excluded cases, with its test cases apart.
+
+    Cases that a split file does not list are left out too.
+    """
     if chosen.file is None and chosen.test is None and chosen.exclude is None:
         return task
     group, everyone = settings.group_rule(task), {case.id for case in task.cases}
@@ -169,7 +172,7 @@ def _tell_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule |
 
 
 def with_targets(task: Task, settings: TaskSettings) -> Task:
-    """The task with its regions and the label that is ignored."""
+    """Return the task with its regions and its ignored label."""
     ignored = [] if settings.ignore is None else settings.ignore
     ignored = list(ignored) if isinstance(ignored, list | tuple) else [ignored]
     if settings.labels or len(ignored) > 1 or (ignored and ignored != [task.labels[-1]]):
@@ -189,7 +192,7 @@ def with_targets(task: Task, settings: TaskSettings) -> Task:
 
 
 def _classes(region: str, values: Sequence[int], task: Task) -> tuple[int, ...]:
-    """The classes of a region's label values."""
+    """Return the classes of a region's label values."""
     unknown = [value for value in values if value not in task.label_values]
     if unknown:
         wanted = listed_values(task.label_values[1:])

@@ -1,4 +1,4 @@
-"""A training from its configuration."""
+"""A training built from its configuration."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -27,7 +27,7 @@ from app.train.training import Recipe, Training
 
 @dataclass(frozen=True)
 class Planned:
-    """What a configuration leads to before anything is prepared or trained."""
+    """A plan and what it was made from, before anything is prepared or trained."""
 
     task: Task
     facts: TaskSettings
@@ -38,7 +38,7 @@ class Planned:
 
 
 def refuse_init(cfg: DictConfig, mode: str, instead: str) -> None:
-    """See that a mode which begins with weights of its own is not given others.
+    """Check that a mode that starts from its own weights is not given others.
 
     Raises:
         InputError: train.init is set.
@@ -79,10 +79,10 @@ def open_configured(
     factor: int = 1,
     like: Path | None = None,
 ) -> Iterator[tuple[Training, Tracker]]:
-    """Open the training that a configuration describes, its folder, locked, and what follows it.
+    """Open the training that a configuration describes, with its folder locked, and its tracker.
 
-    `change` and `facts` replace parts of the recipe and of what summary.json says was chosen. With `like`, a
-    run folder, plan, folds and first stage are that run's.
+    `change` modifies the recipe, and `facts` replaces choices recorded in summary.json. With `like`, a run
+    folder, the plan, folds and first stage of that run are used.
 
     Raises:
         InputError: the data or the configuration is wrong.
@@ -111,7 +111,7 @@ def open_configured(
             announce=partial(write_config, run, cfg) if leads and not resumed else lambda: None,
         )
         opened = replace(opened, follow=tracker.follow)
-        if leads and resumed:  # not before its limits are seen to leave something to do
+        if leads and resumed:  # only after a check that its limits leave something to do
             opened = replace(opened, begun=partial(write_config, run, cfg))
         elif leads:
             write_config(run, cfg)

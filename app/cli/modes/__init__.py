@@ -1,1 +1,1 @@
-"""One file per mode: what `mode=<name>` does."""
+"""The modes, one file each: the function that `mode=<name>` runs."""

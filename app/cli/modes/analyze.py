@@ -1,4 +1,4 @@
-"""mode=analyze: receptive field and cost, convolution by convolution; static optimisers of both."""
+"""The mode analyze: receptive field and cost of each convolution, and optimisers of both."""
 
 import logging
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Write and print the table, draw it, and write the optimised model or layout where one is asked for."""
+    """Write, print and draw the table; write the optimised model or layout if one is asked for."""
     settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
     with open_folder(cfg) as folder:
         planned = plan_configured(cfg)
@@ -104,7 +104,7 @@ def _row(layer: Layer) -> dict[str, object]:
 
 
 def _print(found: Sequence[Layer], spec: NetworkSpec, patch: Size) -> None:
-    """The table in short, with what is no spatial convolution as the rest."""
+    """Print the short table, with everything except spatial convolutions as the rest."""
     whole = spec.cost(patch)
     columns = ("convolution", "field", "channels", "score", "gain", "params", "MMAC", "ms")
     table = Table(*columns, title="receptive field and cost; 3DRF score in our formulation")

@@ -1,4 +1,4 @@
-"""mode=cache: list what prepared cases take on the disk, and delete what is asked for."""
+"""The mode cache: list the disk space of prepared cases, and delete some on request."""
 
 import logging
 from pathlib import Path

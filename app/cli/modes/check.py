@@ -1,4 +1,4 @@
-"""mode=check: every case read once, what is wrong with it in a table; exit code 1 when something is."""
+"""The mode check: read every case once and list what is wrong; the exit code is 1 if there are errors."""
 
 import logging
 import sys
@@ -38,10 +38,12 @@ _COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
 def run(cfg: DictConfig) -> Path:
-    """Print and write check.csv and check.html; dataset.json before, a copy after, if asked for.
+    """Print and write check.csv and check.html.
+
+    Before, dataset.json is written if asked for; afterwards, a repaired copy or a list with added cases.
 
     Raises:
-        InputError: something is wrong that was not repaired.
+        InputError: there are errors that were not repaired.
     """
     with open_folder(cfg) as folder:
         if cfg.check.write_dataset_json:
@@ -75,7 +77,7 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _added(cfg: DictConfig, facts: TaskSettings) -> TaskFile:
-    """What dataset.json is to hold with the label maps of `check.add`; nothing is written yet."""
+    """Return the new content of dataset.json with the label maps of `check.add`, without writing it."""
     if facts.labels:
         raise InputError("check.add: leave out task.labels; label maps are added with the data set's values")
     if cfg.check.repair is not None:
@@ -103,7 +105,7 @@ def _listed(value: Any) -> list[Path]:
 
 
 def _describe(cfg: DictConfig) -> None:
-    """Write dataset.json, asking for the names that no file tells."""
+    """Write dataset.json; ask for the names that no file contains."""
     described = describe(Path(required(cfg.task, "folder", "task")))
     modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
     values = [f"label value {value}" for value in described.values]
@@ -119,7 +121,7 @@ def _ask(things: list[str], key: str) -> list[str]:
 
 
 def _print(checked: Checked, name: str) -> None:
-    """One row a case; the files have more columns."""
+    """Print one row per case; the files have more columns."""
     table = Table(title=name)
     for column in _PRINTED[:-1]:
         table.add_column(column, no_wrap=True)
@@ -136,7 +138,7 @@ def _style(column: str, row: dict[str, str]) -> str:
 
 
 def _warn_of_guesses(checked: Checked) -> None:
-    """What was not finite is background now, which only a person can say is right."""
+    """Warn of voxels that were not finite and are background in the copy, for a person to check."""
     for case, found in checked.findings.items():
         for one in found:
             if one.kind == "not_finite":

@@ -1,4 +1,4 @@
-"""mode=cleanup: find out on held-out predictions which clean-up helps, and record it in the runs."""
+"""The mode cleanup: find out on held-out predictions which clean-up helps, and record it in the runs."""
 
 import logging
 from pathlib import Path
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Write cleanup.json into every run; mode=predict follows it from then on."""
+    """Write cleanup.json into every run; mode=predict applies it from then on."""
     value = cfg.cleanup.runs
     listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
     runs = list_runs([Path(item) for item in listed])

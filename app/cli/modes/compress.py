@@ -1,4 +1,4 @@
-"""mode=compress: a cheaper network from a trained one, as a run folder like any other."""
+"""The mode compress: make a cheaper network from a trained one, in a run folder of its own."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -48,9 +48,9 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Decompose, evaluate before and after, and train on where `compress.finetune` says so.
+    """Decompose, evaluate before and after, and fine-tune if `compress.finetune` is set.
 
-    A resumed run keeps its decomposed network, and the table it has. Returns the run folder.
+    A resumed run keeps its decomposed network and its table. Returns the run folder.
     """
     refuse_init(cfg, "compress", "its weights are those of compress.model")
     source = Path(required(cfg.compress, "model", "compress"))
@@ -93,7 +93,7 @@ def _rows(
     judge_before: Callable[[], dict[str, Any]],
     finetune: bool,
 ) -> list[Row]:
-    """Decompose, evaluate and train on in the opened folder; write and return the rows of its table."""
+    """Decompose, evaluate and fine-tune in the opened folder; write and return the rows of its table."""
     table = opened.folder / run_folder.COMPRESSION
     after = opened if opened.resumed else _decomposed(before, trained, method)
     if opened.resumed and table.is_file():
@@ -113,7 +113,7 @@ def _rows(
 
 
 def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:
-    """A training about to begin with the decomposed network, its checkpoint written."""
+    """Decompose the network, write its checkpoint, and return its training before the first step."""
     settings = method.settings
     with progress_bar("Decomposing", 2 * count_decomposable(this.network)) as advance:
         found = decompose(
@@ -129,14 +129,17 @@ def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod
 
 
 def _begun(this: Training, weights: Weights) -> TrainingState:
-    """A training about to begin with these weights."""
+    """Return the state of a training with these weights before the first step."""
     network = this.network.build()
     network.load_state_dict(weights)
     return this.state(to_device(network, this.recipe.device))
 
 
 def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]:
-    """Dice of the network as it was: its run's own if its windows were laid as now, else evaluated again."""
+    """Return the scores of the original network.
+
+    They are read from its run if windows were placed as they are now; otherwise it is evaluated again.
+    """
     summary = source / run_folder.SUMMARY
     if summary.is_file() and stored_sliding([Member(source, trained)]) == this.recipe.sliding:
         recorded: dict[str, Any] = read_json(summary)
@@ -164,7 +167,7 @@ def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
 
 
 def _write_ranks(path: Path, chosen: Mapping[str, RankChoice]) -> None:
-    """What became of each convolution, and the share of energy that was to be lost by it."""
+    """Write the form of each convolution, and the share of energy that it was expected to lose."""
     entries = {
         name: {**(_plain(choice) if choice.factors else {"form": "dense"}), "lost": round(choice.error, 5)}
         for name, choice in chosen.items()

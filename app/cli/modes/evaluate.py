@@ -1,4 +1,4 @@
-"""mode=evaluate: predicted label maps against references of the same names."""
+"""The mode evaluate: compare predicted label maps with references of the same names."""
 
 import logging
 from collections.abc import Mapping
@@ -42,21 +42,21 @@ from app.train.machine.environment import environment
 
 log = logging.getLogger(__name__)
 
-_STRUCTURES = ".rtstruct"  # behind the case in the name of a structure set that mode=predict writes
+_STRUCTURES = ".rtstruct"  # follows the case in the name of a structure set that mode=predict writes
 Pairs = Mapping[str, tuple[Path | None, Path]]
-"""Prediction and reference by case; None is a prediction that is missing."""
+"""Prediction and reference by case; a missing prediction is None."""
 
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """What is compared, and where the scores go."""
+    """The folders to compare, the folder for the scores, and the rule for missing predictions."""
 
     predictions: str | None
     labels: str | None
     output: str | None
     probabilities: str | None
     missing: str
-    """A reference without a prediction is a `miss`, or is `left_out`."""
+    """Whether a reference without a prediction counts as a `miss` or is `left_out`."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -123,7 +123,7 @@ def _scores(
 
 
 def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
-    """What the probabilities of a case are judged by."""
+    """Return the sums that the calibration of a case is computed from."""
     if not path.is_file():
         raise InputError(
             f"evaluate.probabilities: {path}: no such file; predict.probabilities=true writes it"
@@ -138,9 +138,10 @@ def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
 
 
 def _read(predicted: Path | None, reference: Path, task: Task, known: Case | None) -> tuple[Labels, LabelMap]:
-    """Classes of both on one grid; a missing prediction is background.
+    """Return the classes of both label maps on one grid; a missing prediction is background.
 
-    DICOM labels are drawn on the grid of the other label map, or of the data set's scan if that has none.
+    DICOM labels are drawn on the grid of the other label map, or of the data set's scan if that has no grid
+    either.
     """
     ours: LabelMap | None = None
     if predicted is not None and not holds_labels(predicted):
@@ -157,7 +158,7 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
 
 
 def _reference(path: Path, task: Task, like: LabelMap | None) -> LabelMap:
-    """A reference, whose labels are those of the data set's files; only DICOM labels need a grid."""
+    """Return a reference with the labels of the data set's files, on the grid of `like` if it is DICOM."""
     files = task.file_labels
     if like is not None:
         return read_reference_map(path, task.labels, task.label_values, like, files)
@@ -168,7 +169,7 @@ def _reference(path: Path, task: Task, like: LabelMap | None) -> LabelMap:
 
 
 def _scan_grid(reference: Path, known: Case | None) -> LabelMap:
-    """The grid of the scan of a case, without any label."""
+    """Return an empty label map on the grid of a case's scan."""
     if known is None:
         raise InputError(
             f"{reference}: got DICOM labels without a label map of another format or a scan that has their "
@@ -179,7 +180,7 @@ def _scan_grid(reference: Path, known: Case | None) -> LabelMap:
 
 
 def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:
-    """Versions, limits and digests of all files, by which the same figures can be found again."""
+    """Return versions, limits and digests of all files, so that the figures can be reproduced."""
     digests = {
         case: [None if path is None else _digest(path) for path in pair] for case, pair in pairs.items()
     }
@@ -192,14 +193,14 @@ def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file, or of the digests of a series' files."""
+    """Return the SHA-256 of a file, or of the digests of a series' files."""
     if path.is_file():
         return digest_of_file(path)
     return digest_of([digest_of_file(file) for file in scan_files(path)])
 
 
 def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path | None, Path]]:
-    """Predictions and references by case; every prediction needs a reference."""
+    """Return predictions and references by case; every prediction needs a reference."""
     found = {
         name: _label_maps(folder, name) for name, folder in (("predictions", predictions), ("labels", labels))
     }

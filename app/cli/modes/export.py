@@ -1,4 +1,4 @@
-"""mode=export: a trained network for other engines and programs, checked against torch."""
+"""The mode export: write a trained network for other engines and programs, and compare it with PyTorch."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _FORMATS: dict[str, _Export] = {"onnx": export_onnx, "torch": export_torch, "bun
 
 
 def run(cfg: DictConfig) -> Path:
-    """Write the export and say how far it is from torch; 8 bits go where predict.engine finds them."""
+    """Write the export and log its difference to PyTorch; 8 bits go where predict.engine finds them."""
     run = Path(required(cfg.export, "model", "export"))
     (member,) = read_members([run], cfg.export.weights)
     if member.checkpoint.locator is not None:

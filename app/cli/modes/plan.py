@@ -1,4 +1,4 @@
-"""mode=plan: what is planned from a data set, and why; nothing is trained."""
+"""The mode plan: make and explain the plan for a data set, without training."""
 
 import logging
 from pathlib import Path
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def _tell_of_labels(cfg: DictConfig, planned: Planned) -> None:
-    """Warn of labels that the fold's training cases lack, and of those too small for the grid."""
+    """Warn of labels that the fold's training cases lack, and of labels too small for the grid."""
     task, cache, volumes = planned.task, planned.cache, label_volumes(planned.cache)
     foretell_vanished(cache, task, planned.plan, volumes)
     try:

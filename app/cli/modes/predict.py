@@ -1,4 +1,4 @@
-"""mode=predict: label maps for scans, each in its scan's own geometry, with a manifest beside them."""
+"""The mode predict: label maps for scans, each in its scan's own geometry, with a manifest."""
 
 import logging
 from collections import Counter
@@ -28,34 +28,34 @@ from app.io.privacy import Alias, known_as
 from app.io.volumes import channels_of, find_channels
 
 log = logging.getLogger(__name__)
-_LISTED = 5  # files at most in a message
+_LISTED = 5  # most files named in a message
 _Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
 class _Running:
-    """How the networks are run."""
+    """Settings of the networks that run on scans."""
 
     weights: str
-    """last or best"""
+    """Weights to use: last or best."""
     engine: str
-    """One of app.infer.engines."""
+    """Name of one of the engines in app.infer.engines."""
     precision: str
-    """What the networks compute in: fp32, bf16, fp16 or auto."""
+    """Precision of the networks' computations: fp32, bf16, fp16 or auto."""
     memory_gb: float | None
-    """What the process may hold at most."""
+    """Most memory that the process may use."""
     cleanup: bool
-    """Whether to clean up where the runs record a gain."""
+    """Whether to apply the clean-up that the runs recorded as a gain."""
     anonymous: bool
     """Whether the patient's name, id and date of birth are left out."""
     channels: Any
-    """The order of channels with a file or series each; None as trained."""
+    """Order of channels that have a file or series each; None as trained."""
     slice_jitter: float | None
-    """How far slices of a series may lie from an even grid, as a share of their distance; None as trained."""
+    """Largest deviation of slices from an even grid, as a share of their distance; None as trained."""
 
 
 def run(cfg: DictConfig) -> Path:
-    """Segment every scan; InputError at the end when some could not be."""
+    """Segment every scan; raise an InputError at the end if some failed."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
     runs = list_runs(_paths(cfg.predict, "model"))
     output = Path(required(cfg.predict, "output", "predict"))
@@ -83,7 +83,7 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _section(cls: type[_Settings], cfg: DictConfig) -> _Settings:
-    """What a class has of the section `predict`."""
+    """Return the settings of a class, from the section `predict`."""
     values = plain(cfg.predict)
     return read_settings(cls, {field.name: values[field.name] for field in fields(cls)}, "predict")  # type: ignore[arg-type]
 
@@ -103,14 +103,14 @@ def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segm
 
 
 def _reading(running: _Running, trained: Reading) -> Reading:
-    """How scans are read: as the training read them where nothing is set."""
+    """Return how scans are read: as in training unless set otherwise."""
     channels = trained.channels if running.channels is None else running.channels
     jitter = trained.slice_jitter if running.slice_jitter is None else running.slice_jitter
     return Reading(channels if isinstance(channels, str) else tuple(channels), jitter, trained.modalities)
 
 
 def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
-    """Log what was left out, which scans have other names than their files, and the order of channels."""
+    """Log the files left out, the scans that are named unlike their files, and the order of channels."""
     for reason in sorted(set(found.left_out.values())):
         files = [path.name for path, why in found.left_out.items() if why == reason]
         more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
@@ -129,7 +129,7 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
         return
     orders: Counter[str] = Counter()
     for scan, alias in aliases.items():
-        with suppress(InputError):  # which the reading of this scan will say
+        with suppress(InputError):  # the segmentation of this scan will report it
             chosen = channels_of(scan, reading) if not scan.is_file() else []
             pairs = zip(reading.modalities, chosen, strict=False)
             told = ", ".join(f"{name} = {channel.shown}" for name, channel in pairs)
@@ -164,7 +164,7 @@ def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manife
 
 
 def _paths(section: DictConfig, key: str) -> list[Path]:
-    """One path or a list of them."""
+    """Return one path or a list of them."""
     value = section[key]
     if isinstance(value, ListConfig):
         return [Path(item) for item in value]

@@ -1,4 +1,4 @@
-"""mode=report: one page over any number of runs."""
+"""The mode report: one page about any number of runs."""
 
 import logging
 from pathlib import Path
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Write the page beside the runs, or where `report.output` says."""
+    """Write the page into the folder of the runs, or to `report.output`."""
     runs = Path(required(cfg.report, "runs", "report"))
     output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
     words = {name: cfg.report[name] for name in ("intended_use", "limits")}

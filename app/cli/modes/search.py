@@ -1,4 +1,4 @@
-"""mode=search: from a task and a budget to a layout that op=cakes trains."""
+"""The mode search: from a task and a budget to a layout that op=cakes trains."""
 
 import copy
 import logging
@@ -56,7 +56,7 @@ _JUDGED_BATCHES = 3
 
 
 def run(cfg: DictConfig) -> Path:
-    """Train a super-network, read its gates, write layout.yaml, its picture and costs; return the folder."""
+    """Train a super-network, decode its gates, write the layout, its picture and costs; return the folder."""
     refuse_init(cfg, "search", "a super-network begins with fresh weights")
     if _settings(cfg).way.shrinks:
         return _run_trained(cfg)
@@ -65,7 +65,7 @@ def run(cfg: DictConfig) -> Path:
     change = published.recipe if _settings(cfg).published else _as_configured
     with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (this, tracker):
         search = _search(cfg, this.network, this.plan)
-        search.refuse_impossible()  # now, not after the training
+        search.refuse_impossible()  # raises now, not after the training
         decoded, facts = _find(this, search, published)
         _write(this, search.layout(decoded, _provenance(this, search)), facts)
         tracker.finish()
@@ -73,7 +73,10 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _run_trained(cfg: DictConfig) -> Path:
-    """Shrink the network of search.model, whose data and plan are kept; judge it as it is, without a step."""
+    """Shrink the trained network of search.model and evaluate it without a training step.
+
+    Its data and its plan are kept.
+    """
     settings = _settings(cfg)
     source = Path(str(settings.model))
     trained = read_checkpoint(source / run_folder.LAST)
@@ -123,7 +126,7 @@ def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
 
 
 def _find(this: Training, search: Search, published: PaperSettings) -> tuple[Decoded, dict[str, Any]]:
-    """Channels per kernel, by a trained super-network or, to compare with, by chance."""
+    """Return channels per kernel, from a trained super-network or, as a baseline, at random."""
     way = search.settings.way
     if way.length == 0:
         return search.evolution().by_chance(this.recipe.seed), dict(this.facts)
@@ -140,7 +143,7 @@ def _find(this: Training, search: Search, published: PaperSettings) -> tuple[Dec
 
 
 def _log_pull(this: Training, search: Search, published: PaperSettings) -> None:
-    """Say how far the penalty can move a scale in so many steps, beside the published search."""
+    """Log how far the penalty can move a scale in these steps, compared with the published search."""
     reach, strength = published.reach(this.settings.total_steps), search.settings.penalty_strength
     log.info(
         "search.strength=%g moves a scale by %.2g at most in %d steps, by %.2g in the published search; "
@@ -150,10 +153,11 @@ def _log_pull(this: Training, search: Search, published: PaperSettings) -> None:
 
 
 def _evolve(this: Training, search: Search, state: TrainingState) -> tuple[Decoded, dict[str, float]]:
-    """The best layout of many, judged on patches of training cases that no step has seen.
+    """Return the best layout of many, judged on patches of training cases that no step has seen.
 
-    The checkpoint's weights to predict with get gates that choose it: `train.init` then begins with the very
-    network that was judged. Those that a longer search would go on with stay as they are.
+    In the checkpoint, the weights for prediction get gates that choose this layout, so `train.init` begins
+    with exactly the network that was judged. The weights that a longer search would continue with do not
+    change.
     """
     steps, network = this.settings.total_steps, copy.deepcopy(state.judged).eval()
     judged_network = without_labels(network)
@@ -203,7 +207,7 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
 
 
 def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:
-    """Of the network with the layout and with dense convolutions in its place."""
+    """Return the costs of the network with the layout, and with dense convolutions instead."""
     spec = this.network
     decoder = None if spec.decoder == spec.encoder else spec.decoder
     operators = (Mixed(layout), Conv3d())
@@ -257,7 +261,7 @@ def _budget(cfg: DictConfig, spec: NetworkSpec, plan: Plan, cost: str, most: flo
 
 
 def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan, cost: str) -> float:
-    """Cost of the whole network with dense convolutions: counted, or milliseconds measured now."""
+    """Return the cost of the whole network with dense convolutions: counted, or measured in milliseconds."""
     if cost == "latency":
         network = to_device(dense.build(), choose_device(cfg)).eval()
         return latency_ms(network, (1, dense.shape.in_channels, *plan.patch))

@@ -1,4 +1,4 @@
-"""mode=time: milliseconds of the networks of many runs, measured together."""
+"""The mode time: milliseconds of the networks of many runs, measured together."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""mode=train: from a data set to a run folder with a trained network, its masks, figures and report."""
+"""The mode train: from a data set to a trained network with its predictions, scores and report."""
 
 import logging
 import time
@@ -40,7 +40,10 @@ def run(cfg: DictConfig) -> Path:
 
 
 def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, Any]:
-    """Evaluate, all processes together, and report; return the summary, empty except for the leading one."""
+    """Evaluate with all processes and write the report; return the summary.
+
+    The summary is empty in all processes except the leading one.
+    """
     summary = score(this, state)
     if not summary:
         return {}
@@ -57,13 +60,13 @@ def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, 
 
 
 def _told(figures: Mapping[str, Any]) -> str:
-    """Mean Dice and that of each label."""
+    """Return the mean Dice and the Dice of each label as text."""
     by_label = ", ".join(f"{label} {dice_text(value)}" for label, value in figures["dice"].items())
     return f"{dice_text(figures['mean_dice'])} ({by_label})"
 
 
 def _begin(this: Training, network: nn.Module, origin: Origin) -> None:
-    """Fill a network with the weights that survive a search, or with what fits of any other network."""
+    """Fill a network with the weights that a search selected, or with all that fits of another network."""
     if searched_sites(origin.checkpoint.network):
         inherit_search(network, this.network, origin.checkpoint)
     else:

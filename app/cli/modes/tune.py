@@ -1,4 +1,4 @@
-"""mode=tune: the best configuration, searched for by Optuna if it is installed."""
+"""The mode tune: search for the best configuration with Optuna, if it is installed."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from app.core.optional import require
 
 
 def run(launching: Launching, command: Sequence[str]) -> bool:
-    """Search for the best configuration; return true.
+    """Search for the best configuration; always return True.
 
     Raises:
         InputError: Optuna is not installed, or the search space or the study is wrong.

@@ -1,4 +1,4 @@
-"""The border of the command line: version, help on one group, earlier names, names that do not exist."""
+"""The outermost layer of the command line: version, help on a group, earlier names, and wrong names."""
 
 import io
 import os
@@ -26,19 +26,22 @@ from app.train.machine.torchrun import one_voice, process_rank
 
 _PACKAGE = Path(app.__file__).parent
 CONF = next(folder for folder in (_PACKAGE.parent / "conf", _PACKAGE / "conf") if folder.is_dir())
-"""The configuration: beside the package in a checkout, inside it where the distribution is installed."""
+"""The configuration folder: next to the package in a checkout, inside it in an installed distribution."""
 _PLUGINS = str(_PACKAGE / "cli" / "plugins")
 _SEVERAL = ("-m", "--multirun", "sweep=", "mode=tune", ALL_FOLDS)
-"""Words with which a command runs several jobs."""
+"""Beginnings of words that make a command run several jobs."""
 _RAISE = "HYDRA_FULL_ERROR"
-"""Hydra then raises what it would print over several lines; users set it to see the traceback."""
+"""Variable that makes Hydra raise its errors instead of printing them over several lines.
+
+Users set it to see the traceback.
+"""
 
 
 def main() -> None:
-    """Run the command of sys.argv: what `python run.py` and the installed command do."""
+    """Run the command in sys.argv, as `python run.py` and the installed command do."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console without UTF-8 shows ? for what it lacks
+            stream.reconfigure(errors="replace")  # a console without UTF-8 shows ? for unknown characters
     try:
         with interruptible(), command_line(sys.argv[1:]):
             _compose_and_run()
@@ -53,9 +56,9 @@ def _compose_and_run(cfg: DictConfig) -> None:
 
 @contextmanager
 def command_line(words: Sequence[str]) -> Iterator[None]:
-    """Answer `--version` and `--help <name>` and exit; print a wrong name in one line, exit code 1.
+    """Answer `--version` and `--help <name>` and exit; for a wrong name print one line and exit with 1.
 
-    Words in earlier names are replaced in sys.argv, with a note. `fold=all` makes a multirun of the command.
+    Earlier names in sys.argv are replaced, with a note. `fold=all` turns the command into a multirun.
     """
     with exit_codes():
         _answer(words)
@@ -80,7 +83,7 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
 
 
 def today(words: Sequence[str]) -> list[str]:
-    """Return the words with today's names, paths so that Hydra reads them; a note says what was replaced."""
+    """Return words with current names and readable paths; print a note for each replaced name."""
     found = [word if word.startswith("-") else renamed_override(word) for word in words]
     for old, new in zip(words, found, strict=True):
         if old != new and process_rank() == 0:
@@ -89,7 +92,7 @@ def today(words: Sequence[str]) -> list[str]:
 
 
 def find_plugins() -> None:
-    """Let Hydra find the application's plugins, here and in the processes that launchers start."""
+    """Let Hydra find the application's plugins, in this process and in those that launchers start."""
     if _PLUGINS not in sys.path:
         sys.path.append(_PLUGINS)
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -98,10 +101,10 @@ def find_plugins() -> None:
 
 
 def _answer(words: Sequence[str]) -> None:
-    """Print what is asked for and exit; do nothing if nothing is.
+    """Print the version or the help if asked for, and exit; otherwise do nothing.
 
     Raises:
-        InputError: help is asked for on what does not exist.
+        InputError: help is asked for on a name that does not exist.
     """
     if "--version" in words:
         from importlib.metadata import version

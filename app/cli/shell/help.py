@@ -1,4 +1,4 @@
-"""`--help <name>`: a group's options with what each file says of itself, or the file of a mode's section."""
+"""The help of `--help <name>`: a group's options with their descriptions, or the file of a mode's section."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ _SECTIONS = "settings"
 
 
 def group_help(conf: Path, name: str) -> str:
-    """Return the options of a group, a line each, then the default's file; or the section of that name.
+    """Return the options of a group, one per line, then the default's file; or the section of that name.
 
     Raises:
         InputError: there is neither.
@@ -32,14 +32,14 @@ def _options(name: str, files: list[Path]) -> list[str]:
 
 
 def _opening(path: Path) -> str:
-    """What a file's first comment says, the line that names its package left out."""
+    """Return the first comment line of a file, ignoring the line that names its package."""
     lines = path.read_text(encoding="utf-8").splitlines()
     said = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
     return said[0] if said else ""
 
 
 def _default(folder: Path, default: re.Match[str] | None) -> list[str]:
-    """The default's file, comments included; nothing where there is none."""
+    """Return the default's file with its comments; nothing if there is none."""
     path = folder / f"{default[1]}.yaml" if default else None
     if path is None or not path.is_file():
         return []

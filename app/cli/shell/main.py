@@ -1,4 +1,4 @@
-"""The end of every command: one mode runs; an error of the user is one line, every other one a traceback."""
+"""The innermost layer of the command line: run one mode, and print a user's error in one line."""
 
 import warnings
 from pathlib import Path
@@ -15,8 +15,8 @@ from app.train.machine.torchrun import refuse_several
 
 
 def run(cfg: DictConfig) -> None:
-    """Run the mode, as a run of its own or as a job of a sweep."""
-    # MONAI 1.5 looks for it as it is imported, where torch brings CUDA's own Python package.
+    """Run the mode, by itself or as a job of a sweep."""
+    # MONAI 1.5 imports this module if PyTorch has installed CUDA's own Python package.
     warnings.filterwarnings("ignore", "The cuda.cudart module is deprecated", FutureWarning)
     if is_multirun():
         run_job(Path(HydraConfig.get().runtime.output_dir), cfg, run_mode)
@@ -26,7 +26,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def run_mode(cfg: DictConfig) -> Path | None:
-    """Call the function that `cfg.mode.run` names: the command's, or that of the run it resumes.
+    """Call the function that `cfg.mode.run` names, of this command or of the run that it resumes.
 
     Returns the folder that it wrote.
     """
@@ -41,7 +41,7 @@ def run_mode(cfg: DictConfig) -> Path | None:
     if not cfg.mode.get("several", False):
         refuse_several(f"train.resume={cfg.train.resume}" if resumes else f"mode={mode}")
     if cfg.mode.get("computes", True):
-        from app.cli.config.build import set_up_process  # torch: other modes start without it
+        from app.cli.config.build import set_up_process  # imports torch, which other modes do not need
 
         set_up_process(cfg)
     try:

@@ -1,1 +1,1 @@
-"""Many runs from one command: which jobs, what each needs, and what they come to."""
+"""Sweeps, which are many runs from one command: their jobs, how these are launched, and their results."""

@@ -1,4 +1,4 @@
-"""What a sweep came to: results.csv, folds.json, report.html and a table on the screen."""
+"""The results of a sweep: results.csv, folds.json, report.html and a table on the screen."""
 
 import logging
 from pathlib import Path
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def collect(folder: Path, sweep: Sweep) -> None:
-    """Write and print the results of all jobs, folds taken together; say which failed, and what is next."""
+    """Write and print the results of all jobs, with folds combined; log which failed and the next step."""
     comparison = write_results(folder, sweep, folder / run_folder.RESULTS)
     log.info("results: %s", folder / run_folder.RESULTS)
     runs = [path for entry in sweep.entries if has_results(path := folder / entry.name)]
@@ -48,7 +48,7 @@ def collect(folder: Path, sweep: Sweep) -> None:
 
 
 def _tell(found: CrossValidation, folder: Path) -> None:
-    """Mean and standard error over folds on the screen; which folds are lacking."""
+    """Log mean and standard error over folds, and which folds are missing."""
     labels = [f"{label} {_with_error(one)}" for label, one in found.scores["dice"].items()]
     log.info(
         "%s: mean Dice over %d folds %s (%s); over %d cases %s -> %s",
@@ -67,7 +67,7 @@ def _with_error(of: Estimate) -> str:
 
 
 def _table(comparison: Comparison) -> Table:
-    """Narrow enough for 80 columns where names are short; results.csv has every figure."""
+    """Return a table that fits 80 columns if names are short; results.csv has every figure."""
     names = ("Group", "Runs", "Mean Dice", "Difference (95 %)", "Params", "MACs")
     title = f"Mean Dice, and its paired difference to {comparison.baseline}"
     table = Table(*(Column(name, no_wrap=True) for name in names), title=title, box=SIMPLE)

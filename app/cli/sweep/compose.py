@@ -1,4 +1,4 @@
-"""The configuration of each job, before it is launched: checked, and hashed."""
+"""The configuration of each job before it is launched, checked and hashed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +19,10 @@ _OF_ONE_MODE = ("analyze", "check", "compress", "evaluate", "export", "predict",
 
 
 def compose(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The configuration of a job of the sweep that `config` began.
+    """Return the configuration of a job in the sweep that has the configuration `config`.
 
     Raises:
-        InputError: an override names what does not exist.
+        InputError: an override names something that does not exist.
     """
     loader = GlobalHydra.instance().config_loader()
     try:
@@ -32,11 +32,11 @@ def compose(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
 
 
 def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
-    """A hash for each job over what decides its outcome: its configuration and that of jobs it refers to."""
+    """Return a hash per job of all that determines its result, including jobs that it refers to."""
     found: dict[str, str] = {}
     for job in jobs:
         composed = compose(config, job.overrides)
-        values = OmegaConf.to_container(composed, resolve=False)  # `now` and places would differ each time
+        values = OmegaConf.to_container(composed, resolve=False)  # `now` and places differ each time
         assert isinstance(values, dict)
         mode = composed.hydra.runtime.choices.mode
         other = {section for section in _OF_ONE_MODE if section != mode}
@@ -47,7 +47,7 @@ def digests(config: DictConfig, jobs: Sequence[Job]) -> list[str]:
 
 
 def launched(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:
-    """The overrides a launcher gets: files of earlier jobs found, and the job's own folder set."""
+    """Return the overrides for a launcher, with files of earlier jobs filled in and the job's folder set."""
     folders = {line: str(folder / job.target(line, jobs).name) for line in job.references}
     place = {"hydra.sweep.dir": quoted(str(folder)), "hydra.sweep.subdir": quoted(job.name)}
     words = [f"{key}={value}" for key, value in place.items()]

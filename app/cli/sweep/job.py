@@ -1,4 +1,4 @@
-"""A job of a sweep, where it runs: its log, its record, and what went wrong."""
+"""One job of a sweep in its own process: its log, its record and its errors."""
 
 import logging
 import time
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], object]) -> None:
-    """Run a mode and record how it ended; the sweep reads the record, so an error ends this job alone."""
+    """Run a mode and record how it ended; the sweep reads the record, so an error ends only this job."""
     log_into(folder)
     record = read_record(folder)
-    if record is None:  # another sweeper than ours, which wants to see errors itself
+    if record is None:  # started by another sweeper, which expects errors to be raised
         mode(cfg)
         return
     log.info("job %s: %s", folder.name, " ".join(record.overrides))

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: lines of overrides multiplied out, each job named from what sets it apart."""
+"""The jobs of a sweep: all combinations of each line's overrides, with names that tell jobs apart."""
 
 import itertools
 import re
@@ -18,15 +18,15 @@ from app.core.errors import InputError
 ALL_FOLDS = "fold=all"
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"(?<![\w.])@([A-Za-z][\w-]*)")
-_LONGEST = 32  # characters of a value in a name
+_LONGEST = 32  # most characters of a value in a name
 
 
 @dataclass(frozen=True)
 class Job:
     """One run of a sweep.
 
-    `choices` maps the keys of overrides to values; `swept` are the keys that its line gives several values.
-    A value `@<line>/<file>` is a file of the job of that line (see `target`).
+    `choices` maps the keys of overrides to values; `swept` are the keys with several values in its line. A
+    value `@<line>/<file>` is a file of a job of another line (see `target`).
     """
 
     line: str
@@ -35,22 +35,22 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The job's folder below that of the sweep, such as `dense+seed-0`."""
+        """The job's folder below the sweep's, such as `dense+seed-0`."""
         return _name(self.line, self.choices, self.swept)
 
     @property
     def group(self) -> str:
-        """What a job shares with those that only repeat it with another seed or fold."""
+        """The name shared by jobs that differ only in seed or fold."""
         return _name(self.line, self.choices, [key for key in self.swept if key not in _REPEATED])
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """As on a command line."""
+        """The overrides as on a command line."""
         return tuple(f"{key}={value}" for key, value in self.choices.items())
 
     @property
     def described(self) -> tuple[str, ...]:
-        """The overrides that decide what comes out."""
+        """The overrides that determine the result."""
         return tuple(f"{key}={value}" for key, value in self.choices.items() if not is_place(key))
 
     @property
@@ -60,7 +60,7 @@ class Job:
         return tuple(dict.fromkeys(found))
 
     def target(self, line: str, jobs: Sequence["Job"]) -> "Job":
-        """The one job of `line` whose swept choices are this job's too.
+        """Return the only job of `line` that agrees with this job in its swept choices.
 
         Raises:
             InputError: there is none, or more than one.
@@ -79,7 +79,7 @@ class Job:
         )
 
     def resolved(self, folders: Mapping[str, str]) -> tuple[str, ...]:
-        """The overrides, `@<line>` exchanged for the folder of the job it refers to."""
+        """Return the overrides with `@<line>` replaced by the folder of the job it refers to."""
         words = (
             f"{key}={_REFERENCE.sub(lambda match: folders[match.group(1)], value)}"
             for key, value in self.choices.items()
@@ -88,10 +88,10 @@ class Job:
 
 
 def plan_jobs(lines: Mapping[str, str], command: Sequence[str]) -> list[Job]:
-    """Multiply out each line, in order; what the command line sets wins over the lines.
+    """Return the combinations of each line, in order; overrides of the command line replace the lines'.
 
     Raises:
-        InputError: an override cannot be parsed, two jobs have one name, or a reference points nowhere.
+        InputError: an override cannot be parsed, two jobs have one name, or a reference has no job.
     """
     parsed = parse(command, "command line")
     typed = {key: value for key, value in parsed.items() if not key.lstrip("+").startswith("sweep.")}
@@ -109,19 +109,19 @@ def plan_jobs(lines: Mapping[str, str], command: Sequence[str]) -> list[Job]:
 
 
 def with_references(chosen: Iterable[Job], jobs: Sequence[Job]) -> list[Job]:
-    """The chosen ones of all jobs, and those that they refer to, in order."""
+    """Return the chosen jobs and those that they refer to, in the order of all jobs."""
     names = {job.name for job in chosen}
-    for job in reversed(jobs):  # what a job refers to comes before it
+    for job in reversed(jobs):  # a job comes after those that it refers to
         if job.name in names:
             names.update(job.target(line, jobs).name for line in job.references)
     return [job for job in jobs if job.name in names]
 
 
 def parse(overrides: Sequence[str], where: str) -> dict[str, Override]:
-    """Overrides by key; of two with one key the last counts.
+    """Return overrides by key; if a key occurs twice, the last one counts.
 
     Raises:
-        InputError: not of the form key=value.
+        InputError: an override does not have the form key=value.
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
@@ -131,7 +131,7 @@ def parse(overrides: Sequence[str], where: str) -> dict[str, Override]:
 
 
 def choices(command: Sequence[str]) -> dict[str, str]:
-    """Overrides without sweeps, by key.
+    """Return overrides without sweeps, by key.
 
     Raises:
         InputError: one of them has several values.
@@ -144,12 +144,12 @@ def choices(command: Sequence[str]) -> dict[str, str]:
 
 
 def with_all_folds(overrides: str, folds: int) -> str:
-    """Overrides in a line, `fold=all` written out as that many folds."""
+    """Return a line of overrides with `fold=all` replaced by all folds."""
     return re.sub(rf"(?<!\S){ALL_FOLDS}(?!\S)", f"fold={','.join(map(str, range(folds)))}", overrides)
 
 
 def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | None) -> str:
-    """The chosen name, or the keys swept; other overrides that change results add their digest."""
+    """Return the chosen name or the swept keys, and a digest of other overrides that change results."""
     typed = {key: value for key, value in parse(command, "command line").items() if not is_place(key)}
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     fixed = {key: _values(override) for key, override in typed.items() if key not in swept and key != "task"}
@@ -183,13 +183,13 @@ def _label(key: str) -> str:
 
 
 def _short(value: str) -> str:
-    """Letters that need no quotes anywhere; what is long ends with a digest."""
+    """Return characters that need no quotes; a long value is cut and ends with a digest."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "_", value).strip("_")
     return plain if len(plain) <= _LONGEST else f"{plain[:_LONGEST]}-{_digest(value)}"
 
 
 def is_place(key: str) -> bool:
-    """Return whether an override changes where and how fast a job runs, not what comes out."""
+    """Return whether an override changes where and how fast a job runs, but not its results."""
     return re.split("[./]", key.lstrip("+~"))[0] in PLACES
 
 

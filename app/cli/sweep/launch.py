@@ -1,4 +1,4 @@
-"""Jobs through Hydra's launchers, those first that others build on; what became of each is read from disk."""
+"""Launching of jobs with Hydra's launchers, in the order of their references; results are read from disk."""
 
 import os
 import shutil
@@ -20,18 +20,19 @@ from app.core.sweep import JobRecord, read_record, write_record
 
 @dataclass(frozen=True)
 class Launching:
-    """What Hydra gives a sweeper: enough to launch jobs."""
+    """The arguments that Hydra passes to a sweeper, which can launch jobs."""
 
     config: DictConfig
     context: HydraContext
     task: TaskFunction
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> str | None:
-        """Run a job for each list of overrides, numbered from `first`; return what went wrong, if anything.
+        """Run a job for each list of overrides, numbered from `first`; return the error, if there was one.
 
-        A worker that is killed, for example for memory, is such an error; results of its neighbours count.
+        A worker that is killed, for example because memory ran out, is such an error; results of other
+        workers still count.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use over the network
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would send usage data over the network
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.context, task_function=self.task, config=self.config
         )
@@ -47,12 +48,12 @@ class Launching:
 def record_jobs(
     config: DictConfig, folder: Path, jobs: Sequence[Job], chosen: Sequence[Job], *, replace: bool = False
 ) -> list[Job]:
-    """Record every chosen job that is not done, before the first is launched; return those.
+    """Record every chosen job that is not done, before the first is launched; return these jobs.
 
-    With `replace`, what a job of another configuration left that is not done is removed.
+    With `replace`, the remains of an unfinished job with another configuration are removed.
 
     Raises:
-        InputError: the folder of a job, chosen or not, holds one of another configuration.
+        InputError: the folder of a job, chosen or not, holds a job with another configuration.
     """
     records = {job.name: read_record(folder / job.name) for job in jobs}
     concerned = with_references((job for job in jobs if job in chosen or records[job.name]), jobs)
@@ -75,7 +76,7 @@ def record_jobs(
 
 
 def launch_in_order(launching: Launching, folder: Path, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
-    """Launch what waits for nothing, then what waited for that, until none is left."""
+    """Launch jobs that wait for no other, then those that waited for them, until none is left."""
     first = 0
     while waiting:
         ready = [job for job in waiting if not _unmet(folder, job, jobs)]
@@ -94,7 +95,7 @@ def launch_in_order(launching: Launching, folder: Path, jobs: Sequence[Job], wai
 
 
 def state(folder: Path, name: str) -> str:
-    """Return how far the job of a folder has come."""
+    """Return the state of the job in a folder."""
     record = read_record(folder / name)
     return "waiting" if record is None else record.state
 

@@ -1,4 +1,4 @@
-"""Side by side on one machine: each worker process keeps to cores of its own."""
+"""Separate cores for each worker process of one machine."""
 
 import re
 from collections.abc import Sequence
@@ -13,10 +13,13 @@ from app.core.machine import keep_to_cores, usable_cores
 
 
 class PinCores(Callback):
-    """Gives the processes of joblib's launcher equal shares of the cores; others are left alone."""
+    """A callback that gives joblib's worker processes equal shares of the cores.
+
+    Other processes are not changed.
+    """
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Keep the process to its share; torch then takes as many threads."""
+        """Restrict the process to its share; PyTorch then uses as many threads."""
         worker = re.fullmatch(r"LokyProcess-(\d+)", current_process().name)
         if worker is None:
             return
@@ -28,12 +31,12 @@ class PinCores(Callback):
 
 @cache
 def first_cores() -> tuple[int, ...]:
-    """The cores this process began with; a worker has several jobs, and the first has pinned it already."""
+    """Return the cores that this process started with, even after an earlier job of it was restricted."""
     return usable_cores()
 
 
 def share(cores: Sequence[int], worker: int, workers: int) -> Sequence[int]:
-    """The cores of one of `workers`; a worker that took the place of a dead one takes its share too."""
+    """Return the cores of one of `workers`; a worker that replaces a dead one takes over its share."""
     size = len(cores) // workers
     first = worker % workers * size
     return cores[first : first + size]

@@ -1,4 +1,4 @@
-"""Data prepared and networks planned once, before the jobs of a sweep start side by side."""
+"""Preparation of data and planning of networks, once before the jobs of a sweep run in parallel."""
 
 import json
 import logging
@@ -11,15 +11,15 @@ from app.cli.config.settings import plain
 from app.cli.config.training import plan_configured
 
 _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augment")
-"""Sections that the time of a training step depends on, by which plans for minutes differ."""
+"""Sections that the time of a step depends on, and with it plans for a given time."""
 
 log = logging.getLogger(__name__)
 
 
 def prepare_once(configurations: Iterable[DictConfig]) -> None:
-    """Fill the cache for each distinct plan; what is wrong with one is left for its jobs to say.
+    """Fill the cache for each distinct plan; an error is logged, and its jobs will report it.
 
-    Steps of each network are timed now, on an idle machine, so that its jobs get the same plan.
+    The steps of each network are timed now, while the machine is idle, so that its jobs get the same plan.
     """
     seen: set[str] = set()
     for cfg in configurations:
@@ -36,5 +36,5 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
 
 
 def _is_timed(cfg: DictConfig) -> bool:
-    """Whether the number of steps follows from the time they take."""
+    """Return whether the number of steps depends on the time they take."""
     return all(value is None for value in (cfg.train.steps, cfg.train.max_minutes, cfg.plan.steps))

@@ -1,6 +1,6 @@
-"""One line for the whole sweep whenever a job ends: how many are done, how long it took, and the ETA.
+"""One line about the sweep whenever a job ends: jobs done, the job's time and the time left.
 
-It is told by the records of the jobs, so that it works the same on one machine and on many.
+It is made from the records of the jobs, so it works on one machine and on many.
 """
 
 import sys
@@ -19,7 +19,7 @@ _ENDED = ("done", "failed")
 
 @contextmanager
 def progress_line(folder: Path, names: Sequence[str]) -> Iterator[None]:
-    """Print to stderr as the jobs named end, until the block does."""
+    """Print a line to stderr whenever one of the named jobs ends, until the block ends."""
     line = _Line(folder, names)
     with watching(line.update):
         yield

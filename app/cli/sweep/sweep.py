@@ -1,4 +1,4 @@
-"""A sweep that can be continued: which jobs there are is decided here, Hydra's launchers run them."""
+"""A sweep that can be continued: its jobs are determined here, and Hydra's launchers run them."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -27,18 +27,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """Which jobs a sweep has; the values are in conf/sweep."""
+    """The jobs of a sweep; the values are in conf/sweep."""
 
     name: str | None
-    """Of its folder and report; None for the keys swept."""
+    """Name of its folder and report; None for the swept keys."""
     baseline: str | None
-    """The group of jobs that all others are compared with; None for that of the first job with scores."""
+    """Group of jobs that all others are compared with; None for the group of the first job with scores."""
     timed: bool
-    """Measure the milliseconds of all networks together once the jobs are done."""
+    """Whether to measure the times of all networks together when the jobs are done."""
     jobs: dict[str, str]
     """Lines of overrides by name, as after `python run.py -m`; `@name/` is the folder of an earlier job."""
     only: tuple[str, ...] | None
-    """The names of the lines to run, with the jobs these refer to; None for all."""
+    """Names of the lines to run, together with the jobs that they refer to; None for all."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -47,7 +47,7 @@ class SweepSettings:
 
 
 def launch_mode(launching: Launching, command: Sequence[str]) -> bool:
-    """Run a sweep, or a mode that launches jobs of its own; return whether all jobs are done.
+    """Run a sweep, or a mode that launches its own jobs; return whether all jobs are done.
 
     Raises:
         InputError: the sweep cannot be planned, or this is one of several processes.
@@ -64,10 +64,10 @@ def launch_mode(launching: Launching, command: Sequence[str]) -> bool:
 
 
 def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
-    """Run the chosen jobs that are not done, collect the results of all; return whether those are done.
+    """Run the chosen jobs that are not done and collect all results; return whether the chosen ones are done.
 
     Raises:
-        InputError: the sweep cannot be planned, or its folder holds a job of another configuration.
+        InputError: the sweep cannot be planned, or its folder holds a job with another configuration.
     """
     config = launching.config
     settings = read_settings(SweepSettings, config.sweep, "sweep")
@@ -96,7 +96,7 @@ def _run_jobs(
     *,
     timed: bool,
 ) -> bool:
-    """Run the chosen jobs that are not done, and collect; the sweep's folder is locked."""
+    """Run the chosen jobs that are not done, and collect the results; the sweep's folder is locked."""
     config = launching.config
     waiting = record_jobs(config, folder, jobs, chosen)
     write_sweep(folder, sweep)
@@ -114,10 +114,10 @@ def _run_jobs(
 
 
 def sweep_folder(launching: Launching, name: str) -> Path:
-    """Return the folder that `paths.sweep` sets, or that of the sweep's name below the task's runs.
+    """Return the folder set by `paths.sweep`, or a folder with the sweep's name below the task's runs.
 
     Raises:
-        InputError: Hydra would take a part of its name for a reference.
+        InputError: the path contains ${, which Hydra would interpolate.
     """
     config = launching.config
     folder = Path(config.paths.sweep or Path("runs", config.hydra.runtime.choices.task, name))
@@ -127,6 +127,6 @@ def sweep_folder(launching: Launching, name: str) -> Path:
 
 
 def _collect(folder: Path, sweep: Sweep) -> None:
-    from app.cli.sweep.collect import collect  # a second to import: charts
+    from app.cli.sweep.collect import collect  # charts take a second to import
 
     collect(folder, sweep)

@@ -1,4 +1,4 @@
-"""timings.csv: milliseconds of the networks of many runs, measured together."""
+"""The file timings.csv: times of the networks of many runs in milliseconds, measured together."""
 
 import logging
 from pathlib import Path
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 
 
 def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
-    """Time the trained networks at or below a folder in turn, with `cfg.device`, and write timings.csv.
+    """Time the trained networks at or below a folder in turn, on `cfg.device`, and write timings.csv.
 
-    Super-networks of searches are left out: nobody predicts with them.
+    Super-networks of searches are left out, because they are not used for prediction.
 
     Raises:
         InputError: there is no trained network.
@@ -44,7 +44,7 @@ def time_runs(folder: Path, cfg: DictConfig) -> dict[str, Timing]:
 
 
 def all_timed(folder: Path) -> bool:
-    """Whether timings.csv has all that `time_runs` would time.
+    """Return whether timings.csv has every network that `time_runs` would time.
 
     Raises:
         InputError: that file is broken.
@@ -53,7 +53,7 @@ def all_timed(folder: Path) -> bool:
 
 
 def _trained(folder: Path) -> dict[str, tuple[NetworkSpec, Plan]]:
-    """What was trained at or below a folder, by the path from there."""
+    """Return the trained networks and plans at or below a folder, by relative path."""
     found = {}
     for run in find_runs(folder):
         if (run / run_folder.LAST).is_file():

@@ -1,15 +1,15 @@
-"""A look at the files of running jobs, again and again."""
+"""Repeated calls of a function in the background while jobs run."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_PERIOD = 1.0  # seconds between looks
+_PERIOD = 1.0  # seconds between calls
 
 
 @contextmanager
 def watching(look: Callable[[], None]) -> Iterator[None]:
-    """Call `look` from a thread until the block ends, and once more then."""
+    """Call `look` repeatedly from a thread until the block ends, and once more at the end."""
     over = threading.Event()
 
     def watch() -> None:

@@ -1,1 +1,1 @@
-"""The best configuration, searched for by Optuna: it proposes, our jobs answer."""
+"""Search for the best configuration: Optuna proposes settings, and jobs train and evaluate them."""

@@ -1,4 +1,4 @@
-"""A trial as a file of the group `experiment`, which runs as it is."""
+"""A trial written as a file of the group `experiment`, so that it can be run again."""
 
 import shlex
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ _GROUP = "experiment"
 
 
 def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: str) -> Path:
-    """Write the overrides of a trial; `remark` says what it reached."""
+    """Write the overrides of a trial; `remark` describes its result."""
     path = folder / _GROUP / f"{name}.yaml"
     defaults: list[str | dict[str, str]] = []
     values: dict[str, Any] = {}
     for key, override in parse(overrides, name).items():
         plain = key.lstrip("+")
-        if plain == _GROUP:  # taken in, as the command that runs this file chooses another one
+        if plain == _GROUP:  # included, because the command that runs this file chooses another one
             defaults.insert(0, str(override.value()))
         elif _is_group(plain):
             defaults.append({f"override /{plain}": str(override.value())})
@@ -36,7 +36,7 @@ def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: 
 
 
 def remove_experiments(folder: Path) -> None:
-    """Remove what was written before: a later trial may have beaten it."""
+    """Remove files of earlier calls, because a later trial may be better."""
     for path in (folder / _GROUP).glob("*.yaml"):
         path.unlink()
 

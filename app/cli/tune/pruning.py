@@ -1,4 +1,4 @@
-"""Hopeless trials end early: their learning curves are watched, and a file asks them to stop."""
+"""Early stopping of trials that fall behind, by their learning curves and the run's `stop` file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +10,14 @@ from app.report.read.runs import read_metrics
 
 
 class Pruning:
-    """Tells the study each new validation Dice of the trials in `running`, by the folders of their runs."""
+    """A reporter of new validation Dice values to the study, for the trials in `running` by run folder."""
 
     def __init__(self, running: Mapping[Path, Trial]) -> None:
         self._running = running
         self.pruned: set[Path] = set()
 
     def look(self) -> None:
-        """Read the curves on disk and ask those that fall behind to stop."""
+        """Read the curves on disk and ask trials that fall behind to stop."""
         for run, trial in self._running.items():
             told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
             for step, dice in _curve(run):
@@ -29,7 +29,7 @@ class Pruning:
 
 
 def _curve(run: Path) -> list[tuple[int, float]]:
-    """Steps and mean validation Dice so far."""
+    """Return the steps and mean validation Dice so far."""
     metrics = read_metrics(run / run_folder.METRICS) or {}
     rows = zip(metrics.get("step", []), metrics.get("val_dice_mean", []), strict=True)
     return [(int(step), dice) for step, dice in rows if step is not None and dice is not None]

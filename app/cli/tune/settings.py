@@ -1,4 +1,4 @@
-"""What is tuned, and how long; the values are in conf/tune."""
+"""Settings of a study; their values are in conf/tune."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,12 +8,12 @@ from app.core.errors import InputError
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """The numbers and the search space of a study."""
+    """The number of trials, the objectives and the search space of a study."""
 
     trials: int
-    """Trainings in all, those before an interruption included."""
+    """Trainings in total, including those before an interruption."""
     at_once: int
-    """Trainings proposed together: as many as the launcher runs side by side."""
+    """Trainings proposed together: as many as the launcher runs in parallel."""
     objectives: dict[str, str]
     """Figures of summary.json, each to maximize or to minimize."""
     space: dict[str, Any]

@@ -1,4 +1,4 @@
-"""The search space: overrides by key, each a list of values or a range."""
+"""The search space: override keys, each with a list of values or a range."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from app.core.nested import dotted
 
 @dataclass(frozen=True)
 class Range:
-    """From `low` to `high`, both included; whole numbers where both ends and the step are."""
+    """A range from `low` to `high`, both included; of whole numbers if both ends and the step are."""
 
     low: float
     high: float
@@ -27,7 +27,7 @@ class Range:
 
 
 def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """What Optuna draws from, by key.
+    """Return the distributions that Optuna draws from, by key.
 
     Raises:
         InputError: a key has neither values nor a range.
@@ -39,7 +39,7 @@ def distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
 
 
 def _is_section(values: Any) -> bool:
-    """Return whether values are keys with values of their own, and no range."""
+    """Return whether values are keys with their own values, and not a range."""
     return isinstance(values, dict) and not {"low", "high"} & set(values)
 
 

@@ -1,4 +1,4 @@
-"""The study on disk: what was proposed, what came of it, and which trials none other beats."""
+"""The study on disk: its trials, their results, and the best ones."""
 
 import logging
 import sqlite3
@@ -28,15 +28,15 @@ def open_study(
 ) -> Study:
     """Create the study, or continue it; `objectives` maps figures of summary.json to their directions.
 
-    A study in which no trial has an answer begins again if its objectives or values to choose from have
-    changed since, or if all of its trials failed.
+    A study without any result begins again if its objectives or its search space have changed, or if all of
+    its trials failed.
 
     Raises:
-        InputError: the study on disk has trials with other objectives or values.
+        InputError: the study on disk has trials with other objectives or another search space.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = (folder / _FILE).resolve()
-    # Not by an URL: characters such as ? and % would have a meaning in it.
+    # Not opened by a URL, in which characters such as ? and % would have a meaning.
     opened = {"creator": lambda: sqlite3.connect(path, timeout=60), "poolclass": NullPool}
     storage = RDBStorage("sqlite://", engine_kwargs=opened)
     study = _created(storage, objectives)
@@ -60,20 +60,20 @@ def _created(storage: RDBStorage, objectives: Mapping[str, str]) -> Study:
 
 
 def _fits(trial: FrozenTrial, space: Mapping[str, BaseDistribution]) -> bool:
-    """Whether a trial was drawn from the space as it is now."""
+    """Return whether a trial was drawn from the current space."""
     return dict(trial.distributions) == dict(space)
 
 
 def left_over(study: Study) -> list[Trial | FrozenTrial]:
-    """Return trials that an interruption left without an answer; they are answered, but never pruned."""
+    """Return trials that an interruption left without a result; they run again, but are never pruned."""
     return [*study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))]
 
 
 def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
-    """A trial with a proposal for each key of the space.
+    """Return a new trial with a proposal for each key of the space.
 
     Raises:
-        InputError: the study was begun with other values to choose from.
+        InputError: the study was begun with another search space.
     """
     try:
         return study.ask(dict(space))
@@ -82,10 +82,10 @@ def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
 
 
 def answer(study: Study, number: int, run: Path, *, failed: bool, pruned: bool) -> None:
-    """Tell the study how a trial ended; one whose figures are undefined has failed.
+    """Report to the study how a trial ended; a trial with undefined figures has failed.
 
     Raises:
-        InputError: the run has no such figure as is sought.
+        InputError: the run has no figure with an objective's name.
     """
     if failed or pruned:
         study.tell(number, state=TrialState.FAIL if failed else TrialState.PRUNED)
@@ -104,7 +104,7 @@ def answer(study: Study, number: int, run: Path, *, failed: bool, pruned: bool) 
 
 
 def figures(run: Path, objectives: Mapping[str, str]) -> dict[str, float | None]:
-    """Return what a run reached, in the order of the objectives; None for what is undefined.
+    """Return the figures of a run in the order of the objectives; None if undefined.
 
     Raises:
         InputError: summary.json has no such figure.
@@ -118,5 +118,5 @@ def figures(run: Path, objectives: Mapping[str, str]) -> dict[str, float | None]
 
 
 def best(study: Study) -> list[FrozenTrial]:
-    """The best trial; with several objectives those that none other beats in all of them."""
+    """Return the best trial; with several objectives, all trials on the Pareto front."""
     return sorted(study.best_trials, key=lambda trial: trial.values)

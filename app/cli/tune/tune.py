@@ -1,4 +1,4 @@
-"""Optuna proposes, jobs answer: ask, launch, tell, until there are as many trials as wanted."""
+"""The loop of a study: ask Optuna for trials, launch their jobs, and report their results."""
 
 import logging
 import re
@@ -35,12 +35,12 @@ from app.core.sweep import Entry, Sweep, write_sweep
 log = logging.getLogger(__name__)
 _WORDLIKE = re.compile(r"[A-Za-z_][\w./-]*|\[.*\]|\{.*\}", re.ASCII | re.DOTALL)
 _OURS = ("mode=", "tune=", "tune.trials=", "tune.at_once=")
-"""Overrides that a study may be gone on with under other values."""
+"""Overrides whose values may change when a study continues."""
 
 
 @dataclass(frozen=True)
 class _Tuning:
-    """A study, where its jobs are, and what they all share."""
+    """A study, its folder, and what its jobs share."""
 
     study: Study
     space: dict[str, BaseDistribution]
@@ -50,13 +50,13 @@ class _Tuning:
     command: tuple[str, ...]
 
     def job(self, trial: Trial | FrozenTrial) -> Job:
-        """The training of a trial."""
+        """Return the job that trains a trial."""
         chosen = {key: _word(value) for key, value in trial.params.items()}
         return Job(f"trial-{trial.number:03d}", choices(self.command) | chosen, ())
 
 
 def tune(launching: Launching, command: Sequence[str]) -> None:
-    """Run trials, each a job in a folder of its own; then write results.csv, report.html and the best."""
+    """Run trials, each a job in its own folder; then write results.csv, report.html and the best trials."""
     folder, typed = _place(launching, command)
     with locked(folder):
         log_into(folder)
@@ -78,7 +78,7 @@ def _tune(tuning: _Tuning) -> None:
 
 
 def _place(launching: Launching, command: Sequence[str]) -> tuple[Path, list[str]]:
-    """The study's folder, and the overrides that decide what its trials are."""
+    """Return the study's folder, and the overrides that determine its trials."""
     cfg = launching.config
     typed = [word for word in command if not word.startswith(_OURS)]
     chosen = cfg.sweep.name or f"tune-{cfg.hydra.runtime.choices.tune}"
@@ -97,7 +97,7 @@ def _open(launching: Launching, folder: Path, typed: Sequence[str]) -> _Tuning:
     _refuse_wrong_values(launching, kept, space)
     study = open_study(folder, settings.objectives, space)
     _note_command(study, kept)
-    # Another seed for each start: the same one would draw the first trials again.
+    # Each start needs another seed, because the same one would draw the first trials again.
     study.sampler = instantiate(cfg.tune.sampler, seed=cfg.seed + len(study.trials))
     study.pruner = instantiate(cfg.tune.pruner) if cfg.tune.pruner is not None else NopPruner()
     return _Tuning(study, space, settings, launching, folder, kept)
@@ -118,7 +118,7 @@ def _run(tuning: _Tuning, trials: Sequence[Trial | FrozenTrial]) -> None:
 
 
 def _recorded(tuning: _Tuning, job: Job) -> bool:
-    """Record a job that is not done; return whether it can be launched. One that cannot fails alone.
+    """Record a job that is not done; return whether it can be launched. An error affects only this job.
 
     A trial that an interruption left, or that failed, is trained again if the command has been corrected.
     """
@@ -133,7 +133,7 @@ def _recorded(tuning: _Tuning, job: Job) -> bool:
 def _refuse_wrong_values(
     launching: Launching, command: Sequence[str], space: Mapping[str, BaseDistribution]
 ) -> None:
-    """Compose each value to choose from once: a wrong name is reported before the first trial.
+    """Compose each value to choose from once, so that a wrong name is reported before the first trial.
 
     Raises:
         InputError: a key or a value of the space does not exist.
@@ -148,7 +148,7 @@ def _refuse_wrong_values(
 
 
 def _note_command(study: Study, command: Sequence[str]) -> None:
-    """Tell of trials that were trained with other options than those to come."""
+    """Warn if earlier trials were trained with other options than later ones will be."""
     typed = sorted(word for word in command if not is_place(word.partition("=")[0]))
     before = study.user_attrs.get("command", typed)
     if before != typed and study.trials:
@@ -157,7 +157,7 @@ def _note_command(study: Study, command: Sequence[str]) -> None:
 
 
 def _word(value: object) -> str:
-    """A value as it stands in an override; text that Hydra would read as something else in its quotes."""
+    """Return a value as it is written in an override; text that Hydra would misread is put in quotes."""
     text = str(value)
     return quoted(text) if isinstance(value, str) and _WORDLIKE.fullmatch(text) is None else text
 

@@ -1,6 +1,6 @@
-"""The Sweeper plugin that a multirun of this application uses; Hydra finds it in the package hydra_plugins.
+"""The Sweeper plugin for multiruns of this application; Hydra finds it in the package hydra_plugins.
 
-What it does is in app/cli/sweep. This file imports nothing slow, as Hydra reads it at every start.
+The work is done in app/cli/sweep. This file imports nothing slow, because Hydra reads it at every start.
 """
 
 import sys
@@ -12,15 +12,15 @@ from omegaconf import DictConfig
 
 
 class ResumableSweeper(Sweeper):
-    """Runs the jobs that are not done, and continues where an interrupted sweep stopped."""
+    """A sweeper that runs the jobs that are not done, so that an interrupted sweep can continue."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what Hydra gives; see its Sweeper."""
+        """Store Hydra's arguments; see the base class."""
         self.hydra_context, self.config, self.launcher = hydra_context, config, None
         self._task = task_function
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the sweep, or the mode that launches jobs of its own, and exit.
+        """Run the sweep, or a mode that launches its own jobs, and exit.
 
         The exit code is 0 if every job is done, 1 if not, 130 if interrupted.
         """
