@@ -1,1 +1,1 @@
-"""Losses computed from sums over classes, without a one-hot volume."""
+"""Losses for training; ours are computed from sums over classes, without a one-hot volume."""

@@ -1,8 +1,8 @@
-"""Sums over voxels that overlap losses and cross-entropies follow from, for each sample and output.
+"""Sums over voxels, per sample and output, from which overlap losses and cross-entropies are computed.
 
-No volume of all classes is made besides the logits and their gradient: voxels are gone through in pieces,
-forward and again backward, where each piece is computed a second time. The gradient of the usual case, a
-softmax with cross-entropy and certain labels, is written out; autograd computes the others piece by piece.
+The only tensors with all classes and voxels are the logits and their gradient. Voxels are processed in
+pieces, and each piece is computed again in the backward pass. For the usual case, a softmax with
+cross-entropy and known labels, the gradient is a formula; in other cases autograd computes it per piece.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,38 +16,40 @@ from torch.autograd.function import once_differentiable
 
 from app.losses.targets import Targets
 
-_PIECE = {"cpu": 2**18}  # logits at once: what fits into a core's cache
+_PIECE = {"cpu": 2**18}  # logits per piece, so that a piece fits into the cache of a core
 _PIECE_ELSEWHERE = 2**25
-_LEAST = 1e-12  # of a doubt: the slope of a power of nothing is not finite
+_LEAST = 1e-12  # smallest 1 - p in the focal loss, whose gradient is not finite at 0
 
 Part = Callable[[Tensor, Tensor], Tensor]
-"""Logits (outputs, n) and label values (n,) of a piece -> its sums (4, outputs)."""
+"""A function of logits (outputs, n) and label values (n,) of a piece; returns its sums (4, outputs)."""
 Slope = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Logits and label values of a piece, gradient of its sums (4, outputs) -> gradient of the logits."""
+"""A function of logits and label values of a piece and the gradient of its sums (4, outputs); returns the
+gradient of the logits."""
 
 
 @dataclass(frozen=True)
 class ClassSums:
-    """Sums over the voxels of each sample, (B, outputs) each."""
+    """The sums over the voxels of each sample, each of shape (B, outputs)."""
 
     overlap: Tensor
-    """Probability where it is right."""
+    """Sum of the predicted probability over voxels that belong to the output."""
     predicted: Tensor
-    """Probability where it is known whether it is right."""
+    """Sum of the predicted probability over voxels known to belong or not to belong to the output."""
     reference: Tensor
-    """Voxels of the reference, without gradient."""
+    """Number of voxels that belong to the output; has no gradient."""
     entropy: Tensor
-    """Cross-entropy or focal loss."""
+    """Sum of the cross-entropy or focal loss."""
 
 
 def class_sums(
     logits: Tensor, labels: Tensor, targets: Targets, *, gamma: float = 0.0, binary: bool = False
 ) -> ClassSums:
-    """Return the sums of logits (B, outputs, D, H, W) and label values (B, 1, D, H, W).
+    """Return the sums for logits (B, outputs, D, H, W) and label values (B, 1, D, H, W).
 
-    `entropy` is the focal loss of `gamma` (0: the cross-entropy): of a softmax, by the voxel's own label, or,
-    if `binary` or for regions, of a sigmoid, by output. Voxels whose label is one of several count by the sum
-    of their probabilities (the marginal loss of Shi et al., Medical Image Analysis 2021), under label 0.
+    `entropy` is the focal loss with `gamma` (0: cross-entropy). For a softmax it is summed under each voxel's
+    own label. If `binary`, or for regions, it is that of a sigmoid per output. A voxel that may have one of
+    several labels counts, under label 0, with the sum of their probabilities (marginal loss, Shi et al.,
+    Medical Image Analysis 2021).
     """
     tables = targets.to(logits.device)
 
@@ -76,7 +78,7 @@ def class_sums(
 
 
 def _plain_sums(piece: Tensor, values: Tensor) -> Tensor:
-    """The sums of a softmax with cross-entropy where every voxel has one label; overwrites `piece`."""
+    """Return the sums for a softmax with cross-entropy if every voxel's label is known; overwrite `piece`."""
     logs = torch.log_softmax(piece, 0, out=piece)
     right = logs.gather(0, values[None])[0]
     zeros = right.new_zeros(len(piece))
@@ -87,10 +89,10 @@ def _plain_sums(piece: Tensor, values: Tensor) -> Tensor:
 
 
 def _plain_slope(piece: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
-    """The gradient that belongs to `_plain_sums`; overwrites `piece`.
+    """Return the gradient of the logits that belongs to `_plain_sums`; overwrite `piece`.
 
-    With p the softmax, l a voxel's label and g the gradient of the sums, it is
-    p_k (g_predicted,k - m + g_entropy,l), and for k = l further g_overlap,l p_l - g_entropy,l, where
+    With p the softmax, l the voxel's label and g the gradient of the sums, the gradient of logit k is
+    p_k (g_predicted,k - m + g_entropy,l), plus g_overlap,l p_l - g_entropy,l if k = l, with
     m = sum_j p_j g_predicted,j + g_overlap,l p_l.
     """
     overlap, predicted, _, entropy = wanted
@@ -103,7 +105,7 @@ def _plain_slope(piece: Tensor, values: Tensor, wanted: Tensor) -> Tensor:
 
 
 def _of_softmax(piece: Tensor, values: Tensor, tables: Targets, gamma: float) -> tuple[Tensor, Tensor]:
-    """The sums of a piece, and its probabilities (outputs, n)."""
+    """Return the sums (4, outputs) of a piece with softmax, and its probabilities (outputs, n)."""
     logs = piece.log_softmax(0)
     probabilities = logs.exp()
     if tables.certain:
@@ -129,7 +131,7 @@ def _of_softmax(piece: Tensor, values: Tensor, tables: Targets, gamma: float) ->
 
 
 def _focal(logits: Tensor, member: Tensor, gamma: float) -> Tensor:
-    """The focal loss of a sigmoid, voxel by voxel (Lin et al. 2017)."""
+    """Return the focal loss of a sigmoid for each logit (Lin et al. 2017)."""
     target = member.to(logits.dtype)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     if gamma == 0:
@@ -139,11 +141,11 @@ def _focal(logits: Tensor, member: Tensor, gamma: float) -> Tensor:
 
 
 class _Sums(torch.autograd.Function):
-    """The sums of all pieces of each sample, and the gradient of the logits piece by piece."""
+    """A function with gradient: the sums over all pieces of each sample."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, part: Part, slope: Slope) -> tuple[Tensor, ...]:
-        """Four sums (B, outputs)."""
+        """Return the four sums, each (B, outputs)."""
         ctx.save_for_backward(logits, labels)
         ctx.slope = slope
         sums = logits.new_zeros(len(logits), 4, logits.shape[1], dtype=_summed_in(logits))
@@ -155,7 +157,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        """The gradient of the logits, computed again."""
+        """Return the gradient of the logits, for which each piece is computed again."""
         logits, labels = ctx.saved_tensors
         wanted = torch.stack([grads[0], grads[1], torch.zeros_like(grads[0]), grads[3]], dim=1)
         result = torch.empty_like(logits, memory_format=_order(logits))
@@ -167,7 +169,10 @@ class _Sums(torch.autograd.Function):
 def _pieces(
     logits: Tensor, labels: Tensor, result: Tensor | None
 ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """Sample, logits (outputs, n) as a new tensor, label values (n,), and the same place of `result`."""
+    """Yield the pieces: sample, a copy of its logits (outputs, n), label values (n,), and a view of `result`.
+
+    The view covers the same voxels; without `result` it is one of the logits.
+    """
     size = max(1, _PIECE.get(logits.device.type, _PIECE_ELSEWHERE) // logits.shape[1])
     for sample in range(len(logits)):
         flat, values = logits[sample].detach().flatten(1), labels[sample].flatten()
@@ -179,7 +184,7 @@ def _pieces(
 
 
 def _order(logits: Tensor) -> torch.memory_format:
-    """The order in memory of the logits."""
+    """Return the memory format of the logits."""
     last = torch.channels_last_3d
     return last if logits.is_contiguous(memory_format=last) else torch.contiguous_format
 

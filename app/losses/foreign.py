@@ -1,4 +1,4 @@
-"""Losses of MONAI and torch: weights of classes by name, and labels in the form that they want."""
+"""Losses of MONAI and torch, with class weights by name and labels converted to the form they expect."""
 
 import copy
 import inspect
@@ -16,12 +16,14 @@ _WEIGHTS = ("class_weight", "weight", "pos_weight")
 def with_weights(
     make: Callable[..., Any], values: Mapping[str, Any], names: Sequence[str], where: str
 ) -> dict[str, Any]:
-    """Return a loss's arguments; `class_weights` by name, or a list of numbers as `weight`, become a tensor.
+    """Return the arguments of a loss with its class weights, if any, as a tensor `weight`.
 
-    `names` are those of its outputs, background first where there is one; those not named weigh 1.
+    Weights are given as `class_weights` by name, where missing names weigh 1, or as a list `weight`. `names`
+    are the names of the network's outputs, background first if there is one. `where` begins the messages.
 
     Raises:
-        InputError: the loss takes no weights, or a name or the number of weights is wrong.
+        InputError: the loss takes no weights, both forms are given, or a name or the number of weights is
+            wrong.
     """
     found = dict(values)
     by_name = found.pop("class_weights", None) or {}
@@ -41,20 +43,20 @@ def with_weights(
     if "weight" not in inspect.signature(make).parameters:
         name = getattr(make, "__name__", str(make))
         raise InputError(f"{where}: {name} takes no weights of classes; the losses of conf/loss do")
-    cuts_itself = getattr(make, "__name__", "") == "DiceCELoss"  # for its Dice; its cross-entropy wants all
+    cuts_itself = getattr(make, "__name__", "") == "DiceCELoss"  # for Dice; its cross-entropy needs all
     cut = found.get("include_background") is False and not cuts_itself
     return {**found, "weight": torch.tensor(weights[1:] if cut else weights, dtype=torch.float32)}
 
 
 class Foreign:
-    """A loss of another library as a loss of ours: logits (B, C, D, H, W), label values (B, 1, D, H, W)."""
+    """A loss of another library, called with logits (B, C, D, H, W) and label values (B, 1, D, H, W)."""
 
     def __init__(self, loss: Any) -> None:
         self._loss = loss
         self._placed: dict[torch.device, Any] = {}
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the scalar of the loss, its weights moved to where the logits are."""
+        """Return the loss as a scalar; class weights are moved to the device of the logits."""
         loss = self._placed.setdefault(logits.device, self._on(logits.device))
         if isinstance(loss, nn.CrossEntropyLoss):
             labels = labels[:, 0].long()
@@ -62,7 +64,11 @@ class Foreign:
         return value
 
     def _on(self, device: torch.device) -> Any:
-        """A copy; MONAI moves its own weights, and checks them, which a device without values cannot."""
+        """Return the loss with its weights on a device.
+
+        MONAI's losses move their weights themselves. On the meta device their check of the weights' values
+        would fail, so weights are removed there.
+        """
         if not isinstance(self._loss, nn.Module) or device.type == "cpu":
             return self._loss
         moved = copy.deepcopy(self._loss)

@@ -1,8 +1,10 @@
-"""Dice, Tversky, cross-entropy and focal loss, from sums over classes: equal to MONAI's without one-hot.
+"""Dice, Tversky, cross-entropy and focal losses, computed from sums over classes without a one-hot volume.
 
-A loss takes the classes of its logits unless it is aimed at a task's targets: with a softmax over labels,
-with a sigmoid over regions. `class_weights` are by name of label or region, 1 for those not named. With
-`log`, which the configuration sets, the overlap term is minus the logarithm of the index, unlike MONAI's.
+The values equal those of MONAI's losses. The exception is `log`, which the configuration sets: it replaces
+the overlap term by minus the logarithm of the index.
+
+By default each channel of the logits is a label. A loss for a task (`aimed_at`) uses a softmax for labels and
+a sigmoid for regions. `class_weights` are given by name of label or region; missing names weigh 1.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +17,13 @@ from app.core.errors import InputError
 from app.losses.class_sums import ClassSums, class_sums
 from app.losses.targets import Targets
 
-_SMOOTH = 1e-5  # MONAI's: added to both sides of the overlap's fraction
-_MANY = 10  # labels beyond which the overlap's planned weight grows, as it is a mean over labels
+_SMOOTH = 1e-5  # added to numerator and denominator of the overlap index, as in MONAI
+_MANY = 10  # with more labels, the default weight of the overlap term, a mean over labels, grows
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Tversky index: Dice where false positives and false negatives both weigh one half."""
+    """The settings of the overlap term, a Tversky index; it is Dice if both false_* weights are one half."""
 
     false_positives: float
     false_negatives: float
@@ -29,16 +31,19 @@ class Overlap:
     batch: bool
     include_background: bool
     log: bool = False
-    """Minus the logarithm of the index, instead of one minus it, for labels that the batch holds.
+    """Whether to use minus the logarithm of the index, not one minus the index, for labels in the batch.
 
-    The gradient of one minus the index vanishes with the probability of a label not found yet; that of
-    the logarithm does not (Wong et al., MICCAI 2018).
+    As the predicted probability of a label approaches 0, the gradient of one minus the index vanishes; that
+    of the logarithm does not (Wong et al., MICCAI 2018).
     """
 
 
 @dataclass(frozen=True)
 class Entropy:
-    """Focal loss, which is the cross-entropy for `gamma` 0; `binary`: of a sigmoid, output by output."""
+    """The settings of the voxelwise term, a focal loss; with `gamma` 0 it is the cross-entropy.
+
+    With `binary` it is that of a sigmoid per output, else that of a softmax.
+    """
 
     gamma: float
     binary: bool
@@ -52,15 +57,17 @@ class SumLoss:
     overlap: Overlap
     entropy: Entropy
     lambda_overlap: float | None
-    """None for 1, and a tenth of the number of labels where there are more than 10."""
+    """Weight of the overlap term; None for a tenth of the number of labels, but at least 1."""
     lambda_entropy: float
     class_weights: Mapping[str, float] | None = None
     targets: Targets | None = None
     exchange: Callable[[Tensor], Tensor] | None = None
-    """Sums (b, ...) of some patches of a batch -> those of all its patches (B, ...); None: they are all."""
+    """A function from the sums (b, ...) of this process's patches to those of the whole batch (B, ...).
+
+    None if this process computes the whole batch."""
 
     def __post_init__(self) -> None:
-        """Validate weights."""
+        """Validate weights and gamma."""
         overlap = 1.0 if self.lambda_overlap is None else self.lambda_overlap
         values = (overlap, self.lambda_entropy, *(self.class_weights or {}).values())
         if min(values) < 0 or max(values[:2]) == 0:
@@ -69,10 +76,10 @@ class SumLoss:
             raise InputError(f"loss.gamma: got {self.entropy.gamma}, wanted at least 0")
 
     def aimed_at(self, targets: Targets) -> "SumLoss":
-        """The loss for a task's targets.
+        """Return the loss for a task's targets.
 
         Raises:
-            InputError: class weights for names that the task does not have.
+            InputError: class weights are given for names that the task does not have.
         """
         unknown = sorted(set(self.class_weights or {}) - set(targets.names))
         if unknown:
@@ -82,7 +89,7 @@ class SumLoss:
         return replace(self, targets=targets)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (B, outputs, D, H, W) and label values (B, 1, D, H, W) -> a scalar."""
+        """Return the loss of logits (B, outputs, D, H, W) and label values (B, 1, D, H, W), a scalar."""
         targets = self.targets or Targets.of_labels(logits.shape[1])
         binary = self.entropy.binary or not targets.exclusive
         gamma = self.entropy.gamma
@@ -105,7 +112,7 @@ class SumLoss:
         return weight * overlap + self.lambda_entropy * entropy
 
     def _overlaps(self, sums: ClassSums) -> Tensor:
-        """One minus the index or minus its logarithm, (B or 1, outputs)."""
+        """Return one minus the index, or minus its logarithm, as (B or 1, outputs)."""
         how = self.overlap
         tables = (sums.overlap, sums.predicted, sums.reference)
         right, predicted, reference = (table.sum(0, keepdim=True) if how.batch else table for table in tables)
@@ -114,7 +121,7 @@ class SumLoss:
         return torch.where(reference > 0, -index.log(), 1 - index) if how.log else 1 - index
 
     def _softmax_entropy(self, sums: ClassSums, weights: Tensor, voxels: int) -> Tensor:
-        """The mean over voxels by their weight, as torch's; of a focal loss over outputs too, as MONAI's."""
+        """Return the weighted mean over voxels as in torch; for focal loss also over outputs, as in MONAI."""
         total = (weights * sums.entropy.sum(0)).sum()
         if self.entropy.gamma > 0:
             return total / (voxels * len(weights))
@@ -135,7 +142,7 @@ def dice_ce(
     lambda_ce: float = 1.0,
     class_weights: Mapping[str, float] | None = None,
 ) -> SumLoss:
-    """Soft Dice plus cross-entropy: monai.losses.DiceCELoss; of regions the binary cross-entropy."""
+    """Return soft Dice plus cross-entropy, as monai.losses.DiceCELoss; for regions, binary cross-entropy."""
     overlap = Overlap(0.5, 0.5, _SMOOTH / 2, batch, include_background, log)
     return SumLoss(overlap, Entropy(0.0, False, True), lambda_dice, lambda_ce, class_weights)
 
@@ -150,7 +157,7 @@ def dice_focal(
     lambda_focal: float = 1.0,
     class_weights: Mapping[str, float] | None = None,
 ) -> SumLoss:
-    """Soft Dice plus the focal loss of a sigmoid: monai.losses.DiceFocalLoss."""
+    """Return soft Dice plus the focal loss of a sigmoid, as monai.losses.DiceFocalLoss."""
     overlap = Overlap(0.5, 0.5, _SMOOTH / 2, batch, include_background, log)
     entropy = Entropy(gamma, True, include_background)
     return SumLoss(overlap, entropy, lambda_dice, lambda_focal, class_weights)
@@ -167,12 +174,12 @@ def tversky_ce(
     lambda_ce: float = 1.0,
     class_weights: Mapping[str, float] | None = None,
 ) -> SumLoss:
-    """The Tversky loss (Salehi et al. 2017), monai.losses.TverskyLoss, plus cross-entropy."""
+    """Return the Tversky loss (Salehi et al. 2017; monai.losses.TverskyLoss) plus cross-entropy."""
     overlap = Overlap(false_positives, false_negatives, _SMOOTH, batch, include_background, log)
     return SumLoss(overlap, Entropy(0.0, False, True), lambda_tversky, lambda_ce, class_weights)
 
 
 def focal(*, gamma: float = 2.0, class_weights: Mapping[str, float] | None = None) -> SumLoss:
-    """The focal loss of a softmax alone: monai.losses.FocalLoss with use_softmax; of regions of a sigmoid."""
+    """Return the focal loss alone, as monai.losses.FocalLoss with use_softmax; for regions, of a sigmoid."""
     overlap = Overlap(0.5, 0.5, _SMOOTH / 2, True, False)
     return SumLoss(overlap, Entropy(gamma, False, True), 0.0, 1.0, class_weights)

@@ -1,4 +1,4 @@
-"""What label values mean for the outputs of a network, also where a voxel's label is only partly known."""
+"""The meaning of label values for a network's outputs, including values for partly known labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Targets:
-    """Tables over outputs and label values; a value stands for the set of labels that a voxel may have.
+    """A set of tables over outputs and label values; each value stands for the labels that a voxel may have.
 
-    `possible` (labels, values): whether a voxel of that value may have that label. `member` and `known`
-    (outputs, values): whether a voxel of that value belongs to an output's region, and whether that is known.
+    `possible` (labels, values): whether a voxel with this value may have this label.
+    `member` (outputs, values): whether a voxel with this value certainly belongs to this output's region.
+    `known` (outputs, values): whether it is certain that the voxel belongs or does not belong to it.
     """
 
     names: tuple[str, ...]
     exclusive: bool
-    """Whether each voxel belongs to exactly one output (softmax), or outputs are regions (sigmoid)."""
+    """Whether each voxel belongs to exactly one output (softmax); if not, outputs are regions (sigmoid)."""
     possible: Tensor
     member: Tensor
     known: Tensor
 
     @classmethod
     def of_labels(cls, count: int) -> Self:
-        """One output per label, every voxel's label known."""
+        """Return targets with one output per label, for voxels whose label is always known."""
         return cls.made([str(value) for value in range(count)])
 
     @classmethod
@@ -37,10 +38,10 @@ class Targets:
         ignore: int | None = None,
         unknown: Sequence[Sequence[int]] = (),
     ) -> Self:
-        """Targets of a task.
+        """Return the targets of a task.
 
-        `labels` are those that can be predicted. Voxels of the value `ignore` may have any label. Values from
-        the first free one on stand for the sets `unknown` of labels that a voxel may have.
+        `labels` are those that can be predicted. Voxels with the value `ignore` may have any label. The
+        values after these stand, in order, for the entries of `unknown`: sets of labels a voxel may have.
         """
         count = len(labels)
         sets: list[set[int]] = [{value} for value in range(count)]
@@ -56,15 +57,15 @@ class Targets:
 
     @property
     def labels(self) -> int:
-        """How many labels can be predicted."""
+        """Number of labels that can be predicted."""
         return self.possible.shape[0]
 
     @property
     def certain(self) -> bool:
-        """Whether every value stands for one label."""
+        """Whether every value stands for exactly one label."""
         return self.possible.shape[1] == self.labels
 
     def to(self, device: torch.device) -> "Targets":
-        """The same tables on a device."""
+        """Return the same tables on a device."""
         tables = (table.to(device) for table in (self.possible, self.member, self.known))
         return Targets(self.names, self.exclusive, *tables)

@@ -1,1 +1,1 @@
-"""Metrics of one label map against its reference, and their statistics over cases."""
+"""Metrics of a predicted label map against its reference, and their statistics over cases."""

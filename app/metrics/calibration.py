@@ -1,8 +1,8 @@
-"""Calibration: whether voxels that a network calls 80 % certain are right in 80 % of cases.
+"""Calibration: whether 80 % of the voxels that a network predicts with 80 % confidence are correct.
 
-Judged on a sample of voxels in and around what the reference labels: the rest of a scan is mostly background
-that is never in doubt. A temperature divides logits before the softmax (Guo et al., ICML 2017); it is fitted
-on one half of the held-out groups and judged on the other, each half in turn.
+It is measured on a sample of voxels in and around the labels of the reference, because the rest of a scan is
+mostly background that is never in doubt. A temperature divides logits before the softmax (Guo et al., ICML
+2017). It is fitted on one half of the held-out groups and measured on the other, for both halves in turn.
 """
 
 import math
@@ -19,17 +19,21 @@ from app.metrics.overlap import Labels
 _TEMPERATURES = 2.0 ** np.linspace(-2, 3, 41)
 _PLAIN = int(np.flatnonzero(_TEMPERATURES == 1)[0])
 _BINS = 15
-_SAMPLED = 2**15  # voxels of a case
+_SAMPLED = 2**15  # voxels per case
 _MARGIN_MM = 10.0
-_LEAST = 1e-7  # a probability: float32 rounds smaller ones beside 1 away
+_LEAST = 1e-7  # smallest probability; float32 cannot represent 1 minus a smaller one
 
 Told = dict[str, Any]
-"""Sums of one case as plain values, by the names of `CaseSums`."""
+"""The sums of one case as plain values, by the field names of `CaseSums`."""
 
 
 @dataclass(frozen=True)
 class CaseSums:
-    """Sums over the sampled voxels of a case, by temperature (T) and bin of confidence (T, B)."""
+    """The sums over the sampled voxels of a case.
+
+    `brier` and `nll` (negative log-likelihood) are by temperature (T,). The others are by temperature and bin
+    of confidence (T, B): number of voxels, sum of confidences, number of correct voxels.
+    """
 
     voxels: int
     brier: NDArray[np.float64]
@@ -39,7 +43,7 @@ class CaseSums:
     right: NDArray[np.float64]
 
     def plain(self) -> Told:
-        """Return lists in place of arrays."""
+        """Return the fields as plain values, with lists in place of arrays."""
         return {
             name: value if isinstance(value, int) else np.asarray(value).tolist()
             for name, value in vars(self).items()
@@ -47,13 +51,16 @@ class CaseSums:
 
     @classmethod
     def of_plain(cls, told: Told) -> "CaseSums":
-        """Return the inverse of `plain`."""
+        """Rebuild the sums from `plain`."""
         arrays = {name: np.array(value) for name, value in told.items() if name != "voxels"}
         return cls(voxels=told["voxels"], **arrays)
 
 
 def sample_voxels(reference: Labels, spacing: Spacing, ignore: int | None) -> NDArray[np.intp]:
-    """Draw voxels (N, 3) from the box around the labels of a reference and 10 mm more; none if all is 0."""
+    """Draw voxels (N, 3) from the box around the labels of a reference plus 10 mm; none if it has no label.
+
+    `spacing` is in mm per axis of the reference. Voxels of the class `ignore` are left out.
+    """
     labelled = reference > 0 if ignore is None else (reference > 0) & (reference != ignore)
     sides = [np.flatnonzero(labelled.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     if not len(sides[0]):
@@ -74,7 +81,7 @@ def sample_voxels(reference: Labels, spacing: Spacing, ignore: int | None) -> ND
 
 
 def sums_of(probabilities: NDArray[np.float32], labels: Labels) -> CaseSums:
-    """Add up what a case says: probabilities (N, L) of its sampled voxels, and their labels (N,)."""
+    """Return the sums of a case from probabilities (N, L) of its sampled voxels and their labels (N,)."""
     logs = np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
     rows = np.arange(len(labels))
     chosen = logs.argmax(axis=1)
@@ -99,8 +106,9 @@ def sums_of(probabilities: NDArray[np.float32], labels: Labels) -> CaseSums:
 def calibration(cases: Mapping[str, CaseSums], groups: Mapping[str, str]) -> dict[str, Any]:
     """Return ECE, Brier score, negative log-likelihood and reliability curve, without and with temperature.
 
-    All are means over sampled voxels; ECE is that of the chosen label, the Brier score the sum over labels.
-    `temperature.fitted` is that of all cases; what stands beside it is judged with those of the other half.
+    All are means over sampled voxels. ECE is computed for the predicted label; the Brier score is summed over
+    labels. `temperature.fitted` is fitted on all cases and `of_halves` on each half of the groups. The scores
+    in `temperature` are measured on each half with the temperature fitted on the other half.
     """
     known = {case: sums for case, sums in cases.items() if sums.voxels}
     if not known:
@@ -121,13 +129,13 @@ def calibration(cases: Mapping[str, CaseSums], groups: Mapping[str, str]) -> dic
 
 
 def _halves(groups: Sequence[str]) -> tuple[set[str], set[str]]:
-    """Share out groups at random, the same way every time."""
+    """Split groups randomly into two halves, with a fixed seed."""
     shuffled = np.random.default_rng(0).permutation(groups).tolist()
     return set(shuffled[::2]), set(shuffled[1::2])
 
 
 def _fit(cases: Sequence[CaseSums]) -> int:
-    """The place of the temperature with the least mean negative log-likelihood; cases count alike."""
+    """Return the index of the temperature with the lowest negative log-likelihood; cases weigh equally."""
     return int(np.mean([sums.nll / sums.voxels for sums in cases], axis=0).argmin())
 
 

@@ -1,7 +1,7 @@
-"""Lesions, which are the connected components of a label, and how prediction and reference share them.
+"""Lesions (connected components of a label) and their matching between prediction and reference.
 
-Voxels that touch by a corner belong to one lesion. Lesions are paired one to one by their intersection over
-union (IoU), as MONAI's compute_panoptic_quality pairs instances.
+Voxels that touch at a corner belong to the same lesion. Lesions are paired one to one by their intersection
+over union (IoU), as MONAI's compute_panoptic_quality pairs instances.
 """
 
 from dataclasses import dataclass
@@ -13,37 +13,37 @@ from scipy import ndimage, optimize
 from app.metrics.metric import Mask
 
 DETECTED_IOU = 0.1
-"""A lesion is detected by a paired one of more than this IoU: small ones are rarely outlined to half."""
-_PANOPTIC_IOU = 0.5  # Kirillov et al., CVPR 2019: above a half, pairs are unique
+"""IoU above which a paired lesion counts as detected; low, because small lesions rarely reach 0.5."""
+_PANOPTIC_IOU = 0.5  # Kirillov et al., CVPR 2019: above 0.5, pairs are unique
 
 _TOUCHING = np.ones((3, 3, 3), dtype=np.int8)
 
 
 @dataclass(frozen=True)
 class Lesions:
-    """Counts of lesions, and voxels of those that overlap with none on the other side."""
+    """The counts of lesions in both masks, and voxels of lesions that overlap no lesion of the other mask."""
 
     reference: int
     predicted: int
     detected: int
     panoptic_quality: float | None
-    """Sum of IoU over pairs above .5, over the mean number of lesions; None if there is no lesion."""
+    """Sum of IoU over pairs above 0.5, divided by the mean number of lesions; None if there is no lesion."""
     false_positive_voxels: int
     false_negative_voxels: int
 
     @property
     def false_positives(self) -> int:
-        """Predicted lesions that detect none."""
+        """Number of predicted lesions that detect no lesion of the reference."""
         return self.predicted - self.detected
 
     @property
     def sensitivity(self) -> float | None:
-        """Share of lesions that are detected; None if the reference has none."""
+        """Share of the reference's lesions that are detected; None if there are none."""
         return self.detected / self.reference if self.reference else None
 
     @property
     def f1(self) -> float | None:
-        """Detected lesions over the mean number of lesions in both; None if neither has one."""
+        """Number of detected lesions divided by the mean number of lesions in both masks; None if 0."""
         total = self.reference + self.predicted
         return 2 * self.detected / total if total else None
 
@@ -70,7 +70,7 @@ def match_lesions(predicted: Mask, reference: Mask) -> Lesions:
 
 
 def _detected(pairs: NDArray[np.int64], ious: NDArray[np.float64]) -> int:
-    """How many pairs of the assignment with the highest sum of IoU are above the threshold."""
+    """Return the number of pairs above the threshold in the assignment with the highest sum of IoU."""
     if not ious.size:
         return 0
     (rows, row), (columns, column) = (np.unique(side, return_inverse=True) for side in pairs)
@@ -80,5 +80,5 @@ def _detected(pairs: NDArray[np.int64], ious: NDArray[np.float64]) -> int:
 
 
 def _alone(sizes: NDArray[np.intp], overlapping: NDArray[np.int64]) -> int:
-    """Voxels of the lesions that are in no pair."""
+    """Return the number of voxels of lesions that overlap no other."""
     return int(sizes.sum() - sizes[np.unique(overlapping) - 1].sum())

@@ -1,4 +1,4 @@
-"""The metrics: what each is called, in which unit, which way is better, and what values it can have."""
+"""The list of metrics: name, unit, direction of improvement and range of values."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,20 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number for one label of one case; `name` is its column in cases.csv."""
+    """A metric, which gives one number per case and label; `name` is its column in cases.csv."""
 
     name: str
     title: str
     unit: str
     better: int
-    """1: higher is better, -1: lower is, 0: the nearer to 0."""
+    """1: higher is better, -1: lower is better, 0: closer to 0 is better."""
     low: float
-    """No value is below."""
+    """Lower bound of the values."""
     high: float
-    """No value is above."""
+    """Upper bound of the values."""
 
     def badness(self, value: float) -> float:
-        """A number that grows as the value gets worse."""
+        """Return a number that is larger for a worse value."""
         return abs(value) if self.better == 0 else -self.better * value
 
 
@@ -44,7 +44,7 @@ METRICS = (
     Metric("false_positive_mm3", "False lesion volume", "mm3", -1, 0, _INFINITE),
     Metric("false_negative_mm3", "Missed lesion volume", "mm3", -1, 0, _INFINITE),
 )
-"""Every metric, in the order of the columns of cases.csv."""
+"""All metrics, in the order of the columns of cases.csv."""
 
 OF_PREDICTION = ("lesion_false_positives", "false_positive_mm3")
-"""Metrics that have a value without a reference too."""
+"""Metrics that are defined even if the reference lacks the label."""

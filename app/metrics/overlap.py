@@ -1,4 +1,4 @@
-"""How two label maps overlap: one pass over the voxels, whatever the number of labels."""
+"""Overlap of two label maps, counted in one pass over the voxels for any number of labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 2**20  # voxels whose pairs are counted at once, in 64 bits
+_AT_ONCE = 2**20  # voxels counted at once, as pairs are 64-bit integers
 
 Labels = NDArray[np.integer]
 Targets = Mapping[str, tuple[int, ...]]
-"""What is scored, and the label values it is made of."""
+"""The scored targets by name, each with its label values."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Voxels of one label: in both maps, in the prediction, in the reference."""
+    """The voxels of one target: in both maps, in the prediction, in the reference."""
 
     both: int
     predicted: int
@@ -23,7 +23,7 @@ class Overlap:
 
     @property
     def dice(self) -> float | None:
-        """Twice the overlap over the sum of both volumes; None if the reference is empty."""
+        """Twice the overlap divided by the sum of both volumes; None if the reference is empty."""
         return 2 * self.both / (self.predicted + self.reference) if self.reference else None
 
     @property
@@ -33,19 +33,19 @@ class Overlap:
 
     @property
     def precision(self) -> float | None:
-        """Share of the prediction that is right; 0 if none is; None if the reference is empty."""
+        """Share of the prediction that is correct; 0 if it is empty; None if the reference is empty."""
         return self.both / max(self.predicted, 1) if self.reference else None
 
     @property
     def volume_error(self) -> float | None:
-        """Predicted volume less the reference's, over the reference's: -1 if nothing is predicted."""
+        """Difference of predicted and reference volume, relative to the reference; None if that is empty."""
         return (self.predicted - self.reference) / self.reference if self.reference else None
 
 
 def overlaps(
     predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
 ) -> dict[str, Overlap]:
-    """Count the voxels of each target in maps of one shape; where the reference is `ignore`, none counts."""
+    """Count the voxels of each target in maps of one shape; skip voxels whose reference is `ignore`."""
     pairs = pair_counts(predicted, reference)
     if ignore is not None:
         pairs[ignore : ignore + 1] = 0
@@ -60,12 +60,12 @@ def overlaps(
 def dice_by_target(
     predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
 ) -> dict[str, float | None]:
-    """Return the Dice of each target; None if the reference does not have it."""
+    """Return the Dice of each target; None if the reference lacks it."""
     return {name: found.dice for name, found in overlaps(predicted, reference, targets, ignore).items()}
 
 
 def pair_counts(predicted: Labels, reference: Labels) -> NDArray[np.int64]:
-    """Voxels by (reference value, predicted value)."""
+    """Return the numbers of voxels by (reference value, predicted value)."""
     classes = 1 + max(int(predicted.max(initial=0)), int(reference.max(initial=0)))
     counts = np.zeros(classes**2, dtype=np.int64)
     layers = max(1, _AT_ONCE // max(1, int(np.prod(predicted.shape[1:]))))

@@ -1,4 +1,4 @@
-"""The scores of cases as cases.csv, statistics.json, calibration.json and figures for summary.json."""
+"""Files of scores: cases.csv, statistics.json and calibration.json, and the scores in summary.json."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -25,10 +25,12 @@ _MOST_STRATA = 12
 
 
 def read_columns(path: Path | None) -> Columns:
-    """Read what cases are divided by: a CSV file with the column `case` and others; nothing without a file.
+    """Read the columns that divide cases into strata, from a CSV file with the column `case` and others.
+
+    Without a file there are none.
 
     Raises:
-        InputError: the file is missing, names a case twice, or a column has too many values to divide by.
+        InputError: the file is missing, has a case twice, or a column has more than 12 values.
     """
     if path is None:
         return {}
@@ -52,7 +54,7 @@ def read_columns(path: Path | None) -> Columns:
 def write_scores(
     folder: Path, scores: Sequence[Score], columns: Columns, sums: Mapping[str, CaseSums] | None = None
 ) -> dict[str, Any]:
-    """Write cases.csv, statistics.json and, with `sums`, calibration.json; return summary.json's part."""
+    """Write cases.csv, statistics.json and, with `sums`, calibration.json; return figures for summary.json."""
     write_cases(folder / run_folder.CASES, scores, columns)
     write_json(folder / run_folder.STATISTICS, statistics_of(scores, columns))
     groups = {score.case: score.unit for score in scores}
@@ -63,7 +65,7 @@ def write_scores(
 
 
 def _calibration_figures(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures that tell calibration, with the temperature that is best on all held-out cases."""
+    """Return the calibration figures for summary.json, with the temperature fitted on all held-out cases."""
     if not found:
         return {}
     tempered = found["temperature"] or {}
@@ -72,7 +74,11 @@ def _calibration_figures(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
-    """Return `mean_dice` over labels with its interval, and for each metric the mean over cases by label."""
+    """Return `mean_dice` over labels with its interval, and each metric's mean over cases by label.
+
+    Also returns the numbers of missed labels, false alarms and, if known, reference voxels the network never
+    saw.
+    """
     mean, interval = mean_dice(scores)
     means = {
         name: {label: found.mean for label, found in by_label.items()}
@@ -94,7 +100,7 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
 
 
 def statistics_of(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
-    """Return everything that is known over cases, by label and metric, as plain values."""
+    """Return the statistics over cases by label and metric, and those of strata, as plain values."""
     described = describe_all(scores)
     divided = [stratum for name, values in columns.items() for stratum in strata(scores, name, values)]
     return {

@@ -1,4 +1,4 @@
-"""The score of one label of one case, and cases.csv, which holds them."""
+"""Scores of single cases and labels, and cases.csv, the file that holds them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,18 @@ from typing import Literal
 from app.core.csv_file import six_digits, write_csv
 
 Columns = Mapping[str, Mapping[str, str]]
-"""What cases are divided by: values by case, by the name of the column."""
+"""Columns that divide cases into strata: for each column name, the value of each case."""
 STRATUM = "by_"
-"""What the names of such columns begin with in cases.csv."""
+"""Prefix of these columns in cases.csv."""
 
 Status = Literal["found", "missed", "absent", "false alarm"]
-"""What there is of a label: reference and prediction, reference alone, neither, prediction alone."""
+"""The status of a label in a case: in reference and prediction, only in the reference, in neither, or only in
+the prediction."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One (case, label): values by metric name, None where undefined, and both volumes."""
+    """The score of one case and label: values by metric name, None if undefined, and both volumes."""
 
     case: str
     label: str
@@ -26,30 +27,30 @@ class Score:
     volume_mm3: float
     reference_mm3: float
     group: str | None = None
-    """What the case belongs to (a patient); None: it stands for itself."""
+    """Group of the case (a patient); None if the case is a group by itself."""
     outside_region_voxels: int | None = None
-    """Voxels of the reference that the network never saw; None if that is unknown."""
+    """Voxels of the reference outside the region that the network saw; None if unknown."""
 
     @property
     def status(self) -> Status:
-        """Whether the label is found, missed, absent or a false alarm."""
+        """The status of the label: found, missed, absent or false alarm."""
         if self.reference_mm3 > 0:
             return "found" if self.volume_mm3 > 0 else "missed"
         return "false alarm" if self.volume_mm3 > 0 else "absent"
 
     @property
     def dice(self) -> float | None:
-        """The Dice, which more than tables look at."""
+        """The value of the Dice metric; None if undefined."""
         return self.values.get("dice")
 
     @property
     def unit(self) -> str:
-        """The unit of analysis: the group, or the case by itself."""
+        """The unit of statistical analysis: the group, or the case if it has none."""
         return self.case if self.group is None else self.group
 
 
 def write_cases(path: Path, scores: Sequence[Score], columns: Columns) -> None:
-    """Write cases.csv: one row per case and label; an empty cell is undefined."""
+    """Write cases.csv: one row per case and label; undefined values are empty cells."""
     write_csv(path, [_row(score, columns) for score in scores], header=("case", "label", "status"))
 
 

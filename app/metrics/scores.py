@@ -1,4 +1,4 @@
-"""All metrics of a prediction, label by label, in the scan's own geometry."""
+"""All metrics of a prediction, for each target, in the scan's own geometry."""
 
 import math
 from collections.abc import Iterable
@@ -31,13 +31,13 @@ def score_case(
     group: str | None = None,
     seen: Labels | None = None,
 ) -> list[Score]:
-    """Score label maps of one shape; `spacing` is per axis, and where the reference is `ignore`, none counts.
+    """Return one score per target for label maps of one shape; `spacing` is in mm per axis.
 
-    A label that the reference has and the prediction lacks is missed: every metric has its worst value, a
-    distance that of the scan's diagonal. One that the reference lacks has no value, except for what is
-    predicted without need: lesions and their volume. `seen` is the part of the reference that a network saw.
+    If only the reference has a target, it is missed: every metric gets its worst value, which for distances
+    is the scan's diagonal. If the reference lacks it, only the false lesions and their volume have values.
+    Voxels whose reference is `ignore` are skipped. `seen` is the part of the reference that the network saw.
 
-    Each label is compared inside the box that holds it in either map.
+    For speed, each target is compared only inside the box around it in both maps.
     """
     counts = overlaps(predicted, reference, targets, ignore)
     unseen = None if seen is None else _unseen(seen, counts, targets, ignore)
@@ -93,7 +93,7 @@ def _values(
 
 
 def _boxes(predicted: Labels, reference: Labels, targets: Targets) -> dict[str, Box | None]:
-    """The box around each target in either map; None if neither has it."""
+    """Return the box around each target in both maps; None if neither has it."""
     found = [ndimage.find_objects(labels) for labels in (predicted, reference)]
     return {
         name: _around(boxes[value - 1] for boxes in found for value in values if value <= len(boxes))
@@ -111,12 +111,12 @@ def _union(one: Box, other: Box) -> Box:
 
 
 def _mask(labels: Labels, values: tuple[int, ...]) -> Mask:
-    """Where labels are one of the values, with a voxel of background around it."""
+    """Return the mask of labels that are one of the values, padded by one voxel of background."""
     mask: NDArray[np.bool_] = labels == values[0] if len(values) == 1 else np.isin(labels, values)
     return np.pad(mask, 1)
 
 
 def _unseen(seen: Labels, counts: dict[str, Overlap], targets: Targets, ignore: int | None) -> dict[str, int]:
-    """Voxels of each target in the reference that are not in the part that a network saw."""
+    """Return the voxels of each target in the reference outside the part that the network saw."""
     inside = overlaps(seen, seen, targets, ignore)
     return {name: counts[name].reference - inside[name].reference for name in targets}

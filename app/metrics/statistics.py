@@ -1,8 +1,8 @@
-"""Statistics of scores over cases: what is reported of a metric, and how sure the mean is.
+"""Statistics of scores over cases, with confidence intervals of means.
 
-The unit of analysis is the group (a patient), as cases of one group are alike. Up to 49 groups the interval
-of a mean is Student's t with the standard error of the group sums, which keeps its promise for few cases (El
-Jurdi et al., arXiv 2307.10926); from 50 groups on it is a bootstrap that draws whole groups.
+The unit of analysis is the group (a patient), because cases of one group are correlated. For up to 49 groups,
+the interval of a mean uses Student's t and the standard error of group sums, which has the right coverage for
+few cases (El Jurdi et al., arXiv 2307.10926). From 50 groups on it is a bootstrap over whole groups.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +15,17 @@ from scipy import stats
 from app.metrics.metric import METRICS, Metric
 from app.metrics.score import Score
 
-BOOTSTRAP_FROM = 50  # groups; with fewer, percentiles of the bootstrap are too narrow
-_RESAMPLES = 5000  # the ends of the interval then repeat to the third digit
+BOOTSTRAP_FROM = 50  # groups; with fewer, bootstrap intervals are too narrow
+_RESAMPLES = 5000  # enough for bounds that are stable to three digits
 _LEAST_STRATUM = 3  # cases
 
 Valued = Sequence[tuple[str, float]]
-"""Values, each with the group it belongs to."""
+"""Pairs of a group and a value."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % interval of a mean, how it was found, and from how many groups."""
+    """A 95 % confidence interval of a mean, with its method and number of groups."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Statistics:
-    """A metric of a label over cases; `undefined` cases have no value and count nowhere else."""
+    """The statistics of one metric and label over cases; cases without a value are only in `undefined`."""
 
     n: int
     undefined: int
@@ -53,7 +53,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Presence:
-    """How often a label is there, and in which cases prediction and reference disagree about that."""
+    """The presence of a label: number of cases by status, and names of missed and false-alarm cases."""
 
     cases: int
     found: int
@@ -63,13 +63,13 @@ class Presence:
 
     @property
     def reference(self) -> int:
-        """Cases whose reference has the label."""
+        """Number of cases whose reference has the label."""
         return self.found + len(self.missed)
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """The cases of one value of a column, or of one size of a label, and their statistics by metric."""
+    """A stratum: cases with one value of a column, or one size of a label, and their statistics by metric."""
 
     by: str
     value: str
@@ -78,12 +78,12 @@ class Stratum:
 
 
 def labels_of(scores: Iterable[Score]) -> list[str]:
-    """Return the labels in the order of the scores."""
+    """Return the labels in the order in which scores first have them."""
     return list(dict.fromkeys(score.label for score in scores))
 
 
 def describe(scores: Sequence[Score], metric: Metric) -> Statistics:
-    """Describe a metric over the scores of one label."""
+    """Return the statistics of a metric over the scores of one label."""
     known = [(score, value) for score in scores if (value := score.values.get(metric.name)) is not None]
     if not known:
         return Statistics(0, len(scores), *[None] * 8)
@@ -105,7 +105,7 @@ def describe(scores: Sequence[Score], metric: Metric) -> Statistics:
 
 
 def describe_all(scores: Sequence[Score]) -> dict[str, dict[str, Statistics]]:
-    """Describe every metric by its name and by label."""
+    """Return the statistics of every metric, by metric name and label."""
     by_label = {label: [score for score in scores if score.label == label] for label in labels_of(scores)}
     names = {name for score in scores for name in score.values}
     return {
@@ -127,7 +127,7 @@ def presence(scores: Sequence[Score]) -> Presence:
 
 
 def mean_dice(scores: Sequence[Score]) -> tuple[float | None, Interval | None]:
-    """Return the mean over labels of their mean Dice over cases, and its interval."""
+    """Return the mean over labels of each label's mean Dice over cases, and its interval."""
     parts: dict[str, list[tuple[str, float]]] = {}
     for score in scores:
         value = score.values.get("dice")
@@ -140,12 +140,15 @@ def mean_dice(scores: Sequence[Score]) -> tuple[float | None, Interval | None]:
 
 
 def interval_of_mean(values: Valued, low: float, high: float) -> Interval | None:
-    """Return the 95 % interval of the mean of values from `low` to `high`; None for fewer than two groups."""
+    """Return the 95 % interval of the mean, cut to [`low`, `high`]; None for fewer than two groups."""
     return interval_of_means([values], low, high)
 
 
 def interval_of_means(parts: Sequence[Valued], low: float, high: float) -> Interval | None:
-    """Return the 95 % interval of the mean of the means of several parts, whose groups may be the same."""
+    """Return the 95 % interval of the mean over parts of each part's mean; None for fewer than two groups.
+
+    Parts may share groups. The bounds are cut to [`low`, `high`].
+    """
     groups = sorted({group for part in parts for group, _ in part})
     if len(groups) < 2:
         return None
@@ -157,7 +160,7 @@ def interval_of_means(parts: Sequence[Valued], low: float, high: float) -> Inter
 
 
 def standard_error(values: Valued) -> float | None:
-    """Return the standard error of a mean by the sums of groups; None for fewer than two groups."""
+    """Return the standard error of the mean, from the sums of groups; None for fewer than two groups."""
     groups = sorted({group for group, _ in values})
     if len(groups) < 2:
         return None
@@ -167,8 +170,8 @@ def standard_error(values: Valued) -> float | None:
 def interval_over_seeds(values: Valued, seeds: Sequence[Sequence[float]]) -> Interval | None:
     """Return the 95 % interval of the mean of differences; None for fewer than two groups.
 
-    Each entry of `seeds` has the means of one side's repeats with other seeds. Where a side has several, the
-    variance of their mean is added to that of the groups, with degrees of freedom after Satterthwaite.
+    Each entry of `seeds` has the means of one side of the comparison, one per seed. If a side has several
+    seeds, the variance of their mean is added to that of the groups, with Satterthwaite's degrees of freedom.
     """
     error = standard_error(values)
     if error is None:
@@ -189,7 +192,10 @@ def interval_over_seeds(values: Valued, seeds: Sequence[Sequence[float]]) -> Int
 def strata(
     scores: Sequence[Score], by: str, value_of: Mapping[str, str], metrics: Sequence[Metric] = METRICS
 ) -> list[Stratum]:
-    """Describe every label by the values of a column, given by case; cases without one are in no stratum."""
+    """Return the statistics of every label for each value of a column.
+
+    `by` is the column's name and `value_of` the value of each case; cases without a value are left out.
+    """
     found = []
     for label in labels_of(scores):
         parts: dict[str, list[Score]] = {}
@@ -201,7 +207,10 @@ def strata(
 
 
 def size_strata(scores: Sequence[Score], metrics: Sequence[Metric] = METRICS) -> list[Stratum]:
-    """Describe every label that nine cases or more have by thirds of its reference volume."""
+    """Return the statistics of every label for thirds of its cases by reference volume.
+
+    Labels that fewer than nine cases have, or that have one volume in all cases, are left out.
+    """
     found = []
     for label in labels_of(scores):
         own = sorted(
@@ -226,7 +235,7 @@ def _stratum(by: str, value: str, label: str, scores: Sequence[Score], metrics: 
 def _by_group(
     parts: Sequence[Valued], groups: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums and counts of values by (part, group)."""
+    """Return the sums and counts of values by (part, group)."""
     place = {group: index for index, group in enumerate(groups)}
     sums, counts = (np.zeros((len(parts), len(groups))) for _ in range(2))
     for row, part in enumerate(parts):
@@ -237,14 +246,14 @@ def _by_group(
 
 
 def _t_bounds(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean of the parts' means, and t with one degree of freedom less than groups around it."""
+    """Return the t interval around the mean of the parts' means; degrees of freedom are groups minus 1."""
     mean = float((sums.sum(axis=1) / counts.sum(axis=1)).mean())
     half = float(stats.t.ppf(0.975, sums.shape[1] - 1)) * _standard_error(sums, counts)
     return mean - half, mean + half
 
 
 def _standard_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    """That of the mean of the parts' means, by how far each group pulls it."""
+    """Return the standard error of the mean of the parts' means, from the deviation each group causes."""
     total = counts.sum(axis=1, keepdims=True)
     means = sums.sum(axis=1, keepdims=True) / total
     pulls = ((sums - means * counts) / total).mean(axis=0)
@@ -253,10 +262,10 @@ def _standard_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> f
 
 
 def _bootstrap_bounds(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """Percentiles of the mean of means over groups that are drawn with replacement."""
+    """Return percentiles of the mean of the parts' means over groups drawn with replacement."""
     groups = sums.shape[1]
     drawn = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=_RESAMPLES)
-    with np.errstate(invalid="ignore"):  # a part of few groups may be in none of those drawn
+    with np.errstate(invalid="ignore"):  # a part may have none of the drawn groups
         means = ((drawn @ sums.T) / (drawn @ counts.T)).mean(axis=1)
     low, high = np.nanpercentile(means, (2.5, 97.5))
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""Surface distances in millimetres, as MONAI defines surfaces and their areas."""
+"""Surface distances in millimetres, with surfaces and areas as MONAI defines them."""
 
 from dataclasses import dataclass
 
@@ -10,29 +10,29 @@ from scipy.spatial import KDTree
 from app.core.types import Spacing
 from app.metrics.metric import Mask
 
-_ROUNDING = 1e-6  # of a tolerance, within which a distance equals it
+_ROUNDING = 1e-6  # share of the tolerance by which a distance may exceed it, for rounding errors
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """How far two surfaces lie apart."""
+    """The distances between two surfaces."""
 
     hd95_mm: float
-    """The larger of both directions' 95th percentiles."""
+    """95th percentile of the distances to the other surface; the larger of both directions."""
     assd_mm: float
-    """The mean over both surfaces' voxels of the distance to the other surface."""
+    """Mean distance to the other surface over the voxels of both surfaces."""
     nsd: float
-    """Surface area within the tolerance of the other surface, over all area (Nikolov et al. 2018)."""
+    """Share of both surfaces' area that is within the tolerance of the other (Nikolov et al. 2018)."""
 
 
 def surface_distances(
     predicted: Mask, reference: Mask, spacing: Spacing, tolerance_mm: float
 ) -> SurfaceDistances:
-    """Compare two masks (D, H, W), neither empty, with background around them; `spacing` is per axis.
+    """Compare two non-empty masks (D, H, W) with a border of background; `spacing` is in mm per axis.
 
-    What MONAI's compute_hausdorff_distance, compute_average_surface_distance (symmetric) and
-    compute_surface_dice (subvoxels) give, from surfaces that are found once. Distances are between surface
-    points, so that their time does not grow with the volume around them.
+    The results equal those of MONAI's compute_hausdorff_distance, compute_average_surface_distance
+    (symmetric) and compute_surface_dice (subvoxels). Surfaces are found only once, and distances are computed
+    between surface points, so the time does not grow with the volume.
     """
     there, back = _distances(_edge_voxels(predicted), _edge_voxels(reference), spacing)
     hd95 = max(float(np.percentile(distances, 95)) for distances in (there, back))
@@ -46,7 +46,7 @@ def surface_distances(
 def _distances(
     first: NDArray[np.intp], second: NDArray[np.intp], spacing: Spacing
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Millimetres from each point (n, 3) of either set to the nearest of the other."""
+    """Return the distance in mm from each point (n, 3) of either set to the nearest point of the other."""
     ours, theirs = (points * np.asarray(spacing) for points in (first, second))
     there, _ = KDTree(theirs).query(ours)
     back, _ = KDTree(ours).query(theirs)
@@ -54,7 +54,7 @@ def _distances(
 
 
 def _edge_voxels(mask: Mask) -> NDArray[np.intp]:
-    """The voxels (n, 3) of a mask that share a face with background."""
+    """Return the voxels (n, 3) of a mask that share a face with background."""
     inner = mask[1:-1, 1:-1, 1:-1]
     inside = inner.copy()
     for axis in range(3):
@@ -66,8 +66,8 @@ def _edge_voxels(mask: Mask) -> NDArray[np.intp]:
 
 
 def _corners(mask: Mask, spacing: Spacing) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """The corners between eight voxels (n, 3) that a surface passes, and its area at each in mm2."""
-    from monai.metrics.utils import get_code_to_measure_table  # seconds to import
+    """Return the voxel corners (n, 3) that the surface passes, and its area at each in mm2."""
+    from monai.metrics.utils import get_code_to_measure_table  # imported here: it takes seconds
 
     table, weights = get_code_to_measure_table(list(spacing), device=torch.device("cpu"))
     codes = np.zeros([extent - 1 for extent in mask.shape], dtype=np.uint8)

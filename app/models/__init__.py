@@ -1,1 +1,1 @@
-"""Topology, the description of a network, and its checkpoint."""
+"""Network topologies, descriptions of networks, and checkpoints."""

@@ -10,7 +10,7 @@ from app.operators import ConvSpec, Operator
 
 
 class PlainBlock(nn.Sequential):
-    """Convolution, norm, activation, and the operator's gates."""
+    """A block of convolution, norm, activation and the operator's gates."""
 
     convolutions = 1
 
@@ -25,7 +25,7 @@ class PlainBlock(nn.Sequential):
         self.squeezes_before_norm = conv.style is not None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
+        """Map (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         convolve, *rest = self
         y = response = convolve(x)
         for module in rest[: len(rest) - self.gates]:
@@ -36,10 +36,10 @@ class PlainBlock(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with norms and then the operator's gates, added to their input, then activation.
+    """A residual block: two convolutions with norms, then the operator's gates, the sum and the activation.
 
-    Where stride or width change, the input is averaged over the stride and projected by 1x1x1. In networks
-    of version 1 the gates follow the first activation.
+    If the stride is not 1, the input is averaged over it before the sum; if the width changes, the input is
+    projected by a 1x1x1 convolution. In networks of version 1 the gates follow the first activation.
     """
 
     convolutions = 2
@@ -60,7 +60,7 @@ class ResidualBlock(nn.Module):
         self.activation = style.bend(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
+        """Map (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         convolve, *rest = self.second
         y = response = convolve(self.first(x))
         for module in rest:

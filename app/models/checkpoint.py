@@ -1,4 +1,7 @@
-"""What a checkpoint holds: it rebuilds its own network and is read as data alone (weights_only)."""
+"""Checkpoints: files that hold a network's description, weights and training state as data only.
+
+They are read with `weights_only=True` and hold all that is needed to rebuild the network.
+"""
 
 import io
 import pickle
@@ -18,30 +21,30 @@ from app.core.types import Spacing, as_spacing
 from app.models.network import NetworkSpec, network_from
 
 _FORMAT = 1
-LEAST_SHARE = 0.05  # of the largest part that a first stage finds: smaller ones are always mistakes
+LEAST_SHARE = 0.05  # of the largest part that a first stage finds; smaller parts are dropped as mistakes
 Weights = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Locator:
-    """The trained network of a first stage, which finds the region that another network works in."""
+    """The trained network of a first stage, which finds the region that the main network segments."""
 
     network: NetworkSpec
     plan: Plan
     weights: Weights
     margin_mm: Spacing
-    """Around what it finds, on either side along (D, H, W)."""
+    """Margin added to the found region on either side along (D, H, W)."""
     least_share: float = LEAST_SHARE
-    """A share of the largest part's size; smaller parts are taken for mistakes."""
+    """Smallest part that is kept, as a share of the largest part's size; smaller ones count as mistakes."""
 
     def trained_network(self) -> nn.Module:
-        """The network in eval mode."""
+        """Return the network with its trained weights, in eval mode."""
         network = self.network.build()
         network.load_state_dict(self.weights)
         return network.eval()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values and tensors."""
+        """Return the fields as plain values and tensors."""
         return {
             "network": self.network.describe(),
             "plan": self.plan.to_dict(),
@@ -52,7 +55,7 @@ class Locator:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Locator":
-        """The inverse of `to_dict`."""
+        """Rebuild a locator from `to_dict`."""
         return cls(
             network=network_from(values["network"]),
             plan=Plan.from_dict(values["plan"]),
@@ -64,7 +67,7 @@ class Locator:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network with its weights, what it was trained to see, and the state of its training."""
+    """A network with its weights, the facts of its training data, and the state of its training."""
 
     network: NetworkSpec
     plan: Plan
@@ -72,41 +75,41 @@ class Checkpoint:
     labels: tuple[str, ...]
     weights: Weights
     averaged: Weights | None
-    """Exponential moving average of the weights, where training kept one."""
+    """Exponential moving average of the weights; None if training kept none."""
     training: dict[str, Any]
     """State to resume from: plain values and tensors."""
     flip_axes: tuple[int, ...] | None = None
-    """Axes of (D, H, W) that the training flipped: a prediction may mirror these; None where not recorded."""
+    """Axes of (D, H, W) flipped in training, which prediction may mirror; None if not recorded."""
     locator: Locator | None = None
-    """The first stage, where the plan has one."""
+    """The first stage, if the plan has one."""
     reading: Reading = field(default_factory=Reading)
-    """How the training read its scans, which a prediction repeats."""
+    """The settings with which scans were read in training; prediction uses the same."""
     values: tuple[int, ...] = ()
-    """What label files hold for each of `labels`, and for the ignored one; empty for 0, 1, 2, ..."""
+    """The value in label files of each of `labels`, then of the ignored class; empty for 0, 1, 2, ..."""
 
     @property
     def label_values(self) -> tuple[int, ...]:
-        """What label files hold for class 0, 1, 2, ... and, behind these, for the one that is ignored."""
+        """The value in label files of class 0, 1, 2, ..., then of the ignored class."""
         return self.values or tuple(range(len(self.labels) + 1))
 
     @property
     def inference_weights(self) -> Weights:
-        """The averaged weights where there are some."""
+        """The averaged weights if there are any, else the last weights."""
         return self.weights if self.averaged is None else self.averaged
 
     def trained_network(self) -> nn.Module:
-        """The network in eval mode, with the averaged weights where there are some."""
+        """Return the network with its weights for inference, in eval mode."""
         network = self.network.build()
         network.load_state_dict(self.inference_weights)
         return network.eval()
 
     def without_training(self) -> "Checkpoint":
-        """The checkpoint with the weights it predicts with alone, and nothing to resume from."""
+        """Return the checkpoint with its weights for inference only, without the state to resume from."""
         return replace(self, weights=self.inference_weights, averaged=None, training={})
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights it predicts with and their names."""
+        """SHA-256 digest of the weights for inference and their names."""
         named = sorted(self.inference_weights.items())
         return digest_of_bytes(
             part for name, values in named for part in (name.encode(), values.contiguous().numpy().tobytes())
@@ -114,10 +117,10 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write atomically: after a crash the file is the old or the new checkpoint, whole.
+    """Write a checkpoint atomically: after a crash the file is the complete old or new checkpoint.
 
     Raises:
-        InputError: nothing can be written there.
+        InputError: the file cannot be written.
     """
     content = {
         "format": _FORMAT,
@@ -133,17 +136,17 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "reading": checkpoint.reading.to_dict(),
         "values": list(checkpoint.values),
     }
-    packed = io.BytesIO()  # torch, writing to a full disk itself, does not say that it is full
+    packed = io.BytesIO()  # torch.save to a file would not report a full disk as such
     torch.save(content, packed)
     with atomic_path(path) as temporary:
         temporary.write_bytes(packed.getbuffer())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read tensors and plain values, on the CPU.
+    """Read a checkpoint; its tensors are on the CPU.
 
     Raises:
-        InputError: missing, damaged, of another format, or anything but data.
+        InputError: the file is missing, damaged, of another format, or holds more than plain data.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint")

@@ -1,4 +1,4 @@
-"""MONAI's DynUNet, which is nnU-Net's U-Net, to compare with by the same recipe."""
+"""MONAI's DynUNet, nnU-Net's U-Net, for comparisons with the same training recipe."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from app.operators import Operator
 
 @dataclass(frozen=True)
 class DynUNetModel(Model):
-    """What `model=dynunet` says; its convolutions are its own, so that no operator applies."""
+    """The settings of `model=dynunet`; it has its own convolutions, so operators do not apply."""
 
     deep_supervision: bool
 
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
-        """A DynUNet of the shape's widths, kernels and strides.
+        """Build a DynUNet with the shape's widths, kernels and strides, and newly initialised weights.
 
         Raises:
-            InputError: fewer levels than it can be built with.
+            InputError: the shape has fewer levels than DynUNet needs.
         """
         levels, least = len(shape.widths), 4 if self.deep_supervision else 3
         if levels < least:
@@ -28,12 +28,14 @@ class DynUNetModel(Model):
 
 
 class _Net(nn.Module):
-    """(B, in_channels, D, H, W) -> logits (B, classes, D, H, W); while training with deep supervision a list
-    of them, each brought to the finest size."""
+    """A DynUNet that maps (B, in_channels, D, H, W) to logits (B, classes, D, H, W).
+
+    In training mode with deep supervision it returns a list of logits, all resized to the finest size.
+    """
 
     def __init__(self, model: DynUNetModel, shape: Shape) -> None:
         super().__init__()
-        from monai.networks.nets.dynunet import DynUNet  # seconds to import, for this model alone
+        from monai.networks.nets.dynunet import DynUNet  # imported here: it takes seconds
 
         levels = len(shape.widths)
         self.net = DynUNet(
@@ -50,6 +52,6 @@ class _Net(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """See the class."""
+        """Map (B, in_channels, D, H, W) to logits, or to a list of them; see the class."""
         logits: Tensor = self.net(x)
         return list(logits.unbind(1)) if self.training and self.net.deep_supervision else logits

@@ -1,4 +1,4 @@
-"""MONAI's MedNeXt, to compare with by the same recipe.
+"""MONAI's MedNeXt, for comparisons with the same training recipe.
 
 Roy et al., MICCAI 2023.
 """
@@ -14,23 +14,23 @@ from app.operators import Operator
 
 @dataclass(frozen=True)
 class MedNeXtModel(Model):
-    """The settings of `model=mednext`; it has its own convolutions, so no operator applies.
+    """The settings of `model=mednext`; it has its own convolutions, so operators do not apply.
 
-    Of the plan it takes channels, classes and nothing else: every level halves each axis.
+    It uses only channels and classes of the plan: every level halves each axis.
     """
 
     init_filters: int
-    """Channels at full resolution, doubled from level to level."""
+    """Channels at full resolution; each level has twice as many as the one before."""
     blocks: tuple[int, ...]
-    """Blocks of each level, finest first; the decoder has as many. The bottleneck has as many as the last."""
+    """Blocks of each level, finest first, in encoder and decoder; the bottleneck uses the last number."""
     expansion: int
-    """Channels inside a block for one outside."""
+    """Channels inside a block per channel at its input."""
     kernel_size: int
     deep_supervision: bool
 
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
-        """Build a MedNeXt with fresh weights."""
-        from monai.networks.nets.mednext import MedNeXt  # seconds to import, for this model alone
+        """Build a MedNeXt with newly initialised weights."""
+        from monai.networks.nets.mednext import MedNeXt  # imported here: it takes seconds
 
         blocks = tuple(self.blocks)
         net = MedNeXt(

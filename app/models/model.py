@@ -1,4 +1,4 @@
-"""What a model is: topology alone; every spatial convolution comes from an operator."""
+"""The interface of a model: it defines the topology; operators build every spatial convolution."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,16 +10,19 @@ from app.core.types import Size
 from app.operators import Operator
 
 VERSION = 2
-"""Version of what one description computes. A checkpoint names it; a checkpoint that does not has version 1.
+"""Version of the computation that a description stands for; a checkpoint without this key has version 1.
 
-2: channel gates squeeze the output of a convolution, before its norm; in a residual block they follow the
-second convolution; operators complete in themselves have the norm and the activation of the model.
+Version 2: channel gates pool the output of a convolution before its norm; in a residual block they follow
+the second convolution; operators with their own norm and activation use the model's kinds of both.
 """
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What the data ask of a network; entry i of widths, strides and kernels belongs to level i."""
+    """The sizes of a network, which the data determine.
+
+    Entry i of widths, strides and kernels belongs to level i; level 0 is the finest.
+    """
 
     in_channels: int
     classes: int
@@ -27,18 +30,18 @@ class Shape:
     strides: tuple[Size, ...]
     kernels: tuple[Size, ...]
     patch: Size | None = None
-    """Voxels of a patch; only operators made for one size need it."""
+    """Size of a patch in voxels; needed only by operators that are built for one size."""
     regions: tuple[tuple[int, ...], ...] = ()
-    """Label values of each class where classes are regions that may overlap; empty where they are labels."""
+    """Labels of each region, if the network's classes are regions, which may overlap; else empty."""
     version: int = VERSION
 
 
 class Model(Registered, ABC):
-    """Makes networks (B, in_channels, D, H, W) -> logits (B, classes, D, H, W).
+    """A builder of networks (B, in_channels, D, H, W) -> logits (B, classes, D, H, W).
 
     In training mode a network may return a list of logits, finest first, for deep supervision.
     """
 
     @abstractmethod
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
-        """A network with fresh weights."""
+        """Build a network with newly initialised weights."""

@@ -1,4 +1,4 @@
-"""A network from its description, and the description a checkpoint keeps."""
+"""Networks from their descriptions, and the descriptions that checkpoints keep."""
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -22,7 +22,7 @@ from app.operators.operator import Wrapper
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Everything that rebuilds a network, operators bound to its convolutions."""
+    """A complete description of a network: model, shape, and operators bound to its convolutions."""
 
     model: Model
     shape: Shape
@@ -30,12 +30,12 @@ class NetworkSpec:
     decoder: Operator
 
     def build(self) -> nn.Module:
-        """A network with fresh weights, drawn from torch's global generator."""
+        """Build the network with new weights, drawn from torch's global generator."""
         network = self.model.build(self.shape, self.encoder, self.decoder)
         return RegionNetwork(network, self.shape.regions) if self.shape.regions else network
 
     def describe(self) -> dict[str, Any]:
-        """Plain values; `network_from` is the inverse."""
+        """Return the description as plain values; `network_from` is the inverse."""
         return {
             "model": self.model.describe(),
             "shape": asdict(self.shape),
@@ -44,7 +44,7 @@ class NetworkSpec:
         }
 
     def cost(self, patch: Size) -> Cost:
-        """Parameters, and multiply-adds of one forward pass over a patch, counted on the network itself."""
+        """Return parameters, and multiply-adds of a forward pass over a patch, counted on a built network."""
         with torch.device("meta"):
             network = self.build().eval()
             sample = torch.empty(1, self.shape.in_channels, *patch)
@@ -53,12 +53,12 @@ class NetworkSpec:
         return Cost(sum(p.numel() for p in network.parameters()), counter.get_total_flops() // 2)
 
     def fits_other_sizes(self) -> bool:
-        """Whether windows may be larger than its patch; of networks of the first version always, as then."""
+        """Return whether windows may be larger than the patch; always true for networks of version 1."""
         known = self.encoder.fits_other_sizes() and self.decoder.fits_other_sizes()
         return known or self.shape.version == 1
 
     def layout(self) -> Layout | None:
-        """The kernels of the mixed convolutions of encoder and decoder; None when there are none."""
+        """Return the layout of the mixed convolutions of encoder and decoder; None if there are none."""
         used = {conv.name for conv in list_convolutions(self.model, self.shape)}
         kernels = [operator.kernel_layout() for operator in (self.encoder, self.decoder)]
         mixed = [layout for layout in kernels if layout is not None]
@@ -69,10 +69,11 @@ class NetworkSpec:
 
 
 def design(model: Model, shape: Shape, operator: Operator, decoder_operator: Operator | None) -> NetworkSpec:
-    """Bind operators to the convolutions they are for; the decoder follows the encoder unless it has its own.
+    """Bind operators to a model's convolutions; without `decoder_operator`, `operator` is used for all.
 
     Raises:
-        InputError: a layout is for another network, or an operator for one whose convolutions are its own.
+        InputError: a layout does not match the network, or an operator is given for a model with its own
+            convolutions.
     """
     convolutions = list_convolutions(model, shape)
     chosen = [part.describe()["kind"] for part in (operator, decoder_operator) if part is not None]
@@ -90,10 +91,10 @@ def design(model: Model, shape: Shape, operator: Operator, decoder_operator: Ope
 
 
 def network_from(description: dict[str, Any]) -> NetworkSpec:
-    """The spec that `NetworkSpec.describe` described.
+    """Rebuild a spec from the values of `NetworkSpec.describe`.
 
     Raises:
-        InputError: an operator or model nobody knows.
+        InputError: the operator, the model or the version is unknown.
     """
     shape = description["shape"]
     return NetworkSpec(
@@ -122,7 +123,7 @@ def _known(version: int) -> int:
 
 
 def list_convolutions(model: Model, shape: Shape) -> tuple[ConvSpec, ...]:
-    """Every spatial convolution a model asks for, in the order it asks."""
+    """Return every spatial convolution that a model requests from operators, in that order."""
     recorder = _Recorder()
     with torch.device("meta"):
         model.build(shape, recorder, recorder)
@@ -130,14 +131,14 @@ def list_convolutions(model: Model, shape: Shape) -> tuple[ConvSpec, ...]:
 
 
 def build_named(spec: NetworkSpec) -> tuple[nn.Module, dict[str, str]]:
-    """A network with fresh weights, and by each convolution's name the path of its module."""
+    """Return a network with new weights, and the path of each convolution's module by convolution name."""
     made: dict[int, str] = {}
     network = replace(spec, encoder=_Noting(spec.encoder, made), decoder=_Noting(spec.decoder, made)).build()
     return network, {made[id(module)]: path for path, module in network.named_modules() if id(module) in made}
 
 
 def to_device(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return the network on a device, its weights in the layout of that device."""
+    """Move the network to a device, with weights in the memory format that is fast there; return it."""
     network.to(device)
     network.to(memory_format=policy_of(device).memory_format)  # type: ignore[call-overload]
     return network

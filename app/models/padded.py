@@ -1,4 +1,4 @@
-"""Networks that halve every axis alike, fed with sizes that do not halve evenly."""
+"""Padding for networks that halve every axis the same number of times, for sizes that do not halve evenly."""
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,9 +7,10 @@ from app.core.types import Size
 
 
 class Padded(nn.Module):
-    """Pads (B, C, D, H, W) by its edge values to multiples of `step`, and cuts the logits back to that size.
+    """A network whose input (B, C, D, H, W) is padded with edge values to multiples of `step`.
 
-    While training with deep supervision the network's further outputs are brought to the same size.
+    The logits are cut back to the input's size. If the network returns a list of logits (deep supervision in
+    training mode), all are resized to that size.
     """
 
     def __init__(self, net: nn.Module, step: int) -> None:
@@ -18,7 +19,7 @@ class Padded(nn.Module):
         self._step = step
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """See the class."""
+        """Map (B, C, D, H, W) to logits of the same size, or a list of them."""
         size = (int(x.shape[2]), int(x.shape[3]), int(x.shape[4]))
         missing = [-n % self._step for n in size]
         if any(missing):

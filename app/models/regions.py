@@ -1,8 +1,9 @@
-"""Regions that overlap, learnt one by one, read as label values.
+"""Networks that learn overlapping regions separately and predict labels.
 
-In training every region has its own logit. In use, a label value v is as likely as its regions inside and
-all others outside: log p(v) = sum over regions of log sigmoid(+-logit) = sum of the logits of v's regions,
-but for a term that all values share. So logits of label values are a fixed linear map of the regions'.
+In training every region has its own logit. For prediction, the probability of label v is that of being
+inside v's regions and outside all others: log p(v) = sum over regions of log sigmoid(+-logit). Except for a
+term that all labels share, this is the sum of the logits of v's regions. Label logits are therefore a fixed
+linear map of region logits.
 """
 
 from collections.abc import Sequence
@@ -13,15 +14,15 @@ from torch import Tensor, nn
 
 
 def without_labels(network: nn.Module) -> nn.Module:
-    """The network whose logits are those a loss is for, in use as in training."""
+    """Return the network whose outputs a loss is computed on: for regions, the one inside `RegionNetwork`."""
     inner: nn.Module = network.network if isinstance(network, RegionNetwork) else network
     return inner
 
 
 class RegionNetwork(nn.Module):
-    """In training the logits of regions (B, R, D, H, W), as the network gives them; in use those of labels.
+    """A network that returns region logits (B, R, D, H, W) in training mode and label logits in eval mode.
 
-    The labels are 0, 1, ... up to the largest value in a region, background having logit 0.
+    The labels are 0, 1, ... up to the largest label in a region; the background's logit is 0.
     """
 
     membership: Tensor
@@ -34,7 +35,7 @@ class RegionNetwork(nn.Module):
         self.register_buffer("membership", torch.tensor(inside), persistent=False)
 
     def forward(self, x: Tensor) -> Any:
-        """(B, C, D, H, W) -> region logits, a list of them with deep supervision, or label logits."""
+        """Map (B, C, D, H, W) to region logits (a list with deep supervision) or to label logits."""
         logits = self.network(x)
         if self.training:
             return logits

@@ -1,6 +1,6 @@
-"""MONAI's SegResNet, to compare with by the same recipe.
+"""MONAI's SegResNet, for comparisons with the same training recipe.
 
-Myronenko, BrainLes 2018 (without its autoencoder branch).
+Myronenko, BrainLes 2018, without the autoencoder branch.
 """
 
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from app.operators import Operator
 
 @dataclass(frozen=True)
 class SegResNetModel(Model):
-    """The settings of `model=segresnet`; it has its own convolutions, so no operator applies.
+    """The settings of `model=segresnet`; it has its own convolutions, so operators do not apply.
 
-    Of the plan it takes channels, classes and nothing else: every level halves each axis, with kernels of 3.
+    It uses only channels and classes of the plan: every level halves each axis and has kernels of size 3.
     """
 
     init_filters: int
-    """Channels at full resolution, doubled from level to level."""
+    """Channels at full resolution; each level has twice as many as the one before."""
     blocks_down: tuple[int, ...]
-    """Residual blocks of each level of the encoder, finest first."""
+    """Residual blocks of each encoder level, finest first."""
     blocks_up: tuple[int, ...]
-    """Likewise of the decoder, deepest first; one entry fewer."""
+    """Residual blocks of each decoder level, deepest first; one entry fewer than `blocks_down`."""
 
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
-        """Build a SegResNet with fresh weights."""
-        from monai.networks.nets.segresnet import SegResNet  # seconds to import, for this model alone
+        """Build a SegResNet with newly initialised weights."""
+        from monai.networks.nets.segresnet import SegResNet  # imported here: it takes seconds
 
         net = SegResNet(
             spatial_dims=3,

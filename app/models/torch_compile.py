@@ -1,4 +1,4 @@
-"""Networks through torch.compile."""
+"""Compilation of networks with torch.compile."""
 
 import shutil
 
@@ -9,10 +9,12 @@ from app.core.errors import InputError
 
 
 def compiled(network: nn.Module, asked_by: str) -> nn.Module:
-    """The network, compiled for every size it meets, about a minute each; its weights stay the same tensors.
+    """Return the network compiled; each new input size costs about a minute of compilation.
+
+    The compiled network shares the weight tensors of the given one.
 
     Raises:
-        InputError: no C++ compiler; names the setting that asked for it.
+        InputError: there is no C++ compiler; the message names `asked_by`, the setting that needs it.
     """
     if not any(map(shutil.which, ("g++", "clang++", "c++"))):
         raise InputError(f"{asked_by} needs a C++ compiler, found none of g++, clang++, c++")

@@ -1,4 +1,4 @@
-"""Weights of a trained network into another: what fits by name and shape, input channels by their names."""
+"""Transfer of weights from a trained network to another: by tensor name and shape, and by channel name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,18 +11,18 @@ from app.models.checkpoint import Checkpoint, Weights
 from app.models.network import NetworkSpec
 from app.models.regions import without_labels
 
-_WRAPPED = "network."  # before the names of a network that learns regions
+_WRAPPED = "network."  # prefix of tensor names in a network that learns regions
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Which tensors of a network come from another one, by name."""
+    """A record of which tensors of a network were copied from another network, by name."""
 
     taken: tuple[str, ...]
     channels: tuple[str, ...]
-    """Those of `taken` whose input channels were chosen by name or averaged."""
+    """Tensors among `taken` whose input channels were chosen by name or averaged."""
     fresh: dict[str, str]
-    """Those that keep their fresh values, with the reason."""
+    """Tensors that keep their initial values, with the reason."""
 
 
 @torch.no_grad()
@@ -34,12 +34,13 @@ def transfer(
     modalities: Sequence[str],
     labels: Sequence[str],
 ) -> Transfer:
-    """Fill `network`, which `spec` built for these channels and labels, with what fits of `origin`.
+    """Copy the tensors of `origin` that fit into `network`, built by `spec` for these channels and labels.
 
-    A tensor fits if its name and its shape are the same. The output layer fits only if labels and regions
-    are the same. Of the weights on the input, a channel takes those of the channel of its name, or the mean
-    over all channels if there is none; if their numbers differ, the sum over channels is kept. Nothing is
-    taken unless the weights of some convolution fit: scales and shifts of norms alone teach nothing.
+    A tensor fits if its name and shape are the same. The output layer fits only if labels and regions are the
+    same. In the first layers, an input channel takes the weights of the channel with its name, or the mean
+    over all channels if there is none. If the number of channels differs, the weights are scaled by the ratio
+    of the numbers. Nothing is copied unless the weights of at least one convolution fit, because scales and
+    shifts of norms alone are of no use.
     """
     target, theirs = without_labels(network), _weights(origin)
     same_labels = (tuple(labels), spec.shape.regions) == (origin.labels, origin.network.shape.regions)
@@ -70,7 +71,7 @@ def transfer(
 
 
 def _weights(origin: Checkpoint) -> Weights:
-    """The weights to predict with, by their names in a network of labels."""
+    """Return the weights for inference by their names in a network without regions."""
     found = origin.inference_weights
     if not origin.network.shape.regions:
         return found
@@ -78,7 +79,7 @@ def _weights(origin: Checkpoint) -> Weights:
 
 
 def _following(spec: NetworkSpec, **changed: Any) -> set[str]:
-    """The tensors whose shape follows a number of the network's shape."""
+    """Return the names of tensors whose shape changes if the network's shape has the values `changed`."""
     with torch.device("meta"):
         own, other = (
             spec.model.build(shape, spec.encoder, spec.decoder).state_dict()
@@ -88,7 +89,10 @@ def _following(spec: NetworkSpec, **changed: Any) -> set[str]:
 
 
 def _for_channels(weights: Tensor, theirs: Sequence[str], ours: Sequence[str]) -> Tensor:
-    """Convolution weights (out, in, k, k, k) for other input channels; others unchanged."""
+    """Return convolution weights (out, in, k, k, k) adapted to other input channels.
+
+    Other tensors are returned unchanged.
+    """
     if weights.dim() < 2 or weights.shape[1] != len(theirs):
         return weights
     mean = weights.mean(1)

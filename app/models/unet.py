@@ -1,6 +1,6 @@
-"""A 3D U-Net: encoder, decoder and skips; which convolution it uses is not its business.
+"""A 3D U-Net: encoder, decoder and skip connections; operators supply the convolutions.
 
-Ronneberger et al., MICCAI 2015; levels, norm and deep supervision as in nnU-Net.
+Ronneberger et al., MICCAI 2015; levels, norm and deep supervision follow nnU-Net.
 """
 
 from collections.abc import Sequence
@@ -21,23 +21,24 @@ from app.operators import ConvSpec, Operator
 
 @dataclass(frozen=True)
 class UNetModel(Model):
-    """What `model=unet` says."""
+    """The settings of `model=unet`."""
 
     block: str
-    """plain or residual."""
+    """Kind of block: plain or residual."""
     encoder_blocks: int | Sequence[int]
-    """A level: one number for all, or one for each from the finest."""
+    """Blocks per encoder level: one number for all levels, or one per level, finest first."""
     decoder_blocks: int | Sequence[int]
-    """Likewise; the deepest level has none."""
+    """Blocks per decoder level, given likewise; the deepest level has no decoder."""
     deep_supervision: bool
     decoder_width: float = 1.0
-    """Channels of each level of the decoder for one of the encoder's, rounded to multiples of 8.
+    """Ratio of decoder to encoder channels at each level; the result is rounded to a multiple of 8.
 
     Below 1, a level with fewer than 8 channels keeps them."""
     norm: str = "instance"
-    """instance, group (of 8 channels, or the largest part of 8 that divides them) or batch."""
+    """Kind of norm: instance, batch or group (groups of 8 channels, or of 4, 2 or 1 if 8 does not divide)."""
     activation: str = "leaky_relu"
-    """leaky_relu (slope 0.01), relu, relu6, prelu (a learnt slope per channel), silu or gelu."""
+    """Kind of activation: leaky_relu (slope 0.01), relu, relu6, prelu (a learnt slope per channel), silu or
+    gelu."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -51,14 +52,14 @@ class UNetModel(Model):
         for name in ("encoder_blocks", "decoder_blocks"):
             count = getattr(self, name)
             if not isinstance(count, int):
-                object.__setattr__(self, name, tuple(count))  # a list from YAML, compared by value later
+                object.__setattr__(self, name, tuple(count))  # YAML gives lists; compare as tuples
             if min([count] if isinstance(count, int) else count) < 1:
                 raise InputError(f"model.{name}: got {count}, wanted at least 1")
         if self.decoder_width <= 0:
             raise InputError(f"model.decoder_width: got {self.decoder_width}, wanted more than 0")
 
     def decoder_widths(self, widths: Sequence[int]) -> tuple[int, ...]:
-        """Channels of each level of the decoder, finest first; the deepest level has none."""
+        """Return the channels of each decoder level, finest first; the deepest level has no decoder."""
         if self.decoder_width == 1:
             return tuple(widths[:-1])
         rounded = [max(8, 8 * round(width * self.decoder_width / 8)) for width in widths[:-1]]
@@ -67,10 +68,10 @@ class UNetModel(Model):
         return tuple(min(pair) for pair in zip(rounded, widths, strict=False))
 
     def blocks(self, part: str, levels: int) -> tuple[int, ...]:
-        """Blocks of each level of the encoder or the decoder.
+        """Return the blocks of each level of `part`, encoder or decoder.
 
         Raises:
-            InputError: they are given for another number of levels.
+            InputError: the setting lists them for another number of levels.
         """
         count: int | Sequence[int] = getattr(self, f"{part}_blocks")
         counts = (count,) * levels if isinstance(count, int) else tuple(count)
@@ -81,10 +82,10 @@ class UNetModel(Model):
         return counts
 
     def build(self, shape: Shape, encoder: Operator, decoder: Operator) -> nn.Module:
-        """A U-Net with one level per entry of the shape.
+        """Build a U-Net with one level per entry of the shape and newly initialised weights.
 
         Raises:
-            InputError: a single level, which leaves no decoder.
+            InputError: the shape has only one level, so there would be no decoder.
         """
         if len(shape.widths) < 2:
             raise InputError(
@@ -94,10 +95,10 @@ class UNetModel(Model):
 
 
 class UNet(nn.Module):
-    """Maps (B, in_channels, D, H, W) to logits (B, classes, D, H, W).
+    """A U-Net that maps (B, in_channels, D, H, W) to logits (B, classes, D, H, W).
 
-    D, H and W must be multiples of the product of strides. Where the finest level itself has strides (a stem
-    on a coarser grid), its logits are brought back to the input's. In training mode with deep supervision it
+    D, H and W must be multiples of the product of strides. If the finest level has strides (a stem on a
+    coarser grid), its logits are upsampled to the input's size. In training mode with deep supervision it
     returns a list of logits, one per level from the finest, without the deepest.
     """
 
@@ -113,7 +114,7 @@ class UNet(nn.Module):
         sizes: list[Size | None] = [shape.patch]
         levels = len(shape.widths)
         encoder_blocks, decoder_blocks = model.blocks("encoder", levels), model.blocks("decoder", levels - 1)
-        reached = [shape.in_channels]  # channels at the end of each level
+        reached = [shape.in_channels]  # output channels of each encoder level, after those of the input
         for level, width in enumerate(shape.widths):
             kernel, stride = shape.kernels[level], shape.strides[level]
             first = ConvSpec(f"encoder.{level}", reached[-1], width, kernel, stride, sizes[-1], told)
@@ -129,7 +130,7 @@ class UNet(nn.Module):
             first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size, told)
             decoded.append(_level(first, block, decoder_blocks[level], decoder))
         given = [decoder.width(convs[-1]) for convs in decoded]
-        below = (*given[1:], skipped[-1])  # channels that come from the level underneath
+        below = (*given[1:], skipped[-1])  # channels that each level receives from the next deeper one
         for level, convs in enumerate(decoded):
             self.up.append(Upsample3d(below[level], convs[0].out_channels, shape.strides[level + 1]))
             self.decoder.append(_stage(convs, block, decoder, style))
@@ -139,7 +140,7 @@ class UNet(nn.Module):
                 self.heads.append(FastConv3d(given[level], shape.classes, 1))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """(B, in_channels, D, H, W) -> logits, or a list of them; see the class."""
+        """Map (B, in_channels, D, H, W) to logits, or to a list of them; see the class."""
         skips = []
         for stage in self.encoder:
             x = stage(x)
@@ -153,7 +154,7 @@ class UNet(nn.Module):
 
 
 def _level(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> list[ConvSpec]:
-    """The convolutions of one level; the first changes width and size, the rest keep them."""
+    """Return the convolutions of one level; the first changes width and size, the others keep them."""
     convs: list[ConvSpec] = []
     for index in range(blocks * block.convolutions):
         conv = replace(first, name=f"{first.name}.{index}")
@@ -165,11 +166,11 @@ def _level(first: ConvSpec, block: Block, blocks: int, operator: Operator) -> li
 
 
 def _stage(convs: Sequence[ConvSpec], block: Block, operator: Operator, style: Style) -> nn.Sequential:
-    """Blocks of the convolutions of one level."""
+    """Build the blocks of one level from its convolutions."""
     taken = range(0, len(convs), block.convolutions)
     return nn.Sequential(*(block(convs[i : i + block.convolutions], operator, style) for i in taken))
 
 
 def _after(conv: ConvSpec) -> Size | None:
-    """Voxels of the convolution's output where it sees a patch."""
+    """Return the output size of a convolution for a patch; None if the patch size is unknown."""
     return None if conv.size is None else strided(conv.size, conv.stride)
