@@ -1,1 +1,1 @@
-"""How a convolution is computed: the modules operators are made of, what they cost and what they see."""
+"""The modules that operators are made of, their costs, and the channels and voxels that they see."""

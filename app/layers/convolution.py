@@ -1,4 +1,4 @@
-"""Convolutions that reach oneDNN, torch's fast CPU library, also where torch itself would not call it."""
+"""Convolutions that use oneDNN, torch's fast CPU library, also in cases in which torch does not use it."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ def conv3d(
     dilation: Size = (1, 1, 1),
     groups: int = 1,
 ) -> Tensor:
-    """As torch's of (B, in, D, H, W) and (out, in / groups, k, k, k), on a CPU always by oneDNN's fast ways.
+    """Convolve (B, in, D, H, W) with (out, in / groups, k, k, k) as torch does, on a CPU always fast.
 
-    Torch (2.13) gives two cases to a plain loop: without gradients a single volume of few voxels, which is
-    what deep levels see when one window is predicted, at up to seven times the time; and on one thread a
-    kernel without taps in height and width, at five times the time, unless it is dilated. Along an axis with
-    one tap a dilation changes nothing. Depthwise kernels have gradients of their own, see `_Depthwise`; of
-    several filters a channel oneDNN is slow at, but for one filter for each of as many copies.
+    Torch (2.13) computes two cases by a slow loop. One is a single small volume without gradients, as in deep
+    levels when one window is predicted: up to seven times slower. The other is, on one thread, a kernel with
+    one tap in height and width: five times slower. A dilated kernel avoids that loop, so a dilation is set
+    along the axes with one tap, where it changes nothing. Depthwise kernels have their own gradients, see
+    `_Depthwise`. oneDNN is slow with several filters per channel, so channels are repeated, one per filter.
     """
     ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
     if ours and 1 < groups == x.shape[1] < weight.shape[0] and _has_onednn():
@@ -45,16 +45,16 @@ def conv3d(
 
 
 def _repeat_channels(x: Tensor, times: int) -> Tensor:
-    """(B, C, D, H, W) -> (B, C * times, D, H, W) in channels-last, the copies of a channel side by side."""
+    """Return (B, C * times, D, H, W) in channels-last, with the copies of each channel next to each other."""
     last = x.movedim(1, -1)[..., None].expand(*(-1,) * x.dim(), times)
     return last.flatten(-2).movedim(-1, 1)
 
 
 class _Depthwise(torch.autograd.Function):
-    """A depthwise convolution of stride 1, whose gradients torch (2.13) leaves to slow loops in 3D.
+    """A depthwise convolution with stride 1 and fast gradients; torch (2.13) uses slow loops for them in 3D.
 
-    The gradient of the input is a convolution with mirrored taps. That of the weights is found for one tap
-    along depth at a time, as the gradient of a 2D convolution of all slices: oneDNN is fast at those.
+    The gradient of the input is a convolution with mirrored taps. The gradient of the weights is computed for
+    one tap along depth at a time, as that of a 2D convolution of all slices, for which oneDNN is fast.
     """
 
     @staticmethod
@@ -66,7 +66,7 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         x, weight = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody will differentiate these gradients
+        if torch.is_grad_enabled():  # a second derivative is requested
             again = F.conv3d(x, weight, None, 1, ctx.padding, ctx.dilation, len(weight))
             of_input, of_weight = differentiable_grads(again, (x, weight), grad)
             return of_input, of_weight, None, None
@@ -84,13 +84,16 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _far_side(weight: Tensor, padding: Size, dilation: Size) -> Size:
-    """The padding with which mirrored taps lead from the output's grid back to the input's."""
+    """Return the padding with which mirrored taps map the output's size back to the input's."""
     sides = zip(weight.shape[2:], padding, dilation, strict=True)
     return as_size([step * (taps - 1) - pad for taps, pad, step in sides])
 
 
 def _depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: Size, dilation: Size) -> Tensor:
-    """(C, 1, k, k, k). The slices of a sample that a tap meets lie one after the other: no copy is made."""
+    """Return the gradient of the weights (C, 1, k, k, k).
+
+    Samples are processed one by one, as the slices of one sample that a tap sees are a view, not a copy.
+    """
     taps = torch.zeros_like(weight)
     for sample, of_sample in zip(x, grad, strict=True):
         for tap in range(weight.shape[2]):
@@ -109,10 +112,10 @@ def _depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: Siz
 
 
 class FastConv3d(nn.Conv3d):
-    """nn.Conv3d by `conv3d`."""
+    """An nn.Conv3d that is computed by `conv3d`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up."""
+        """Convolve (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         assert not isinstance(self.padding, str), "made with numbers of voxels"
         return conv3d(
             *(x, self.weight, self.bias),
@@ -124,17 +127,17 @@ class FastConv3d(nn.Conv3d):
 
 
 class Upsample3d(nn.ConvTranspose3d):
-    """A transposed convolution whose kernels do not overlap; on the CPU without gradients one matrix product.
+    """A transposed convolution with kernel size equal to stride; for CPU inference one matrix product.
 
-    Torch (2.13) gives a single volume of few voxels to a plain loop, and its result is not channels-last,
-    so that whatever follows turns it round.
+    Torch (2.13) would compute a single small volume by a slow loop. Its result would not be channels-last, so
+    the next layer would have to convert it.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: Size) -> None:
         super().__init__(in_channels, out_channels, stride, stride, bias=False)
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, in, D, H, W) -> (B, out, D * s, H * s, W * s)."""
+        """Upsample (B, in, D, H, W) to (B, out, D * s, H * s, W * s)."""
         if not _is_plain_inference(x):
             return super().forward(x, output_size)
         size = [voxels * step for voxels, step in zip(x.shape[2:], self.stride, strict=True)]
@@ -145,7 +148,7 @@ class Upsample3d(nn.ConvTranspose3d):
 
 
 def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size) -> nn.Conv3d:
-    """A convolution without bias that keeps the size, but for the stride, rounded up."""
+    """Return a convolution without bias; its output size is the input's over the stride, rounded up."""
     padding = as_size([voxels // 2 for voxels in kernel.extent])
     return FastConv3d(
         *(in_channels, out_channels, kernel.size, stride, padding), dilation=kernel.dilation, bias=False
@@ -153,7 +156,7 @@ def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size
 
 
 def _is_plain_inference(x: Tensor) -> bool:
-    """On the CPU, without gradients, and not while the network is traced to be compiled or exported."""
+    """Return whether x is float32 on the CPU, gradients are off, and the network is not being traced."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return False
     return not _is_traced() and _has_onednn()

@@ -1,4 +1,4 @@
-"""What a convolution costs: weights and multiply-adds, and the size that it leaves."""
+"""Costs of convolutions (weights and multiply-adds), and their output sizes."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from app.core.types import Size, as_size
 
 @dataclass(frozen=True)
 class Cost:
-    """Weights, and multiply-adds for one sample."""
+    """The cost of a module: number of weights, and multiply-adds for one sample."""
 
     params: int
     macs: int
@@ -19,11 +19,11 @@ class Cost:
 
 
 def dense_cost(in_channels: int, out_channels: int, kernel: Kernel, stride: Size, size: Size) -> Cost:
-    """Cost of `dense_conv` on an input of `size` voxels."""
+    """Return the cost of `dense_conv` on an input of `size` voxels."""
     params = in_channels * out_channels * kernel.taps
     return Cost(params, params * math.prod(strided(size, stride)))
 
 
 def strided(size: Size, stride: Size) -> Size:
-    """The output size of a convolution with this stride."""
+    """Return the output size of a convolution with this stride, rounded up."""
     return as_size([math.ceil(n / step) for n, step in zip(size, stride, strict=True)])

@@ -1,9 +1,9 @@
-"""What a device computes fastest with, and how much memory it has free: the one place that decides it.
+"""Fastest settings per kind of device (memory format, precision, norm), and its free memory.
 
-CUDA has contiguous volumes and torch's own instance norm, which takes half precision and counts in float32:
-group norm leaves half precision under autocast, and copies channels-last volumes to contiguous and back
-(pytorch issues 59168 and 191945). A CPU has channels-last, which halves the time of a convolution. MPS has no
-such layout in 3D.
+CUDA uses contiguous volumes and torch's own instance norm, which accepts half precision and accumulates in
+float32. Group norm would not stay in half precision under autocast, and would copy channels-last volumes to
+contiguous ones and back (pytorch issues 59168 and 191945). A CPU uses channels-last, which halves the time of
+a convolution. MPS has no such layout in 3D.
 """
 
 from contextlib import AbstractContextManager
@@ -20,18 +20,18 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True)
 class DevicePolicy:
-    """How networks run on one kind of device."""
+    """The settings with which networks run on one kind of device."""
 
     memory_format: torch.memory_format
-    """Memory layout of networks and volumes (B, C, D, H, W)."""
+    """Memory format of networks and volumes (B, C, D, H, W)."""
     half: bool
-    """Whether networks compute in half precision unless something else is set."""
+    """Whether networks compute in half precision by default."""
     native_norm: bool
-    """Whether instance norm is torch's own."""
+    """Whether instance norm is computed by torch's own function."""
     benchmark: bool
-    """Whether cuDNN tries its kernels for each size it meets: sizes are few."""
+    """Whether cuDNN times its kernels for each new input size; there are few sizes."""
     merges: bool
-    """Whether mixed convolutions may be faster as one dense call, which is then measured."""
+    """Whether to measure if a mixed convolution is faster as one dense convolution."""
 
 
 _CPU = DevicePolicy(torch.channels_last_3d, half=False, native_norm=False, benchmark=False, merges=False)
@@ -44,20 +44,20 @@ _POLICIES = {
 
 
 def policy_of(device: torch.device) -> DevicePolicy:
-    """Return how networks run on a device."""
+    """Return the settings for a device."""
     return _POLICIES.get(device.type, _CPU)
 
 
 def laid_out(x: Tensor) -> Tensor:
-    """Return (B, C, D, H, W) in the layout of its device."""
+    """Return (B, C, D, H, W) in the memory format of its device."""
     return x.contiguous(memory_format=policy_of(x.device).memory_format)
 
 
 def choose_precision(name: str, device: torch.device, setting: str = "train.precision") -> torch.dtype:
-    """What a setting of precision means on a device; auto is half precision where a GPU is fast at it.
+    """Return the type for a setting of precision on a device; auto is half precision on CUDA, else fp32.
 
     Raises:
-        InputError: no such precision, or one that the device does not compute with.
+        InputError: the precision is unknown, or the device does not support it.
     """
     if name == "auto":
         return _fastest(device)
@@ -73,19 +73,19 @@ def choose_precision(name: str, device: torch.device, setting: str = "train.prec
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
-    """Under it a network whose weights are float32 computes in `precision`."""
+    """Return a context in which a network with float32 weights computes in `precision`."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a training may count on: what a GPU has free now, or all that a CPU's machine has."""
+    """Return the memory a training may use: a GPU's free memory now, or all memory of the machine."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return memory_bytes()
 
 
 def set_up(device: torch.device) -> None:
-    """Set torch's flags for a device, once in a process."""
+    """Set torch's flags for a device; call it once per process."""
     torch.backends.cudnn.benchmark = policy_of(device).benchmark
     if device.type == "cuda":
         torch.cuda.set_device(device)

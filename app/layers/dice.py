@@ -1,7 +1,7 @@
-"""The DiCE unit and the blocks of DiCENet around it.
+"""The DiCE unit and the blocks of DiCENet that contain it, for volumes.
 
-Mehta et al., "DiCENet: Dimension-wise Convolutions for Efficient Networks", TPAMI 44(5), 2022; here over
-volumes. Each part declares what it costs on an output of `size` voxels, made for a nominal size.
+Mehta et al., "DiCENet: Dimension-wise Convolutions for Efficient Networks", TPAMI 44(5), 2022. A unit is
+built for a nominal size; its cost is computed for an output of any `size` in voxels.
 """
 
 import math
@@ -25,41 +25,44 @@ _EARLIER = Style("instance", "prelu")
 
 @dataclass(frozen=True)
 class DiceSpec:
-    """A DiCE unit of `in_channels` -> `out_channels`, made for volumes of `size`."""
+    """The settings of a DiCE unit from `in_channels` to `out_channels`, built for volumes of `size`."""
 
     in_channels: int
     out_channels: int
     kernel: Size
     size: Size
     reduction: int
-    """Input channels for each hidden unit of the gate."""
+    """Input channels per hidden unit of the gate."""
     squeeze: str = "mean"
     style: Style | None = None
-    """None: as in networks of version 1, see `app.models.model.VERSION`."""
+    """Norm and activation; None: as in networks of version 1, see `app.models.model.VERSION`."""
     gate: Callable[[int], nn.Module] | None = None
-    """A further gate, behind the unit's own."""
+    """A function that builds a second gate, applied after the unit's own."""
 
     @property
     def finish(self) -> Style:
-        """Norm and activation."""
+        """The norm and activation of the unit."""
         return self.style or _EARLIER
 
     @property
     def hidden(self) -> int:
-        """Hidden units of the gate."""
+        """Number of hidden units of the gate."""
         return max(1, self.in_channels // self.reduction)
 
     def local(self) -> GroupedConv:
-        """Mixes the branches of each channel."""
+        """Return the convolution that mixes the branches of each channel."""
         return GroupedConv(BRANCHES * self.in_channels, self.in_channels, (1, 1, 1), groups=self.in_channels)
 
     def projection(self) -> GroupedConv:
-        """Mixes channels."""
+        """Return the convolution that mixes channels."""
         groups = math.gcd(self.in_channels, self.out_channels)
         return GroupedConv(self.in_channels, self.out_channels, self.kernel, groups=groups)
 
     def cost(self, size: Size) -> Cost:
-        """Branches, fusions, gate, norms and activations; a resized branch computes at its own length."""
+        """Return the cost of branches, fusions, gate, norms and activations on `size` voxels.
+
+        A branch over a spatial axis always computes at its nominal length.
+        """
         channels, voxels, taps = self.in_channels, math.prod(size), math.prod(self.kernel)
         total = Cost(taps * channels, voxels * taps * channels)
         for axis in range(3):
@@ -72,11 +75,11 @@ class DiceSpec:
 
 
 class DiceUnit(nn.Module):
-    """Maps (B, in, D, H, W) to (B, out, D, H, W).
+    """A DiCE unit from (B, in, D, H, W) to (B, out, D, H, W).
 
-    Local fusion mixes the four branches of each channel; global fusion mixes channels by a grouped kernel and
-    scales each by a gate that sees all channels of the local fusion, before its norm (in networks of version
-    1 after norm and activation).
+    Local fusion mixes the four branches of each channel. Global fusion mixes channels by a grouped kernel and
+    scales each by a gate. The gate sees all channels of the local fusion before its norm (in networks of
+    version 1, after norm and activation).
     """
 
     def __init__(self, spec: DiceSpec) -> None:
@@ -92,7 +95,7 @@ class DiceUnit(nn.Module):
         self.attention = None if spec.gate is None else spec.gate(spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to (B, out, D, H, W)."""
         local, norm, activation = self.local
         response = local(self.dimensionwise(x))
         fused = activation(norm(response))
@@ -103,7 +106,7 @@ class DiceUnit(nn.Module):
 
 
 class DiceGate(nn.Module):
-    """Scales channels of one volume by a two-layer network of what another volume's channels show."""
+    """A gate that scales the channels of one volume by a two-layer network of another volume's channels."""
 
     def __init__(self, in_channels: int, hidden: int, out_channels: int, squeeze: str = "mean") -> None:
         super().__init__()
@@ -116,19 +119,19 @@ class DiceGate(nn.Module):
         )
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Shape of `x`; `source` is (B, in_channels, any size)."""
+        """Return `x`, scaled; `source` is (B, in_channels, any size)."""
         return x * self.layers(source)  # type: ignore[no-any-return]
 
     def connections(self) -> list[Connection]:
-        """None: it scales what passes."""
+        """Return no connections: a gate only scales its input."""
         return []
 
 
 class BypassDice(nn.Module):
-    """DiCENet's block (B, in, D, H, W) -> (B, out, D, H, W).
+    """DiCENet's block from (B, in, D, H, W) to (B, out, D, H, W).
 
-    Half of the input channels pass unchanged; the rest go through 1x1x1 and a DiCE unit; then both are
-    shuffled, so that the next block has some of each in either half.
+    Half of the input channels pass unchanged; the others go through a 1x1x1 convolution and a DiCE unit. Both
+    are then shuffled, so that either half of the next block's input has channels of both.
     """
 
     def __init__(self, spec: DiceSpec) -> None:
@@ -140,16 +143,17 @@ class BypassDice(nn.Module):
         self.shuffle = ChannelShuffle(spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to (B, out, D, H, W)."""
         right = self.right(x[:, self.kept :])
         return self.shuffle(torch.cat([x[:, : self.kept], right], dim=1))  # type: ignore[no-any-return]
 
 
 class StridedDice(nn.Module):
-    """DiCENet's strided unit (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up.
+    """DiCENet's strided unit from (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up.
 
-    Left: a depthwise convolution with the stride, then 1x1x1. Right: averages of three voxels along each
-    strided axis, a DiCE unit, 1x1x1. Each makes half of the output; then both are shuffled.
+    The left branch is a depthwise convolution with the stride, then a 1x1x1 convolution. The right branch is
+    an average over three voxels along each strided axis, a DiCE unit and a 1x1x1 convolution. Each gives half
+    of the output channels; both are then shuffled.
     """
 
     def __init__(self, spec: DiceSpec, stride: Size) -> None:
@@ -163,12 +167,12 @@ class StridedDice(nn.Module):
         self.shuffle = ChannelShuffle(spec.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         return self.shuffle(torch.cat([self.left(x), self.right(x)], dim=1))  # type: ignore[no-any-return]
 
 
 def bypassed(spec: DiceSpec) -> int:
-    """Return how many channels pass a block unchanged."""
+    """Return the number of channels that pass a `BypassDice` unchanged."""
     return min(spec.in_channels // 2, spec.out_channels // 2)
 
 
@@ -192,13 +196,13 @@ def strided_cost(spec: DiceSpec, stride: Size, size: Size) -> Cost:
 
 
 def _bypass(spec: DiceSpec, kept: int) -> tuple[GroupedConv, DiceSpec]:
-    """The 1x1x1 and the unit of the channels that do not pass."""
+    """Return the 1x1x1 convolution and the unit for the channels that do not pass unchanged."""
     made = spec.out_channels - kept
     return pointwise(spec.in_channels - kept, made), _within(spec, made)
 
 
 def _strided(spec: DiceSpec, stride: Size) -> tuple[GroupedConv, GroupedConv, GroupedConv]:
-    """The filters of the left branch, and the 1x1x1 of the left and the right one."""
+    """Return the depthwise convolution of the left branch and the 1x1x1 convolutions of both branches."""
     half = spec.out_channels // 2
     filters = depthwise(spec.in_channels, spec.kernel, stride)
     left, right = pointwise(spec.in_channels, spec.out_channels - half), pointwise(spec.in_channels, half)
@@ -206,5 +210,5 @@ def _strided(spec: DiceSpec, stride: Size) -> tuple[GroupedConv, GroupedConv, Gr
 
 
 def _within(spec: DiceSpec, channels: int) -> DiceSpec:
-    """The unit inside a block: as many channels as it gets."""
+    """Return the unit inside a block, with the same number of input and output channels."""
     return replace(spec, in_channels=channels, out_channels=channels)

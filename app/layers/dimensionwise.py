@@ -1,4 +1,4 @@
-"""Depthwise convolutions over channels, depth, height and width, each axis in the place of the channels.
+"""Dimension-wise convolutions: depthwise convolutions with channels, depth, height or width as channel axis.
 
 Mehta et al., "DiCENet: Dimension-wise Convolutions for Efficient Networks", TPAMI 44(5), 2022, with depth as
 a fourth dimension.
@@ -17,10 +17,11 @@ BRANCHES = 4
 
 
 class DimensionwiseConv(nn.Module):
-    """Maps (B, C, D, H, W) to (B, 4C, D, H, W); channel 4c + b is channel c of branch b: C, D, H, W.
+    """A layer from (B, C, D, H, W) to (B, 4C, D, H, W) with four branches: over C, D, H and W.
 
-    A slice of a spatial axis has its own kernel, so there are as many as `size` says. A volume of another
-    length is resized along that axis for the branch, and its output back.
+    Output channel 4c + b is channel c of branch b. In a branch over a spatial axis each slice has its own
+    kernel, so the number of slices is fixed by `size`. A volume of another length is resized along that axis
+    for the branch, and the branch's output is resized back.
     """
 
     def __init__(self, channels: int, kernel: Size, size: Size) -> None:
@@ -32,25 +33,25 @@ class DimensionwiseConv(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, C, D, H, W) to (B, 4C, D, H, W)."""
         branches = [self.volume(x), *(self._branch(x, axis) for axis in range(3))]
         last = torch.stack([branch.movedim(1, 4) for branch in branches], dim=-1)  # (B, D, H, W, C, 4)
         return last.flatten(-2).movedim(4, 1)
 
     def _branch(self, x: Tensor, axis: int) -> Tensor:
-        """Slices along `axis` of (D, H, W) as channels, over the channels and the other two axes."""
+        """Convolve with slices along `axis` of (D, H, W) as channels, over channels and the other axes."""
         sized = resize_axis(x, axis, self.size[axis])
         convolved = self.slices[axis](sized.transpose(1, axis + 2)).transpose(1, axis + 2)
         return resize_axis(convolved, axis, x.shape[axis + 2])
 
     def _slice_kernel(self, axis: int) -> Size:
-        """The channels take the axis' place in the kernel, three taps of them."""
+        """Return the kernel of a branch: along `axis`, which holds the channels, it has the most taps."""
         taps = list(self.kernel)
         taps[axis] = max(self.kernel)
         return as_size(taps)
 
     def connections(self) -> list[Connection]:
-        """Branch C within the channel; the others within the slice, in the channels next to it too."""
+        """Return the connections: branch C sees its own channel, the others one slice of nearby channels."""
         reach = max(self.kernel) // 2
         own = np.eye(self.channels, dtype=np.bool_)
         near = np.abs(np.subtract.outer(np.arange(self.channels), np.arange(self.channels))) <= reach
@@ -62,7 +63,7 @@ class DimensionwiseConv(nn.Module):
 
 
 def resize_axis(x: Tensor, axis: int, length: int) -> Tensor:
-    """(B, C, D, H, W) with one axis of (D, H, W) brought to `length`: linear up, averages down."""
+    """Return (B, C, D, H, W) with one axis of (D, H, W) resized: linear interpolation up, averages down."""
     size = list(x.shape[2:])
     if size[axis] == length:
         return x

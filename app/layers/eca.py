@@ -1,4 +1,4 @@
-"""Efficient channel attention: a gate per channel from the channels around it (Wang et al., CVPR 2020)."""
+"""Efficient channel attention: a gate per channel, from neighbouring channels (Wang et al., CVPR 2020)."""
 
 import math
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ from app.layers.squeeze import SQUEEZES, Squeeze
 
 @dataclass(frozen=True)
 class EcaSettings:
-    """The values of `op.eca`; those not given are the published ones."""
+    """The values of `op.eca`; the defaults are the published ones."""
 
     kernel: Any = None
-    """Channels that a gate looks at: one number, one per level from the finest, or None: by the formula."""
+    """Channels that a gate sees: one number, one per level from the finest, or None for the formula."""
     gamma: float = 2
-    """Divisor in the formula |log2(channels) / gamma + b / gamma|, rounded up to an odd number."""
+    """Divisor in the formula |log2(channels) / gamma + b / gamma|, whose result is made odd."""
     b: float = 1
-    """Likewise."""
+    """Summand in the formula."""
     least: int = 1
-    """The formula gives no fewer."""
+    """Smallest number of channels from the formula."""
     circular: bool = False
-    """Whether the first channel is next to the last; else zeros lie beyond both."""
+    """Whether the first channel is a neighbour of the last; if not, zeros are beyond both ends."""
     squeeze: str = "mean"
-    """mean, as published, or moments: mean and deviation, with a weight for each."""
+    """mean, as published, or moments (mean and deviation, each with its own weights)."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -40,7 +40,7 @@ class EcaSettings:
             raise InputError(f"op.eca.squeeze: got {self.squeeze!r}, wanted one of {', '.join(SQUEEZES)}")
 
     def taps(self, channels: int) -> int:
-        """Channels that a gate looks at by the formula, rounded as the authors' code does."""
+        """Return the number of channels that a gate sees by the formula, rounded as in the authors' code."""
         taps = int(abs((math.log2(channels) + self.b) / self.gamma))
         return max(self.least, taps if taps % 2 else taps + 1)
 
@@ -49,7 +49,7 @@ PUBLISHED = EcaSettings()
 
 
 class Eca(nn.Module):
-    """Scales each channel of (B, C, D, H, W) by a sigmoid of the channels around it in `source`."""
+    """A gate that scales each channel of (B, C, D, H, W) by a sigmoid of nearby channels of `source`."""
 
     def __init__(self, channels: int, kernel: int | None = None, settings: EcaSettings = PUBLISHED) -> None:
         super().__init__()
@@ -65,11 +65,11 @@ class Eca(nn.Module):
         )
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Shape of `x`; `source` is (B, C, any size)."""
+        """Return `x`, scaled; `source` is (B, C, any size)."""
         seen = self.squeeze(source).unflatten(1, (self.seen, -1)).flatten(2)  # (B, numbers, C)
         gate: Tensor = self.conv(seen).sigmoid()[:, 0]
         return x * gate[:, :, None, None, None]
 
     def connections(self) -> list[Connection]:
-        """None: it scales what passes."""
+        """Return no connections: a gate only scales its input."""
         return []

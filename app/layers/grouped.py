@@ -1,4 +1,4 @@
-"""Convolutions that keep groups of channels apart, alone and one after another."""
+"""Grouped convolutions, alone and in chains."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from app.layers.cost import Cost, strided
 
 @dataclass(frozen=True)
 class GroupedConv:
-    """A convolution of `groups` groups, without bias, that keeps the size but for the stride, rounded up."""
+    """A convolution of `groups` groups without bias; sizes are divided by the stride and rounded up."""
 
     in_channels: int
     out_channels: int
@@ -22,7 +22,7 @@ class GroupedConv:
     groups: int = 1
 
     def build(self) -> nn.Conv3d:
-        """With fresh weights."""
+        """Build the convolution with new weights."""
         padding = as_size([taps // 2 for taps in self.kernel])
         return FastConv3d(
             *(self.in_channels, self.out_channels, self.kernel, self.stride, padding),
@@ -31,28 +31,31 @@ class GroupedConv:
         )
 
     def cost(self, size: Size) -> Cost:
-        """On an input of `size` voxels."""
+        """Return the cost on an input of `size` voxels."""
         params = self.in_channels * self.out_channels * math.prod(self.kernel) // self.groups
         return Cost(params, params * math.prod(strided(size, self.stride)))
 
 
 def depthwise(channels: int, kernel: Size, stride: Size, *, multiplier: int = 1) -> GroupedConv:
-    """`multiplier` filters for each channel; output channel `channel * multiplier + filter`."""
+    """Return a depthwise convolution with `multiplier` filters per channel.
+
+    Its output channel `channel * multiplier + filter` comes from that channel and filter.
+    """
     return GroupedConv(channels, channels * multiplier, kernel, stride, groups=channels)
 
 
 def pointwise(in_channels: int, out_channels: int, *, groups: int = 1) -> GroupedConv:
-    """A 1x1x1 convolution."""
+    """Return a 1x1x1 convolution."""
     return GroupedConv(in_channels, out_channels, (1, 1, 1), groups=groups)
 
 
 def build_chain(chain: Sequence[GroupedConv]) -> nn.Sequential:
-    """One convolution after another, nothing in between."""
+    """Build the convolutions as a sequence, with nothing in between."""
     return nn.Sequential(*(conv.build() for conv in chain))
 
 
 def chain_cost(chain: Sequence[GroupedConv], size: Size) -> Cost:
-    """Of all, each on what the one before leaves of `size` voxels."""
+    """Return the total cost of a chain on an input of `size` voxels."""
     total = Cost(0, 0)
     for conv in chain:
         total += conv.cost(size)

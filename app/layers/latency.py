@@ -1,4 +1,4 @@
-"""How long a module takes, measured."""
+"""Measured time of a module."""
 
 from statistics import median
 
@@ -13,9 +13,12 @@ _RUNS = 5
 
 @torch.inference_mode()
 def latency_ms(module: nn.Module, shape: tuple[int, ...], *, runs: int = _RUNS) -> float:
-    """Median milliseconds of forward passes on (B, C, D, H, W), channels-last, on the module's device."""
+    """Return the median milliseconds of a forward pass on (B, C, D, H, W) on the module's device.
+
+    The input has the memory format that is fast there.
+    """
     device = next((weight.device for weight in module.parameters()), torch.device("cpu"))
     x = laid_out(torch.randn(shape, device=device))
     timer = Timer("module(x)", globals={"module": module, "x": x}, num_threads=torch.get_num_threads())
-    timer.timeit(1)  # the first pass sets up more than it computes
+    timer.timeit(1)  # warm-up: the first pass includes one-time set-up
     return 1000 * median(timer.timeit(1).mean for _ in range(runs))

@@ -1,4 +1,4 @@
-"""What follows a convolution: norm and activation."""
+"""Norms and activations, which follow a convolution."""
 
 import math
 from collections.abc import Callable
@@ -14,24 +14,24 @@ from app.layers.second_order import differentiable_grads
 
 
 class InstanceNorm3d(nn.GroupNorm):
-    """Instance norm with learnt scale and shift, as a group norm of one channel a group.
+    """An instance norm with learnt scale and shift, as a group norm with one channel per group.
 
-    Equal to torch's InstanceNorm3d, which would leave the channels-last layout at a third of a step's time.
+    It equals torch's InstanceNorm3d, which would leave channels-last and take a third of a step's time.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, D, H, W) of any size -> the same shape."""
+        """Normalise (B, C, D, H, W) of any size."""
         return normalise(x, self.weight, self.bias, self.eps)
 
 
 def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,)."""
+    """Return the instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,)."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     if x.device.type == "cpu" and x.dtype == weight.dtype and x.numel() and not traced:
-        # Torch 2.13 fills `out` wrongly, and says nothing, where the input is neither contiguous nor this.
+        # Torch 2.13 fills `out` wrongly, without an error, if x is neither contiguous nor channels-last.
         x = x.contiguous(memory_format=torch.channels_last_3d)
         if x.shape[1] % _LANES == 0:
             result: Tensor = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
@@ -40,24 +40,24 @@ def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float 
         return result
     if policy_of(x.device).native_norm:
         return native_norm(x, weight, bias, eps)
-    channels = int(x.shape[1])  # a constant to exporters that trace
+    channels = int(x.shape[1])  # an int, so that tracing exporters see a constant
     return F.group_norm(x, channels, weight, bias, eps)
 
 
 def native_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """The same by torch's own, also of a single voxel, which `torch.nn.functional` refuses."""
+    """Return the same by torch's own function, also for single voxels, which nn.functional refuses."""
     return torch.instance_norm(x, weight, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
 
 
-_LANES = 16  # channels that torch's batch norm takes together; others it takes one at a time
+_LANES = 16  # channels that torch's batch norm processes together; a remainder is processed one by one
 
 
 class _SampleBySample(torch.autograd.Function):
-    """Instance norm as a batch norm of each sample alone.
+    """An instance norm computed as a batch norm of each sample alone, for the CPU and channels-last.
 
-    On the CPU and in channels-last, torch's group norm of one channel a group takes the channels of a voxel
-    one at a time in its backward, batch norm takes them together: a quarter of the time. It is also the more
-    exact: of means many deviations from zero group norm loses digits.
+    In the backward pass, torch's group norm with one channel per group processes the channels of a voxel one
+    by one. Batch norm processes them together, in a quarter of the time. It is also more exact: group norm
+    loses digits if a mean is many standard deviations from zero.
     """
 
     @staticmethod
@@ -74,7 +74,7 @@ class _SampleBySample(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, *statistics = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody will differentiate these gradients
+        if torch.is_grad_enabled():  # a second derivative is requested
             spread, mean = torch.var_mean(x, (2, 3, 4), correction=0, keepdim=True)
             scaled = (x - mean) * (spread + ctx.eps).rsqrt() * weight[:, None, None, None]
             found = differentiable_grads(scaled, (x, weight), grad)
@@ -94,10 +94,11 @@ class _SampleBySample(torch.autograd.Function):
 
 
 class _RowByRow(torch.autograd.Function):
-    """The same by sums over rows of voxels, where channels do not fill vectors: about half the time for 8.
+    """An instance norm computed by sums over rows of voxels, for channels that do not fill vector registers.
 
-    Also returns the normed rows and the scale (B, 1, C), which are what it keeps for its gradient: as outputs
-    they have a gradient of their own, by which second derivatives are right without keeping the input.
+    For 8 channels it takes about half the time of `_SampleBySample`. It also returns the normalised rows and
+    the scale (B, 1, C), which it saves for its gradient. As outputs they have gradients themselves, so second
+    derivatives are correct although the input is not saved.
     """
 
     @staticmethod
@@ -140,7 +141,7 @@ class _RowByRow(torch.autograd.Function):
 def _row_grads(
     grad: Tensor, normed: Tensor, scale: Tensor, of_normed: Tensor | None, of_scale: Tensor | None
 ) -> Tensor:
-    """Return the gradient of the rows (B, voxels, C), by operations that can be differentiated again."""
+    """Return the gradient of the rows (B, voxels, C), computed by differentiable operations."""
     grad = grad if of_normed is None else grad + of_normed
     part = grad - grad.mean(1, keepdim=True) - normed * (grad * normed).mean(1, keepdim=True)
     if of_scale is not None:
@@ -149,12 +150,12 @@ def _row_grads(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(B, C, D, H, W) -> (B, voxels, C), a view of what is channels-last, a copy of what is not."""
+    """Return (B, C, D, H, W) as (B, voxels, C): a view if the input is channels-last, else a copy."""
     last = x.contiguous(memory_format=torch.channels_last_3d)
     return last.permute(0, 2, 3, 4, 1).reshape(len(x), -1, x.shape[1])
 
 
-_GROUP = 8  # channels whose mean and deviation group norm takes together, at most
+_GROUP = 8  # most channels per group of a group norm
 
 
 def _group_norm(channels: int) -> nn.Module:
@@ -178,25 +179,25 @@ ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Style:
-    """What follows a convolution."""
+    """The kinds of norm and activation that follow a convolution."""
 
     norm: str = "instance"
     activation: str = "leaky_relu"
 
     def normalise(self, channels: int) -> nn.Module:
-        """The norm, with learnt scale and shift."""
+        """Return the norm, with learnt scale and shift."""
         return NORMS[self.norm](channels)
 
     def bend(self, channels: int) -> nn.Module:
-        """The activation."""
+        """Return the activation."""
         return ACTIVATIONS[self.activation](channels)
 
     def finish(self, channels: int) -> list[nn.Module]:
-        """Norm and activation."""
+        """Return norm and activation."""
         return [self.normalise(channels), self.bend(channels)]
 
     def weights(self, channels: int) -> int:
-        """Weights of `finish`: a scale and a shift, and a slope of prelu."""
+        """Return the number of weights of `finish`: scales, shifts and, for prelu, slopes."""
         return (3 if self.activation == "prelu" else 2) * channels
 
 

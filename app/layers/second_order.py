@@ -1,4 +1,4 @@
-"""Gradients that can themselves be differentiated, for functions whose gradient is written by hand."""
+"""Second derivatives of autograd functions whose gradient is written by hand."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def differentiable_grads(output: Tensor, inputs: Sequence[Tensor], grad: Tensor) -> list[Tensor | None]:
-    """Return the gradient of each input, None for those that need none.
+    """Return the gradient of each input, None for inputs that need none, as differentiable tensors.
 
-    For the `backward` of an autograd function when gradients are enabled there: then somebody takes a second
-    derivative, which PyTorch would silently get wrong from operations it did not record. `output` is the
-    function's value, computed again from its saved inputs by operations that PyTorch differentiates.
+    Use it in the `backward` of an autograd function if gradients are enabled there, which means that a second
+    derivative is requested. From operations it did not record, PyTorch would compute that wrongly without an
+    error. `output` is the function's value, computed again from its saved inputs by recorded operations.
     """
     wanted = [tensor for tensor in inputs if tensor.requires_grad]
     found = iter(torch.autograd.grad(output, wanted, grad, create_graph=True))

@@ -1,4 +1,4 @@
-"""The shifts themselves: of channels' addresses within the volume, and of channels among each other."""
+"""Shifts of channels within the volume, and shuffles of channels."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from app.layers.connection import Connection, channel_mix
 
 
 def zero_shift(x: Tensor, offsets: Sequence[Size], turn: int = 0) -> Tensor:
-    """An equal block of channels (B, C, D, H, W) for each offset: output voxel p is input voxel p + offset.
+    """Shift an equal block of channels (B, C, D, H, W) by each offset: output voxel p is input p + offset.
 
-    Zero where that lies outside; channels left over stay where they are. Channels are first rotated by `turn`
-    to the left, within the same copy.
+    Voxels from outside the volume are zero. Remaining channels are not shifted. Channels are first rotated by
+    `turn` to the left; both are done in one copy.
     """
     count = x.shape[1]
     shifted = torch.zeros_like(x)
@@ -27,13 +27,14 @@ def zero_shift(x: Tensor, offsets: Sequence[Size], turn: int = 0) -> Tensor:
 
 
 def address_shift(x: Tensor, offsets: Sequence[Size], turn: int = 0) -> Tensor:
-    """The same by one constant step in the flat memory (C, D, H, W) of each sample, as a moved pointer reads.
+    """Shift like `zero_shift`, but by one step in the flat memory (C, D, H, W) of each sample.
 
-    So rows continue in the next row, and a channel's end in the next channel; zero at the ends of the sample.
+    This is what reading from a moved pointer gives: a row continues in the next row, and a channel in the
+    next channel. Values beyond the ends of the sample are zero.
     """
     if turn:
         x = torch.cat([x[:, turn:], x[:, :turn]], dim=1)
-    batch, count, depth, height, width = x.shape  # their products, not int(): an ONNX file keeps them free
+    batch, count, depth, height, width = x.shape  # no int(): sizes stay dynamic in ONNX
     flat = x.movedim(1, 4).reshape(batch, -1, count)
     shifted = flat.clone()
     for channels, offset in _blocks(count, offsets):
@@ -53,9 +54,9 @@ SHIFTS = {"zero": zero_shift, "address": address_shift}
 
 
 class AddressShift(nn.Module):
-    """Rotates channels by `turn` to the left, then shifts an equal share of them by each offset.
+    """A layer that rotates channels by `turn` to the left, then shifts an equal share of them by each offset.
 
-    The rotation is the channel shift, by half a group: output channel c is input channel c + C / (2 groups).
+    The rotation is the channel shift by half a group: output channel c is input channel c + C / (2 groups).
     """
 
     def __init__(self, channels: int, offsets: Sequence[Size], mode: str, turn: int = 0) -> None:
@@ -63,11 +64,11 @@ class AddressShift(nn.Module):
         self.channels, self.offsets, self.mode, self.turn = channels, tuple(offsets), mode, turn
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Rotate and shift (B, C, D, H, W)."""
         return SHIFTS[self.mode](x, self.offsets, self.turn)
 
     def connections(self) -> list[Connection]:
-        """Each channel with the one it comes from, a voxel away."""
+        """Return the connections: each channel with its source channel, at the shift's offset."""
         moved = np.zeros((self.channels, 3), dtype=np.int64)
         for channels, offset in _blocks(self.channels, self.offsets):
             moved[channels] = offset
@@ -75,7 +76,7 @@ class AddressShift(nn.Module):
 
 
 class ChannelShuffle(nn.Module):
-    """Interleaves the halves of (B, C, D, H, W): output channels are 0, h, 1, h + 1, ..., h = C / 2, up."""
+    """A layer that interleaves the halves of the channels: 0, h, 1, h + 1, ... (h = C / 2, rounded up)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -85,16 +86,16 @@ class ChannelShuffle(nn.Module):
         self.register_buffer("order", torch.tensor(places), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape."""
+        """Reorder the channels of (B, C, D, H, W)."""
         return x.movedim(1, 4).index_select(4, self.get_buffer("order")).movedim(4, 1)
 
     def connections(self) -> list[Connection]:
-        """Each channel with the one it comes from."""
+        """Return the connections: each channel with its source channel."""
         return [channel_mix(np.eye(len(self.sources), dtype=np.bool_)[list(self.sources)])]
 
 
 def directions(kernel: Size) -> list[Size]:
-    """One voxel forth and back along each axis that the kernel may extend over, the last axis first."""
+    """Return offsets of one voxel in both directions along each axis with several taps, last axis first."""
     axes = [axis for axis in (2, 1, 0) if kernel[axis] > 1]
     steps = np.eye(3, dtype=int)
     return [(int(d), int(h), int(w)) for axis in axes for d, h, w in (steps[axis], -steps[axis])]
@@ -106,21 +107,21 @@ def _blocks(channels: int, offsets: Sequence[Size]) -> list[tuple[slice, Size]]:
 
 
 def _turned(channels: slice, turn: int, count: int) -> list[tuple[slice, slice]]:
-    """Output channels and the input channels they come from, cut where the rotation goes round."""
+    """Return slices of output channels and of their input channels, cut where the rotation wraps around."""
     edge = min(max(count - turn, channels.start), channels.stop)
     pieces = [(slice(channels.start, edge), turn), (slice(edge, channels.stop), turn - count)]
     return [(to, slice(to.start + by, to.stop + by)) for to, by in pieces if to.start < to.stop]
 
 
 def _overlap(step: int) -> tuple[slice, slice]:
-    """Where along an axis output p and input p + step both exist."""
+    """Return slices of output p and input p + step along an axis, for all p for which both exist."""
     if step == 0:
         return slice(None), slice(None)
     return (slice(None, -step), slice(step, None)) if step > 0 else (slice(-step, None), slice(None, step))
 
 
 def _neighbours(rows: Tensor, channels: slice, step: int) -> Tensor:
-    """Those channels' neighbours (B, V, C) a step on; zero beyond the first and the last."""
+    """Return the channels `step` after the given ones in (B, V, C); zero beyond the first and the last."""
     first, last = channels.start + step, channels.stop + step
     inside = rows[..., max(first, 0) : last]
     return nn.functional.pad(inside, (max(-first, 0), max(last - rows.shape[-1], 0)))

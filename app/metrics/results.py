@@ -54,7 +54,7 @@ def read_columns(path: Path | None) -> Columns:
 def write_scores(
     folder: Path, scores: Sequence[Score], columns: Columns, sums: Mapping[str, CaseSums] | None = None
 ) -> dict[str, Any]:
-    """Write cases.csv, statistics.json and, with `sums`, calibration.json; return figures for summary.json."""
+    """Write cases.csv, statistics.json and, given `sums`, calibration.json; return summary.json's figures."""
     write_cases(folder / run_folder.CASES, scores, columns)
     write_json(folder / run_folder.STATISTICS, statistics_of(scores, columns))
     groups = {score.case: score.unit for score in scores}
