@@ -1,4 +1,4 @@
-"""A data set with more cases, or with corrected label maps, in a dataset.json beside the one there is."""
+"""Adding cases or corrected label maps to a data set, in a new dataset.json next to the existing one."""
 
 import itertools
 from collections.abc import Mapping
@@ -15,13 +15,15 @@ from app.io.volumes import scans_by_case
 def with_additions(
     known: TaskFile, masks: Path, scans: Mapping[str, Path]
 ) -> tuple[dict[str, Any], list[str], list[str]]:
-    """Return what dataset.json holds with a folder of label maps added; names of cases added, and corrected.
+    """Return the content of dataset.json with a folder of label maps added.
 
-    A label map belongs to the case of its name: one of the data set, whose label map it replaces, or else
-    one of `scans`, which becomes a new case.
+    The names of cases added and the names of cases corrected come with it. A label map belongs to the case of
+    the same name: a case of the data set, whose label map it replaces, or else a scan of `scans`, which
+    becomes a new case.
 
     Raises:
-        InputError: a label map of no case, or none at all; or an nnU-Net folder, which lists no case.
+        InputError: there is no label map, a label map has no scan, or the data set is an nnU-Net folder,
+            whose dataset.json does not list cases.
     """
     if is_nnunet(known.facts):
         raise InputError(
@@ -53,13 +55,17 @@ def with_additions(
 
 
 def next_file(path: Path) -> Path:
-    """Return dataset_2.json, dataset_3.json, ... beside dataset.json, the first that is not there."""
+    """Return the first free name among dataset_2.json, dataset_3.json, ... next to dataset.json."""
     stem = path.stem.rpartition("_")[0] if path.stem.rpartition("_")[2].isdigit() else path.stem
     names = (path.with_name(f"{stem}_{number}{path.suffix}") for number in itertools.count(2))
     return next(name for name in names if not name.exists())
 
 
 def _place(known: TaskFile, path: Path) -> str:
-    """A path below the data set from its folder, so that both can move together; any other from the root."""
+    """Return a path as dataset.json lists it.
+
+    If it is inside the data set's folder, it is relative to that, so that the folder can be moved; else it is
+    absolute.
+    """
     own, folder = path.resolve(), known.folder.resolve()
     return f"./{own.relative_to(folder).as_posix()}" if own.is_relative_to(folder) else str(own)

@@ -1,4 +1,4 @@
-"""dataset.json: written for any data set; for a folder that has none, from files paired by name."""
+"""Writing dataset.json: for any data set, or for a folder whose scans and labels are paired by name."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 
 @dataclass(frozen=True)
 class FolderContents:
-    """What the files themselves tell: pairs (image, label), channels of a scan, label values but 0."""
+    """The facts found in the files: pairs (image, label), channels per scan, label values except 0."""
 
     folder: Path
     pairs: tuple[tuple[Path, Path], ...]
@@ -27,10 +27,10 @@ class FolderContents:
 
 
 def describe(folder: Path) -> FolderContents:
-    """Pair the files of imagesTr and labelsTr, or images and labels, and look into all label maps.
+    """Pair the files of imagesTr and labelsTr, or of images and labels, and read all label maps.
 
     Raises:
-        InputError: dataset.json is there already, no such folders, a scan without label or the other way.
+        InputError: dataset.json exists, the folders are missing, or a scan or a label has no partner.
     """
     if (folder / DATASET_JSON).exists():
         raise InputError(f"{folder / DATASET_JSON}: is there already; edit it, or remove it to write another")
@@ -47,10 +47,11 @@ def describe(folder: Path) -> FolderContents:
 def write_dataset_json(described: FolderContents, *, modality: Sequence[str], labels: Sequence[str]) -> Path:
     """Write dataset.json into the folder, with one name per channel and per label value.
 
-    Names are those of label values 0, 1, 2, ..., or, if there are as many as values with gaps, of these.
+    `labels` names the values 0, 1, 2, ... If the values have gaps, it may instead have one name for 0 and one
+    for each value found.
 
     Raises:
-        InputError: more or fewer names than channels, or fewer than label values.
+        InputError: the number of names does not fit the channels or the label values.
     """
     if len(modality) != described.channels:
         raise InputError(
@@ -72,9 +73,9 @@ def write_dataset(
     *,
     annotated: Mapping[str, Sequence[str]] | None = None,
 ) -> Path:
-    """Write dataset.json: `facts`, then the pairs (image, label) of files below `folder`; return its path.
+    """Write dataset.json with `facts` and the pairs (image, label) of files below `folder`; return its path.
 
-    `annotated` has, by case, the labels that its label map annotates, where these are not all.
+    `annotated` has, by case, the labels that its label map annotates, for cases that do not annotate all.
     """
     partly = annotated or {}
     training = [
@@ -107,7 +108,7 @@ def _pairs(folder: Path) -> tuple[tuple[Path, Path], ...]:
 
 
 def _one_channel(scans: dict[str, Path]) -> dict[str, Path]:
-    """Scans named as nnU-Net does, <case>_0000, by case; others as they are."""
+    """Return scans by case, without the suffix _0000 if all have it, as in nnU-Net's <case>_0000."""
     suffix = "_0000"
     if scans and all(name.endswith(suffix) for name in scans):
         return {name.removesuffix(suffix): path for name, path in scans.items()}
@@ -126,7 +127,7 @@ def _by_value(names: Sequence[str], values: Sequence[int]) -> dict[str, str]:
 
 
 def _whole(values: Iterable[float]) -> tuple[int, ...]:
-    """Values that are whole numbers from 1; others are errors that a check of the data set names."""
+    """Return the values that are whole numbers from 1; the check of the data set reports others as errors."""
     return tuple(sorted(int(value) for value in values if value > 0 and float(value).is_integer()))
 
 

@@ -1,6 +1,6 @@
-"""A folder in the layout of the Medical Segmentation Decathlon, or of nnU-Net -> Task.
+"""Reading a data set in the layout of the Medical Segmentation Decathlon, or of nnU-Net, as a Task.
 
-What dataset.json lists is what counts: hidden and AppleDouble files beside the scans are never looked at.
+Only files that dataset.json lists are read; hidden and AppleDouble files next to the scans are ignored.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from app.io.volumes import case_name, scan_exists
 
 @dataclass(frozen=True)
 class TaskFile:
-    """The content of a dataset.json and where it lies."""
+    """The content of a dataset.json, its path and its folder."""
 
     folder: Path
     path: Path
@@ -27,19 +27,20 @@ class TaskFile:
 
 
 def read_task(folder: Path, name: str = DATASET_JSON) -> Task:
-    """Read dataset.json, or another file of its kind in the folder, and list the labelled cases.
+    """Read dataset.json, or another file of its kind in the folder, and return the task with its cases.
 
     Raises:
-        InputError: dataset.json or a listed file is missing, labels are not numbered from 0 to 65 535.
+        InputError: dataset.json or a listed file is missing, or labels are not whole numbers from 0 to 65
+            535.
     """
     return task_of(read_task_file(folder, name))
 
 
 def read_task_file(folder: Path, name: str = DATASET_JSON) -> TaskFile:
-    """Read what dataset.json says.
+    """Read dataset.json without checking its content.
 
     Raises:
-        InputError: the folder or the file is missing, or is no JSON object.
+        InputError: the folder or the file is missing, or the file does not hold a JSON object.
     """
     path = folder / name
     if not folder.is_dir():
@@ -54,7 +55,7 @@ def task_of(file: TaskFile) -> Task:
     """Return the task that a dataset.json describes.
 
     Raises:
-        InputError: as `read_task`.
+        InputError: raised as in `read_task`.
     """
     folder, path, facts = file.folder, file.path, file.facts
     if is_nnunet(facts):
@@ -82,7 +83,7 @@ def case_of(file: TaskFile, entry: Any) -> Case:
     """Return the case of an entry of `training`, named by its `id` or else by its image.
 
     Raises:
-        InputError: the entry is none.
+        InputError: the entry does not describe a case.
     """
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise InputError(f"{file.path}: training: got {entry!r}, wanted {{image: path, label: path}}")
@@ -108,7 +109,7 @@ def _numbered(facts: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]
 
 
 def _labels(facts: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Label values, empty where they are 0, 1, 2, ..., and their names."""
+    """Return the label values, empty if they are 0, 1, 2, ..., and their names."""
     names = _entry(facts, "labels", dict, path)
     known = {int(text): str(name) for text, name in names.items() if text.isdecimal()}
     values = tuple(sorted(known))
@@ -124,7 +125,7 @@ def _labels(facts: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tupl
 
 
 def _annotated(entry: dict[str, Any], labels: tuple[str, ...], path: Path) -> tuple[int, ...] | None:
-    """The label values that an entry says its label map annotates; None where it says nothing."""
+    """Return the classes that a case's label map annotates by its entry; None if the entry names none."""
     names = entry.get("annotated")
     if names is None:
         return None

@@ -1,4 +1,4 @@
-"""A task's archive from the internet: fetched with resume, checked, unpacked."""
+"""Downloading a task's archive: interrupted downloads resume, the file is checked and unpacked."""
 
 import math
 import os
@@ -20,19 +20,22 @@ from app.core.temporary import temporary_folder
 from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.extract import MB, extract_tar, require_space
 
-TIMEOUT_S = 30.0  # of silence, not for the whole file
-ATTEMPTS = 5  # in a row that bring nothing new; with the doubling pause this waits 15 s in all
-PAUSE_S = 1.0  # before the second attempt, doubled before each further one
-CHUNK_BYTES = 65_536  # at most this much is lost when a connection breaks
+TIMEOUT_S = 30.0  # seconds without any data, not for the whole file
+ATTEMPTS = 5  # attempts in a row without a new byte; their pauses add up to 15 s
+PAUSE_S = 1.0  # pause before the second attempt, doubled before each further one
+CHUNK_BYTES = 65_536  # bytes lost at most if a connection breaks
 BROKEN = (URLError, HTTPException, ssl.SSLError, ConnectionError, TimeoutError)
-PASSING = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses that may be gone at the next attempt
-MAX_GROWTH = 10  # a plain tar cannot grow; a gzipped one of raw volumes grows 2 to 4 times, label maps more
-MAX_FILES = 25_000  # ten times the largest Decathlon task: about 1250 files and a hidden `._` twin of each
+PASSING = frozenset({408, 429, 500, 502, 503, 504})  # HTTP statuses of errors that may be temporary
+# Most that an archive may grow when unpacked, as a factor. A plain tar does not grow; a gzipped tar of raw
+# volumes grows 2 to 4 times, one of label maps more.
+MAX_GROWTH = 10
+# Ten times the members of the largest Decathlon task: about 1250 files and a hidden `._` file for each.
+MAX_FILES = 25_000
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file on the web: an http(s) address, `md5:<hex>` or `sha256:<hex>`, and its size if known."""
+    """A file on the web: its http(s) address, its checksum (`md5:<hex>` or `sha256:<hex>`), and its size."""
 
     url: str
     checksum: str
@@ -52,10 +55,12 @@ class Archive:
 
 
 def fetch_task(archive: Archive, data_folder: Path, task_folder_name: str) -> Path:
-    """Return the task's folder in `data_folder`, fetched and unpacked if it is not there; the tar is removed.
+    """Return the task's folder in `data_folder`; download and unpack the archive if there is no such folder.
+
+    The archive is removed after it is unpacked.
 
     Raises:
-        InputError: the archive cannot be had or unpacked, or is not that of a Decathlon task.
+        InputError: the archive cannot be downloaded or unpacked, or does not hold the Decathlon task.
     """
     task = data_folder / task_folder_name
     if not task.exists():
@@ -73,9 +78,9 @@ def fetch_task(archive: Archive, data_folder: Path, task_folder_name: str) -> Pa
 
 
 def download(archive: Archive, folder: Path) -> Path:
-    """Fetch the archive into `folder`, going on from an earlier `<name>.part`; return the checked file.
+    """Download the archive into `folder` and return the checked file; an earlier `<name>.part` is continued.
 
-    A file of that name which is there already, perhaps fetched by hand, is checked and not fetched again.
+    An existing file of that name, for example one downloaded by hand, is checked and not downloaded again.
 
     Raises:
         InputError: the server or the connection fails, the disk is full, or size or checksum is wrong.
@@ -92,7 +97,7 @@ def download(archive: Archive, folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Part:
-    """What has been fetched so far, and beside it the server's tag of the version it belongs to."""
+    """A partly downloaded file; a file next to it holds the server's tag (ETag) of its version."""
 
     path: Path
 
@@ -121,7 +126,7 @@ def _require_checksum(archive: Archive, path: Path, remedy: str) -> None:
 
 
 def _settle(archive: Archive, part: _Part, target: Path) -> None:
-    """Give the whole file its name if the checksum is right; else delete it, as going on cannot mend it."""
+    """Rename the complete file to `target` if its checksum is right; else delete it."""
     try:
         _require_checksum(archive, part.path, "it was deleted; start again to fetch it afresh")
     except InputError:
@@ -132,7 +137,7 @@ def _settle(archive: Archive, part: _Part, target: Path) -> None:
 
 
 def _fetch(archive: Archive, part: _Part, *, by_hand: str) -> None:
-    """Go on until the whole file is in `part`; give up after ATTEMPTS in a row without a new byte."""
+    """Download until the whole file is in `part`; give up after ATTEMPTS in a row without a new byte."""
     reached, failures = part.size_bytes(), 0
     while True:
         try:
@@ -154,7 +159,7 @@ def _fetch_rest(archive: Archive, part: _Part) -> None:
         if error.code != 416:
             raise
         if error.headers.get("Content-Range") == f"bytes */{start}":
-            return  # nothing is missing
+            return  # the part is complete
         part.discard()
         raise ConnectionError(f"the server has no bytes from {start} on") from error
     with response:
@@ -162,7 +167,7 @@ def _fetch_rest(archive: Archive, part: _Part) -> None:
 
 
 def _ask(url: str, part: _Part, start: int) -> HTTPResponse:
-    """Ask for the bytes from `start` on; with a tag, only if the file is still the same, else all of it."""
+    """Request the bytes from `start` on; with a tag, the server sends the whole file if it has changed."""
     headers = {"Range": f"bytes={start}-"} if start else {}
     if start and part.tag_path.exists():
         headers["If-Range"] = part.tag_path.read_text(encoding="ascii")
@@ -172,14 +177,17 @@ def _ask(url: str, part: _Part, start: int) -> HTTPResponse:
 
 
 class _NoFtp(request.FTPHandler):
-    """Takes the place of urllib's own handler, so that no redirect leads away from http(s)."""
+    """A replacement for urllib's FTP handler that refuses redirects to FTP."""
 
     def ftp_open(self, req: request.Request) -> NoReturn:
         raise URLError(f"redirected to {req.full_url}")
 
 
 def _agreed_start(part: _Part, response: HTTPResponse, start: int) -> int:
-    """Where the answer begins: at `start`, or at 0, the part emptied, if the server sends the whole file."""
+    """Return the offset at which the response begins.
+
+    That is `start`, or 0 if the server sends the whole file; then the part is discarded first.
+    """
     content_range = response.headers.get("Content-Range", "")
     if response.status == 206 and content_range.startswith(f"bytes {start}-"):
         return start
@@ -197,7 +205,7 @@ def _append(archive: Archive, part: _Part, response: HTTPResponse, start: int) -
     require_space(part.path.parent, total - start, f"fetching {archive.name}")
     bar = progress_bar(f"fetching {archive.name} [MB]", math.ceil(total / MB), done=math.ceil(start / MB))
     with part.path.open("ab") as file, bar as advance:
-        while chunk := response.read(min(CHUNK_BYTES, total + 1 - done)):  # the one shows an overlong answer
+        while chunk := response.read(min(CHUNK_BYTES, total + 1 - done)):  # one more byte shows excess data
             file.write(chunk)
             advance(math.ceil((done + len(chunk)) / MB) - math.ceil(done / MB))
             done += len(chunk)
@@ -210,7 +218,13 @@ def _append(archive: Archive, part: _Part, response: HTTPResponse, start: int) -
 
 
 def _total_bytes(archive: Archive, response: HTTPResponse, start: int) -> int:
-    """Size of the whole file by the settings and the server; with neither, nothing would bound the answer."""
+    """Return the size of the whole file, from the settings or the server.
+
+    Without either there would be no limit on the data received.
+
+    Raises:
+        InputError: neither gives a size, or they differ.
+    """
     offered = None if response.length is None else start + response.length
     wanted = offered if archive.size_bytes is None else archive.size_bytes
     if wanted is None:

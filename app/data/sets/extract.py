@@ -1,7 +1,7 @@
-"""A stranger's tar archive: unpacked member by member, by rules of our own, all of it or nothing.
+"""Unpacking an untrusted tar archive, member by member, completely or not at all.
 
-Only regular files and folders are ever made, so there is no link to follow out of the folder. The
-standard library's extraction filters are not relied upon: CVE-2025-4517 got past them.
+Only regular files and folders are created, so no link can lead out of the folder. The extraction filters of
+the standard library are not used, because CVE-2025-4517 bypassed them.
 """
 
 import gzip
@@ -21,20 +21,20 @@ from app.core.temporary import temporary_folder
 
 MB = 1_000_000
 GZIP_MAGIC = b"\x1f\x8b"
-# What may stand between one member's data and the next: a long name (paths end at 4 KiB) and a few
+# Most bytes of headers between the data of two members: a long name (paths have at most 4 KiB) and a few
 # attributes. tarfile reads headers into memory and recurses per header, so this bounds both.
 HEADER_BYTES = 65_536
 
 
 def extract_tar(archive: Path, folder: Path, *, max_bytes: int, max_files: int) -> Path:
-    """Unpack a .tar or .tar.gz holding one top-level folder; return that folder, now inside `folder`.
+    """Unpack a .tar or .tar.gz with one top-level folder into `folder`; return the unpacked folder.
 
-    Hidden members (macOS writes `._name` beside every file) are left out; owners and modes are ignored.
-    The limits count every member, hidden ones and folders too.
+    Hidden members (macOS adds `._name` to every file) are left out; owners and modes are ignored. The limits
+    count every member, including hidden ones and folders.
 
     Raises:
-        InputError: a damaged or hostile archive, a limit passed, a full disk, or the folder is there
-            already. Nothing of the archive is left on disk then.
+        InputError: the archive is damaged or malicious, a limit is exceeded, the disk is full, or the folder
+            exists. Nothing of the archive is left on disk in these cases.
     """
     folder.mkdir(parents=True, exist_ok=True)
     require_space(folder, archive.stat().st_size, f"unpacking {archive.name}")
@@ -45,7 +45,7 @@ def extract_tar(archive: Path, folder: Path, *, max_bytes: int, max_files: int) 
 
 
 def require_space(folder: Path, size_bytes: int, purpose: str) -> None:
-    """Check that the disk of `folder` has room.
+    """Check that the disk of `folder` has enough free space.
 
     Raises:
         InputError: fewer than `size_bytes` bytes are free.
@@ -87,7 +87,12 @@ def _refuse_faulty(archive: Path, member: tarfile.TarInfo) -> None:
 
 
 def _write(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Write one member; a file system that ignores case finds names that differ only in case."""
+    """Write one member.
+
+    Raises:
+        InputError: another member has the same name, or differs in case only and the file system ignores
+            case.
+    """
     try:
         if member.isdir():
             target.mkdir(parents=True, exist_ok=True)
@@ -99,7 +104,7 @@ def _write(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, target:
 
 
 def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    """Copy exactly `member.size` bytes, those counted against the limit; holes are written out."""
+    """Copy exactly the `member.size` bytes that count towards the limit, with holes of sparse files."""
     source = tar.extractfile(member)
     assert source is not None, "only regular files come here"
     left = member.size
@@ -125,7 +130,7 @@ def _move_out(archive: Path, temporary: Path, folder: Path) -> Path:
 
 @contextmanager
 def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, "_Stream"]]:
-    """Open the archive to be read once, front to back, under a bar in MB of the archive."""
+    """Open the archive for one sequential pass, with a progress bar in MB of the archive."""
     total = math.ceil(archive.stat().st_size / MB)
     with archive.open("rb") as file, progress_bar(f"unpacking {archive.name} [MB]", total) as advance:
         stream = _Stream(file, advance)
@@ -135,7 +140,7 @@ def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, "_Stream"]]:
 
 @contextmanager
 def _damage_told(archive: Path) -> Iterator[None]:
-    """Turn what the tar, gzip and file layers raise on bad bytes or a full disk into one clear line."""
+    """Convert errors of the tar, gzip and file layers (bad bytes, a full disk) into one InputError."""
     try:
         yield
     except InputError:
@@ -145,7 +150,7 @@ def _damage_told(archive: Path) -> Iterator[None]:
 
 
 class _Stream(BufferedIOBase):
-    """A stream that may not be longer than the members announce, so that no header grows without end."""
+    """A stream that raises ReadError beyond the announced sizes of members, to bound the size of headers."""
 
     def __init__(self, file: BufferedReader, advance: Advance) -> None:
         zipped = file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
@@ -166,13 +171,13 @@ class _Stream(BufferedIOBase):
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; a damaged or missing one is an error, where tarfile would take it for the end."""
+    """A member's header; a damaged or missing one raises ReadError, whereas tarfile would end the archive."""
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the proper end; typeshed lacks it
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the regular end; missing in typeshed
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset}") from error

@@ -1,4 +1,4 @@
-"""Made-up data sets in the layout of the Medical Segmentation Decathlon, written whole or not at all."""
+"""Generated data sets in the Medical Segmentation Decathlon's layout, written completely or not at all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -16,7 +16,7 @@ from app.data.sets.dataset_json import write_dataset
 _FACTS = "generated.json"
 
 Drawn = tuple[nib.Nifti1Image, nib.Nifti1Image]
-"""Image and label of a case."""
+"""The image and the label map of a case."""
 
 
 def generate(
@@ -26,12 +26,12 @@ def generate(
     dataset: Mapping[str, Any],
     cases: Sequence[Callable[[], Drawn]],
 ) -> None:
-    """Write `cases` and a dataset.json; a data set of the same facts that is there already stays.
+    """Write `cases` and a dataset.json; keep an existing data set that was generated from the same `facts`.
 
     `dataset` has name, description, modality and labels as in dataset.json; cases are numbered from 1.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds other files, or a data set generated from other facts.
     """
     if _holds(folder, facts):
         return
@@ -49,12 +49,12 @@ def generate(
         pairs = [(building / "imagesTr" / name, building / "labelsTr" / name) for name in names]
         write_dataset(building, {**_COMMON, **dataset}, pairs)
         write_json(building / _FACTS, dict(facts))
-        if not _holds(folder, facts):  # another process may have been faster
+        if not _holds(folder, facts):  # another process may have written it in the meantime
             building.replace(folder)
 
 
 def plain_values(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass as JSON gives them back."""
+    """Return the fields of a dataclass as they are after writing to and reading from JSON."""
     return {name: list(v) if isinstance(v, list | tuple) else v for name, v in asdict(settings).items()}
 
 

@@ -1,8 +1,8 @@
-"""A raw data folder of nnU-Net (v2) -> Task, as it lies.
+"""Reading a raw data folder of nnU-Net (v2) as a Task, without converting it.
 
-Isensee et al., Nature Methods 2021. `dataset.json` has channel_names, labels, file_ending and, for regions,
-regions_class_order; `imagesTr` has one file per case and channel, <case>_0000, <case>_0001, ...; `labelsTr`
-one per case.
+The format is that of Isensee et al., Nature Methods 2021. `dataset.json` has channel_names, labels,
+file_ending and, for regions, regions_class_order. `imagesTr` has one file per case and channel, named
+<case>_0000, <case>_0001, ...; `labelsTr` has one file per case.
 """
 
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ from app.io.label_values import LARGEST_VALUE
 from app.io.several import scans_of
 from app.io.suffixes import SUFFIXES
 
-_IGNORE = "ignore"  # the name that nnU-Net gives the label that neither trains nor judges
+_IGNORE = "ignore"  # nnU-Net's name for the label that is used neither in training nor in scores
 
 
 def is_nnunet(facts: Mapping[str, Any]) -> bool:
-    """Whether dataset.json is that of nnU-Net, which lists no case."""
+    """Return whether dataset.json is in the format of nnU-Net, which does not list cases."""
     return "channel_names" in facts and "training" not in facts
 
 
 def read_nnunet(folder: Path, facts: Mapping[str, Any], path: Path) -> Task:
-    """Read the task of a folder; `facts` are those of its dataset.json at `path`.
+    """Read the task of a folder; `facts` is the content of its dataset.json at `path`.
 
     Raises:
-        InputError: a key is missing or wrong, a file is missing, or the format is not read.
+        InputError: a key is missing or wrong, a file is missing, or the file format is not supported.
     """
     ending = str(facts.get("file_ending", ""))
     if ending.lower() not in SUFFIXES:
@@ -62,7 +62,7 @@ def _channels(facts: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 def _labels(
     facts: Mapping[str, Any], path: Path
 ) -> tuple[tuple[str, ...], tuple[int, ...], dict[str, tuple[int, ...]], int | None]:
-    """Names and rising values of labels, regions by class, and the class that is ignored."""
+    """Return names and rising values of labels, the classes of each region, and the ignored class."""
     named = facts.get("labels")
     if not isinstance(named, dict) or named.get("background") != 0:
         raise InputError(f"{path}: labels: got {named!r}, wanted names with values, background 0 first")
@@ -96,7 +96,10 @@ def _values(name: object, value: object, path: Path) -> tuple[int, ...]:
 
 
 def _refuse_other_order(facts: Mapping[str, Any], foreground: list[int], path: Path) -> None:
-    """nnU-Net writes one value per region; here label maps hold the values of the files."""
+    """Raise InputError unless regions_class_order has each foreground value once.
+
+    nnU-Net writes one value per region into predictions; this application writes the values of the files.
+    """
     order = facts.get("regions_class_order")
     if not isinstance(order, list) or sorted(order) != foreground:
         raise InputError(

@@ -1,6 +1,7 @@
-"""A made-up data set in the layout of the Medical Segmentation Decathlon: something to train on offline.
+"""A generated data set in the layout of the Medical Segmentation Decathlon, for training without a download.
 
-Each case is a patient (`phantom_anatomy`) in a scanner that has its own grid, orientation and faults.
+Each case is a generated patient (`phantom_anatomy`) in a scanner with its own grid, orientation and
+artefacts.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from app.data.sets.phantom_anatomy import LABELS, draw_patient, picture
 from app.data.sets.phantom_shapes import Field, Waves
 
 _DRAWING = 1
-"""Raise it when the same settings would give other voxels."""
+"""Version of the drawing code; raise it whenever the same settings give other voxels."""
 
 _ORIENTATIONS = ("RAS", "LPS", "ASL", "LAS", "RAS", "SPR", "LPS", "PIR")
 _OBLIQUE_EVERY = 6
@@ -30,13 +31,13 @@ _SMALLEST = 16
 
 @dataclass(frozen=True)
 class PhantomSettings:
-    """What to make.
+    """The settings of a generated data set.
 
     cases: number of labelled cases.
     seed: other seeds give other patients and scanners.
-    size: voxels of a typical scan (D, H, W), D along the body; cases differ by about a quarter.
-    spacing: millimetres of a typical scan (D, H, W); cases differ by a quarter. The patients are as
-        large as the typical field of view.
+    size: voxels of a typical scan (D, H, W), D along the body; cases differ from it by up to about a quarter.
+    spacing: voxel size of a typical scan, (D, H, W) in mm; cases differ from it by up to a quarter. The
+        patients are as large as the typical field of view.
     """
 
     cases: int
@@ -60,7 +61,7 @@ class PhantomSettings:
 
 @dataclass(frozen=True)
 class _Scanner:
-    """How one case is scanned: `affine` from voxels of a grid (R, A, S) of `shape` to millimetres."""
+    """The scanner of one case; `affine` maps voxels of a grid (R, A, S) of `shape` to millimetres."""
 
     shape: Size
     affine: NDArray[np.float64]
@@ -72,10 +73,10 @@ class _Scanner:
 
 
 def generate_phantom(folder: Path, *, settings: PhantomSettings) -> None:
-    """Write the data set, whole or not at all; one of the same settings that is there already stays.
+    """Write the data set, completely or not at all; keep an existing one of the same settings.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds other files, or a data set of other settings.
     """
     facts = {"drawing": _DRAWING, **plain_values(settings)}
     cases = [partial(_draw_case, index, settings) for index in range(settings.cases)]
@@ -101,7 +102,7 @@ def _draw_case(index: int, settings: PhantomSettings) -> tuple[nib.Nifti1Image, 
 
 
 def _draw_scanner(generator: np.random.Generator, index: int, settings: PhantomSettings) -> _Scanner:
-    usual_mm = np.array(settings.spacing[::-1])  # (R, A, S), as all below
+    usual_mm = np.array(settings.spacing[::-1])  # (R, A, S), as all arrays below
     spacing = usual_mm * np.array([1, 1, 0]) * generator.uniform(0.9, 1.1)
     spacing[2] = usual_mm[2] * generator.uniform(0.75, 1.25)
     shape = np.rint(usual_mm * settings.size[::-1] * generator.uniform(0.94, 1.08, 3) / spacing).astype(int)
@@ -122,7 +123,7 @@ def _draw_scanner(generator: np.random.Generator, index: int, settings: PhantomS
 
 
 def _points(scanner: _Scanner, settings: PhantomSettings) -> Field:
-    """Where the voxels lie in the patient (3, R, A, S), in halves of the typical field of view."""
+    """Return the positions of voxels in the patient (3, R, A, S), in halves of the typical field of view."""
     half_mm = np.array(settings.size[::-1]) * settings.spacing[::-1] / 2
     to_patient = scanner.affine[:3] / half_mm[:, np.newaxis]
     grid = np.indices(scanner.shape, dtype=np.float32).reshape(3, -1)
@@ -133,7 +134,7 @@ def _points(scanner: _Scanner, settings: PhantomSettings) -> Field:
 def _scan(
     clean: Field, points: Field, scanner: _Scanner, generator: np.random.Generator
 ) -> NDArray[np.int16]:
-    """Blur, uneven coil sensitivity, and the Rician noise of a magnitude image, in whole numbers."""
+    """Return the image with blur, uneven coil sensitivity and Rician noise, as whole numbers."""
     signal = gaussian_filter(clean, scanner.blur) * np.exp(scanner.bias.at(points)[0])
     noise = generator.standard_normal((2, *signal.shape), np.float32) * np.float32(scanner.noise)
     magnitude: Field = np.hypot(signal + noise[0], noise[1])

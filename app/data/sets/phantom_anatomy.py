@@ -1,7 +1,8 @@
-"""A made-up patient: a torso whose organ has lobes, vessels and lesions, among neighbours that look alike.
+"""A generated patient: a torso whose organ has lobes, vessels and lesions, among organs that look similar.
 
-Axes are (right, anterior, superior); the unit of length is half the field of view, so the torso fills
-about -1 to 1. Labels where shapes overlap: a lesion wins over a vessel, a vessel over the organ.
+Axes are (right, anterior, superior). The unit of length is half the field of view, so the torso fills about
+-1 to 1. If shapes overlap, the label of a lesion replaces that of a vessel, and a vessel's replaces the
+organ's.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ LABELS = ("background", "organ", "vessel", "lesion")
 ORGAN, VESSEL, LESION = 1, 2, 3
 
 Usual = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Centre and radii of an ellipsoid in a patient of average build."""
+"""Centre and radii of an ellipsoid in an average patient."""
 
 _LOBES: tuple[Usual, ...] = (  # right, left, lower tip
     ((0.38, 0.04, 0.14), (0.38, 0.42, 0.46)),
@@ -30,19 +31,21 @@ _NEIGHBOURS: dict[str, tuple[Usual, ...]] = {
     "stomach": (((-0.36, 0.30, 0.10), (0.24, 0.20, 0.36)),),
     "kidney": (((0.38, -0.36, -0.48), (0.15, 0.14, 0.27)), ((-0.40, -0.36, -0.30), (0.15, 0.14, 0.27))),
 }
-_TISSUES = {  # with contrast agent: vessels, fat, kidneys and marrow are alike, so are organ and spleen
+# Brightness of tissues with contrast agent: vessels, fat, kidneys and marrow are similar, as are organ and
+# spleen.
+_TISSUES = {
     **{"air": 0.02, "lung": 0.10, "fat": 0.76, "muscle": 0.42, "bowel": 0.42, "stomach": 0.36},
     **{"spleen": 0.64, "cortex": 0.84, "medulla": 0.56, "bone": 0.12, "marrow": 0.80, "disc": 0.45},
     **{"fluid": 0.22, "organ": 0.57, "vessel": 1.02, "lesion": 0.25},
 }
-_TRUNK, _BRANCH, _TWIG = 0.085, 0.074, 0.064  # radii; a twig is 4 voxels across in a plane of 64
-_HILUM = np.array([0.10, 0.05, -0.08])  # where the trunk divides, and whence it comes
-_INLET = np.array([-0.12, -0.06, -0.20])
+_TRUNK, _BRANCH, _TWIG = 0.085, 0.074, 0.064  # radii; a twig is 4 voxels wide in a plane of 64 x 64
+_HILUM = np.array([0.10, 0.05, -0.08])  # point at which the trunk divides
+_INLET = np.array([-0.12, -0.06, -0.20])  # start of the trunk, relative to the hilum
 
 
 @dataclass(frozen=True)
 class Patient:
-    """All that differs between patients: shapes, and the brightness of each tissue."""
+    """The properties that differ between patients: shapes, and the brightness of each tissue."""
 
     warp: Waves
     bowel: Waves
@@ -59,7 +62,7 @@ class Patient:
 
 
 def draw_patient(generator: np.random.Generator) -> Patient:
-    """A patient like all others and the same as none."""
+    """Draw one random patient."""
     lobes = _draw_ellipsoids(generator, _LOBES)
     vessels = _draw_vessels(generator, lobes)
     return Patient(
@@ -79,7 +82,10 @@ def draw_patient(generator: np.random.Generator) -> Patient:
 
 
 def picture(patient: Patient, points: Field, *, edge: float) -> tuple[Field, NDArray[np.uint8]]:
-    """Brightness, about 0 to 1, and label at points (3, ...); surfaces are `edge` wide in the brightness."""
+    """Return brightness, about 0 to 1, and label at points (3, ...).
+
+    In the brightness, the transition from one tissue to the next is `edge` wide.
+    """
     points = points + patient.warp.at(points)
     canvas = _Canvas(np.full(points.shape[1:], patient.tissues["air"], np.float32), edge, patient.tissues)
     cavity = _paint_torso(canvas, patient, points)
@@ -99,7 +105,7 @@ def _draw_ellipsoids(generator: np.random.Generator, usual: Iterable[Usual]) -> 
 
 
 def _draw_vessels(generator: np.random.Generator, lobes: tuple[Ellipsoid, ...]) -> Tree:
-    """A trunk to the hilum, from there a branch into each lobe, from each branch two or three twigs."""
+    """Draw a trunk to the hilum, a branch from there into each lobe, and two or three twigs per branch."""
     hilum = _HILUM + generator.normal(0, 0.03, 3)
     tubes = [_curve(generator, hilum + _INLET, hilum, (_TRUNK, _TRUNK))]
     for lobe in lobes:
@@ -115,7 +121,7 @@ def _draw_vessels(generator: np.random.Generator, lobes: tuple[Ellipsoid, ...]) 
 def _curve(
     generator: np.random.Generator, start: Vectors, end: Vectors, radii: tuple[float, float]
 ) -> tuple[Vectors, Vectors]:
-    """A quadratic Bezier curve whose middle is pulled aside, tapering from one radius to the other."""
+    """Draw a quadratic Bezier curve with a randomly shifted middle; return its points and their radii."""
     way = np.linspace(0, 1, 60)[:, np.newaxis]
     aside = (start + end) / 2 + generator.normal(0, 0.2 * np.linalg.norm(end - start), 3)
     points = (1 - way) ** 2 * start + 2 * way * (1 - way) * aside + way**2 * end
@@ -125,7 +131,7 @@ def _curve(
 def _draw_lesions(
     generator: np.random.Generator, lobes: tuple[Ellipsoid, ...], vessels: Tree
 ) -> tuple[Ellipsoid, ...]:
-    """Two to five, each at the place farthest from the vessels among a few candidates in the lobes."""
+    """Draw two to five lesions, each at the random point in a lobe, of eight, farthest from the vessels."""
     lesions = []
     for radius in generator.uniform(0.11, 0.22, generator.integers(2, 6)):
         lobe = lobes[generator.integers(len(lobes))]
@@ -137,20 +143,26 @@ def _draw_lesions(
 
 @dataclass(frozen=True)
 class _Canvas:
-    """An image that is painted on, one tissue over the other."""
+    """An image onto which tissues are painted, each over the ones before."""
 
     image: Field
     edge: float
     tissues: dict[str, float]
 
     def paint(self, tissue: str, distance: Field, *, texture: Field | float = 1.0) -> None:
-        """Lay a tissue over all that is inside, half of it on the surface: the partial volume effect."""
+        """Paint a tissue over all points inside a surface, given their distance from it.
+
+        Points on the surface get half of the tissue, like the partial volume effect.
+        """
         inside = np.clip(0.5 - distance / np.float32(self.edge), 0, 1)
         self.image[...] += inside * (np.float32(self.tissues[tissue]) * texture - self.image)
 
 
 def _paint_torso(canvas: _Canvas, patient: Patient, points: Field) -> Field:
-    """Fat under the skin, the muscle wall, and fat with bowel in the cavity, whose distance is returned."""
+    """Paint fat under the skin, the muscle wall, and fat with bowel in the cavity.
+
+    Return the distance from the wall of the cavity.
+    """
     width, depth = patient.girth
     level = (np.abs(points[0] / width) ** 2.6 + np.abs(points[1] / depth) ** 2.6) ** np.float32(1 / 2.6)
     skin = (level - 1) * np.float32(depth)
@@ -163,7 +175,7 @@ def _paint_torso(canvas: _Canvas, patient: Patient, points: Field) -> Field:
 
 
 def _paint_neighbours(canvas: _Canvas, patient: Patient, points: Field, cavity: Field) -> None:
-    """Organs that are not labelled but look like parts of the one that is."""
+    """Paint organs that are not labelled but look like parts of the labelled organ."""
     distances = {
         name: np.maximum(union([shape.distance(points) for shape in shapes]), cavity)
         for name, shapes in patient.neighbours.items()
@@ -179,7 +191,7 @@ def _paint_neighbours(canvas: _Canvas, patient: Patient, points: Field, cavity: 
 
 
 def _paint_spine(canvas: _Canvas, points: Field) -> None:
-    """Back muscles, vertebrae with discs between them, the canal, and the aorta in front."""
+    """Paint back muscles, vertebrae with discs between them, the spinal canal, and the aorta in front."""
     phase = np.cos(points[2] * np.float32(2 * np.pi / 0.42))
     body = cylinder(points, at=(0.0, -0.36), radius=0.15) + np.float32(0.012) * (1 - phase)
     canvas.paint("muscle", union([cylinder(points, at=(x, -0.52), radius=0.17) for x in (-0.2, 0.2)]))
@@ -192,7 +204,7 @@ def _paint_spine(canvas: _Canvas, points: Field) -> None:
 
 
 def _paint_organ(canvas: _Canvas, patient: Patient, points: Field, cavity: Field) -> NDArray[np.uint8]:
-    """The organ and what is in it, and the label of every point."""
+    """Paint the organ with its vessels and lesions; return the label of every point."""
     grain = patient.grain.at(points)[0]
     lobes = union([lobe.distance(points) for lobe in patient.lobes], blend=0.04)
     organ = np.maximum(lobes + patient.relief.at(points)[0], cavity)

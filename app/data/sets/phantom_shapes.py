@@ -1,6 +1,6 @@
-"""Shapes as distance fields: negative inside, zero on the surface, wherever one asks.
+"""Shapes as distance fields: negative inside, zero on the surface, at any point.
 
-Points are (3, ...), distances (...), both of one unit of length; nothing here knows of voxels.
+Points are (3, ...) and distances (...), in the same unit of length; there are no voxels here.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 Field = NDArray[np.float32]
-"""One number a point (...), or several (n, ...); points themselves are (3, ...)."""
+"""One number per point (...), or n numbers per point (n, ...); points themselves are (3, ...)."""
 
 Vectors = NDArray[np.float64]
-"""A place or three radii (3,), or one a row (n, 3)."""
+"""A point or three radii (3,), or n of them, one per row (n, 3)."""
 
 _WAVES = 16
 _FAR = 0.2
@@ -38,7 +38,7 @@ class Waves:
         size: float,
         components: int = 1,
     ) -> Self:
-        """A field of standard deviation `size` in each component, the longer waves the higher."""
+        """Draw a field with standard deviation `size` per component; longer waves have larger amplitudes."""
         lengths = generator.uniform(*wavelengths, size=(_WAVES, 1))
         vectors = unit(generator.normal(size=(_WAVES, 3))) * 2 * np.pi / lengths
         amplitudes = lengths * unit(generator.normal(size=(_WAVES, components)))
@@ -47,7 +47,7 @@ class Waves:
         return cls(vectors.astype(np.float32), phases.astype(np.float32), amplitudes.astype(np.float32))
 
     def at(self, points: Field) -> Field:
-        """Values (c, ...) at points (3, ...)."""
+        """Return the values (c, ...) at points (3, ...)."""
         sines = np.sin(self.vectors @ points.reshape(3, -1) + self.phases)
         values: Field = self.amplitudes.T @ sines
         return values.reshape(-1, *points.shape[1:])
@@ -55,13 +55,13 @@ class Waves:
 
 @dataclass(frozen=True)
 class Ellipsoid:
-    """Centre and radii along the axes."""
+    """An ellipsoid, by its centre and its radii along the axes."""
 
     centre: Vectors
     radii: Vectors
 
     def distance(self, points: Field) -> Field:
-        """To first order, and exact on the surface (Quilez, "Ellipsoid - distance", 2008)."""
+        """Return the distance to first order, exact on the surface (Quilez, "Ellipsoid - distance", 2008)."""
         column = (3,) + (1,) * (points.ndim - 1)
         radii = self.radii.astype(np.float32).reshape(column)
         scaled = (points - self.centre.astype(np.float32).reshape(column)) / radii
@@ -71,7 +71,7 @@ class Ellipsoid:
         return distance
 
     def random_point(self, generator: np.random.Generator, reach: tuple[float, float]) -> Vectors:
-        """A place that is this share of the way from the centre to the surface, in any direction."""
+        """Draw a point in a random direction, at a share in `reach` of the way from centre to surface."""
         direction = unit(generator.normal(size=(1, 3)))[0]
         place: Vectors = self.centre + self.radii * direction * generator.uniform(*reach)
         return place
@@ -79,28 +79,28 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Tree:
-    """Tubes as dense points on their centre lines (n, 3), each with the tube's radius there (n,)."""
+    """A set of tubes, by dense points on their centre lines (n, 3) and the radius at each point (n,)."""
 
     points: Vectors
     radii: Vectors
 
     def distance(self, points: Field) -> Field:
-        """From the wall of the tube whose centre line is nearest; far away no more than `_FAR`."""
+        """Return the distance from the wall of the tube with the nearest centre line, at most `_FAR`."""
         gaps, nearest = cKDTree(self.points).query(points.reshape(3, -1).T, distance_upper_bound=_FAR)
-        radii = np.append(self.radii, 0.0)[nearest]  # the index of "nothing near" is one past the last
+        radii = np.append(self.radii, 0.0)[nearest]  # the index is one past the last for points beyond _FAR
         distance: Field = (np.minimum(gaps, _FAR) - radii).astype(np.float32)
         return distance.reshape(points.shape[1:])
 
 
 def cylinder(points: Field, *, at: tuple[float, float], radius: float) -> Field:
-    """Distance from an endless cylinder along the third axis."""
+    """Return the distance from an infinite cylinder along the third axis."""
     axis = np.hypot(points[0] - np.float32(at[0]), points[1] - np.float32(at[1]))
     distance: Field = axis - np.float32(radius)
     return distance
 
 
 def union(distances: Sequence[Field], *, blend: float = 0.0) -> Field:
-    """Distance from any of the shapes; with `blend` they flow into one another over about that length."""
+    """Return the distance from the nearest shape; `blend` smooths joints over about that length."""
     nearest: Field = np.minimum.reduce(distances)
     if blend:
         shares = np.exp((nearest - np.stack(distances)) / np.float32(blend))
@@ -109,6 +109,6 @@ def union(distances: Sequence[Field], *, blend: float = 0.0) -> Field:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Each row brought to length one."""
+    """Return the rows scaled to length one."""
     scaled: Vectors = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
     return scaled

@@ -1,7 +1,7 @@
-"""Volumes whose right kernels are known: rods or plates along chosen axes, deep in noise.
+"""Volumes for which the best kernels are known: rods or plates along chosen axes, in strong noise.
 
-Along a planted axis the label never changes, across it every voxel is drawn anew. So only taps along planted
-axes can tell label from noise, and a search for kernels can be checked.
+Along a planted axis the label is constant; across it every voxel is drawn independently. Only taps along
+planted axes can therefore separate label from noise, which makes it possible to check a search for kernels.
 """
 
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from app.core.errors import InputError
 from app.core.types import Size
 from app.data.sets.generated import Drawn, generate, plain_values
 
-_GREY = 100  # of one standard deviation of the noise, in whole numbers
+_GREY = 100  # grey values of one standard deviation of the noise
 _BACKGROUND = 1000
 
 
 @dataclass(frozen=True)
 class PlantedSettings:
-    """What to make."""
+    """The settings of a data set of planted rods or plates."""
 
     cases: int
     seed: int
     size: Size
-    """Voxels (D, H, W) of 1 mm."""
+    """Voxels (D, H, W), each 1 mm long."""
     axes: tuple[int, ...]
-    """Of (D, H, W), those along which labels are constant: one plants rods, two plates."""
+    """Axes of (D, H, W) along which labels are constant: one axis gives rods, two give plates."""
     share: float
-    """Of voxels that are labelled."""
+    """Share of voxels that are labelled."""
     contrast: float
-    """Of label to background, in standard deviations of the noise."""
+    """Difference between label and background, in standard deviations of the noise."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -45,10 +45,10 @@ class PlantedSettings:
 
 
 def generate_planted(folder: Path, *, settings: PlantedSettings) -> None:
-    """Write the data set, whole or not at all; one of the same settings that is there already stays.
+    """Write the data set, completely or not at all; keep an existing one of the same settings.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder holds other files, or a data set of other settings.
     """
     dataset = {
         "name": "planted",

@@ -1,4 +1,4 @@
-"""A task whose labels are those of its data set merged, selected and ordered, without new files."""
+"""Merging, selecting and reordering the labels of a data set for a task, without writing new files."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from app.core.task import Case, Task
 from app.io.label_values import LARGEST_VALUE, listed_values
 
 IGNORED = "ignored"
-"""The name of the class of several labels that neither train nor judge."""
+"""Name of the class of several ignored labels, which are used neither in training nor in scores."""
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[Any]) -> Task:
     """Return the task with the labels `{name: values}`, numbered 1, 2, ... in that order.
 
-    A value is that of files, or the name of the data set's label. What neither `labels` nor `ignored` names
-    becomes background; without `labels` all labels that are not ignored stay, with their values. Ignored
-    labels become one class, the last; a label that the data set ignores is one of them. Regions of the data
-    set are left out if `labels` are given. A case annotates a label if it annotates all that it is made of;
-    cases that annotate none of the labels are left out.
+    A value is a label value of the files, or the name of a label of the data set. Labels that neither
+    `labels` nor `ignored` names become background; without `labels`, all labels that are not ignored stay,
+    with their values. Ignored labels, including one that the data set ignores, become one class, the last.
+    Regions of the data set are left out if `labels` are given. A case annotates a new label if it annotates
+    all labels merged into it; cases that annotate none of the new labels are left out.
 
     Raises:
-        InputError: a label that the data set does not have, or one that is named twice.
+        InputError: a label does not exist in the data set or is named twice, or no label or no case is left.
     """
     left = _classes(task, ignored, "task.ignore")
     if task.ignore is not None and task.ignore not in left:
@@ -66,7 +66,7 @@ def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[A
 
 
 def told(task: Task) -> str:
-    """Return in words what the labels of a task are made of; empty if they are those of the files."""
+    """Return a text with the file values merged into each label; empty if labels are those of the files."""
     files = task.file_labels
     if files is None:
         return ""
@@ -76,7 +76,7 @@ def told(task: Task) -> str:
 
 
 def _classes(task: Task, values: Any, key: str) -> tuple[int, ...]:
-    """The places, among the labels of the data set, of label values and names."""
+    """Return the indices of the data set's labels with these values or names."""
     found = []
     for value in values if isinstance(values, list | tuple) else [values]:
         known = task.labels if isinstance(value, str) else task.label_values
@@ -105,7 +105,7 @@ def _refuse_twice(task: Task, parts: Sequence[tuple[str, Sequence[int]]]) -> Non
 
 
 def _kept_values(task: Task, left: Sequence[int]) -> tuple[int, ...]:
-    """The values that kept labels have in files, and behind them a new one for what is ignored."""
+    """Return the file values of kept labels, then a new one for the ignored class; empty if 0, 1, 2, ..."""
     kept = [value for index, value in enumerate(task.label_values) if index not in left]
     values = (*kept, kept[-1] + 1)
     if values[-1] > LARGEST_VALUE:
@@ -114,7 +114,7 @@ def _kept_values(task: Task, left: Sequence[int]) -> tuple[int, ...]:
 
 
 def _regions(task: Task, left: Sequence[int], classes: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """The regions of the data set, without what is ignored."""
+    """Return the regions of the data set as new classes, without ignored labels."""
     found = {
         name: tuple(classes[index] for index in members if index not in left)
         for name, members in task.regions.items()
@@ -123,7 +123,7 @@ def _regions(task: Task, left: Sequence[int], classes: Sequence[int]) -> dict[st
 
 
 def _case(case: Case, files: FileLabels, count: int) -> Case:
-    """The case with its annotated labels as classes."""
+    """Return the case with its file labels, and its annotated labels as new classes."""
     annotated = case.annotated
     if annotated is not None:
         members = {n: [i for i, found in enumerate(files.classes) if found == n] for n in range(1, count + 1)}
