@@ -1,4 +1,4 @@
-"""Settings of an analysis; their values are in conf/config.yaml."""
+"""Settings of an analysis; their values are in conf/settings/analyze.yaml."""
 
 from dataclasses import dataclass
 

@@ -34,7 +34,7 @@ def fields(
 
 
 class _Stops:
-    """The modules that have to be entered: those whose field is wanted, and stages."""
+    """The modules that are walked separately: those whose field is wanted, and stages."""
 
     def __init__(self, paths: Collection[str], stages: Collection[str], found: dict[str, Field]) -> None:
         self.paths, self.stages, self.found = set(paths), set(stages), found
@@ -113,7 +113,7 @@ class _Tracer(fx.Tracer):
         self._stops = stops
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Return whether the tracer does not enter a module."""
+        """Return whether a module is a leaf, which the tracer does not enter."""
         known = (*_PASSING, nn.Conv3d, nn.ConvTranspose3d, nn.AvgPool3d)
         return module_qualified_name in self._stops or isinstance(m, (*known, Connected))
 

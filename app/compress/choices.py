@@ -20,7 +20,10 @@ from app.operators.decomposed import Factors
 from app.operators.plain import Conv3d
 
 Price = Callable[[Callable[[], nn.Module], Cost, tuple[int, int, int, int]], float]
-"""A function to a cost from a function that builds a module, its `Cost`, and its input size (C, D, H, W)."""
+"""A function that returns the cost of a convolution.
+
+Its arguments are a function that builds the module, the module's `Cost`, and its input size (C, D, H, W).
+"""
 PRICES: dict[str, Price] = {
     "params": lambda _make, cost, _seen: cost.params,
     "macs": lambda _make, cost, _seen: cost.macs,

@@ -1,4 +1,4 @@
-"""What a network trains on: the prepared cases of a plan, and augmented patches of them."""
+"""The inputs of a training: the prepared cases of a plan, and augmented patches of them."""
 
 from collections.abc import Mapping, Sequence
 

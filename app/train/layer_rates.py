@@ -1,4 +1,4 @@
-"""Which parameters are trained, and at what rate: frozen layers, and rates that fall towards the input."""
+"""Frozen parameters, and learning rates that fall from the output towards the input."""
 
 import logging
 from collections.abc import Sequence

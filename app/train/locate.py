@@ -92,13 +92,14 @@ def train_first_stage(
     processes: Processes,
     origin: Origin | None,
 ) -> Locator:
-    """Train the first stage of the run in `folder`, or resume it, in a folder of its own.
+    """Train the first stage of the run in `folder`, or resume it, in a subfolder.
 
-    `plan` is the first stage's, `recipe` that of the run. Begins with the weights of `origin`, if any.
+    `plan` belongs to the first stage, `recipe` to the run. A new first stage begins with the weights of
+    `origin`, if there is one.
 
     Raises:
-        Interrupted: by the user; the checkpoint is written.
-        InputError: as a training does.
+        Interrupted: the user stopped it; the checkpoint is written.
+        InputError: the training failed.
     """
     recipe = recipe.following(plan)
     steps = min(plan.steps, recipe.settings.steps or plan.steps)

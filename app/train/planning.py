@@ -29,8 +29,8 @@ from app.train.training import Recipe
 
 BuildNetwork = Callable[[Plan], NetworkSpec]
 
-_SHARE = 0.7  # of the memory, for a training; the rest is for the system, other programs and the file cache
-_MINUTES = {"cpu": 30.0, "cuda": 240.0, "mps": 60.0}  # what plan.minutes=auto means
+_SHARE = 0.7  # share of memory for a training; the rest is for the system, other programs and the file cache
+_MINUTES = {"cpu": 30.0, "cuda": 240.0, "mps": 60.0}  # values of plan.minutes=auto
 _START_SECONDS = 15.0  # for starting Python and its packages, planning, and the report at the end
 _PASSES = 3  # a training step takes as long as this many forward passes
 _VOXEL_SECONDS = 2e-7  # per voxel and label of a scan: resampling to the scan's own grid and scoring

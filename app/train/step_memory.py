@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode  # documented, and has no other path
+from torch.utils._python_dispatch import TorchDispatchMode  # documented, although its module is private
 
 from app.core.machine import resident_bytes
 from app.core.plan import Plan
@@ -19,7 +19,7 @@ from app.train.machine.shared_loss import exchanging_sums
 from app.train.state import Loss
 
 _FLOAT_BYTES = 4
-_COPIES = 3  # of the weights, besides weights and gradients: Adam's two moments, a moving average
+_COPIES = 3  # arrays as large as the weights, besides gradients: Adam's two moments, a moving average
 # Freed blocks that the C heap keeps, oneDNN's own buffers, and batches made ahead. Fitted to ten networks
 # from 0.87 to 3.5 GB, within 16 % of each; the error for seven others, from 1.2 to 3.0 GB, is at most 17 %
 # (tests/benchmarks/training_memory.py). See app/core/machine.py for freed blocks that stay.

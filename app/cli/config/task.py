@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """Which cases train, are held out, or are test cases; the values are in conf/split."""
+    """The cases that train, are held out, or form the test set; the values are in conf/split."""
 
     rule: str
     stratify: bool

@@ -27,7 +27,7 @@ from app.train.training import Recipe, Training
 
 @dataclass(frozen=True)
 class Planned:
-    """A plan and what it was made from, before anything is prepared or trained."""
+    """A plan and its inputs, before anything is prepared or trained."""
 
     task: Task
     facts: TaskSettings

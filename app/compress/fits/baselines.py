@@ -26,7 +26,7 @@ class ChannelMethod(DecompositionMethod):
         return energies
 
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """Fit as far as `settings.fit` says; this method has no sweeps."""
+        """Return the fitted convolutions; `settings.fit` is the depth of the fit, and there are no sweeps."""
         encode, decode = self._mix(task, factors.rank)
         flat = task.weights.transpose(0, 1).flatten(1)  # (out, channel * tap)
         mix = decode / task.scale
@@ -66,7 +66,10 @@ class ChannelMethod(DecompositionMethod):
 
 
 class SpatialMethod(DecompositionMethod):
-    """Two dense convolutions, along depth and in the plane, from weights only (Jaderberg et al., 2014)."""
+    """A pair of dense convolutions, along depth and in the plane, fitted to weights only.
+
+    Jaderberg et al., 2014.
+    """
 
     def factors(self, conv: ConvSpec, rank: int) -> Factors:
         """Return depth first, then the plane, even if one of them has a single tap."""

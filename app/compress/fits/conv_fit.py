@@ -38,7 +38,7 @@ class ConvTask:
 
     @cached_property
     def scale(self) -> Tensor:
-        """(out,): the signed factor by which the norm multiplies each channel; ones without a norm."""
+        """Signed factor by which the norm multiplies each channel, (out,); ones without a norm."""
         variance = self.rows.outputs.double().var(dim=0)
         gain = self.following.gain
         if gain is None:
@@ -49,23 +49,23 @@ class ConvTask:
 
     @cached_property
     def weights(self) -> Tensor:
-        """Scaled weights (channel, out, tap)."""
+        """Scaled weights, (channel, out, tap)."""
         return by_channel(self.conv.weight) * self.scale[:, None]
 
     @cached_property
     def inputs(self) -> Tensor:
-        """Centred inputs (channel, row, tap)."""
+        """Centred inputs, (channel, row, tap)."""
         inputs = self.rows.inputs.double()
         return inputs - inputs.mean(dim=1, keepdim=True)
 
     @cached_property
     def root(self) -> Tensor:
-        """Square root of the inputs' second moments (channel, tap, tap)."""
+        """Square root of the inputs' second moments, (channel, tap, tap)."""
         return root_of(self.inputs)
 
     @cached_property
     def target(self) -> Tensor:
-        """(row, out): the scaled, centred outputs of the undecomposed network."""
+        """Scaled, centred outputs of the undecomposed network, (row, out)."""
         outputs = self.rows.outputs.double() * self.scale
         return outputs - outputs.mean(dim=0)
 

@@ -40,7 +40,7 @@ class DepthwiseMethod(DecompositionMethod):
         return energies
 
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """Fit as far as `settings.fit` says."""
+        """Return the fitted convolutions; `settings.fit` is the depth of the fit."""
         found = self._fitted(task, factors.rank)
         filters = found.filters.flatten(0, 1).reshape(-1, *task.conv.kernel_size)
         parts = split_filters(filters, factors.kernels) if len(factors.kernels) > 1 else [filters]

@@ -70,7 +70,7 @@ def taps(x: Tensor, conv: nn.Conv3d, places: Tensor) -> Tensor:
 
 
 class _SeenAll(Exception):
-    """All wanted convolutions have been seen, so the forward pass can stop."""
+    """A signal that all wanted convolutions have been seen; it stops the forward pass."""
 
 
 def _joined(parts: Sequence[Rows]) -> Rows:

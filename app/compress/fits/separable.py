@@ -8,11 +8,11 @@ from torch import Tensor
 
 from app.core.types import Size, as_size
 
-_ROUNDS = 50  # of alternating least squares; a rank-1 fit of 27 numbers converges in a few
+_ROUNDS = 50  # rounds of alternating least squares; a rank-1 fit of 27 numbers converges in a few
 
 
 def split_filters(filters: Tensor, kernels: Sequence[Size]) -> list[Tensor]:
-    """Return for each of `kernels` filters (N, *kernel), whose outer product is nearest to (N, kd, kh, kw).
+    """Split filters (N, kd, kh, kw) into a factor (N, *kernel) per kernel, with the nearest outer product.
 
     Each axis belongs to one of `kernels`, for example 3x1x1 and 1x3x3. Solved by alternating least squares:
     each factor in turn is the filter projected on the others.

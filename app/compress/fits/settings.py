@@ -1,4 +1,4 @@
-"""Settings of a compression; their values are in conf/config.yaml."""
+"""Settings of a compression; their values are in conf/settings/compress.yaml."""
 
 from dataclasses import dataclass
 

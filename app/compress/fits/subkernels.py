@@ -52,9 +52,10 @@ def fit_kernels(
 def refit_kernels(
     conv: nn.Conv3d, kernels: Sequence[Kernel], chosen: Tensor, rows: Rows
 ) -> tuple[Tensor, ...]:
-    """Fit the chosen kernel of each channel, `chosen` (out,), to the outputs of other inputs.
+    """Fit the chosen kernel of each channel, `chosen` (out,), to the trained outputs for changed inputs.
 
-    Returns weights (out, in, *size) for every kernel; they are zero for channels that chose another kernel.
+    `rows` has inputs as the changed network makes them, and outputs of the trained network. Returns weights
+    (out, in, *size) for every kernel; they are zero for channels that chose another kernel.
     """
     trained = conv.weight.detach().double().flatten(1)
     seen = _centred(rows)
@@ -103,7 +104,7 @@ def _centred(rows: Rows) -> Tensor:
 
 
 def _scale(trained: Tensor, rows: Rows | None, following: Following) -> Tensor:
-    """Return (out,): the square of the factor by which the norm multiplies each channel."""
+    """Return the squared factor by which the norm multiplies each channel, (out,)."""
     energy = trained.square().sum(1) if rows is None else rows.outputs.double().var(0) + following.eps
     gain = torch.ones_like(energy) if following.gain is None else following.gain.square()
     return gain / energy.clamp_min(torch.finfo(energy.dtype).tiny)

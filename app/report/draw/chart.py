@@ -86,7 +86,7 @@ def chart(title: str, alt: str, draw: Callable[[Axes], None], *, height: float =
 
 
 def _inline(svg: str, prefix: str) -> str:
-    """Remove what a page does not need, make ids unique, and replace colours by style sheet variables."""
+    """Remove parts of the SVG that pages do not need, make ids unique, and use the style sheet's colours."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 aria-hidden="true">', svg, count=1)

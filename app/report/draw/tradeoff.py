@@ -48,7 +48,7 @@ def legend(comparison: Comparison) -> list[Key]:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Return the Pareto front: the points that no other point beats in one value and matches in the other."""
+    """Return the Pareto front: no other point beats these in cost or Dice without a loss in the other."""
     found: list[Point] = []
     for point in sorted(points, key=lambda point: (point.cost, -point.dice)):
         if not found or point.dice > found[-1].dice:

@@ -1,4 +1,4 @@
-"""Sentences about what a page cannot show."""
+"""Sentences about information that a page lacks."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -121,7 +121,7 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def cost(summary: Summary) -> Table:
-    """Return the memory, arithmetic and time of one run."""
+    """Return the memory, multiply-adds and time of one run."""
     seconds, steps = summary.train_seconds, summary.steps
     a_step = None if seconds is None or not steps else 1000 * seconds / steps
     rows = [

@@ -16,8 +16,7 @@ from app.core.errors import InputError
 if TYPE_CHECKING:
     from app.train.machine.processes import Processes
 
-# Timeout of the exchanges within a step: a process that hangs ends the others. torchrun ends them if one
-# dies.
+# Timeout of exchanges within a step: a process that hangs ends the others; torchrun handles those that die.
 _STEP = timedelta(minutes=30)
 # Timeout for plain data, which processes wait for while others plan, prepare or evaluate.
 _PATIENCE = timedelta(days=7)
