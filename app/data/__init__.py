@@ -1,1 +1,1 @@
-"""From a data set to the batches of a training."""
+"""Data: checking, planning, preparing and sampling, from a data set to the batches of a training."""

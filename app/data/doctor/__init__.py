@@ -1,1 +1,1 @@
-"""The data doctor: every case read once, what is wrong with it said before training, safe repairs copied."""
+"""The data doctor: it reads every case once, reports faults before training and writes a repaired copy."""

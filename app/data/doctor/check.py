@@ -1,4 +1,4 @@
-"""The whole examination of a data set: cases in parallel, then what only shows between them."""
+"""The check of a data set: each case by itself, in parallel, then all cases together."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ from app.data.prepare.parallel import over_cases
 
 @dataclass(frozen=True)
 class Checked:
-    """Every case as it was found, and the findings by case id ("" for the set as a whole)."""
+    """The facts of every case, and the findings by case id ("" for the data set as a whole)."""
 
     cases: dict[str, Examined]
     findings: dict[str, tuple[Finding, ...]]
 
     def count(self, severity: Severity) -> int:
-        """How many findings are that bad."""
+        """Return the number of findings of that severity."""
         return sum(one.severity == severity for found in self.findings.values() for one in found)
 
 
 def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
-    """Read every case of a task once and apply all rules."""
+    """Read every case of a task once, apply all rules and return the findings."""
     look = partial(examine, task=task)
     cases = over_cases("Checking cases", task.cases, look, workers=workers)
     findings: dict[str, list[Finding]] = defaultdict(list)
@@ -42,7 +42,7 @@ def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
 
 
 def check_case(examined: Examined, task: Task) -> Iterator[Finding]:
-    """What is wrong with one case by itself."""
+    """Yield the findings about one case by itself."""
     image, label = examined.image, examined.label
     yield from named_after_patient(examined.case)
     for kind, fault in (("image", examined.image_fault), ("label", examined.label_fault)):

@@ -1,6 +1,6 @@
-"""One case, read once: everything the rules ask about, in a few numbers.
+"""The facts of one case that the rules need, from reading its files once.
 
-Unlike preparing, an examination goes on where a file is at fault: the fault is what it reports.
+Unlike preparing, examining does not stop at a faulty file; it reports the fault.
 """
 
 from collections.abc import Callable
@@ -25,13 +25,13 @@ from app.io.header import Header
 from app.io.label_values import count_values, to_values
 from app.io.volumes import header_doubts, load_labels, load_volume, read_header
 
-_THUMBNAIL = 12  # voxels a side: coarse enough that noise averages out, fine enough that two heads differ
+_THUMBNAIL = 12  # voxels per side: coarse enough to average out noise, fine enough to tell two heads apart
 _Facts = TypeVar("_Facts")
 
 
 @dataclass(frozen=True)
 class Channel:
-    """Range of the finite voxels of one channel, and how many are not finite."""
+    """The range of the finite voxels of one channel, and the number of voxels that are not finite."""
 
     low: float
     high: float
@@ -40,31 +40,31 @@ class Channel:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A scan's header, channels and content."""
+    """The header, channels and content of a scan."""
 
     header: Header
     channels: tuple[Channel, ...]
     digest: str
     nonzero: tuple[slice, slice, slice] | None
-    """The box (i, j, k) of all that is not zero; None if everything is zero."""
+    """Bounding box (i, j, k) of all non-zero voxels; None if every voxel is zero."""
     thumbnail: NDArray[np.float32]
-    """Of the first channel, flat, of zero mean and unit length: a product of two is a correlation."""
+    """Thumbnail of the first channel, flat, with mean 0 and length 1; a dot product is a correlation."""
 
 
 @dataclass(frozen=True)
 class LabelFacts:
-    """A label map's header, voxels by value, and content."""
+    """The header, voxel counts by value, and content of a label map."""
 
     header: Header
     values: dict[float, int]
     outside: dict[float, int]
-    """Voxels by value, 0 left out, beyond the box of all that is not zero in the scan."""
+    """Voxel counts by value, without 0, outside the bounding box of the scan's non-zero voxels."""
     digest: str
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What is known of a case; a file that cannot be read is None and has its fault instead."""
+    """The facts of a case; those of an unreadable file are None, and its fault is a text."""
 
     case: Case
     image: ImageFacts | None
@@ -72,11 +72,11 @@ class Examined:
     label: LabelFacts | None
     label_fault: str
     doubts: dict[str, str]
-    """What a NIfTI header of the scan leaves open, by kind."""
+    """Missing or contradictory facts of the scan's NIfTI header, as sentences by kind."""
 
 
 def examine(case: Case, task: Task) -> Examined:
-    """Read scan and label map once; their faults are part of the answer."""
+    """Read scan and label map once; return their facts and faults."""
     assert case.label is not None
     image, image_fault = _facts_or_fault(partial(_image_facts, reading=task.reading), case.image)
     label, label_fault = _facts_or_fault(partial(_label_facts, task=task, image=image), case.label)
@@ -124,7 +124,13 @@ def _outside(voxels: NDArray[np.generic], values: dict[float, int], image: Image
 
 
 def _labels(path: Path, task: Task, image: ImageFacts | None) -> tuple[Header, NDArray[np.generic]]:
-    """Header and values of a label map; DICOM labels have those of the scan they are drawn on."""
+    """Return the header and the voxels of a label map.
+
+    DICOM labels take their header from the scan they were drawn on.
+
+    Raises:
+        InputError: the file is unreadable, or holds DICOM labels whose scan is unreadable.
+    """
     if not holds_labels(path):
         return read_header(path), load_labels(path)[0]
     if image is None:
@@ -152,5 +158,5 @@ def _thumbnail(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _digest(voxels: NDArray[np.float32]) -> str:
-    """Return the digest of shape and content, however the file stores them."""
+    """Return a digest of shape and content, which does not depend on the file format."""
     return digest_of_bytes([repr(voxels.shape).encode(), np.ascontiguousarray(voxels).data])

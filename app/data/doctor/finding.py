@@ -1,11 +1,14 @@
-"""What the doctor found, how bad it is, and what to do."""
+"""Findings of the check: a fault, its severity, and advice."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """An error stops training or makes its result wrong, a warning may, a note is worth knowing."""
+    """The severity of a finding.
+
+    An error stops training or makes its result wrong, a warning may do so, a note is information only.
+    """
 
     ERROR = "error"
     WARNING = "warning"
@@ -14,30 +17,30 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong or worth knowing; `kind` is the name of the rule that found it."""
+    """A fault or a fact worth knowing; `kind` is the name of the rule that found it."""
 
     kind: str
     severity: Severity
     found: str
     advice: str
     repairable: bool = False
-    """Whether a repaired copy can be written without a guess."""
+    """Whether a repaired copy can be written without guessing."""
 
     def __str__(self) -> str:
-        """As a sentence of a table."""
+        """Return the finding as one line of text."""
         return f"{self.severity}: {self.found}; {self.advice}"
 
 
 def error(kind: str, found: str, advice: str, *, repairable: bool = False) -> Finding:
-    """Training would stop, or its result would be wrong."""
+    """Return a finding that stops training or makes its result wrong."""
     return Finding(kind, Severity.ERROR, found, advice, repairable)
 
 
 def warning(kind: str, found: str, advice: str) -> Finding:
-    """May be right; a person should look."""
+    """Return a finding that a person should look at, but that may be correct."""
     return Finding(kind, Severity.WARNING, found, advice)
 
 
 def note(kind: str, found: str, advice: str, *, repairable: bool = False) -> Finding:
-    """Nothing to do."""
+    """Return a finding that is worth knowing but needs no action."""
     return Finding(kind, Severity.NOTE, found, advice, repairable)

@@ -1,4 +1,4 @@
-"""What can be wrong between a scan and its label map, or in a header: a function a kind of fault."""
+"""Rules for faults between a scan and its label map, or in a header: one function per kind of fault."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from app.data.doctor.finding import Finding, error, note, warning
 from app.io.grid import corners_apart_mm, is_turned, turned_grid
 from app.io.header import Header
 
-SAME = 0.1  # of a voxel: closer grids are taken for one
-REPAIRABLE = 1.0  # voxels apart, up to which the label was surely drawn on this scan
+SAME = 0.1  # voxels; grids that are no farther apart count as equal
+REPAIRABLE = 1.0  # voxels; if grids are no farther apart, the label was certainly drawn on this scan
 
 DOUBTS = {
     "forms_disagree": "compare with the scanner's own images which one is right",
@@ -19,12 +19,12 @@ DOUBTS = {
     "not_millimetres": "nothing to do if that is right",
     "unknown_unit": "they are read as millimetres; correct the header",
 }
-"""Advice by kind of doubt about a header; app.io.nifti finds them."""
-_NOTES = {"not_millimetres"}  # nothing is left open
+"""Advice by kind of doubt about a header; app.io.nifti finds the doubts."""
+_NOTES = {"not_millimetres"}  # doubts that are notes, because the header is clear
 
 
 def other_shape(image: Header, label: Header) -> Iterator[Finding]:
-    """Different numbers of voxels."""
+    """Report a label map whose number of voxels differs from the scan's."""
     size, _ = turned_grid(label.size, label.affine, image.affine)
     if label.channels != 1 or size != image.size:
         yield error(
@@ -35,7 +35,7 @@ def other_shape(image: Header, label: Header) -> Iterator[Finding]:
 
 
 def other_grid(image: Header, label: Header) -> Iterator[Finding]:
-    """The same numbers of voxels in different places."""
+    """Report a label map with as many voxels as the scan but in other positions."""
     size, affine = turned_grid(label.size, label.affine, image.affine)
     if size != image.size:
         return
@@ -53,7 +53,7 @@ def other_grid(image: Header, label: Header) -> Iterator[Finding]:
 
 
 def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
-    """Stored with different orders or directions of axes."""
+    """Report a label map stored with another order or direction of axes than the scan."""
     if is_turned(label.affine, image.affine):
         yield note(
             "other_orientation",
@@ -63,7 +63,7 @@ def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
 
 
 def header_doubts(doubts: dict[str, str]) -> Iterator[Finding]:
-    """What a NIfTI header leaves open or says twice and differently."""
+    """Report facts that are missing or contradictory in a NIfTI header."""
     for kind, sentence in doubts.items():
         yield (note if kind in _NOTES else warning)(kind, sentence, DOUBTS[kind])
 

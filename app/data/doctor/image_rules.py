@@ -1,4 +1,4 @@
-"""What can be wrong with a scan: a function a kind of fault, named as the fault is."""
+"""Rules for faults of a scan: one function per kind of fault, with the name of that kind."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,15 @@ from app.core.types import by
 from app.data.doctor.examine import ImageFacts
 from app.data.doctor.finding import Finding, error, warning
 
-_SLICES, _SIDE, _HUGE = 3, 8, 1500  # voxels along an axis: fewer slices, or a second side below _SIDE, are no
-# volume; above _HUGE it is rarely one scan. Seven thick slices, as of hearts, are common.
-_FINE_MM, _COARSE_MM = 0.05, 20.0  # outside, spacing is more likely in other units than of a human scanner
+# Voxels along an axis. A scan with fewer than _SLICES along the shortest axis, or fewer than _SIDE along the
+# next, is not a volume (seven thick slices are common, for example of hearts); more than _HUGE are rarely one
+# scan.
+_SLICES, _SIDE, _HUGE = 3, 8, 1500
+_FINE_MM, _COARSE_MM = 0.05, 20.0  # a spacing outside this range is probably not in millimetres
 
 
 def other_channels(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """More or fewer channels than the task has modalities."""
+    """Report a scan with more or fewer channels than the task has modalities."""
     got, wanted = len(image.channels), len(task.modalities)
     if got != wanted:
         yield error(
@@ -24,7 +26,7 @@ def other_channels(image: ImageFacts, task: Task) -> Iterator[Finding]:
 
 
 def not_finite(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """Voxels that are NaN or infinite."""
+    """Report voxels that are NaN or infinite."""
     bad = sum(channel.not_finite for channel in image.channels)
     if bad:
         yield error(
@@ -36,7 +38,7 @@ def not_finite(image: ImageFacts, task: Task) -> Iterator[Finding]:
 
 
 def constant_image(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """A channel in which every voxel is the same."""
+    """Report channels in which all voxels are equal."""
     for index, channel in enumerate(image.channels):
         if channel.low == channel.high:
             yield error(
@@ -47,7 +49,7 @@ def constant_image(image: ImageFacts, task: Task) -> Iterator[Finding]:
 
 
 def tiny(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """One or two slices, or a second side too short to pool even once."""
+    """Report a scan with one or two slices, or with a second side too short to pool even once."""
     shortest, second, _ = sorted(image.header.size)
     if shortest < _SLICES or second < _SIDE:
         yield warning(
@@ -58,7 +60,7 @@ def tiny(image: ImageFacts, task: Task) -> Iterator[Finding]:
 
 
 def huge(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """So many voxels that preparing takes long and much memory."""
+    """Report a scan so large that preparing it takes much time and memory."""
     if max(image.header.size) > _HUGE:
         yield warning(
             "huge",
@@ -68,7 +70,7 @@ def huge(image: ImageFacts, task: Task) -> Iterator[Finding]:
 
 
 def odd_spacing(image: ImageFacts, task: Task) -> Iterator[Finding]:
-    """Voxel sizes no scanner of people has: probably not in millimetres."""
+    """Report a spacing that no scanner for people has; it is probably not in millimetres."""
     spacing = image.header.spacing
     if min(spacing) < _FINE_MM or max(spacing) > _COARSE_MM:
         yield warning(

@@ -1,4 +1,4 @@
-"""What can be wrong with a label map: a function a kind of fault, named as the fault is."""
+"""Rules for faults of a label map: one function per kind of fault, with the name of that kind."""
 
 import math
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from app.data.doctor.examine import LabelFacts
 from app.data.doctor.finding import Finding, error, note, warning
 from app.io.label_values import listed_values
 
-ALMOST_WHOLE = 0.01  # floats this close to an integer are a stored integer, not an interpolated mask
+ALMOST_WHOLE = 0.01  # floats this close to an integer are stored integers, not interpolated labels
 
 
 def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
-    """Values between integers, as interpolation leaves them, or NaN."""
+    """Report values that are NaN or lie between integers, as after interpolation."""
     odd = [value for value in label.values if not value.is_integer()]
     if odd:
         whole = all(math.isfinite(value) and abs(value - round(value)) <= ALMOST_WHOLE for value in odd)
@@ -28,7 +28,7 @@ def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 
 def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
-    """Integers stored as floating point."""
+    """Report integers that are stored as floating-point numbers."""
     if label.header.dtype.kind == "f" and all(value.is_integer() for value in label.values):
         named = _all_named(label, task)
         yield note(
@@ -40,7 +40,7 @@ def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 
 def unknown_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
-    """Integers that dataset.json does not name."""
+    """Report integers that dataset.json does not name."""
     whole = [value for value in label.values if value.is_integer()]
     unknown = [value for value in whole if value not in task.file_values]
     if unknown:
@@ -53,7 +53,7 @@ def unknown_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 
 def empty_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
-    """Nothing is outlined."""
+    """Report a label map that is all background."""
     if set(label.values) == {0.0}:
         yield warning(
             "empty_label",
@@ -63,7 +63,7 @@ def empty_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 
 def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
-    """No voxel is background."""
+    """Report a label map without any background."""
     if 0.0 not in label.values:
         yield warning(
             "full_label",
@@ -73,7 +73,7 @@ def full_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 
 def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
-    """Labels where the scan is zero up to its faces, which is cut away before a network sees a scan."""
+    """Report labels outside the box of the scan's non-zero voxels, to which predictions crop the scan."""
     names = {value: name for n, name in enumerate(task.segmented) if n for value in task.values_in_files(n)}
     beyond = [f"{count} of {names[int(value)]}" for value, count in label.outside.items() if value in names]
     if beyond:
@@ -86,7 +86,7 @@ def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
 
 
 def _all_named(label: LabelFacts, task: Task) -> bool:
-    """Whether every value, rounded, is one that dataset.json names."""
+    """Return whether dataset.json names every value, after rounding."""
     return all(round(value) in task.file_values for value in label.values)
 
 

@@ -1,4 +1,4 @@
-"""What a data set tells of its patients."""
+"""Rules for names that identify patients."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from app.io.privacy import known_as
 
 
 def named_after_patient(case: Case) -> Iterator[Finding]:
-    """A case or a folder of its scan is called by the name, id or date of birth in the DICOM header."""
+    """Report a case or folder named after the name, id or date of birth in the scan's DICOM header."""
     alias = known_as({case.image: case.id}, anonymous=True)[case.image]
     if alias.name != case.id or alias.shown != str(case.image):
         yield warning(

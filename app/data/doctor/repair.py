@@ -1,6 +1,6 @@
-"""A copy of a data set in which everything that can be repaired without a guess is repaired.
+"""Writing a copy of a data set in which all faults that need no guess are repaired.
 
-The source is only read. What is not at fault is copied as it is, so the copy is a whole data set.
+The source is only read. Files without faults are copied unchanged, so the copy is a complete data set.
 """
 
 import shutil
@@ -37,10 +37,10 @@ _ROUNDED = {"fractional_labels", "float_labels"}
 
 
 def repair_task(source: TaskFile, checked: Checked, target: Path) -> int:
-    """Write a Decathlon folder `target` from the one of `source`; return how many cases were repaired.
+    """Write a repaired copy of a Decathlon folder to `target`; return the number of repaired cases.
 
     Raises:
-        InputError: `target` is there already, or lies inside the source.
+        InputError: the source is an nnU-Net folder, or `target` exists or lies inside the source.
     """
     if is_nnunet(source.facts):
         raise InputError(f"check.repair: {source.folder}: got a folder of nnU-Net, which is only checked")
@@ -61,13 +61,13 @@ def repair_task(source: TaskFile, checked: Checked, target: Path) -> int:
 
 
 def _annotated(source: TaskFile) -> dict[str, list[str]]:
-    """The labels that the label map of a case annotates, where its entry says that."""
+    """Return, by case, the labels that its label map annotates, for cases whose entry names them."""
     entries = {case_of(source, entry).id: entry for entry in source.facts["training"]}
     return {case: entry["annotated"] for case, entry in entries.items() if "annotated" in entry}
 
 
 def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Path, Path]:
-    """Write image and label, both named by the case; return their paths."""
+    """Write the scan and the label map of a case, repaired or unchanged; return their paths."""
     kinds = {repair.kind for repair in repairs}
     assert case.label is not None
     image = folder / "imagesTr" / case.image.name.replace(case_name(case.image), case.id, 1)
@@ -86,7 +86,10 @@ def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Pa
 
 
 def _write_mended(case: Case, kinds: set[str], target: Path) -> None:
-    """The label map as integers, or on the scan's grid, its axes turned to run as the scan's; or both."""
+    """Write a repaired label map: with integer values, on the scan's grid, or both.
+
+    To put it on the scan's grid, its axes are permuted and flipped to match the scan's.
+    """
     assert case.label is not None
     voxels, affine = load_labels(case.label)
     like = case.label
@@ -98,13 +101,13 @@ def _write_mended(case: Case, kinds: set[str], target: Path) -> None:
 
 
 def _rounded(voxels: NDArray[np.generic]) -> Labels:
-    """Return the nearest whole numbers, all of which dataset.json names."""
+    """Return the nearest whole numbers, in the smallest data type that holds them."""
     whole = np.rint(voxels)
     return np.asarray(whole, dtype=value_type([int(whole.max(initial=0))]))
 
 
 def _write_finite(source: Path, target: Path) -> None:
-    """NaN and infinity become the lowest finite value of their channel, which is background."""
+    """Write a scan in which NaN and infinity are replaced by the lowest finite value of their channel."""
     volume = load_volume(source)
     for channel in volume.voxels:
         finite = np.isfinite(channel)

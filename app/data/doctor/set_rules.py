@@ -1,4 +1,7 @@
-"""What can be wrong between cases: a function a kind of fault, giving findings by case ("" for the set)."""
+"""Rules for faults between cases: one function per kind of fault.
+
+Each yields pairs of a case id ("" for the data set as a whole) and a finding.
+"""
 
 import math
 import re
@@ -17,10 +20,15 @@ from app.data.doctor.finding import Finding, error, note, warning
 from app.io.several import numbered_files
 from app.io.volumes import is_scan_file
 
-_ALIKE = 0.99  # correlation of coarse pictures: two sides of one head reach .89, two people of a build .92
-_SIBLINGS = 0.25  # share of cases most like their neighbour by number, above which they belong together
-_HALF = 0.5  # of a voxel, below which a mask has no voxel on a grid of that size
-_BY_CHANCE = 6  # so many in a set of any size: two are expected, seven come once in 200 sets
+# Correlation of thumbnails above which scans are near duplicates. The two sides of one head reach 0.89, two
+# people of similar build 0.92.
+_ALIKE = 0.99
+# Share of cases that are most like the case with the next number, above which such cases belong together.
+_SIBLINGS = 0.25
+_HALF = 0.5  # voxels of the median grid; a smaller label vanishes on it
+# Such cases that may occur by chance in a data set of any size: two are expected, seven occur once in 200
+# data sets.
+_BY_CHANCE = 6
 
 _FLOAT_BYTES = 4
 
@@ -28,14 +36,14 @@ SetFindings = Iterator[tuple[str, Finding]]
 
 
 def duplicate_image(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """The same voxels under two names: in two folds one judges what was learnt from the other."""
+    """Report scans with equal voxels; in two folds, a network would be scored on a scan it trained on."""
     digests = {one.case.id: one.image.digest for one in examined if one.image}
     for case, others in _equal(digests).items():
         yield case, warning("duplicate_image", f"same scan as {others}", "keep one of them in dataset.json")
 
 
 def duplicate_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """The same outlines for different scans: a label saved under a wrong name."""
+    """Report equal label maps of different scans: one is probably saved under the wrong name."""
     images = {one.case.id: one.image.digest for one in examined if one.image}
     digests = {one.case.id: one.label.digest for one in examined if one.label and set(one.label.values) - {0}}
     for case, others in _equal(digests).items():
@@ -47,7 +55,7 @@ def duplicate_label(examined: Sequence[Examined], task: Task, group: GroupRule |
 
 
 def near_duplicate(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Scans almost equal, by coarse pictures: one patient twice, or one scan processed twice."""
+    """Report scans with almost equal thumbnails: one patient twice, or one scan processed twice."""
     known = [one for one in examined if one.image]
     for first, second in np.argwhere(np.triu(_likeness(known), 1) > _ALIKE):
         one, other = known[first], known[second]
@@ -59,7 +67,7 @@ def near_duplicate(examined: Sequence[Examined], task: Task, group: GroupRule | 
 
 
 def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Cases most like the one numbered next: two sides or two visits of one patient."""
+    """Report that many cases are most like the next number's: two sides or visits of one patient."""
     known = [one for one in examined if one.image and _number(one) is not None]
     if group is not None or len(known) < 3:
         return
@@ -78,7 +86,7 @@ def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule |
 
 
 def too_large(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Scans that take more than this machine's memory on a grid of the median spacing."""
+    """Report scans that, on a grid of the median spacing, take more than this machine's memory."""
     known = [(one.case.id, one.image.header) for one in examined if one.image]
     median = np.median([sorted(header.spacing) for _, header in known], axis=0) if known else np.ones(3)
     for case, header in known:
@@ -96,9 +104,9 @@ def too_large(examined: Sequence[Examined], task: Task, group: GroupRule | None)
 
 
 def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """CT channels without negative values: air and fat are below 0 in Hounsfield units.
+    """Report CT channels without negative values, because air and fat are below 0 in Hounsfield units.
 
-    If that is so for all scans of a set, they are alike, and it is said once.
+    If no scan of the data set has negative values, all are scaled alike, and there is one note for the set.
     """
     for index, modality in enumerate(task.modalities):
         if modality.strip().upper() != "CT":
@@ -132,7 +140,7 @@ def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | 
 
 
 def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Labels of dataset.json that no case has."""
+    """Report labels of dataset.json that no case has."""
     seen = {value for one in examined if one.label for value in one.label.values}
     absent = [
         f"{value} ({name})"
@@ -146,7 +154,7 @@ def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | No
 
 
 def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """A label that a single patient has: a fold cannot both train on it and judge it."""
+    """Report labels of a single group of cases: a fold cannot both train on them and score them."""
     for n, (value, name) in enumerate(zip(task.label_values, task.labels, strict=True)):
         made_of = set(task.values_in_files(n))
         having = [one.case.id for one in examined if one.label and made_of & set(one.label.values)]
@@ -163,7 +171,7 @@ def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None
 
 
 def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """A label so small that resampling to the set's median spacing leaves nothing of it."""
+    """Report labels so small that none is left after resampling to the median spacing."""
     known = [one for one in examined if one.image and one.label]
     if not known:
         return
@@ -188,7 +196,7 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
 
 
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Scans beside the listed ones that dataset.json does not name."""
+    """Report scans in the folders of listed scans that dataset.json does not list."""
     listed = {file for case in task.cases for file in (case.image, *numbered_files(case.image))}
     folders = {case.image.parent for case in task.cases}
     files = {path for folder in folders for path in folder.iterdir() if path.name[0] != "."}
@@ -199,7 +207,7 @@ def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) 
 
 
 def mixed_orientations(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Scans stored with different axis orders."""
+    """Report scans stored with different orders or directions of axes."""
     counts: dict[str, int] = defaultdict(int)
     for one in examined:
         if one.image:
@@ -211,7 +219,7 @@ def mixed_orientations(examined: Sequence[Examined], task: Task, group: GroupRul
 
 
 def _equal(digests: dict[str, str]) -> dict[str, str]:
-    """Case id -> the ids of the others with its digest."""
+    """Return, for each case that shares its digest, the ids of the others with that digest."""
     ids: dict[str, list[str]] = defaultdict(list)
     for case, digest in digests.items():
         ids[digest].append(case)
@@ -223,7 +231,7 @@ def _equal(digests: dict[str, str]) -> dict[str, str]:
 
 
 def _likeness(known: Sequence[Examined]) -> NDArray[np.float32]:
-    """Correlations of the cases' coarse pictures, 0 with themselves."""
+    """Return the correlations (n, n) of the cases' thumbnails, with zeros on the diagonal."""
     if not known:
         return np.zeros((0, 0), dtype=np.float32)
     pictures = np.stack([one.image.thumbnail for one in known if one.image])

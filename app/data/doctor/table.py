@@ -1,4 +1,4 @@
-"""What was checked as rows of text: one a case, then one for the set as a whole."""
+"""The result of a check as rows of text: one row per case, then one for the data set as a whole."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _SHOWN_VALUES = 8
 
 
 def rows(checked: Checked) -> list[dict[str, str]]:
-    """Cases in the order of dataset.json; the set's own findings last, under the name (all)."""
+    """Return one row per case in the order of dataset.json, then the findings of the set, named (all)."""
     listed = [_row(one, checked.findings.get(name, ())) for name, one in checked.cases.items()]
     whole = checked.findings.get("", ())
     if whole:
