@@ -84,6 +84,11 @@ class Checkpoint:
     """The first stage, if the plan has one."""
     reading: Reading = field(default_factory=Reading)
     """The settings with which scans were read in training; prediction uses the same."""
+    joining_mm: float | None = None
+    """The distance in mm that foreground parts of every training case keep to each other at most.
+
+    Predictions drop parts that lie farther from the others. None keeps all parts.
+    """
     values: tuple[int, ...] = ()
     """The value in label files of each of `labels`, then of the ignored class; empty for 0, 1, 2, ..."""
 
@@ -134,6 +139,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "flip_axes": None if checkpoint.flip_axes is None else list(checkpoint.flip_axes),
         "locator": None if checkpoint.locator is None else checkpoint.locator.to_dict(),
         "reading": checkpoint.reading.to_dict(),
+        "joining_mm": checkpoint.joining_mm,
         "values": list(checkpoint.values),
     }
     packed = io.BytesIO()  # torch.save to a file would not report a full disk as such
@@ -167,5 +173,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         flip_axes=None if content.get("flip_axes") is None else tuple(content["flip_axes"]),
         locator=Locator.from_dict(content["locator"]) if content.get("locator") else None,
         reading=Reading.from_dict(content.get("reading"), tuple(content["modalities"])),
+        joining_mm=content.get("joining_mm"),
         values=tuple(content.get("values", ())),
     )

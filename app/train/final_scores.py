@@ -1,5 +1,6 @@
 """The final evaluation of a run: segment and score every held-out case in the scan's own geometry."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from app.metrics.overlap import Labels
 from app.metrics.score import Score
 from app.metrics.scores import score_case
 from app.train.machine.processes import ALONE, Processes
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,12 @@ def evaluate_held_out(
             arrays = Arrays(
                 np.zeros(prepared.geometry.scan, dtype=class_type(len(task.segmented))), probe=probe
             )
-            geometry = segmenter.segment(prepared, arrays).geometry
+            segmentation = segmenter.segment(prepared, arrays)
+            if segmentation.dropped:
+                log.info("%s: %s", case.id, segmentation.dropped)
             path = run_folder.prediction_path(run, case.id)
             write_label_map(path, arrays.labels, task.label_values, case.image, task.reading)
+            seen = network_view(reference.voxels[None], segmentation.geometry)[0]
             scores = score_case(
                 case.id,
                 arrays.labels,
@@ -72,7 +78,7 @@ def evaluate_held_out(
                 nsd_tolerance_mm=nsd_tolerance_mm,
                 ignore=task.ignore,
                 group=(groups or {}).get(case.id),
-                seen=network_view(reference.voxels[None], geometry)[0] if segmenter.find_region else None,
+                seen=seen if segmenter.find_region else None,
             )
             advance(note=case.id)
             sums = sums_of(probe.probabilities, reference.voxels[tuple(voxels.T)])

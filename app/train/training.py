@@ -87,6 +87,8 @@ class Training:
     processes: Processes = ALONE
     locator: Locator | None = None
     """The trained first stage, if the plan has one."""
+    joining_mm: float | None = None
+    """As in Checkpoint."""
     origin: Origin | None = None
     """The network whose weights a new run begins with; None for fresh weights."""
     follow: Callable[[Sequence[Row]], None] = lambda history: None
@@ -128,6 +130,7 @@ class Training:
             flip_axes=self.recipe.augment.flip_axes,
             locator=self.locator,
             reading=self.task.reading,
+            joining_mm=self.joining_mm,
             values=self.task.values,
         )
 

@@ -99,7 +99,7 @@ def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segm
         precision=running.precision,
     )
     segmenter = replace(segmenter, reading=_reading(running, segmenter.reading))
-    return segmenter if running.cleanup else replace(segmenter, cleanup=NO_CLEANUP)
+    return segmenter if running.cleanup else replace(segmenter, cleanup=NO_CLEANUP, joining_mm=None)
 
 
 def _reading(running: _Running, trained: Reading) -> Reading:

@@ -42,8 +42,17 @@ class Geometry:
     @property
     def scan(self) -> Size:
         """Size of the scan in the axis order of its file, (i, j, k)."""
+        return as_size([self.full[axis] for axis in self._file_axes()])
+
+    @property
+    def scan_spacing(self) -> Spacing:
+        """Spacing of the scan in mm, in the axis order of its file, (i, j, k)."""
+        return as_spacing([self.spacing[axis] for axis in self._file_axes()])
+
+    def _file_axes(self) -> list[int]:
+        """Return the place in (D, H, W) of each axis of the file."""
         axes = nib.orientations.ornt_transform(np.asarray(self.orientation), _CANONICAL)[:, 0]
-        return as_size([self.full[int(axis)] for axis in axes])
+        return [int(axis) for axis in axes]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -74,13 +74,14 @@ def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engi
     """Versions, networks and settings, as the manifest opens with them: those that wrote to it last."""
     packages = ("torch", "numpy", "nibabel", "SimpleITK", *NEEDS.get(engine, ()))
     versions = {"app": __version__, "python": platform.python_version()}
+    joining = {} if segmenter.joining_mm is None else {"joining_mm": segmenter.joining_mm}
     return {
         "versions": {**versions, **{name: version(name) for name in packages}},
         "model": [{"run": run, "weights": weights} for run in runs],
         "digests": list(segmenter.digests),
         "engine": engine,
         "sliding": asdict(segmenter.sliding),
-        "cleanup": asdict(segmenter.cleanup),
+        "cleanup": {**asdict(segmenter.cleanup), **joining},
         "labels": list(segmenter.labels),
         "label_values": list(segmenter.label_values),
     }

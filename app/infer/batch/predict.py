@@ -169,12 +169,13 @@ def _segment(
     """Run the networks; what is returned writes the results and their record."""
     arrays = outputs.arrays(loaded.prepared.geometry.scan, len(segmenter.labels))
     segmentation = segmenter.segment(loaded.prepared, arrays)
+    dropped = [segmentation.dropped] if segmentation.dropped else []
     facts = {
         "input": alias.shown,
         "output": outputs.labels.name,
         "volumes_ml": volumes_ml(arrays.labels, loaded.voxel_mm3, segmenter.labels),
         "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
-        "warnings": [alias.clean(str(doubt)) for doubt in loaded.doubts],
+        "warnings": [alias.clean(str(doubt)) for doubt in loaded.doubts] + dropped,
         "scan": asdict(loaded.content),
     }
     seconds = {**loaded.seconds, **segmentation.seconds}

@@ -47,7 +47,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
         f"mirror images along axes {list(sliding.mirror_axes)}": bool(sliding.mirror_axes),
         "windows longer than the patch": sliding.windows > 1,
         "skip_air": sliding.skip_air,
-        "clean-up": read_cleanup([member.run]) != NO_CLEANUP,
+        "clean-up": read_cleanup([member.run]) != NO_CLEANUP or checkpoint.joining_mm is not None,
     }
     lacking = ", ".join(f"no {what}" for what, wanted in left_out.items() if wanted)
     if lacking:

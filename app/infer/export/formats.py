@@ -89,7 +89,7 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
         "size_multiple": list(plan.total_stride),
         "sliding": asdict(sliding),
         "swapped": list(plan.swapped),
-        "cleanup": asdict(read_cleanup([member.run])),
+        "cleanup": {**asdict(read_cleanup([member.run])), "joining_mm": checkpoint.joining_mm},
         "weights_sha256": checkpoint.digest,
         "steps": [
             "orient axes to (superior, anterior, right), by permutation and flips alone",
@@ -116,6 +116,8 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "average logits of windows with Gaussian weights (deviation 1/8 of the window)",
             "resample logits linearly to the crop, take the largest, put the crop back, undo the orientation",
             "write label_values[l] for the l-th label",
+            "if cleanup.joining_mm is set, join foreground parts at most that many mm apart to groups, and "
+            "make background of all groups except the largest",
             "of each label in cleanup.largest_component keep the largest component alone, faces joined; then "
             "give background that a label in cleanup.fill_holes encloses on all sides to that label",
         ],

@@ -78,6 +78,8 @@ class Segmentation:
     soft_dice: dict[str, float | None]
     agreement: dict[str, float | None] | None
     seconds: dict[str, float]
+    dropped: str = ""
+    """A sentence on foreground that was dropped because it lies far from the rest; empty if none was."""
 
 
 def segment(

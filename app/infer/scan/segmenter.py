@@ -27,6 +27,7 @@ from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
 from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.scan.decode_dice import decode_dice
+from app.infer.scan.distant_parts import drop_distant
 from app.infer.scan.mapped import on_disk
 from app.infer.scan.memory import require
 from app.infer.scan.region import RegionFinder, touching
@@ -57,6 +58,8 @@ class Segmenter:
     """What the process may hold at most; scans are gone through in parts to keep to it."""
     cleanup: Cleanup = NO_CLEANUP
     """What is done to label maps afterwards, because cross-validation showed a gain."""
+    joining_mm: float | None = None
+    """Foreground parts farther than this from the others are dropped, as in Checkpoint; None keeps all."""
     digests: tuple[str, ...] = ()
     """SHA-256 of each member's weights."""
     reading: Reading = field(default_factory=Reading)
@@ -129,6 +132,7 @@ class Segmenter:
             sliding=sliding,
             memory_gb=memory_gb,
             cleanup=read_cleanup([member.run for member in members]),
+            joining_mm=joining_distance([member.checkpoint for member in members]),
             digests=tuple(member.checkpoint.digest for member in members),
             reading=first.reading,
             values=first.values,
@@ -153,6 +157,7 @@ class Segmenter:
             modalities=checkpoint.modalities,
             labels=checkpoint.labels,
             sliding=sliding.suited(fits_other_sizes=checkpoint.network.fits_other_sizes()),
+            joining_mm=checkpoint.joining_mm,
             reading=checkpoint.reading,
             values=checkpoint.values,
             find_region=_finder([checkpoint], device),
@@ -223,8 +228,22 @@ class Segmenter:
                 break
         if self.sliding.decode == "dice" and arrays.probabilities is not None:
             decode_dice(arrays.probabilities, arrays.labels)
+        if self.joining_mm is not None:
+            segmentation = replace(segmentation, dropped=self._drop_distant(arrays.labels, prepared))
         clean(arrays.labels, self.cleanup, self.labels)
         return segmentation
+
+    def _drop_distant(self, labels: Labels, prepared: Prepared) -> str:
+        """Drop foreground far from the rest, and return a sentence on it if there was any."""
+        assert self.joining_mm is not None
+        spacing = prepared.geometry.scan_spacing
+        dropped = drop_distant(labels, spacing, self.joining_mm) * math.prod(spacing) / 1000
+        return (
+            f"dropped {dropped:.2g} ml of foreground, more than {self.joining_mm:g} mm from the rest; "
+            "predict.cleanup=false keeps it"
+            if dropped
+            else ""
+        )
 
     def _prepare_region(self, volume: Volume, region: Region) -> Prepared:
         plan = self.plans[0]
@@ -259,6 +278,12 @@ class Segmenter:
         arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
         self.segment(prepared, arrays)
         return to_values(arrays.labels, self.label_values)
+
+
+def joining_distance(checkpoints: Sequence[Checkpoint]) -> float | None:
+    """Return the largest distance that one of the networks allows; None if one of them allows any."""
+    allowed = [checkpoint.joining_mm for checkpoint in checkpoints]
+    return None if None in allowed else max(mm for mm in allowed if mm is not None)
 
 
 def _finder(checkpoints: Sequence[Checkpoint], device: torch.device) -> RegionFinder | None:

@@ -57,7 +57,7 @@ def test_an_export_says_all_that_prediction_does(begun: Member, tmp_path: Path) 
     write_cleanup(begun.run, Cleanup(("blob",), ()), {})
     export_torch(begun, tmp_path, MIRRORED)
     facts = read_json(tmp_path / "preprocessing.json")
-    assert facts["cleanup"] == {"largest_component": ["blob"], "fill_holes": []}
+    assert facts["cleanup"] == {"largest_component": ["blob"], "fill_holes": [], "joining_mm": None}
     assert facts["sliding"]["mirror_axes"] == [1, 2]
     steps = "\n".join(facts["steps"])
     for told in ("mirror_axes", "alternate", "certain", "skip_air"):

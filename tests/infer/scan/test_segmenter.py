@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from app.infer.scan.decode_dice import decode_dice
 from app.infer.scan.segmentation import Arrays
@@ -28,3 +29,36 @@ def test_decoding_for_dice_is_that_of_the_scan_s_probabilities(make_task: MakeTa
     decoding = replace(segmenter, sliding=replace(SLIDING, decode="dice"))
     np.testing.assert_array_equal(decoding(image, np.eye(4)), wanted)
     assert (wanted != labels).any()
+
+
+def test_foreground_far_from_the_rest_is_dropped_and_named(make_task: MakeTask, tmp_path: Path) -> None:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    write_checkpoint(tmp_path / "run" / "last.pt", replace(bench.checkpoint(bench.state()), joining_mm=10.0))
+    loaded = Segmenter.load(tmp_path / "run", sliding=SLIDING)
+    assert loaded.joining_mm == 10
+    bright = replace(loaded, members=(lambda windows: torch.cat([-windows, windows], dim=1),))
+    image = np.full((48, 20, 20), 1.0, dtype=np.float32)
+    image[4:12, 4:12, 4:12] = image[36:40, 4:8, 4:8] = 100.0
+
+    def found(segmenter: Segmenter) -> tuple[str, bool, bool]:
+        arrays = Arrays(np.zeros(image.shape, dtype=np.uint8))
+        dropped = segmenter.segment(segmenter.prepare(volume_from_array(image, np.eye(4))), arrays).dropped
+        return dropped, bool(arrays.labels[8, 8, 8]), bool(arrays.labels[37, 6, 6])
+
+    assert found(replace(bright, joining_mm=None)) == ("", True, True)
+    assert found(replace(bright, joining_mm=40.0)) == ("", True, True)
+    dropped, large, small = found(bright)
+    assert "10 mm" in dropped and large and not small
+
+
+def test_networks_together_allow_the_largest_distance_of_any(make_task: MakeTask, tmp_path: Path) -> None:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    checkpoint = bench.checkpoint(bench.state())
+    for name, distance in (("near", 10.0), ("wide", 40.0), ("any", None)):
+        write_checkpoint(tmp_path / name / "last.pt", replace(checkpoint, joining_mm=distance))
+
+    def together(*names: str) -> float | None:
+        return Segmenter.load([tmp_path / name for name in names], sliding=SLIDING).joining_mm
+
+    assert together("near", "wide") == 40
+    assert together("near", "any") is None
