@@ -1,4 +1,4 @@
-"""Convolution operators, one idea a file."""
+"""Convolution operators, one kind per file."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ __all__ = ["ConvSpec", "Operator", "operator_from"]
 
 
 def operator_from(description: dict[str, Any]) -> Operator:
-    """The operator that `Operator.describe` described."""
+    """Rebuild an operator from the values of `Operator.describe`."""
     return rebuild(description, Operator, package)  # type: ignore[type-abstract]

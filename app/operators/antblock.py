@@ -1,6 +1,6 @@
-"""ANTBlock: expand, depthwise, attention among the expanded channels, grouped linear projection.
+"""`op=antblock`: ANTBlocks (expansion, depthwise convolution, channel attention, grouped linear projection).
 
-Xiong, Kim, Hedau, "ANTNets", arXiv 1904.03775; here over volumes, with the model's norms and activations.
+Xiong, Kim, Hedau, "ANTNets", arXiv 1904.03775; here for volumes, with the model's norms and activations.
 """
 
 import math
@@ -24,7 +24,7 @@ _EARLIER = Style("instance", "relu6")
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel of (B, C, D, H, W) by a two-layer network of another volume's channels."""
+    """A gate that scales the channels of one volume by a two-layer network of another volume's channels."""
 
     def __init__(self, channels: int, hidden: int, squeeze: str = "mean") -> None:
         super().__init__()
@@ -37,19 +37,19 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
-        """Shape of `x`; `source` is (B, C, any size)."""
+        """Return `x`, scaled; `source` is (B, C, any size)."""
         return x * self.gate(source)  # type: ignore[no-any-return]
 
     def connections(self) -> list[Connection]:
-        """None: it scales what passes."""
+        """Return no connections: a gate only scales its input."""
         return []
 
 
 class AntBlock(nn.Module):
-    """Maps (B, in, D, H, W) to (B, out, D/s, H/s, W/s), rounded up; no activation at its end.
+    """An ANTBlock from (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up.
 
-    Adds its input where neither size nor width change. The attention sees the depthwise convolution's output
-    before its norm (in networks of version 1 after norm and activation).
+    It has no activation at its end, and adds its input if neither size nor width change. The attention sees
+    the depthwise convolution's output before its norm (in networks of version 1, after norm and activation).
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AntBlock(nn.Module):
         self.residual = conv.stride == (1, 1, 1) and conv.in_channels == conv.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         *before, norm, activation = self.body
         response = x
         for module in before:
@@ -83,20 +83,20 @@ class AntBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Ant(Channelwise):
-    """Blocks that end with their own norm."""
+    """The operator `op=antblock`: ANTBlocks, which include their norms."""
 
     complete_apart = True
 
     expansion: int | Sequence[int]
-    """Expanded channels as a multiple of the input's: a number, or one per level."""
+    """Expanded channels as a multiple of the input's: one number, or one per level, finest first."""
     reduction: int | Sequence[int] | None
-    """Expanded channels for each hidden unit of the attention, likewise; None for no attention."""
+    """Expanded channels per hidden unit of the attention, given likewise; None for no attention."""
     groups: int
-    """Of the projection; at most, as far as it divides its channels."""
+    """Groups of the projection; the greatest common divisor with its channels is used."""
     kernel: int | None = None
-    """Taps of the depthwise convolution along each axis that has any; None: those of the plan."""
+    """Taps of the depthwise convolution along axes with several taps in the plan; None: as planned."""
     squeeze: str = "mean"
-    """What the attention sees of a channel: its mean, or the moments: mean and deviation."""
+    """Numbers per channel that the attention sees: mean, or moments (mean and deviation)."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -111,7 +111,7 @@ class Ant(Channelwise):
             raise InputError(f"op.squeeze: got {self.squeeze!r}, wanted one of {', '.join(SQUEEZES)}")
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
-        """One block."""
+        """Build one block."""
         return AntBlock(
             self._with_kernel(conv),
             expansion=self._expansion(conv),
@@ -121,7 +121,7 @@ class Ant(Channelwise):
         )
 
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """Convolutions, attention, norms and activations."""
+        """Return the cost of convolutions, attention, norms and activations."""
         chain = ant_chain(self._with_kernel(conv), self._expansion(conv), self._groups(conv))
         expanded, hidden = chain[-1].in_channels, self._hidden(conv)
         mixed = (1 + SQUEEZES[self.squeeze]) * expanded * hidden
@@ -146,7 +146,7 @@ class Ant(Channelwise):
 
 
 def ant_chain(conv: ConvSpec, expansion: int, groups: int) -> list[GroupedConv]:
-    """The block's convolutions; without expansion the first is left out.
+    """Return the convolutions of an ANTBlock; with `expansion` 1 the first one is left out.
 
     Raises:
         InputError: `groups` does not divide the expanded or the output channels.

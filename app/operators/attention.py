@@ -1,6 +1,7 @@
-"""`op.attention=...`: any operator, with a gate for each channel after the norm of each convolution.
+"""`op.attention=...`: any operator with an added gate per channel after the norm of each convolution.
 
-What a gate sees is the convolution's output before that norm: afterwards a map hardly shows its input.
+A gate sees the convolution's output before that norm, because after it a channel's mean hardly depends on the
+input.
 """
 
 from collections.abc import Sequence
@@ -19,34 +20,34 @@ ATTENTIONS = ("eca",)
 
 @dataclass(frozen=True)
 class Attended(Wrapper):
-    """Another operator, with a gate for each convolution; the gate is no part of the convolution's cost."""
+    """An operator that adds a gate to each convolution of its base; costs do not include the gates."""
 
     attention: str
     eca: EcaSettings = PUBLISHED
 
     def __post_init__(self) -> None:
-        """Validate the gate."""
+        """Validate the name of the gate."""
         if self.attention not in ATTENTIONS:
             raise InputError(f"op.attention: got {self.attention!r}, wanted one of {', '.join(ATTENTIONS)}")
 
     def describe(self) -> dict[str, Any]:
-        """With the gate's name and settings."""
+        """Return the description of the base with the gate's name and settings."""
         return {**super().describe(), "attention": self.attention, "eca": asdict(self.eca)}
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `describe`."""
+        """Rebuild the operator from the fields of `describe`."""
         settings = EcaSettings(**values.get("eca", {}))
         return cls(operator_from(values["base"]), str(values["attention"]), settings)
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """The base's module, the gate inside where the module is complete in itself."""
+        """Build the base's module; if it includes its norm, the gate is inside it too."""
         if self._inside(conv):
             conv = replace(conv, gate=lambda channels: self._gate(conv, channels))
         return self.base.build(conv)
 
     def gates(self, conv: ConvSpec) -> Sequence[nn.Module]:
-        """The gate, after any of the base's."""
+        """Return the base's gates, then this operator's gate unless it is inside the module."""
         own = () if self._inside(conv) else (self._gate(conv, self.width(conv)),)
         return (*self.base.gates(conv), *own)
 

@@ -1,4 +1,4 @@
-"""How a user asks for CAKES: by a named set of kernels in equal split, or by a layout file."""
+"""`op=cakes`: mixed convolutions with equal shares for the kernels of a set, or with a layout file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,23 +18,24 @@ from app.operators.vocabulary import vocabulary
 
 @dataclass(frozen=True)
 class Cakes(Operator):
-    """What `op=cakes` says; `bind` turns it into the layout of a network.
+    """The settings of `op=cakes`; `bind` turns them into the layout of a network.
 
-    `align` > 1 hands channels out in multiples of it (groups as wide as a vector register run faster) and
-    lets neighbouring convolutions begin with different kernels, so that all axes are still covered.
+    With `align` > 1, groups have multiples of that many channels, because groups as wide as a vector register
+    run faster. If a convolution then has fewer groups than there are kernels, the next one uses the kernels
+    that follow, so that all axes are covered.
     """
 
     kernels: str | Sequence[str]
-    """A named set, or a list of kernels."""
+    """Name of a kernel set, or a list of kernels."""
     align: int
     layout: str | None
-    """Path of a layout file; it goes before `kernels`."""
+    """Path of a layout file; it overrides `kernels`."""
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
-        """Mixed convolutions by the file, or in equal split of the set.
+        """Return mixed convolutions with the layout of the file, or with equal shares for all kernels.
 
         Raises:
-            InputError: no such set or file, or the file's layout is for another network.
+            InputError: the set or file does not exist, or the file's layout is for another network.
         """
         if self.layout is not None:
             return Mixed(read_layout(Path(self.layout))).bind(convolutions)
@@ -46,20 +47,20 @@ class Cakes(Operator):
         return Mixed(Layout(groups, provenance))
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """Only what is bound can be built."""
+        """Fail: only the bound operator can be built."""
         raise AssertionError("bind a Cakes operator to a network's convolutions first")
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """Only what is bound has a cost."""
+        """Fail: only the bound operator has a cost."""
         raise AssertionError("bind a Cakes operator to a network's convolutions first")
 
 
 def split(conv: ConvSpec, kernels: Sequence[Kernel], align: int, turn: int) -> dict[Kernel, int]:
-    """Channels per kernel, as even as multiples of `align` allow, the remainder to the first.
+    """Return the channels per kernel, as equal as multiples of `align` allow; the first gets the remainder.
 
-    Kernels are flattened to the axes the convolution may extend along; ones that become equal are one. With
-    `align` > 1, convolution number `turn` begins `turn` times as many places further on in the list, which
-    goes round, as it has kernels.
+    Kernels are flattened along axes on which the convolution has one tap; kernels that become equal count
+    once. With `align` > 1, if there are too few channels for all kernels, each convolution (number `turn`)
+    takes the kernels that follow those of the convolution before in the list, cyclically.
     """
     distinct = list(dict.fromkeys(kernel.within(conv.kernel) for kernel in kernels))
     units = max(1, conv.out_channels // align)

@@ -1,4 +1,4 @@
-"""What operators that save by keeping channels apart have in common: where there are too few, they do not."""
+"""The base of operators that process channels separately, except with few channels."""
 
 from abc import abstractmethod
 
@@ -9,37 +9,38 @@ from app.layers.cost import Cost
 from app.operators.operator import ConvSpec, Operator
 from app.operators.plain import Conv3d
 
-_FEWEST = 6  # a shift needs a channel for each direction; an image has fewer, and filters apart save nothing
+_FEWEST = 6  # a shift needs one channel per direction; with fewer, separate filters save nothing
 
 
 class Channelwise(Operator):
-    """Dense for the few channels of an image, `build_apart` for the many of a network."""
+    """A base class of operators that use a dense convolution for few input channels, else `build_apart`."""
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """Dense or apart."""
+        """Build a dense convolution for few input channels, else the module of `build_apart`."""
         return Conv3d().build(conv) if _few(conv) else self.build_apart(conv)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """Dense or apart."""
+        """Return the cost of a dense convolution for few input channels, else that of `cost_apart`."""
         return Conv3d().cost(conv, size) if _few(conv) else self.cost_apart(conv, size)
 
     def complete(self, conv: ConvSpec) -> bool:
-        """As `complete_apart` says, where channels are kept apart."""
+        """Return whether the module includes norm and activation: `complete_apart`, unless it is dense."""
         return self.complete_apart and not _few(conv)
 
     def takes_gate(self, conv: ConvSpec) -> bool:
-        """Where it brings its own norm."""
+        """Return whether the module applies the gate: if it includes its norm."""
         return self.complete(conv)
 
     complete_apart: bool = False
+    """Whether the modules of `build_apart` include norm and activation."""
 
     @abstractmethod
     def build_apart(self, conv: ConvSpec) -> nn.Module:
-        """The module of a convolution with channels enough."""
+        """Build the module of a convolution that has enough input channels."""
 
     @abstractmethod
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """Its cost on an input of `size` voxels."""
+        """Return the cost of that module on an input of `size` voxels."""
 
 
 def _few(conv: ConvSpec) -> bool:

@@ -1,4 +1,4 @@
-"""Convolutions decomposed after training: small ones, one after another, in place of a dense one."""
+"""Convolutions decomposed after training: a chain of smaller convolutions replaces each dense one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,17 +18,17 @@ FORMS = ("depthwise", "channel", "spatial")
 
 @dataclass(frozen=True)
 class Factors:
-    """What stands in place of a dense convolution.
+    """The convolutions that replace a dense convolution.
 
-    depthwise: `rank` filters a channel, along each of `kernels` in turn, then 1x1x1. channel: a dense
-    convolution to `rank` channels, then 1x1x1. spatial: dense along the first of `kernels` to `rank`
-    channels, then dense along the second.
+    depthwise: `rank` filters per channel with each of `kernels` in turn, then 1x1x1.
+    channel: a dense convolution to `rank` channels, then 1x1x1.
+    spatial: a dense convolution with the first of `kernels` to `rank` channels, then one with the second.
     """
 
     form: str
     rank: int
     kernels: tuple[Size, ...]
-    """Their product is the kernel of the dense convolution."""
+    """Kernels of the chain; together they have the extent of the dense convolution's kernel."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -36,7 +36,7 @@ class Factors:
             raise InputError(f"decomposed: got {self.form!r} of rank {self.rank}, wanted {', '.join(FORMS)}")
 
     def chain(self, conv: ConvSpec) -> list[GroupedConv]:
-        """The convolutions in place of `conv`."""
+        """Return the convolutions that replace `conv`."""
         strides = share_stride(self.kernels, conv.stride)
         if self.form == "depthwise":
             first = depthwise(conv.in_channels, self.kernels[0], strides[0], multiplier=self.rank)
@@ -53,34 +53,38 @@ class Factors:
 
 @dataclass(frozen=True)
 class Decomposed(Wrapper):
-    """The convolutions that are named as their factors say; the rest as the base makes them."""
+    """An operator that builds the named convolutions from factors and all others with its base."""
 
     convolutions: Mapping[str, Factors]
 
     def describe(self) -> dict[str, Any]:
-        """With the factors of each."""
+        """Return the description of the base with the factors of each convolution."""
         named = {name: asdict(factors) for name, factors in self.convolutions.items()}
         return {**super().describe(), "convolutions": named}
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `describe`."""
+        """Rebuild the operator from the fields of `describe`."""
         named = {str(name): _factors_from(entry) for name, entry in values["convolutions"].items()}
         return cls(operator_from(values["base"]), named)
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """Factors where named."""
+        """Build the chain of factors if the convolution has any, else the base's module."""
         factors = self.convolutions.get(conv.name)
         return self.base.build(conv) if factors is None else build_chain(factors.chain(conv))
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """Of the factors where named."""
+        """Return the cost of the chain of factors if the convolution has any, else the base's cost."""
         factors = self.convolutions.get(conv.name)
         return self.base.cost(conv, size) if factors is None else chain_cost(factors.chain(conv), size)
 
 
 def share_stride(kernels: Sequence[Size], stride: Size) -> list[Size]:
-    """Each axis' stride to the first kernel that extends along it; to the first of all where none does."""
+    """Return the stride of each kernel of a chain.
+
+    The stride along an axis goes to the first kernel with several taps along it; if there is none, to the
+    first kernel.
+    """
     owners = [next((i for i, kernel in enumerate(kernels) if kernel[axis] > 1), 0) for axis in range(3)]
     return [
         as_size([step if owner == index else 1 for step, owner in zip(stride, owners, strict=True)])

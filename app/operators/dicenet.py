@@ -1,4 +1,4 @@
-"""op=dicenet: the DiCE unit, alone or in the blocks of DiCENet (Mehta et al., TPAMI 44(5), 2022)."""
+"""`op=dicenet`: the DiCE unit, alone or in the blocks of DiCENet (Mehta et al., TPAMI 44(5), 2022)."""
 
 from dataclasses import dataclass
 
@@ -17,17 +17,17 @@ FORMS = ("unit", "block")
 
 @dataclass(frozen=True)
 class DiceNet(Channelwise):
-    """Units or blocks that end with their own norm, activation and gate."""
+    """The operator `op=dicenet`: units or blocks, which include norm, activation and gate."""
 
     complete_apart = True
 
     reduction: int
-    """Input channels for each hidden unit of the gate."""
+    """Input channels per hidden unit of the gate."""
     form: str = "unit"
-    """unit: a DiCE unit in place of each convolution, after averages over a stride. block: DiCENet's strided
-    unit where there is a stride, else its block, half of whose input channels pass unchanged."""
+    """Form of the modules. unit: a DiCE unit replaces each convolution, after averages over a stride. block:
+    DiCENet's strided unit if there is a stride, else its block, which passes half of its input unchanged."""
     squeeze: str = "mean"
-    """What the gate sees of a channel: its mean, or the moments: mean and deviation."""
+    """Numbers per channel that the gate sees: mean, or moments (mean and deviation)."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -38,11 +38,11 @@ class DiceNet(Channelwise):
                 raise InputError(f"op.{name}: got {getattr(self, name)!r}, wanted one of {', '.join(known)}")
 
     def fits_other_sizes(self) -> bool:
-        """No: each slice of a patch has its own kernel."""
+        """Return False: each slice of a patch has its own kernel."""
         return False
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
-        """A unit or block for the size the network sees a patch at."""
+        """Build a unit or block for the size that a patch has at this convolution."""
         spec, straight = self._spec(conv), conv.stride == (1, 1, 1)
         if self.form == "block":
             return BypassDice(spec) if straight else StridedDice(spec, conv.stride)
@@ -51,7 +51,7 @@ class DiceNet(Channelwise):
         return nn.Sequential(nn.AvgPool3d(conv.stride, conv.stride, ceil_mode=True), DiceUnit(spec))
 
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """Convolutions, gates, norms and activations."""
+        """Return the cost of convolutions, gates, norms and activations."""
         spec = self._spec(conv)
         if self.form == "unit":
             return spec.cost(strided(size, conv.stride))

@@ -1,4 +1,4 @@
-"""Depthwise separable: filters for each channel, then a mix of channels (Sifre 2014; Chollet, CVPR 2017)."""
+"""`op=dwsep`: depthwise separable convolutions, filters per channel then a mix (Sifre 2014; Chollet 2017)."""
 
 from dataclasses import dataclass
 
@@ -14,10 +14,10 @@ from app.operators.operator import ConvSpec
 
 @dataclass(frozen=True)
 class DepthwiseSeparable(Channelwise):
-    """3x3x3 depthwise, then 1x1x1, nothing in between."""
+    """The operator `op=dwsep`: 3x3x3 depthwise, then 1x1x1, with nothing in between."""
 
     multiplier: int
-    """Filters for each input channel."""
+    """Number of filters per input channel."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -25,11 +25,11 @@ class DepthwiseSeparable(Channelwise):
             raise InputError(f"op.multiplier: got {self.multiplier}, wanted at least 1")
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
-        """The two in turn."""
+        """Build the two convolutions as a sequence."""
         return build_chain(self._chain(conv))
 
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """multiplier * in * (taps + out)."""
+        """Return the cost; weights are multiplier * in * (taps + out)."""
         return chain_cost(self._chain(conv), size)
 
     def _chain(self, conv: ConvSpec) -> list[GroupedConv]:

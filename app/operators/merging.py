@@ -1,7 +1,7 @@
-"""Which mixed convolutions run as one dense call on a device: measured there, and kept in the run.
+"""Choice of the mixed convolutions to run as one dense convolution, measured per device and kept in the run.
 
-A convolution of several groups starts a kernel for each and reads its whole input each time. Where that costs
-more than the multiply-adds it saves, as on a GPU it may, all groups are merged.
+A convolution with several groups launches one kernel per group, and each reads the whole input. If that costs
+more than the saved multiply-adds gain, as it may on a GPU, all groups are merged into one dense convolution.
 """
 
 import time
@@ -18,14 +18,14 @@ from app.core.files import read_json, write_json
 from app.layers.device_policy import autocast, policy_of
 from app.operators.mixed import MixedConv3d
 
-_RUNS = 5  # timed, after two that set up more than they compute
+_RUNS = 5  # timed runs, after two for warm-up
 
 Clock = Callable[[Callable[[], object], torch.device], float]
-"""Work on a device -> its seconds."""
+"""A function that runs work on a device and returns its seconds."""
 
 
 def use_recorded(network: nn.Module, run: Path, device: torch.device) -> bool:
-    """Merge what the run records for this device; return whether there was nothing left to measure."""
+    """Merge the convolutions recorded in the run for this device; return whether no measurement is needed."""
     if not policy_of(device).merges or not _mixed(network):
         return True
     path = run / run_folder.MERGED
@@ -39,9 +39,9 @@ def use_recorded(network: nn.Module, run: Path, device: torch.device) -> bool:
 def merge_faster(
     network: nn.Module, image: Tensor, precision: torch.dtype, run: Path, *, seconds: Clock | None = None
 ) -> list[str]:
-    """Merge the convolutions that are then faster in a training step on images like this (B, C, D, H, W).
+    """Merge the convolutions that are faster merged, in a training step on an image (B, C, D, H, W).
 
-    Writes their names to the run, by device, and returns them.
+    Write their names to the run, by device, and return them.
     """
     device, clock = image.device, seconds or _seconds
     faster = []
@@ -67,13 +67,13 @@ def _merge(network: nn.Module, names: list[str]) -> None:
 
 
 def _mixed(network: nn.Module) -> dict[str, MixedConv3d]:
-    """Convolutions of several groups, by name."""
+    """Return the mixed convolutions with several groups, by name."""
     modules = network.named_modules()
     return {name: each for name, each in modules if isinstance(each, MixedConv3d) and len(each.groups) > 1}
 
 
 def _inputs(network: nn.Module, image: Tensor, precision: torch.dtype) -> dict[str, Tensor]:
-    """What each mixed convolution sees of an image."""
+    """Return the input of each mixed convolution for an image, by name."""
     seen: dict[str, Tensor] = {}
 
     def look(name: str, module: nn.Module) -> RemovableHandle:
@@ -81,7 +81,7 @@ def _inputs(network: nn.Module, image: Tensor, precision: torch.dtype) -> dict[s
 
     hooks = [look(name, module) for name, module in _mixed(network).items()]
     training = network.training
-    network.eval()  # so that no statistics of a norm are moved
+    network.eval()  # so that running statistics of norms do not change
     try:
         with torch.no_grad(), autocast(image.device, precision):
             network(image)
@@ -93,7 +93,7 @@ def _inputs(network: nn.Module, image: Tensor, precision: torch.dtype) -> dict[s
 
 
 def _pass(module: nn.Module, x: Tensor) -> Callable[[], object]:
-    """Forward and backward."""
+    """Return a function that runs a module forward and backward."""
     inputs = x.clone().requires_grad_()
     return lambda: module(inputs).sum().backward()
 

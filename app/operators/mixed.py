@@ -1,4 +1,4 @@
-"""CAKES: the output channels of one convolution shared out among sub-kernels.
+"""Mixed convolutions (CAKES): the output channels of a convolution are divided among sub-kernels.
 
 Yu et al., "CAKES: Channel-wise Automatic KErnel Shrinking for Efficient 3D Networks", AAAI 2021.
 """
@@ -22,13 +22,13 @@ from app.operators.plain import Conv3d
 
 
 class MixedConv3d(nn.Module):
-    """A 3D convolution whose output channels are shared out among sub-kernels.
+    """A 3D convolution whose output channels are divided among sub-kernels.
 
-    Maps (B, in_channels, D, H, W) to (B, sum(groups.values()), D/s, H/s, W/s), rounded up. Each group of
-    output channels is a dense convolution of all input channels; groups follow one another in order.
+    It maps (B, in_channels, D, H, W) to (B, sum(groups.values()), D/s, H/s, W/s), sizes rounded up. Each
+    group of output channels is a dense convolution of all input channels; groups are concatenated in order.
 
-    Where `merged` is set all groups are one call of a dense convolution, with zeros where a kernel of a group
-    has no tap: more multiply-adds, fewer passes over the input.
+    If `merged` is set, all groups are computed as one dense convolution, whose weights are zero outside the
+    taps of each group: more multiply-adds, but fewer passes over the input.
     """
 
     def __init__(self, in_channels: int, groups: Mapping[Kernel, int], stride: Size) -> None:
@@ -42,7 +42,7 @@ class MixedConv3d(nn.Module):
         self._stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, out, D/s, H/s, W/s)."""
+        """Convolve (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         if self.merged:
             padding = as_size([length // 2 for length in self._box])
             return conv3d(x, self.dense_weight(), stride=self._stride, padding=padding)
@@ -51,12 +51,12 @@ class MixedConv3d(nn.Module):
         return torch.cat([group(x) for group in self.groups], dim=1)
 
     def dense_weight(self) -> Tensor:
-        """The weights (out, in, k, k, k) of one convolution with the taps of all groups."""
+        """Return the weights (out, in, k, k, k) of one dense convolution with the taps of all groups."""
         return torch.cat([_in_box(group, self._box) for group in self.groups])
 
 
 def _in_box(group: nn.Module, box: Size) -> Tensor:
-    """The weights of a group amid zeros, its dilated taps apart."""
+    """Return the weights of a group in a box of zeros, with dilated taps spread out."""
     assert isinstance(group, nn.Conv3d)
     weight = group.weight
     for axis, step in enumerate(as_size(group.dilation), start=2):
@@ -69,24 +69,25 @@ def _in_box(group: nn.Module, box: Size) -> Tensor:
 
 @dataclass(frozen=True)
 class Mixed(Operator):
-    """Convolutions that a layout names are mixed as it says; the rest stay dense."""
+    """An operator that builds the convolutions of a layout as mixed convolutions and all others as dense."""
 
     layout: Layout
 
     def describe(self) -> dict[str, Any]:
-        """With the layout as in its file."""
+        """Return the kind, and the layout as in a layout file."""
         return {"kind": type(self).__name__, "layout": self.layout.to_dict()}
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Self:
-        """The inverse of `describe`."""
+        """Rebuild the operator from the fields of `describe`."""
         return cls(Layout.from_dict(values.get("layout"), "checkpoint"))
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
-        """Itself, once the layout is seen to fit.
+        """Check that the layout matches the network; return this operator.
 
         Raises:
-            InputError: the layout names other convolutions, or gives them other widths; lists them all.
+            InputError: the layout has unknown convolutions or other numbers of channels; the message lists
+                all differences.
         """
         specs = {conv.name: conv for conv in convolutions}
         differences = [
@@ -101,18 +102,18 @@ class Mixed(Operator):
         return self
 
     def kernel_layout(self) -> Layout:
-        """As given."""
+        """Return the layout."""
         return self.layout
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """Mixed where named, dense elsewhere."""
+        """Build a mixed convolution if the layout has it, else a dense one."""
         groups = self.layout.convolutions.get(conv.name)
         if groups is None:
             return Conv3d().build(conv)
         return MixedConv3d(conv.in_channels, groups, conv.stride)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """in * sum over groups of channels * taps."""
+        """Return the cost; weights are in * sum over groups of channels * taps."""
         groups = self.layout.convolutions.get(conv.name)
         if groups is None:
             return Conv3d().cost(conv, size)

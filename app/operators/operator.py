@@ -1,4 +1,4 @@
-"""What an operator is: the maker of every spatial convolution of a network."""
+"""The interface of an operator, which builds every spatial convolution of a network."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -19,9 +19,9 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """One spatial convolution a network asks for.
+    """The description of a spatial convolution that a network needs.
 
-    `kernel` is the largest extent it may have along (D, H, W): 1 where the data are too coarse to convolve.
+    `kernel` is its largest extent along (D, H, W): 1 along axes on which the data are too coarse.
     """
 
     name: str
@@ -30,113 +30,113 @@ class ConvSpec:
     kernel: Size
     stride: Size
     size: Size | None = None
-    """Voxels of its input where the network sees a patch; None where no patch is planned."""
+    """Size of its input for a patch, in voxels; None if the patch size is unknown."""
     style: Style | None = USUAL
-    """Norm and activation of the network's blocks, for operators that bring their own.
+    """Norm and activation of the network's blocks, for operators whose modules include both.
 
-    None in networks of version 1, where each such operator has a style of its own, and gates squeeze maps
-    after their norm (`app.models.model.VERSION`)."""
+    None in networks of version 1, in which each such operator has its own style and gates squeeze maps after
+    the norm (`app.models.model.VERSION`)."""
     gate: Callable[[int], nn.Module] | None = None
-    """Makes a gate for a number of channels, which a module complete in itself puts after its last norm."""
+    """A function that builds a gate for a number of channels, for modules that include their last norm."""
 
     @property
     def level(self) -> int:
-        """Level of the network, 0 the finest: the second part of the name."""
+        """Level of the network, from the second part of the name; 0 is the finest."""
         return int(self.name.split(".")[1])
 
 
 class Operator(Registered, ABC):
-    """Makes the module (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), rounded up, for each convolution.
+    """A builder of modules (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), sizes rounded up, per convolution.
 
-    No bias: a norm follows every convolution that is not complete in itself.
+    The modules have no bias, because a norm follows unless the module is complete, that is, includes it.
     """
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> "Operator":
-        """The operator made for these convolutions; most are the same for all."""
+        """Return the operator adapted to a network's convolutions; by default it needs no adaptation."""
         return self
 
     @abstractmethod
     def build(self, conv: ConvSpec) -> nn.Module:
-        """The module of one convolution."""
+        """Build the module of one convolution."""
 
     def width(self, conv: ConvSpec) -> int:
-        """Channels of its module's output; more than asked for if kernels are searched side by side."""
+        """Return the output channels of the module; more than `out_channels` in searches with all paths."""
         return conv.out_channels
 
     def complete(self, conv: ConvSpec) -> bool:
-        """Whether its module brings its own norm and activation, so that none may follow."""
+        """Return whether the module includes its norm and activation, so that neither must follow."""
         return False
 
     def takes_gate(self, conv: ConvSpec) -> bool:
-        """Whether its module puts the gate of its convolution (`ConvSpec.gate`) where it belongs."""
+        """Return whether the module itself applies the gate of its convolution (`ConvSpec.gate`)."""
         return False
 
     def gates(self, conv: ConvSpec) -> Sequence[nn.Module]:
-        """Gates that follow norm and activation; called with the map and the convolution's output."""
+        """Return gates that follow norm and activation; they get the map and the convolution's output."""
         return ()
 
     def fits_other_sizes(self) -> bool:
-        """Whether its modules compute the same for windows larger than the patch they are made for."""
+        """Return whether the modules compute the same for windows larger than the training patch."""
         return True
 
     def kernel_layout(self) -> Layout | None:
-        """The sub-kernels of its mixed convolutions, where it makes any."""
+        """Return the layout of the operator's mixed convolutions; None if it builds none."""
         return None
 
     @abstractmethod
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """The cost of one convolution whose input has `size` voxels."""
+        """Return the cost of one convolution whose input has `size` voxels."""
 
 
 @dataclass(frozen=True)
 class Wrapper(Operator):
-    """Everything as `base` does it."""
+    """A base class of operators that wrap another operator, `base`, and pass all calls to it by default."""
 
     base: Operator
 
     def describe(self) -> dict[str, Any]:
-        """With the base's description."""
+        """Return the kind and the description of the base."""
         return {"kind": type(self).__name__, "base": self.base.describe()}
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
-        """Around the bound base."""
+        """Return this operator with its base bound to the convolutions."""
         return replace(self, base=self.base.bind(convolutions))
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """The base's."""
+        """Build the base's module."""
         return self.base.build(conv)
 
     def width(self, conv: ConvSpec) -> int:
-        """The base's."""
+        """Return the base's width."""
         return self.base.width(conv)
 
     def complete(self, conv: ConvSpec) -> bool:
-        """As the base is."""
+        """Return whether the base's module is complete."""
         return self.base.complete(conv)
 
     def takes_gate(self, conv: ConvSpec) -> bool:
-        """As the base does."""
+        """Return whether the base's module applies the gate."""
         return self.base.takes_gate(conv)
 
     def gates(self, conv: ConvSpec) -> Sequence[nn.Module]:
-        """The base's."""
+        """Return the base's gates."""
         return self.base.gates(conv)
 
     def fits_other_sizes(self) -> bool:
-        """As the base does."""
+        """Return whether the base's modules fit other sizes."""
         return self.base.fits_other_sizes()
 
     def kernel_layout(self) -> Layout | None:
-        """The base's."""
+        """Return the base's layout."""
         return self.base.kernel_layout()
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """The base's."""
+        """Return the base's cost."""
         return self.base.cost(conv, size)
 
 
 def of_level(value: _Value | Sequence[_Value], conv: ConvSpec, key: str) -> _Value:
-    """Return a setting, or of a list of one for each level, the finest first, that of the convolution's.
+    """Return a setting; from a list with one value per level, finest first, the value for `conv`'s level.
 
     Raises:
         InputError: the list is too short; the message begins with `key`.

@@ -1,4 +1,4 @@
-"""Pseudo-3D: a convolution within slices, then one across them (Qiu et al., ICCV 2017, the serial form)."""
+"""`op=p3d`: a convolution within slices, then one across slices (serial P3D, Qiu et al., ICCV 2017)."""
 
 from dataclasses import dataclass
 
@@ -13,10 +13,10 @@ from app.operators.operator import ConvSpec, Operator
 
 @dataclass(frozen=True)
 class P3d(Operator):
-    """1x3x3 then 3x1x1, nothing in between; 1x3x3 alone where the plan keeps slices apart."""
+    """The operator `op=p3d`: 1x3x3 then 3x1x1; 1x3x3 alone if the kernel has no taps along depth."""
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """In-plane stride first, so that the second convolution runs on the smaller volume."""
+        """Build both; the in-plane stride is in the first, so that the second runs on a smaller volume."""
         depth, height, width = conv.kernel
         in_plane = dense_conv(
             conv.in_channels, conv.out_channels, Kernel((1, height, width)), (1, *conv.stride[1:])
@@ -29,7 +29,7 @@ class P3d(Operator):
         return nn.Sequential(in_plane, across)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """Both convolutions; the second works on what the first leaves."""
+        """Return the cost of both convolutions; the second runs on the output of the first."""
         depth, height, width = conv.kernel
         stride: Size = (1, *conv.stride[1:])
         in_plane = dense_cost(conv.in_channels, conv.out_channels, Kernel((1, height, width)), stride, size)

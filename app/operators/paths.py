@@ -1,8 +1,8 @@
-"""The super-network of the CAKES paper: all channels of every kernel side by side.
+"""The super-networks of the CAKES paper: the channels of all kernels are concatenated.
 
-Yu et al., "CAKES: Channel-wise Automatic KErnel Shrinking for Efficient 3D Networks", AAAI 2021; rules of the
-authors' code (github.com/yucornetto/CAKES). A path is one channel of one kernel. Each path has batch norm
-and ReLU of its own, the next convolution reads all paths, and the scale of a path's norm is its importance.
+Yu et al., "CAKES: Channel-wise Automatic KErnel Shrinking for Efficient 3D Networks", AAAI 2021; details as in
+the authors' code (github.com/yucornetto/CAKES). A path is one channel of one kernel. Each path has its own
+batch norm and ReLU, the next convolution reads all paths, and the scale of a path's norm is its importance.
 """
 
 import torch
@@ -17,10 +17,10 @@ from app.operators.searched import SearchedConv3d
 
 
 class PathsConv3d(SearchedConv3d):
-    """All paths, as in the cost-priority search.
+    """A searched convolution that computes all paths, as in the cost-priority search.
 
-    Maps (B, in, D, H, W) to (B, kernels * slots, D/s, H/s, W/s), rounded up. Channel k * slots + c is the
-    path of kernel k and slot c.
+    It maps (B, in, D, H, W) to (B, kernels * slots, D/s, H/s, W/s), sizes rounded up. Channel k * slots + c
+    is the path of kernel k and slot c.
     """
 
     def __init__(self, in_channels: int, slots: int, kernels: tuple[Kernel, ...], stride: Size) -> None:
@@ -33,55 +33,55 @@ class PathsConv3d(SearchedConv3d):
 
     @property
     def gates(self) -> Tensor:  # type: ignore[override]
-        """The scales of the norm, (kernels, slots)."""
+        """Scales of the norm, (kernels, slots)."""
         return self.norm.weight.view(len(self.kernels), self.slots)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to all paths; see the class."""
         return F.relu(self.norm(self.paths(x)), inplace=True)
 
     def scores(self) -> Tensor:
-        """Absolute scales."""
+        """Return the absolute scales of the norm, (kernels, slots)."""
         return self.gates.detach().abs()
 
 
 class RandomPathsConv3d(PathsConv3d):
-    """At each step a random choice of as many paths as slots, as in the performance-priority search.
+    """A searched convolution that computes a random choice of paths, as in the performance-priority search.
 
-    The others are zero and keep their statistics. In eval mode the paths with the largest scales take part,
-    which are those that decoding keeps.
+    At each step as many paths as slots are chosen. The others are zero and keep their norm statistics. In
+    eval mode the paths with the largest scales are chosen, which are those that decoding keeps.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to all paths, of which the unchosen are zero; see the class."""
         active = self._active()
         parts = [self._convolved(x, *of) for of in enumerate(self._by_kernel(active)) if of[1]]
         places = torch.tensor(active, device=x.device)
         y = F.relu(self._normalised(torch.cat(parts, dim=1), places), inplace=True)
-        last = y.movedim(1, -1)  # contiguous where volumes are channels-last
+        last = y.movedim(1, -1)  # contiguous if volumes are channels-last
         paths = last.new_zeros((*last.shape[:-1], len(self.norm.weight)))
         return paths.index_copy(-1, places, last).movedim(-1, 1)
 
     def _active(self) -> list[int]:
-        """Channels of the paths that take part, as many as slots, ascending."""
+        """Return the channels of the chosen paths, as many as slots, ascending."""
         scales, count = self.scores().flatten(), len(self.norm.weight)
         if self.training:
             chosen = torch.randperm(count, device="cpu")[: self.slots]
-        elif scales.is_meta:  # its cost is counted: as many of each kernel
+        elif scales.is_meta:  # when counting costs: equally many of each kernel
             chosen = torch.arange(0, count, len(self.kernels), device="cpu")
-        else:  # stable: of equal scales the first, never more than `slots`
+        else:  # stable sort: among equal scales the first ones are chosen
             chosen = torch.argsort(scales, descending=True, stable=True)[: self.slots]
         return sorted(chosen.tolist())
 
     def _by_kernel(self, active: list[int]) -> list[list[int]]:
-        """The slots of active paths, for each kernel."""
+        """Return the slots of the active paths for each kernel."""
         return [
             [path - first for path in active if 0 <= path - first < self.slots]
             for first in range(0, len(self.norm.weight), self.slots)
         ]
 
     def _convolved(self, x: Tensor, index: int, slots: list[int]) -> Tensor:
-        """The paths of some slots and one kernel, (B, slots, D/s, H/s, W/s)."""
+        """Return the paths of some slots and one kernel, (B, slots, D/s, H/s, W/s)."""
         conv = self.paths.groups[index]
         assert isinstance(conv, nn.Conv3d) and not isinstance(conv.padding, str)
         return conv3d(

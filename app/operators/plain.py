@@ -1,4 +1,4 @@
-"""Dense convolutions: over the volume (conv3d) or within slices (conv2d)."""
+"""Dense convolutions: over the whole volume (conv3d) or within slices (conv2d)."""
 
 from dataclasses import dataclass
 
@@ -13,25 +13,25 @@ from app.operators.operator import ConvSpec, Operator
 
 @dataclass(frozen=True)
 class Conv3d(Operator):
-    """3x3x3, or what the plan allows."""
+    """The operator `op=conv3d`: dense convolutions with the planned kernels, usually 3x3x3."""
 
     def kernel(self, conv: ConvSpec) -> Kernel:
-        """What the plan says."""
+        """Return the planned kernel."""
         return Kernel(conv.kernel)
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """One dense convolution."""
+        """Build one dense convolution."""
         return dense_conv(conv.in_channels, conv.out_channels, self.kernel(conv), conv.stride)
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """in * out * taps."""
+        """Return the cost; weights are in * out * taps."""
         return dense_cost(conv.in_channels, conv.out_channels, self.kernel(conv), conv.stride, size)
 
 
 @dataclass(frozen=True)
 class Conv2d(Conv3d):
-    """1x3x3: every slice on its own."""
+    """The operator `op=conv2d`: dense convolutions within slices, usually 1x3x3."""
 
     def kernel(self, conv: ConvSpec) -> Kernel:
-        """Its part within slices."""
+        """Return the planned kernel with one tap along depth."""
         return Kernel((1, *conv.kernel[1:]))

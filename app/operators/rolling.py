@@ -1,7 +1,8 @@
-"""Depthwise, then grouped or rolling pointwise: each output channel mixes a window of input channels.
+"""`op=rolling`: a depthwise convolution, then a grouped or a rolling pointwise convolution.
 
-The kernel of Wang et al., arXiv 2009.05236, as made public with DSXplore (IPDPS 2021): windows assigned
-cyclically, so that a few layers reach every channel; weights and multiply-adds are those of a grouped 1x1x1.
+In the rolling form each output channel mixes a window of input channels. This is the kernel of Wang et al.,
+arXiv 2009.05236, as published with DSXplore (IPDPS 2021). Windows are assigned cyclically, so that a few
+layers reach every channel; weights and multiply-adds are those of a grouped 1x1x1 convolution.
 """
 
 import math
@@ -25,10 +26,10 @@ from app.operators.operator import ConvSpec, Operator
 
 
 class RollingPointwise(nn.Module):
-    """Maps (B, in_channels, D, H, W) to (B, out_channels, D, H, W).
+    """A rolling pointwise convolution from (B, in_channels, D, H, W) to (B, out_channels, D, H, W).
 
-    Output channel c mixes the `in_channels / groups` input channels from c * step on, cyclically; the step is
-    the width of the window less its overlap.
+    Output channel c mixes a window of `in_channels / groups` input channels that starts at c * step,
+    cyclically. The step is the width of the window minus its overlap.
     """
 
     def __init__(self, in_channels: int, out_channels: int, *, groups: int, overlap: float) -> None:
@@ -43,11 +44,11 @@ class RollingPointwise(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         self.in_channels, self.out_channels = in_channels, out_channels
         self.rounds = math.ceil(out_channels / self.windows)
-        """Output channels that see the same window."""
+        """Largest number of output channels that see the same window."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gather the distinct windows, convolve each as a group, put the channels in cyclic order."""
-        # Axes and sizes are told in full: torch's way to ONNX does not know negative ones.
+        """Gather the distinct windows, convolve each as a group, and put the channels in cyclic order."""
+        # Axes and sizes are explicit, as torch's ONNX export does not support negative ones here.
         windows = x.movedim(1, 4).index_select(4, self.get_buffer("index")).movedim(4, 1)
         missing = self.rounds * self.windows - self.out_channels
         weight = F.pad(self.weight, (0, 0) * 4 + (0, missing))
@@ -58,7 +59,7 @@ class RollingPointwise(nn.Module):
         return by_round.flatten(-2)[..., : self.out_channels].movedim(4, 1)
 
     def connections(self) -> list[Connection]:
-        """Each output channel with the channels of its window."""
+        """Return the connections: each output channel with the channels of its window."""
         starts = np.arange(self.out_channels)[:, None] * self.step
         index = (starts + np.arange(self.width)) % self.in_channels
         links = np.zeros((self.out_channels, self.in_channels), dtype=np.bool_)
@@ -68,14 +69,15 @@ class RollingPointwise(nn.Module):
 
 @dataclass(frozen=True)
 class Rolling(Channelwise):
-    """3x3x3 depthwise, then grouped or rolling pointwise."""
+    """The operator `op=rolling`: 3x3x3 depthwise, then grouped or rolling pointwise."""
 
     groups: int
-    """A window is this part of the input channels; at most, as far as it divides them."""
+    """Number of groups; a window has 1 / groups of the input channels. The greatest common divisor with the
+    channels is used."""
     overlap: float | None
-    """Share of a window that the next one covers too; None: no windows, but groups as of a convolution."""
+    """Share of a window that the next one also covers; None for a grouped convolution without windows."""
     convolutions: Mapping[str, Mapping[str, Any]] | None = None
-    """Groups and overlap of single convolutions, by name: `encoder.0.1: {groups: 4, overlap: 0.5}`."""
+    """Groups and overlap of single convolutions by name: `encoder.0.1: {groups: 4, overlap: 0.5}`."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -88,10 +90,10 @@ class Rolling(Channelwise):
                 raise InputError(f"{key}.overlap: got {overlap}, wanted null or from 0 to below 1")
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
-        """Itself, once every convolution it names is seen to be there.
+        """Check that the network has all convolutions in `convolutions`; return this operator.
 
         Raises:
-            InputError: one is not.
+            InputError: one is missing.
         """
         unknown = set(self.convolutions or ()) - {conv.name for conv in convolutions}
         if unknown:
@@ -99,11 +101,14 @@ class Rolling(Channelwise):
         return self
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
-        """The two in turn."""
+        """Build the two convolutions as a sequence."""
         return nn.Sequential(depthwise(conv.in_channels, conv.kernel, conv.stride).build(), self._mix(conv))
 
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """in * (taps + out / groups), and what the last round computes without a channel to give it to."""
+        """Return the cost; weights are in * (taps + out / groups).
+
+        Multiply-adds include those of the last round whose results have no output channel.
+        """
         filters = depthwise(conv.in_channels, conv.kernel, conv.stride).cost(size)
         with torch.device("meta"):
             mix = self._mix(conv)
@@ -124,6 +129,6 @@ class Rolling(Channelwise):
         return pointwise(conv.in_channels, conv.out_channels, groups=groups)
 
     def _of(self, conv: ConvSpec) -> tuple[int, float | None]:
-        """Groups and overlap of a convolution."""
+        """Return groups and overlap of a convolution."""
         own = (self.convolutions or {}).get(conv.name, {})
         return own.get("groups", self.groups), own.get("overlap", self.overlap)

@@ -1,4 +1,4 @@
-"""A convolution of a super-network: kernels its output channels choose between, and what they prefer."""
+"""The interface of a super-network's convolution, in which kernels are searched per output channel."""
 
 from abc import ABC, abstractmethod
 
@@ -8,10 +8,13 @@ from app.core.kernel import Kernel
 
 
 class SearchedConv3d(nn.Module, ABC):
-    """Output channels (slots) that will keep one of several kernels each; for every pair there is a gate."""
+    """A convolution whose output channels (slots) will each keep one of several kernels.
+
+    There is a gate for each pair of kernel and slot.
+    """
 
     gates: Tensor
-    """(kernels, slots), or (kernels, units) where neighbouring slots share one."""
+    """Gates (kernels, slots), or (kernels, units) if neighbouring slots share one."""
 
     def __init__(self, kernels: tuple[Kernel, ...], slots: int) -> None:
         super().__init__()
@@ -20,8 +23,8 @@ class SearchedConv3d(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, channels, D/s, H/s, W/s), rounded up."""
+        """Convolve (B, in, D, H, W) to (B, channels, D/s, H/s, W/s), sizes rounded up."""
 
     @abstractmethod
     def scores(self) -> Tensor:
-        """How much each (kernel, slot) matters, (kernels, slots), larger is more."""
+        """Return the importance (kernels, slots) of each kernel in each slot; larger is more important."""

@@ -1,7 +1,7 @@
-"""Shifts in place of spatial kernels: no weight, no multiply-add; grouped 1x1x1 convolutions do the rest.
+"""`op=shift`: shifts without weights and multiply-adds in place of spatial kernels, and grouped 1x1x1 mixes.
 
 He et al., "AddressNet: Shift-based Primitives for Efficient Convolutional Neural Networks", WACV 2019, here
-over the six directions of a volume.
+with the six directions of a volume.
 """
 
 import math
@@ -25,10 +25,11 @@ _EARLIER = Style("instance", "relu")
 
 
 class ShiftConv3d(nn.Module):
-    """Grouped 1x1x1, channel shift, address shift, grouped 1x1x1, each mix with a norm; then an activation.
+    """A shift module: grouped 1x1x1, channel shift, address shift and grouped 1x1x1, then an activation.
 
-    Maps (B, in, D, H, W) to (B, out, D/s, H/s, W/s), rounded up. The first input channels, averaged over
-    the stride, become the first output channels (the shortcut shift: beside, not added).
+    It maps (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up. A norm follows each 1x1x1
+    convolution. The first input channels, averaged over the stride, become the first output channels (the
+    shortcut shift, which is concatenated, not added).
     """
 
     def __init__(self, conv: ConvSpec, *, widths: Sequence[int], groups: Sequence[int], mode: str) -> None:
@@ -45,7 +46,7 @@ class ShiftConv3d(nn.Module):
         parts = [
             pointwise(conv.in_channels, expanded, groups=groups[0]).build(),
             *style.finish(expanded),
-            nn.Identity(),  # weights of networks of version 1 are counted with a channel shift here
+            nn.Identity(),  # keeps weight names of version 1, whose channel shift was here
             AddressShift(expanded, directions(conv.kernel), mode, turn),
             pointwise(expanded, made, groups=groups[1]).build(),
             style.normalise(made),
@@ -55,7 +56,7 @@ class ShiftConv3d(nn.Module):
         self.activation = style.bend(conv.out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
+        """Map (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
         x = self.pool(x)
         *before, norm = self.branch
         made = x
@@ -66,29 +67,29 @@ class ShiftConv3d(nn.Module):
             made = self.gate(made, response)
         if not self.shortcut:
             return self.activation(made)  # type: ignore[no-any-return]
-        # In place: writing each half straight into its place of one map takes ten times as long (torch 2.13).
+        # Concatenate: writing each part into one preallocated map takes ten times as long (torch 2.13).
         return self.activation(torch.cat([x[:, : self.shortcut], made], dim=1))  # type: ignore[no-any-return]
 
 
 def half_a_group(channels: int, groups: int, *, least: int) -> int:
-    """Return by how many channels the channel shift rotates: C / (2 groups), or `least` between groups."""
+    """Return by how many channels the channel shift rotates: C / (2 groups), at least `least` if several."""
     return max(channels // (2 * groups), least) if groups > 1 else channels // 2
 
 
 @dataclass(frozen=True)
 class Shift(Channelwise):
-    """Shift modules that end with their own norm and activation."""
+    """The operator `op=shift`: shift modules, which include norm and activation."""
 
     complete_apart = True
 
     mode: str
-    """zero or address: what moves in at the border."""
+    """Source of voxels at the border: zero, or address for those that follow in memory."""
     groups: int
-    """Of the 1x1x1 convolutions; at most, as far as it divides their channels."""
+    """Groups of the 1x1x1 convolutions; the greatest common divisor with their channels is used."""
     expansion: int
-    """Channels between them, as a multiple of the input's."""
+    """Channels between the 1x1x1 convolutions, as a multiple of the input's."""
     shortcut: float
-    """Share of the output channels that are the input's, unchanged."""
+    """Share of the output channels that are input channels without convolution."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -101,12 +102,12 @@ class Shift(Channelwise):
             raise InputError(f"op.shortcut: got {self.shortcut}, wanted from 0 to below 1")
 
     def build_apart(self, conv: ConvSpec) -> nn.Module:
-        """A shift module."""
+        """Build a shift module."""
         widths = self._widths(conv)
         return ShiftConv3d(conv, widths=widths[1:], groups=self._groups(widths), mode=self.mode)
 
     def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
-        """The two 1x1x1 convolutions, after pooling; norms have weights but no multiply-adds here."""
+        """Return the cost of the two 1x1x1 convolutions after pooling; norms count as weights only."""
         widths = self._widths(conv)
         groups = self._groups(widths)
         chain = [pointwise(*pair, groups=g) for pair, g in zip(pairwise(widths), groups, strict=True)]
@@ -115,7 +116,7 @@ class Shift(Channelwise):
         return chain_cost(chain, strided(size, conv.stride)) + Cost(style.weights(widths[1]) + last, 0)
 
     def _widths(self, conv: ConvSpec) -> tuple[int, int, int]:
-        """Channels that go in, in between, and that come out beside the shortcut."""
+        """Return the channels of the input, between the 1x1x1 convolutions, and of the branch's output."""
         kept = min(int(self.shortcut * conv.out_channels), conv.in_channels)
         return conv.in_channels, self.expansion * conv.in_channels, conv.out_channels - kept
 

@@ -1,9 +1,10 @@
-"""The super-network: what the output channels (slots) of a convolution choose their kernels with.
+"""The super-network of a kernel search: each output channel (slot) of a convolution chooses a kernel.
 
-- `sampled`: every slot has one candidate and one gate a kernel. At each step one kernel is drawn for a slot,
-  or for a unit of neighbouring slots, from the softmax of its gates (Gumbel straight-through); in eval mode
-  the likeliest. Slot c of the output is always made of the candidates of slot c, so the next convolution
-  finds the same feature in the same place. All candidates cost one dense convolution.
+- `sampled`: every slot has one candidate and one gate per kernel. At each step one kernel is drawn for each
+  slot, or for a unit of neighbouring slots, from the softmax of its gates (Gumbel straight-through); in eval
+  mode the most probable kernel is used. Slot c of the output always comes from the candidates of slot c, so
+  the next convolution finds the same feature in the same channel. All candidates together cost one dense
+  convolution.
 - `concatenated`, `concatenated_random`: the super-networks of CAKES, see app.operators.paths.
 """
 
@@ -27,13 +28,14 @@ from app.operators.plain import Conv3d
 from app.operators.searched import SearchedConv3d
 from app.operators.vocabulary import vocabulary
 
-_FIRST_GATE = 0.5  # as far from dying as from ruling
+_FIRST_GATE = 0.5  # equal for all kernels
 
 
 class SampledConv3d(SearchedConv3d):
-    """One kernel a unit and step: (B, in, D, H, W) -> (B, slots, D/s, H/s, W/s), rounded up.
+    """A searched convolution that draws one kernel per unit of slots at each step.
 
-    `gates` is (kernels, units): each `unit` slots in a row have one gate a kernel.
+    It maps (B, in, D, H, W) to (B, slots, D/s, H/s, W/s), sizes rounded up. `gates` is (kernels, units): each
+    `unit` consecutive slots share one gate per kernel.
     """
 
     def __init__(
@@ -47,34 +49,34 @@ class SampledConv3d(SearchedConv3d):
         self.gates = nn.Parameter(torch.full((len(candidates.kernels), -(-slots // unit)), _FIRST_GATE))
 
     def fix_chances(self, chances: Sequence[float]) -> None:
-        """Draw kernels with these chances in every unit; gates stay so."""
+        """Draw kernels with these fixed probabilities in every unit; the gates are no longer trained."""
         gates = self.temperature * torch.log(torch.tensor(chances))
         self.gates.data.copy_(gates[:, None].expand_as(self.gates))
         self.gates.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One dense convolution with the chosen taps."""
+        """Convolve (B, in, D, H, W) densely with the taps of the chosen kernels."""
         padding = as_size([voxels // 2 for voxels in self.candidates.cover])
         return conv3d(x, self.candidates.merged(self._choice()), stride=self.stride, padding=padding)
 
     def scores(self) -> Tensor:
-        """Log probabilities."""
+        """Return the log probabilities (kernels, slots)."""
         return self.of_slots(F.log_softmax(self.gates.detach() / self.temperature, dim=0))
 
     def probabilities(self) -> Tensor:
-        """Chance of each kernel in each slot, (kernels, slots), differentiable."""
+        """Return the probability of each kernel in each slot, (kernels, slots), differentiable."""
         return self.of_slots(F.softmax(self.gates / self.temperature, dim=0))
 
     def keep(self, chosen: Tensor) -> None:
-        """Leave one kernel a slot, `chosen` (slots,), the gates of the others dead.
+        """Keep one kernel per slot, `chosen` (slots,), and disable the others.
 
-        Minus infinity is a gate whose chance is zero; a unit goes by its first slot.
+        Their gates become minus infinity, which is probability 0. For a unit, its first slot decides.
         """
         alive = torch.full_like(self.gates, -torch.inf).scatter_(0, chosen[None, :: self.unit], 0.0)
         self.gates.data.copy_(alive)
 
     def of_slots(self, of_units: Tensor) -> Tensor:
-        """(kernels, units) -> (kernels, slots)."""
+        """Return values (kernels, units) repeated to (kernels, slots)."""
         return of_units.repeat_interleave(self.unit, dim=1)[:, : self.slots]
 
     def _choice(self) -> Tensor:
@@ -87,29 +89,29 @@ class SampledConv3d(SearchedConv3d):
 
 PATHS: dict[str, type[PathsConv3d]] = {"concatenated": PathsConv3d, "concatenated_random": RandomPathsConv3d}
 _FORMS = ("sampled", *PATHS)
-_EARLIER_FORMS = ("all", "random")  # summed the paths of a slot before one norm
+_EARLIER_FORMS = ("all", "random")  # of older versions, which summed the paths of a slot before one norm
 
 
 @dataclass(frozen=True)
 class SuperNet(Operator):
-    """What `op=supernet` says."""
+    """The settings of `op=supernet`."""
 
     kernels: str | Sequence[str]
-    """A named set, or a list of kernels."""
+    """Name of a kernel set, or a list of kernels."""
     where: str | Sequence[str]
-    """The convolutions searched: encoder, all, or a list of names; the rest stay dense."""
+    """The searched convolutions: encoder, all, or a list of names; the others are dense."""
     paths: str
-    """sampled, concatenated or concatenated_random."""
+    """Form of the super-network: sampled, concatenated or concatenated_random."""
     weights: str
-    """shared or separate; only for `sampled`, paths side by side have weights of their own."""
+    """Weights of the candidates for `sampled`: shared or separate. In the other forms they are separate."""
     temperature: float
-    """Divides the gates before the softmax of `sampled`: smaller is faster to decide."""
+    """Divisor of the gates before the softmax of `sampled`; with smaller values a search decides faster."""
     unit: int = 1
-    """Channels in a row that share one gate a kernel; only for `sampled`."""
+    """Number of consecutive channels that share one gate per kernel; only for `sampled`."""
     most_units: int | None = None
-    """Of one convolution: where `unit` would make more, units are wider."""
+    """Largest number of units per convolution; if `unit` would give more, units are made wider."""
     chances: Mapping[str, Sequence[float]] | None = None
-    """By convolution, of each kernel to be drawn by `sampled`; None: gates are trained to say so."""
+    """Fixed probabilities of the kernels per convolution for `sampled`; None: the gates are trained."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -126,10 +128,10 @@ class SuperNet(Operator):
             raise InputError(f"temperature: got {self.temperature}, wanted more than 0")
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> Operator:
-        """With the searched convolutions by name.
+        """Return the operator with the names of the searched convolutions as `where`.
 
         Raises:
-            InputError: a name that is none of the network's convolutions.
+            InputError: a name is not that of a convolution of the network.
         """
         names = [conv.name for conv in convolutions]
         if self.where == "all":
@@ -143,21 +145,21 @@ class SuperNet(Operator):
         return replace(self, where=wanted)
 
     def candidates(self, conv: ConvSpec) -> tuple[Kernel, ...]:
-        """The kernels between which the slots of a convolution choose; none where it is not searched."""
+        """Return the kernels that the slots of a convolution choose from; none if it is not searched."""
         if conv.name not in self.where:
             return ()
         flat = (kernel.within(conv.kernel) for kernel in vocabulary(self.kernels, "kernels"))
         return tuple(dict.fromkeys(flat))
 
     def unit_of(self, conv: ConvSpec) -> int:
-        """Channels of a convolution that share one gate a kernel."""
+        """Return the number of channels of a convolution that share one gate per kernel."""
         if self.most_units is None:
             return self.unit
         widest = -(-conv.out_channels // self.most_units)
         return -(-widest // self.unit) * self.unit
 
     def build(self, conv: ConvSpec) -> nn.Module:
-        """All candidates where searched, dense elsewhere."""
+        """Build a convolution with all candidates if it is searched, else a dense one."""
         kernels = self.candidates(conv)
         if not kernels:
             return Conv3d().build(conv)
@@ -174,15 +176,15 @@ class SuperNet(Operator):
         return module
 
     def width(self, conv: ConvSpec) -> int:
-        """All paths where they stand side by side."""
+        """Return the number of output channels: that of all paths if paths are concatenated."""
         return conv.out_channels * (len(self.candidates(conv)) or 1 if self.paths in PATHS else 1)
 
     def complete(self, conv: ConvSpec) -> bool:
-        """Paths side by side have norms and activations of their own."""
+        """Return whether the module includes norm and activation: concatenated paths do."""
         return self.paths in PATHS and bool(self.candidates(conv))
 
     def cost(self, conv: ConvSpec, size: Size) -> Cost:
-        """The super-network's own, not what it will shrink to."""
+        """Return the cost of the super-network itself, not of the network it will be reduced to."""
         kernels = self.candidates(conv)
         if not kernels:
             return Conv3d().cost(conv, size)
@@ -194,7 +196,7 @@ class SuperNet(Operator):
         return Cost(params, conv.in_channels * conv.out_channels * taps * voxels)
 
     def describe(self) -> dict[str, Any]:
-        """With lists where a description of data wants them."""
+        """Return the description, with sequences as lists."""
         described = super().describe()
         for name in ("kernels", "where"):
             value = described[name]

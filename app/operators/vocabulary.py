@@ -1,4 +1,4 @@
-"""Kernel vocabularies: the named sets of CAKES, and any list of kernels."""
+"""Kernel vocabularies: the named kernel sets of CAKES, and lists of kernels."""
 
 from collections.abc import Sequence
 
@@ -20,10 +20,11 @@ KERNEL_SETS: dict[str, tuple[str, ...]] = {
 
 
 def vocabulary(kernels: str | Sequence[str], where: str) -> tuple[Kernel, ...]:
-    """The kernels of a named set, or those of a list like `[1x3x3, 5x1x1, 3x3x3d2]`.
+    """Return the kernels of a named set, or of a list like `[1x3x3, 5x1x1, 3x3x3d2]`.
 
     Raises:
-        InputError: an unknown set, no kernel, or one named twice; the message begins with `where`.
+        InputError: the set is unknown, or the list is empty or has a kernel twice; the message begins with
+            `where`.
     """
     if isinstance(kernels, str) and kernels not in KERNEL_SETS:
         raise InputError(
