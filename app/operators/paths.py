@@ -1,6 +1,6 @@
 """The super-networks of the CAKES paper: the channels of all kernels are concatenated.
 
-Yu et al., "CAKES: Channel-wise Automatic KErnel Shrinking for Efficient 3D Networks", AAAI 2021; details as in
+Yu et al., "CAKES: Channel-wise Automatic KErnel Shrinking for Efficient 3D Networks", AAAI 2021; details from
 the authors' code (github.com/yucornetto/CAKES). A path is one channel of one kernel. Each path has its own
 batch norm and ReLU, the next convolution reads all paths, and the scale of a path's norm is its importance.
 """
