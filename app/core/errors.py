@@ -22,7 +22,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def noting(doing: str) -> Iterator[None]:
-    """Add a note to any error raised in the block: `doing`, which its traceback then shows."""
+    """Add `doing`, the current activity, as a note to any error raised in the block; tracebacks show it."""
     try:
         yield
     except Exception as error:

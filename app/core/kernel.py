@@ -13,7 +13,7 @@ _TEXT = re.compile(r"([1-9]\d?)x([1-9]\d?)x([1-9]\d?)(?:d([2-9]))?")
 
 @dataclass(frozen=True, order=True)
 class Kernel:
-    """Odd numbers of taps along (D, H, W), `dilation` voxels apart."""
+    """A convolution kernel with odd numbers of taps along (D, H, W), which are `dilation` voxels apart."""
 
     size: Size
     dilation: int = 1

@@ -17,7 +17,7 @@ from app.core.kernel import Kernel
 
 @dataclass(frozen=True)
 class Layout:
-    """The output channels per sub-kernel, in order, of each named convolution."""
+    """A layout: for each named convolution, the output channels per sub-kernel, in order."""
 
     convolutions: Mapping[str, Mapping[Kernel, int]]
     provenance: Mapping[str, Any] = field(default_factory=dict)

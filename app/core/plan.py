@@ -68,14 +68,15 @@ class Plan:
 
     Changes no voxel; used to warn about scans with unusual intensities."""
     mirror: tuple[int, ...] | None = None
-    """The label value that each label value becomes in a left-right mirrored image; empty: never mirror so.
+    """The label value that each label value becomes in a left-right mirrored image; empty: no such mirroring.
 
     None in older plans, for which labels keep their values."""
     oriented: bool = True
     """Whether the headers of all scans give their orientation; if not, stacks of thick slices are augmented
     with any rotation."""
     locate: "Plan | None" = None
-    """The plan of a first stage, which finds the region to segment in whole scans at coarse resolution."""
+    """The plan of a first stage, which finds the region to segment in whole scans at coarse resolution; None
+    without a first stage."""
     minutes: float | None = None
     """Predicted minutes of the whole command on the machine that planned it; None if not requested."""
     augment: float = 1.0

@@ -1,4 +1,4 @@
-"""Identify processes, to find out later whether the one that wrote a file still runs."""
+"""Identification of processes, to find out later whether the one that wrote a file still runs."""
 
 import socket
 from contextlib import suppress

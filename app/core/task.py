@@ -12,7 +12,7 @@ from app.core.reading import Reading
 
 @dataclass(frozen=True)
 class Case:
-    """One scan and, if there is one, its reference segmentation."""
+    """A case: one scan and, if there is one, its reference segmentation."""
 
     id: str
     image: Path
@@ -32,7 +32,7 @@ class Case:
 
 @dataclass(frozen=True)
 class GroupRule:
-    """A rule for which cases belong together (the two sides of one head, the visits of one patient).
+    """A rule that groups cases which belong together (two sides of one head, visits of one patient).
 
     `pattern` is a regular expression whose first group captures the group's name from a case id. With
     `block`, it must capture a number, and the numbers 1..block, block+1..2*block, ... form one group each.

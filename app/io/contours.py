@@ -47,7 +47,10 @@ def fill(polygons: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]
 
 
 def combine(polygons: Sequence[Points], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return pixels (i, j) of a structure's contours in a plane; a contour inside another is a hole."""
+    """Return pixels (i, j) of a structure's contours in a plane.
+
+    A contour inside another one is a hole; all others are joined.
+    """
     masks = sorted((fill([polygon], size) for polygon in _distinct(polygons)), key=np.sum, reverse=True)
     whole = np.zeros(size, dtype=bool)
     for mask in masks:
@@ -107,7 +110,7 @@ def _corners(loop: Sequence[_Vertex]) -> Points:
 
 
 def _cross(crossings: NDArray[np.int32], polygon: Points) -> None:
-    """Add 1, for each edge of the polygon and each row j it crosses, at the first pixel i behind the edge."""
+    """Add 1, for each edge of the polygon and each row j it crosses, at the first pixel i after the edge."""
     (i0, j0), (i1, j1) = polygon.T, np.roll(polygon, -1, axis=0).T
     low = np.clip(np.ceil(np.minimum(j0, j1)), 0, crossings.shape[1]).astype(int)
     high = np.clip(np.ceil(np.maximum(j0, j1)), 0, crossings.shape[1]).astype(int)

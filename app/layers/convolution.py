@@ -156,7 +156,7 @@ def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size
 
 
 def _is_plain_inference(x: Tensor) -> bool:
-    """Return whether x is float32 on the CPU, gradients are off, and the network is not being traced."""
+    """Return whether to use oneDNN directly: x is float32 on the CPU, without gradients and tracing."""
     if x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_grad_enabled():
         return False
     return not _is_traced() and _has_onednn()

@@ -54,7 +54,9 @@ def laid_out(x: Tensor) -> Tensor:
 
 
 def choose_precision(name: str, device: torch.device, setting: str = "train.precision") -> torch.dtype:
-    """Return the type for a setting of precision on a device; auto is half precision on CUDA, else fp32.
+    """Return the type for a setting of precision on a device.
+
+    auto is bf16 on a CUDA device that has it in hardware, fp16 on other CUDA devices, else fp32.
 
     Raises:
         InputError: the precision is unknown, or the device does not support it.

@@ -23,7 +23,10 @@ _MANY = 10  # with more labels, the default weight of the overlap term, a mean o
 
 @dataclass(frozen=True)
 class Overlap:
-    """The settings of the overlap term, a Tversky index; it is Dice if both false_* weights are one half."""
+    """The settings of the overlap term, a Tversky index.
+
+    `false_positives` and `false_negatives` are weights; with one half for both, the index is Dice.
+    """
 
     false_positives: float
     false_negatives: float

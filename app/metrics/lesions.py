@@ -43,7 +43,7 @@ class Lesions:
 
     @property
     def f1(self) -> float | None:
-        """Number of detected lesions divided by the mean number of lesions in both masks; None if 0."""
+        """Detected lesions divided by the mean number of lesions in both masks; None if there is none."""
         total = self.reference + self.predicted
         return 2 * self.detected / total if total else None
 

@@ -16,7 +16,7 @@ class Metric:
     title: str
     unit: str
     better: int
-    """1: higher is better, -1: lower is better, 0: closer to 0 is better."""
+    """Direction: 1 if higher is better, -1 if lower is better, 0 if closer to 0 is better."""
     low: float
     """Lower bound of the values."""
     high: float

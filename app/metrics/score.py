@@ -29,7 +29,7 @@ class Score:
     group: str | None = None
     """Group of the case (a patient); None if the case is a group by itself."""
     outside_region_voxels: int | None = None
-    """Voxels of the reference outside the region that the network saw; None if unknown."""
+    """Number of reference voxels outside the region that the network saw; None if unknown."""
 
     @property
     def status(self) -> Status:

@@ -85,9 +85,9 @@ class Checkpoint:
     reading: Reading = field(default_factory=Reading)
     """The settings with which scans were read in training; prediction uses the same."""
     joining_mm: float | None = None
-    """The distance in mm that foreground parts of every training case keep to each other at most.
+    """Distance in mm that connects the foreground parts of every training case.
 
-    Predictions drop parts that lie farther from the others. None keeps all parts.
+    Predictions drop parts that are farther from the others; None keeps all parts.
     """
     values: tuple[int, ...] = ()
     """The value in label files of each of `labels`, then of the ignored class; empty for 0, 1, 2, ..."""

@@ -12,7 +12,7 @@ from app.operators import Operator
 VERSION = 2
 """Version of the computation that a description stands for; a checkpoint without this key has version 1.
 
-Version 2: channel gates pool the output of a convolution before its norm; in a residual block they follow
+Version 2: channel gates squeeze the output of a convolution before its norm; in a residual block they follow
 the second convolution; operators with their own norm and activation use the model's kinds of both.
 """
 

@@ -60,7 +60,7 @@ class Operator(Registered, ABC):
         """Build the module of one convolution."""
 
     def width(self, conv: ConvSpec) -> int:
-        """Return the output channels of the module; more than `out_channels` in searches with all paths."""
+        """Return the output channels of the module: more than `out_channels` if it concatenates paths."""
         return conv.out_channels
 
     def complete(self, conv: ConvSpec) -> bool:

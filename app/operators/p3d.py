@@ -13,7 +13,7 @@ from app.operators.operator import ConvSpec, Operator
 
 @dataclass(frozen=True)
 class P3d(Operator):
-    """The operator `op=p3d`: 1x3x3 then 3x1x1; 1x3x3 alone if the kernel has no taps along depth."""
+    """The operator `op=p3d`: 1x3x3 then 3x1x1; 1x3x3 alone if kernel and stride along depth are 1."""
 
     def build(self, conv: ConvSpec) -> nn.Module:
         """Build both; the in-plane stride is in the first, so that the second runs on a smaller volume."""
