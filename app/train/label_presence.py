@@ -1,20 +1,29 @@
-"""Warnings of labels that cannot be learnt: absent from all training cases, or too small for the grid."""
+"""Warnings of labels and lesions that cannot be learnt: in no training case, or too small for the grid."""
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+
+from app.core.listed import listed
 from app.core.plan import Plan
-from app.core.task import Case, Task
-from app.data.prepare.cache import Cache, CachedCase
-from app.data.prepare.geometry import forward_labels, plan_geometry
+from app.core.task import Task
+from app.core.types import as_size
+from app.data.prepare.bricks import Bricks
+from app.data.prepare.cache import CachedCase
+from app.data.prepare.geometry import Geometry, forward_labels, on_the_grid, plan_geometry
+from app.data.prepare.parallel import spread
 from app.data.prepare.prepare import read_case
+from app.data.prepare.region import labelled_crop
+from app.data.sample.label_volumes import CaseLabels, Lesion
 from app.data.sample.split import Split
 from app.io.label_values import count_values
 
 log = logging.getLogger(__name__)
-_SHOWN = 5  # cases named in a message
-_SMALL = 8  # voxels of the planned grid; a smaller label may vanish completely from a case
+_SMALL = 8  # voxels of the planned grid; a smaller label or lesion may vanish completely
+_LOOKED_AT = 20  # cases whose small lesions are looked for before preparing, which takes a few seconds each
 
 Volumes = Mapping[str, Sequence[float]]
 """Volume in mm3 of label values 1, 2, ... by case id."""
@@ -31,7 +40,7 @@ def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
             log.warning(
                 "label %s (%d) is in none of %d training cases, only in %d held-out ones (%s): it cannot be "
                 "learnt; set another fold, split.stratify=true or fold=none",
-                *(name, index + 1, len(split.training), len(having), _listed(having)),
+                *(name, index + 1, len(split.training), len(having), listed(having)),
             )
         else:
             log.warning(
@@ -41,56 +50,98 @@ def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
             )
 
 
-def tell_of_vanished(task: Task, plan: Plan, volumes: Volumes, cached: Mapping[str, CachedCase]) -> None:
-    """Warn of labels that a case has in its own grid but not in its prepared arrays."""
+def tell_of_vanished(
+    task: Task, plan: Plan, found: Mapping[str, CaseLabels], cached: Mapping[str, CachedCase]
+) -> None:
+    """Warn of labels and lesions that cases have in their own grid but not in their prepared arrays."""
 
-    def left(case: str) -> set[int]:
-        return {int(value) for value in cached[case].foreground()[:, 0]}
+    def prepared(case: str) -> _OnGrid:
+        one = cached[case]
+        return _OnGrid(one.geometry(), one.labels(), {int(value) for value in one.foreground()[:, 0]})
 
-    _tell(task, plan, {case: _present(volumes[case]) for case in volumes}, left)
+    _tell(task, plan, {case: _lost(labels, plan, prepared(case)) for case, labels in found.items()})
 
 
-def foretell_vanished(cache: Cache, task: Task, plan: Plan, volumes: Volumes) -> None:
-    """Warn of labels that will vanish, before any case is prepared.
+def foretell_vanished(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -> None:
+    """Warn of labels and lesions that will vanish, before any case is prepared.
 
-    Only small labels, of a few voxels of the planned grid, are resampled to check them.
+    Only cases with small ones, of a few voxels of the planned grid, are resampled to check them: all in which
+    a whole label is small, and up to `_LOOKED_AT` of the others.
     """
-    small = _SMALL * math.prod(plan.spacing)
-    doubtful = {
-        case: {value for value in _present(found) if found[value - 1] < small}
-        for case, found in volumes.items()
-    }
+    largest = _SMALL * math.prod(plan.spacing)
+    small = [case for case, labels in found.items() if any(0 < mm3 < largest for mm3 in labels.volumes_mm3)]
+    others = [case for case in found if case not in small and any(_small_lesions(found[case], plan).values())]
+    chosen = [*small, *spread(others, _LOOKED_AT)]
+    if len(others) > _LOOKED_AT:
+        log.info("small lesions are looked for in %d of %d cases that have any", _LOOKED_AT, len(others))
     by_id = {case.id: case for case in task.cases}
-    _tell(
-        task,
-        plan,
-        {case: values for case, values in doubtful.items() if values},
-        lambda case: _on_the_grid(by_id[case], task, plan),
-    )
+
+    def resampled(case: str) -> _OnGrid:
+        volume, label_map = read_case(by_id[case], task)
+        crop = labelled_crop(volume, label_map, ignore=task.ignore)
+        geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, crop)
+        labels = forward_labels(label_map.voxels, geometry)
+        present = {int(value) for value in count_values(labels)}
+        return _OnGrid(geometry, Bricks(labels[np.newaxis], geometry.resampled), present)
+
+    _tell(task, plan, {case: _lost(found[case], plan, resampled(case)) for case in chosen})
 
 
-def _present(found: Sequence[float]) -> set[int]:
-    return {value for value, volume in enumerate(found, start=1) if volume > 0}
+@dataclass(frozen=True)
+class _OnGrid:
+    """The labels of a case on the planned grid."""
+
+    geometry: Geometry
+    labels: Bricks
+    present: set[int]
+
+    def has(self, value: int, lesion: Lesion) -> bool:
+        box = on_the_grid(lesion.box, self.geometry)
+        size = as_size([stop - start for start, stop in zip(box.start, box.stop, strict=True)])
+        return bool((self.labels.cut(box.start, size) == value).any())
 
 
-def _on_the_grid(case: Case, task: Task, plan: Plan) -> set[int]:
-    volume, label_map = read_case(case, task)
-    geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing)
-    return {int(value) for value in count_values(forward_labels(label_map.voxels, geometry))}
+@dataclass(frozen=True)
+class _Lost:
+    """What a case loses: whole labels, and of others so many lesions out of so many."""
+
+    labels: set[int]
+    lesions: Mapping[int, tuple[int, int]]
 
 
-def _tell(task: Task, plan: Plan, before: Mapping[str, set[int]], left: Callable[[str], set[int]]) -> None:
-    gone = {case: values - left(case) for case, values in before.items() if values}
+def _small_lesions(labels: CaseLabels, plan: Plan) -> dict[int, list[Lesion]]:
+    largest = _SMALL * math.prod(plan.spacing) / labels.voxel_mm3
+    return {
+        value: [lesion for lesion in each.smallest if lesion.voxels < largest]
+        for value, each in enumerate(labels.lesions, start=1)
+    }
+
+
+def _lost(labels: CaseLabels, plan: Plan, grid: _OnGrid) -> _Lost:
+    whole = {value for value, mm3 in enumerate(labels.volumes_mm3, start=1) if mm3 > 0} - grid.present
+    lesions = {
+        value: (sum(not grid.has(value, lesion) for lesion in small), labels.lesions[value - 1].count)
+        for value, small in _small_lesions(labels, plan).items()
+        if value not in whole
+    }
+    return _Lost(whole, {value: counts for value, counts in lesions.items() if counts[0]})
+
+
+def _tell(task: Task, plan: Plan, lost: Mapping[str, _Lost]) -> None:
+    grid = " x ".join(f"{mm:.3g}" for mm in plan.spacing)
     for value, name in enumerate(task.foreground, start=1):
-        cases = [case for case, values in gone.items() if value in values]
+        cases = [case for case, each in lost.items() if value in each.labels]
         if cases:
             log.warning(
                 "label %s (%d) vanishes from %d cases on the planned grid of %s mm: %s; they train as if "
                 "they had none; plan.spacing sets a finer grid",
-                *(name, value, len(cases), " x ".join(f"{mm:.3g}" for mm in plan.spacing), _listed(cases)),
+                *(name, value, len(cases), grid, listed(cases)),
             )
-
-
-def _listed(cases: Sequence[str]) -> str:
-    more = f" and {len(cases) - _SHOWN} more" if len(cases) > _SHOWN else ""
-    return f"{', '.join(cases[:_SHOWN])}{more}"
+        counts = {case: each.lesions[value] for case, each in lost.items() if value in each.lesions}
+        if counts:
+            log.warning(
+                "%d lesions of label %s (%d) vanish on the planned grid of %s mm while others stay: %s; they "
+                "train as background; plan.spacing sets a finer grid",
+                *(sum(gone for gone, _ in counts.values()), name, value, grid),
+                listed(f"{gone} of {all_} in {case}" for case, (gone, all_) in counts.items()),
+            )

@@ -20,7 +20,7 @@ from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.planner import PlanSettings
 from app.data.plan.stages import region_share
 from app.data.prepare.cache import Cache, CachedCase
-from app.data.sample.label_volumes import label_volumes
+from app.data.sample.label_volumes import case_labels, label_volumes
 from app.data.sample.partial import partial_labels
 from app.data.sample.split import Folds, Split, split_cases
 from app.infer.scan.distant_parts import joining_distance
@@ -134,7 +134,7 @@ def open_training(
     cached = prepare_cases(cache, plan, None if locator is None else locator.margin_mm, share, processes)
     if processes.leads and not resumed:
         tell_of_absent(task, split, label_volumes(cache))
-        tell_of_vanished(task, plan, label_volumes(cache), cached)
+        tell_of_vanished(task, plan, case_labels(cache), cached)
     joining_mm = learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm
     recipe = recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)

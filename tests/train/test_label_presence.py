@@ -9,7 +9,7 @@ import pytest
 
 from app.core.task import Case, Task
 from app.data.prepare.cache import Cache
-from app.data.sample.label_volumes import label_volumes
+from app.data.sample.label_volumes import case_labels, label_volumes
 from app.data.sample.split import Split
 from app.data.sets.decathlon import read_task
 from app.train.label_presence import foretell_vanished, tell_of_absent, tell_of_vanished
@@ -27,6 +27,18 @@ def test_labels_of_no_training_case_are_named(caplog: pytest.LogCaptureFixture) 
     assert "cyst (3)" in cyst and "none of 3 cases" in cyst
 
 
+def told(task: Task, cache: Cache, spacing: float, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The warnings on a grid of cubes of that many mm, which mode=plan and a training give alike."""
+    plan = replace(PLAN, spacing=(spacing,) * 3, normalisation=PLAN.normalisation[1:])
+    caplog.clear()
+    foretell_vanished(task, plan, case_labels(cache))
+    before = warnings_in(caplog)
+    caplog.clear()
+    tell_of_vanished(task, plan, case_labels(cache), cache.prepare(plan))
+    assert warnings_in(caplog) == before
+    return before
+
+
 def test_labels_that_the_grid_loses_are_named(
     make_task: MakeTask, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -40,16 +52,34 @@ def test_labels_that_the_grid_loses_are_named(
     cache = Cache(tmp_path / "cache", task, workers=1)
     volumes = label_volumes(cache)
     assert volumes["blob_002"] == [1.0] and volumes["blob_001"][0] > 100
-    plan = replace(PLAN, spacing=(3.0, 3.0, 3.0), normalisation=PLAN.normalisation[1:])
-    foretell_vanished(cache, task, plan, volumes)
-    tell_of_vanished(task, plan, volumes, cache.prepare(plan))
-    foretold, found = warnings_in(caplog)
-    assert foretold == found and "blob (1)" in found and "1 cases" in found and "blob_002" in found
-    caplog.clear()
-    fine = replace(plan, spacing=(1.0, 1.0, 1.0))
-    foretell_vanished(cache, task, fine, volumes)
-    tell_of_vanished(task, fine, volumes, cache.prepare(fine))
-    assert not warnings_in(caplog)
+    (line,) = told(task, cache, 3.0, caplog)
+    assert "blob (1)" in line and "1 cases" in line and "blob_002" in line
+    assert not told(task, cache, 1.0, caplog)
+
+
+def test_single_lesions_that_the_grid_loses_are_counted(
+    make_task: MakeTask, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Case 1 gets two lesions of a voxel beside its blob, case 3, stored in another orientation, one."""
+    folder = make_task(cases=3)
+    for name, places, affine in (
+        ("blob_001", ((1, 2, 1), (17, 2, 15)), np.eye(4)),
+        ("blob_003", ((1, 18, 1),), np.diag([-1.0, 1, 1, 1])),
+    ):
+        for part in ("images", "labels"):
+            path = folder / f"{part}Tr" / f"{name}.nii.gz"
+            voxels = np.asarray(nib.load(path).dataobj).copy()
+            if part == "labels":
+                voxels[tuple(zip(*places, strict=True))] = 1
+            nib.save(nib.Nifti1Image(voxels, affine), path)
+    task = read_task(folder)
+    cache = Cache(tmp_path / "cache", task, workers=1)
+    counts = {case: [each.count for each in found.lesions] for case, found in case_labels(cache).items()}
+    assert counts == {"blob_001": [3], "blob_002": [1], "blob_003": [2]}
+    (line,) = told(task, cache, 3.0, caplog)
+    assert line.startswith("3 lesions of label blob (1)")
+    assert "2 of 3 in blob_001" in line and "1 of 2 in blob_003" in line
+    assert not told(task, cache, 1.0, caplog)
 
 
 def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -15,7 +15,7 @@ from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.plan import write_plan
 from app.data.plan.fingerprint import read_fingerprint
-from app.data.sample.label_volumes import label_volumes
+from app.data.sample.label_volumes import case_labels, label_volumes
 from app.train.label_presence import foretell_vanished, tell_of_absent
 from app.train.setup import draw_split
 
@@ -24,14 +24,14 @@ log = logging.getLogger(__name__)
 
 def _tell_of_labels(cfg: DictConfig, planned: Planned) -> None:
     """Warn of labels that the fold's training cases lack, and of labels too small for the grid."""
-    task, cache, volumes = planned.task, planned.cache, label_volumes(planned.cache)
-    foretell_vanished(cache, task, planned.plan, volumes)
+    task, cache = planned.task, planned.cache
+    foretell_vanished(task, planned.plan, case_labels(cache))
     try:
         split = draw_split(task, configured_folds(cfg, task, planned.facts), cache)
     except InputError as error:
         log.warning("a training would be refused: %s", error)
     else:
-        tell_of_absent(task, split, volumes)
+        tell_of_absent(task, split, label_volumes(cache))
 
 
 def run(cfg: DictConfig) -> Path:

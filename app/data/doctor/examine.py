@@ -19,10 +19,11 @@ from app.core.errors import InputError
 from app.core.reading import Reading
 from app.core.task import Case, Task
 from app.data.prepare.geometry import Region
+from app.data.sample.label_volumes import Lesions, find_lesions
 from app.io.dicom_labels import holds_labels, read_classes
 from app.io.grid import turned_voxels
 from app.io.header import Header
-from app.io.label_values import count_values, to_values
+from app.io.label_values import LARGEST_VALUE, count_values, to_values, value_type
 from app.io.volumes import header_doubts, load_labels, load_volume, read_header
 
 _THUMBNAIL = 12  # voxels per side: coarse enough to average out noise, fine enough to tell two heads apart
@@ -59,6 +60,8 @@ class LabelFacts:
     values: dict[float, int]
     outside: dict[float, int]
     """Voxel counts by value, without 0, outside the bounding box of the scan's non-zero voxels."""
+    lesions: tuple[Lesions, ...]
+    """The lesions of values 1, 2, ... up to the largest; none if values are not whole."""
     digest: str
 
 
@@ -104,7 +107,14 @@ def _label_facts(path: Path, task: Task, image: ImageFacts | None) -> LabelFacts
     outside = (
         _outside(turned_voxels(voxels, header.affine, image.header.affine), values, image) if image else {}
     )
-    return LabelFacts(header, values, outside, _digest(voxels.astype(np.float32)))
+    lesions = _lesions(voxels, values)
+    return LabelFacts(header, values, outside, lesions, _digest(voxels.astype(np.float32)))
+
+
+def _lesions(voxels: NDArray[np.generic], values: dict[float, int]) -> tuple[Lesions, ...]:
+    if not all(value.is_integer() and 0 <= value <= LARGEST_VALUE for value in values):
+        return ()
+    return tuple(find_lesions(voxels.astype(value_type([0, *map(int, values)])), int(max(values, default=0))))
 
 
 def _nonzero(voxels: NDArray[np.float32]) -> tuple[slice, slice, slice] | None:

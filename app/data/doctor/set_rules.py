@@ -172,16 +172,9 @@ def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None
 
 def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Report labels so small that none is left after resampling to the median spacing."""
-    known = [one for one in examined if one.image and one.label]
-    if not known:
-        return
-    spacings = [sorted(one.image.header.spacing) for one in known if one.image]
-    voxel_mm3 = float(np.prod(np.median(spacings, axis=0)))
-    named = list(enumerate(zip(task.label_values, task.labels, strict=True)))[1:]
-    for one in known:
-        assert one.image and one.label
-        own_mm3 = float(np.prod(one.image.header.spacing))
-        for n, (value, name) in named:
+    for one, own_mm3, voxel_mm3 in _grids(examined):
+        assert one.label
+        for n, value, name in _named(task):
             count = sum(one.label.values.get(found, 0) for found in task.values_in_files(n))
             if 0 < count * own_mm3 < _HALF * voxel_mm3:
                 yield (
@@ -193,6 +186,47 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
                         "it vanishes on that grid; see what mode=plan says, and set plan.spacing",
                     ),
                 )
+
+
+def vanishing_lesions(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
+    """Report lesions so small that none is left after resampling, if others of the same case stay."""
+    for n, value, name in _named(task):
+        gone, all_ = dict[str, int](), 0
+        for one, own_mm3, voxel_mm3 in _grids(examined):
+            assert one.label
+            places = [found - 1 for found in task.values_in_files(n) if found <= len(one.label.lesions)]
+            lesions = [one.label.lesions[place] for place in places]
+            sizes = [own_mm3 * lesion.voxels for each in lesions for lesion in each.smallest]
+            small = sum(size < _HALF * voxel_mm3 for size in sizes)
+            all_ += sum(each.count for each in lesions)
+            if 0 < small < len(sizes):
+                gone[one.case.id] = small
+        if gone:
+            where = listed(f"{count} in {case}" for case, count in gone.items())
+            yield (
+                "",
+                note(
+                    "vanishing_lesions",
+                    f"{sum(gone.values())} of {all_} lesions of label {value} ({name}) are under half a "
+                    f"voxel of the median grid: {where}",
+                    "they vanish on that grid; see what mode=plan says, and set plan.spacing",
+                ),
+            )
+
+
+def _grids(examined: Sequence[Examined]) -> Iterator[tuple[Examined, float, float]]:
+    """Yield the readable cases, each with the mm3 of its own voxels and of those of the median grid."""
+    known = [(one, one.image.header.spacing) for one in examined if one.image and one.label]
+    if known:
+        median = float(np.prod(np.median([sorted(spacing) for _, spacing in known], axis=0)))
+        yield from ((one, float(np.prod(spacing)), median) for one, spacing in known)
+
+
+def _named(task: Task) -> Iterator[tuple[int, int, str]]:
+    """Yield number, value and name of each label except background."""
+    for n, (value, name) in enumerate(zip(task.label_values, task.labels, strict=True)):
+        if n:
+            yield n, value, name
 
 
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
@@ -247,5 +281,6 @@ def _number(one: Examined) -> int | None:
 
 SET_RULES = (
     *(duplicate_image, duplicate_label, near_duplicate, sibling_numbers),
-    *(too_large, not_hounsfield, absent_label, rare_label, vanishing_label, unlisted, mixed_orientations),
+    *(too_large, not_hounsfield, absent_label, rare_label, vanishing_label, vanishing_lesions),
+    *(unlisted, mixed_orientations),
 )

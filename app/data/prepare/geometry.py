@@ -4,6 +4,7 @@ Forward: reorient to SAR (the axes run to superior, anterior and right), crop, r
 not rotated: reorienting permutes and flips axes, it never interpolates.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -141,6 +142,11 @@ def plan_geometry(
     )
 
 
+def reoriented(voxels: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:
+    """Return a view (C, D, H, W) of all voxels (C, i, j, k), reoriented but not cropped."""
+    return _orient(voxels, nib.io_orientation(affine))
+
+
 def forward_image(
     voxels: NDArray[np.float32], geometry: Geometry, changes: Sequence[Change] = ()
 ) -> NDArray[np.float32]:
@@ -163,6 +169,17 @@ def network_view(voxels: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     The view shares the array's memory, so it can be written to.
     """
     return _orient(voxels, geometry.orientation)[(slice(None), *_slices(geometry))]
+
+
+def on_the_grid(box: Region, geometry: Geometry) -> Region:
+    """Return the box of the network's grid that covers a box of the scan (D, H, W) and a voxel around it."""
+    start, stop = [], []
+    for axis, size in enumerate(geometry.resampled):
+        scale, first = size / geometry.cropped[axis], geometry.start[axis]
+        low, high = (box.start[axis] - first - 1) * scale, (box.stop[axis] - first + 1) * scale
+        start.append(min(size, max(0, math.floor(low))))
+        stop.append(max(start[-1], min(size, math.ceil(high))))
+    return Region(as_size(start), as_size(stop))
 
 
 def network_voxels(voxels: NDArray[np.intp], geometry: Geometry) -> NDArray[np.intp]:

@@ -1,14 +1,62 @@
-"""The volume of each label in each case, counted once."""
+"""The volume of each label in each case, and its small lesions, counted once.
 
-from collections.abc import Sequence
-from typing import Any
+Lesions are the connected components of a label; voxels that touch by a corner belong to one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from scipy import ndimage
 
 from app.core.task import Case, Task
+from app.core.types import Labels, as_size
 from app.data.prepare.cache import Cache
-from app.io.label_values import count_values
+from app.data.prepare.geometry import Region, reoriented
+from app.io.label_values import as_classes, count_integers
 from app.io.volumes import read_label_map
 
-_FORMAT = 1  # raised whenever counting changes
+_FORMAT = 2  # raised whenever counting changes
+LISTED = 200  # lesions of a label in one case, the smallest first
+_TOUCHING = np.ones((3, 3, 3), dtype=np.int8)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A lesion: its voxels, and its box in the array that it was found in."""
+
+    voxels: int
+    box: Region
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """The lesions of one label in one case."""
+
+    count: int
+    smallest: tuple[Lesion, ...]
+    """At most `LISTED`, the smallest first."""
+
+    def to_rows(self) -> list[Any]:
+        """Return plain values for JSON."""
+        return [self.count, [[each.voxels, *each.box.start, *each.box.stop] for each in self.smallest]]
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Any]) -> Self:
+        """Return the lesions that `to_rows` gave these values for."""
+        found = (Lesion(row[0], Region(as_size(row[1:4]), as_size(row[4:7]))) for row in rows[1])
+        return cls(rows[0], tuple(found))
+
+
+@dataclass(frozen=True)
+class CaseLabels:
+    """What one case has of label values 1, 2, ..."""
+
+    volumes_mm3: Sequence[float]
+    voxel_mm3: float
+    lesions: tuple[Lesions, ...]
+    """Their boxes are (D, H, W), of the whole scan after reorientation."""
 
 
 def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
@@ -17,20 +65,58 @@ def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
     Raises:
         InputError: a label map cannot be read.
     """
+    return {case: labels["volumes_mm3"] for case, labels in _counted(cache).items()}
 
+
+def case_labels(cache: Cache) -> dict[str, CaseLabels]:
+    """Return volumes and small lesions by the id of each case.
+
+    Raises:
+        InputError: a label map cannot be read.
+    """
+    return {
+        case: CaseLabels(
+            found["volumes_mm3"], found["voxel_mm3"], tuple(map(Lesions.from_rows, found["lesions"]))
+        )
+        for case, found in _counted(cache).items()
+    }
+
+
+def find_lesions(labels: Labels, count: int) -> list[Lesions]:
+    """Return the lesions of label values 1 to `count` of a label map (..., three axes)."""
+    boxes = [*ndimage.find_objects(labels, max_label=count)]
+    found = [Lesions(0, ())] * count
+    for index, box in enumerate(boxes):
+        if box is None:
+            continue
+        joined, number = ndimage.label(labels[box] == index + 1, _TOUCHING)
+        sizes = count_integers(joined, number + 1)[1:]
+        places = ndimage.find_objects(joined)
+        smallest = []
+        for each in np.argsort(sizes, kind="stable")[:LISTED]:
+            sides = list(zip(box, places[each], strict=True))
+            start = as_size([whole.start + part.start for whole, part in sides])
+            stop = as_size([whole.start + part.stop for whole, part in sides])
+            smallest.append(Lesion(int(sizes[each]), Region(start, stop)))
+        found[index] = Lesions(number, tuple(smallest))
+    return found
+
+
+def _counted(cache: Cache) -> Mapping[str, dict[str, Any]]:
     def make() -> dict[str, Any]:
-        return dict(cache.over_cases("Counting labels", _volumes))
+        return dict(cache.over_cases("Counting labels", _count))
 
     return cache.remember("label_volumes", _FORMAT, make)
 
 
-def _volumes(case: Case, task: Task) -> tuple[str, list[float]]:
+def _count(case: Case, task: Task) -> tuple[str, dict[str, Any]]:
     assert case.label is not None
     files = case.file_labels
     label_map = read_label_map(case.label, task.label_values if files is None else files.values)
-    classes = range(len(task.labels)) if files is None else files.classes
-    volumes = [0.0] * len(task.segmented)
-    for value, count in count_values(label_map.voxels).items():
-        if classes[int(value)] < len(volumes):
-            volumes[classes[int(value)]] += label_map.voxel_mm3 * count
-    return case.id, volumes[1:]
+    labels = label_map.voxels if files is None else as_classes(label_map.voxels, files.classes)
+    segmented, oriented = len(task.segmented), reoriented(labels[np.newaxis], label_map.affine)[0]
+    return case.id, {
+        "volumes_mm3": (count_integers(labels, segmented)[1:segmented] * label_map.voxel_mm3).tolist(),
+        "voxel_mm3": label_map.voxel_mm3,
+        "lesions": [each.to_rows() for each in find_lesions(oriented, segmented - 1)],
+    }

@@ -137,7 +137,7 @@ PLANTED: dict[str, Plant] = {
 
 BETWEEN = {
     *("near_duplicate", "sibling_numbers", "absent_label", "unlisted", "mixed_orientations", "too_large"),
-    *("rare_label", "vanishing_label"),
+    *("rare_label", "vanishing_label", "vanishing_lesions"),
 }
 """Found between cases; planted in tests of their own below."""
 
@@ -225,6 +225,20 @@ def test_labels_of_one_case_and_of_less_than_a_voxel_are_found(make_task: MakeTa
     change(folder / LABEL, lambda voxels: set_voxel(2)(np.zeros_like(voxels)), np.uint8)
     _, checked = check(folder)
     assert kinds(checked) == {"rare_label", "vanishing_label"}
+
+
+def test_lesions_of_less_than_a_voxel_are_counted(make_task: MakeTask) -> None:
+    """Case 2 has voxels of half the size: its blob stays, a voxel far from it does not."""
+    folder = make_task(cases=3)
+    for path in (folder / IMAGE, folder / LABEL):
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.diag([0.5, 0.5, 0.5, 1])), path)
+    corner = np.zeros((19, 22, 17), np.uint8)
+    corner[0, 0, 0] = 1
+    change(folder / LABEL, lambda voxels: np.maximum(voxels, corner), np.uint8)
+    _, checked = check(folder)
+    assert kinds(checked, "") == {"vanishing_lesions"} and not kinds(checked)
+    (finding,) = checked.findings[""]
+    assert finding.found.startswith("1 of 4 lesions of label 1 (blob)") and "1 in blob_002" in finding.found
 
 
 def test_sides_of_one_patient_under_neighbouring_numbers_are_suspected(make_task: MakeTask) -> None:
