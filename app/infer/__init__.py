@@ -1,1 +1,1 @@
-"""Trained networks on new scans."""
+"""Prediction: trained networks applied to new scans."""

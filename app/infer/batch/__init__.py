@@ -1,1 +1,1 @@
-"""Many scans: files in, files out, with a manifest and an evaluation."""
+"""Prediction of many scans, from files to files, with a manifest and scores of labelled cases."""

@@ -1,4 +1,4 @@
-"""Labelled cases segmented by a segmenter: Dice by label, for judging a change of engine or of settings."""
+"""The Dice of a segmenter on labelled cases, to compare engines or settings."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,16 +19,16 @@ from app.io.volumes import read_volume, scan_exists
 from app.metrics.overlap import dice_by_target
 
 CaseDice = dict[str, dict[str, float | None]]
-"""Dice by label name by case."""
+"""Dice by case id, then by label name."""
 
 
 def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
     """Return the cases that a run trained on (`train`) or held out (`validation`).
 
-    Their files are where the run found them, or where `moved` says.
+    Their files are those that the run read, or those that `moved` gives instead.
 
     Raises:
-        InputError: no record, or files that are not there any more.
+        InputError: there is no record of the cases, or their files no longer exist.
     """
     path = run / run_folder.SPLIT
     split = read_json(path)
@@ -54,7 +54,7 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
 
 
 def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
-    """Dice of every foreground label of every case, in the scan's own geometry."""
+    """Return the Dice of every foreground label of every case, in the scan's own geometry."""
     listed = list(cases)
     targets = {name: (value,) for value, name in enumerate(segmenter.labels) if value}
     found: CaseDice = {}
@@ -73,10 +73,10 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
 
 
 def mean_dice(found: CaseDice) -> float:
-    """Return the mean over cases of each label, then over labels.
+    """Return the mean over labels of each label's mean over cases.
 
     Raises:
-        InputError: it is undefined, as neither references nor predictions have any label.
+        InputError: the mean is undefined, because neither references nor predictions have any label.
     """
     means = []
     for name in next(iter(found.values()), ()):

@@ -1,8 +1,8 @@
-"""Which clean-up helps, by cross-validation: held-out predictions of all folds with and without each step.
+"""The choice of clean-up by cross-validation: held-out predictions of all folds, with and without each step.
 
-A step for a label is switched on when its mean gain in Dice over the cases shows in four digits and is above
-one standard error of that gain, paired case by case. Filling holes is judged on top of what was decided on
-components.
+A step is switched on for a label if its mean gain in Dice over the cases is above 0.0001 and above one
+standard error of the gain, paired by case. Filling holes is scored after the decision on components, on top
+of it.
 """
 
 import math
@@ -33,18 +33,18 @@ VARIANTS: dict[str, tuple[Callable[[Labels, int], None], ...]] = {
 }
 _LEAST_GAIN = 1e-4
 Scores = dict[str, list[float]]
-"""Dice of every case by variant."""
+"""Dice of every case, by variant."""
 
 
 def choose_cleanup(
     runs: Sequence[Path], labels: Sequence[str], values: Sequence[int], moved: Moved = UNMOVED
 ) -> tuple[Cleanup, dict[str, Any]]:
-    """What to switch on, and the evidence: mean Dice by label and variant over all held-out cases.
+    """Return the clean-up to switch on, and the mean Dice by label and variant over all held-out cases.
 
-    A label that no held-out case and no prediction has is without variants in it.
+    A label that no held-out case and no prediction has gets no mean Dice.
 
     Raises:
-        InputError: a run whose held-out predictions are not there.
+        InputError: the runs held out no case, or a held-out prediction is missing.
     """
     scores: dict[str, Scores] = {name: {variant: [] for variant in VARIANTS} for name in labels[1:]}
     listed = [(run, case) for run in runs for case in recorded_cases(run, "validation", moved)]
@@ -100,7 +100,10 @@ def _score(
 
 
 def boxes_of(*maps: Labels, count: int) -> list[tuple[slice, ...] | None]:
-    """For label values 0 .. count - 1 the box that holds it in every map; None for 0 and if absent."""
+    """Return, for label values 0 .. count - 1, the box that holds the label in all maps.
+
+    It is None for 0, and for a label that no map has.
+    """
     found = [ndimage.find_objects(labels, max_label=count - 1) for labels in maps]
     return [None, *(_around([box for box in boxes if box]) for boxes in zip(*found, strict=True))]
 

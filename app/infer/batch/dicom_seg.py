@@ -1,4 +1,4 @@
-"""A label map as a DICOM segmentation object that refers to the series it was made from (highdicom)."""
+"""Writing a label map as a DICOM segmentation object that refers to its series (highdicom)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,17 +14,19 @@ from app.core.files import atomic_path
 from app.infer.batch.dicom_sources import NAME, UTF_8, read_sources, short_name
 from app.io.dicom_files import Frame
 
-_SCHEME = "99LABEL"  # a private coding scheme: what a data set calls a label has no code of its own
-_LONGEST_CODE = 16  # characters that DICOM allows
+_SCHEME = "99LABEL"  # a private coding scheme, because labels of a data set have no standard code
+_LONGEST_CODE = 16  # most characters that DICOM allows
 
 
 def write_dicom_seg(
     path: Path, classes: NDArray[Any], names: tuple[str, ...], frames: Sequence[Frame]
 ) -> None:
-    """Write classes (i, j, k) of a series with these slices atomically; segment n is class n, found or not.
+    """Write classes (i, j, k) of a series with these slices, atomically.
+
+    Segment n is class n of `names`; classes that do not occur have a segment too.
 
     Raises:
-        InputError: the series lacks what highdicom needs, or is of several multi-frame files.
+        InputError: the series lacks facts that highdicom needs, or has several multi-frame files.
     """
     import highdicom
 
@@ -34,7 +36,7 @@ def write_dicom_seg(
         raise InputError(f"{frames[0].file.parent}: got several multi-frame files in one series, wanted one")
     pixels = np.ascontiguousarray(classes.transpose(2, 1, 0), np.uint8 if len(names) <= 256 else np.uint16)
     if frames[0].index is not None:
-        pixels = pixels[np.argsort([frame.index or 0 for frame in frames])]  # as the file has its frames
+        pixels = pixels[np.argsort([frame.index or 0 for frame in frames])]  # in the file's order of frames
     try:
         segmentation = highdicom.seg.Segmentation(
             source_images=sources if several else sources[:1],
@@ -82,7 +84,7 @@ def _describe(number: int, name: str) -> Any:
 
 
 def _code(name: str) -> str:
-    """A code of its own for every name: the name where it is short and ASCII, otherwise with a digest."""
+    """Return a unique code for a name: the name itself if it is short and ASCII, else one with a digest."""
     plain = name.isascii() and "\\" not in name
     if plain and len(name) <= _LONGEST_CODE:
         return name

@@ -1,4 +1,4 @@
-"""What segmentations and structure sets take over from the series they were made from."""
+"""The facts that DICOM segmentations and structure sets copy from the series they were made from."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from app.io.volumes import series_of
 
 NAME = "CakeSeg"
 UTF_8 = "ISO_IR 192"
-_LONGEST_NAME = 64  # characters that DICOM allows
+_LONGEST_NAME = 64  # most characters that DICOM allows
 _PATIENT = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
 )
-"""Tags that every object has, though they may be empty; archives file by them."""
+"""Tags that every DICOM object must have, possibly empty; archives sort objects by them."""
 
 
 def check_dicom_output(scan: Path, reading: Reading, wanted: str) -> None:
-    """Raise InputError unless a DICOM segmentation or structure set of this scan can be written."""
+    """Raise InputError unless the format `wanted` can be written for this scan: it must be a DICOM series."""
     require(f"predict.format={wanted}", "highdicom", "pydicom")
     if series_of(scan, reading) is None:
         raise InputError(
@@ -32,14 +32,18 @@ def check_dicom_output(scan: Path, reading: Reading, wanted: str) -> None:
 
 
 def scan_frames(scan: Path, reading: Reading) -> tuple[Frame, ...]:
-    """The slices of a scan's first channel in the order of the voxels' last axis."""
+    """Return the slices of a scan's first channel, in the order of the voxels' last axis."""
     series = series_of(scan, reading)
     assert series is not None, "checked before the first scan"
     return frames_in_order(series)
 
 
 def read_sources(frames: Sequence[Frame]) -> list[Any]:
-    """The data set of each slice, without pixels; frames of one file share it."""
+    """Return the DICOM data set of each slice, without pixels; frames of one file share it.
+
+    Raises:
+        InputError: a file has no FrameOfReferenceUID.
+    """
     import pydicom
 
     files = {file: pydicom.dcmread(file, stop_before_pixels=True) for file in {f.file for f in frames}}
@@ -55,7 +59,10 @@ def read_sources(frames: Sequence[Frame]) -> list[Any]:
 
 
 def _share_groups(data: Any) -> None:
-    """Put spacing and orientation of a multi-frame file, the same in all frames, where highdicom looks."""
+    """Copy spacing and orientation of a multi-frame file to its shared groups, where highdicom reads them.
+
+    They are equal in all frames.
+    """
     shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
     for name in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
         if shared is not None and name not in shared:
@@ -63,12 +70,12 @@ def _share_groups(data: Any) -> None:
 
 
 def keep_patient(data: Any, source: Any) -> None:
-    """Give a data set the patient and study of another one, empty where that has none."""
+    """Copy the tags of patient and study from `source` to a data set; missing tags become empty."""
     for name in _PATIENT:
         setattr(data, name, source.get(name, ""))
     data.StudyInstanceUID = source.StudyInstanceUID
 
 
 def short_name(name: str) -> str:
-    """A label's name, or its start with a digest where it is too long for DICOM."""
+    """Return a label's name, or its start with a digest if it is too long for DICOM."""
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}-{digest_of(name)[:8]}"

@@ -1,4 +1,4 @@
-"""Whether the label map that is there already is that of the scan: known by content, not by name."""
+"""The decision to keep or replace an existing label map, by the content of its scan instead of the name."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,43 +12,43 @@ from app.io.grid import corners_apart_mm, turned_grid
 from app.io.privacy import Alias
 from app.io.volumes import read_header, scan_files
 
-_SAME = 0.1  # of a voxel: closer grids are taken for one
+_SAME = 0.1  # voxels; grids that are no farther apart count as equal
 
 
 class Fate(StrEnum):
-    """What becomes of a scan and the label map of its name."""
+    """The treatment of a scan and of the label map with its name."""
 
     SEGMENT = "segment"
     KEEP = "keep"
     AGAIN = "again"
-    """The scan was replaced since: its label map is made again."""
+    """The scan was replaced after its label map was made, or failed before; it is segmented again."""
     CLASH = "clash"
-    """The label map is that of another scan: neither is touched."""
+    """The label map belongs to another scan; the scan is not segmented and the label map is kept."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The content of a scan's files, and their sizes and times of change, by which it is known quickly."""
+    """The identity of a scan: a digest of its files' content, and one of their sizes and times for speed."""
 
     content: str
     stamp: str
 
     @classmethod
     def of(cls, scan: Path) -> "Fingerprint":
-        """Read all files of a scan."""
+        """Read all files of a scan and return its fingerprint."""
         files = scan_files(scan)
         return cls(digest_of([digest_of_file(file) for file in files]), _stamp(files))
 
 
 def decide(scan: Path, alias: Alias, outputs: Outputs, record: dict[str, Any], *, overwrite: bool) -> Fate:
-    """What becomes of a scan, by what the manifest recorded of the label map of its name."""
+    """Return the treatment of a scan; `record` is the manifest's record of the label map with its name."""
     if overwrite or not outputs.labels.is_file():
         return Fate.SEGMENT
     if record.get("status") == "failed":
         return Fate.AGAIN
     try:
         same = _is_of(scan, alias, outputs.labels, record)
-    except (InputError, OSError):  # which reading the scan says again
+    except (InputError, OSError):  # segmenting the scan will raise it again and report it
         return Fate.SEGMENT
     if same:
         return Fate.KEEP
@@ -56,7 +56,7 @@ def decide(scan: Path, alias: Alias, outputs: Outputs, record: dict[str, Any], *
 
 
 def _is_of(scan: Path, alias: Alias, labels: Path, record: dict[str, Any]) -> bool:
-    """Whether a label map is that of a scan: by content, or without a record of it by the grid."""
+    """Return whether a label map belongs to a scan, by content or, without a record of it, by the grid."""
     known = record.get("scan")
     if known is None:
         return _fits(scan, labels)
@@ -66,7 +66,7 @@ def _is_of(scan: Path, alias: Alias, labels: Path, record: dict[str, Any]) -> bo
 
 
 def clash(outputs: Outputs, record: dict[str, Any]) -> str:
-    """Say that the label map of a scan's name is that of another one."""
+    """Return the message that the label map with a scan's name belongs to another scan."""
     other = record.get("input", "a scan on another grid")
     return (
         f"{outputs.labels} is the label map of {other}, and stays; choose another predict.output, or "
@@ -80,7 +80,7 @@ def _stamp(files: list[Path]) -> str:
 
 
 def _fits(scan: Path, labels: Path) -> bool:
-    """Whether a label map without record lies on the scan's grid; true if either cannot be read."""
+    """Return whether a label map without a record is on the scan's grid; True if either is unreadable."""
     try:
         own, other = read_header(scan), read_header(labels)
     except InputError:

@@ -1,4 +1,4 @@
-"""manifest.json beside the label maps: by what each was made, and what is known of it."""
+"""manifest.json, a record of label maps next to them: the networks, settings and facts of each."""
 
 import json
 import platform
@@ -19,11 +19,11 @@ from app.infer.scan.segmenter import Segmenter
 from app.io.label_values import count_integers
 
 _MAKERS = ("digests", "engine", "sliding", "cleanup")
-"""What decides about a label map, of the facts that a manifest opens with."""
+"""Facts at the head of a manifest that determine label maps."""
 
 
 class Manifest:
-    """The record of a folder of label maps; rewritten whole after each case, so it is never behind."""
+    """The record of a folder of label maps; it is rewritten completely after each case."""
 
     def __init__(self, folder: Path, made_by: dict[str, Any]) -> None:
         self._path = folder / run_folder.MANIFEST
@@ -32,29 +32,29 @@ class Manifest:
         self._refused: dict[str, str] = {}
         self._made_by = made_by
         makers = {name: made_by.get(name) for name in _MAKERS}
-        self._makers = json.loads(json.dumps(makers))  # as they are read again: tuples become lists
+        self._makers = json.loads(json.dumps(makers))  # as read from a file: tuples become lists
 
     def record(self, case: str, *, status: str, **facts: Any) -> None:
-        """Put down what became of a case; what is known from before of a case that was kept stays.
+        """Record the status and facts of a case; cases not recorded now keep their earlier record.
 
-        Only one whose status is `written` is said to be made by these networks: where one failed, a label map
-        from before may still be there.
+        The networks and settings are recorded only if the status is `written`, because a case that failed may
+        still have an earlier label map.
         """
         made_by = {"made_by": self._makers} if status == "written" else {}
         self._cases[case] = {"status": status, **facts, **made_by}
         self._write()
 
     def refuse(self, shown: str, error: str) -> None:
-        """Put down a scan that has no name of its own here, beside the cases: they stay as they are."""
+        """Record the error of a scan whose name belongs to another one, without changing any case."""
         self._refused[shown] = error
         self._write()
 
     def of(self, case: str) -> dict[str, Any]:
-        """What is recorded of a case; nothing of an unknown one."""
+        """Return the record of a case; an empty one if the case is unknown."""
         return dict(self._cases.get(case, {}))
 
     def close(self) -> None:
-        """Write the manifest once more, and the volumes of all label maps as a table, in ml."""
+        """Write the manifest a last time, and a table of the volumes of all label maps in ml."""
         self._write()
         done = {case: facts for case, facts in self._cases.items() if "volumes_ml" in facts}
         rows = [{"case": case, **facts["volumes_ml"]} for case, facts in sorted(done.items())]
@@ -66,12 +66,12 @@ class Manifest:
         write_json(self._path, {**self._made_by, **peak, **refused, "cases": self._cases})
 
     def by_others(self, cases: Iterable[str]) -> list[str]:
-        """Those of the cases that other networks or settings made, or that are not recorded as written."""
+        """Return the cases for which other networks or settings, or none at all, are recorded."""
         return [case for case in cases if self._cases.get(case, {}).get("made_by") != self._makers]
 
 
 def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engine: str) -> dict[str, Any]:
-    """Versions, networks and settings, as the manifest opens with them: those that wrote to it last."""
+    """Return the head of a manifest: versions, networks and settings of the latest prediction."""
     packages = ("torch", "numpy", "nibabel", "SimpleITK", *NEEDS.get(engine, ()))
     versions = {"app": __version__, "python": platform.python_version()}
     joining = {} if segmenter.joining_mm is None else {"joining_mm": segmenter.joining_mm}
@@ -88,7 +88,7 @@ def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engi
 
 
 def volumes_ml(labels: Labels, voxel_mm3: float, names: tuple[str, ...]) -> dict[str, float]:
-    """Millilitres of each foreground label."""
+    """Return the volume of each foreground label in millilitres."""
     counts = count_integers(labels, len(names))
     return {
         name: round(int(counts[value]) * voxel_mm3 / 1000, 4) for value, name in enumerate(names) if value

@@ -1,4 +1,4 @@
-"""The files that a segmentation becomes."""
+"""The output files of a prediction."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +24,21 @@ FORMATS = {
     "rtstruct": ".rtstruct.dcm",
 }
 DICOM = {"dicom": write_dicom_seg, "rtstruct": write_rtstruct}
-"""What writes the DICOM formats."""
+"""Functions that write the DICOM formats."""
 
 
 @dataclass(frozen=True)
 class OutputSettings:
-    """What is written of each scan."""
+    """The settings that choose the output files of each scan."""
 
     format: str
-    """The format of label maps: nii.gz, nrrd or mha; of a DICOM series dicom (segmentation) or rtstruct."""
+    """Format of label maps: nii.gz, nrrd or mha; for DICOM series also dicom (segmentation) or rtstruct."""
     probabilities: bool
-    """Also the probability of every class, in the subfolder probabilities, as NIfTI (i, j, k, class)."""
+    """Whether to write the probability of every class to a subfolder, as NIfTI (i, j, k, class)."""
     entropy: bool
-    """Also the entropy of the classes' probabilities in bits, in the subfolder entropy, as NIfTI."""
+    """Whether to write the entropy of the probabilities, in bits, to a subfolder, as NIfTI (i, j, k)."""
     overwrite: bool
-    """False keeps label maps that are there already."""
+    """Whether existing label maps are replaced."""
 
     def __post_init__(self) -> None:
         """Validate the format."""
@@ -48,7 +48,7 @@ class OutputSettings:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the results of one scan go; None is not wanted."""
+    """The paths of the results of one scan; None for results that are not wanted."""
 
     labels: Path
     format: str
@@ -57,7 +57,7 @@ class Outputs:
 
     @classmethod
     def of(cls, case: str, folder: Path, settings: OutputSettings) -> "Outputs":
-        """Files of a scan's name in the output folder."""
+        """Return the output files with the scan's name in a folder."""
         return cls(
             labels=folder / f"{case}{FORMATS[settings.format]}",
             format=settings.format,
@@ -67,12 +67,15 @@ class Outputs:
 
     @property
     def lacks_volumes(self) -> bool:
-        """Whether probabilities or entropy are wanted and not there."""
+        """Whether probabilities or entropy are wanted but missing."""
         wanted = (self.probabilities, self.entropy)
         return any(path is not None and not path.is_file() for path in wanted)
 
     def arrays(self, size: Size, classes: int) -> Arrays:
-        """Empty arrays for a scan of `size` (i, j, k); numbers for every voxel and class are kept on disk."""
+        """Return arrays for the results of a scan of `size` (i, j, k).
+
+        Probabilities and entropy are kept on disk.
+        """
         probabilities = (
             None if self.probabilities is None else on_disk((classes, *size), self.probabilities.parent)
         )
@@ -82,10 +85,10 @@ class Outputs:
     def write(
         self, arrays: Arrays, scan: Path, names: tuple[str, ...], values: tuple[int, ...], reading: Reading
     ) -> None:
-        """Write what is wanted, label maps last: where they are, everything is.
+        """Write all wanted results, the label map last, so that its presence shows that all are complete.
 
         Raises:
-            InputError: a DICOM object is wanted that cannot be made of this scan.
+            InputError: a DICOM format is wanted but cannot be written for this scan.
         """
         if self.probabilities is not None and arrays.probabilities is not None:
             write_voxels(self.probabilities, np.moveaxis(arrays.probabilities, 0, -1), scan, reading)

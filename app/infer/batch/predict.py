@@ -1,6 +1,6 @@
-"""Scans in, label maps out, each in its scan's own geometry; one bad scan does not stop the rest.
+"""Predicting label maps of many scans, each in its scan's own geometry; a faulty scan does not stop the rest.
 
-While a network works on one scan, the next is read and the one before is written.
+While a network runs on one scan, the next scan is read and the results of the one before are written.
 """
 
 import logging
@@ -32,24 +32,25 @@ _Record = Callable[..., None]
 
 @dataclass(frozen=True)
 class Predicted:
-    """What became of the scans: label maps written, scans whose label maps were kept, and errors by scan.
-
-    Of those kept, `bare` are without probabilities or entropy that are wanted.
-    """
+    """The result of a prediction of many scans."""
 
     written: tuple[Path, ...]
+    """Label maps written."""
     kept: tuple[Path, ...]
+    """Scans whose existing label maps were kept."""
     failed: dict[Path, str]
+    """Errors by scan."""
     bare: tuple[Path, ...]
+    """Scans in `kept` that lack probabilities or entropy that are wanted."""
     again: tuple[Path, ...] = ()
-    """Scans that were replaced since their label maps were made, which are made again."""
+    """Scans segmented again, as they were replaced after their label maps were made, or failed before."""
     doubts: dict[Path, tuple[Doubt, ...]] = field(default_factory=dict)
-    """What is odd about the scans segmented now."""
+    """Warnings about the scans that were segmented."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A scan read and prepared, its voxels forgotten."""
+    """A prepared scan, without the voxels that were read."""
 
     prepared: Prepared
     voxel_mm3: float
@@ -67,9 +68,10 @@ def predict_scans(
     *,
     aliases: Mapping[Path, Alias] | None = None,
 ) -> Predicted:
-    """Write `<output>/<case>.<format>` for each scan; without `overwrite`, what is there is kept.
+    """Write `<output>/<case>.<format>` for each scan; without `overwrite`, existing label maps are kept.
 
-    Files, records and messages call a scan as `aliases` does, by default after its file or folder.
+    Files, records and messages use the names of scans in `aliases`, by default those of their files or
+    folders.
     """
     called = aliases or known_as({scan: case_name(scan) for scan in scans}, anonymous=False)
     outputs = {scan: Outputs.of(called[scan].name, output, settings) for scan in scans}
@@ -95,7 +97,7 @@ def predict_scans(
                 write = _segment(
                     segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
                 )
-            except Exception as error:  # no scan ends the others, whatever is wrong with it
+            except Exception as error:  # an error of one scan must not stop the others
                 write = partial(_raise, error)
             if writing is not None:
                 writing.result()
@@ -112,7 +114,7 @@ def predict_scans(
 def _finish(
     scan: Path, alias: Alias, write: Callable[[], None], manifest: Manifest, failed: dict[Path, str]
 ) -> None:
-    """Write a scan's results, or put down why there are none."""
+    """Write the results of a scan, or record the error if there are none."""
     try:
         write()
     except Exception as error:
@@ -121,7 +123,7 @@ def _finish(
 
 
 def _told(scan: Path, error: Exception) -> str:
-    """What is wrong with a scan, in one line with its path; what is a defect of ours is logged whole."""
+    """Return the error of a scan as one line with its path; log the traceback if the error is a defect."""
     if isinstance(error, InputError):
         return str(error) if scan.name in str(error) else f"{scan}: {error}"
     lines = str(error).strip().splitlines() or [""]
@@ -136,7 +138,10 @@ def _raise(error: Exception) -> None:
 
 
 def _read_ahead(segmenter: Segmenter, scans: Sequence[Path]) -> Iterator[tuple[Path, Callable[[], _Loaded]]]:
-    """Each scan with what gives it, read while the one before is worked on unless memory is limited."""
+    """Yield each scan with a function that returns it loaded.
+
+    A scan is read while the one before is processed, unless memory is limited.
+    """
     if segmenter.memory_gb is not None:
         yield from ((scan, partial(_load, segmenter, scan)) for scan in scans)
         return
@@ -166,7 +171,7 @@ def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
 def _segment(
     segmenter: Segmenter, scan: Path, loaded: _Loaded, outputs: Outputs, *, record: _Record, alias: Alias
 ) -> Callable[[], None]:
-    """Run the networks; what is returned writes the results and their record."""
+    """Run the networks on a scan; return a function that writes the results and their record."""
     arrays = outputs.arrays(loaded.prepared.geometry.scan, len(segmenter.labels))
     segmentation = segmenter.segment(loaded.prepared, arrays)
     dropped = [segmentation.dropped] if segmentation.dropped else []
@@ -202,7 +207,7 @@ def _write(
 def _refused(
     outputs: Mapping[Path, Outputs], called: Mapping[Path, Alias], manifest: Manifest
 ) -> dict[Path, str]:
-    """Scans that would share a label map, by why neither is segmented.
+    """Return the scans that would share a label map and are not segmented, with the error of each.
 
     Raises:
         InputError: a scan would be overwritten by its own label map.

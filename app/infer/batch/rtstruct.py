@@ -1,4 +1,4 @@
-"""A label map as a DICOM radiotherapy structure set: contours on the slices of its series."""
+"""Writing a label map as a DICOM radiotherapy structure set: contours on the slices of its series."""
 
 import datetime
 from collections.abc import Sequence
@@ -15,17 +15,18 @@ from app.io.contours import outlines
 from app.io.dicom_files import Frame
 
 _STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
-_STUDY = "1.2.840.10008.3.1.2.3.1"  # the class by which structure sets refer to a study
+_STUDY = "1.2.840.10008.3.1.2.3.1"  # SOP class with which structure sets refer to a study
 _COLOURS = ((230, 60, 60), (60, 160, 60), (60, 90, 230), (230, 180, 40), (160, 60, 200), (40, 190, 200))
 
 
 def write_rtstruct(
     path: Path, classes: NDArray[Any], names: tuple[str, ...], frames: Sequence[Frame]
 ) -> None:
-    """Write classes (i, j, k) of a series with these slices atomically; structure n is class n, found or not.
+    """Write classes (i, j, k) of a series with these slices, atomically.
 
-    Outlines run along the edges of voxels, so that filling them gives the same voxels; holes are joined to
-    their outline by keyholes, which every reader fills alike.
+    Structure n is class n of `names`; classes that do not occur have a structure too. Outlines follow the
+    edges of voxels, so filling them gives the same voxels. Holes are joined to their outline by keyholes,
+    which all readers fill in the same way.
     """
     import pydicom
     from pydicom.uid import ExplicitVRLittleEndian, generate_uid

@@ -1,4 +1,4 @@
-"""What a user points at, as the scans it holds: files, DICOM series, and folders of one scan's channels."""
+"""Finding scans in the user's input: files, DICOM series, and folders with the channels of one scan."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,28 +23,28 @@ from app.io.volumes import (
 
 @dataclass(frozen=True)
 class Found:
-    """Scans in order with the names of their results, and what was left out, with the reason."""
+    """The scans found, in order, with the names of their results, and paths left out, with the reason."""
 
     names: Mapping[Path, str]
     left_out: Mapping[Path, str]
 
     @property
     def scans(self) -> list[Path]:
-        """The scans in order."""
+        """Scans in order."""
         return list(self.names)
 
 
 def find_scans(sources: Sequence[Path], output: Path, reading: Reading) -> Found:
-    """Scans in order: files and DICOM series as they are, other folders as the scans in them.
+    """Return the scans of all sources: files and DICOM series themselves, and the scans in other folders.
 
-    DICOM series are found in subfolders of any depth (patient, study, series), files of other formats in the
-    folder and in its subfolders, which are then one scan each; with channels by suffix, files <scan>_0000,
-    <scan>_0001, ... are one scan. If networks take several channels, or words choose among series, a scan is
-    the folder that holds its channels. The folder `output` that label maps go to holds no scan, nor does
-    what holds it.
+    DICOM series are found in subfolders of any depth (patient, study, series). Files of other formats are
+    found in the folder itself, and in its direct subfolders, each of which is one scan; with channels by
+    suffix, files <scan>_0000, <scan>_0001, ... are one scan. If networks take several channels, or words
+    choose among series, a scan is the folder that holds its channels. The folder `output`, to which label
+    maps are written, and subfolders that contain it are left out.
 
     Raises:
-        InputError: no such file or folder, or no scan in it.
+        InputError: a source does not exist, or holds no scan.
     """
     names: dict[Path, str] = {}
     left_out: dict[Path, str] = {}
@@ -68,7 +68,7 @@ def find_scans(sources: Sequence[Path], output: Path, reading: Reading) -> Found
 
 
 class _Folder:
-    """The folders below a source that may hold scans, without the output folder and what holds it."""
+    """The folders below a source that may hold scans, without the output folder and its parents."""
 
     def __init__(self, source: Path, output: Path) -> None:
         self.source = source
@@ -76,17 +76,17 @@ class _Folder:
         self._all = list(self._walk(source))
 
     def dicom(self) -> list[Path]:
-        """Folders that directly hold DICOM images."""
+        """Return the folders that directly hold DICOM images."""
         return [folder for folder in self._all if is_dicom_folder(folder)]
 
     def files(self) -> dict[Path, list[Path]]:
-        """Scan files of other formats by folder: the source and its subfolders."""
+        """Return the scan files of other formats in the source and its direct subfolders, by folder."""
         near = (folder for folder in self._all if self.source in (folder, folder.parent))
         found = {folder: sorted(filter(is_scan_file, folder.iterdir())) for folder in near}
         return {folder: files for folder, files in found.items() if files}
 
     def left_out(self, scans: Sequence[Path]) -> dict[Path, str]:
-        """Files that are no scan, or lie too deep, and series that belong to none, with the reason."""
+        """Return files that are no scans or lie too deep, and series of no scan, with the reason for each."""
         files = [path for folder in self._all for path in sorted(folder.iterdir()) if path.is_file()]
         parts = {part for path in files if is_scan_file(path) for part in _parts(path) if part != path}
         reasons = {path: self._reason(path) for path in files if path.name[0] != "." and path not in parts}
@@ -112,7 +112,7 @@ class _Folder:
 
 
 def _parts(path: Path) -> list[Path]:
-    """The files of a scan; itself alone where the others are missing, which reading it says again."""
+    """Return the files of a scan; itself alone if others are missing, which reading the scan reports."""
     try:
         return scan_files(path)
     except InputError:
@@ -135,17 +135,21 @@ def _scans_in(folder: _Folder, reading: Reading) -> Iterator[Path]:
 
 
 def _alone(folder: Path) -> Iterable[Path]:
-    """A folder of slices; or its files, where each is a multi-frame series."""
+    """Return a folder of slices as one scan, or its files if each is a multi-frame series."""
     try:
         series = list_series(folder)
-    except InputError:  # which reading it will say again, without stopping other scans
+    except InputError:  # reading the scan will report it, without stopping other scans
         return [folder]
     each = len(series) > 1 and all(len(one.files) == 1 and one.files[0].multi_frame for one in series)
     return [one.files[0].path for one in series] if each else [folder]
 
 
 def _grouped(folder: _Folder, reading: Reading) -> Iterator[Path]:
-    """For each folder of slices the nearest folder, itself or above, with all channels of one patient."""
+    """Yield, for each folder of slices, the nearest folder that holds all channels of one patient.
+
+    It is the folder of slices itself or one above it. If none holds all channels, the folder directly above
+    is taken, or the folder of slices itself if that is directly in the source.
+    """
     for series in folder.dicom():
         above = [series, *series.parents]
         inside = above[: above.index(folder.source) + 1]
@@ -154,7 +158,7 @@ def _grouped(folder: _Folder, reading: Reading) -> Iterator[Path]:
 
 
 def _without_outer(scans: set[Path]) -> list[Path]:
-    """The scans that do not hold another one."""
+    """Return the scans that do not contain another scan, sorted."""
     outer = {folder for scan in scans for folder in scan.parents}
     return sorted(scans - outer)
 
@@ -173,7 +177,7 @@ def _is_whole(folder: Path, reading: Reading) -> bool:
 
 
 def _is_one_scan(files: Sequence[Path], reading: Reading) -> bool:
-    """Whether files side by side are the channels of one scan: as many as those, of one channel each."""
+    """Return whether files are the channels of one scan: one file per modality, with one channel each."""
     if len(files) < 2 or len(files) != len(reading.modalities):
         return False
     try:
@@ -183,7 +187,12 @@ def _is_one_scan(files: Sequence[Path], reading: Reading) -> bool:
 
 
 def _names(source: Path, scans: Sequence[Path]) -> dict[Path, str]:
-    """The folder directly in the source that holds a scan alone, or the whole way to it."""
+    """Return the names of scans.
+
+    A scan below a folder of the source has that folder's name if it is the only scan there; otherwise its
+    path from the source, joined by underscores. A scan directly in the source has the name of its file or
+    folder.
+    """
     inside: dict[str, list[Path]] = defaultdict(list)
     for scan in scans:
         inside["" if scan == source else scan.relative_to(source).parts[0]].append(scan)

@@ -22,7 +22,7 @@ ENGINES: dict[str, _Make] = {
     "openvino": openvino_engine,
     "openvino_int8": openvino_int8_engine,
 }
-NEEDS = {  # optional packages to run with
+NEEDS = {  # optional packages that an engine needs
     "onnxruntime": ("onnx", "onnxruntime"),
     "openvino": ("onnx", "openvino"),
     "openvino_int8": ("openvino",),
@@ -30,10 +30,12 @@ NEEDS = {  # optional packages to run with
 
 
 def find_engine(name: str, device: torch.device, precision: str = "auto") -> Callable[[Member], Engine]:
-    """What makes an engine of a network, which computes in `precision`: fp32, bf16, fp16 or auto.
+    """Return the function that makes an engine from a network.
+
+    The engine computes in `precision`: fp32, bf16, fp16 or auto.
 
     Raises:
-        InputError: no such engine, not installed, or not for this device or precision.
+        InputError: the engine does not exist, is not installed, or does not support the device or precision.
     """
     chosen = choose_precision(precision, device, "predict.precision")
     if name not in ENGINES:
@@ -49,10 +51,10 @@ def find_engine(name: str, device: torch.device, precision: str = "auto") -> Cal
 
 
 def installed_engines() -> list[str]:
-    """Names of the engines whose packages are here."""
+    """Return the names of the engines whose packages are installed."""
     return [name for name in ENGINES if not missing_packages(name)]
 
 
 def missing_packages(name: str) -> list[str]:
-    """What an engine needs and this environment lacks."""
+    """Return the packages that an engine needs but that are not installed."""
     return absent(NEEDS.get(name, ()))

@@ -1,4 +1,4 @@
-"""torch.compile: needs a C++ compiler; every new size of window is compiled anew, for about a minute."""
+"""The engine by torch.compile: it needs a C++ compiler, and about a minute for each new size of window."""
 
 import torch
 
@@ -9,10 +9,10 @@ from app.models.torch_compile import compiled
 
 
 def compiled_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
-    """The network compiled for the sizes it meets.
+    """Return an engine whose network is compiled for each size of window when it first comes.
 
     Raises:
-        InputError: no C++ compiler.
+        InputError: there is no C++ compiler.
     """
     network = to_device(member.checkpoint.trained_network(), device)
     return EagerEngine(compiled(network, "predict.engine=compile"), precision)

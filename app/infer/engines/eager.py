@@ -1,4 +1,4 @@
-"""torch itself, operation after operation."""
+"""The default engine: PyTorch runs the network operation by operation."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from app.operators.merging import use_recorded
 
 
 class EagerEngine:
-    """A network in eval mode where its weights are, which computes in `precision`."""
+    """An engine that runs a network in eval mode, on the device of its weights, in `precision`."""
 
     def __init__(self, network: nn.Module, precision: torch.dtype = torch.float32) -> None:
         self._network = network.eval()
@@ -18,7 +18,7 @@ class EagerEngine:
         self.device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """(B, C, D, H, W) -> logits (B, L, D, H, W)."""
+        """Return the logits (B, L, D, H, W) of windows (B, C, D, H, W)."""
         placed = laid_out(windows.to(self.device))
         with torch.inference_mode(), autocast(self.device, self._precision):
             logits = self._network(placed)
@@ -27,7 +27,7 @@ class EagerEngine:
 
 
 def eager_engine(member: Member, device: torch.device, precision: torch.dtype = torch.float32) -> Engine:
-    """The network on a device."""
+    """Return an engine that runs the network on a device."""
     network = to_device(member.checkpoint.trained_network(), device)
     use_recorded(network, member.run, device)
     return EagerEngine(network, precision)

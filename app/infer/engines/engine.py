@@ -1,4 +1,4 @@
-"""What an engine is, a network made ready to run, and what it is made from."""
+"""The interface of engines, which run a network, and the network and run folder they are made from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +11,22 @@ from app.models.checkpoint import Checkpoint
 
 
 class Engine(Protocol):
-    """Windows (B, C, D, H, W), float32 -> logits (B, L, D, H, W), float32, on the engine's own device."""
+    """A function from windows (B, C, D, H, W) to logits (B, L, D, H, W), float32, on the engine's device."""
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """Logits of each window by itself; the caller may change them in place."""
+        """Return the logits of windows, each computed by itself; the caller may change them in place."""
         ...
 
 
 def device_of(engine: Engine) -> torch.device:
-    """Where an engine's logits lie; those of other libraries lie on the CPU."""
+    """Return the device of an engine's logits, which is the CPU for engines of other libraries."""
     device: torch.device = getattr(engine, "device", torch.device("cpu"))
     return device
 
 
 @dataclass(frozen=True)
 class Member:
-    """A trained network and the folder of the run it comes from, where exported forms of it are kept."""
+    """A trained network and the folder of its run, which also holds exported forms of the network."""
 
     run: Path
     checkpoint: Checkpoint

@@ -1,4 +1,4 @@
-"""A network in 8 bits in its run folder: the graph, and the record of what it lost on held-out cases."""
+"""The files of an 8-bit network in its run folder: the graph, and the Dice lost on held-out cases."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.infer.engines.engine import Member
 
-LARGEST_LOSS = 0.002  # of mean Dice on held-out cases: below the standard error of a comparison of 130 cases
+LARGEST_LOSS = 0.002  # mean Dice on held-out cases; below the standard error of a comparison of 130 cases
 
 
 def int8_paths(member: Member) -> tuple[Path, Path]:
-    """Where the graph and its record are, named by the weights."""
+    """Return the paths of the graph and of its record, which are named by a digest of the weights."""
     folder, name = member.run / run_folder.EXPORT, member.checkpoint.digest[:16]
     return folder / f"{name}-int8.xml", folder / f"{name}-int8.json"
 
 
 def accepted_int8(member: Member) -> Path:
-    """The graph, if its loss was measured and is small enough.
+    """Return the path of the graph if its loss of Dice was measured and is small enough.
 
     Raises:
-        InputError: it is not there, or it lost too much.
+        InputError: there is no 8-bit network for these weights, or it loses too much Dice.
     """
     graph, record = int8_paths(member)
     if not record.is_file():

@@ -1,6 +1,6 @@
-"""A trained network as an ONNX file: any number of windows of any size it can halve often enough.
+"""Writing a trained network as an ONNX file, for any number of windows and sizes the network can halve.
 
-A network whose graph holds for one size alone is refused.
+A network whose graph is valid for one size only is refused.
 """
 
 import warnings
@@ -18,15 +18,16 @@ from app.infer.engines.parity import check_parity
 from app.models.checkpoint import Checkpoint
 
 INPUT, OUTPUT = "image", "logits"
-_OPSET = 18  # the first with group norm's parts as one operator in both runtimes
+_OPSET = 18  # the first version with group norm as one operator in both runtimes
 
 
 def cached_onnx(member: Member, make: Callable[[Path], Engine]) -> Path:
-    """The network's file in its run folder, named by its weights; written when it is not there yet.
+    """Return the network's file in its run folder, named by a digest of its weights; write it if missing.
+
+    A new file is checked with the engine that `make` makes from it, and not kept if the check fails.
 
     Raises:
-        InputError: an operator cannot be written, or what `make` makes of a new file does not agree with
-            torch; the file is not kept.
+        InputError: the network cannot be written as ONNX, or the engine's logits differ from torch's.
     """
     path = member.run / run_folder.EXPORT / f"{member.checkpoint.digest[:16]}.onnx"
     if not path.is_file():
@@ -38,11 +39,11 @@ def cached_onnx(member: Member, make: Callable[[Path], Engine]) -> Path:
 
 @contextmanager
 def _refusing(member: Member) -> Iterator[None]:
-    """Tell in one line that a network cannot be an ONNX file; exporter and runtimes raise what they like."""
+    """Convert the many kinds of errors of exporter and runtimes into one InputError."""
     try:
         yield
     except OSError:
-        raise  # of the disk, not of the network
+        raise  # an error of the disk, not of the network
     except Exception as error:
         network = member.checkpoint.network
         kinds = dict.fromkeys(part.describe()["kind"] for part in (network.encoder, network.decoder))
@@ -54,12 +55,13 @@ def _refusing(member: Member) -> Iterator[None]:
 
 
 def _write(path: Path, checkpoint: Checkpoint) -> None:
-    """The graph maps `image` (B, C, D, H, W) to `logits` (B, L, D, H, W)."""
+    """Write the graph, which maps `image` (B, C, D, H, W) to `logits` (B, L, D, H, W)."""
     sample = torch.zeros(1, len(checkpoint.modalities), *checkpoint.plan.patch)
     free = {0: "windows", 2: "depth", 3: "height", 4: "width"}
     with torch.no_grad(), warnings.catch_warnings():
-        # By tracing: the exporter by torch.export takes ten times as long for the same graph. It warns of its
-        # age, and of sizes that choose a branch or become constants: a longer window shows if that does harm.
+        # Export by tracing, because the exporter based on torch.export takes ten times as long for the same
+        # graph. Tracing warns that it is deprecated, and of sizes that select a branch or become constants;
+        # the check with a longer window shows if these are harmful.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             checkpoint.trained_network(),

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU."""
+"""The engine by ONNX Runtime, on the CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -11,22 +11,22 @@ from app.infer.engines.onnx_file import INPUT, OUTPUT, cached_onnx
 
 
 class OnnxRuntimeEngine:
-    """An ONNX file of `app.infer.engines.onnx_file`, with as many threads as torch has."""
+    """An engine that runs an ONNX file with as many threads as torch."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 4  # fatal ones; errors are raised, the rest is for its developers
+        options.log_severity_level = 4  # fatal messages only; errors are raised anyway
         self._session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """(B, C, D, H, W) -> logits (B, L, D, H, W)."""
+        """Return the logits (B, L, D, H, W) of windows (B, C, D, H, W)."""
         (logits,) = self._session.run([OUTPUT], {INPUT: windows.contiguous().numpy()})
         return torch.from_numpy(logits)
 
 
 def onnxruntime_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
-    """From the network's file in the run folder."""
+    """Return an engine that runs the network's ONNX file in the run folder."""
     return OnnxRuntimeEngine(cached_onnx(member, OnnxRuntimeEngine))

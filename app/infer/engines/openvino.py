@@ -1,6 +1,6 @@
-"""OpenVINO on the CPU, in float32 or in 8 bits.
+"""The engines by OpenVINO, on the CPU, in float32 or in 8 bits.
 
-A graph of fixed size runs fastest, so one is compiled for each size of window met and kept beside the file.
+A graph of fixed size runs fastest, so one is compiled per size of window and cached next to the file.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from app.infer.engines.onnx_file import cached_onnx
 
 
 class OpenVinoEngine:
-    """A graph that OpenVINO reads, an ONNX file or its own, with as many threads as torch has."""
+    """An engine that runs an ONNX file or a file of OpenVINO's own format, with as many threads as torch."""
 
     def __init__(self, path: Path) -> None:
         import openvino
@@ -28,7 +28,7 @@ class OpenVinoEngine:
         self._compiled: dict[Size, Any] = {}
 
     def __call__(self, windows: Tensor) -> Tensor:
-        """(B, C, D, H, W) -> logits (B, L, D, H, W), window after window."""
+        """Return the logits (B, L, D, H, W) of windows (B, C, D, H, W), which run one after the other."""
         run = self._for_size(windows.shape[1], as_size(windows.shape[2:]))
         logits = [np.array(run(window[None].contiguous().numpy())[0]) for window in windows]
         return torch.from_numpy(np.concatenate(logits))
@@ -39,21 +39,21 @@ class OpenVinoEngine:
             graph.reshape([1, channels, *size])
             options = {
                 "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "INFERENCE_PRECISION_HINT": "f32",  # no half precision behind one's back; 8 bits stay 8 bits
+                "INFERENCE_PRECISION_HINT": "f32",  # prevents half precision; 8-bit graphs stay in 8 bits
             }
             self._compiled[size] = self._core.compile_model(graph, "CPU", options)
         return self._compiled[size]
 
 
 def openvino_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
-    """In float32, from the network's ONNX file in the run folder."""
+    """Return an engine that runs the network's ONNX file in the run folder, in float32."""
     return OpenVinoEngine(cached_onnx(member, OpenVinoEngine))
 
 
 def openvino_int8_engine(member: Member, device: torch.device, precision: torch.dtype) -> Engine:
-    """In 8 bits, from what `mode=export export.format=int8` left in the run folder.
+    """Return an engine that runs the 8-bit network that `mode=export export.format=int8` wrote.
 
     Raises:
-        InputError: nothing there for these weights, or it lost too much Dice to be offered.
+        InputError: there is no 8-bit network for these weights, or it loses too much Dice.
     """
     return OpenVinoEngine(accepted_int8(member))

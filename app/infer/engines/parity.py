@@ -1,7 +1,7 @@
-"""Whether an engine computes what the network means, which torch tells in double precision.
+"""The check that an engine's logits agree with the network's, which torch computes in double precision.
 
-In float32 torch itself is up to 2e-3 away, by layout and by the norm it runs: too little to change a label,
-too much to judge others by.
+In float32, torch's own logits differ by up to 2e-3 with the memory layout and the norm's implementation. That
+is too little to change a label but too much for a comparison.
 """
 
 import numpy as np
@@ -13,17 +13,17 @@ from app.core.types import as_size
 from app.infer.engines.engine import Engine
 from app.models.checkpoint import Checkpoint
 
-TOLERANCE = 1e-4  # of logits of the order of 10: float32 adds up differently in each engine
+TOLERANCE = 1e-4  # for logits of about 10; engines add float32 numbers in different orders
 
 
 def check_parity(engine: Engine, checkpoint: Checkpoint, *, longer: bool = False) -> float:
-    """The largest absolute difference of logits to the exact ones, on one random window and on three.
+    """Return the largest absolute difference between an engine's logits and the exact ones.
 
-    With `longer`, for engines that take windows of any size, also on one that is longer than the patch along
-    every axis.
+    It is computed on one random window and on a batch of three. With `longer`, for engines that take windows
+    of any size, it is also computed on a window longer than the patch along every axis.
 
     Raises:
-        InputError: it is above the tolerance.
+        InputError: the difference is above the tolerance.
     """
     plan, generator = checkpoint.plan, torch.Generator().manual_seed(0)
     shapes = [(1, plan.patch), (3, plan.patch)]
@@ -40,6 +40,6 @@ def check_parity(engine: Engine, checkpoint: Checkpoint, *, longer: bool = False
 
 @torch.inference_mode()
 def exact_logits(checkpoint: Checkpoint, windows: Tensor) -> Tensor:
-    """Logits (B, L, D, H, W) of windows (B, C, D, H, W), computed in double precision."""
+    """Return the logits (B, L, D, H, W) of windows (B, C, D, H, W), computed in double precision."""
     logits: Tensor = checkpoint.trained_network().double()(windows.double())
     return logits.float()

@@ -1,1 +1,1 @@
-"""Trained networks for other programs and engines."""
+"""Exporting trained networks for other programs and engines."""

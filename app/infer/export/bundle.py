@@ -1,11 +1,12 @@
-"""A trained network as a MONAI bundle, which runs where this application is not installed.
+"""Exporting a trained network as a MONAI bundle, which runs without this application.
 
     python -m monai.bundle run --config_file <bundle>/configs/inference.json --bundle_root <bundle> \
         --image <scan> --output_dir <folder>
 
-Its transforms are MONAI's nearest to ours: B-spline resampling of MONAI rounds sizes its own way, so label
-maps agree but for voxels on borders. Its windows are always of the patch's size, and it has no mirror images,
-no windows left out as air and no clean-up: where prediction has any of these, label maps differ by them.
+Its transforms are those of MONAI that come closest to ours. MONAI's B-spline resampling rounds sizes
+differently, so label maps agree except for voxels on borders. A bundle always uses windows of the patch's
+size and has no mirror images, no skipping of air and no clean-up. If mode=predict uses any of these, its
+label maps differ from the bundle's for that reason too.
 """
 
 import logging
@@ -31,16 +32,18 @@ _SCHEMA = (
 
 
 def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> float:
-    """Write the bundle and warn of what it leaves out; return the largest difference of its network to torch.
+    """Write the bundle, and log a warning of the steps of prediction that it lacks.
+
+    Return the largest difference between the logits of its network and torch's.
 
     Raises:
-        InputError: the network in it does not agree with torch.
+        InputError: the logits of its network differ too much from torch's.
     """
     checkpoint = member.checkpoint
     with atomic_path(folder / "models" / "model.pt2") as temporary:
         save_exported(temporary, checkpoint)
         difference = check_parity(load_exported(temporary), checkpoint)
-    write_checkpoint(folder / BUNDLE_WEIGHTS, checkpoint.without_training())  # which train.init reads
+    write_checkpoint(folder / BUNDLE_WEIGHTS, checkpoint.without_training())  # train.init can read it
     write_json(folder / "configs" / "metadata.json", _metadata(checkpoint))
     write_json(folder / "configs" / "inference.json", _inference(checkpoint, sliding))
     left_out = {
@@ -56,7 +59,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
 
 
 def _inference(checkpoint: Checkpoint, sliding: SlidingSettings) -> dict[str, Any]:
-    """MONAI's configuration: $ marks an expression, @ a reference."""
+    """Return MONAI's configuration of inference; $ marks an expression, @ a reference."""
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -97,7 +100,7 @@ def _before(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 
 
 def _normalise(channels: Sequence[Normalisation]) -> list[dict[str, Any]]:
-    """All channels alike by one transform; else each channel apart, joined again."""
+    """Return the transforms that normalise one channel, or several by splitting and joining them."""
     steps = [_channel(how) for how in channels]
     if len(channels) == 1:
         return [{**steps[0], "_target_": f"{steps[0]['_target_']}d", "keys": "image"}]
@@ -151,7 +154,7 @@ def _after(checkpoint: Checkpoint) -> list[dict[str, Any]]:
 
 
 def _valued(values: Sequence[int]) -> list[dict[str, Any]]:
-    """From classes to label values, where these are others."""
+    """Return the transform from classes to label values; none if they are equal."""
     classes = list(range(len(values)))
     if classes == list(values):
         return []

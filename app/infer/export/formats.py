@@ -1,7 +1,7 @@
-"""A trained network for use elsewhere: the graph, what is done to a scan before and after, and a check.
+"""Exporting a trained network: the graph, a description of the steps around it, and a check.
 
-Nothing is left behind that does not agree with torch: the exported graph is run on one random window and on
-three, an ONNX file also on a longer one, and compared before it takes its name.
+The exported graph is written under a temporary name, run on random windows (one, a batch of three, for ONNX
+also a longer one) and compared with torch. It gets its name only if they agree.
 """
 
 import shutil
@@ -25,11 +25,10 @@ from app.models.checkpoint import Checkpoint
 
 
 def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float:
-    """Write model.onnx and preprocessing.json; return the largest difference to torch.
+    """Write model.onnx and preprocessing.json; return the largest difference between its logits and torch's.
 
     Raises:
-        InputError: packages are missing, an operator cannot be written, or the graph does not agree with
-            torch.
+        InputError: packages are missing, the network cannot be written as ONNX, or logits differ too much.
     """
     require("export.format=onnx", *NEEDS["onnxruntime"])
     with atomic_path(folder / "model.onnx") as temporary:
@@ -40,10 +39,12 @@ def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float
 
 
 def export_torch(member: Member, folder: Path, sliding: SlidingSettings) -> float:
-    """Write model.pt2, a graph of torch.export, and preprocessing.json; return the largest difference.
+    """Write model.pt2, a graph of torch.export, and preprocessing.json.
+
+    Return the largest difference between its logits and torch's.
 
     Raises:
-        InputError: the graph does not agree with torch.
+        InputError: logits differ too much.
     """
     with atomic_path(folder / "model.pt2") as temporary:
         save_exported(temporary, member.checkpoint)
@@ -53,7 +54,7 @@ def export_torch(member: Member, folder: Path, sliding: SlidingSettings) -> floa
 
 
 def save_exported(path: Path, checkpoint: Checkpoint) -> None:
-    """A torch.export graph of any number of windows of the plan's patch."""
+    """Write a torch.export graph for any number of windows of the size of the plan's patch."""
     sample = torch.zeros(2, len(checkpoint.modalities), *checkpoint.plan.patch)
     windows = torch.export.Dim("windows", min=1)
     with torch.no_grad():
@@ -62,7 +63,7 @@ def save_exported(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_exported(path: Path) -> Engine:
-    """The graph of `save_exported` as an engine."""
+    """Return a graph written by `save_exported` as an engine."""
     network = torch.export.load(path).module()
 
     def run(windows: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ def load_exported(path: Path) -> Engine:
 
 
 def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
-    """All that turns a scan into windows and logits into its label map, step by step."""
+    """Return the settings and steps that turn a scan into windows, and logits into its label map."""
     checkpoint, plan = member.checkpoint, member.checkpoint.plan
     return {
         "input": {"name": INPUT, "shape": ["windows", len(checkpoint.modalities), *plan.patch]},

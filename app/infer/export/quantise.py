@@ -1,4 +1,4 @@
-"""A trained network in 8 bits: calibrated on training cases, judged on held-out ones (NNCF, OpenVINO)."""
+"""Quantising a network to 8 bits: calibrated on training cases, scored on held-out cases (NNCF, OpenVINO)."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -29,16 +29,17 @@ from app.io.volumes import read_volume
 
 PACKAGES = ("onnx", "openvino", "nncf")
 _CALIBRATION_CASES = 20
-_WINDOWS_A_CASE = 4  # 80 windows in all: ranges of activations have settled by then
+_WINDOWS_A_CASE = 4  # with 80 windows in all, the ranges of activations no longer change much
 
 
 def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> dict[str, float]:
     """Write the 8-bit graph and the record of its loss into the run folder; return the record.
 
-    `cases` held-out cases, spread over all, judge it; None takes all.
+    It is scored on `cases` held-out cases, spread over all; None takes all.
 
     Raises:
-        InputError: it loses too much Dice; the record stays, the graph goes.
+        InputError: the run held out no case, or the graph loses too much Dice. In the second case the graph
+            is deleted and the record stays.
     """
     graph, record = int8_paths(member)
     if not recorded_cases(member.run, "validation", moved):
@@ -78,7 +79,7 @@ def _calibrate(member: Member, path: Path, cases: Sequence[Case]) -> None:
 
 
 def _windows(member: Member, cases: Sequence[Case]) -> Iterator[NDArray[np.float32]]:
-    """Windows (1, C, D, H, W) of training scans, spread over each."""
+    """Yield windows (1, C, D, H, W) of training scans, spread over each scan."""
     plan = member.checkpoint.plan
     with progress_bar("Calibrating", len(cases)) as advance:
         for case in cases:

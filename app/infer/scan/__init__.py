@@ -1,1 +1,1 @@
-"""One scan to its label map in its own geometry."""
+"""Predicting the label map of one scan, in the scan's own geometry."""

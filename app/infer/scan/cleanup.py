@@ -1,4 +1,4 @@
-"""What is done to a label map after the network, label by label, where cross-validation showed a gain."""
+"""Clean-up of predicted label maps, for labels for which cross-validation showed a gain."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Cleanup:
-    """Names of labels of which only the largest component stays, and of those whose holes are filled."""
+    """The labels of which only the largest component is kept, and the labels whose holes are filled."""
 
     largest_component: tuple[str, ...]
     fill_holes: tuple[str, ...]
@@ -28,7 +28,7 @@ NO_CLEANUP = Cleanup((), ())
 
 
 def clean(labels: Labels, cleanup: Cleanup, names: Sequence[str]) -> None:
-    """Change a label map (i, j, k) in place; first components go, then holes fill."""
+    """Clean up a label map (i, j, k) in place: remove components first, then fill holes."""
     boxes = ndimage.find_objects(labels, max_label=len(names) - 1) if cleanup != NO_CLEANUP else []
     for step, chosen in ((keep_largest, cleanup.largest_component), (fill_holes, cleanup.fill_holes)):
         for value, box in enumerate(boxes, start=1):
@@ -37,7 +37,10 @@ def clean(labels: Labels, cleanup: Cleanup, names: Sequence[str]) -> None:
 
 
 def keep_largest(labels: Labels, value: int) -> None:
-    """Make background of all but the largest component of a label, faces joined; ties keep the first."""
+    """Turn all components of a label except the largest into background, in place.
+
+    Components connect by faces; ties keep the first.
+    """
     components, count = ndimage.label(labels == value)
     if count > 1:
         sizes = np.bincount(components.ravel())[1:]
@@ -45,21 +48,21 @@ def keep_largest(labels: Labels, value: int) -> None:
 
 
 def fill_holes(labels: Labels, value: int) -> None:
-    """Give background that a label encloses on all sides to it; other labels inside stay."""
+    """Fill background that a label encloses on all sides, in place; other labels inside stay."""
     filled = ndimage.binary_fill_holes(labels == value)
     labels[filled & (labels == 0)] = value
 
 
 def write_cleanup(run: Path, cleanup: Cleanup, evidence: object) -> None:
-    """Record in a run what is to be done, and why."""
+    """Record the clean-up of a run's predictions, and the evidence for it, in the run folder."""
     write_json(run / run_folder.CLEANUP, {**asdict(cleanup), "evidence": evidence})
 
 
 def read_cleanup(runs: Sequence[Path]) -> Cleanup:
-    """What the runs record: a step for a label counts when all of them agree; a run without record, none.
+    """Return the clean-up that all runs record; a run without a record has none.
 
     Raises:
-        InputError: a record that is none.
+        InputError: a file is not a record of clean-up.
     """
     found = [_read(run / run_folder.CLEANUP) for run in runs]
     return Cleanup(

@@ -1,4 +1,4 @@
-"""Seconds spent in each step of a longer piece of work."""
+"""Measuring the seconds spent in each named part of a longer task."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,14 @@ _Item = TypeVar("_Item")
 
 
 class Clock:
-    """Adds up seconds by the name of the step."""
+    """A clock that sums up seconds by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Count what happens inside."""
+        """Add the time spent inside the context."""
         started = time.perf_counter()
         try:
             yield
@@ -24,7 +24,7 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
 
     def timed(self, name: str, items: Iterable[_Item]) -> Iterator[_Item]:
-        """The items, counting what it takes to make each."""
+        """Yield the items, and add the time that making each of them takes."""
         made = iter(items)
         while True:
             with self.step(name):

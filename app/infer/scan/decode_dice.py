@@ -1,11 +1,11 @@
-"""Labels with the highest expected Dice, in place of the likeliest label of each voxel (RankSEG).
+"""Decoding to labels with the highest expected Dice, instead of each voxel's most probable label (RankSEG).
 
-The mask of a label with the highest expected Dice holds its voxels above a threshold. By the reciprocal
-moment approximation (RankSEG-RMA: Wang and Dai, NeurIPS 2025, arXiv 2510.15362) the expected Dice of the
-voxels above t is 2 C(t) / (S + n(t) + 1): n is their number, C the sum of their probabilities, S that of all
-voxels. A voxel adds to it if its probability is above half of it, so the threshold is half of the highest
-value, which Dinkelbach's iteration finds without sorting. Where masks overlap, or no mask has a voxel, the
-label that gains most by it has it.
+The mask of a label with the highest expected Dice holds all voxels whose probability is above a threshold. By
+the reciprocal moment approximation (RankSEG-RMA: Wang and Dai, NeurIPS 2025, arXiv 2510.15362) the expected
+Dice of the voxels above t is 2 C(t) / (S + n(t) + 1), with their number n, the sum C of their probabilities,
+and the sum S of the probabilities of all voxels. A voxel increases this value if its probability is above
+half of it. The threshold is therefore half of the highest value, which Dinkelbach's iteration finds without
+sorting. A voxel in several masks, or in none, gets the label whose expected Dice gains most by it.
 """
 
 from collections.abc import Iterator
@@ -16,21 +16,24 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_PRUNED = 0.5  # a label that is nowhere likelier is left out, as in RankSEG
-_AT_ONCE = 2**22  # probabilities looked at together
-_ITERATIONS = 50  # about six are needed
+_PRUNED = 0.5  # a label whose probability is nowhere above this is left out, as in RankSEG
+_AT_ONCE = 2**22  # probabilities processed at once
+_ITERATIONS = 50  # most iterations; about six are needed
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """The number of voxels in each label's mask, and their probabilities."""
+    """The number of voxels in each label's mask (L,), and the sums of their probabilities (L,)."""
 
     count: Floats
     inside: Floats
 
 
 def decode_dice(probabilities: NDArray[np.float32], labels: NDArray[np.integer]) -> None:
-    """Write label values (i, j, k) from class probabilities (L, i, j, k), which may be a mapped file."""
+    """Write classes (i, j, k) to `labels`, decoded from class probabilities (L, i, j, k).
+
+    The probabilities may be a mapped file.
+    """
     classes = len(probabilities)
     total, highest = np.zeros(classes), np.zeros(classes)
     for piece, _ in _pieces(probabilities):
@@ -52,7 +55,7 @@ def decode_dice(probabilities: NDArray[np.float32], labels: NDArray[np.integer])
 
 
 def _thresholds(probabilities: NDArray[np.float32], total: Floats) -> Floats:
-    """Half of the highest expected Dice of each label."""
+    """Return the threshold of each label (L,), half of its highest expected Dice."""
     cuts = np.full(len(probabilities), 0.5)
     for _ in range(_ITERATIONS):
         found = _sums(probabilities, cuts)
@@ -64,7 +67,7 @@ def _thresholds(probabilities: NDArray[np.float32], total: Floats) -> Floats:
 
 
 def _sums(probabilities: NDArray[np.float32], cuts: Floats, *, alone: bool = False) -> _Sums:
-    """Sums over the voxels above each label's threshold; if `alone`, over those above no other one's."""
+    """Return sums over the voxels above each label's threshold; `alone` leaves out voxels above several."""
     count, inside = np.zeros(len(probabilities)), np.zeros(len(probabilities))
     for piece, _ in _pieces(probabilities):
         masks = piece > cuts[:, None]
@@ -76,7 +79,7 @@ def _sums(probabilities: NDArray[np.float32], cuts: Floats, *, alone: bool = Fal
 
 
 def _pieces(probabilities: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.float32], slice]]:
-    """Some layers (L, voxels) at a time, and their place along i."""
+    """Yield probabilities (L, voxels) of some layers at a time, and the slice of these layers along i."""
     layers = max(1, _AT_ONCE // int(np.prod((len(probabilities), *probabilities.shape[2:]))))
     for start in range(0, probabilities.shape[1], layers):
         place = slice(start, start + layers)

@@ -1,6 +1,7 @@
-"""A limit on the memory of the process, and what it means for the way a volume is gone through.
+"""The memory limit of the process: it decides whether a volume is processed in parts.
 
-A volume is cut into parts along H only when its logits would not fit otherwise: windows on a cut run twice.
+A volume is cut into parts along H only if its logits would not fit otherwise, because windows on a cut run
+twice.
 """
 
 import math
@@ -17,14 +18,14 @@ from app.infer.window.windows import Windows
 from app.layers.device_policy import free_bytes
 
 _FLOAT = 4  # bytes
-_SHARE = 0.8  # of the memory that is free
-_PIECES = 4  # tensors of a piece that restoring holds at once: both neighbours, their mean, its meaning
-_ACTIVATIONS = 8  # feature maps of the first level's width that a U-Net's pass holds at its widest
-_LOGITS = 3  # of a batch of windows at once: a pass, its mirror image, the sum
+_SHARE = 0.8  # share of the free memory that may be used
+_PIECES = 4  # tensors of a piece that restoring holds at once: two neighbours, their mean, the decoded piece
+_ACTIVATIONS = 8  # most feature maps of the first level's width that a forward pass of a U-Net holds at once
+_LOGITS = 3  # logits of a batch of windows held at once: one pass, its mirror image, the sum
 
 
 def require(more: int, limit_gb: float | None, what: str) -> None:
-    """Raise InputError unless `more` bytes fit under the limit."""
+    """Raise InputError if `more` bytes, on top of those already used, exceed the limit."""
     wanted = (resident_bytes() + more) / 1e9
     if limit_gb is not None and wanted > limit_gb:
         raise InputError(
@@ -34,25 +35,28 @@ def require(more: int, limit_gb: float | None, what: str) -> None:
 
 
 def free_gb() -> float:
-    """What this process may hold without the machine running out of memory."""
+    """Return the memory in GB that this process may hold in total, given the memory that is free."""
     free = min(psutil.virtual_memory().available, memory_bytes() - resident_bytes())
     return (resident_bytes() + _SHARE * max(free, 0)) / 1e9
 
 
 def gpu_free_gb(device: torch.device) -> float:
-    """The same of a GPU, as if it held what the host's part of this process holds."""
+    """Return the free memory of a GPU in GB, plus the host memory that this process holds.
+
+    `cut_rows` subtracts the latter.
+    """
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return (resident_bytes() + _SHARE * (free_bytes(device) + kept)) / 1e9
 
 
 def pass_bytes(windows: Windows, plans: Sequence[Plan], *, classes: int) -> int:
-    """What a forward pass over a batch of windows holds, by the width of the first level."""
+    """Return the bytes that a forward pass over a batch of windows holds, by the width of the first level."""
     voxels = windows.at_once * math.prod(windows.size)
     return _FLOAT * voxels * (_ACTIVATIONS * max(plan.widths[0] for plan in plans) + _LOGITS * classes)
 
 
 def belt_bytes(windows: Windows, height: int, *, classes: int) -> int:
-    """Logits and weights held while windows move on, for `height` rows of H."""
+    """Return the bytes of the logits and weights that a layer of windows holds, for `height` rows of H."""
     width = max(windows.volume[2], windows.size[2])
     return _FLOAT * (classes + 1) * windows.size[0] * height * width
 
@@ -68,13 +72,14 @@ def cut_rows(
     free_gb: float,
     least: int = 1,
 ) -> list[range]:
-    """The fewest parts of `height` rows of the scan whose logits fit under the limit beside `fixed` bytes.
+    """Return the fewest parts of `height` rows whose logits fit under the limit together with `fixed` bytes.
 
-    At least `least` parts, at most one for each row of windows. `needs` gives the rows of the network's grid
-    that a part takes. Without a limit, what is free counts, and the most parts are returned if none fit.
+    There are at least `least` parts and at most one per row of windows. `needs` gives the rows of the
+    network's grid that a part of the scan's rows needs. Without a limit, `free_gb` is the limit, and the
+    largest number of parts is returned even if they do not fit.
 
     Raises:
-        InputError: not even single windows fit under the limit; says how much would.
+        InputError: not even single windows fit under the limit; the message has the memory needed.
     """
     fixed += _PIECES * _FLOAT * PIECE_VALUES
     allowed = 1e9 * (free_gb if limit_gb is None else limit_gb) - resident_bytes()

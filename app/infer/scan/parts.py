@@ -1,4 +1,4 @@
-"""The connected parts of a mask, of which small ones may be mistakes."""
+"""The connected components of a mask; small ones may be errors of the network."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from app.io.label_values import count_integers
 
 @dataclass(frozen=True)
 class Parts:
-    """The sizes in voxels and the boxes of the connected parts of a mask (D, H, W)."""
+    """The sizes in voxels and the boxes of the connected components of a mask (D, H, W)."""
 
     sizes: tuple[int, ...]
     boxes: tuple[Region, ...]
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> "Parts":
-        """Parts whose voxels share a face."""
+        """Return the components of a mask, whose voxels connect by faces."""
         joined, count = ndimage.label(mask)
         sizes = count_integers(joined, count + 1)[1:]
         boxes = [
@@ -30,7 +30,10 @@ class Parts:
         return cls(tuple(int(size) for size in sizes), tuple(boxes))
 
     def box(self, share: float) -> Region | None:
-        """The box around the parts of at least `share` of the largest part's size; None of an empty mask."""
+        """Return the box around all components of at least `share` of the largest one's size.
+
+        It is None if the mask is empty.
+        """
         if not self.sizes:
             return None
         least = share * max(self.sizes)

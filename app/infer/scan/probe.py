@@ -1,4 +1,4 @@
-"""Class probabilities at chosen voxels of a scan, without those of all others."""
+"""Class probabilities at chosen voxels of a scan, without computing those of all voxels."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,10 @@ from app.infer.window.decode import probabilities_of
 
 
 class Probe:
-    """Voxels (N, 3) of a scan (i, j, k) and their probabilities (N, L), background until they are painted."""
+    """The chosen voxels (N, 3) of a scan (i, j, k) and their class probabilities (N, L).
+
+    Until a voxel is painted, it is background with probability 1.
+    """
 
     def __init__(self, voxels: NDArray[np.intp], classes: int) -> None:
         self._voxels = voxels
@@ -21,19 +24,23 @@ class Probe:
         self.probabilities[:, 0] = 1
 
     def canvas(self, geometry: Geometry) -> "ProbeCanvas":
-        """Return what takes pieces of a scan prepared in this way."""
+        """Return the canvas that takes the logits of a scan with this geometry."""
         return ProbeCanvas(network_voxels(self._voxels, geometry), self.probabilities)
 
 
 @dataclass(frozen=True)
 class ProbeCanvas:
-    """Voxels (N, 3) as (D, H, W) inside a crop, some of them outside, and their probabilities to fill in."""
+    """A canvas that fills in the probabilities of voxels.
+
+    `voxels` (N, 3) are (D, H, W) counted from the crop's first voxel; those outside the crop stay as they
+    are.
+    """
 
     voxels: NDArray[np.intp]
     probabilities: NDArray[np.float32]
 
     def paint(self, place: Place, logits: Tensor) -> None:
-        """Take logits (L, d, h, W) of the slices and rows at `place`."""
+        """Fill in the probabilities of voxels inside `place`, from the logits (L, d, h, W) there."""
         _, slices, rows, _ = place
         low = np.array([slices.start, rows.start, 0])
         high = np.array([slices.stop, rows.stop, logits.shape[-1]])

@@ -1,4 +1,4 @@
-"""The region of a scan that a second network works in, found by a first one on a coarse grid."""
+"""Finding the region of a scan that the second stage works in, with the first stage's network."""
 
 import math
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ _SLIDING = SlidingSettings(overlap=0.25, windows=2, mirror_axes=())
 
 
 class RegionFinder:
-    """The first stages of one or several runs; what any of them finds belongs to the region."""
+    """A function that finds the region of a scan; it is the union of those that several first stages find."""
 
     def __init__(self, locators: Sequence[Locator], device: torch.device) -> None:
         assert locators
         self._stages = [(to_device(locator.trained_network(), device), locator) for locator in locators]
 
     def __call__(self, volume: Volume, plan: Plan) -> Region | None:
-        """The region of a scan for a network of `plan`; None, the whole scan, where nothing is found."""
+        """Return the region of a scan for a network of `plan`; None (the whole scan) if nothing is found."""
         found: Region | None = None
         for network, locator in self._stages:
             parts, geometry = locate(network, volume, locator.plan)
@@ -41,7 +41,7 @@ class RegionFinder:
 
 
 def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Parts, Geometry]:
-    """Return the parts a first stage's network finds, on its coarse grid, and how the scan was prepared."""
+    """Return the components that a first stage finds, on its coarse grid, and the scan's geometry."""
     prepared = prepare(volume, None, plan)
     device = next(network.parameters()).device
     with torch.inference_mode():
@@ -50,7 +50,7 @@ def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Parts, Geome
 
 
 def box_in_scan(parts: Parts, geometry: Geometry, share: float) -> Region | None:
-    """Return the box around all but small parts (`Parts.box`) in voxels of the scan (D, H, W)."""
+    """Return the box around all components except small ones (`Parts.box`), (D, H, W) in scan voxels."""
     box = parts.box(share)
     if box is None:
         return None
@@ -62,9 +62,9 @@ def box_in_scan(parts: Parts, geometry: Geometry, share: float) -> Region | None
 
 
 def touching(labels: Labels, geometry: Geometry) -> Region | None:
-    """The region, longer by a quarter on each side where labels (i, j, k) reach its face inside the scan.
+    """Return the region, enlarged by a quarter of its length on each side that labels (i, j, k) touch.
 
-    None where they reach none.
+    Sides at the edge of the scan do not count. It is None if labels touch no other side.
     """
     inside = network_view(labels[None], geometry)[0]
     start, stop = list(geometry.start), list(geometry.stop)

@@ -1,8 +1,8 @@
-"""Logits from the network's grid back to the scan's own, a few slices at a time.
+"""Resampling logits from the network's grid back to the scan's own, a few slices at a time.
 
-Linear along each axis with voxel edges meeting at the ends, as torch's trilinear interpolation without
-aligned corners; what comes out of a piece is written at once as labels or probabilities, so that no volume
-of all classes ever exists.
+Logits are interpolated linearly along each axis; the outer voxel edges of both grids coincide, as in torch's
+trilinear interpolation without aligned corners. Each piece is decoded and written at once as labels or
+probabilities, so a volume of all classes is never held in memory.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from app.data.prepare.label_vote import corner_steps, corner_weights, mixed, uni
 from app.infer.window.decode import labels_of
 
 Place = tuple[Any, ...]
-"""An index (..., slices, rows, columns) into what is painted."""
+"""An index (..., slices, rows, columns) into the array that is painted."""
 
 PIECE_VALUES = 2**24  # logits on the scan's grid at once: 64 MB
 _MIXED_VALUES = 2**22  # logits between voxels at once
@@ -27,14 +27,17 @@ _MIXED_VALUES = 2**22  # logits between voxels at once
 
 @dataclass(frozen=True)
 class Canvas:
-    """An array (D, H, W) or (K, D, H, W) over a scan's crop, and what logits (L, ...) become in it."""
+    """An array (D, H, W) or (K, D, H, W) over a scan's crop, and the function that decodes logits for it.
+
+    `meaning` maps logits (L, ...) to values (...) or (K, ...).
+    """
 
     voxels: NDArray[Any]
     meaning: Callable[[Tensor], Tensor]
 
     @property
     def decided(self) -> bool:
-        """Whether it holds labels, which points between voxels of one label have without interpolation."""
+        """Whether the array holds labels; these need no interpolation between voxels of one label."""
         return self.meaning is labels_of
 
     def paint(self, place: Place, logits: Tensor) -> None:
@@ -43,7 +46,7 @@ class Canvas:
 
 
 class Painted(Protocol):
-    """What takes logits piece by piece, as a Canvas does."""
+    """The interface of objects that take logits piece by piece, such as Canvas."""
 
     def paint(self, place: Place, logits: Tensor) -> None:
         """Take the logits (L, d, h, W) of the slices and rows at `place`."""
@@ -51,9 +54,10 @@ class Painted(Protocol):
 
 
 class Restorer:
-    """Takes finished slices of logits in order and paints canvases with them.
+    """A converter that takes finished slices of logits in order, resamples them and paints canvases.
 
-    `columns` are the rows of H, on the scan's grid, that it paints; `rows` those it needs of the network's.
+    `columns` is the range of H on the scan's grid to paint; `rows` is the range of H on the network's grid
+    that it needs for that.
     """
 
     def __init__(self, geometry: Geometry, canvases: Sequence[Painted], columns: range | None = None) -> None:
@@ -67,12 +71,12 @@ class Restorer:
         self._zoom = geometry.cropped[0] / geometry.resampled[0]
         self.rows = rows_needed(geometry, self._columns)
         self._height = _Line.between(geometry.resampled[1], geometry.cropped[1]).part(self._columns)
-        self._held: Tensor | None = None  # the last slice seen; the next piece may lie between it and others
+        self._held: Tensor | None = None  # the last slice, which the next piece may need as a neighbour
         self._seen = 0
         self._painted = 0
 
     def add(self, slices: Tensor) -> None:
-        """The next slices (L, d, len(rows), W); only valid during the call."""
+        """Take the next slices (L, d, len(rows), W); they need to be valid during the call only."""
         first = self._seen - (0 if self._held is None else 1)
         self._seen += slices.shape[1]
         stop = self._depth.complete(self._seen)
@@ -86,7 +90,10 @@ class Restorer:
         self._held = slices[:, -1:].clone()
 
     def _take(self, slices: Tensor, first: int, needed: range) -> Tensor:
-        """Slices by their number in the volume; number `first` may be the one held from before."""
+        """Return the slices in the range `needed` of the volume; `first` is the first one available.
+
+        The first one may be the slice held from the call before.
+        """
         if self._held is None:
             return slices[:, needed.start - first : needed.stop - first]
         held = [self._held] if needed.start == first else []
@@ -94,7 +101,7 @@ class Restorer:
         return torch.cat([*held, rest], dim=1) if held else rest
 
     def _at_once(self, slices: Tensor) -> int:
-        """How many slices of the scan are painted at once."""
+        """Return the number of the scan's slices that are painted at once."""
         whole = len(self._columns) * self._width
         if not self._labels_alone:
             return max(1, PIECE_VALUES // (slices.shape[0] * whole))
@@ -102,7 +109,7 @@ class Restorer:
         return max(1, min(int((seen - 1) * self._zoom), PIECE_VALUES // whole))
 
     def _paint_labels(self, slices: Tensor, piece: range) -> None:
-        """Labels alone: only between voxels of different labels are logits interpolated."""
+        """Paint labels only; logits are interpolated only between voxels of different labels."""
         lines = (self._depth.part(piece), self._height, self._across)
         labels = labels_of(slices)
         if any(line.weight is not None for line in lines):
@@ -130,9 +137,10 @@ class Restorer:
 
 
 def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line", "_Line"]) -> Tensor:
-    """Labels (d, h, w) along three lines through logits (L, D, H, W), whose labels are given.
+    """Return labels (d, h, w) at the points of three lines through logits (L, D, H, W).
 
-    A label that is the largest at all eight voxels around a point is so at the point.
+    `labels` (D, H, W) are those of the logits. If the eight voxels around a point have the same label, the
+    point has it too, without interpolation.
     """
     padded = F.pad(labels[None, None].float(), (0, 1) * 3, mode="replicate")[0, 0].to(labels.dtype)
     low = [line.low.to(labels.device) for line in lines]
@@ -157,15 +165,16 @@ def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line
 
 
 def rows_needed(geometry: Geometry, columns: range) -> range:
-    """The rows of H on the network's grid that `columns` of the scan's lie between."""
+    """Return the range of H on the network's grid that is needed for a range of H on the scan's grid."""
     return _Line.between(geometry.resampled[1], geometry.cropped[1]).needs(columns)
 
 
 @dataclass(frozen=True)
 class _Line:
-    """Linear interpolation along one axis: target voxel i lies between source voxels `low[i]` and `high[i]`.
+    """A linear interpolation along one axis.
 
-    `weight[i]` is the share of the latter; None where source and target are the same voxels.
+    Target voxel i lies between source voxels `low[i]` and `high[i]`; `weight[i]` is the weight of the latter.
+    `weight` is None if source and target voxels are the same.
     """
 
     low: Tensor
@@ -174,7 +183,7 @@ class _Line:
 
     @classmethod
     def between(cls, source: int, target: int) -> "_Line":
-        """Over one extent, from `source` to `target` voxels."""
+        """Return the interpolation from `source` to `target` voxels over the same extent."""
         if source == target:
             return cls(torch.arange(target), torch.arange(target), None)
         place = ((torch.arange(target, dtype=torch.float64) + 0.5) * (source / target) - 0.5).clamp_(min=0)
@@ -182,15 +191,15 @@ class _Line:
         return cls(low, (low + 1).clamp_(max=source - 1), (place - low).float())
 
     def needs(self, piece: range) -> range:
-        """The source voxels that a piece of the target lies between."""
+        """Return the range of source voxels that a piece of the target needs."""
         return range(int(self.low[piece.start]), int(self.high[piece.stop - 1]) + 1)
 
     def complete(self, seen: int) -> int:
-        """How many target voxels lie between the first `seen` source voxels."""
+        """Return the number of target voxels that the first `seen` source voxels are enough for."""
         return int(torch.searchsorted(self.high, seen))
 
     def part(self, piece: range) -> "_Line":
-        """The line to a piece of the target, from the source voxels it needs."""
+        """Return the interpolation to a piece of the target, from the source voxels it needs."""
         cut, begin = slice(piece.start, piece.stop), self.low[piece.start]
         weight = None if self.weight is None else self.weight[cut]
         return _Line(self.low[cut] - begin, self.high[cut] - begin, weight)

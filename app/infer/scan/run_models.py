@@ -1,4 +1,4 @@
-"""The trained networks of one or several run folders, and how their runs were evaluated."""
+"""Reading the trained networks of one or several run folders, and the settings of their evaluation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,19 +18,19 @@ _WEIGHTS = {"last": run_folder.LAST, "best": run_folder.BEST}
 
 
 def list_runs(folders: Sequence[Path]) -> list[Path]:
-    """Run folders; one that holds the folds of a configuration instead counts as all of them.
+    """Return the run folders; a folder that holds the folds of one configuration stands for all its runs.
 
     Raises:
-        InputError: some of those are not trained to the end, or they are of several configurations.
+        InputError: runs in such a folder are unfinished, or belong to several configurations.
     """
     return [run for folder in folders for run in _runs_of(folder)]
 
 
 def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
-    """The networks of the runs; `weights` is last or best.
+    """Return the networks of the runs; `weights` is last or best.
 
     Raises:
-        InputError: no run, no such checkpoint, a damaged one, or networks that cannot be averaged.
+        InputError: there is no run, a checkpoint is missing or damaged, or networks cannot be averaged.
     """
     if weights not in _WEIGHTS:
         raise InputError(f"weights: got {weights!r}, wanted last or best")
@@ -51,17 +51,19 @@ def flipped_axes(members: Sequence[Member]) -> tuple[int, ...]:
     """Return the axes of (D, H, W) that the training of every one of the networks flipped.
 
     Raises:
-        InputError: neither a checkpoint nor the configuration beside it says so.
+        InputError: neither a checkpoint nor the run's configuration records the flipped axes.
     """
     flipped = [_flipped(member) for member in members]
     return tuple(axis for axis in flipped[0] if all(axis in axes for axes in flipped))
 
 
 def stored_sliding(members: Sequence[Member]) -> SlidingSettings:
-    """Return how the first run laid its windows when it was evaluated, mirroring what all of them flipped.
+    """Return the settings of sliding windows of the first run's evaluation.
+
+    Axes that some run did not flip in training are not mirrored.
 
     Raises:
-        InputError: a run without its configuration.
+        InputError: a run has no configuration, or one without these settings.
     """
     values, flipped = _stored(members[0].run, "sliding"), flipped_axes(members)
     try:
@@ -75,7 +77,7 @@ def stored_sliding(members: Sequence[Member]) -> SlidingSettings:
 
 
 def _flipped(member: Member) -> tuple[int, ...]:
-    """Checkpoints of before leave it to config.yaml."""
+    """Return the axes that training flipped; checkpoints of older versions have them in config.yaml only."""
     recorded = member.checkpoint.flip_axes
     return tuple(_stored(member.run, "augment", "flip_axes")) if recorded is None else recorded
 
@@ -100,7 +102,11 @@ def _runs_of(folder: Path) -> list[Path]:
 
 
 def _stored(run: Path, *keys: str) -> Any:
-    """What a run's configuration says under these keys."""
+    """Return the value of nested keys in a run's configuration.
+
+    Raises:
+        InputError: the configuration or a key is missing.
+    """
     path = run / run_folder.CONFIG
     try:
         value = renamed_config(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""From a prepared scan to what is known of it: labels, probabilities, entropy, confidence and times."""
+"""Segmenting a prepared scan: labels, probabilities, entropy, confidence and times."""
 
 import logging
 from collections.abc import Sequence
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Arrays:
-    """Where results go, on the scan's own grid; what is None is not computed.
+    """The arrays for results, on the scan's own grid; results whose array is None are not computed.
 
-    `labels` (i, j, k) are classes, `entropy` (i, j, k) in bits, `probabilities` (L, i, j, k); they may be
-    mapped files.
+    `labels` (i, j, k) are classes, `probabilities` are (L, i, j, k) and `entropy` is (i, j, k), in bits.
+    Arrays may be mapped files.
     """
 
     labels: Labels
@@ -44,15 +44,15 @@ class Arrays:
 
     @property
     def bytes(self) -> int:
-        """Memory of all of them."""
+        """Bytes of all arrays."""
         return sum(array.nbytes for array in self._all() if array is not None)
 
     def canvases(self, prepared: Prepared) -> list[Painted]:
-        """Views of the arrays inside the crop, in the network's axis order, to paint."""
+        """Return views of the arrays inside the crop, in the network's axis order, as canvases to paint."""
         geometry = prepared.geometry
         canvases: list[Painted] = [Canvas(network_view(self.labels[None], geometry)[0], labels_of)]
         if self.probabilities is not None:
-            self.probabilities[0] = 1  # outside the crop it is background
+            self.probabilities[0] = 1  # voxels outside the crop are background
             canvases.append(Canvas(network_view(self.probabilities, geometry), probabilities_of))
         if self.entropy is not None:
             canvases.append(Canvas(network_view(self.entropy[None], geometry)[0], entropy_of))
@@ -66,15 +66,16 @@ class Arrays:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What is known of a scan.
+    """The result of segmenting a scan.
 
-    Confidence by label name, from 0 to 1, None where the label is not predicted; `agreement` is None
-    altogether where a single pass had nobody to agree with. Seconds by step.
+    `soft_dice` and `agreement` are by label name, from 0 to 1, and None for labels that are not predicted. If
+    there was a single pass, there is no agreement, and `agreement` itself is None. `seconds` are by kind of
+    work.
     """
 
     arrays: Arrays
     geometry: Geometry
-    """Which part of the scan the networks saw."""
+    """Geometry of the part of the scan that the networks saw."""
     soft_dice: dict[str, float | None]
     agreement: dict[str, float | None] | None
     seconds: dict[str, float]
@@ -92,16 +93,16 @@ def segment(
     sliding: SlidingSettings,
     memory_gb: float | None,
 ) -> Segmentation:
-    """Run every window once, painting `arrays` as slices finish; a scan that shows nothing is background.
+    """Run every window, filling `arrays` as slices are finished; a constant scan becomes background.
 
-    Where memory runs out all the same, it begins again with fewer and smaller windows at once, down to single
-    windows of the patch's size, and then with the scan in more parts.
+    If memory runs out, the scan is segmented again with fewer or smaller windows per pass, down to single
+    windows of the patch's size, and then in more parts.
 
     Raises:
-        InputError: it does not fit under the memory limit, or into the memory.
+        InputError: the scan does not fit under the memory limit, or into memory.
     """
     if prepared.empty:
-        arrays.canvases(prepared)  # background, and its probability 1
+        arrays.canvases(prepared)  # sets the probability of background to 1
         nothing = dict.fromkeys(labels[1:])
         return Segmentation(arrays, prepared.geometry, nothing, None, {})
     parts = 1
@@ -133,7 +134,7 @@ def _too_large(windows: Windows, device: torch.device) -> str:
 
 @dataclass(frozen=True)
 class _Run:
-    """One way through a scan."""
+    """One attempt at segmenting a scan."""
 
     windows: Windows
     members: tuple[Engine, ...]
@@ -142,10 +143,10 @@ class _Run:
     sliding: SlidingSettings
     memory_gb: float | None
     parts: int
-    """Least number of parts that the scan is cut into."""
+    """Smallest number of parts that the scan is cut into."""
 
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
-        """Paint `arrays`."""
+        """Fill `arrays` and return the result."""
         labels, windows = self.labels, self.windows
         image = torch.from_numpy(prepared.image)
         agreement, soft_dice = Agreement(len(labels)), SoftDice(len(labels))
@@ -169,10 +170,10 @@ class _Run:
         )
 
     def _parts(self, geometry: Geometry, arrays: Arrays) -> list[range]:
-        """The rows of H, on the scan's grid, that are gone through one part after another.
+        """Return the parts of H, on the scan's grid, that are processed one after the other.
 
-        Without a limit set, what is free is the limit, and a scan that is too large is not refused but cut
-        into as many parts as there are rows of windows. `predict.memory_gb` is not about a GPU's memory.
+        If no limit is set, the limit is the free memory; a scan that is too large is then not refused but cut
+        into as many parts as there are rows of windows. `predict.memory_gb` does not apply to a GPU's memory.
         """
         device, height = device_of(self.members[0]), geometry.cropped[1]
         on_gpu = device.type == "cuda"

@@ -1,4 +1,4 @@
-"""Trained networks as a function from a scan to a label map in the scan's own geometry.
+"""The Segmenter: trained networks as a function from a scan to a label map in the scan's own geometry.
 
 from app import Segmenter
 labels = Segmenter.load("runs/hippocampus/first")("scan.nii.gz")
@@ -41,33 +41,33 @@ from app.io.volumes import Volume, header_doubts, read_volume
 from app.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
-_GROWTHS = 3  # times a region may grow: each makes it half as long again at the most
+_GROWTHS = 3  # times that a region may grow, each time by at most half its length
 
 
 @dataclass(frozen=True)
 class Segmenter:
-    """Networks that name the same labels in images prepared the same way; their logits are averaged."""
+    """A function from scans to label maps, by the mean logits of networks with equal labels and preparing."""
 
     members: tuple[Engine, ...]
     plans: tuple[Plan, ...]
-    """One a member, of the same spacing, normalisation and patch."""
+    """Plans of the members, with the same spacing, normalisation and patch."""
     modalities: tuple[str, ...]
     labels: tuple[str, ...]
     sliding: SlidingSettings
     memory_gb: float | None = None
-    """What the process may hold at most; scans are gone through in parts to keep to it."""
+    """Most memory of the process in GB; scans are processed in parts to stay below it."""
     cleanup: Cleanup = NO_CLEANUP
-    """What is done to label maps afterwards, because cross-validation showed a gain."""
+    """Clean-up of label maps, chosen by cross-validation."""
     joining_mm: float | None = None
     """Foreground parts farther than this from the others are dropped, as in Checkpoint; None keeps all."""
     digests: tuple[str, ...] = ()
     """SHA-256 of each member's weights."""
     reading: Reading = field(default_factory=Reading)
-    """How scans are read from files: as the training did."""
+    """Settings for reading scans from files, the same as in training."""
     values: tuple[int, ...] = ()
-    """What label maps hold for each of `labels`, as in Checkpoint; empty for 0, 1, 2, ..."""
+    """Label values of `labels` in label maps, as in Checkpoint; empty for 0, 1, 2, ..."""
     find_region: RegionFinder | None = None
-    """The first stages of runs in two stages; None where networks see whole scans."""
+    """First stages of runs in two stages; None if networks work on whole scans."""
 
     @classmethod
     def load(
@@ -81,14 +81,14 @@ class Segmenter:
         memory_gb: float | None = None,
         precision: str = "auto",
     ) -> "Segmenter":
-        """From a run folder, or several, or the folder of all folds, whose networks are averaged.
+        """Return the Segmenter of one or several run folders, or of the folder of all folds.
 
-        `sliding` is what the first run was evaluated with unless given, `weights` is last or best, `engine`
-        one of app.infer.engines, `precision` fp32, bf16, fp16 or auto.
+        `sliding` is by default that of the first run's evaluation. `weights` is last or best, `engine` one of
+        app.infer.engines, `precision` fp32, bf16, fp16 or auto.
 
         Raises:
-            InputError: no such run or checkpoint, a damaged one, runs that cannot be averaged, or axes to
-                mirror that a training did not flip.
+            InputError: a run or checkpoint is missing or damaged, runs cannot be averaged, or `sliding`
+                mirrors axes that a training did not flip.
         """
         folders = list_runs([Path(run) for run in ([runs] if isinstance(runs, Path | str) else runs)])
         members = read_members(folders, weights)
@@ -112,10 +112,10 @@ class Segmenter:
         memory_gb: float | None = None,
         precision: str = "auto",
     ) -> "Segmenter":
-        """From networks that `read_members` read, whose logits are averaged.
+        """Return the Segmenter of networks read by `read_members`.
 
         Raises:
-            InputError: an engine that is not installed, or axes to mirror that a training did not flip.
+            InputError: the engine is not installed, or `sliding` mirrors axes that a training did not flip.
         """
         if sliding.mirror_axes:
             sliding.check_mirrors(flipped_axes(members))
@@ -149,7 +149,10 @@ class Segmenter:
         precision: torch.dtype = torch.float32,
         run: Path | None = None,
     ) -> "Segmenter":
-        """One network, run by torch; `run` is the folder that knows how it runs fastest."""
+        """Return the Segmenter of one network, run by torch.
+
+        `run` is a run folder with a record of how the network runs fastest.
+        """
         engine = eager_engine(Member(run or Path(), checkpoint), device, precision)
         return cls(
             members=(engine,),
@@ -164,16 +167,17 @@ class Segmenter:
         )
 
     def __call__(self, image: Any, affine: ArrayLike | None = None) -> Any:
-        """A scan -> its label values, in the scan's own geometry.
+        """Return the label values of a scan, in the scan's own geometry.
 
-        The path of a scan gives label values (i, j, k), in its file's axis order, uint8 or, where a value is
-        above 255, uint16. A SimpleITK image
-        (scalar, or a vector of channels) gives an image of the same grid. An array
-        (i, j, k) or (C, i, j, k), with its affine from voxels to RAS millimetres, gives the same, and
-        so does a Volume. Intensities are those of the training scans: Hounsfield units for CT.
+        `image` is one of three kinds. The path of a scan gives an array (i, j, k) in its file's axis order,
+        uint8, or uint16 if a value is above 255. A SimpleITK image (scalar, or a vector of channels) gives an
+        image on the same grid. An array (i, j, k) or (C, i, j, k), with its `affine` from voxels to RAS
+        millimetres, or a Volume, gives an array (i, j, k). Intensities must be in the unit of the training
+        scans: Hounsfield units for CT.
 
         Raises:
-            InputError: other channels than the networks were trained on, or it does not fit in memory.
+            InputError: the scan is unreadable, has other channels than the networks were trained on, or does
+                not fit into memory.
         """
         if isinstance(image, Path | str):
             volume = read_volume(Path(image), self.reading)
@@ -187,30 +191,34 @@ class Segmenter:
 
     @property
     def label_values(self) -> tuple[int, ...]:
-        """What label maps hold for class 0, 1, 2, ..."""
+        """Label values of classes 0, 1, 2, ... in label maps."""
         return self.values[: len(self.labels)] or tuple(range(len(self.labels)))
 
     def prepare(self, volume: Volume) -> Prepared:
-        """A scan on the networks' grid; what comes before `segment`, for those who read ahead.
+        """Return a scan on the networks' grid, for `segment`.
+
+        The two are separate so that the next scan can be prepared while one is segmented.
 
         Raises:
-            InputError: other channels than the networks were trained on, or it does not fit in memory.
+            InputError: the scan has other channels than the networks were trained on, or does not fit into
+                memory.
         """
         check_channels(volume, self.modalities, "scan")
         region = None if self.find_region is None else self.find_region(volume, self.plans[0])
         if region is not None:
             return self._prepare_region(volume, region)
-        finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # voxels there for each here
+        finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # network voxels per scan voxel
         require(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
         return prepare(volume, None, self.plans[0])
 
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
-        """Fill `arrays`, all on the scan's own grid, from a prepared scan.
+        """Fill `arrays`, on the scan's own grid, from a prepared scan.
 
-        Where labels reach a face of a region inside the scan, the region grows there and is segmented again.
+        If labels touch a side of a region that is inside the scan, the region grows there and is segmented
+        again.
 
         Raises:
-            InputError: it does not fit in memory.
+            InputError: the scan does not fit into memory.
         """
         if self.sliding.decode == "dice" and arrays.probabilities is None:
             shape = (len(self.labels), *arrays.labels.shape)
@@ -223,7 +231,7 @@ class Segmenter:
             try:
                 prepared = self._prepare_region(prepared.source, wider)
                 segmentation = self._segment(prepared, arrays)
-            except InputError as error:  # of memory: what there is stays
+            except InputError as error:  # too little memory: the result for the smaller region is kept
                 log.warning("labels reach the edge of the region found, which cannot grow: %s", error)
                 break
         if self.sliding.decode == "dice" and arrays.probabilities is not None:
@@ -265,7 +273,7 @@ class Segmenter:
         )
 
     def classes(self, volume: Volume) -> Labels:
-        """A scan -> the place among `labels` of each voxel (i, j, k), in the scan's own geometry."""
+        """Return the class, an index into `labels`, of each voxel (i, j, k) in the scan's own geometry."""
         prepared = self.prepare(volume)
         arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
         self.segment(prepared, arrays)

@@ -1,4 +1,4 @@
-"""What is odd about a scan, seen from what the networks were trained on; never a reason to refuse it."""
+"""Warnings about scans that differ from the training scans; such scans are segmented all the same."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -10,14 +10,14 @@ from app.core.plan import Normalisation, Plan
 from app.data.prepare.prepare import Prepared
 from app.io.volumes import Volume
 
-_TIMES = 3.0  # coarser or finer than trained on: beyond augmentation by far
-_LEAST_SHARE = 0.5  # of the training range that a scan with a unit must cover
-_BRIGHTER = 10.0  # or darker than any scan trained on: another unit, not another scanner
-_EVERY = 4  # voxels along each axis: percentiles need no more
+_TIMES = 3.0  # a spacing this many times coarser or finer than the network's is far beyond augmentation
+_LEAST_SHARE = 0.5  # smallest share of the training range that a CT scan must cover
+_BRIGHTER = 10.0  # a scan this many times brighter or darker than all training scans has another unit
+_EVERY = 4  # every fourth voxel along each axis is enough for percentiles
 
 
 def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Sequence[str]) -> list[Doubt]:
-    """A doubt for each oddity of spacing, and of intensities beside the training set's."""
+    """Return doubts about a scan whose spacing or intensities differ too much from the training set's."""
     if prepared.empty:
         pairs = zip(modalities, volume.voxels, strict=True)
         constant = ", ".join(f"{name} is {channel.flat[0]:g} everywhere" for name, channel in pairs)
@@ -50,7 +50,7 @@ def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Se
 
 
 def _doubt(low: float, high: float, how: Normalisation, brightest: tuple[float, float] | None) -> str:
-    """What is odd about a channel that runs from low to high; nothing where it is like the training set."""
+    """Return the doubt about a channel with values from low to high; empty if the training set is similar."""
     if low == high:
         return "constant; is this channel missing?"
     if how.scheme == "ct":

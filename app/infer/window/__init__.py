@@ -1,1 +1,1 @@
-"""One volume through a network, window by window."""
+"""Running a network over one volume, window by window."""

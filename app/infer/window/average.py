@@ -1,4 +1,4 @@
-"""The mean of logits over several networks and over mirror images of their windows."""
+"""The mean of logits over several networks and over mirror images of windows."""
 
 from collections.abc import Sequence
 from itertools import chain, combinations
@@ -16,12 +16,13 @@ _LEFT_RIGHT = 4  # the axis of (B, C, D, H, W) that runs to the right
 
 
 class Average:
-    """Several engines as one: every member sees every mirror image of a window, or that of its turn.
+    """Several engines that run as one: the mean logits of all members over mirror images of a window.
 
-    With `alternate` the image of its turn is a window's first look, and its only one. With `certain`, windows
-    whose every voxel has a label of at least that probability after the first look see no other, and the
-    rest see all. `swapped` says which label each one is where left and right are mirrored; empty: itself.
-    `agreement` counts how far each pass agrees with those before it.
+    Every window is seen in all mirror images, or only in the one of its turn with `alternate`. With
+    `certain`, it is first seen in one image; if the label of every voxel then has at least this probability,
+    no other image is used, else all are. `swapped` has the label that each label becomes if left and right
+    are mirrored; empty keeps all labels. `agreement` measures how far each pass agrees with the mean of those
+    before it.
     """
 
     def __init__(
@@ -44,12 +45,15 @@ class Average:
 
     @property
     def turns(self) -> int:
-        """How many turns there are: one for each mirror image where windows alternate."""
+        """Number of turns: one for each mirror image if windows alternate, else one."""
         return len(self._mirrors) if self._alternate else 1
 
     @torch.inference_mode()
     def __call__(self, windows: Tensor, turn: int = 0) -> Tensor:
-        """(B, C, D, H, W) -> mean logits (B, L, D, H, W); `turn`, below `turns`, says what is seen first."""
+        """Return the mean logits (B, L, D, H, W) of windows (B, C, D, H, W).
+
+        `turn`, from 0 to `turns` - 1, is the index of the mirror image that is used first.
+        """
         first, *others = *self._mirrors[turn:], *self._mirrors[:turn]
         if not others or (self._alternate and self._certain is None):
             return self._mean(windows, [first])
@@ -80,7 +84,7 @@ class Average:
         return total.div_(passes) if passes > 1 else total
 
     def _turned_back(self, logits: Tensor, axes: Axes) -> Tensor:
-        """Logits (B, L, D, H, W) of an image mirrored along `axes`, as they are of the image itself."""
+        """Return the logits (B, L, D, H, W) of an image mirrored along `axes`, as for the image itself."""
         if not axes:
             return logits
         logits = logits.flip(axes)
@@ -89,11 +93,11 @@ class Average:
         )
 
     def _uncertain(self, logits: Tensor) -> Tensor:
-        """Which windows of (B, L, D, H, W) have a voxel below `certain`; (B,) of bool."""
+        """Return whether each window of logits (B, L, D, H, W) has a voxel below `certain`, as bool (B,)."""
         return certainty_of(logits.movedim(1, 0)).flatten(1).amin(dim=1) < (self._certain or 0)
 
 
 def mirrors(axes: Axes) -> list[Axes]:
-    """Every subset of the axes of (D, H, W), the empty one first, as axes of (B, C, D, H, W)."""
+    """Return every subset of axes of (D, H, W), the empty one first, as axes of (B, C, D, H, W)."""
     subsets = chain.from_iterable(combinations(axes, count) for count in range(len(axes) + 1))
     return [tuple(axis + 2 for axis in subset) for subset in subsets]

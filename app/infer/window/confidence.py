@@ -1,10 +1,10 @@
-"""How sure a segmentation is of itself, label by label, on the network's grid.
+"""Two measures of the confidence of a prediction, per label, on the network's grid.
 
-Agreement: the Dice between what a pass (of a fold's network, over a mirror image, over a window) says of
-voxels and what those before it decided of them; of windows on every other row of every other slice.
-Soft Dice: the Dice that the probabilities themselves expect of the decision,
-2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
-Both run from 0 to 1; a label nobody predicts has none.
+Agreement is the Dice between the labels of a pass (one network, mirror image or window) and the labels
+decided by the passes before it. For overlapping windows it is computed on every other row of every other
+slice. Soft Dice is the Dice that the probabilities predict for the decided labels, 2 sum(p [decided]) / (sum
+p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024. Both are from 0 to 1. They are None for
+a label that is never predicted.
 """
 
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor
 
 from app.infer.window.decode import labels_of, probabilities_of
 
-_VOXELS = 2**17  # whose probabilities are computed at once
+_VOXELS = 2**17  # voxels whose probabilities are computed at once
 
 
 class Agreement:
-    """Counts of voxels, label by label, that passes share with the decision of those before them."""
+    """The agreement of passes with those before them, from counts of voxels per label."""
 
     def __init__(self, labels: int) -> None:
         self.counted = False
@@ -24,12 +24,15 @@ class Agreement:
         self._sums = torch.zeros(labels, dtype=torch.int64)
 
     def compare(self, logits: Tensor, before: Tensor, where: Tensor | None = None) -> None:
-        """Count logits (L, ...) of a pass against the sum of those before it, as `count` does."""
+        """Count logits (L, ...) of a pass against the sum of logits before it, as `count` does for labels."""
         if where is None or where.any():
             self.count(labels_of(logits), labels_of(before), where)
 
     def count(self, vote: Tensor, decided: Tensor, where: Tensor | None = None) -> None:
-        """Add the labels of a pass and those decided before it, of all voxels or those `where` it is true."""
+        """Count the labels of a pass against those decided before it, in voxels for which `where` is true.
+
+        None counts all voxels.
+        """
         labels = len(self._sums)
         self.counted = True
         pair = decided.to(torch.int32) * labels + vote
@@ -41,7 +44,7 @@ class Agreement:
         self._sums += pairs.sum(0) + pairs.sum(1)
 
     def dice(self) -> list[float | None]:
-        """Agreement for label 0, 1, ..."""
+        """Return the agreement for label 0, 1, ..."""
         return [
             2 * int(shared) / int(total) if total else None
             for shared, total in zip(self._shared, self._sums, strict=True)
@@ -49,7 +52,7 @@ class Agreement:
 
 
 class SoftDice:
-    """Sums of probabilities, label by label, over all voxels and over those decided for the label."""
+    """The soft Dice of a prediction, from sums of probabilities and counts of decided voxels per label."""
 
     def __init__(self, labels: int) -> None:
         self._inside = torch.zeros(labels, dtype=torch.float64)
@@ -57,7 +60,7 @@ class SoftDice:
         self._decided = torch.zeros(labels, dtype=torch.int64)
 
     def add(self, logits: Tensor) -> None:
-        """Add slices of logits (L, d, h, w), a few at a time: probabilities of all would be large."""
+        """Add slices of logits (L, d, h, w); only a few are processed at once, to save memory."""
         labels = len(self._sums)
         for slices in torch.split(logits, max(1, _VOXELS // logits[0, 0].numel()), dim=1):
             probabilities = probabilities_of(slices).flatten(1)
@@ -68,7 +71,7 @@ class SoftDice:
             self._sums += probabilities.sum(dim=1).cpu()
 
     def dice(self) -> list[float | None]:
-        """Expected Dice for label 0, 1, ..."""
+        """Return the expected Dice for label 0, 1, ..."""
         return [
             2 * float(inside) / (float(total) + int(decided)) if decided else None
             for inside, total, decided in zip(self._inside, self._sums, self._decided, strict=True)

@@ -1,8 +1,8 @@
-"""Which windows hold no tissue.
+"""Windows without tissue, which need no network.
 
-The rule: a CT channel is air where it lies at the lower clip bound of its normalisation, below 99.5 % of the
-foreground of the training set; any other channel where it is constant, as outside a scanner's field of view
-or a removed background. A window is left out when a CT channel is air all over, or every channel is constant.
+A window is left out if every channel is constant, as outside the field of view or in a removed background, or
+if a CT channel is air in every voxel. A voxel is air if its value is at the lower clip bound of the
+normalisation, which is below 99.5 % of the foreground of the training set.
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from app.core.plan import Normalisation
 
-_SAME = 1e-4  # of a standard deviation: what resampling makes of a constant
+_SAME = 1e-4  # standard deviations by which resampling may change a constant
 
 
 def is_air(window: Tensor, channels: Sequence[Normalisation]) -> bool:
-    """Whether a window (C, D, H, W) of normalised intensities is to be left out."""
+    """Return whether a window (C, D, H, W) of normalised intensities is left out."""
     low, high = window.flatten(1).aminmax(dim=1)
     if bool((high - low <= _SAME).all()):
         return True

@@ -1,7 +1,7 @@
-"""A network over a volume larger than its patch: overlapping windows, added up layer by layer.
+"""Sliding windows: a network over a volume larger than its patch, in overlapping windows, layer by layer.
 
-Only logits that later windows still add to are held: as many slices as a window is deep. Finished slices are
-handed on and forgotten, so memory does not grow with the length of a scan.
+Only the logits that later windows still add to are kept, which are as many slices as a window has. Finished
+slices are yielded and then overwritten, so memory does not grow with the length of a scan.
 """
 
 import math
@@ -23,32 +23,36 @@ from app.infer.window.confidence import Agreement
 from app.infer.window.decode import background_logits, labels_of
 from app.infer.window.windows import Windows, lay_windows
 
-STRETCH = 1.25  # a window may be this much longer than the patch; in longer ones norms see another scale
+STRETCH = 1.25  # largest window per axis, in patches; in longer ones the statistics of norms differ too much
 
 
 @dataclass(frozen=True)
 class SlidingSettings:
-    """How windows are laid, what is averaged and left out, and what is made of the probabilities."""
+    """The settings of sliding windows: layout, averaging, windows left out, and decoding."""
 
     overlap: float
     """Share of a window that its neighbour covers too."""
     windows: int
-    """Patches per forward pass, or fewer and longer windows of as many voxels."""
+    """Patches per forward pass; fewer windows if they are longer than the patch."""
     mirror_axes: tuple[int, ...]
-    """Axes of (D, H, W) over whose mirror images, and their combinations, predictions are averaged."""
+    """Axes of (D, H, W) to mirror; predictions are averaged over all combinations of these."""
     alternate: bool = False
-    """Windows see one mirror image each, in turn, so that overlapping ones see different images of a voxel.
+    """Whether each window is seen in one mirror image only.
 
-    A scan of a single window sees all.
+    Overlapping windows then take different images in turn. If a scan has one window, it is seen in all
+    images.
     """
     certain: float | None = None
-    """A window whose every voxel has a label of at least this probability at first sees no other image."""
+    """Probability that ends averaging early.
+
+    If every voxel of a window has a label of at least this probability in the first image, no other is used.
+    """
     skip_air: bool = False
-    """Leave out windows without tissue, by the rule in app.infer.window.empty."""
+    """Whether windows without tissue are left out, by the rule in app.infer.window.empty."""
     decode: str = "argmax"
-    """argmax: each voxel's likeliest label; dice: the labels with the highest expected Dice."""
+    """argmax for the most probable label of each voxel; dice for labels with the highest expected Dice."""
     stretch: float = STRETCH
-    """How much longer than the patch a window may be along each axis; 1 for networks made for one size."""
+    """Largest window per axis, in multiples of the patch; 1 for networks made for one size."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -64,11 +68,11 @@ class SlidingSettings:
             raise InputError(f"sliding.certain: got {self.certain}, wanted null or from 0.5 to below 1")
 
     def suited(self, *, fits_other_sizes: bool) -> "SlidingSettings":
-        """Return these settings, or with windows of the patch's size if a network fits no other."""
+        """Return these settings, with windows of the patch's size if the network takes no other size."""
         return self if fits_other_sizes else replace(self, stretch=1.0)
 
     def check_mirrors(self, flipped: Sequence[int]) -> None:
-        """Raise InputError unless training flipped every axis mirrored: along others a network guesses."""
+        """Raise InputError if an axis is mirrored that training did not flip."""
         if not set(self.mirror_axes) <= set(flipped):
             raise InputError(
                 f"sliding.mirror_axes: got {list(self.mirror_axes)}, wanted axes among {list(flipped)}: "
@@ -77,7 +81,7 @@ class SlidingSettings:
 
 
 def sliding_logits(network: nn.Module, image: Tensor, plan: Plan, settings: SlidingSettings) -> Tensor:
-    """(C, D, H, W) -> logits (L, D, H, W) of the whole volume, for volumes small enough to hold them."""
+    """Return the logits (L, D, H, W) of a whole volume (C, D, H, W), which must fit into memory."""
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
     slices = stream_logits(average_of([EagerEngine(network)], settings, windows, plan), image, windows)
     return torch.cat([finished.clone() for finished in slices], dim=1)
@@ -90,7 +94,7 @@ def sliding_labels(
     settings: SlidingSettings,
     precision: torch.dtype = torch.float32,
 ) -> Tensor:
-    """(C, D, H, W) -> label values (D, H, W) on the CPU; logits of finished slices are not kept."""
+    """Return the classes (D, H, W) of a volume (C, D, H, W), on the CPU, without keeping all logits."""
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
     average = average_of([EagerEngine(network, precision)], settings, windows, plan)
     slices = stream_logits(average, image, windows)
@@ -104,7 +108,7 @@ def average_of(
     plan: Plan,
     agreement: Agreement | None = None,
 ) -> Average:
-    """The networks, and the mirror images that each window sees."""
+    """Return the networks as one, with the mirror images that the settings choose for these windows."""
     return Average(
         members,
         mirror_axes=settings.mirror_axes,
@@ -124,11 +128,12 @@ def stream_logits(
     rows: range | None = None,
     skip: Callable[[Tensor], bool] | None = None,
 ) -> Iterator[Tensor]:
-    """(C, D, H, W) -> logits (L, d, len(rows), W) of the next d finished slices, until all D are done.
+    """Yield the logits of an image (C, D, H, W) in pieces (L, d, len(rows), W) of d finished slices.
 
-    `rows` is the part of H wanted, by default all: only windows that touch it run. Windows that `skip` says
-    so of do not run; what no window covers is background. The agreement of `average` counts how far windows
-    agree with those before them where they overlap. A tensor is valid until the next is asked for.
+    `rows` is the range of H to compute, by default all; only windows that overlap it run. Windows for which
+    `skip` returns true do not run; voxels that no window covers become background. If `average` measures
+    agreement, overlapping windows are compared with those before them. A piece is valid until the next one is
+    requested.
     """
     padded = _pad(image, windows)
     (before, _), (above, _), (left, _) = windows.padding
@@ -144,10 +149,10 @@ def stream_logits(
 
 
 def fit_windows(volume: Size, plans: Sequence[Plan], settings: SlidingSettings) -> Windows:
-    """Windows of the patch's size or somewhat longer along each axis, whichever compute the fewest voxels.
+    """Return the windows that compute the fewest voxels, of the patch's size or somewhat longer per axis.
 
-    A pass holds no more voxels than `settings.windows` patches have. Networks of several plans with
-    one patch see windows that all of them can halve as often as they do.
+    A forward pass holds no more voxels than `settings.windows` patches. All `plans` have the same patch; the
+    size of windows is the patch plus multiples of every plan's total stride.
     """
     patch = plans[0].patch
     multiples = [math.lcm(*(plan.total_stride[axis] for plan in plans)) for axis in range(3)]
@@ -166,7 +171,7 @@ def fit_windows(volume: Size, plans: Sequence[Plan], settings: SlidingSettings) 
 
 
 class _Belt:
-    """Weighted sums of logits over the slices that one layer of windows covers, moved from layer to layer."""
+    """The weighted sums of logits over the slices of one layer of windows; it moves from layer to layer."""
 
     def __init__(self, windows: Windows, rows: range, width: int, agreement: Agreement | None) -> None:
         self._weights = windows.weights()
@@ -177,15 +182,15 @@ class _Belt:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was ever added; not even the number of classes is known then."""
+        """Whether no logits were added yet, so that the number of classes is unknown."""
         return self._sums is None
 
     def touches(self, row: int, height: int) -> bool:
-        """Whether a window that begins at `row` of H covers any row wanted."""
+        """Return whether a window of `height` rows from `row` on covers any of the wanted rows."""
         return row < self._stop and row + height > self._first
 
     def add(self, logits: Tensor, row: int, column: int) -> None:
-        """Add a window's logits (L, d, h, w) at its place in (H, W)."""
+        """Add the logits (L, d, h, w) of a window that begins at `row` of H and `column` of W."""
         if self._sums is None:
             self._weights = self._weights.to(logits.device)
             self._counts = self._counts.to(logits.device)
@@ -196,13 +201,13 @@ class _Belt:
         weights, logits = self._weights[:, inside], logits[:, :, inside]
         sums, counts = self._sums[(slice(None), *place)], self._counts[place]
         if self._agreement is not None:
-            some = (..., slice(None, None, 2), slice(None, None, 2), slice(None))  # a quarter takes less time
+            some = (..., slice(None, None, 2), slice(None, None, 2), slice(None))  # a quarter, to save time
             self._agreement.compare(logits[some], sums[some], where=counts[some] > 0)
         sums.addcmul_(logits, weights)
         counts += weights
 
     def finish(self, slices: int) -> Tensor:
-        """The mean logits (L, slices, H, W) of the first slices, in place."""
+        """Return the mean logits (L, slices, H, W) of the first slices, computed in place."""
         assert self._sums is not None
         counts, done = self._counts[:slices], self._sums[:, :slices]
         uncovered = counts == 0
@@ -212,10 +217,10 @@ class _Belt:
         return done
 
     def advance(self, slices: int) -> None:
-        """Forget the first slices and make room for as many."""
+        """Drop the first slices, move the others up and clear as many at the end."""
         assert self._sums is not None
         held = self._counts.shape[0]
-        for first in range(0, held - slices, slices):  # piece by piece: a copy onto itself must not overlap
+        for first in range(0, held - slices, slices):  # in pieces, as source and target must not overlap
             stop = min(first + slices, held - slices)
             self._sums[:, first:stop] = self._sums[:, first + slices : stop + slices]
             self._counts[first:stop] = self._counts[first + slices : stop + slices]
@@ -232,7 +237,7 @@ def _run_layer(
     *,
     skip: Callable[[Tensor], bool] | None,
 ) -> None:
-    """Run all windows of a layer, those that begin at one slice."""
+    """Run all windows of a layer, which begin at the same slice."""
     start, (depth, height, width) = windows.starts[0][layer], windows.size
     places = [(row, col) for row, col in product(*windows.starts[1:]) if belt.touches(row, height)]
     cuts = {
@@ -241,7 +246,7 @@ def _run_layer(
     }
     kept = [place for place in places if skip is None or not skip(cuts[place])]
     if not kept and belt.is_empty:
-        kept = places[:1]  # one window always runs: it tells the number of classes
+        kept = places[:1]  # one window always runs, because its logits give the number of classes
     for turn in range(average.turns):
         of_turn = [place for place in kept if windows.turn(layer, *place) % average.turns == turn]
         for first in range(0, len(of_turn), windows.at_once):

@@ -1,4 +1,4 @@
-"""Where windows lie on a volume, and how much each of their voxels counts."""
+"""The positions of windows on a volume, and the weights of their voxels."""
 
 import math
 from dataclasses import dataclass
@@ -9,42 +9,46 @@ from torch import Tensor
 
 from app.core.types import Size, as_size
 
-_SIGMA = 0.125  # of the Gaussian, as a share of the window: nnU-Net's and MONAI's choice
-_LEAST_WEIGHT = 1e-3  # keeps the corner of a single window apart from a division by almost nothing
+_SIGMA = 0.125  # standard deviation of the Gaussian as a share of the window, as in nnU-Net and MONAI
+_LEAST_WEIGHT = 1e-3  # avoids division by almost zero in corners that one window covers
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of one size on a volume padded to hold at least one: starts along (D, H, W) in the padded."""
+    """The windows of one size on a volume, which is padded to hold at least one."""
 
     volume: Size
     size: Size
     starts: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
+    """First voxels of windows along D, H and W of the padded volume."""
     at_once: int = 1
-    """How many a forward pass takes."""
+    """Windows per forward pass."""
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
-        """Voxels added before and after each axis, half and half."""
+        """Voxels added before and after the volume along each axis, half of them on either side."""
         missing = [max(size - extent, 0) for size, extent in zip(self.size, self.volume, strict=True)]
         return tuple((voxels // 2, voxels - voxels // 2) for voxels in missing)
 
     @property
     def places(self) -> list[tuple[int, int, int]]:
-        """Where each window begins."""
+        """First voxel (D, H, W) of each window in the padded volume."""
         return list(product(*self.starts))
 
     @property
     def voxels(self) -> int:
-        """Of all windows together: what a network computes."""
+        """Voxels of all windows together, which a network has to compute."""
         return math.prod(map(len, self.starts)) * math.prod(self.size)
 
     def turn(self, layer: int, row: int, column: int) -> int:
-        """A number that differs by one between neighbours, for the window of a layer at a place in (H, W)."""
+        """Return a number for a window that differs by one between neighbouring windows.
+
+        The window is given by its layer and its first `row` and `column`.
+        """
         return layer + self.starts[1].index(row) + self.starts[2].index(column)
 
     def weights(self) -> Tensor:
-        """A Gaussian (D, H, W) of the window's size, 1 at its centre."""
+        """Return the weights of a window's voxels (D, H, W), a Gaussian with 1 at the centre."""
         axes = []
         for size in self.size:
             place = torch.arange(size) - (size - 1) / 2
@@ -55,7 +59,7 @@ class Windows:
 
 
 def lay_windows(volume: Size, size: Size, overlap: float, at_once: int = 1) -> Windows:
-    """Windows every (1 - overlap) of their size, the last moved back inside."""
+    """Return windows at steps of (1 - overlap) of their size; the last along an axis is moved back inside."""
     depth, height, width = (
         _starts(max(extent, length), length, overlap) for extent, length in zip(volume, size, strict=True)
     )
