@@ -14,14 +14,17 @@ RELEASES = {
     "openvino": ">=2026.4",
     "optuna": ">=5,<6",
     "pydicom": "",  # highdicom requires a suitable one
+    "scikit-image": ">=0.25,<1",
     "tensorboard": ">=2.21,<3",
     "wandb": ">=0.31,<1",
 }
+_IMPORTED_AS = {"scikit-image": "skimage"}
+"""Packages that are imported by another name."""
 
 
 def absent(packages: Iterable[str]) -> list[str]:
     """Return the packages that are not installed."""
-    return [package for package in packages if find_spec(package) is None]
+    return [package for package in packages if find_spec(_IMPORTED_AS.get(package, package)) is None]
 
 
 def require(setting: str, *packages: str) -> None:

@@ -88,6 +88,8 @@ class Task:
     reading: Reading = field(default_factory=Reading)
     values: tuple[int, ...] = ()
     """The value in label maps of each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
+    tubes: tuple[str, ...] = ()
+    """Targets that are tubes, such as vessels, whose centre lines are scored as well."""
     test: tuple[Case, ...] = ()
     """Test cases: never used for training, planning or selection; scored once at the end."""
 

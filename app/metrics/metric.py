@@ -43,8 +43,12 @@ METRICS = (
     Metric("lesion_false_positives", "False lesions", "", -1, 0, _INFINITE),
     Metric("false_positive_mm3", "False lesion volume", "mm3", -1, 0, _INFINITE),
     Metric("false_negative_mm3", "Missed lesion volume", "mm3", -1, 0, _INFINITE),
+    Metric("cldice", "clDice", "", 1, 0, 1),
 )
 """All metrics, in the order of the columns of cases.csv."""
+
+OF_TUBES = ("cldice",)
+"""Metrics that only labels have which the task calls tubes."""
 
 OF_PREDICTION = ("lesion_false_positives", "false_positive_mm3")
 """Metrics that are defined even if the reference lacks the label."""

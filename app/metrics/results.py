@@ -107,7 +107,9 @@ def statistics_of(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
         "labels": {
             label: {
                 "presence": asdict(presence([score for score in scores if score.label == label])),
-                "metrics": {name: asdict(by_label[label]) for name, by_label in described.items()},
+                "metrics": {
+                    name: asdict(by_label[label]) for name, by_label in described.items() if label in by_label
+                },
             }
             for label in labels_of(scores)
         },

@@ -1,7 +1,7 @@
 """All metrics of a prediction, for each target, in the scan's own geometry."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import reduce
 
 import numpy as np
@@ -10,10 +10,11 @@ from scipy import ndimage
 
 from app.core.types import Spacing
 from app.metrics.lesions import match_lesions
-from app.metrics.metric import METRICS, OF_PREDICTION, Mask
+from app.metrics.metric import METRICS, OF_PREDICTION, OF_TUBES, Mask
 from app.metrics.overlap import Labels, Overlap, Targets, overlaps
 from app.metrics.score import Score
 from app.metrics.surface import surface_distances
+from app.metrics.tubes import centreline_dice
 
 Box = tuple[slice, ...]
 
@@ -30,12 +31,14 @@ def score_case(
     ignore: int | None = None,
     group: str | None = None,
     seen: Labels | None = None,
+    tubes: Collection[str] = (),
 ) -> list[Score]:
     """Return one score per target for label maps of one shape; `spacing` is in mm per axis.
 
     If only the reference has a target, it is missed: every metric gets its worst value, which for distances
     is the scan's diagonal. If the reference lacks it, only the false lesions and their volume have values.
     Voxels whose reference is `ignore` are skipped. `seen` is the part of the reference that the network saw.
+    Targets in `tubes` also get the metrics of tubes.
 
     For speed, each target is compared only inside the box around it in both maps.
     """
@@ -58,6 +61,8 @@ def score_case(
             diagonal_mm=diagonal_mm,
             voxel_mm3=voxel_mm3,
         )
+        if name in tubes:
+            found |= _of_tubes(count, masks)
         outside = None if unseen is None else unseen[name]
         volumes = count.predicted * voxel_mm3, count.reference * voxel_mm3
         scores.append(Score(case, name, found, *volumes, group, outside))
@@ -73,7 +78,7 @@ def _values(
     diagonal_mm: float,
     voxel_mm3: float,
 ) -> dict[str, float | None]:
-    known: dict[str, float | None] = dict.fromkeys((metric.name for metric in METRICS), None)
+    known: dict[str, float | None] = {metric.name: None for metric in METRICS if metric.name not in OF_TUBES}
     known |= dict.fromkeys(OF_PREDICTION, 0.0)
     if masks is None:
         return known
@@ -90,6 +95,12 @@ def _values(
         return known | {"hd95_mm": diagonal_mm, "assd_mm": diagonal_mm, "nsd": 0.0}
     surfaces = surface_distances(*masks, spacing, tolerance_mm)
     return known | {name: getattr(surfaces, name) for name in ("hd95_mm", "assd_mm", "nsd")}
+
+
+def _of_tubes(count: Overlap, masks: tuple[Mask, Mask] | None) -> dict[str, float | None]:
+    if masks is None or not count.reference:
+        return {"cldice": None}
+    return {"cldice": centreline_dice(*masks) if count.predicted else 0.0}
 
 
 def _boxes(predicted: Labels, reference: Labels, targets: Targets) -> dict[str, Box | None]:

@@ -105,14 +105,17 @@ def describe(scores: Sequence[Score], metric: Metric) -> Statistics:
 
 
 def describe_all(scores: Sequence[Score]) -> dict[str, dict[str, Statistics]]:
-    """Return the statistics of every metric, by metric name and label."""
+    """Return the statistics of every metric, by metric name and by the labels scored by it."""
     by_label = {label: [score for score in scores if score.label == label] for label in labels_of(scores)}
-    names = {name for score in scores for name in score.values}
     return {
-        metric.name: {label: describe(of_label, metric) for label, of_label in by_label.items()}
+        metric.name: found
         for metric in METRICS
-        if metric.name in names
+        if (found := {label: describe(own, metric) for label, own in by_label.items() if _has(own, metric)})
     }
+
+
+def _has(scores: Sequence[Score], metric: Metric) -> bool:
+    return any(metric.name in score.values for score in scores)
 
 
 def presence(scores: Sequence[Score]) -> Presence:

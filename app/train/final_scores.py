@@ -78,6 +78,7 @@ def evaluate_held_out(
                 nsd_tolerance_mm=nsd_tolerance_mm,
                 ignore=task.ignore,
                 group=(groups or {}).get(case.id),
+                tubes=task.tubes,
                 seen=seen if segmenter.find_region else None,
             )
             advance(note=case.id)

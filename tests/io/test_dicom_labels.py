@@ -54,6 +54,24 @@ def test_what_is_written_is_read(tmp_path: Path, kind: str, affine: np.ndarray, 
     np.testing.assert_array_equal(read(path, scan), classes())
 
 
+@pytest.mark.parametrize(("labels", "kind"), [(255, "BINARY"), (300, "LABELMAP")])
+def test_more_segments_than_a_byte_counts_share_frames(tmp_path: Path, labels: int, kind: str) -> None:
+    scan = save(tmp_path / "scan", slices(a_scan()))
+    names = ("background", *(f"region {n}" for n in range(1, labels + 1)))
+    chosen = np.random.default_rng(0).choice([0, 1, labels - 1, labels], SIZE).astype(np.uint16)
+    write_dicom_seg(tmp_path / "seg.dcm", chosen, names, scan_frames(scan, Reading()))
+    np.testing.assert_array_equal(read(tmp_path / "seg.dcm", scan, names), chosen)
+    data = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert data.SegmentationType == kind
+    if kind == "LABELMAP":  # a frame for each slice, whose pixels are segment numbers
+        pixels = {
+            float(groups.PlanePositionSequence[0].ImagePositionPatient[2]): frame
+            for groups, frame in zip(data.PerFrameFunctionalGroupsSequence, data.pixel_array, strict=True)
+        }
+        np.testing.assert_array_equal(np.stack([pixels[z] for z in sorted(pixels)]).T, chosen)
+        assert [int(one.SegmentNumber) for one in data.SegmentSequence][-1] == labels
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_labels_are_found_by_name(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     scan = save(tmp_path / "scan", slices(a_scan()))

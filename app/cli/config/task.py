@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
+from app.core.optional import require
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading
 from app.core.task import Case, GroupRule, Task
 from app.data.sample.groups import groups_by_prefix
@@ -63,6 +64,8 @@ class TaskSettings:
     """File in the folder that lists the cases."""
     labels: dict[str, Any] | None = None
     """{name: label values or names}: merged, selected and ordered labels that replace the data set's."""
+    tubes: list[str] | None = None
+    """Names of labels or regions that are tubes, whose centre lines are scored as well."""
 
     def group_rule(self, task: Task) -> GroupRule | None:
         """Return how cases are grouped: as set, or as the cases' names clearly show, which is logged."""
@@ -188,7 +191,17 @@ def with_targets(task: Task, settings: TaskSettings) -> Task:
     reading = Reading(channels, settings.slice_jitter, task.modalities)
     found = replace(task, regions=regions, reading=reading)
     found.check_told_apart()
-    return found
+    return replace(found, tubes=_tubes(settings, found))
+
+
+def _tubes(settings: TaskSettings, task: Task) -> tuple[str, ...]:
+    """The targets that are tubes, if what finds centre lines is installed."""
+    tubes = tuple(settings.tubes or ())
+    if unknown := [name for name in tubes if name not in task.targets]:
+        raise InputError(f"task.tubes: got {unknown}, wanted names among {', '.join(task.targets)}")
+    if tubes:
+        require("task.tubes", "scikit-image")
+    return tubes
 
 
 def _classes(region: str, values: Sequence[int], task: Task) -> tuple[int, ...]:

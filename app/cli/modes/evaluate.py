@@ -117,6 +117,7 @@ def _scores(
                 nsd_tolerance_mm=facts.nsd_tolerance_mm,
                 ignore=task.ignore,
                 group=group,
+                tubes=task.tubes,
             )
             advance(note=case)
     return scores, sums

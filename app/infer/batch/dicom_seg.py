@@ -16,6 +16,7 @@ from app.io.dicom_files import Frame
 
 _SCHEME = "99LABEL"  # a private coding scheme, because labels of a data set have no standard code
 _LONGEST_CODE = 16  # most characters that DICOM allows
+_BINARY_UP_TO = 255  # segments; with more, a frame for each segment and slice is too many
 
 
 def write_dicom_seg(
@@ -24,6 +25,9 @@ def write_dicom_seg(
     """Write classes (i, j, k) of a series with these slices, atomically.
 
     Segment n is class n of `names`; classes that do not occur have a segment too.
+
+    Up to 255 segments have frames of their own (BINARY, which most programs read); more share one frame a
+    slice, whose pixels are segment numbers (LABELMAP, 16 bits from 256 segments on).
 
     Raises:
         InputError: the series lacks facts that highdicom needs, or has several multi-frame files.
@@ -41,7 +45,7 @@ def write_dicom_seg(
         segmentation = highdicom.seg.Segmentation(
             source_images=sources if several else sources[:1],
             pixel_array=pixels,
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+            segmentation_type="BINARY" if len(names) - 1 <= _BINARY_UP_TO else "LABELMAP",
             segment_descriptions=[_describe(value, name) for value, name in enumerate(names) if value],
             series_instance_uid=highdicom.UID(),
             series_number=1000,

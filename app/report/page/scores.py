@@ -56,6 +56,7 @@ def every_metric(run: Run) -> Table:
         (f"{label}: {titled(_BY_NAME[name])}", *_statistics(name, by_label[label]))
         for label in labels_of(run.scores or ())
         for name, by_label in described.items()
+        if label in by_label
     ]
     columns = (
         "Label: metric",

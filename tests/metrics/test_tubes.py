@@ -1,0 +1,60 @@
+"""Centre lines of tubes by hand, on every way from the option to the table."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("skimage")
+
+from app.core.files import read_json
+from app.metrics.results import write_scores
+from app.metrics.scores import score_case
+from app.metrics.tubes import centreline_dice
+
+
+def tube(first: int, stop: int, thick: int) -> np.ndarray:
+    """A bar along the last axis, `thick` voxels wide."""
+    mask = np.zeros((13, 13, 40), dtype=bool)
+    mask[6 - thick // 2 : 7 + thick // 2, 6 - thick // 2 : 7 + thick // 2, first:stop] = True
+    return mask
+
+
+def test_shares_of_centre_lines_by_hand() -> None:
+    line, half = tube(4, 36, 1), tube(4, 20, 1)
+    assert centreline_dice(line, line) == 1.0
+    # All of the short one's line lies in the long one, 16 of 32 voxels the other way.
+    assert centreline_dice(half, line) == centreline_dice(line, half) == pytest.approx(2 * 0.5 / 1.5)
+    assert centreline_dice(tube(4, 10, 1), tube(20, 36, 1)) == 0.0
+    assert centreline_dice(tube(2, 38, 5), line) == pytest.approx(
+        1.0
+    )  # thickness does not count, Dice is .07
+
+
+def test_one_voxel_a_miss_and_an_absent_tube(tmp_path: Path) -> None:
+    reference = np.zeros((6, 6, 6), dtype=np.uint8)
+    reference[2, 2, 2], reference[4, 1:5, 4] = 1, 2
+    nothing = np.zeros_like(reference)
+    targets = {"vessel": (1,), "organ": (2,)}
+
+    def scored(predicted: np.ndarray, reference: np.ndarray) -> list[dict[str, float | None]]:
+        scores = score_case(
+            "a",
+            predicted,
+            reference,
+            spacing=(1.0, 1.0, 1.0),
+            voxel_mm3=1.0,
+            targets=targets,
+            nsd_tolerance_mm=1.0,
+            tubes=("vessel",),
+        )
+        write_scores(tmp_path, scores, {})
+        return [dict(score.values) for score in scores]
+
+    assert [values.get("cldice", "none") for values in scored(reference, reference)] == [1.0, "none"]
+    assert scored(nothing, reference)[0]["cldice"] == 0.0
+    assert scored(reference, nothing)[0]["cldice"] is None is scored(nothing, nothing)[0]["cldice"]
+    scored(reference, reference)
+    found = read_json(tmp_path / "statistics.json")["labels"]
+    assert found["vessel"]["metrics"]["cldice"]["mean"] == 1.0 and "cldice" not in found["organ"]["metrics"]
+    assert (tmp_path / "cases.csv").read_text().splitlines()[0].count("cldice") == 1
