@@ -39,15 +39,19 @@ class Moved:
         `config` is the run's configuration: older versions recorded the folder only there.
         """
         files: dict[str, Any] = dict(split.get("files") or {})
-        if self == Moved() or not files:
-            return files
+        found = self.data_set(split, config) if files and self != Moved() else None
+        return files if found is None else {case: _moved(entry, *found) for case, entry in files.items()}
+
+    def data_set(
+        self, split: Mapping[str, Any], config: Mapping[str, Any] | None
+    ) -> tuple[Path, Path] | None:
+        """Return where the data set of a split.json was, and where it is now; None if no file says that."""
         settings = config or {}
         before = split.get("folder") or (settings.get("task") or {}).get("folder")
         data = (settings.get("paths") or {}).get("data")
         if before is None:
-            return files
-        now = self.folder_of(Path(before), None if data is None else Path(data))
-        return {case: _moved(found, Path(before), now) for case, found in files.items()}
+            return None
+        return Path(before), self.folder_of(Path(before), None if data is None else Path(data))
 
 
 UNMOVED = Moved()

@@ -11,6 +11,20 @@ from app.core.reading import Reading
 
 
 @dataclass(frozen=True)
+class Hidden:
+    """Facts of a case that are not shown because its files or folders name the patient."""
+
+    own_id: str
+    """Its name in the data set."""
+    dataset: str
+    """The file that lists it."""
+    position: int
+    """Its place in that list, from 0."""
+    words: tuple[str, ...]
+    """Words that are hidden in messages."""
+
+
+@dataclass(frozen=True)
 class Case:
     """A case: one scan and, if there is one, its reference segmentation."""
 
@@ -24,6 +38,13 @@ class Case:
     """
     file_labels: FileLabels | None = None
     """The labels in its label file; None if they are the task's."""
+    hidden: Hidden | None = None
+    """Facts that would name the patient; None if there are none."""
+
+    @property
+    def own_id(self) -> str:
+        """Return its name in the data set, in split files and in CSV files of the user."""
+        return self.id if self.hidden is None else self.hidden.own_id
 
     def annotates(self, values: tuple[int, ...]) -> bool:
         """Return whether all of these classes are annotated."""
@@ -58,6 +79,14 @@ class GroupRule:
         Raises:
             InputError: the pattern captures nothing in the case id, or no number although `block` is set.
         """
+        return self.captured(case_id)
+
+    def captured(self, case_id: str) -> str:
+        """What the pattern captures in a name.
+
+        Raises:
+            InputError: nothing, or no number where there are blocks of them.
+        """
         match = re.search(self.pattern, case_id)
         captured = match.group(1) if match and match.groups() else None
         if captured is None:
@@ -67,6 +96,18 @@ class GroupRule:
         if not captured.isdigit():
             raise InputError(f"task.group.block needs a number, {self.pattern!r} captures {captured!r}")
         return str((int(captured) - 1) // self.block)
+
+
+@dataclass(frozen=True)
+class KnownGroups(GroupRule):
+    """A group rule for cases whose own names are hidden."""
+
+    known: Mapping[str, str] = field(default_factory=dict)
+    """The group of each case, by its current name."""
+
+    def key(self, case_id: str) -> str:
+        """The name of the group of a case."""
+        return self.known[case_id] if case_id in self.known else self.captured(case_id)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,9 @@ from pathlib import Path
 
 from app.core.digest import digest_of
 from app.core.errors import InputError
+from app.core.hidden import HIDDEN, LEAST_LETTERS, without
 from app.io.dicom import list_series
 from app.io.dicom_files import DicomFile, is_dicom, other_object
-
-_HIDDEN = "(patient)"
-_LEAST_DIGITS = 5  # shorter numbers may count slices and are hidden in paths only
-_LEAST_LETTERS = (
-    3  # of a part of a name or an id that is searched for inside words; shorter ones must be whole words
-)
 
 
 @dataclass(frozen=True)
@@ -27,38 +22,42 @@ class Alias:
     """The path of the scan, with parts that identify the patient hidden."""
     words: tuple[str, ...] = ()
     """Words that are hidden in messages."""
+    telling: bool = False
+    """Whether its name, a file or a folder of it names the patient."""
 
     def clean(self, message: str) -> str:
         """Return the message with `words` hidden."""
-        for word in self.words:
-            short = len(word) < _LEAST_LETTERS or (word.isdigit() and len(word) < _LEAST_DIGITS)
-            message = message.replace(f"/{word}", f"/{_HIDDEN}") if short else message.replace(word, _HIDDEN)
-        return message
+        return without(self.words, message)
 
 
-def known_as(names: Mapping[Path, str], *, anonymous: bool) -> dict[Path, Alias]:
+def known_as(
+    names: Mapping[Path, str], *, anonymous: bool, beside: Mapping[Path, Path | None] | None = None
+) -> dict[Path, Alias]:
     """Return the alias of each scan by path.
 
     With `anonymous`, a scan whose name identifies the patient is named by a digest of its series UID, and
-    words that identify the patient are hidden in paths and messages.
+    words that identify the patient are hidden in paths and messages. `beside` has the label map of each
+    scan, whose path is searched for such words too.
     """
     if not anonymous:
         return {scan: Alias(name, str(scan)) for scan, name in names.items()}
-    return {scan: _alias(scan, name) for scan, name in names.items()}
+    labels = beside or {}
+    return {scan: _alias(scan, name, labels.get(scan)) for scan, name in names.items()}
 
 
-def _alias(scan: Path, name: str) -> Alias:
+def _alias(scan: Path, name: str, label: Path | None) -> Alias:
     file = _first_dicom(scan)
     if file is None or file.identity_removed:
         return Alias(name, str(scan))
     telling = _Telling(file.patient)
     below = [path.name for path in scan.rglob("*")] if scan.is_dir() else []
-    words = sorted({part for part in (*scan.parts, *below, name) if telling(part)}, key=len, reverse=True)
-    parts = [_HIDDEN if part in words else part for part in scan.parts]
+    seen = {*scan.parts, *below, name, *(label.parts if label else ())}
+    words = sorted(filter(telling, seen), key=len, reverse=True)
+    parts = [HIDDEN if part in words else part for part in scan.parts]
     shown = str(Path(*parts))
-    tags = tuple(value for value in file.patient if len(value) >= _LEAST_LETTERS)
+    tags = tuple(value for value in file.patient if len(value) >= LEAST_LETTERS)
     called = f"scan_{digest_of([file.series])[:10]}" if telling(name) else name
-    return Alias(called, shown, (*words, *tags))
+    return Alias(called, shown, (*words, *tags), telling=bool(words))
 
 
 class _Telling:
@@ -70,14 +69,14 @@ class _Telling:
         joined = [_plain(value).replace(" ", "") for value in (number, born)]
         if len(born) == 8:
             joined.append(born[6:] + born[4:6] + born[:4])
-        self._within = {value for value in joined if len(value) >= _LEAST_LETTERS}
+        self._within = {value for value in joined if len(value) >= LEAST_LETTERS}
         self._whole = {value for value in joined if value} - self._within
 
     def __call__(self, text: str) -> bool:
         plain = _plain(text)
         together = plain.replace(" ", "")
         words = set(plain.split())
-        long = [word for word in self._words if len(word) >= _LEAST_LETTERS]
+        long = [word for word in self._words if len(word) >= LEAST_LETTERS]
         return bool(
             self._words & words
             or together in self._whole

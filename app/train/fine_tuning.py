@@ -86,7 +86,7 @@ def tell_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str,
         return
     split = read_json(record)
     files = [split["files"][case] for case in split["train"]]
-    known = {value for entry in files for value in (entry["image"], entry.get("digest"))} - {None}
+    known = {value for entry in files for value in (entry.get("image"), entry.get("digest"))} - {None}
     seen = [case.id for case in held_out if known & {str(case.image), digests.get(case.id)}]
     if seen:
         log.warning(

@@ -7,7 +7,7 @@ from typing import Any
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
-from app.core.task import Task
+from app.core.task import Case, Task
 from app.data.sample.split import Split
 
 _SIDES = ("train", "validation", "test")
@@ -16,10 +16,7 @@ _SHOWN = 5  # cases named in a message
 
 def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str]) -> None:
     """Write split.json; `digests` maps the id of a case to the digest of the contents of its files."""
-    files = {
-        case.id: {"image": str(case.image), "label": str(case.label), **_digest(digests, case.id)}
-        for case in (*task.cases, *task.test)
-    }
+    files = {case.id: {**_place(case), **_digest(digests, case.id)} for case in (*task.cases, *task.test)}
     who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
     values: dict[str, Any] = {"label_values": list(task.values)} if task.values else {}
     if task.file_labels is not None:
@@ -38,6 +35,13 @@ def sides(split: Split) -> dict[str, list[str]]:
     """Return the ids of training and held-out cases, as in split.json."""
     found = {"train": split.training, "validation": split.validation, "test": split.test}
     return {side: [case.id for case in cases] for side, cases in found.items() if cases or side != "test"}
+
+
+def _place(case: Case) -> dict[str, Any]:
+    """Where the files of a case are; its place in the data set's list if their paths name the patient."""
+    if case.hidden is not None:
+        return {"dataset": case.hidden.dataset, "position": case.hidden.position}
+    return {"image": str(case.image), "label": str(case.label)}
 
 
 def _digest(digests: Mapping[str, str], case: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.config.run_config import job_number
 from app.cli.config.settings import literal, plain, read_settings, train_settings
-from app.cli.config.task import TaskSettings
+from app.cli.config.task import TaskSettings, read_strata
 from app.core.errors import InputError
 from app.core.machine import keep_freed_memory, usable_cores
 from app.core.plan import Plan
@@ -27,7 +27,6 @@ from app.layers.eca import EcaSettings
 from app.losses.foreign import Foreign, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
-from app.metrics.results import read_columns
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.operators import Operator
@@ -99,7 +98,7 @@ def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
         device=choose_device(cfg),
         seed=int(cfg.seed),
         nsd_tolerance_mm=facts.nsd_tolerance_mm,
-        strata=read_columns(None if facts.strata is None else Path(facts.strata)),
+        strata=read_strata(task, facts),
         measure_speed=bool(cfg.train.get("yardstick")),
     )
 

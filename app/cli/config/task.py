@@ -12,10 +12,11 @@ from app.cli.config.settings import plain, read_settings
 from app.core.errors import InputError
 from app.core.optional import require
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading
-from app.core.task import Case, GroupRule, Task
+from app.core.task import Case, GroupRule, KnownGroups, Task
 from app.data.sample.groups import groups_by_prefix
 from app.data.sample.split import Folds
 from app.data.sample.split_names import listed, named, read_split_file
+from app.data.sets.anonymous import without_patients
 from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
@@ -23,6 +24,8 @@ from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
 from app.data.sets.relabel import relabelled, told
 from app.io.label_values import listed_values
+from app.metrics.results import read_columns
+from app.metrics.score import Columns
 
 log = logging.getLogger(__name__)
 
@@ -66,23 +69,37 @@ class TaskSettings:
     """{name: label values or names}: merged, selected and ordered labels that replace the data set's."""
     tubes: list[str] | None = None
     """Names of labels or regions that are tubes, whose centre lines are scored as well."""
+    anonymous: bool = False
+    """Whether cases named after their patients are renamed; runs from older versions lack this."""
 
     def group_rule(self, task: Task) -> GroupRule | None:
         """Return how cases are grouped: as set, or as the cases' names clearly show, which is logged."""
         if not self.group or self.group["pattern"] is None:
             return None
         if self.group["pattern"] != "auto":
-            return read_settings(GroupRule, self.group, "task.group")
-        rule = groups_by_prefix([case.id for case in task.cases])
-        if rule is not None:
-            first = task.cases[0].id
-            groups = len({rule.key(case.id) for case in task.cases})
-            log.info(
-                "%d cases are of %d groups by their names (%s is of %s), which stay together in folds; "
-                "task.group.pattern=null takes each by itself",
-                *(len(task.cases), groups, first, rule.key(first)),
-            )
+            return _named(read_settings(GroupRule, self.group, "task.group"), task)
+        found = groups_by_prefix([case.own_id for case in task.cases])
+        if found is None:
+            return None
+        rule, first = _named(found, task), task.cases[0].id
+        log.info(
+            "%d cases are of %d groups by their names (%s is of %s), which stay together in folds; "
+            "task.group.pattern=null takes each by itself",
+            *(len(task.cases), len({rule.key(case.id) for case in task.cases}), first, rule.key(first)),
+        )
         return rule
+
+
+def _named(rule: GroupRule, task: Task) -> GroupRule:
+    """Return the rule for renamed cases; with hidden names, a group is called after its first case."""
+    cases = (*task.cases, *task.test)
+    if not any(case.hidden for case in cases):
+        return rule
+    first: dict[str, str] = {}
+    for case in cases:
+        first.setdefault(rule.captured(case.own_id), case.id)
+    known = {case.id: first[rule.captured(case.own_id)] for case in cases}
+    return KnownGroups(rule.pattern, rule.block, known)
 
 
 def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
@@ -175,7 +192,9 @@ def _tell_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule |
 
 
 def with_targets(task: Task, settings: TaskSettings) -> Task:
-    """Return the task with its regions and its ignored label."""
+    """Return the task with its regions and its ignored label, its cases not named after patients."""
+    if settings.anonymous:
+        task = without_patients(task, settings.dataset)
     ignored = [] if settings.ignore is None else settings.ignore
     ignored = list(ignored) if isinstance(ignored, list | tuple) else [ignored]
     if settings.labels or len(ignored) > 1 or (ignored and ignored != [task.labels[-1]]):
@@ -192,6 +211,20 @@ def with_targets(task: Task, settings: TaskSettings) -> Task:
     found = replace(task, regions=regions, reading=reading)
     found.check_told_apart()
     return replace(found, tubes=_tubes(settings, found))
+
+
+def read_strata(task: Task, settings: TaskSettings) -> Columns:
+    """Return the columns of `task.strata` by the cases' current names.
+
+    Raises:
+        InputError: the file of `task.strata` is wrong.
+    """
+    called = {case.own_id: case.id for case in (*task.cases, *task.test)}
+    columns = read_columns(None if settings.strata is None else Path(settings.strata))
+    return {
+        name: {called.get(case, case): value for case, value in values.items()}
+        for name, values in columns.items()
+    }
 
 
 def _tubes(settings: TaskSettings, task: Task) -> tuple[str, ...]:

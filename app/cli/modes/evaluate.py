@@ -10,7 +10,7 @@ import numpy as np
 from omegaconf import DictConfig
 
 from app.cli.config.settings import plain, read_settings
-from app.cli.config.task import TaskSettings, open_task
+from app.cli.config.task import TaskSettings, open_task, read_strata
 from app.core import run_folder
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
@@ -34,7 +34,7 @@ from app.io.volumes import (
 )
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.lesions import DETECTED_IOU
-from app.metrics.results import read_columns, write_scores
+from app.metrics.results import write_scores
 from app.metrics.score import Score
 from app.metrics.scores import score_case
 from app.report.wording import dice_text
@@ -72,8 +72,9 @@ def run(cfg: DictConfig) -> Path:
     settings = read_settings(EvaluateSettings, plain(cfg.evaluate), "evaluate")
     output = Path(str(settings.output))
     task, facts = open_task(cfg)
-    columns = read_columns(None if facts.strata is None else Path(facts.strata))
-    pairs = _pairs(Path(str(settings.predictions)), Path(str(settings.labels)))
+    columns = read_strata(task, facts)
+    called = {case.own_id: case.id for case in (*task.cases, *task.test)}
+    pairs = _pairs(Path(str(settings.predictions)), Path(str(settings.labels)), called)
     missing = [case for case, (predicted, _) in pairs.items() if predicted is None]
     if missing:
         log.warning("evaluate.predictions: got none for %s: %s", _how(settings), ", ".join(missing))
@@ -200,10 +201,14 @@ def _digest(path: Path) -> str:
     return digest_of([digest_of_file(file) for file in scan_files(path)])
 
 
-def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path | None, Path]]:
-    """Return predictions and references by case; every prediction needs a reference."""
+def _pairs(predictions: Path, labels: Path, called: Mapping[str, str]) -> dict[str, tuple[Path | None, Path]]:
+    """Return predictions and references by case; every prediction needs a reference.
+
+    `called` maps the names of files to the names of their cases.
+    """
     found = {
-        name: _label_maps(folder, name) for name, folder in (("predictions", predictions), ("labels", labels))
+        name: _label_maps(folder, name, called)
+        for name, folder in (("predictions", predictions), ("labels", labels))
     }
     missing = sorted(set(found["predictions"]) - set(found["labels"]))
     if missing:
@@ -211,12 +216,13 @@ def _pairs(predictions: Path, labels: Path) -> dict[str, tuple[Path | None, Path
     return {case: (found["predictions"].get(case), path) for case, path in found["labels"].items()}
 
 
-def _label_maps(folder: Path, name: str) -> dict[str, Path]:
+def _label_maps(folder: Path, name: str, called: Mapping[str, str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"evaluate.{name}: {folder}: no such folder")
     found: dict[str, Path] = {}
     for named, path in scans_by_case(folder).items():
-        case, label_map = named.removesuffix(_STRUCTURES), find_label_map(path)
+        own, label_map = named.removesuffix(_STRUCTURES), find_label_map(path)
+        case = called.get(own, own)
         if label_map is not None and case in found:
             raise InputError(f"{folder}: got {found[case].name} and {path.name}, wanted one of {case}")
         if label_map is not None:

@@ -11,6 +11,7 @@ from app.cli.config.exit_codes import exit_codes
 from app.cli.config.run_config import AUTO, begun_or_resumed, is_multirun, resumed_config
 from app.cli.sweep.job import run_job
 from app.core.errors import InputError, Interrupted
+from app.core.hidden import hiding
 from app.train.machine.torchrun import refuse_several
 
 
@@ -45,7 +46,8 @@ def run_mode(cfg: DictConfig) -> Path | None:
 
         set_up_process(cfg)
     try:
-        folder: Path | None = get_method(cfg.mode.run)(cfg)
+        with hiding():
+            folder: Path | None = get_method(cfg.mode.run)(cfg)
     except Interrupted:
         raise
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
+from app.core.hidden import without
 from app.core.reading import Reading
 from app.core.task import Case, Task
 from app.data.prepare.geometry import Region
@@ -83,6 +84,8 @@ def examine(case: Case, task: Task) -> Examined:
     assert case.label is not None
     image, image_fault = _facts_or_fault(partial(_image_facts, reading=task.reading), case.image)
     label, label_fault = _facts_or_fault(partial(_label_facts, task=task, image=image), case.label)
+    if case.hidden is not None:
+        image_fault, label_fault = (without(case.hidden.words, told) for told in (image_fault, label_fault))
     doubts = {} if image is None else header_doubts(case.image, task.reading)
     return Examined(case, image, image_fault, label, label_fault, doubts)
 

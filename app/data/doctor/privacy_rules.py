@@ -9,10 +9,17 @@ from app.io.privacy import known_as
 
 def named_after_patient(case: Case) -> Iterator[Finding]:
     """Report a case or folder named after the name, id or date of birth in the scan's DICOM header."""
-    alias = known_as({case.image: case.id}, anonymous=True)[case.image]
-    if alias.name != case.id or alias.shown != str(case.image):
-        yield warning(
-            "named_after_patient",
-            "its file or folder has the patient's name, id or date of birth, as the DICOM header has it",
-            "rename it: runs and reports show the names of cases and their paths",
-        )
+    hidden = case.hidden
+    if hidden is None and not known_as({case.image: case.id}, anonymous=True)[case.image].telling:
+        return
+    which = f" (number {hidden.position + 1} of {hidden.dataset})" if hidden else ""
+    advice = (
+        f"results call it {case.id} and hide its path; task.anonymous=false shows both"
+        if hidden
+        else "rename it, or set task.anonymous=true: runs and reports show names and paths of cases"
+    )
+    yield warning(
+        "named_after_patient",
+        f"its file or folder{which} has the patient's name, id or date of birth, as the DICOM header has it",
+        advice,
+    )

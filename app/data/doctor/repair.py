@@ -55,15 +55,18 @@ def repair_task(source: TaskFile, checked: Checked, target: Path) -> int:
                 pairs.append(_copy_case(examined.case, repairs, temporary))
                 advance(note=name)
         facts = {key: value for key, value in source.facts.items() if key != "test"}
-        write_dataset(temporary, {**facts, "numTest": 0}, pairs, annotated=_annotated(source))
+        write_dataset(temporary, {**facts, "numTest": 0}, pairs, annotated=_annotated(source, checked))
         temporary.rename(target)
     return repaired
 
 
-def _annotated(source: TaskFile) -> dict[str, list[str]]:
+def _annotated(source: TaskFile, checked: Checked) -> dict[str, list[str]]:
     """Return, by case, the labels that its label map annotates, for cases whose entry names them."""
+    called = {examined.case.own_id: name for name, examined in checked.cases.items()}
     entries = {case_of(source, entry).id: entry for entry in source.facts["training"]}
-    return {case: entry["annotated"] for case, entry in entries.items() if "annotated" in entry}
+    return {
+        called.get(case, case): entry["annotated"] for case, entry in entries.items() if "annotated" in entry
+    }
 
 
 def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Path, Path]:

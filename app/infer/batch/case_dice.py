@@ -1,8 +1,10 @@
 """The Dice of a segmenter on labelled cases, to compare engines or settings."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import yaml
 
@@ -10,10 +12,13 @@ from app.core import run_folder
 from app.core.errors import InputError
 from app.core.file_labels import FileLabels
 from app.core.files import read_json
+from app.core.hidden import hide
 from app.core.moved import HOW, UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
+from app.data.sets.decathlon import case_of, read_task_file
 from app.infer.scan.segmenter import Segmenter
+from app.io.privacy import known_as
 from app.io.references import read_reference_map
 from app.io.volumes import read_volume, scan_exists
 from app.metrics.overlap import dice_by_target
@@ -34,14 +39,14 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
     split = read_json(path)
     config = run / run_folder.CONFIG
     try:
-        places = moved.files(
-            split, yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
-        )
+        settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
+        places = moved.files(split, settings)
         files = {case: places[case] for case in split[part]}
         files_hold = FileLabels.from_dict(split.get("file_labels"))
+        found = moved.data_set(split, settings)
         cases = [
-            Case(case, Path(paths["image"]), Path(paths["label"]), file_labels=files_hold)
-            for case, paths in files.items()
+            replace(_case(case, entry, found and found[1]), file_labels=files_hold)
+            for case, entry in files.items()
         ]
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a split ({error!r})") from None
@@ -51,6 +56,17 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
             f"{path}: {gone[0]}: no such file; {HOW}, or run from the folder the run was started in"
         )
     return cases
+
+
+def _case(name: str, entry: Mapping[str, Any], folder: Path | None) -> Case:
+    """A case by its paths, or, where these name the patient, by its place in the data set's list."""
+    if "position" not in entry or folder is None:
+        return Case(name, Path(entry["image"]), Path(entry["label"]))
+    file = read_task_file(folder, entry["dataset"])
+    listed = case_of(file, file.facts["training"][entry["position"]])
+    alias = known_as({listed.image: listed.id}, anonymous=True, beside={listed.image: listed.label})
+    hide(alias[listed.image].words)
+    return replace(listed, id=name)
 
 
 def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:

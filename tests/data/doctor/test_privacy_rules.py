@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pydicom")
 
-from app.core.task import Case, Task
+from app.core.task import Case, Hidden, Task
 from app.data.doctor.check import check_case
 from app.data.doctor.examine import examine
 from tests.support.dicom import TO_MM, a_scan, save, slices
@@ -28,3 +28,13 @@ def test_names_of_patients_and_uneven_slices_are_warnings(tmp_path: Path) -> Non
     assert "named_after_patient" in kinds(save(tmp_path / "4711-X" / "case_1", made), label)
     made[2].ImagePositionPatient[2] = float(made[2].ImagePositionPatient[2]) + 0.1  # of 4 mm
     assert "uneven_slices" in kinds(save(tmp_path / "case_2", made), label)
+
+
+def test_a_fault_of_a_file_is_told_without_its_path(tmp_path: Path) -> None:
+    task = Task("Task", ("CT",), ("background", "a"), ())
+    file = tmp_path / "Jane_Doe.nii.gz"
+    file.write_bytes(b"broken")
+    hidden = Hidden("Jane_Doe", "dataset.json", 2, ("Jane_Doe.nii.gz",))
+    found = list(check_case(examine(Case("scan_1", file, file, hidden=hidden), task), task))
+    assert {one.kind for one in found} == {"named_after_patient", "unreadable_image", "unreadable_label"}
+    assert not any("Jane" in str(one) for one in found) and any("number 3" in str(one) for one in found)

@@ -1,0 +1,57 @@
+"""Words that are not told, such as names of patients: left out of log lines and errors."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+HIDDEN = "(patient)"
+_LEAST_DIGITS = 5  # that are hidden outside paths as well: fewer may be a number of slices
+LEAST_LETTERS = 3
+"""Of a word that is looked for within others; shorter ones are hidden in paths alone."""
+
+
+def without(words: Iterable[str], message: str) -> str:
+    """Return the message without the words, longest first."""
+    for word in sorted(words, key=len, reverse=True):
+        short = len(word) < LEAST_LETTERS or (word.isdigit() and len(word) < _LEAST_DIGITS)
+        message = message.replace(f"/{word}", f"/{HIDDEN}") if short else message.replace(word, HIDDEN)
+    return message
+
+
+class _Factory:
+    """Makes log records, without words."""
+
+    def __init__(self) -> None:
+        self.before = logging.getLogRecordFactory()
+        self.words: set[str] = set()
+
+    def __call__(self, *args: object, **named: object) -> logging.LogRecord:
+        record = self.before(*args, **named)
+        if self.words:
+            record.msg, record.args = without(self.words, record.getMessage()), ()
+        return record
+
+
+def hide(words: Iterable[str]) -> None:
+    """Hide words until the end of `hiding`; without it nothing is hidden."""
+    factory = logging.getLogRecordFactory()
+    if isinstance(factory, _Factory):
+        factory.words.update(words)
+
+
+@contextmanager
+def hiding() -> Iterator[None]:
+    """Leave out of log lines and errors, from here to the end, what `hide` names meanwhile."""
+    factory = _Factory()
+    logging.setLogRecordFactory(factory)
+    try:
+        yield
+    except Exception as error:
+        if factory.words:
+            error.args = tuple(
+                without(factory.words, arg) if isinstance(arg, str) else arg for arg in error.args
+            )
+            error.__notes__ = [without(factory.words, note) for note in getattr(error, "__notes__", ())]
+        raise
+    finally:
+        logging.setLogRecordFactory(factory.before)
