@@ -68,7 +68,7 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class Examined:
-    """The facts of a case; those of an unreadable file are None, and its fault is a text."""
+    """The facts of a case; those of an unreadable file are None, and a text describes its fault."""
 
     case: Case
     image: ImageFacts | None

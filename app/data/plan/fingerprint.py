@@ -54,7 +54,7 @@ class CaseFacts:
     nonzero_share: tuple[float, ...]
     """Share of voxels that are not zero, per channel."""
     label_voxels: tuple[int, ...]
-    """Voxels of each class, from the background."""
+    """Voxels of each class, background first."""
     foreground: NDArray[np.float32]
     """Intensities of sampled foreground voxels (C, samples)."""
     components_mm3: tuple[tuple[float, ...], ...]

@@ -18,7 +18,10 @@ from app.data.plan.planner import PlanSettings, fine_spacing, make_plan
 from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
-"""Grids to try, as multiples of the scans' finest spacing; on isotropic grids each halves the voxels."""
+"""Grids to try, as multiples of the scans' finest spacing.
+
+If grids are isotropic, each has half the voxels of the one before.
+"""
 _ENOUGH = 2000  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
 _MOST_STEPS = 250_000  # as nnU-Net; time beyond them goes into a larger region, or the training ends early
 _LEAST_SHARE = 0.5  # smallest share of the minutes left for training, however long the rest takes

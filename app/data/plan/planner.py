@@ -263,9 +263,10 @@ def _levels(patch: Size, spacing: Spacing, max_levels: int) -> tuple[tuple[Size,
 
 
 def _kernel(step: list[float], finer: Sequence[Size]) -> Size:
-    """Return the kernel of a level: 3 taps per axis, 1 if its voxels are over _COARSE times the shortest.
+    """Return the kernel of a level, with 3 taps along most axes.
 
-    An axis that has 3 taps at a finer level keeps them.
+    It has 1 tap along an axis whose voxels are over _COARSE times as long as the shortest, unless a finer
+    level has 3 there.
     """
     before = finer[-1] if finer else (1, 1, 1)
     return as_size(

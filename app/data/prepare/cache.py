@@ -94,7 +94,7 @@ class Cache:
     """The cache of one task under `folder`."""
 
     def __init__(self, folder: Path, task: Task, *, workers: int, scratch: Path | None = None) -> None:
-        """Name the folder, the task and the number of threads that prepare cases.
+        """Set up the cache of a task below `folder`; `workers` threads prepare cases.
 
         Prepared cases are copied to `scratch` and read from there; None reads them from `folder`.
         """

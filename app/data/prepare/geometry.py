@@ -51,7 +51,7 @@ class Geometry:
         return as_spacing([self.spacing[axis] for axis in self._file_axes()])
 
     def _file_axes(self) -> list[int]:
-        """Return the place in (D, H, W) of each axis of the file."""
+        """Return the index in (D, H, W) of each axis of the file."""
         axes = nib.orientations.ornt_transform(np.asarray(self.orientation), _CANONICAL)[:, 0]
         return [int(axis) for axis in axes]
 

@@ -34,7 +34,7 @@ _THICK = 2.0  # slices are thick if voxels are over this many times longer acros
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Chances of each change and ranges of its strength.
+    """The chances of each change and the ranges of its strength.
 
     Rotation, scaling and flips are drawn per patch, changes of intensity per patch and channel.
     """

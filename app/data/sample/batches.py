@@ -47,7 +47,7 @@ class BatchSource:
         readers: int = 1,
         device: torch.device = CPU,
     ) -> None:
-        """Name the sources of patches, and the part of each batch that this process makes.
+        """Set up the batches of a training, or the part of each batch that this process makes.
 
         `places` are the indices of the patches of a batch to make, in that order; None for all. `readers` is
         the number of threads of `ahead`, 0 for none. `device` augments patches and holds batches.

@@ -9,7 +9,7 @@ from app.core.task import GroupRule
 _PATTERN = r"^(\D*\d+)[_.-]"
 _SHARED = 0.5  # share of prefixes that several cases must have, so that groups are not an accident of naming
 _LEAST = 5  # prefixes, one per fold; fewer probably name sequences, years or hospitals
-_MOST = 8  # mean cases per prefix; more probably belong to a year or a hospital than to a patient
+_MOST = 8  # average cases per prefix; more probably belong to a year or a hospital than to a patient
 
 
 def groups_by_prefix(ids: Sequence[str]) -> GroupRule | None:
@@ -17,7 +17,7 @@ def groups_by_prefix(ids: Sequence[str]) -> GroupRule | None:
 
     They are clear if every id is a prefix, a word with a number, and something more (patient001_frame12), and
     if the prefixes differ in their numbers only, are at least _LEAST, are shared by several cases in at least
-    half of them, and have at most _MOST cases in the mean.
+    half of them, and have at most _MOST cases on average.
     """
     rule = GroupRule(_PATTERN, None)
     matches = [re.match(_PATTERN, case) for case in ids]

@@ -18,7 +18,7 @@ from app.io.label_values import as_classes, count_integers
 from app.io.volumes import read_label_map
 
 _FORMAT = 2  # raised whenever counting changes
-LISTED = 200  # lesions of a label in one case, the smallest first
+LISTED = 200  # most lesions listed per label and case
 _TOUCHING = np.ones((3, 3, 3), dtype=np.int8)
 
 
@@ -36,7 +36,7 @@ class Lesions:
 
     count: int
     smallest: tuple[Lesion, ...]
-    """At most `LISTED`, the smallest first."""
+    """The smallest lesions, at most `LISTED`, in rising order of size."""
 
     def to_rows(self) -> list[Any]:
         """Return plain values for JSON."""
@@ -51,12 +51,12 @@ class Lesions:
 
 @dataclass(frozen=True)
 class CaseLabels:
-    """What one case has of label values 1, 2, ..."""
+    """The volumes and lesions of label values 1, 2, ... in one case."""
 
     volumes_mm3: Sequence[float]
     voxel_mm3: float
     lesions: tuple[Lesions, ...]
-    """Their boxes are (D, H, W), of the whole scan after reorientation."""
+    """Lesions of each label; their boxes are (D, H, W) in the whole scan after reorientation."""
 
 
 def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
@@ -69,7 +69,7 @@ def label_volumes(cache: Cache) -> dict[str, Sequence[float]]:
 
 
 def case_labels(cache: Cache) -> dict[str, CaseLabels]:
-    """Return volumes and small lesions by the id of each case.
+    """Return the volumes and small lesions of each case by its id.
 
     Raises:
         InputError: a label map cannot be read.

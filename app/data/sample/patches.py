@@ -47,7 +47,7 @@ class PatchSampler:
         seed: int,
         codes: Mapping[str, int] | None = None,
     ) -> None:
-        """Name the cases to draw from and the settings.
+        """Set up a sampler that draws from prepared cases.
 
         `codes` has, by id, the value that replaces background in cases that annotate only some labels.
         """

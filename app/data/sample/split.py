@@ -65,7 +65,7 @@ def split_cases(
     test: Sequence[Case] = (),
     volumes: Mapping[str, Sequence[float]] | None = None,
 ) -> Split:
-    """Hold out one fold; the same seed gives the same folds on every machine.
+    """Return the split with one fold held out; the same seed gives the same folds on every machine.
 
     `twins` are ids of cases that hold the same scan: their groups become one. `volumes` has the volumes of
     labels 1, 2, ... by case id, for stratified folds. A warning names groups that the split separates.

@@ -30,8 +30,7 @@ def read_task(folder: Path, name: str = DATASET_JSON) -> Task:
     """Read dataset.json, or another file of its kind in the folder, and return the task with its cases.
 
     Raises:
-        InputError: dataset.json or a listed file is missing, or labels are not whole numbers from 0 to 65
-            535.
+        InputError: dataset.json or a listed file is missing, or labels are not whole numbers up to 65535.
     """
     return task_of(read_task_file(folder, name))
 

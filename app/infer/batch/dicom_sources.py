@@ -59,7 +59,7 @@ def read_sources(frames: Sequence[Frame]) -> list[Any]:
 
 
 def _share_groups(data: Any) -> None:
-    """Copy spacing and orientation of a multi-frame file to its shared groups, where highdicom reads them.
+    """Copy spacing and orientation of a multi-frame file to its shared groups, from which highdicom reads.
 
     They are equal in all frames.
     """

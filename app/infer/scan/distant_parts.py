@@ -11,7 +11,7 @@ from app.core.types import Labels, Spacing
 
 DISTANCES_MM = (10.0, 20.0, 40.0)
 """Distances that parts of one group may be apart; the smallest that fits all references is used."""
-_CELL_MM = 2.5  # distances are measured between cells of about this size, or voxels where these are larger
+_CELL_MM = 2.5  # distances are measured between cells of about this size, or voxels if these are larger
 _ANY_NEIGHBOUR = np.ones((3, 3, 3), dtype=np.bool_)
 
 
@@ -33,7 +33,7 @@ def joining_distance(masks: Iterable[NDArray[np.bool_]], spacing: Spacing) -> fl
 
 
 def drop_distant(labels: Labels, spacing: Spacing, distance_mm: float) -> int:
-    """Make all foreground background in place that lies farther than `distance_mm` from the main group.
+    """Turn foreground that is farther than `distance_mm` from the main group into background, in place.
 
     Foreground parts at most about `distance_mm` apart form a group; the group with the most voxels is the
     main one. `spacing` in mm follows the axes of `labels`. Return the number of voxels dropped.
@@ -74,7 +74,7 @@ def _cells(mask: NDArray[np.bool_], spacing: Spacing) -> tuple[NDArray[np.int64]
 def _groups(
     counts: NDArray[np.int64], cells_mm: list[float], distance_mm: float
 ) -> tuple[NDArray[np.int32], int]:
-    """Return the number of the group, from 1, that each cell is near to, and the number of groups."""
+    """Return the group of each cell, numbered from 1 (0 for empty cells), and the number of groups."""
     filled = counts > 0
     if not filled.any():
         return np.zeros(counts.shape, dtype=np.int32), 0

@@ -16,7 +16,7 @@ _LEFT_RIGHT = 4  # the axis of (B, C, D, H, W) that runs to the right
 
 
 class Average:
-    """Several engines that run as one: the mean logits of all members over mirror images of a window.
+    """A group of engines that runs as one: the mean logits of all members over mirror images of a window.
 
     Every window is seen in all mirror images, or only in the one of its turn with `alternate`. With
     `certain`, it is first seen in one image; if the label of every voxel then has at least this probability,

@@ -2,9 +2,12 @@
 
 Agreement is the Dice between the labels of a pass (one network, mirror image or window) and the labels
 decided by the passes before it. For overlapping windows it is computed on every other row of every other
-slice. Soft Dice is the Dice that the probabilities predict for the decided labels, 2 sum(p [decided]) / (sum
-p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024. Both are from 0 to 1. They are None for
-a label that is never predicted.
+slice.
+
+Soft Dice is the Dice that the probabilities predict for the decided labels:
+2 sum(p [decided]) / (sum p + sum [decided]), as in Borges et al., "Soft Dice Confidence", 2024.
+
+Both are from 0 to 1, and None for a label that is never predicted.
 """
 
 import torch
@@ -29,9 +32,9 @@ class Agreement:
             self.count(labels_of(logits), labels_of(before), where)
 
     def count(self, vote: Tensor, decided: Tensor, where: Tensor | None = None) -> None:
-        """Count the labels of a pass against those decided before it, in voxels for which `where` is true.
+        """Count the labels of a pass against those decided before it.
 
-        None counts all voxels.
+        Only voxels for which the mask `where` is true are counted; None counts all.
         """
         labels = len(self._sums)
         self.counted = True
