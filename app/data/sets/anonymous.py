@@ -1,4 +1,4 @@
-"""Cases that are called after their patients get other names before anything is written of them."""
+"""Renaming cases that are named after their patients, before anything about them is written."""
 
 import logging
 from dataclasses import replace
@@ -11,10 +11,10 @@ log = logging.getLogger(__name__)
 
 
 def without_patients(task: Task, dataset: str) -> Task:
-    """Return the task with other names for the cases whose files or folders name their patients.
+    """Return the task with new names for cases whose files or folders name their patients.
 
-    These are called after the UID of their series; their paths are not recorded, but their places in
-    `dataset`, the file that lists the cases. Log lines and errors have the names no more.
+    The new names come from the UID of the series. For these cases, runs record the position in `dataset`, the
+    file that lists the cases, instead of paths. The old names are hidden in log lines and errors.
     """
     names = {case.image: case.id for case in task.cases}
     aliases = known_as(names, anonymous=True, beside={case.image: case.label for case in task.cases})
@@ -37,7 +37,7 @@ def without_patients(task: Task, dataset: str) -> Task:
 def _hidden(case: Case, alias: Alias, dataset: str, position: int, taken: set[str]) -> Case:
     hide(alias.words)
     name, number = alias.name, 1
-    while name != case.id and name in taken:  # one series listed twice
+    while name != case.id and name in taken:  # a series that is listed twice
         number += 1
         name = f"{alias.name}_{number}"
     return replace(case, id=name, hidden=Hidden(case.id, dataset, position, alias.words))

@@ -59,7 +59,11 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
 
 
 def _case(name: str, entry: Mapping[str, Any], folder: Path | None) -> Case:
-    """A case by its paths, or, where these name the patient, by its place in the data set's list."""
+    """Return a case by its recorded paths.
+
+    If the paths would identify the patient, the record has the case's position in the data set's list
+    instead.
+    """
     if "position" not in entry or folder is None:
         return Case(name, Path(entry["image"]), Path(entry["label"]))
     file = read_task_file(folder, entry["dataset"])

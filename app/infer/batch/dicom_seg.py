@@ -16,7 +16,7 @@ from app.io.dicom_files import Frame
 
 _SCHEME = "99LABEL"  # a private coding scheme, because labels of a data set have no standard code
 _LONGEST_CODE = 16  # most characters that DICOM allows
-_BINARY_UP_TO = 255  # segments; with more, a frame for each segment and slice is too many
+_BINARY_UP_TO = 255  # segments; with more, one frame per segment and slice would be too many
 
 
 def write_dicom_seg(
@@ -26,8 +26,8 @@ def write_dicom_seg(
 
     Segment n is class n of `names`; classes that do not occur have a segment too.
 
-    Up to 255 segments have frames of their own (BINARY, which most programs read); more share one frame a
-    slice, whose pixels are segment numbers (LABELMAP, 16 bits from 256 segments on).
+    Up to 255 segments have frames of their own (BINARY, which most programs read). More segments share one
+    frame per slice, whose pixels are segment numbers (LABELMAP with 16 bits).
 
     Raises:
         InputError: the series lacks facts that highdicom needs, or has several multi-frame files.
