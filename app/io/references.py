@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from app.core.errors import InputError
 from app.core.file_labels import FileLabels
 from app.core.listed import listed
+from app.core.reading import Reading
 from app.core.types import as_size
 from app.io.dicom import is_dicom_folder
 from app.io.dicom_labels import holds_labels, read_classes
 from app.io.label_values import as_classes
-from app.io.volumes import LabelMap, Volume, read_label_map, turn_like
+from app.io.volumes import LabelMap, Volume, read_header, read_label_map, turn_like
 
 
 def find_label_map(path: Path) -> Path | None:
@@ -29,6 +32,16 @@ def find_label_map(path: Path) -> Path | None:
     if held:
         return held[0]
     return path if is_dicom_folder(path) else None
+
+
+def grid_of(image: Path, reading: Reading) -> LabelMap:
+    """Return an empty label map on the grid of a scan, of which only the header is read.
+
+    Raises:
+        InputError: as in `read_header`.
+    """
+    header = read_header(image, reading)
+    return LabelMap(header.affine, np.zeros(header.size, dtype=np.uint8))
 
 
 def read_reference_map(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from app.metrics.calibration import CaseSums, calibration, sample_voxels, sums_of
 
@@ -47,3 +48,20 @@ def test_voxels_are_drawn_around_the_reference() -> None:
     assert len(sample_voxels(0 * reference, (1.0, 1.0, 1.0), None)) == 0
     large = sample_voxels(np.ones((64, 64, 64), dtype=np.uint8), (1.0, 1.0, 1.0), None)
     assert len(large) == 2**15
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_monai_and_torch_on_random_probabilities(seed: int) -> None:
+    binning = pytest.importorskip("monai.metrics.calibration", reason="MONAI 1.6").calibration_binning
+    rng = np.random.default_rng(seed)
+    drawn = rng.dirichlet((0.6, 0.5, 0.4), 3000).astype(np.float32)
+    labels = np.where(rng.random(3000) < 0.6, drawn.argmax(axis=1), rng.integers(0, 3, 3000))
+    found = calibration({"a": sums_of(drawn, labels)}, {})
+    chosen = torch.from_numpy(drawn).max(dim=1)
+    right = (chosen.indices == torch.from_numpy(labels)).float()
+    sure, accurate, counts = (one[0, 0] for one in binning(chosen.values[None, None], right[None, None], 15))
+    gaps = torch.nan_to_num((sure - accurate).abs()) * counts
+    assert found["ece"] == pytest.approx(float(gaps.sum() / counts.sum()), rel=1e-4)
+    own = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).float()
+    errors = torch.nn.functional.mse_loss(torch.from_numpy(drawn), own, reduction="none").sum(dim=1)
+    assert found["brier"] == pytest.approx(float(errors.mean()), rel=1e-5)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_confusion_matrix
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
+from monai.metrics.panoptic_quality import compute_panoptic_quality
+from monai.metrics.surface_dice import compute_surface_dice
+from monai.metrics.surface_distance import compute_average_surface_distance
+from scipy import ndimage
 
 from app.metrics.metric import METRICS, OF_TUBES
 from app.metrics.overlap import Labels
@@ -85,3 +90,34 @@ def test_overlap_metrics_as_monai_on_random_masks(seed: int) -> None:
     for label, score in enumerate(scored(predicted, reference)):
         for name, values in expected.items():
             assert score.values[name] == pytest.approx(float(values[label]), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cases_as_monai_on_random_maps_that_touch_their_faces(seed: int) -> None:
+    """The whole way, boxes around labels included: what MONAI gives for whole maps."""
+    rng = np.random.default_rng(seed)
+    fields = ndimage.gaussian_filter(rng.normal(size=(2, 20, 18, 16)), (0, 1.4, 1.4, 1.4))
+    predicted, reference = ((field > 0.05).astype(int) + (field > 0.2) for field in fields)
+    assert all(labels[0].any() and labels[:, :, -1].any() for labels in (predicted, reference))
+    spacing = (2.5, 0.7, 1.3)
+    scores = scored(predicted.astype(np.uint8), reference.astype(np.uint8), spacing=spacing)
+    for label, score in enumerate(scores, start=1):
+        masks = [torch.from_numpy(labels == label) for labels in (predicted, reference)]
+        batches = [mask[None, None].float() for mask in masks]
+        shared = {"include_background": True, "spacing": list(spacing)}
+        instances = [torch.from_numpy(ndimage.label(mask, np.ones((3, 3, 3)))[0]) for mask in masks]
+        hits, extra, missed = compute_panoptic_quality(
+            *instances, match_iou_threshold=0.1, output_confusion_matrix=True
+        ).tolist()[:3]
+        expected = {
+            "hd95_mm": compute_hausdorff_distance(*batches, percentile=95, **shared).item(),
+            "assd_mm": compute_average_surface_distance(*batches, symmetric=True, **shared).item(),
+            "nsd": compute_surface_dice(*batches, [1.0], use_subvoxels=True, **shared).item(),
+            "lesion_f1": 2 * hits / (2 * hits + extra + missed),
+            "lesion_sensitivity": hits / (hits + missed),
+            "lesion_false_positives": extra,
+            "panoptic_quality": compute_panoptic_quality(*instances, smooth_numerator=0).item(),
+            "volume_error": masks[0].sum().item() / masks[1].sum().item() - 1,
+        }
+        for name, value in expected.items():
+            assert score.values[name] == pytest.approx(value, rel=1e-5), name

@@ -21,12 +21,11 @@ from app.core.types import Labels
 from app.io.dicom_labels import holds_labels
 from app.io.label_values import as_classes
 from app.io.nifti import read_at
-from app.io.references import find_label_map, read_reference_map
+from app.io.references import find_label_map, grid_of, read_reference_map
 from app.io.suffixes import SUFFIXES
 from app.io.volumes import (
     LabelMap,
     check_same_grid,
-    read_header,
     read_label_map,
     scan_files,
     scans_by_case,
@@ -148,7 +147,7 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
     ours: LabelMap | None = None
     if predicted is not None and not holds_labels(predicted):
         ours = read_label_map(predicted, task.label_values)
-    grid = _scan_grid(reference, known) if ours is None and holds_labels(reference) else ours
+    grid = _scan_grid(reference, known, task) if ours is None and holds_labels(reference) else ours
     theirs = _reference(reference, task, grid)
     if predicted is None:
         return np.zeros_like(theirs.voxels), theirs
@@ -170,15 +169,14 @@ def _reference(path: Path, task: Task, like: LabelMap | None) -> LabelMap:
     return LabelMap(own.affine, as_classes(own.voxels, files.classes))
 
 
-def _scan_grid(reference: Path, known: Case | None) -> LabelMap:
+def _scan_grid(reference: Path, known: Case | None, task: Task) -> LabelMap:
     """Return an empty label map on the grid of a case's scan."""
     if known is None:
         raise InputError(
             f"{reference}: got DICOM labels without a label map of another format or a scan that has their "
             "grid; set task.folder to a data set with this case"
         )
-    header = read_header(known.image)
-    return LabelMap(header.affine, np.zeros(header.size, dtype=np.uint8))
+    return grid_of(known.image, task.reading)
 
 
 def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from app.core.task import Case, Task
 from app.core.types import Labels, as_size
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, reoriented
+from app.io.dicom_labels import holds_labels
 from app.io.label_values import as_classes, count_integers
-from app.io.volumes import read_label_map
+from app.io.references import grid_of, read_reference_map
+from app.io.volumes import LabelMap, read_label_map
 
 _FORMAT = 2  # raised whenever counting changes
 LISTED = 200  # most lesions listed per label and case
@@ -110,13 +112,24 @@ def _counted(cache: Cache) -> Mapping[str, dict[str, Any]]:
 
 
 def _count(case: Case, task: Task) -> tuple[str, dict[str, Any]]:
-    assert case.label is not None
-    files = case.file_labels
-    label_map = read_label_map(case.label, task.label_values if files is None else files.values)
-    labels = label_map.voxels if files is None else as_classes(label_map.voxels, files.classes)
+    label_map = _label_map(case, task)
+    labels = label_map.voxels
     segmented, oriented = len(task.segmented), reoriented(labels[np.newaxis], label_map.affine)[0]
     return case.id, {
         "volumes_mm3": (count_integers(labels, segmented)[1:segmented] * label_map.voxel_mm3).tolist(),
         "voxel_mm3": label_map.voxel_mm3,
         "lesions": [each.to_rows() for each in find_lesions(oriented, segmented - 1)],
     }
+
+
+def _label_map(case: Case, task: Task) -> LabelMap:
+    """Read the reference of a case as classes; only DICOM labels need the grid of the scan."""
+    assert case.label is not None
+    files = case.file_labels
+    if holds_labels(case.label):
+        grid = grid_of(case.image, task.reading)
+        return read_reference_map(case.label, task.labels, task.label_values, grid, files)
+    if files is None:
+        return read_label_map(case.label, task.label_values)
+    own = read_label_map(case.label, files.values)
+    return LabelMap(own.affine, as_classes(own.voxels, files.classes))
