@@ -1,0 +1,1 @@
+"""Does what a search goes by rank layouts as training them does?"""
