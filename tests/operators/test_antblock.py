@@ -122,12 +122,15 @@ def test_the_attention_sees_the_depthwise_output_before_its_norm(style: Style | 
 
 @pytest.mark.parametrize(("squeeze", "numbers"), [("mean", 1), ("moments", 2)])
 def test_its_gate_is_a_network_of_means_or_moments(squeeze: str, numbers: int) -> None:
+    torch.manual_seed(0)
     attention = ChannelAttention(6, 2, squeeze)
+    attention.gate[1].bias.data.fill_(3.0)  # a hidden unit that is silent would hide what it sees
     x, source = torch.randn(2, 6, 3, 3, 3), 1 + 2 * torch.randn(2, 6, 2, 3, 4)
     spread, mean = torch.var_mean(source, (2, 3, 4), correction=0)
     seen = torch.cat([mean, (spread + 1e-5).sqrt().log()][:numbers], dim=1)
     first, second = attention.gate[1], attention.gate[3]
     hidden = F.relu(F.linear(seen, first.weight.flatten(1), first.bias))
+    assert (hidden > 0).all()
     gate = F.linear(hidden, second.weight.flatten(1), second.bias).sigmoid()
     torch.testing.assert_close(attention(x, source), x * gate[:, :, None, None, None])
 

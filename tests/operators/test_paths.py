@@ -65,14 +65,17 @@ def test_scales_begin_at_one_and_paths_have_weights_of_their_own() -> None:
 
 def test_a_random_choice_of_as_many_paths_as_slots_takes_part_in_training() -> None:
     module, x = random_paths().train(), torch.randn(2, 3, 6, 6, 6)
-    seen = set()
+    seen, slots = set(), []
     for _ in range(30):
         before = module.norm.running_mean.clone()  # type: ignore[union-attr]
         alive = module(x).flatten(2).abs().amax((0, 2)) > 0
         moved = module.norm.running_mean != before
         assert torch.equal(alive, moved) and alive.sum() == 4
-        seen |= set(torch.nonzero(alive)[:, 0].tolist())
+        active = torch.nonzero(alive)[:, 0].tolist()
+        seen |= set(active)
+        slots.append(len({path % 4 for path in active}))
     assert seen == set(range(12))
+    assert min(slots) < 4 == max(slots)  # of all paths: a slot may have none or several
 
 
 def test_paths_that_take_part_are_as_in_the_network_of_all_paths() -> None:
