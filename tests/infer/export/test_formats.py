@@ -5,7 +5,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from app.cli.config.build import network_builder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.infer.batch.case_dice import dice_of_cases, mean_dice, recorded_cases
@@ -17,14 +19,19 @@ from app.infer.export.bundle import export_bundle
 from app.infer.export.formats import export_onnx, export_torch, load_exported
 from app.infer.export.quantise import PACKAGES, quantise
 from app.infer.scan.cleanup import Cleanup, write_cleanup
+from app.infer.scan.run_models import read_members
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
+from app.models.checkpoint import write_checkpoint
 from app.train.fine_tuning import read_origin
-from tests.support.networks import SLIDING
+from tests.support.config import composed
+from tests.support.networks import SETTINGS, SLIDING, make_bench
 from tests.support.runs import trained_run
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
+
+SWEPT = yaml.safe_load(Path("conf/sweep/operators.yaml").read_text(encoding="utf-8"))["sweep"]["jobs"]
 
 
 @pytest.fixture
@@ -48,6 +55,29 @@ def test_exports_agree_and_say_how_to_prepare_a_scan(begun: Member, tmp_path: Pa
     if not missing_packages("onnxruntime"):
         assert export_onnx(begun, tmp_path / "onnx", SLIDING) <= 1e-4
         assert (tmp_path / "onnx" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("line", SWEPT)
+def test_every_line_of_the_sweep_of_operators_trains_and_exports(
+    line: str, make_task: MakeTask, tmp_path: Path
+) -> None:
+    """As ONNX, or as a graph of torch what is made for one size of window."""
+    begun, settings = make_bench(make_task(cases=3), tmp_path / "cache"), replace(SETTINGS, steps=2)
+    words = [word for word in SWEPT[line].split() if not word.startswith("seed=")]
+    plan = replace(begun.plan, widths=(8, 16))
+    spec = network_builder(composed("model.decoder_width=1.0", *words), begun.task)(plan)
+    bench = replace(begun, plan=plan, network=spec)
+    state = bench.state(settings)
+    before = [weight.detach().clone() for weight in state.network.parameters()]
+    bench.train(state, settings)
+    after = list(state.network.parameters())
+    assert state.step == 2 and all(weight.isfinite().all() for weight in after)
+    assert any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(state))
+    (member,) = read_members([tmp_path / "run"], "last")
+    as_onnx = spec.fits_other_sizes() and not missing_packages("onnxruntime")
+    export = export_onnx if as_onnx else export_torch
+    assert export(member, tmp_path / "exported", SLIDING) <= 1e-4
 
 
 MIRRORED = replace(SLIDING, mirror_axes=(1, 2), alternate=True, certain=0.99, skip_air=True)
