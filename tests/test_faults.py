@@ -5,8 +5,6 @@ Each ends the command with one line that names the file; the same command then c
 
 import errno
 import os
-import runpy
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from app.core import files, run_folder
 from app.models.checkpoint import read_checkpoint
+from tests.support.cli import call_here
 from tests.support.config import TINY
 from tests.support.volumes import write_blobs
 
@@ -31,12 +30,7 @@ def begin(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit code of a training that begins in a folder or continues there."""
     places = (f"task.folder={place / 'Task90_Blobs'}", f"paths.cache={place / name / 'cache'}")
     words = (*TINY, "folds=4", *places, f"paths.run={place / name / 'run'}", "train.resume=auto")
-    monkeypatch.setattr(sys, "argv", ["run.py", *words])
-    try:
-        runpy.run_path("run.py", run_name="__main__")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
+    return call_here(*words, monkeypatch=monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -54,7 +54,12 @@ def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch
     """The exit code of `python run.py` on the blobs in `folder`."""
     places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")
     resumes = any(word.startswith("train.resume") for word in overrides)
-    monkeypatch.setattr(sys, "argv", ["run.py", *overrides, *(() if resumes else (*TINY, *places))])
+    return call_here(*overrides, *(() if resumes else (*TINY, *places)), monkeypatch=monkeypatch)
+
+
+def call_here(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of `python run.py <words>` in this process."""
+    monkeypatch.setattr(sys, "argv", ["run.py", *words])
     try:
         runpy.run_path("run.py", run_name="__main__")
     except SystemExit as ended:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import runpy
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,19 +12,11 @@ from app.core.sweep import Entry, Sweep, read_record, write_record, write_sweep
 from app.infer.scan.run_models import list_runs
 from app.infer.scan.segmenter import Segmenter
 from app.models.checkpoint import read_checkpoint
+from tests.support.cli import call_here
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["run.py", *words])
-    try:
-        runpy.run_path("run.py", run_name="__main__")
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
 
 
 def test_all_folds_are_run_collected_and_averaged(
@@ -38,7 +28,7 @@ def test_all_folds_are_run_collected_and_averaged(
     folder = tmp_path / "sweep"
     places = (f"task.folder={task}", f"paths.cache={tmp_path / 'cache'}")
     command = ("fold=all", *TINY, *places, f"paths.sweep={folder}")
-    assert call(monkeypatch, *command) == 0
+    assert call_here(*command, monkeypatch=monkeypatch) == 0
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == ["fold-0", "fold-1"]
     told = json.loads((folder / "folds.json").read_text(encoding="utf-8"))["run"]
     summaries = [json.loads((folder / f"fold-{n}" / "summary.json").read_text("utf-8")) for n in (0, 1)]
@@ -67,7 +57,12 @@ def test_all_folds_are_run_collected_and_averaged(
 def test_the_place_of_all_folds_is_that_of_a_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(monkeypatch, "fold=all", *TINY, "task.folder=x", f"paths.run={tmp_path / 'run'}") == 1
+    assert (
+        call_here(
+            "fold=all", *TINY, "task.folder=x", f"paths.run={tmp_path / 'run'}", monkeypatch=monkeypatch
+        )
+        == 1
+    )
     (line,) = capfd.readouterr().err.splitlines()
     for key in ("paths.run", "paths.sweep"):
         assert key in line
