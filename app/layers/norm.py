@@ -18,24 +18,36 @@ class InstanceNorm3d(nn.GroupNorm):
 
     Torch's InstanceNorm3d gives equal results, but its output is not channels-last, which costs a third of a
     step's time.
+
+    If `overwrites` is set, a CPU writes the result over the input while gradients are disabled. Set it only
+    if nothing else reads the input. It saves a tenth of a forward pass.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels)
+        self.overwrites = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise (B, C, D, H, W) of any size."""
-        return normalise(x, self.weight, self.bias, self.eps)
+        overwrite = self.overwrites and not torch.is_grad_enabled()
+        return normalise(x, self.weight, self.bias, self.eps, overwrite=overwrite)
 
 
-def normalise(x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Return the instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,)."""
+def normalise(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, eps: float = 1e-5, *, overwrite: bool = False
+) -> Tensor:
+    """Return the instance norm of (B, C, D, H, W), times `weight` (C,), plus `bias` (C,).
+
+    With `overwrite`, which needs disabled gradients, the result may replace `x` in memory.
+    """
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     if x.device.type == "cpu" and x.dtype == weight.dtype and x.numel() and not traced:
         # Torch 2.13 fills `out` wrongly, without an error, if x is neither contiguous nor channels-last.
         x = x.contiguous(memory_format=torch.channels_last_3d)
-        if x.shape[1] % _LANES == 0:
-            result: Tensor = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
+        if overwrite and x.shape[1] % (_LANES // 2) == 0:  # half a vector is fast enough without gradients
+            result, _, _ = _norm_samples(x, weight, bias, eps, into=x)
+        elif x.shape[1] % _LANES == 0:
+            result = _SampleBySample.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
         else:
             result, _, _ = _RowByRow.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
         return result
@@ -53,6 +65,17 @@ def native_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> T
 _LANES = 16  # channels that torch's batch norm processes together; a remainder is processed one by one
 
 
+def _norm_samples(
+    x: Tensor, weight: Tensor, bias: Tensor | None, eps: float, *, into: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Fill `into`, which may be `x`, with its norm; return it with the means and scales, both (B, C)."""
+    mean, scale = (x.new_empty(x.shape[:2]) for _ in range(2))
+    for index in range(len(x)):
+        out = into[index : index + 1], mean[index], scale[index]
+        torch.native_batch_norm(x[index : index + 1], weight, bias, None, None, True, 0.0, eps, out=out)
+    return into, mean, scale
+
+
 class _SampleBySample(torch.autograd.Function):
     """An instance norm computed as a batch norm of each sample alone, for the CPU and channels-last.
 
@@ -63,11 +86,7 @@ class _SampleBySample(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-        normed = torch.empty_like(x)
-        mean, scale = (x.new_empty(x.shape[:2]) for _ in range(2))
-        for index in range(len(x)):
-            out = normed[index : index + 1], mean[index], scale[index]
-            torch.native_batch_norm(x[index : index + 1], weight, bias, None, None, True, 0.0, eps, out=out)
+        normed, mean, scale = _norm_samples(x, weight, bias, eps, into=torch.empty_like(x))
         ctx.save_for_backward(x, weight, mean, scale)
         ctx.eps, ctx.shifted = eps, bias is not None
         return normed

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from app.layers.convolution import FastConv3d
-from app.layers.norm import USUAL, Style
+from app.layers.norm import USUAL, InstanceNorm3d, Style
 from app.operators import ConvSpec, Operator
 
 
@@ -23,6 +23,8 @@ class PlainBlock(nn.Sequential):
         super().__init__(*_normalised(conv, operator, style), *tail, *gates)
         self.gates = len(gates)
         self.squeezes_before_norm = conv.style is not None
+        if not gates:
+            _overwrite(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in, D, H, W) to (B, out, D/s, H/s, W/s), sizes rounded up."""
@@ -50,6 +52,8 @@ class ResidualBlock(nn.Module):
         self.first = PlainBlock([first], operator, style, gated=first.style is None)
         self.second = nn.Sequential(*_normalised(second, operator, style))
         self.gates = nn.ModuleList(operator.gates(second) if second.style is not None else [])
+        if not self.gates:
+            _overwrite(self.second)
         self.shortcut = nn.Sequential()
         if first.stride != (1, 1, 1):
             self.shortcut.append(nn.AvgPool3d(first.stride, first.stride, ceil_mode=True))
@@ -73,6 +77,13 @@ class ResidualBlock(nn.Module):
 def _normalised(conv: ConvSpec, operator: Operator, style: Style) -> list[nn.Module]:
     norm = [] if operator.complete(conv) else [style.normalise(conv.out_channels)]
     return [operator.build(conv), *norm]
+
+
+def _overwrite(convolved: nn.Sequential) -> None:
+    """Let the norm overwrite the convolution's output, which nothing else reads if no gates follow."""
+    for module in convolved:
+        if isinstance(module, InstanceNorm3d):
+            module.overwrites = True
 
 
 Block = type[PlainBlock] | type[ResidualBlock]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from app.layers.norm import InstanceNorm3d, normalise
 
@@ -113,3 +113,31 @@ def _values(norm, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> list[
     result = norm(*inputs)
     result.backward(out)
     return [result.detach(), *(part.grad for part in inputs)]
+
+
+@pytest.mark.parametrize("channels", [5, 8, 16])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_norm_that_overwrites_gives_the_same_values(channels: int, layout: str) -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm3d(channels)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = LAYOUTS[layout](torch.randn(3, 32, 4, 6, 3), channels)
+    wanted = _torch_norm(x.double().contiguous(), norm.weight.double(), norm.bias.double())
+    norm.overwrites = True
+    with torch.no_grad():
+        found = norm(x)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_norm_overwrites_its_input_only_without_gradients() -> None:
+    torch.manual_seed(0)
+    norm = InstanceNorm3d(16)
+    x = torch.randn(2, 16, 4, 6, 3).contiguous(memory_format=torch.channels_last_3d)
+    norm.overwrites = True
+    before = x.clone()
+    norm(x)
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        found = norm(x)
+    assert found.data_ptr() == x.data_ptr() and not torch.equal(x, before)

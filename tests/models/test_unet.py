@@ -142,15 +142,23 @@ def test_a_description_of_before_there_were_thin_decoders_is_read() -> None:
 @pytest.mark.parametrize("op", OPERATORS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_operator_trains_in_every_model(model: str, op: str, gated: bool) -> None:
-    """An operator may end with whatever it likes: nothing after it changes its output in place."""
+    """An operator may end with any operation: no gradient needs an output that a norm overwrites.
+
+    Only without gradients do norms overwrite, and the network's output stays the same.
+    """
     torch.manual_seed(0)
     operator = Attended(operator_option(op), "eca") if gated else operator_option(op)
     network = design(model_option(model), replace(SHAPE, patch=(6, 8, 12)), operator, None).build()
-    outputs = network(torch.randn(2, 2, 6, 8, 12))
+    image = torch.randn(2, 2, 6, 8, 12).contiguous(memory_format=torch.channels_last_3d)
+    outputs = network(image)
     assert [tuple(level.shape) for level in outputs] == [(2, 3, 6, 8, 12), (2, 3, 6, 4, 6)]
     sum(level.square().mean() for level in outputs).backward()
     for name, weight in network.named_parameters():
         assert weight.grad is not None and weight.grad.isfinite().all(), name
+    network.eval()
+    with torch.no_grad():
+        found = network(image)
+    torch.testing.assert_close(found, network(image).detach(), atol=1e-4, rtol=1e-4)
 
 
 def test_convolutions_are_named_by_place() -> None:
