@@ -28,7 +28,7 @@ pytestmark = pytest.mark.e2e
 
 SIZE, CASES, NAMES = (24, 22, 18), 3, ("background", "Gefäß")
 FORMATS = ("nii.gz", "nrrd", "mha", "plain", "compressed", "enhanced")
-TRAINED = ("nii.gz", "enhanced")
+TRAINED = FORMATS
 
 
 def case(number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,6 @@ from app.metrics.metric import METRICS, Metric
 from app.metrics.score import Score
 from app.metrics.statistics import (
     BOOTSTRAP_FROM,
-    Interval,
     Statistics,
     Stratum,
     describe_all,
@@ -137,20 +136,25 @@ def mean_text(run: Run) -> str:
 
 def method_note(run: Run) -> str:
     """Return a sentence about how the page's intervals are computed; empty if it has none."""
-    _, found = mean_dice(run.scores or ())
-    return "" if found is None else _method(found)
+    described = describe_all(run.scores or ()).values()
+    found = [one.interval for by_label in described for one in by_label.values() if one.interval]
+    _, of_mean = mean_dice(run.scores or ())
+    counts: dict[str, set[int]] = {}
+    for interval in (*found, *([of_mean] if of_mean else ())):
+        counts.setdefault(interval.method, set()).add(interval.groups)
+    told = [f"{_METHODS[method]} over {_span(groups)} groups" for method, groups in sorted(counts.items())]
+    if not told:
+        return ""
+    why = f"; Student's t is used below {BOOTSTRAP_FROM} groups" if "t" in counts else ""
+    return f"Intervals of means are {' and '.join(told)} (patients, or cases that stand alone){why}."
 
 
-def _method(found: Interval) -> str:
-    if found.method == "t":
-        return (
-            f"Intervals of means are Student's t over {found.groups} groups (patients, or cases that stand "
-            f"alone), as there are fewer than {BOOTSTRAP_FROM}."
-        )
-    return (
-        f"Intervals of means are percentiles of a bootstrap over {found.groups} groups (patients, or cases "
-        "that stand alone)."
-    )
+_METHODS = {"bootstrap": "percentiles of a bootstrap", "t": "Student's t"}
+
+
+def _span(counts: set[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _rest() -> list[Metric]:

@@ -55,3 +55,13 @@ def test_failures_are_shown_first_and_each_case_once(tmp_path: Path) -> None:
         ("Median", "case_4", ()),
         ("Best", "case_9", ()),
     ]
+
+
+def test_the_method_of_intervals_is_told_for_all_labels(tmp_path: Path) -> None:
+    common = [Score(f"case_{n}", "common", {"dice": n / 100}, 1, 1) for n in range(60)]
+    rare = [Score(f"case_{n}", "rare", {"dice": n / 100}, 1, 1) for n in range(7)]
+    run = replace(run_of(tmp_path), scores=(*common, *rare))
+    note = method_note(run)
+    assert "bootstrap over 60 groups" in note and "Student's t over 7 groups" in note and "below 50" in note
+    assert "bootstrap" not in method_note(replace(run, scores=tuple(rare)))
+    assert method_note(replace(run, scores=())) == ""
