@@ -1,4 +1,4 @@
-"""The commands of the documentation, run page by page as they stand there, on small volumes."""
+"""The documentation: commands run page by page on small volumes, links, the built site, generated parts."""
 
 import re
 import runpy
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ SMALL = (
 )
 SHORT = ("train.steps=4", "train.epoch_steps=2")
 PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
+REAL = {"Task04_Hippocampus": "Task00_Phantom", "hippocampus_001": "phantom_001"}
 BLOCK = re.compile(r"^```(bash|python)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -39,7 +41,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_of_a_page_run(page: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    for language, needs, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+    whole = page.read_text(encoding="utf-8")
+    for real, generated in REAL.items():
+        whole = whole.replace(real, generated)
+    for language, needs, text in BLOCK.findall(whole):
         for module in needs.split():
             pytest.importorskip(module)
         for command in [text] if language == "python" else text.splitlines():
@@ -95,6 +100,51 @@ def test_every_page_is_listed() -> None:
     assert {page.name for page in PAGES} == {*re.findall(r"\]\((\S+?\.md)\)", index), "README.md"} - {
         "../ARCHITECTURE.md"
     }
+
+
+def test_the_options_page_is_what_its_script_writes() -> None:
+    command = [sys.executable, "docs/scripts/options.py", "--check"]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == 0, (
+        "run python docs/scripts/options.py"
+    )
+
+
+def test_the_options_page_has_every_group_and_section() -> None:
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    groups = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"settings", "hydra"}
+    sections = {path.stem for path in (ROOT / "conf" / "settings").glob("*.yaml")} - {"hydra"}
+    assert groups | sections <= {*re.findall(r"^### `(.+)`$", page, re.MULTILINE)}
+    for group in groups - {"paths", "plan", "search"}:
+        for option in (ROOT / "conf" / group).glob("*.yaml"):
+            assert f"| `{group}={option.stem}` |" in page, option
+
+
+def test_the_site_lists_every_page() -> None:
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert {*re.findall(r"^      - (\S+\.md)$", site, re.MULTILINE)} == {page.name for page in PAGES}
+
+
+@pytest.mark.e2e
+def test_the_site_builds_without_a_warning_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+    pytest.importorskip("material", reason="needs the extra docs")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    subprocess.run(build, check=True, cwd=ROOT, timeout=300)
+    for page in PAGES:
+        html = tmp_path / ("index.html" if page.stem == "README" else f"{page.stem}.html")
+        for link in re.findall(r'(?:href|src)="([^"#?]+)', html.read_text(encoding="utf-8")):
+            assert "://" in link or (tmp_path / unquote(link)).exists(), f"{page.name}: {link}"
+
+
+def test_readme_is_short_and_its_first_two_commands_are_complete() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    first, second = re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[:2]
+    setup = "python3 -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt && "
+    assert first == f"{setup}python run.py\n"
+    assert (
+        second.removeprefix(setup)
+        == (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1] + "\n"
+    )
 
 
 def test_version_is_the_same_everywhere() -> None:
