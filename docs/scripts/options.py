@@ -10,8 +10,6 @@ CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "options.md"
 LINE = re.compile(r"^( *)([\w@]+):(?: +([^#\s].*?))?(?: +# (.*))?$")
 HIDDEN = ("_target_", "_partial_", "defaults", "choices")
-LONGEST = 260
-"""Characters of an option's description; whole sentences beyond are left out."""
 
 INTRODUCTION = """\
 # All options
@@ -132,18 +130,14 @@ def _default(name: str) -> Path | None:
 
 
 def _opening(path: Path) -> str:
-    """Return the comment at the head of a file, without the commands in it, cut to whole sentences."""
-    words = []
+    """Return the first comment of a file that describes it: no package line, and no command alone."""
     for line in path.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
         text = line.lstrip("# ")
         if text.startswith("python run.py"):
             text = text.partition("  ")[2].strip()
-        if text and not text.startswith("@package"):
-            words.append(text)
-    text = re.sub(r"(?<=[\w)]) \n(?=[A-Z])", ". ", " \n".join(words)).replace(" \n", " ")
-    return text if len(text) <= LONGEST else text[: text.rfind(". ", 0, LONGEST) + 1]
+        if line.startswith("#") and text and not text.startswith("@package"):
+            return text
+    return ""
 
 
 def _rows(path: Path, prefix: str, *, plain: bool = False, only: str | None = None) -> list[Row]:
