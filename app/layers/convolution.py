@@ -28,8 +28,14 @@ def conv3d(
     one tap in height and width: five times slower. A dilated kernel avoids that loop, so a dilation is set
     along the axes with one tap, where it changes nothing. Depthwise kernels have their own gradients, see
     `_Depthwise`. oneDNN is slow with several filters per channel, so channels are repeated, one per filter.
+
+    For one input channel, taps along width alone, a stride along depth and more than 16 filters, oneDNN writes
+    beyond its memory. There the slices and rows that the stride skips are left out beforehand.
     """
     ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
+    if ours and weight.shape[1:4] == (1, 1, 1) and groups == 1 and padding[:2] == (0, 0):
+        x = x[:, :, :: stride[0], :: stride[1]].contiguous(memory_format=torch.channels_last_3d)
+        stride = (1, 1, stride[2])
     if ours and 1 < groups == x.shape[1] < weight.shape[0] and _has_onednn():
         x, groups = _repeat_channels(x, weight.shape[0] // groups), weight.shape[0]
     if _is_plain_inference(x):

@@ -116,3 +116,21 @@ def test_upsampling_without_gradients_is_the_transposed_convolution(stride: tupl
         y = module(x)
     torch.testing.assert_close(y, nn.ConvTranspose3d.forward(module, x).detach(), atol=1e-5, rtol=1e-5)
     assert y.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("filters", [16, 24, 40])
+def test_of_one_channel_taps_along_width_with_a_stride_are_the_convolution_they_say(filters: int) -> None:
+    """OneDNN wrote beyond its memory here: the process ended, some steps later."""
+    torch.manual_seed(0)
+    module = FastConv3d(1, filters, (1, 1, 3), (2, 2, 2), (0, 0, 1), bias=False)
+    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    weight = module.weight.detach().double().requires_grad_()
+    x = torch.randn(2, 1, 24, 31, 24).contiguous(memory_format=torch.channels_last_3d)
+    for _ in range(10):
+        module.zero_grad()
+        y, wanted = module(x), F.conv3d(x.double(), weight, None, (2, 2, 2), (0, 0, 1))
+        torch.testing.assert_close(y.double(), wanted, atol=1e-5, rtol=1e-5)
+        y.square().sum().backward()
+        (found,) = torch.autograd.grad(wanted.square().sum(), weight)
+        torch.testing.assert_close(module.weight.grad.double(), found, atol=1e-2, rtol=1e-4)  # type: ignore[union-attr]
