@@ -53,8 +53,9 @@ class RunFolder:
 
     @property
     def layout(self) -> Path:
-        """The path of layout.yaml, written by a search or by a training with mixed kernels."""
-        return self._file(run_folder.LAYOUT)
+        """The path of network.yaml after a race, of layout.yaml after other searches or trainings."""
+        raced = (self.path / run_folder.NETWORK).is_file()
+        return self._file(run_folder.NETWORK if raced else run_folder.LAYOUT)
 
     def segmenter(self, **settings: Any) -> "Segmenter":
         """Return the trained network as a function of a scan; `settings` are those of `Segmenter.load`."""

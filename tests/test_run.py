@@ -197,7 +197,8 @@ def test_interrupted_by_the_user_a_run_keeps_its_checkpoint(place: Path) -> None
 @pytest.fixture(scope="module")
 def searched(place: Path) -> Path:
     """The folder of a search by evolution."""
-    settings = ("search.cost=macs", "search.budget=0.3", "search.align=8", "search.trials=30")
+    how = ("search.method=evolve", "search.trials=30")
+    settings = (*how, "search.cost=macs", "search.budget=0.3", "search.align=8")
     done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'searched'}")
     assert done.returncode == 0, done.stderr
     return place / "searched"
@@ -221,7 +222,7 @@ def test_a_search_writes_a_layout_that_trains_from_its_weights(searched: Path, p
 
 def test_a_search_under_milliseconds_keeps_what_it_measured(place: Path) -> None:
     """Budget 1: how long kernels take here is not for a test to say, but the dense layout always meets it."""
-    settings = ("search.cost=latency", "search.budget=1", "search.trials=24")
+    settings = ("search.method=evolve", "search.cost=latency", "search.budget=1", "search.trials=24")
     done = call(place, "mode=search", "train=smoke", *settings, f"paths.run={place / 'latency'}")
     assert done.returncode == 0, done.stderr
     summary = json.loads((place / "latency" / "summary.json").read_text(encoding="utf-8"))
@@ -237,9 +238,10 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     for number, (arguments, tokens) in enumerate(
         (
             (
-                ["mode=search", "search.budget=0.01", "search.cost=macs"],
+                ["mode=search", "search.method=evolve", "search.budget=0.01", "search.cost=macs"],
                 [r"search\.budget", r"\b0\.01\b", r"\b0\.1112\b"],
             ),
+            (["mode=search", "search.budget=0.0001"], [r"search\.budget", r"times"]),
             (["mode=search", "search.kernels=7d"], [r"\bkernels\b", r"\b7d\b", r"\b12d\b"]),
             (["mode=search", "search.where=[stem]"], [r"\bwhere\b", r"\bstem\b", r"\bencoder\b"]),
             (

@@ -1,10 +1,11 @@
 """A layout: how many output channels of each mixed convolution have which sub-kernel.
 
-A layout file holds data only: `convolutions: {name: {kernel: channels}}`, and `provenance` with any keys.
+A layout file holds data only: `convolutions: {name: {kernel: channels}}`, `provenance` with any keys, and, if
+levels and widths were searched too, `network`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,41 @@ import yaml
 from app.core.errors import InputError
 from app.core.files import write_text
 from app.core.kernel import Kernel
+from app.core.types import Size, as_size
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The levels of a network; entry i of `widths`, `strides` and `kernels` is level i, 0 the finest."""
+
+    widths: tuple[int, ...]
+    strides: tuple[Size, ...]
+    kernels: tuple[Size, ...]
+    """The largest extent of a kernel at each level."""
+    decoder_width: float
+    """As `model.decoder_width`."""
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> "Outline":
+        """The inverse of `dataclasses.asdict`.
+
+        Raises:
+            InputError: a key is missing or unknown, or a value is of another form.
+        """
+        try:
+            found = cls(
+                widths=tuple(int(width) for width in values["widths"]),
+                strides=tuple(as_size(stride) for stride in values["strides"]),
+                kernels=tuple(as_size(kernel) for kernel in values["kernels"]),
+                decoder_width=float(values["decoder_width"]),
+            )
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            raise InputError(
+                f"{where}: network: wanted widths, strides, kernels and decoder_width, got {_shown(values)}"
+            ) from error
+        if not len(found.widths) == len(found.strides) == len(found.kernels):
+            raise InputError(f"{where}: network: wanted one width, stride and kernel for each level")
+        return found
 
 
 @dataclass(frozen=True)
@@ -21,6 +57,8 @@ class Layout:
 
     convolutions: Mapping[str, Mapping[Kernel, int]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    network: Outline | None = None
+    """The levels it belongs to, where they were searched too."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain strings and numbers, as in the file."""
@@ -28,7 +66,8 @@ class Layout:
             name: {str(kernel): channels for kernel, channels in groups.items()}
             for name, groups in self.convolutions.items()
         }
-        return {"provenance": dict(self.provenance), "convolutions": named}
+        found = {"provenance": dict(self.provenance), "convolutions": named}
+        return found if self.network is None else {**found, "network": _lists(asdict(self.network))}
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "layout") -> "Layout":
@@ -37,16 +76,21 @@ class Layout:
         Raises:
             InputError: the values do not have the form above, or a channel count is below 1.
         """
-        if not isinstance(values, dict) or set(values) - {"provenance", "convolutions"}:
-            raise InputError(f"{where}: wanted the keys convolutions and provenance, got {_shown(values)}")
+        if not isinstance(values, dict) or set(values) - {"provenance", "convolutions", "network"}:
+            raise InputError(
+                f"{where}: wanted the keys convolutions, provenance and network, got {_shown(values)}"
+            )
         named = values.get("convolutions")
         if not isinstance(named, dict) or not named:
             raise InputError(
                 f"{where}: convolutions: wanted {{name: {{kernel: channels}}}}, got {_shown(named)}"
             )
         provenance = values.get("provenance") or {}
+        network = values.get("network")
         return cls(
-            {str(name): _groups(groups, f"{where}: {name}") for name, groups in named.items()}, provenance
+            {str(name): _groups(groups, f"{where}: {name}") for name, groups in named.items()},
+            provenance,
+            None if network is None else Outline.from_dict(network, where),
         )
 
 
@@ -79,6 +123,12 @@ def _groups(groups: Any, where: str) -> dict[Kernel, int]:
                 f"{where}: {kernel}: wanted a positive number of channels, got {_shown(channels)}"
             )
     return {Kernel.parse(str(kernel), where): channels for kernel, channels in groups.items()}
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _lists(entry) for key, entry in value.items()}
+    return [_lists(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:

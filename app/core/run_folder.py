@@ -10,6 +10,9 @@ CHECK = "check.csv"
 CHECK_PAGE = "check.html"
 LAYOUT = "layout.yaml"
 LAYOUT_PICTURE = "layout.png"
+NETWORK = "network.yaml"
+RACE = "race"
+RACE_RECORD = "race/race.json"
 SPLIT = "split.json"
 METRICS = "metrics.csv"
 CASES = "cases.csv"
@@ -46,8 +49,8 @@ MERGED = "merged.json"
 
 
 def can_resume(run: Path) -> bool:
-    """Return whether the run folder holds a checkpoint to resume training from, in either stage."""
-    return (run / LAST).is_file() or (run / LOCATE / LAST).is_file()
+    """Return whether the run folder holds a checkpoint of either stage or a race to resume."""
+    return any((run / part).is_file() for part in (LAST, f"{LOCATE}/{LAST}", RACE_RECORD))
 
 
 def prediction_path(run: Path, case_id: str) -> Path:

@@ -29,8 +29,8 @@ def conv3d(
     along the axes with one tap, where it changes nothing. Depthwise kernels have their own gradients, see
     `_Depthwise`. oneDNN is slow with several filters per channel, so channels are repeated, one per filter.
 
-    For one input channel, taps along width alone, a stride along depth and more than 16 filters, oneDNN writes
-    beyond its memory. There the slices and rows that the stride skips are left out beforehand.
+    For one input channel, taps along width alone, a stride along depth and more than 16 filters, oneDNN
+    writes beyond its memory. There the slices and rows that the stride skips are left out beforehand.
     """
     ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
     if ours and weight.shape[1:4] == (1, 1, 1) and groups == 1 and padding[:2] == (0, 0):

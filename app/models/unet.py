@@ -94,6 +94,19 @@ class UNetModel(Model):
         return UNet(self, shape, encoder, decoder)
 
 
+def with_decoder(model: Model, width: float) -> UNetModel:
+    """Return the model with a decoder of this width.
+
+    Raises:
+        InputError: a model whose decoder has no width of its own.
+    """
+    if not isinstance(model, UNetModel):
+        raise InputError(
+            f"model: got {type(model).__name__}, wanted model=unet or model=resunet to search widths"
+        )
+    return replace(model, decoder_width=width)
+
+
 class UNet(nn.Module):
     """A U-Net that maps (B, in_channels, D, H, W) to logits (B, classes, D, H, W).
 

@@ -16,7 +16,8 @@ class SearchMethod:
     """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
     decode: str
     """top (per layer the C largest of n * C, whatever they cost), budget (the largest total score under it)
-    or evolve (the best of many layouts under it, each tried whole; untrained, one of them)."""
+    evolve (the best of many layouts under it, each tried whole; untrained, one of them), or race (the best of
+    many networks under it, each trained for itself)."""
     length: int
     """Times the usual number of steps; 0 needs no training."""
     shrinks: bool = False
@@ -27,6 +28,7 @@ COSTS = ("params", "macs", "latency")
 _MOST_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
 
 METHODS = {
+    "race": SearchMethod(paths="sampled", penalty="none", decode="race", length=1),
     "evolve": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=1),
     "gates": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
     "paper_cost": SearchMethod(paths="concatenated", penalty="gates", decode="top", length=1),
@@ -42,14 +44,14 @@ class SearchSettings:
     """What `search` says; the values are in conf/search."""
 
     method: str
-    """evolve, gates, paper_cost, paper_performance; distill or importance for the trained network of `model`;
-    or random: a layout drawn under the budget, to compare with."""
+    """race, evolve, gates, paper_cost, paper_performance; distill or importance for the trained network of
+    `model`; or random: a layout or a network drawn under the budget, to compare with."""
     budget: float
     """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
     cost: str
     """params, macs or latency (milliseconds of one patch on this machine)."""
     limits: dict[str, float | None]
-    """Further budgets by kind of cost, which need not be used up; None: no limit. For evolve and random."""
+    """Further budgets by kind of cost, which need not be used up; None: none. For race, evolve, random."""
     kernels: Any
     """A named set, or a list of kernels."""
     where: Any
@@ -70,6 +72,12 @@ class SearchSettings:
     """Batches of training patches that distill and importance look at."""
     rows: int
     """Places in them for each convolution."""
+    space: str | None = None
+    """kernels, or network: also widths, decoder and levels; None: network for race, kernels for others."""
+    networks: int | None = None
+    """Networks that a race begins with; None: 24, fewer in few steps."""
+    steps: int | None = None
+    """Steps of all trainings of a race together; None: as many as a training has."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -85,8 +93,18 @@ class SearchSettings:
             raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(COSTS)}")
         if unknown := [cost for cost in self.limits if cost not in COSTS]:
             raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(COSTS)}")
-        if self.limited and self.way.decode != "evolve":
-            raise InputError(f"search.limits: search.method {self.method} keeps none, evolve and random do")
+        if self.limited and self.way.decode not in ("race", "evolve"):
+            raise InputError(
+                f"search.limits: search.method {self.method} keeps none, race, evolve and random do"
+            )
+        free = ("race", "random")
+        if self.space not in (None, "kernels", "network") or (
+            self.draws_networks and self.method not in free
+        ):
+            raise InputError(
+                f"search.space: got {self.space!r} with search.method {self.method}, wanted kernels, or "
+                "network with race or random"
+            )
         for name, value in {"budget": self.budget, **self.limits}.items():
             if value is not None and value <= 0:
                 key = name if name == "budget" else f"limits.{name}"
@@ -94,9 +112,10 @@ class SearchSettings:
         least = 8 if self._timed else 1
         if self.align is not None and self.align < least:
             raise InputError(f"search.align: got {self.align}, wanted at least {least} for latency")
-        for name in ("trials", "patches", "rows"):
-            if getattr(self, name) < 1:
-                raise InputError(f"search.{name}: got {getattr(self, name)}, wanted at least 1")
+        for name, least in (("trials", 1), ("patches", 1), ("rows", 1), ("networks", 2), ("steps", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"search.{name}: got {value}, wanted at least {least}")
         if self.strength is not None and self.strength < 0:
             raise InputError(f"search.strength: got {self.strength}, wanted 0 or more")
 
@@ -104,6 +123,11 @@ class SearchSettings:
     def way(self) -> SearchMethod:
         """What the method's name stands for."""
         return METHODS[self.method]
+
+    @property
+    def draws_networks(self) -> bool:
+        """Whether widths, decoder and levels are chosen too."""
+        return self.space == "network" or (self.space is None and self.method == "race")
 
     @property
     def published(self) -> bool:
@@ -134,7 +158,7 @@ class SearchSettings:
     @property
     def most_units(self) -> int | None:
         """Units of channels that a convolution is at most tried in; None: each slot stands alone."""
-        return _MOST_UNITS if self.way.decode == "evolve" else None
+        return _MOST_UNITS if self.way.decode in ("race", "evolve") else None
 
     @property
     def penalty_strength(self) -> float:

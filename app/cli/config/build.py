@@ -3,6 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from app.cli.config.run_config import job_number
 from app.cli.config.settings import literal, plain, read_settings, train_settings
 from app.cli.config.task import TaskSettings, read_strata
 from app.core.errors import InputError
+from app.core.layout import Outline, read_layout
 from app.core.machine import keep_freed_memory, usable_cores
 from app.core.plan import Plan
 from app.core.task import Task
@@ -29,6 +31,7 @@ from app.losses.losses import SumLoss
 from app.losses.targets import Targets
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
+from app.models.unet import with_decoder
 from app.operators import Operator
 from app.operators.attention import Attended
 from app.track.tracker import NoTracker, Tracker
@@ -104,8 +107,33 @@ def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
 
 
 def plan_settings(cfg: DictConfig) -> PlanSettings:
-    """Return the values of the plan that the user has fixed."""
-    return read_settings(PlanSettings, cfg.plan, "plan")
+    """Return the values of the plan that the user has fixed; levels also by the file of `op.layout`.
+
+    Raises:
+        InputError: a setting is wrong, or sets other levels than the file.
+    """
+    settings = read_settings(PlanSettings, cfg.plan, "plan")
+    found = None if cfg.train.get("resume") else _searched_levels(cfg)
+    if found is None:
+        return settings
+    levels: dict[str, Any] = {
+        "widths": found.widths,
+        "strides": tuple(list(stride) for stride in found.strides),
+        "kernels": tuple(list(kernel) for kernel in found.kernels),
+    }
+    for name, value in levels.items():
+        given = getattr(settings, name)
+        if given is not None and given != value:
+            raise InputError(
+                f"plan.{name}: got {given}, but {cfg.op.layout} has {value}; leave out plan.{name}"
+            )
+    return replace(settings, **levels)
+
+
+def _searched_levels(cfg: DictConfig) -> Outline | None:
+    """The levels in the file of `op.layout`, where widths and strides were searched together with kernels."""
+    path = cfg.op.get("layout")
+    return None if path is None else read_layout(Path(path)).network
 
 
 def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = None) -> BuildNetwork:
@@ -124,6 +152,8 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
     model = _instantiate(cfg.model)
 
     def build(plan: Plan) -> NetworkSpec:
+        found = None if operator else _searched_levels(cfg)
+        chosen = model if found is None else with_decoder(model, found.decoder_width)
         shape = Shape(
             in_channels=len(task.modalities),
             classes=len(task.regions or task.segmented),
@@ -133,7 +163,7 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
             patch=plan.patch,
             regions=tuple(task.regions.values()),
         )
-        return design(model, shape, encoder, decoder)
+        return design(chosen, shape, encoder, decoder)
 
     return build
 

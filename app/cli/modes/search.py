@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from app.cli.config.build import choose_device, network_builder
+from app.cli.config.build import network_builder
 from app.cli.config.run_config import adopted_config
-from app.cli.config.settings import plain, read_settings, without
+from app.cli.config.search_costs import budget_of, search_settings
+from app.cli.config.settings import read_settings
 from app.cli.config.training import open_configured, refuse_init
+from app.cli.modes.race import run_race
 from app.compress.patches import training_patches
 from app.compress.shrink import shrink
 from app.core import run_folder
@@ -24,7 +26,6 @@ from app.core.plan import Plan
 from app.core.progress import progress_bar
 from app.core.task import Task
 from app.layers.cost import Cost
-from app.layers.latency import latency_ms
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, design, to_device
 from app.models.regions import without_labels
@@ -32,20 +33,15 @@ from app.operators.mixed import Mixed
 from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
-from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total
 from app.search.decode import Decoded
 from app.search.evolve import FIRST, UnitKernels
-from app.search.latency_table import latency_costs
-from app.search.methods import SearchSettings
 from app.search.paper import PUBLISHED_PULL, PaperSettings
 from app.search.search import (
     Search,
-    budget_share,
     choose,
     network_scores,
     searched_sites,
 )
-from app.train.machine.environment import machine
 from app.train.planning import BuildNetwork
 from app.train.run import score, train_network, training_facts
 from app.train.state import TrainingState, batch_loss
@@ -58,11 +54,13 @@ _JUDGED_BATCHES = 3
 def run(cfg: DictConfig) -> Path:
     """Train a super-network, decode its gates, write the layout, its picture and costs; return the folder."""
     refuse_init(cfg, "search", "a super-network begins with fresh weights")
-    if _settings(cfg).way.shrinks:
+    if search_settings(cfg).draws_networks or search_settings(cfg).method == "race":
+        return run_race(cfg)
+    if search_settings(cfg).way.shrinks:
         return _run_trained(cfg)
-    factor = max(1, _settings(cfg).way.length)
+    factor = max(1, search_settings(cfg).way.length)
     published = read_settings(PaperSettings, cfg.search.paper, "search.paper")
-    change = published.recipe if _settings(cfg).published else _as_configured
+    change = published.recipe if search_settings(cfg).published else _as_configured
     with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (this, tracker):
         search = _search(cfg, this.network, this.plan)
         search.refuse_impossible()  # raises now, not after the training
@@ -77,7 +75,7 @@ def _run_trained(cfg: DictConfig) -> Path:
 
     Its data and its plan are kept.
     """
-    settings = _settings(cfg)
+    settings = search_settings(cfg)
     source = Path(str(settings.model))
     trained = read_checkpoint(source / run_folder.LAST)
     if cfg.train.resume is None:
@@ -118,10 +116,10 @@ def _as_configured(recipe: Recipe) -> Recipe:
 
 
 def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
-    settings = _settings(cfg)
+    settings = search_settings(cfg)
     sites = searched_sites(spec)
-    budget = _budget(cfg, spec, plan, settings.cost, settings.budget)
-    limits = (_budget(cfg, spec, plan, cost, most) for cost, most in settings.limited.items())
+    budget = budget_of(cfg, spec, plan, settings.cost, settings.budget)
+    limits = (budget_of(cfg, spec, plan, cost, most) for cost, most in settings.limited.items())
     return Search(settings, sites, budget, tuple(limits))
 
 
@@ -218,7 +216,7 @@ def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:
 
 
 def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
-    settings = _settings(cfg)
+    settings = search_settings(cfg)
     operator = SuperNet(
         kernels=settings.kernels,
         where=settings.where,
@@ -240,35 +238,6 @@ def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
     return build
 
 
-def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], cost: str) -> CostModel:
-    if cost == "params":
-        return ParamsCost()
-    if cost == "macs":
-        return MacsCost()
-    settings = _settings(cfg)
-    path = Path(settings.latency_table or Path(cfg.paths.cache) / "latency.json")
-    device = choose_device(cfg)
-    return latency_costs(path, sites, align=settings.aligned, machine=machine(device), device=device)
-
-
-def _budget(cfg: DictConfig, spec: NetworkSpec, plan: Plan, cost: str, most: float) -> Budget:
-    sites = searched_sites(spec)
-    costs = _cost_model(cfg, sites, cost)
-    if most <= 1:
-        return Budget(costs, most)
-    whole = _whole(cfg, replace(spec, encoder=Conv3d(), decoder=Conv3d()), plan, cost)
-    return Budget(costs, budget_share(most, searched=dense_total(sites, costs), whole=whole))
-
-
-def _whole(cfg: DictConfig, dense: NetworkSpec, plan: Plan, cost: str) -> float:
-    """Return the cost of the whole network with dense convolutions: counted, or measured in milliseconds."""
-    if cost == "latency":
-        network = to_device(dense.build(), choose_device(cfg)).eval()
-        return latency_ms(network, (1, dense.shape.in_channels, *plan.patch))
-    counted = dense.cost(plan.patch)
-    return float(counted.params if cost == "params" else counted.macs)
-
-
 def _provenance(this: Training, search: Search) -> dict[str, Any]:
     settings = search.settings
     kernels = settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels)
@@ -286,7 +255,3 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
         "seed": int(this.facts["seed"]),
         "patch": list(this.plan.patch),
     }
-
-
-def _settings(cfg: DictConfig) -> SearchSettings:
-    return read_settings(SearchSettings, without(plain(cfg.search), "paper"), "search")

@@ -18,18 +18,19 @@ def reuse_plan(
 ) -> tuple[Plan, dict[str, str]]:
     """Return the plan in a file, and for each value the reason in the file or that it is set here.
 
-    Spacing, patch, batch, widths, kernels, normalisation, foreground share and steps override the file's if
-    they are set, and plan.stages=1 leaves out a first stage. Mirrored labels, orientation and the brightest
-    intensities are planned again from this task's data; so is the normalisation if the number of channels
-    differs. Other settings apply to new plans only.
+    Spacing, patch, batch, widths, kernels, strides (with widths and kernels), normalisation, foreground share
+    and steps override the file's if they are set, and plan.stages=1 leaves out a first stage. Mirrored
+    labels, orientation and the brightest intensities are planned again from this task's data; so is the
+    normalisation if the number of channels differs. Other settings apply to new plans only.
 
     Raises:
-        InputError: the file holds no plan, or plan.strides is set, which a reused plan cannot change.
+        InputError: the file holds no plan, or plan.strides is set without widths and kernels.
     """
     plan, reasons = read_plan(path)
-    if settings.strides is not None:
-        raise InputError("plan.strides: the levels of a reused plan are fixed; leave out plan.file")
     reasons = {name: f"{path}: {reason}" for name, reason in reasons.items()}
+    if settings.strides is not None:
+        plan = _with_levels(plan, settings)
+        reasons["strides"] = "set by plan.strides"
     if settings.spacing is not None:
         plan, reasons["spacing"] = replace(plan, spacing=as_spacing(settings.spacing)), "set by plan.spacing"
     if settings.patch is not None:
@@ -48,3 +49,14 @@ def reuse_plan(
         locate = replace(plan.locate, normalisation=plan.normalisation)
         plan = replace(plan, locate=None if settings.stages == 1 else locate)
     return with_set(plan, reasons, settings)
+
+
+def _with_levels(plan: Plan, settings: PlanSettings) -> Plan:
+    """The plan with other levels, all values of which are set."""
+    if settings.strides is None or settings.widths is None or settings.kernels is None:
+        raise InputError(
+            "plan.strides: the levels of a reused plan are fixed; set plan.widths and plan.kernels too, or "
+            "leave out plan.file"
+        )
+    strides, kernels = (tuple(as_size(each) for each in of) for of in (settings.strides, settings.kernels))
+    return replace(plan, strides=strides, widths=settings.widths, kernels=kernels)

@@ -26,7 +26,7 @@ from tests.support.volumes import MakeTask
 pytestmark = pytest.mark.e2e
 
 Call = Callable[..., int]
-EVOLVE = ("mode=search", "search.trials=26", "search.where=all")
+EVOLVE = ("mode=search", "search.method=evolve", "search.trials=26", "search.where=all")
 
 
 @pytest.fixture
@@ -137,5 +137,5 @@ def test_a_trained_network_shrinks_and_trains_on(
     capfd.readouterr()
     assert call(*shrink, f"paths.run={tmp_path / 'refused'}") == 1
     refused = capfd.readouterr().err.splitlines()[-1]
-    for token in ("search.model", "evolve", "distill", "importance"):
+    for token in ("search.model", "race", "distill", "importance"):
         assert token in refused

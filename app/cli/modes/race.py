@@ -1,0 +1,186 @@
+"""mode=search by a race of short trainings: from a task and a budget to a network that op=cakes trains."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from app.cli.config.build import network_builder
+from app.cli.config.search_costs import network_prices, search_settings
+from app.cli.config.training import open_configured
+from app.core import run_folder
+from app.core.files import write_json
+from app.core.layout import Layout, Outline, write_layout
+from app.core.plan import Plan
+from app.core.task import Task
+from app.layers.cost import Cost
+from app.models.checkpoint import write_checkpoint
+from app.models.network import NetworkSpec, design
+from app.operators.plain import Conv3d
+from app.operators.supernet import SuperNet
+from app.report.draw.layout_picture import write_layout_picture
+from app.search.costs import Site
+from app.search.methods import SearchSettings
+from app.search.pricing import Prices, laid_out_network, outline_of, outlined
+from app.search.race import Finish, Race, clear, part_cases, rungs
+from app.search.search import searched_sites
+from app.search.space import Space, variants
+from app.train.planning import BuildNetwork
+from app.train.step_speed import step_seconds
+from app.train.training import Training
+
+log = logging.getLogger(__name__)
+
+
+def run_race(cfg: DictConfig) -> Path:
+    """Race, or draw one network by chance; write it, its layout and summary.json; return the folder."""
+    settings = search_settings(cfg)
+    with open_configured(cfg, make_builder=_dense_builder) as (this, tracker):
+        dense = _dense_builder(cfg, this.task)(this.plan)  # a race that has ended has its winner's in last.pt
+        track = _track(cfg, settings, dense, this.plan)
+        if settings.method == "random":
+            _write(this, track, track.space.random(this.recipe.seed), dict(this.facts))
+        else:
+            finish = _race(this, track)
+            _write(this, track, finish.winner, _facts(this, settings, finish))
+            write_checkpoint(this.folder / run_folder.LAST, finish.checkpoint)
+            clear(this.folder)
+        tracker.finish()
+        return this.folder
+
+
+@dataclass(frozen=True)
+class _Track:
+    """What a race runs on."""
+
+    settings: SearchSettings
+    dense: NetworkSpec
+    """The planned network."""
+    space: Space
+    prices: Prices
+
+
+def _race(this: Training, track: _Track) -> Finish:
+    settings, dense, space = track.settings, track.dense, track.space
+    found = rungs(settings.steps or this.settings.total_steps, settings.networks)
+    batches, judge = part_cases(this)
+    this = replace(this, batches=batches)
+    race = Race(this, space, lambda layout: laid_out_network(dense, layout), judge, found)
+    typical = laid_out_network(dense, space.first(0, this.recipe.seed))
+    kept = this.folder / run_folder.RACE / "speed.json"
+    seconds = step_seconds(typical, this.plan, this.recipe, kept, labels=len(this.task.labels))
+    trainings, steps = sum(rung.networks for rung in found), sum(rung.networks * rung.steps for rung in found)
+    log.info(
+        "a race of %d networks: %d trainings of %s steps, %d steps in all, about %.0f min",
+        *(found[0].networks, trainings, ", ".join(str(rung.steps) for rung in found), steps),
+        seconds * race.equivalent_steps / 60,
+    )
+    finish = race.run()
+    said = "" if finish.agreement is None else f"; Spearman with another seed {finish.agreement:.2f}"
+    log.info(
+        "raced %.1f min, of these %.1f to judge; %d finalists%s",
+        (finish.train_seconds + finish.judge_seconds + finish.draw_seconds) / 60,
+        *(finish.judge_seconds / 60, len(finish.losses), said),
+    )
+    return finish
+
+
+def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: Plan) -> _Track:
+    supernet = SuperNet(
+        kernels=settings.kernels,
+        where=settings.where,
+        paths="sampled",
+        weights="shared",
+        temperature=settings.temperature,
+        unit=settings.aligned,
+        most_units=settings.most_units,
+    )
+    decoder = None if dense.decoder == dense.encoder else dense.decoder
+
+    @cache
+    def sites(outline: Outline) -> tuple[Site, ...]:
+        found = outlined(dense, outline)
+        return searched_sites(design(found.model, found.shape, supernet, decoder))
+
+    planned = outline_of(dense)
+    prices = network_prices(cfg, dense, design(dense.model, dense.shape, supernet, decoder), plan)
+    named = not isinstance(settings.where, str)
+    fixed = named or not settings.draws_networks
+    outlines = (planned,) if fixed else variants(planned)
+    return _Track(settings, dense, Space(outlines, sites, prices, settings.draws_networks), prices)
+
+
+def _facts(this: Training, settings: SearchSettings, finish: Finish) -> dict[str, Any]:
+    """What summary.json says of a race."""
+    found = rungs(settings.steps or this.settings.total_steps, settings.networks)
+    steps = sum(rung.networks * rung.steps for rung in found)
+    agreement = None if finish.agreement is None else round(finish.agreement, 3)
+    return {
+        **this.facts,
+        "patch": list(this.plan.patch),
+        "steps": steps,
+        "samples": steps * this.plan.batch * this.settings.accumulate,
+        "train_seconds": round(finish.train_seconds, 1),
+        "decode_seconds": round(finish.judge_seconds + finish.draw_seconds, 1),
+        "race": {
+            "networks": [rung.networks for rung in found],
+            "steps": [rung.steps for rung in found],
+            "finalists": [round(loss, 5) for loss in finish.losses],
+            "finalists_again": [round(loss, 5) for loss in finish.losses_again],
+            "spearman": agreement,
+        },
+    }
+
+
+def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any]) -> None:
+    """Write the network, its kernels, their picture, and summary.json."""
+    settings, dense, prices = track.settings, track.dense, track.prices
+    kinds = dict(zip(prices.budgets, prices(found), strict=True))
+    provenance = {
+        "method": settings.method,
+        "unit": settings.cost,
+        "budget": settings.budget,
+        "limits": settings.limited,
+        "spent": {kind: round(share, 4) for kind, share in kinds.items()},
+        "kernels": settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels),
+        "task": str(this.facts["task"]),
+        "fold": this.split.fold,
+        "seed": int(this.facts["seed"]),
+        "patch": list(this.plan.patch),
+    }
+    network, layout = this.folder / run_folder.NETWORK, this.folder / run_folder.LAYOUT
+    write_layout(network, replace(found, provenance=provenance))
+    write_layout(layout, Layout(found.convolutions, provenance))
+    write_layout_picture(layout, this.folder / run_folder.LAYOUT_PICTURE)
+    own, whole = laid_out_network(dense, found).cost(this.plan.patch), dense.cost(this.plan.patch)
+    summary = {
+        **facts,
+        "op": "cakes",
+        "params": own.params,
+        "macs_per_patch": own.macs,
+        "layout": {**_figures(own), "spent": provenance["spent"]},
+        "dense": _figures(whole),
+    }
+    write_json(this.folder / run_folder.SUMMARY, summary)
+    assert found.network is not None
+    log.info(
+        "%s: widths %s, decoder %g; %.3f M parameters (dense as planned %.3f M) and %.2f GMAC a patch (%.2f)",
+        *(network, list(found.network.widths), found.network.decoder_width),
+        *(own.params / 1e6, whole.params / 1e6, own.macs / 1e9, whole.macs / 1e9),
+    )
+    log.info(
+        "train it: python run.py task=%s op=cakes op.layout=%s plan.file=%s",
+        *(this.facts["task"], network, this.folder / run_folder.PLAN),
+    )
+
+
+def _figures(cost: Cost) -> dict[str, int]:
+    return {"params": cost.params, "macs_per_patch": cost.macs}
+
+
+def _dense_builder(cfg: DictConfig, task: Task) -> BuildNetwork:
+    return network_builder(cfg, task, Conv3d())

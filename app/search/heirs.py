@@ -1,0 +1,149 @@
+"""Weights of a trained network into one of like levels with other widths and kernels.
+
+Channels are matched by kernel: a channel takes the weights of one that had its kernel, else of one left over,
+of which it keeps the taps that both have. What has no match stays fresh.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from app.operators.mixed import MixedConv3d
+
+_FRESH = -1
+_Kernel = tuple[tuple[int, ...], tuple[int, ...]]
+"""Taps and dilation."""
+
+
+@torch.no_grad()
+def take_over(target: nn.Module, source: nn.Module) -> None:
+    """Fill `target` with what fits of `source`; both have the same modules, of other sizes."""
+    channels: dict[fx.Node, _Channels] = {}
+    for node in _Tracer().trace(target.train()).nodes:
+        inputs = [channels[one] for one in node.all_input_nodes if one in channels]
+        if node.op == "call_module":
+            path = str(node.target)
+            found = _filled(target.get_submodule(path), source.get_submodule(path), inputs)
+        else:
+            found = _joined(inputs) if node.target is torch.cat else next(iter(inputs), None)
+        if found is not None:
+            channels[node] = found
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """Where the channels of a map come from."""
+
+    origin: Tensor
+    """Of each, the number of the source's channel, or -1."""
+    source: int
+    """Channels that the source's map has."""
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        ours = MixedConv3d | nn.Conv3d | nn.ConvTranspose3d | nn.GroupNorm  # with subclasses of our own
+        return isinstance(m, ours) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _joined(parts: Sequence[_Channels]) -> _Channels:
+    origins, start = [], 0
+    for part in parts:
+        origins.append(torch.where(part.origin >= 0, part.origin + start, _FRESH))
+        start += part.source
+    return _Channels(torch.cat(origins), start)
+
+
+def _filled(target: nn.Module, source: nn.Module, inputs: Sequence[_Channels]) -> _Channels | None:
+    """Fill one module; return the channels of its output."""
+    before = inputs[0] if inputs else None
+    if isinstance(target, MixedConv3d | nn.Conv3d):
+        return _fill_convolution(target, source, before)
+    if isinstance(target, nn.ConvTranspose3d) and isinstance(source, nn.ConvTranspose3d):
+        return _fill_upsampling(target, source, before)
+    theirs = {**dict(source.named_parameters(recurse=False)), **dict(source.named_buffers(recurse=False))}
+    for name, own in [*target.named_parameters(recurse=False), *target.named_buffers(recurse=False)]:
+        if before is not None and own.shape == before.origin.shape:
+            _fill_each(own, theirs[name], before)
+        elif own.shape == theirs[name].shape:
+            own.copy_(theirs[name])
+    return before
+
+
+def _fill_convolution(target: nn.Module, source: nn.Module, before: _Channels | None) -> _Channels:
+    """Fill channel by channel."""
+    theirs = [(group, row) for group in _groups(source) for row in range(len(group.weight))]
+    origins, number = _matched(target, source), 0
+    for group in _groups(target):
+        for row in range(len(group.weight)):
+            if origins[number] != _FRESH:
+                part, place = theirs[origins[number]]
+                _fill_inputs(group.weight[row], _as_kernel(part.weight[place], part, group), before)
+                if group.bias is not None and part.bias is not None:
+                    group.bias[row] = part.bias[place]
+            number += 1
+    return _Channels(torch.tensor(origins), len(theirs))
+
+
+def _fill_upsampling(
+    target: nn.ConvTranspose3d, source: nn.ConvTranspose3d, before: _Channels | None
+) -> _Channels:
+    """Fill the first channels, as many as both have."""
+    shared = min(target.weight.shape[1], source.weight.shape[1])
+    ours, theirs = (module.weight.transpose(0, 1) for module in (target, source))
+    for own, other in zip(ours[:shared], theirs[:shared], strict=True):
+        _fill_inputs(own, other, before)
+    origin = torch.arange(len(ours))
+    return _Channels(torch.where(origin < shared, origin, _FRESH), len(theirs))
+
+
+def _matched(target: nn.Module, source: nn.Module) -> list[int]:
+    """The source's channel of each of the target's: one of the same kernel, else one left over, else none."""
+    left: dict[_Kernel, list[int]] = {}
+    number = 0
+    for group in _groups(source):
+        left[_kernel(group)] = list(range(number, number + len(group.weight)))
+        number += len(group.weight)
+    wanted = [_kernel(group) for group in _groups(target) for _ in range(len(group.weight))]
+    alike = [left[kernel].pop(0) if left.get(kernel) else _FRESH for kernel in wanted]
+    spare = [channel for channels in left.values() for channel in channels]
+    return [spare.pop(0) if origin == _FRESH and spare else origin for origin in alike]
+
+
+def _groups(module: nn.Module) -> list[nn.Conv3d]:
+    parts = module.groups if isinstance(module, MixedConv3d) else [module]
+    return [part for part in parts if isinstance(part, nn.Conv3d)]
+
+
+def _kernel(group: nn.Conv3d) -> _Kernel:
+    return tuple(group.kernel_size), tuple(group.dilation)
+
+
+def _as_kernel(weight: Tensor, source: nn.Conv3d, target: nn.Conv3d) -> Tensor:
+    """The weights (in, D, H, W) of one channel with the taps of another kernel: zero where there were none.
+
+    Of kernels dilated differently the middle tap stays.
+    """
+    for axis, taps in enumerate(target.kernel_size, start=1):
+        have = weight.shape[axis]
+        keep = min(taps, have) if source.dilation == target.dilation else 1
+        weight = weight.narrow(axis, (have - keep) // 2, keep)
+        weight = F.pad(weight, [0, 0] * (3 - axis) + [(taps - keep) // 2] * 2)
+    return weight
+
+
+def _fill_inputs(target: Tensor, source: Tensor, before: _Channels | None) -> None:
+    """Fill the weights (in, ...) of one channel for the inputs that have an origin."""
+    if before is None:
+        target.copy_(source)
+        return
+    known = torch.nonzero(before.origin != _FRESH)[:, 0]
+    target[known] = source[before.origin[known]]
+
+
+def _fill_each(target: Tensor, source: Tensor, channels: _Channels) -> None:
+    known = torch.nonzero(channels.origin != _FRESH)[:, 0]
+    target[known] = source[channels.origin[known]]

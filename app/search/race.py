@@ -1,0 +1,320 @@
+"""A race: many networks train for a few steps, the better ones go on, their children join, one is left.
+
+Successive halving (Jamieson and Talwalkar, AISTATS 2016) over real trainings: in each rung half as many
+networks train twice as long. Half of a later rung are children of the best, with weights of a parent. All see
+the same batches, each rung has a learning-rate schedule of its own, and all are judged by their loss on the
+same patches of training cases that train none of them. The last ones are trained and judged once more, from
+other weights.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+
+from app.core import run_folder
+from app.core.layout import Layout
+from app.core.progress import Advance, progress_bar
+from app.data.sample.batches import BatchSource
+from app.data.sample.partial import partial_labels
+from app.data.sample.patches import PatchSampler
+from app.data.sample.split import Folds, split_cases
+from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from app.models.network import NetworkSpec, build_named, to_device
+from app.models.regions import without_labels
+from app.search.heirs import take_over
+from app.search.race_record import Entry, Record, pooled
+from app.search.space import Space
+from app.train.inputs import make_batches
+from app.train.state import NotFinite, TrainingState, batch_loss
+from app.train.training import Training
+
+log = logging.getLogger(__name__)
+
+JUDGED = 24
+"""Batches that judge: 3 agree with 3 others by a rank correlation of .5, 24 by .9."""
+_STEPS = 16  # at least, of the first rung
+_SIZES = (24, 12, 6)  # networks that a race begins with: as many as the steps allow
+_FINALISTS = 3  # at least
+_PARTS = 5  # of the training cases, one of which judges
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Some networks train for the same steps, from batch `first` on."""
+
+    networks: int
+    steps: int
+    first: int
+    again: bool = False
+    """Whether they begin once more with fresh weights, of another seed."""
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Patches of training cases that no network of the race trains on; the lower the loss, the better."""
+
+    batches: BatchSource
+
+    @torch.inference_mode()
+    def __call__(self, this: Training, network: nn.Module) -> float:
+        """The mean loss of a network."""
+        inner, losses = without_labels(network.eval()), []
+        for number in range(JUDGED):
+            losses.append(batch_loss(inner, self.batches.batch(number), this.recipe.loss).item())
+        return fmean(losses)
+
+
+def part_cases(this: Training) -> tuple[BatchSource, Judge]:
+    """Return batches of four fifths of the training cases, and those of the rest, unaugmented, which judge.
+
+    Cases of one group stay together; of a single group, the same cases train and judge.
+    """
+    groups: dict[str, list[str]] = {}
+    for case in this.split.training:
+        groups.setdefault(this.split.groups.get(case.id, case.id), []).append(case.id)
+    train = judge = this.split.training
+    if len(groups) > 1:
+        folds = Folds(0, min(_PARTS, len(groups)), this.recipe.seed)
+        parts = split_cases(this.split.training, folds, twins=list(groups.values()))
+        train, judge = parts.training, parts.validation
+    plan, recipe = this.plan, this.recipe
+    batches = make_batches(
+        [this.cached[case.id] for case in train], plan, this.task, recipe=recipe, settings=this.settings
+    )
+    sampler = PatchSampler(
+        [this.cached[case.id] for case in judge],
+        size=plan.patch,
+        margin=plan.patch,
+        batch=plan.batch,
+        foreground_share=plan.foreground_share,
+        seed=recipe.seed,
+        codes=partial_labels(this.task).codes,
+    )
+    return batches, Judge(BatchSource(sampler, None, seed=recipe.seed))
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The network that won, and how the race went."""
+
+    winner: Layout
+    checkpoint: Checkpoint
+    train_seconds: float
+    judge_seconds: float
+    draw_seconds: float
+    losses: list[float]
+    """Of the finalists in the last rung, best first."""
+    losses_again: list[float]
+    """Of the same with fresh weights of another seed."""
+
+    @property
+    def agreement(self) -> float | None:
+        """Spearman's rank correlation of both; None for fewer than three finalists."""
+        if len(self.losses) < _FINALISTS:
+            return None
+        return float(spearmanr(self.losses, self.losses_again).statistic)
+
+
+def rungs(steps: int, networks: int | None) -> tuple[Rung, ...]:
+    """Share out the steps of a whole race: as many to each rung, the last of which judges again.
+
+    Without a number of networks, as many begin as leave each some steps.
+    """
+    if networks is None:
+        networks = next((n for n in _SIZES if steps >= 4 * n * _STEPS), _SIZES[-1])
+    sizes = [networks]
+    while len(sizes) < 3 and sizes[-1] // 2 >= _FINALISTS:
+        sizes.append(sizes[-1] // 2)
+    found, first = list[Rung](), 0
+    for size in sizes:
+        found.append(Rung(size, max(1, steps // (len(sizes) + 1) // size), first))
+        first += found[-1].steps
+    return *found, replace(found[-1], first=first, again=True)
+
+
+@dataclass(frozen=True)
+class Race:
+    """What races, on which data, and who judges."""
+
+    this: Training
+    space: Space
+    network: Callable[[Layout], NetworkSpec]
+    judge: Judge
+    rungs: tuple[Rung, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where its networks are kept until it ends."""
+        return self.this.folder / run_folder.RACE
+
+    @property
+    def equivalent_steps(self) -> float:
+        """Steps that take as long as all trainings and judgements; a forward pass is a third of a step."""
+        return sum(rung.networks * (rung.steps + JUDGED / 3) for rung in self.rungs)
+
+    def run(self) -> Finish:
+        """Race, or resume where the record in the run's folder ends.
+
+        Raises:
+            InputError: no network under the budget, or none whose loss stays finite.
+        """
+        record = Record.read(self.this.folder / run_folder.RACE_RECORD)
+        total = sum(rung.networks * rung.steps for rung in self.rungs)
+        done = sum(
+            len([entry for entry in entries if entry.done]) * rung.steps
+            for rung, entries in zip(self.rungs, record.rungs, strict=False)
+        )
+        with progress_bar("Racing", total, done=done) as advance:
+            for number, rung in enumerate(self.rungs):
+                if len(record.rungs) == number:
+                    started = time.perf_counter()
+                    entries = self._entries(record, number, rung)
+                    record.begin(entries, time.perf_counter() - started)
+                for entry in record.rungs[number]:
+                    if not entry.done:
+                        self._train(record, number, entry, advance)
+                best = min(record.rungs[number], key=lambda entry: entry.rank)
+                advance.say(
+                    f"rung {number + 1} of {len(self.rungs)}: {rung.networks} networks of {rung.steps} "
+                    f"steps, best loss {best.rank:.4f} (network {best.number})"
+                )
+                for path in self.folder.glob(f"{number - 1}-*.pt") if not rung.again else ():
+                    path.unlink()
+        return self._finish(record)
+
+    def _entries(self, record: Record, number: int, rung: Rung) -> list[Entry]:
+        """Those who run in a rung: the first, the better half and its children, or the finalists again."""
+        seed = self.this.recipe.seed
+        if number == 0:
+            with progress_bar("Drawing networks", rung.networks) as advance:
+                found = []
+                for index in range(rung.networks):
+                    found.append(Entry(index, self.space.first(index, seed)))
+                    advance()
+            return found
+        before = sorted(record.rungs[-1], key=lambda entry: entry.rank)
+        if rung.again:
+            return [Entry(entry.number, entry.layout) for entry in before]
+        kept = before[: rung.networks - rung.networks // 2]
+        entries = [Entry(entry.number, entry.layout, parent=entry.number) for entry in kept]
+        taken = 1 + max(entry.number for entries in record.rungs for entry in entries)
+        for child in range(rung.networks // 2):
+            first = kept[child % len(kept)]
+            second = kept[(child + 1) % len(kept)]
+            assert first.layout.network is not None
+            worth = pooled(before, first.layout.network.strides)
+            layout = self.space.child((first.layout, second.layout), worth, seed, number, child)
+            entries.append(Entry(taken + child, layout, parent=first.number))
+        return entries
+
+    def _train(self, record: Record, number: int, entry: Entry, advance: Advance) -> None:
+        """Train one network through one rung, from the weights of its parent; record it."""
+        rung, started = self.rungs[number], time.perf_counter()
+        torch.manual_seed(self.this.recipe.seed + rung.again)
+        spec = self.network(entry.layout)
+        settings = replace(self.this.settings, steps=rung.steps, ema_decay=None)
+        assert entry.layout.network is not None
+        outline = entry.layout.network
+        plan = replace(
+            self.this.plan, widths=outline.widths, strides=outline.strides, kernels=outline.kernels
+        )
+        this = replace(self.this, settings=settings, network=spec, plan=plan)
+        network, paths = build_named(spec)
+        if entry.parent is not None:
+            parent = read_checkpoint(self.folder / f"{number - 1}-{entry.parent}.pt")
+            take_over(network, parent.trained_network())
+        state = this.state(to_device(network, this.recipe.device))
+        worth = _Worth(state, entry.layout, paths)
+        try:
+            for batch in this.batches.ahead(rung.first, rung.first + rung.steps):
+                state.network.train()
+                state.update(batch, this.recipe.loss, settings.clip_norm)
+                state.follow(state.step)
+                if 2 * state.step > rung.steps:
+                    worth.add()
+                advance(note=f"network {entry.number}, loss {state.losses[-1]:.3f}")
+            trained = time.perf_counter()
+            loss: float | None = self.judge(this, network)
+        except NotFinite as error:
+            log.warning("network %d leaves the race: %s", entry.number, error)
+            advance(rung.steps - state.step)
+            loss, trained = None, time.perf_counter()
+        entry.loss, entry.done, entry.worth = loss, True, worth.found()
+        entry.train_seconds, entry.judge_seconds = trained - started, time.perf_counter() - trained
+        if not rung.again:
+            path = self.folder / f"{number}-{entry.number}.pt"
+            write_checkpoint(path, this.checkpoint(state).without_training())
+        record.write()
+
+    def _finish(self, record: Record) -> Finish:
+        last = sorted(record.rungs[-2], key=lambda entry: entry.rank)
+        again = {entry.number: entry for entry in record.rungs[-1]}
+        finalists = [
+            entry for entry in last if entry.loss is not None and again[entry.number].loss is not None
+        ]
+        winner = min(finalists or last, key=lambda entry: entry.rank + again[entry.number].rank)
+        every = [entry for entries in record.rungs for entry in entries]
+        weights = self.folder / f"{len(self.rungs) - 2}-{winner.number}.pt"
+        if not weights.is_file():  # of a race that had ended
+            weights = self.this.folder / run_folder.LAST
+        return Finish(
+            winner.layout,
+            read_checkpoint(weights),
+            sum(entry.train_seconds for entry in every),
+            sum(entry.judge_seconds for entry in every),
+            record.draw_seconds,
+            [entry.rank for entry in finalists],
+            [again[entry.number].rank for entry in finalists],
+        )
+
+
+class _Worth:
+    """How much a channel of each kernel matters: the squared change of the loss if its norm were zero.
+
+    By first-order expansion around the weights, summed over steps (Molchanov et al., "Importance Estimation
+    for Neural Network Pruning", CVPR 2019).
+    """
+
+    def __init__(self, state: TrainingState, layout: Layout, paths: Mapping[str, str]) -> None:
+        self._layout = layout
+        self._norms: dict[str, nn.Module] = {}
+        for name in layout.convolutions:
+            parent, _, _ = paths[name].rpartition(".")
+            block = state.network.get_submodule(parent)
+            assert isinstance(block, nn.Sequential)
+            self._norms[name] = block[1]
+        self._sums = {name: torch.zeros(()) for name in self._norms}
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Take the gradients that the last step left."""
+        for name, norm in self._norms.items():
+            change = torch.zeros(())
+            for parameter in norm.parameters():
+                if parameter.grad is not None:
+                    change = change + (parameter * parameter.grad).double().cpu()
+            self._sums[name] = self._sums[name] + change.square()
+
+    def found(self) -> dict[str, dict[str, float]]:
+        """By convolution and kernel, the mean over channels, for a mean of 1 over all channels."""
+        found: dict[str, dict[str, float]] = {}
+        for name, sums in self._sums.items():
+            counts = self._layout.convolutions[name]
+            if sums.dim() == 0 or not float(sums.sum()) > 0:
+                continue
+            parts = torch.split(sums / sums.mean(), list(counts.values()))
+            found[name] = {str(k): float(part.mean()) for k, part in zip(counts, parts, strict=True)}
+        return found
+
+
+def clear(folder: Path) -> None:
+    """Remove the networks of a race that has ended; its record stays."""
+    for path in (folder / run_folder.RACE).glob("*.pt"):
+        path.unlink()

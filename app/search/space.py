@@ -1,0 +1,301 @@
+"""The networks a race chooses among: levels, widths, decoder and kernels, under one budget.
+
+Every network is fitted to the budget: widths are scaled until it is just kept, then units of channels take
+larger kernels, one after the other, until it is used up. So what one place gains, another loses.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.errors import InputError
+from app.core.kernel import Kernel
+from app.core.layout import Layout, Outline
+from app.search.costs import Site
+
+Shares = dict[str, NDArray[np.float64]]
+"""The share of channels that each kernel of a site has, by convolution; sums to 1."""
+Worth = Mapping[str, Mapping[str, float]]
+"""How much a channel of a kernel matters beside others of its convolution, by convolution and kernel; the
+mean is 1."""
+
+LEAST_SPENT = 0.98
+"""Of the budget."""
+_DECODERS = (0.25, 0.5, 0.75, 1.0)
+_CHANNELS = 8  # widths are multiples of this, or of the planned ones if these are smaller
+_SCALES = 12  # powers of 2^(1/4) that widths are multiplied by at most
+_TRIES = 8  # draws for one that uses up the budget
+_SPREAD = 0.25  # standard deviation of the binary logarithm of a width, beside the slope over levels
+_SLOPE = 0.4
+_NARROW = 1.0  # concentration of the kernels that a network prefers; 1: all preferences are as likely
+_LIKE_IT = 3.0  # concentration of a convolution's kernels around them
+_POWERS = (0.0, 1.0, 2.0, 4.0)  # by which worth counts in a child
+_RENEWED = 0.05  # of a child's channels, shared out evenly before worth counts
+
+
+@dataclass(frozen=True)
+class Space:
+    """What can be drawn, and what it costs."""
+
+    outlines: tuple[Outline, ...]
+    """Levels to choose from; the planned ones first."""
+    sites: Callable[[Outline], tuple[Site, ...]]
+    """The convolutions of a network whose kernels are chosen."""
+    prices: Callable[[Layout], Sequence[float]]
+    """Costs as shares of their budgets, the first of which is to be used up."""
+    free: bool
+    """Whether widths and decoder are chosen too."""
+
+    def first(self, number: int, seed: int) -> Layout:
+        """Return one of the networks a race begins with.
+
+        Number 0 has the planned levels and all kernels in equal shares, number 1 the dense kernel alone,
+        both as wide as the budget allows; the rest are random.
+
+        Raises:
+            InputError: nothing that keeps the budget was found.
+        """
+        rng = np.random.default_rng([seed, number])
+        planned = self.outlines[0]
+        if number == 0:
+            return self._fitted(lambda: (planned, self._even(planned)), rng)
+        if number == 1 and self.free and self._has_dense():
+            return self._fitted(lambda: (planned, self._dense(planned)), rng)
+        return self.random(seed, number)
+
+    def random(self, *seed: int) -> Layout:
+        """Return a random network under the budget.
+
+        Raises:
+            InputError: nothing that keeps the budget was found.
+        """
+        rng = np.random.default_rng([*seed, 1])
+        return self._fitted(lambda: self._drawn(rng), rng)
+
+    def child(self, parents: Sequence[Layout], worth: Worth, *seed: int) -> Layout:
+        """Return a network like the first of two parents, of like levels, with parts of the second.
+
+        The share of each kernel is multiplied by a power of what its channels were worth; a level may win
+        channels from another. The result is fitted to the budget as all others.
+
+        Raises:
+            InputError: nothing that keeps the budget was found.
+        """
+        rng = np.random.default_rng([*seed, 2])
+        return self._fitted(lambda: self._bred(parents, worth, rng), rng)
+
+    def _fitted(self, draw: Callable[[], tuple[Outline, Shares]], rng: np.random.Generator) -> Layout:
+        """The first of a few draws that uses up the budget, else that which uses most of it."""
+        best: tuple[float, Layout] | None = None
+        least = math.inf
+        for _ in range(_TRIES):
+            outline, shares = draw()
+            layout = self._filled(self._widest(outline, shares, rng), shares, rng)
+            prices = self.prices(layout)
+            least = min(least, max(prices))
+            if max(prices) <= 1 and (best is None or prices[0] > best[0]):
+                best = prices[0], layout
+                if best[0] >= LEAST_SPENT:
+                    break
+        if best is None:
+            raise InputError(
+                "search.budget, search.limits: no network of these kernels was found that keeps them; the "
+                f"smallest one costs {least:.3g} times as much"
+            )
+        return best[1]
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[Outline, Shares]:
+        outline = self.outlines[0]
+        if self.free:
+            outline = self.outlines[rng.integers(len(self.outlines))]
+            levels = np.arange(len(outline.widths))
+            slope, noise = rng.normal(0, _SLOPE), rng.normal(0, _SPREAD, len(levels))
+            powers = slope * (levels - levels.mean()) + noise
+            outline = replace(
+                outline,
+                widths=_rounded([w * 2**p for w, p in zip(outline.widths, powers, strict=True)], self._step),
+                decoder_width=float(rng.choice(_DECODERS)),
+            )
+        sites = self.sites(outline)
+        most = max(len(site.kernels) for site in sites)
+        liked = rng.dirichlet(np.full(most, _NARROW)) + 0.01
+        shares = {site.conv.name: rng.dirichlet(_LIKE_IT * liked[: len(site.kernels)]) for site in sites}
+        return outline, shares
+
+    def _bred(
+        self, parents: Sequence[Layout], worth: Worth, rng: np.random.Generator
+    ) -> tuple[Outline, Shares]:
+        first, second = parents
+        outline = first.network
+        assert outline is not None and second.network is not None
+        alike = outline.strides == second.network.strides
+        crossed = alike and rng.random() < 0.5
+        if self.free:
+            widths = list(outline.widths)
+            if crossed:
+                pairs = zip(widths, second.network.widths, strict=True)
+                widths = [pair[rng.integers(2)] for pair in pairs]
+            wins, loses = rng.choice(len(widths), 2, replace=False)
+            factor = 2 ** float(rng.choice((0.0, 0.25, 0.5)))
+            widths[wins], widths[loses] = widths[wins] * factor, widths[loses] / factor
+            decoder = outline.decoder_width
+            if rng.random() < 0.25:
+                decoder = float(rng.choice(_DECODERS))
+            outline = replace(outline, widths=_rounded(widths, self._step), decoder_width=decoder)
+        power, shares = float(rng.choice(_POWERS)), Shares()
+        for site in self.sites(outline):
+            name = site.conv.name
+            source = second if crossed and rng.random() < 0.5 else first
+            own = _shares(site, source)
+            known = worth.get(name, {})
+            values = np.array([max(known.get(str(kernel), 1.0), 1e-6) for kernel in site.kernels])
+            own = (own + _RENEWED / len(own)) * values**power
+            shares[name] = own / own.sum()
+        renewed = str(rng.choice(list(shares)))
+        if power == 0:
+            shares[renewed] = rng.dirichlet(np.ones(len(shares[renewed])))
+        return outline, shares
+
+    def _widest(self, outline: Outline, shares: Shares, rng: np.random.Generator) -> Outline:
+        """The outline, scaled, then level by level widened, as far as the budget is kept."""
+        if not self.free:
+            return outline
+        low, high = -_SCALES, _SCALES + 1  # the first is taken whether it keeps the budget or not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (
+                (middle, high) if self._keeps(self._scaled(outline, middle), shares) else (low, middle)
+            )
+        outline = self._scaled(outline, low)
+        for level in rng.permutation(len(outline.widths)):
+            widths = list(outline.widths)
+            widths[level] += self._step
+            wider = replace(outline, widths=tuple(widths))
+            outline = wider if self._keeps(wider, shares) else outline
+        return outline
+
+    def _scaled(self, outline: Outline, power: int) -> Outline:
+        widths = [width * 2 ** (power / 4) for width in outline.widths]
+        return replace(outline, widths=_rounded(widths, self._step))
+
+    @property
+    def _step(self) -> int:
+        return min(_CHANNELS, *self.outlines[0].widths)
+
+    def _keeps(self, outline: Outline, shares: Shares) -> bool:
+        return max(self.prices(self._layout(outline, shares))) <= 1
+
+    def _layout(self, outline: Outline, shares: Shares) -> Layout:
+        return Layout(
+            {site.conv.name: _counts(site, shares[site.conv.name]) for site in self.sites(outline)},
+            network=outline,
+        )
+
+    def _filled(self, outline: Outline, shares: Shares, rng: np.random.Generator) -> Layout:
+        """The layout with as many units moved to larger kernels as the budget allows, or to smaller ones.
+
+        Moves follow one another in random order, so their number decides: it is found by bisection.
+        """
+        layout, sites = self._layout(outline, shares), self.sites(outline)
+        larger = max(self.prices(layout)) <= 1
+        units = [site for site in sites for _ in range(math.ceil(site.conv.out_channels / site.unit))]
+        turns = [units[index] for _ in range(3) for index in rng.permutation(len(units))]
+        low, high = 0, len(turns)
+        while low < high:
+            middle = (low + high + 1) // 2 if larger else (low + high) // 2
+            keeps = max(self.prices(_moved(layout, turns[:middle], larger=larger))) <= 1
+            if larger:
+                low, high = (middle, high) if keeps else (low, middle - 1)
+            else:
+                low, high = (low, middle) if keeps else (middle + 1, high)
+        return _moved(layout, turns[:low], larger=larger)
+
+    def _even(self, outline: Outline) -> Shares:
+        return {
+            site.conv.name: np.full(len(site.kernels), 1 / len(site.kernels)) for site in self.sites(outline)
+        }
+
+    def _dense(self, outline: Outline) -> Shares:
+        return {
+            site.conv.name: np.array([float(kernel == _dense(site)) for kernel in site.kernels])
+            for site in self.sites(outline)
+        }
+
+    def _has_dense(self) -> bool:
+        return all(_dense(site) in site.kernels for site in self.sites(self.outlines[0]))
+
+
+def variants(planned: Outline) -> tuple[Outline, ...]:
+    """Return the planned levels, those without the finest (its stride goes to the next), without the deepest.
+
+    All of them suit the same patch. A network keeps at least two levels.
+    """
+    if len(planned.widths) < 3:
+        return (planned,)
+    stem = tuple(a * b for a, b in zip(planned.strides[0], planned.strides[1], strict=True))
+    coarse = Outline(
+        planned.widths[1:],
+        ((stem[0], stem[1], stem[2]), *planned.strides[2:]),
+        planned.kernels[1:],
+        planned.decoder_width,
+    )
+    shallow = Outline(planned.widths[:-1], planned.strides[:-1], planned.kernels[:-1], planned.decoder_width)
+    return planned, coarse, shallow
+
+
+def _rounded(widths: Sequence[float], step: int) -> tuple[int, ...]:
+    return tuple(max(step, step * round(width / step)) for width in widths)
+
+
+def _dense(site: Site) -> Kernel:
+    return Kernel(site.conv.kernel)
+
+
+def _shares(site: Site, layout: Layout) -> NDArray[np.float64]:
+    """The shares that a layout has; even ones for a convolution it does not know."""
+    counts = layout.convolutions.get(site.conv.name, {})
+    found = np.array([float(counts.get(kernel, 0)) for kernel in site.kernels])
+    return found / found.sum() if found.any() else np.full(len(found), 1 / len(found))
+
+
+def _counts(site: Site, shares: NDArray[np.float64]) -> dict[Kernel, int]:
+    """Channels per kernel in whole units; the largest share takes what is left over."""
+    channels = site.conv.out_channels
+    units = channels // site.unit
+    wanted = shares * units
+    whole = np.floor(wanted).astype(int)
+    for index in np.argsort(whole - wanted, kind="stable")[: units - int(whole.sum())]:
+        whole[index] += 1
+    whole *= site.unit
+    whole[int(np.argmax(shares))] += channels - int(whole.sum())
+    return {kernel: int(n) for kernel, n in zip(site.kernels, whole, strict=True) if n}
+
+
+def _moved(layout: Layout, turns: Sequence[Site], *, larger: bool) -> Layout:
+    """The layout after one move for each turn: a unit takes the next larger, or smaller, kernel."""
+    named = {name: dict(counts) for name, counts in layout.convolutions.items()}
+    for site in turns:
+        counts = named[site.conv.name]
+        steps = _steps(site, larger=larger)
+        start = next((kernel for kernel in steps if kernel in counts), None)
+        if start is None:
+            continue
+        moved = min(site.unit, counts[start])
+        counts[start] -= moved
+        counts[steps[start]] = counts.get(steps[start], 0) + moved
+        named[site.conv.name] = {k: counts[k] for k in site.kernels if counts.get(k, 0)}
+    return replace(layout, convolutions=named)
+
+
+def _steps(site: Site, *, larger: bool) -> dict[Kernel, Kernel]:
+    """For each kernel that has one, the next in number of taps; the smallest, or largest, first."""
+    order = sorted(site.kernels, key=lambda kernel: kernel.taps, reverse=not larger)
+    found = {}
+    for index, kernel in enumerate(order):
+        after = next((other for other in order[index:] if other.taps != kernel.taps), None)
+        if after is not None:
+            found[kernel] = after
+    return found
