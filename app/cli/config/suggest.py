@@ -44,7 +44,7 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
 def _unreadable(word: str, loader: ConfigLoader) -> str:
     meant = [group for group in loader.list_groups("") if word in loader.get_group_options(group)]
-    return f"got {word!r}, wanted key=value{_proposed([f'{group}={word}' for group in meant])}"
+    return f"got {word!r}, wanted key=value{proposed([f'{group}={word}' for group in meant])}"
 
 
 def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
@@ -53,7 +53,7 @@ def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
         if isinstance(option, str) and option not in options:
             group = override.key_or_group
             wanted = ", ".join(options)
-            return f"{group}: got {option!r}, wanted one of {wanted}{_proposed(nearest(option, options))}"
+            return f"{group}: got {option!r}, wanted one of {wanted}{proposed(nearest(option, options))}"
     return None
 
 
@@ -63,7 +63,7 @@ def _wrong_key(override: Override, config: DictConfig) -> str | None:
     if override.is_add() or name in keys:
         return None
     wanted = [key for key in keys if name.startswith("hydra") or not key.startswith("hydra")]
-    found = _proposed(nearest(name, wanted)) or "; python run.py --help lists what there is"
+    found = proposed(nearest(name, wanted)) or "; python run.py --help lists what there is"
     return f"{name}: there is no such name{found}"
 
 
@@ -74,7 +74,8 @@ def _choices(override: Override) -> Iterator[object]:
         yield override.value()
 
 
-def _proposed(names: Sequence[str]) -> str:
+def proposed(names: Sequence[str]) -> str:
+    """Return `; did you mean ...?` for the names of `nearest`, or an empty string if there are none."""
     return f"; did you mean {' or '.join(names)}?" if names else ""
 
 

@@ -1,4 +1,4 @@
-"""The outermost layer of the command line: version, help on a group, earlier names, and wrong names."""
+"""The outermost layer of the command line: version, help on a name, earlier names, and wrong names."""
 
 import io
 import os
@@ -112,7 +112,7 @@ def _answer(words: Sequence[str]) -> None:
         parts = [f"{name} {version(name)}" for name in ("torch", "monai", "hydra-core")]
         print(f"{app.NAME} {app.__version__} ({', '.join(parts)})")
         sys.exit(0)
-    if words[:1] == ["--help"] and len(words) == 2 and "=" not in words[1]:
+    if words[:1] == ["--help"] and len(words) == 2:
         print(group_help(CONF, words[1]))
         sys.exit(0)
 

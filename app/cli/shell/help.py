@@ -1,29 +1,83 @@
-"""The help of `--help <name>`: a group's options with their descriptions, or the file of a mode's section."""
+"""The help of `--help <name>`: the options of a group with their descriptions, a section, or a single key."""
 
 import re
 from pathlib import Path
+from textwrap import dedent
 
+from app.cli.config.suggest import nearest, proposed
 from app.core.errors import InputError
 
 _SECTIONS = "settings"
+_ROOT = "config.yaml"
 
 
 def group_help(conf: Path, name: str) -> str:
-    """Return the options of a group, one per line, then the default's file; or the section of that name.
+    """Return help on a group of options, a mode's section, or a key such as `seed` or `train.steps`.
+
+    A group gives its options, one per line, then the default's file; `group=option` gives the option's file.
+    A key gives its lines with their comments.
 
     Raises:
-        InputError: there is neither.
+        InputError: there is no group, section, key or option of that name.
     """
-    root = (conf / "config.yaml").read_text(encoding="utf-8")
+    group, chosen, option = name.partition("=")
+    if chosen and (path := conf / group / f"{option}.yaml").is_file():
+        return _text(path)
     files = sorted((conf / name).glob("*.yaml"))
     section = conf / _SECTIONS / f"{name}.yaml"
-    found = [section.read_text(encoding="utf-8")] if section.is_file() and name != "hydra" else []
-    if not files and not found:
-        groups = {folder.name for folder in conf.iterdir() if folder.is_dir()}
-        sections = {path.stem for path in (conf / _SECTIONS).glob("*.yaml")}
-        raise InputError(f"--help: got {name!r}, wanted one of {', '.join(sorted(groups | sections))}")
-    default = re.search(rf"^  - {re.escape(name)}: (\w+)", root, re.MULTILINE)
-    return "\n".join([*_options(name, files), *_default(conf / name, default), *found])
+    found = [_text(section)] if section.is_file() and name != "hydra" else []
+    if files or found:
+        return "\n".join([*_options(name, files), *_default(conf, name), *found])
+    if key := _key(conf, name):
+        return key
+    wanted = ", ".join(_names(conf))
+    raise InputError(f"--help: got {name!r}, wanted one of {wanted}{proposed(_similar(conf, name))}")
+
+
+def _names(conf: Path) -> list[str]:
+    """Return what help can be asked for: groups, sections and the keys of the root file."""
+    groups = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {_SECTIONS, "hydra"}
+    sections = {path.stem for path in (conf / _SECTIONS).glob("*.yaml")} - {"hydra"}
+    return sorted(groups | sections | {*_keys(_text(conf / _ROOT))} - {"defaults"})
+
+
+def _similar(conf: Path, name: str) -> list[str]:
+    """Return the most similar names; for a dotted name those of its section's keys."""
+    section = name.rpartition(".")[0]
+    keys = [f"{section}.{key}" for text in _texts(conf, section) for key in _keys(text)] if section else []
+    return nearest(name, [*_names(conf), *keys])
+
+
+def _key(conf: Path, name: str) -> str | None:
+    """Return the lines of a key such as `seed` or `train.steps`; None if no file has it."""
+    section, _, rest = name.partition(".")
+    places = [(text, rest) for text in _texts(conf, section) if rest]
+    for text, key in [(_text(conf / _ROOT), name), *places]:
+        if found := _lines(text, key.split(".")):
+            return name.rpartition(".")[0] + "." * ("." in name) + found
+    return None
+
+
+def _texts(conf: Path, section: str) -> list[str]:
+    """Return the files that set the keys of a section: a mode's section and a group's default."""
+    files = [conf / _SECTIONS / f"{section}.yaml", _default_file(conf, section)]
+    return [_text(path) for path in files if path and path.is_file()]
+
+
+def _lines(text: str, keys: list[str]) -> str | None:
+    """Return the lines of a key inside other keys, without the indentation; None if it is not there."""
+    found = re.search(rf"^{re.escape(keys[0])}:.*\n?(?:[ ]+\S.*\n?)*", text, re.MULTILINE)
+    if found is None or keys[0] == "defaults":
+        return None
+    return _lines(dedent(found[0].partition("\n")[2]), keys[1:]) if keys[1:] else found[0].rstrip()
+
+
+def _keys(text: str) -> list[str]:
+    return re.findall(r"^([a-z]\w*):", text, re.MULTILINE)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _options(name: str, files: list[Path]) -> list[str]:
@@ -33,14 +87,19 @@ def _options(name: str, files: list[Path]) -> list[str]:
 
 def _opening(path: Path) -> str:
     """Return the first comment line of a file, ignoring the line that names its package."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    said = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
-    return said[0] if said else ""
+    lines = _text(path).splitlines()
+    comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
+    return comments[0] if comments else ""
 
 
-def _default(folder: Path, default: re.Match[str] | None) -> list[str]:
+def _default_file(conf: Path, group: str) -> Path | None:
+    """Return the file of a group's default option; None if it has no default."""
+    default = re.search(rf"^  - {re.escape(group)}: (\w+)", _text(conf / _ROOT), re.MULTILINE)
+    path = conf / group / f"{default[1]}.yaml" if default else None
+    return path if path and path.is_file() else None
+
+
+def _default(conf: Path, name: str) -> list[str]:
     """Return the default's file with its comments; nothing if there is none."""
-    path = folder / f"{default[1]}.yaml" if default else None
-    if path is None or not path.is_file():
-        return []
-    return ["", f"default: {path.stem}", "", path.read_text(encoding="utf-8")]
+    path = _default_file(conf, name)
+    return ["", f"default: {path.stem}", "", _text(path)] if path else []

@@ -75,10 +75,11 @@ def test_version_is_printed_with_those_of_the_libraries() -> None:
         assert number in done.stdout
 
 
-def test_help_on_a_group_has_its_options_and_the_comments_of_their_files(tmp_path: Path) -> None:
+def test_help_has_the_options_of_a_group_and_the_comments_of_files_and_keys(tmp_path: Path) -> None:
     for name in ("color", "settings"):
         (tmp_path / name).mkdir()
-    (tmp_path / "config.yaml").write_text("defaults:\n  - color: red\n\nseed: 0\n")
+    root = "defaults:\n  - color: red\n\nseed: 0  # of chance\nlamp:\n  bulb:\n    watts: 5  # W\nfold: 1\n"
+    (tmp_path / "config.yaml").write_text(root)
     (tmp_path / "settings" / "color.yaml").write_text("color:\n  depth: 8  # bits\n")
     (tmp_path / "color" / "blue.yaml").write_text("# @package _global_\n# cold\nhue: 240\n")
     (tmp_path / "color" / "red.yaml").write_text("# warm\nhue: 0  # degrees\n")
@@ -88,9 +89,27 @@ def test_help_on_a_group_has_its_options_and_the_comments_of_their_files(tmp_pat
     assert of_the_default.splitlines() == ["# warm", "hue: 0  # degrees"]
     assert section.splitlines() == ["color:", "  depth: 8  # bits"]
     with pytest.raises(InputError, match="--help") as error:
-        group_help(tmp_path, "seed")
-    for token in ("seed", "color"):  # what was asked for, and what there is
+        group_help(tmp_path, "color.hu")
+    for token in ("color.hu'", "seed", "color.hue "):  # what was asked for, what there is, what is alike
         assert token in str(error.value)
+    assert group_help(tmp_path, "seed") == "seed: 0  # of chance"
+    assert group_help(tmp_path, "color.hue") == "color.hue: 0  # degrees"
+    assert group_help(tmp_path, "lamp.bulb") == "lamp.bulb:\n  watts: 5  # W"
+    assert group_help(tmp_path, "lamp.bulb.watts") == "lamp.bulb.watts: 5  # W"
+    assert group_help(tmp_path, "color=blue") == "# @package _global_\n# cold\nhue: 240\n"
+
+
+def test_help_says_what_each_option_is_and_the_front_page_has_every_mode() -> None:
+    conf = Path("conf")
+    for group in (
+        path for path in conf.iterdir() if path.is_dir() and path.name not in ("hydra", "settings")
+    ):
+        for file in group.glob("*.yaml"):
+            line = group_help(conf, group.name).partition(f"{group.name}={file.stem} ")[2].partition("\n")[0]
+            assert line.strip() and not line.strip().startswith("python run.py"), file
+    page = (conf / "hydra/help/app.yaml").read_text(encoding="utf-8")
+    for mode in {path.stem for path in (conf / "mode").glob("*.yaml")} - {"train"}:
+        assert f"mode={mode} " in page + " ", mode
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="completes in bash")
