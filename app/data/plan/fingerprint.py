@@ -18,12 +18,13 @@ from app.core.types import Labels, Size, Spacing, as_size, as_spacing
 from app.data.plan.label_coverage import PARTS, shares_met
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
+from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import labelled_crop
 from app.io.label_values import count_integers
 from app.io.volumes import Volume, header_doubts
 
-FINGERPRINT_FORMAT = 7  # raised whenever a fact is added or computed differently
+FINGERPRINT_FORMAT = 8  # raised whenever a fact is added or computed differently
 _SAMPLES = 10_000  # foreground voxels per case and channel; far fewer give stable percentiles of the data set
 
 
@@ -57,6 +58,8 @@ class CaseFacts:
     """Voxels of each class, background first."""
     foreground: NDArray[np.float32]
     """Intensities of sampled foreground voxels (C, samples)."""
+    brightest: tuple[float, ...]
+    """99.5 percentile of the whole scan, per channel."""
     components_mm3: tuple[tuple[float, ...], ...]
     """Volumes of the connected components of label values 1, 2, ..."""
     met: tuple[tuple[float, ...], ...]
@@ -112,7 +115,7 @@ class Fingerprint:
     intensities: tuple[Normalisation, ...]
     """0.5 and 99.5 percentile, mean and standard deviation of the foreground, per channel."""
     brightest: tuple[tuple[float, float], ...]
-    """99.5 percentile of the foreground in the darkest and in the brightest case, per channel."""
+    """99.5 percentile of the scan in the darkest and in the brightest case, per channel."""
     foreground_mm: Spacing
     """90th percentile of the extents of a case's bounding box of all labels, in millimetres."""
     label_mm: tuple[Spacing, ...]
@@ -186,6 +189,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
         label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
         foreground=inside,
+        brightest=tuple(high for _, high in intensity_ranges(volume.voxels)),
         components_mm3=_components(labels, len(task.labels), volume.voxel_mm3),
         met=tuple(shares_met(labels, len(task.labels))),
         boxes=_boxes(labels, len(task.segmented), geometry.spacing),
@@ -225,7 +229,7 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         components=tuple(_summarise(label) for label in zip(*(f.components_mm3 for f in facts), strict=True)),
         met=tuple(_mean_met(label) for label in zip(*(f.met for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
-        brightest=_brightest([case.foreground for case in facts]),
+        brightest=_brightest([case.brightest for case in facts]),
         foreground_mm=_extents([box for case in facts if (box := case.box()) is not None], 90),
         label_mm=tuple(
             _extents([box for box in boxes if box is not None], 50)
@@ -298,11 +302,8 @@ def _mean_met(by_case: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     return tuple(np.mean(present, axis=0).tolist()) if present else (0.0,) * len(PARTS)
 
 
-def _brightest(by_case: Sequence[NDArray[np.float32]]) -> tuple[tuple[float, float], ...]:
-    high = [np.percentile(inside, 99.5, axis=1) for inside in by_case if inside.size]
-    if not high:
-        return ((0.0, 0.0),) * len(by_case[0])
-    ends = zip(np.min(high, axis=0), np.max(high, axis=0), strict=True)
+def _brightest(by_case: Sequence[tuple[float, ...]]) -> tuple[tuple[float, float], ...]:
+    ends = zip(np.min(by_case, axis=0), np.max(by_case, axis=0), strict=True)
     return tuple((float(f"{darkest:.4g}"), float(f"{brightest:.4g}")) for darkest, brightest in ends)
 
 

@@ -7,8 +7,8 @@ from app.core.plan import Normalisation
 from app.core.types import Size, Spacing, as_size, by
 
 BRIGHTEST_REASON = (
-    "99.5 percentile of each channel's foreground, in the darkest and in the brightest scan; predictions "
-    "warn of scans far outside"
+    "99.5 percentile of each channel, in the darkest and in the brightest scan; predictions warn of scans "
+    "far outside"
 )
 
 

@@ -3,17 +3,15 @@
 from collections.abc import Sequence
 from itertools import combinations
 
-import numpy as np
-
 from app.core.doubt import Doubt
 from app.core.plan import Normalisation, Plan
+from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import Prepared
 from app.io.volumes import Volume
 
 _TIMES = 3.0  # a spacing this many times coarser or finer than the network's is far beyond augmentation
 _LEAST_SHARE = 0.5  # smallest share of the training range that a CT scan must cover
 _BRIGHTER = 10.0  # a scan this many times brighter or darker than all training scans has another unit
-_EVERY = 4  # every fourth voxel along each axis is enough for percentiles
 
 
 def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Sequence[str]) -> list[Doubt]:
@@ -33,8 +31,7 @@ def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Se
         told = f"spacing {own} mm along {names}, the networks were trained at {trained} mm"
         found.append(Doubt("spacing", told))
     brightest = plan.brightest or (None,) * len(modalities)
-    sampled = volume.voxels[:, ::_EVERY, ::_EVERY, ::_EVERY]
-    ranges: list[tuple[float, float]] = [tuple(np.percentile(each, [0.5, 99.5]).tolist()) for each in sampled]
+    ranges = intensity_ranges(volume.voxels)
     known = list(zip(plan.normalisation, brightest, strict=True))
     odd = {i: doubt for i, (low, high) in enumerate(ranges) if (doubt := _doubt(low, high, *known[i]))}
     for one, other in combinations(odd, 2):
@@ -58,9 +55,9 @@ def _doubt(low: float, high: float, how: Normalisation, brightest: tuple[float, 
         unlike = shared < _LEAST_SHARE * (how.high - how.low)
         foreground = f"the training set's foreground runs from {how.low:.4g} to {how.high:.4g}"
         return f"{foreground}; is it in Hounsfield units?" if unlike else ""
-    if brightest is None or brightest[0] / _BRIGHTER <= high <= brightest[1] * _BRIGHTER:
+    if brightest is None:
         return ""
-    return (
-        f"the training scans' foregrounds run up to {brightest[0]:.4g} or {brightest[1]:.4g}; "
-        "is it in the same unit?"
-    )
+    far = [end * times for end in brightest for times in (_BRIGHTER, 1 / _BRIGHTER)]  # ends may be negative
+    if min(far) <= high <= max(far):
+        return ""
+    return f"the training scans run up to {brightest[0]:.4g} or {brightest[1]:.4g}; is it in the same unit?"

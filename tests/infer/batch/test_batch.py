@@ -14,7 +14,10 @@ from app.core.csv_file import read_csv
 from app.core.doubt import Doubt, counted
 from app.core.errors import InputError
 from app.core.plan import Normalisation
+from app.data.plan.fingerprint import read_fingerprint
+from app.data.prepare.cache import Cache
 from app.data.prepare.prepare import prepare
+from app.data.sets.decathlon import read_task
 from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import Predicted, predict_scans
 from app.infer.scan.segmenter import Segmenter
@@ -23,6 +26,7 @@ from app.io.volumes import Volume
 from tests.support.config import CUBES
 from tests.support.networks import SLIDING
 from tests.support.runs import NIFTI
+from tests.support.volumes import MakeTask
 
 SHAPE = (12, 11, 10)
 
@@ -175,6 +179,28 @@ def test_volumes_of_all_scans_are_one_table(tmp_path: Path) -> None:
     voxels = [int(np.asarray(nib.load(output / f"{row['case']}.nii.gz").dataobj).sum()) for row in rows]
     assert [float(row["blob"]) for row in rows] == pytest.approx([count / 1000 for count in voxels], abs=1e-4)
     assert min(voxels) > 0
+
+
+def test_no_training_scan_is_doubted_whatever_its_range(make_task: MakeTask, tmp_path: Path) -> None:
+    """Dark labels in bright scans, and values below zero."""
+    folder = make_task(cases=3)
+    for number, path in enumerate(sorted((folder / "imagesTr").iterdir())):
+        scan = np.asarray(nib.load(path).dataobj)
+        nib.save(nib.Nifti1Image(900 - (500 + 20 * number) * scan, np.eye(4)), path)
+    cache = Cache(tmp_path / "cache", read_task(folder), workers=1)
+    brightest = read_fingerprint(cache).brightest
+    plan = replace(CUBES, normalisation=(Normalisation("zscore"),), brightest=brightest)
+
+    def doubts(voxels: np.ndarray, brightest: tuple[tuple[float, float], ...]) -> list[str]:
+        volume, own = Volume(np.eye(4), voxels.astype(np.float32)[None]), replace(plan, brightest=brightest)
+        return [doubt.kind for doubt in scan_warnings(volume, prepare(volume, None, own), own, ["MR"])]
+
+    for path in (folder / "imagesTr").iterdir():
+        assert doubts(np.asarray(nib.load(path).dataobj), brightest) == []
+    below = np.random.default_rng(0).uniform(-500, -90, (20, 20, 20))
+    assert doubts(below, ((-95.0, -85.0),)) == [] and doubts(-100 * below, ((-95.0, -85.0),)) == [
+        "intensity_MR"
+    ]
 
 
 @pytest.mark.parametrize(
