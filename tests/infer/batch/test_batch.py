@@ -198,9 +198,8 @@ def test_no_training_scan_is_doubted_whatever_its_range(make_task: MakeTask, tmp
     for path in (folder / "imagesTr").iterdir():
         assert doubts(np.asarray(nib.load(path).dataobj), brightest) == []
     below = np.random.default_rng(0).uniform(-500, -90, (20, 20, 20))
-    assert doubts(below, ((-95.0, -85.0),)) == [] and doubts(-100 * below, ((-95.0, -85.0),)) == [
-        "intensity_MR"
-    ]
+    assert doubts(below, ((-95.0, -85.0),)) == []
+    assert doubts(-100 * below, ((-95.0, -85.0),)) == ["intensity_MR"]
 
 
 @pytest.mark.parametrize(
