@@ -2,15 +2,18 @@
 
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from app.core import run_folder
@@ -21,6 +24,24 @@ log = logging.getLogger(__name__)
 _FILE = "study.db"
 _NAME = "tune"
 _ANSWERED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Turn an error of the study's file into one line; trials without a result run again.
+
+    Raises:
+        InputError: the file cannot be read or written.
+    """
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        why = str(getattr(cause, "orig", None) or cause or error).splitlines()[0]
+        raise InputError(
+            f"{folder / _FILE}: cannot be read or written ({why}); make room, or make the folder writable, "
+            "and run the same command again"
+        ) from error
 
 
 def open_study(

@@ -27,7 +27,7 @@ from app.cli.tune.experiment import remove_experiments, write_experiment
 from app.cli.tune.pruning import Pruning
 from app.cli.tune.settings import TuneSettings
 from app.cli.tune.space import distributions
-from app.cli.tune.study import answer, ask, best, left_over, open_study
+from app.cli.tune.study import answer, ask, best, keeping, left_over, open_study
 from app.core.errors import InputError
 from app.core.lock import locked
 from app.core.sweep import Entry, Sweep, write_sweep
@@ -58,7 +58,7 @@ class _Tuning:
 def tune(launching: Launching, command: Sequence[str]) -> None:
     """Run trials, each a job in its own folder; then write results.csv, report.html and the best trials."""
     folder, typed = _place(launching, command)
-    with locked(folder):
+    with locked(folder), keeping(folder):
         log_into(folder)
         _tune(_open(launching, folder, typed))
 

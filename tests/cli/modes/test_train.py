@@ -11,6 +11,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -272,6 +274,41 @@ def test_all_cases_train_and_a_test_set_is_scored_apart(call: Call, tmp_path: Pa
     assert "Accuracy on the test set" in (run / "model_card.md").read_text(encoding="utf-8")
     code, told = call(f"train.resume={run}", "train.patience=3")
     assert code == 1 and "train.patience" in told
+    assert not (run / "calibration.json").exists()  # a temperature is chosen on held-out cases
+    images = tmp_path / "Task90_Blobs" / "imagesTr"
+    places = (f"predict.input={images / 'blob_005.nii.gz'}", f"predict.output={tmp_path / 'masks'}")
+    for words, key in (
+        (("mode=cleanup", f"cleanup.runs={run}"), "cleanup.runs"),
+        (("mode=predict", f"predict.model={run}", "predict.weights=best", *places), "weights last"),
+        (("mode=export", f"export.model={run}", "export.format=int8"), "int8|8 bits"),
+    ):
+        code, told = call(*words)
+        assert code == 1 and re.search(key, told), told
+
+
+def test_cases_are_left_out_and_the_others_shared_out_by_their_labels(call: Call, tmp_path: Path) -> None:
+    """Of a resumed run too: the label `rare` is in two of the five cases that are left, one of each fold."""
+    data = tmp_path / "Task90_Blobs"
+    facts = json.loads((data / "dataset.json").read_text())
+    (data / "dataset.json").write_text(json.dumps({**facts, "labels": {**facts["labels"], "2": "rare"}}))
+    names = sorted(path.name for path in (data / "labelsTr").iterdir())
+    for name in (names[0], names[3]):
+        scan = nib.load(data / "labelsTr" / name)
+        voxels = np.asarray(scan.dataobj).copy()
+        voxels[1:4, 1:4, 1:4] = 2
+        nib.save(nib.Nifti1Image(voxels, scan.affine), data / "labelsTr" / name)
+    (tmp_path / "left_out.txt").write_text("blob_002\n")
+    words = ("split.stratify=true", f"split.exclude={tmp_path / 'left_out.txt'}")
+    assert call(*words, "train.steps=2") == (0, "")
+    run = tmp_path / "run"
+    split = json.loads((run / "split.json").read_text())
+    listed = [*split["train"], *split["validation"]]
+    assert sorted(listed) == [name.removesuffix(".nii.gz") for name in names if "002" not in name]
+    rare = {names[0].removesuffix(".nii.gz"), names[3].removesuffix(".nii.gz")}
+    assert len(rare & set(split["train"])) == len(rare & set(split["validation"])) == 1
+    assert json.loads((run / "fingerprint.json").read_text())["cases"] == len(listed)
+    assert call(f"train.resume={run}") == (0, "")
+    assert json.loads((run / "split.json").read_text()) == split
 
 
 def test_a_run_that_begins_with_other_weights_resumes_without_them(call: Call, tmp_path: Path) -> None:

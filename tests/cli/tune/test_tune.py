@@ -10,6 +10,7 @@ import pytest
 from hydra import initialize_config_dir
 
 from app.core.errors import InputError
+from tests.support.cli import no_room
 from tests.support.config import TINY, composed
 from tests.support.volumes import MakeTask
 
@@ -18,7 +19,7 @@ optuna = pytest.importorskip("optuna")
 from app.cli.tune.experiment import write_experiment  # noqa: E402
 from app.cli.tune.pruning import Pruning  # noqa: E402
 from app.cli.tune.space import distributions  # noqa: E402
-from app.cli.tune.study import answer, ask, best, left_over, open_study  # noqa: E402
+from app.cli.tune.study import answer, ask, best, keeping, left_over, open_study  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
@@ -184,3 +185,13 @@ def call(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None
         runpy.run_path("run.py", run_name="__main__")
     except SystemExit as ended:  # how a study ends; a single run returns
         assert not ended.code
+
+
+def test_a_study_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    space = {"lr": optuna.distributions.FloatDistribution(0.1, 1.0)}
+    with keeping(tmp_path):
+        study = open_study(tmp_path, {"mean_dice": "maximize"}, space)
+    with no_room(), pytest.raises(InputError, match=r"study\.db"), keeping(tmp_path):
+        ask(study, space)
+    with keeping(tmp_path):
+        assert ask(study, space).number == 0
