@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 pydicom = pytest.importorskip("pydicom")
-pytest.importorskip("highdicom")
+highdicom = pytest.importorskip("highdicom")
 
 from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
@@ -152,3 +152,44 @@ def test_segments_of_a_part_of_the_scan_turned_lie_in_place(tmp_path: Path) -> N
     found = read(tmp_path / "s.dcm", scan, ("background", "a"))
     np.testing.assert_array_equal(found[::-1, ::-1, 1:5], part)
     assert not found[:, :, [0, 5]].any()
+
+
+@pytest.mark.parametrize("kind", ["FRACTIONAL", "LABELMAP"])
+def test_segmentations_of_other_programs(tmp_path: Path, kind: str) -> None:
+    """Probabilities count from a half on; segment numbers of a label map may have gaps."""
+    from pydicom.sr.codedict import codes
+
+    scan = save(tmp_path / "scan", slices(a_scan(), OBLIQUE))
+    numbers = (1, 2) if kind == "FRACTIONAL" else (3, 700)
+    rng = np.random.default_rng(0)
+    if kind == "FRACTIONAL":
+        drawn = rng.uniform(0, 1, (*SIZE, 2))
+        drawn[..., 1] = np.where(drawn[..., 0] >= 0.5, 0, drawn[..., 1])  # none is in both
+        expected = np.where(np.rint(drawn * 255) >= 127.5, [1, 2], 0).max(axis=-1)
+        pixels = np.moveaxis(drawn, 2, 0).swapaxes(1, 2)
+    else:
+        expected = rng.integers(0, 3, SIZE)
+        pixels = np.array([0, *numbers], np.uint16)[expected].transpose(2, 1, 0)
+    described = [
+        highdicom.seg.SegmentDescription(
+            number, name, codes.SCT.AnatomicalStructure, codes.SCT.Organ, "MANUAL"
+        )
+        for number, name in zip(numbers, NAMES[1:], strict=False)
+    ]
+    segmentation = highdicom.seg.Segmentation(
+        source_images=[pydicom.dcmread(file) for file in sorted(scan.iterdir())],
+        pixel_array=pixels,
+        segmentation_type=kind,
+        segment_descriptions=described,
+        series_instance_uid=highdicom.UID(),
+        series_number=1,
+        sop_instance_uid=highdicom.UID(),
+        instance_number=1,
+        manufacturer="other",
+        manufacturer_model_name="other",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    segmentation.SpecificCharacterSet = "ISO_IR 192"
+    segmentation.save_as(tmp_path / "other.dcm")
+    np.testing.assert_array_equal(read(tmp_path / "other.dcm", scan, NAMES), expected)
