@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from app.metrics.metric import METRICS, Metric
+from app.metrics.metric import METRICS, OF_TUBES, Metric
 from app.metrics.score import Score
 from app.metrics.statistics import (
     BOOTSTRAP_FROM,
@@ -55,7 +55,7 @@ def every_metric(run: Run) -> Table:
         (f"{label}: {titled(_BY_NAME[name])}", *_statistics(name, by_label[label]))
         for label in labels_of(run.scores or ())
         for name, by_label in described.items()
-        if label in by_label
+        if label in by_label and (by_label[label].n or name not in OF_TUBES)
     ]
     columns = (
         "Label: metric",

@@ -65,3 +65,11 @@ def test_the_method_of_intervals_is_told_for_all_labels(tmp_path: Path) -> None:
     assert "bootstrap over 60 groups" in note and "Student's t over 7 groups" in note and "below 50" in note
     assert "bootstrap" not in method_note(replace(run, scores=tuple(rare)))
     assert method_note(replace(run, scores=())) == ""
+
+
+def test_only_tubes_have_rows_of_centre_lines(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    tube = Score("case_1", "vessel", {"dice": 0.5, "cldice": 0.75}, 1, 1)
+    other = Score("case_1", "organ", {"dice": 0.5, "cldice": None}, 1, 1)  # as an empty cell is read
+    rows = {row[0]: row[1:] for row in every_metric(replace(run, scores=(tube, other))).rows}
+    assert rows["vessel: clDice"][:3] == ("1", "0", "0.750") and "organ: clDice" not in rows
