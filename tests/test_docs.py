@@ -121,7 +121,7 @@ def test_the_options_page_has_every_group_and_section() -> None:
 
 def test_the_site_lists_every_page() -> None:
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
-    assert {*re.findall(r"^      - (\S+\.md)$", site, re.MULTILINE)} == {page.name for page in PAGES}
+    assert {*re.findall(r"^      - .+: (\S+\.md)$", site, re.MULTILINE)} == {page.name for page in PAGES}
 
 
 @pytest.mark.e2e
