@@ -1,6 +1,8 @@
 """The ranking of judges: which layouts are drawn, what a table says, and that a command continues."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from tests.benchmarks.ranking import __main__ as command
 from tests.benchmarks.ranking import table
-from tests.benchmarks.ranking.judges import JUDGES
+from tests.benchmarks.ranking.judges import JUDGES, halving
 from tests.benchmarks.ranking.layouts import draw_alike
 from tests.support.volumes import MakeTask
 
@@ -80,6 +82,48 @@ def test_correlations_and_their_ceiling_are_as_by_hand() -> None:
 def test_a_layout_without_all_seeds_does_not_count() -> None:
     rows = [row(table.TRAINED, layout, seed, 1.0) for layout, seed in ((0, 0), (0, 1), (1, 0))]
     assert table.by_layout(rows, "loss") == [[1.0, 1.0]]
+
+
+@dataclass
+class Curve:
+    """A stand-in for a layout and its network, whose loss is known after every step."""
+
+    number: int
+    late: float
+    early: float
+    steps: int = 0
+
+    def spec(self, _dense: None) -> "Curve":
+        return self
+
+
+class Curves:
+    """A stand-in for a bench, for judges that only train and ask for the loss."""
+
+    asked = SimpleNamespace(short_steps=8)
+    dense = teaching = judging = None
+
+    def __init__(self) -> None:
+        self.trained: list[int] = []
+
+    def fresh(self, spec: Curve, _seed: int) -> Curve:
+        return spec
+
+    def fit(self, network: Curve, _cases: None, *, steps: int, seed: int) -> Curve:
+        self.trained.append(steps)
+        network.steps += steps
+        return network
+
+    def loss(self, network: Curve, _cases: None) -> float:
+        return network.early if network.steps < 4 else network.late
+
+
+def test_half_go_on_and_those_that_drop_out_stay_behind() -> None:
+    """Number 0 starts last and would be first in the end; 3 starts first and falls back."""
+    bench, late, early = Curves(), (0, 1, 2, 3, 4, 5), (9, 5, 4, 1, 6, 7)
+    places = halving(bench, [Curve(*values) for values in zip(range(6), late, early, strict=True)])  # type: ignore[arg-type]
+    assert places == [5, 0, 1, 2, 3, 4]
+    assert bench.trained == [2] * 6 + [4] * 3 + [8] * 2
 
 
 def nothing_left(*_: object) -> None:

@@ -31,8 +31,9 @@ from app.search.costs import Budget, MacsCost
 from app.search.evolve import even_chances
 from app.search.methods import SearchSettings
 from app.search.search import searched_sites
+from app.train.inputs import make_batches
 from app.train.planning import plan_for
-from app.train.setup import draw_split, make_batches, open_cache
+from app.train.setup import draw_split, open_cache
 from app.train.state import TrainingState, batch_loss
 from app.train.training import Recipe
 from app.train.validate import validation_dice

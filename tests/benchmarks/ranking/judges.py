@@ -1,7 +1,7 @@
 """Ways to foretell which layout trains best, each a function of the bench and the layouts.
 
-A judge returns a loss for each layout: less is better. It may use the training cases, not those held out.
-To add one, write a function and name it in `JUDGES`; if it uses a super-network, in `WEIGHTS` too.
+A judge returns a loss, or a place, for each layout: less is better. It may use the training cases, not those
+held out. To add one, write a function and name it in `JUDGES`; if it uses a super-network, in `WEIGHTS` too.
 """
 
 import copy
@@ -21,6 +21,7 @@ from tests.benchmarks.ranking.layouts import Candidate
 
 Judge = Callable[[Bench, Sequence[Candidate]], list[float]]
 _SEED = 1000  # of the trainings of judges: none of those of the layouts
+_RUNGS = 3
 _EVOLVES_BATCHES = 3  # as search.method=evolve judges
 
 
@@ -55,12 +56,32 @@ def inherited(bench: Bench, candidates: Sequence[Candidate]) -> list[float]:
     return losses
 
 
+def halving(bench: Bench, candidates: Sequence[Candidate]) -> list[float]:
+    """Place of each layout in successive halving, as `search.method=race` does: 0 is the best.
+
+    In each of three rungs the better half goes on, for twice as many steps.
+    """
+    networks = {one.number: bench.fresh(one.spec(bench.dense), _SEED) for one in candidates}
+    steps, order = max(1, bench.asked.short_steps // 4), list[int]()
+    for rung in range(_RUNGS):
+        losses = {}
+        for number, network in networks.items():
+            networks[number] = bench.fit(network, bench.teaching, steps=steps, seed=_SEED + rung)
+            losses[number] = bench.loss(networks[number], bench.judging)
+        best = sorted(losses, key=lambda number: losses[number])
+        order = [*best, *order[len(best) :]]  # those out before stay behind
+        networks = {number: networks[number] for number in best[: (len(best) + 1) // 2]}
+        steps *= 2
+    return [float(order.index(one.number)) for one in candidates]
+
+
 JUDGES: dict[str, Judge] = {
     "super-network, as evolve": as_evolve,
     "super-network": partial(super_network, weights="shared"),
     "super-network, separate weights": partial(super_network, weights="separate"),
     "short training": alone,
     "short training, inherited weights": inherited,
+    "successive halving, as race": halving,
 }
 WEIGHTS: dict[str, str] = {
     "super-network, as evolve": "shared",

@@ -70,7 +70,7 @@ class _Space:
                 totals[index] += np.array(slot_costs(site, costs))[choices[name]] @ np.array(units)
         aims, rests = np.array(self.aims)[:, None], np.array(self.rest)[:, None]
         near = (np.abs((totals + rests) / (aims + rests) - 1) <= TOLERANCE).all(axis=0)
-        for index in np.flatnonzero(near):
+        for index in np.flatnonzero(near).tolist():
             yield {name: kernels[index] for name, kernels in choices.items()}
 
 
