@@ -47,7 +47,9 @@ def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
         network, paths = build_named(spec)
     if not paths:
         kind = spec.model.describe()["kind"]
-        raise InputError(f"mode=analyze: got {kind}, whose convolutions are its own, wanted unet or resunet")
+        raise InputError(
+            f"mode=analyze: got {kind}, which has its own convolutions, wanted model=unet or model=resunet"
+        )
     stages = {name: name.rpartition(".")[0] for name in paths}
     found = fields(network.eval(), spec.shape.in_channels, paths.values(), set(stages.values()))
     made: list[Layer] = []

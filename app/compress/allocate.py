@@ -31,7 +31,8 @@ def allocate(choices: Mapping[str, Sequence[RankChoice]], budget: float) -> dict
     spent = sum(hull[0].cost for hull in hulls.values())
     if spent > budget:
         raise InputError(
-            f"compress.budget: leaves {budget:.4g} for the convolutions, they take {spent:.4g} at the least"
+            f"compress.budget: leaves a budget of {budget:.4g} for the convolutions, they take {spent:.4g} "
+            "at the least"
         )
     climbing = [name for name, hull in hulls.items() if len(hull) > 1]
     while climbing:

@@ -34,7 +34,7 @@ def writing(path: Path) -> Iterator[None]:
             raise
         why = f"is the disk full? {error}" if error.errno is None else os.strerror(error.errno)
         full = error.errno in _NO_ROOM
-        step = "free some room and run the same command again" if full else "set a folder that can be written"
+        step = "free disk space and run the same command again" if full else "set a folder you can write to"
         raise InputError(f"{path}: cannot be written ({why}); {step}") from error
 
 

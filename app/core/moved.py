@@ -31,7 +31,7 @@ class Moved:
             return self.data / before.relative_to(data_before)
         if before.is_dir():
             return before
-        raise InputError(f"paths.data: the data set {before} was not below {data_before}; set task.folder")
+        raise InputError(f"paths.data: the data set {before} was not inside {data_before}; set task.folder")
 
     def files(self, split: Mapping[str, Any], config: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the files of each case in split.json with their current paths.

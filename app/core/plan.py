@@ -90,7 +90,7 @@ class Plan:
             raise InputError(f"plan.steps: got {self.steps}, wanted at least 1")
         if not len(self.widths) == len(self.strides) == len(self.kernels):
             raise InputError(
-                f"plan: widths, strides and kernels need one entry a level, "
+                f"plan: widths, strides and kernels need one entry per level, "
                 f"got {len(self.widths)}, {len(self.strides)} and {len(self.kernels)}"
             )
         for axis, size in enumerate(self.patch):

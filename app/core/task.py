@@ -68,7 +68,7 @@ class GroupRule:
             re.compile(self.pattern)
         except re.error as error:
             raise InputError(
-                f"task.group.pattern: {self.pattern!r} is no regular expression ({error})"
+                f"task.group.pattern: {self.pattern!r} is not a regular expression ({error})"
             ) from None
         if self.block is not None and self.block < 1:
             raise InputError(f"task.group.block: got {self.block}, wanted at least 1")
@@ -90,7 +90,7 @@ class GroupRule:
         match = re.search(self.pattern, case_id)
         captured = match.group(1) if match and match.groups() else None
         if captured is None:
-            raise InputError(f"task.group.pattern {self.pattern!r} captures nothing in case id {case_id!r}")
+            raise InputError(f"task.group.pattern {self.pattern!r} matches nothing in case id {case_id!r}")
         if self.block is None:
             return captured
         if not captured.isdigit():

@@ -96,8 +96,8 @@ def _refuse_contradiction(folder: Path, found: Sequence[Channel], modalities: Se
     order = [names[0] for names in told if len(names) == 1]
     if sorted(order) == sorted(modalities) and order != list(modalities):
         raise InputError(
-            f"{folder}: channels by {BY_NAME} are {', '.join(channel.shown for channel in found)}, which say "
-            f"{', '.join(order)}; wanted {', '.join(modalities)}; channels=modality goes by these names"
+            f"{folder}: channels by {BY_NAME} are {', '.join(channel.shown for channel in found)}, which "
+            f"give {', '.join(order)}; wanted {', '.join(modalities)}; channels=modality uses these names"
         )
 
 

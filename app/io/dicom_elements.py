@@ -98,7 +98,8 @@ def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> 
 
 def _too_long(path: Path, found: _Element, size: int) -> str:
     return (
-        f"{path}: the DICOM element ({found.tag[0]:04x},{found.tag[1]:04x}) says {found.length} bytes, "
+        f"{path}: the DICOM element ({found.tag[0]:04x},{found.tag[1]:04x}) has length {found.length} "
+        "bytes, but "
         f"{size - found.first} are left of the file; is it damaged or cut short?"
     )
 

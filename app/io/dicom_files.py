@@ -136,7 +136,9 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
         raise InputError(f"{path}: cannot be read as DICOM ({str(error).strip().splitlines()[-1]})") from None
     tags = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
     if reader.GetNumberOfComponents() != 1:
-        raise InputError(f"{path}: got {reader.GetNumberOfComponents()} colours a voxel, wanted a grey image")
+        raise InputError(
+            f"{path}: got {reader.GetNumberOfComponents()} values per voxel, wanted a grey-level image"
+        )
     wanted = math.prod(reader.GetSize()) * (_number(tags.get("0028|0100")) or 8) / 8
     if pixels.bytes is not None and pixels.bytes < wanted:
         raise InputError(

@@ -58,7 +58,7 @@ def is_uneven(share: float) -> bool:
 
 def uneven_sentence(share: float) -> str:
     """Return a sentence on how far slices lie off an even grid."""
-    return f"slices lie up to {share:.2g} of a slice distance off an even grid"
+    return f"slice positions deviate by up to {share:.2g} of a slice distance from even spacing"
 
 
 def _refuse_odd(where: Path, frames: Sequence[Frame]) -> None:
@@ -116,14 +116,14 @@ def _line(
     if doubled.size:
         pairs = ", ".join(f"{frames[n].name} and {frames[n + 1].name}" for n in doubled[:_NAMED])
         raise InputError(
-            f"{where}: got {len(frames)} slices at {len(frames) - doubled.size} positions: {pairs} lie in "
-            "one place; remove the copies, or separate the volumes (times, echoes) into folders"
+            f"{where}: got {len(frames)} slices at {len(frames) - doubled.size} positions: {pairs} are at "
+            "one position; remove the copies, or separate the volumes (times, echoes) into folders"
         )
     wide = int(gaps.argmax())
     if gaps[wide] > _MISSING * usual:
         raise InputError(
             f"{where}: got {gaps[wide]:.3g} mm between slices {wide + 1} and {wide + 2} ({frames[wide].name} "
-            f"and {frames[wide + 1].name}) and {usual:.3g} mm as a rule; is a slice missing, or are there "
+            f"and {frames[wide + 1].name}) and {usual:.3g} mm elsewhere; is a slice missing, or are there "
             "two volumes?"
         )
     numbers = np.arange(len(frames)) - (len(frames) - 1) / 2

@@ -172,8 +172,8 @@ def _warn_of_gaps(path: Path, name: str, planes: Collection[int]) -> None:
     gaps = sorted(set(range(min(planes, default=0), max(planes, default=0))) - set(planes))
     if gaps:
         log.warning(
-            "%s: %s: no contour in %d slices between others (%s), which stay background; if the structure is "
-            "outlined on some slices only, fill it in before",
+            "%s: %s: no contour in %d slices between others (%s), which stay background; if the structure "
+            "is outlined on some slices only, interpolate it first",
             path,
             name,
             len(gaps),

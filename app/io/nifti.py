@@ -168,10 +168,10 @@ def _loaded(path: Path) -> nib.Nifti1Pair:
     """
     lacking = [file for file in files_of(path) if not file.exists()]
     if lacking:
-        raise InputError(f"{path}: got no {lacking[0].name} beside it, which is a part of it")
+        raise InputError(f"{path}: got no {lacking[0].name} next to it, the other file of the pair")
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Pair):
-        why = "which does not say which side is left"
+        why = "which does not record which side is left"
         raise InputError(f"{path}: got an Analyze 7.5 header, {why}; wanted NIfTI")
     return image
 
@@ -251,9 +251,11 @@ def _no_orientation(header: nib.Nifti1Header) -> str:
 
 def _not_millimetres(header: nib.Nifti1Header) -> str:
     unit = _UNITS.get(_unit(header))
-    return "" if unit is None else f"lengths are in {unit[0]}; they are read as such"
+    return "" if unit is None else f"lengths are in {unit[0]}; they are converted"
 
 
 def _unknown_unit(header: nib.Nifti1Header) -> str:
     unit = _unit(header)
-    return "" if unit in (0, 2, *_UNITS) else f"lengths are in unit number {unit}, which NIfTI does not know"
+    return (
+        "" if unit in (0, 2, *_UNITS) else f"lengths are in unit number {unit}, which NIfTI does not define"
+    )

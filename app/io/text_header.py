@@ -129,7 +129,7 @@ def _beside(path: Path, name: str) -> Path:
     """
     apart = suffix_of(path) in (".mhd", ".nhdr")
     if not apart or Path(name).name != name or "\\" in name or not name.isprintable():
-        where = "in the file itself, or for .mhd and .nhdr in one beside it"
+        where = "in the file itself, or for .mhd and .nhdr in a file next to it"
         raise InputError(f"{path}: its voxels are in {name[:80]!r}, wanted them {where}")
     beside = path.with_name(name)
     try:
@@ -137,7 +137,7 @@ def _beside(path: Path, name: str) -> Path:
     except OSError:  # an impossible file name
         there = False
     if not there:
-        raise InputError(f"{path}: got no {name[:80]!r} beside it, which has its voxels")
+        raise InputError(f"{path}: got no {name[:80]!r} next to it, the file with its voxels")
     return beside
 
 

@@ -227,7 +227,7 @@ def read_label_map(path: Path, values: Sequence[int]) -> LabelMap:
     if unknown:
         raise InputError(
             f"{path}: got {sum(unknown.values())} voxels of label values {listed_values(unknown)}, "
-            f"wanted only {listed_values(values)}; mode=check tells what can be repaired"
+            f"wanted only {listed_values(values)}; mode=check lists what can be repaired"
         )
     return LabelMap(affine, to_classes(voxels, values))
 
@@ -341,7 +341,7 @@ def _refuse_uneven(path: Path, header: Header, reading: Reading) -> None:
     if header.uneven > reading.slice_jitter:
         raise InputError(
             f"{path}: {uneven_sentence(header.uneven)}, wanted at most "
-            f"{reading.slice_jitter}; set slice_jitter to read them as even all the same"
+            f"{reading.slice_jitter}; set slice_jitter to read them as evenly spaced"
         )
 
 

@@ -66,9 +66,7 @@ def choose_precision(name: str, device: torch.device, setting: str = "train.prec
     if name not in PRECISIONS:
         raise InputError(f"{setting}: got {name!r}, wanted auto, {', '.join(PRECISIONS)}")
     if name == "fp16" and device.type != "cuda":
-        raise InputError(
-            f"{setting}: got fp16, which only an NVIDIA GPU computes with; wanted auto, fp32 or bf16"
-        )
+        raise InputError(f"{setting}: got fp16, which needs an NVIDIA GPU; wanted auto, fp32 or bf16")
     if name == "bf16" and device.type == "mps":
         raise InputError(f"{setting}: got bf16, device=mps computes in fp32; wanted auto or fp32")
     return PRECISIONS[name]

@@ -79,8 +79,8 @@ def design(model: Model, shape: Shape, operator: Operator, decoder_operator: Ope
     chosen = [part.describe()["kind"] for part in (operator, decoder_operator) if part is not None]
     if not convolutions and chosen != ["Conv3d"]:
         raise InputError(
-            f"{model.describe()['kind']}: got operators {', '.join(chosen)} for a model "
-            "whose convolutions are its own, wanted op=conv3d"
+            f"{model.describe()['kind']}: got operators {', '.join(chosen)} for a model with its own "
+            "convolutions, wanted op=conv3d"
         )
     if decoder_operator is None:
         bound = operator.bind(convolutions)

@@ -61,7 +61,7 @@ class DiceNet(Channelwise):
 
     def _spec(self, conv: ConvSpec) -> DiceSpec:
         if conv.size is None:
-            raise InputError(f"{conv.name}: op=dicenet is made for one size of patch, and none is planned")
+            raise InputError(f"{conv.name}: op=dicenet needs a fixed patch size, and none is planned")
         return DiceSpec(
             in_channels=conv.in_channels,
             out_channels=conv.out_channels,

@@ -118,7 +118,7 @@ class SuperNet(Operator):
         vocabulary(self.kernels, "kernels")
         if self.paths in _EARLIER_FORMS:
             raise InputError(
-                f"paths: got {self.paths!r}, a super-network of an earlier version that summed its paths; "
+                f"paths: got {self.paths!r}, which earlier versions used; "
                 f"search again, wanted one of {', '.join(_FORMS)}"
             )
         for name, known in (("paths", _FORMS), ("weights", CANDIDATES)):

@@ -26,7 +26,7 @@ _MUTATED = 3  # units at most
 _TRIES = 5000
 _STEEPEST = 1e6  # rate for the dearest kernel of all
 _RAREST = 1e-6  # chance of a kernel beside the likeliest one, at least
-_UNMET = "search.budget, search.limits: no layout in whole units of channels was found that meets them"
+_UNMET = "search.budget, search.limits: found no layout in whole units of channels that meets them"
 # How much of the budget is spent at least, and whether whole layers take one kernel. The next where units are
 # too coarse to come near the budget, and where a second kernel in a layer costs more milliseconds than it
 # saves, as on a GPU: each group of channels has to be started.

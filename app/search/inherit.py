@@ -45,8 +45,8 @@ def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -
     parts = super_convolutions(source)
     if not all(isinstance(part, SampledConv3d) for part in parts.values()):
         raise InputError(
-            "train.init: got a search by paper_cost or paper_performance, whose networks train from fresh "
-            "weights; leave train.init out"
+            "train.init: got a search by paper_cost or paper_performance, "
+            "whose weights cannot be inherited; leave train.init out"
         )
     source.load_state_dict(searched.inference_weights)
     inherit(target, source, dict(zip(parts, sites, strict=True)), layout)

@@ -87,7 +87,7 @@ class SearchSettings:
             fitting = ", ".join(name for name, way in METHODS.items() if way.shrinks)
             raise InputError(
                 f"search.model: got {self.model or 'none'} with search.method {self.method}, "
-                f"wanted the run folder of a trained network with {fitting}, and none with the others"
+                f"wanted the run folder of a trained network with {fitting}, and none for the other methods"
             )
         if self.cost not in COSTS:
             raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(COSTS)}")
@@ -95,7 +95,8 @@ class SearchSettings:
             raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(COSTS)}")
         if self.limited and self.way.decode not in ("race", "evolve"):
             raise InputError(
-                f"search.limits: search.method {self.method} keeps none, race, evolve and random do"
+                f"search.limits: search.method {self.method} does not support them; use race, evolve or "
+                "random"
             )
         free = ("race", "random")
         if self.space not in (None, "kernels", "network") or (

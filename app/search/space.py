@@ -102,8 +102,8 @@ class Space:
                     break
         if best is None:
             raise InputError(
-                "search.budget, search.limits: no network of these kernels was found that keeps them; the "
-                f"smallest one costs {least:.3g} times as much"
+                "search.budget, search.limits: no network with these kernels "
+                f"meets them; the smallest one costs {least:.3g} times as much"
             )
         return best[1]
 

@@ -44,7 +44,7 @@ def naming_the_checkpoint(this: Training, state: TrainingState, begin: Begin) ->
 def _out_of_memory(this: Training, state: TrainingState) -> str:
     """Return a message that names what did not fit into the device's memory, and what to change."""
     batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
-    smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or begin a new run with "
+    smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or start a new run with "
     free = free_bytes(this.recipe.device) / 1e9
     return (
         f"step {state.step}: out of memory on {this.recipe.device}, which has {free:.1f} GB, with "
@@ -101,11 +101,11 @@ def _with_lower_rate(this: Training, failed: TrainingState, begin: Begin) -> str
             continue
         lower = f"{this.recipe.rate_key}={factor * rate:.3g}"
         if checkpoint is not None:
-            return f"{path} is from step {_step(checkpoint)} and sound: resume with {this.resumes_by} {lower}"
+            return f"{path} is from step {_step(checkpoint)}: resume with {this.resumes_by} {lower}"
         if kept is None:
-            return f"there is no checkpoint yet: begin again with {lower}"
-        worse = f"{path}, from step {_step(kept)}, is no better"
-        return f"{worse}: begin a new run with {lower} and another paths.run"
+            return f"there is no checkpoint yet: start again with {lower}"
+        worse = f"resuming from {path} (step {_step(kept)}) fails too"
+        return f"{worse}: start a new run with {lower} and another paths.run"
     return f"no lower {this.recipe.rate_key} that was tried helps; mode=check examines the cases"
 
 

@@ -90,8 +90,8 @@ def tell_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str,
     seen = [case.id for case in held_out if known & {str(case.image), digests.get(case.id)}]
     if seen:
         log.warning(
-            "train.init: %d of %d held-out cases (%s) trained %s, so their scores are too good; hold out "
-            "cases that it has not seen, by split.file or split.test",
+            "train.init: %d of %d held-out cases (%s) were training cases of %s, so their "
+            "scores are too good; hold out other cases with split.file or split.test",
             *(len(seen), len(held_out), listed(seen, _NAMED), origin.name),
         )
 
@@ -110,15 +110,16 @@ def take_weights(
     fresh = [f"{name} ({why})" for name, why in found.fresh.items()]
     if not found.taken:
         raise InputError(
-            f"train.init: {origin.name}: no weights fit by name and shape: {listed(fresh, _NAMED)}; take its "
-            f"model and op, and its plan by plan.file=<run folder>/{run_folder.PLAN}"
+            f"train.init: {origin.name}: no weights fit by name and shape: {listed(fresh, _NAMED)}; set its "
+            "model and op, and "
+            f"use its plan with plan.file=<run folder>/{run_folder.PLAN}"
         )
     own = dict(network.named_parameters())
     kept = sum(values.numel() for name, values in own.items() if name.removeprefix("network.") in found.fresh)
     every = sum(values.numel() for values in own.values())
     log.info(
-        "train.init: %d of %d tensors, %.0f %% of the parameters, are of %s; input channels averaged or "
-        "chosen by name in: %s; fresh: %s",
+        "train.init: %d of %d tensors, %.0f %% of the parameters, are copied from %s; input channels "
+        "averaged or chosen by name in: %s; initialised: %s",
         *(len(found.taken), len(found.taken) + len(fresh), 100 * (1 - kept / every), origin.name),
         *(listed(found.channels, _NAMED) or "none", listed(fresh, _NAMED) or "none"),
     )

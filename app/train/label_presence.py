@@ -39,7 +39,7 @@ def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
         if having:
             log.warning(
                 "label %s (%d) is in none of %d training cases, only in %d held-out ones (%s): it cannot be "
-                "learnt; set another fold, split.stratify=true or fold=none",
+                "learnt; choose another fold, split.stratify=true or fold=none",
                 *(name, index + 1, len(split.training), len(having), listed(having)),
             )
         else:
@@ -73,7 +73,7 @@ def foretell_vanished(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -
     others = [case for case in found if case not in small and any(_small_lesions(found[case], plan).values())]
     chosen = [*small, *spread(others, _LOOKED_AT)]
     if len(others) > _LOOKED_AT:
-        log.info("small lesions are looked for in %d of %d cases that have any", _LOOKED_AT, len(others))
+        log.info("small lesions are counted in %d of %d cases that have lesions", _LOOKED_AT, len(others))
     by_id = {case.id: case for case in task.cases}
 
     def resampled(case: str) -> _OnGrid:
@@ -133,15 +133,15 @@ def _tell(task: Task, plan: Plan, lost: Mapping[str, _Lost]) -> None:
         cases = [case for case, each in lost.items() if value in each.labels]
         if cases:
             log.warning(
-                "label %s (%d) vanishes from %d cases on the planned grid of %s mm: %s; they train as if "
-                "they had none; plan.spacing sets a finer grid",
+                "label %s (%d) vanishes from %d cases on the planned grid of %s mm: %s; "
+                "these cases train without it; set a finer plan.spacing",
                 *(name, value, len(cases), grid, listed(cases)),
             )
         counts = {case: each.lesions[value] for case, each in lost.items() if value in each.lesions}
         if counts:
             log.warning(
-                "%d lesions of label %s (%d) vanish on the planned grid of %s mm while others stay: %s; they "
-                "train as background; plan.spacing sets a finer grid",
+                "%d lesions of label %s (%d) vanish on the planned grid of %s mm while others remain: %s; "
+                "they train as background; set a finer plan.spacing",
                 *(sum(gone for gone, _ in counts.values()), name, value, grid),
                 listed(f"{gone} of {all_} in {case}" for case, (gone, all_) in counts.items()),
             )

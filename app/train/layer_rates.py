@@ -35,11 +35,11 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
             values.requires_grad_(False)
     frozen = [values.numel() for values in own.values() if not values.requires_grad]
     if len(frozen) == len(own):
-        raise InputError(f"train.freeze: got {list(patterns)}, which leaves nothing to train")
+        raise InputError(f"train.freeze: got {list(patterns)}, which leaves no parameter to train")
     if frozen:
         every = sum(values.numel() for values in own.values())
         log.info(
-            "train.freeze: %d of %d tensors, %.0f %% of the parameters, keep their values",
+            "train.freeze: %d of %d tensors, %.0f %% of the parameters, are not trained",
             *(len(frozen), len(own), 100 * sum(frozen) / every),
         )
 

@@ -164,8 +164,8 @@ def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
     reached = _furthest([miss[share] for miss in misses if miss])
     margin = as_spacing([miss + mm for miss, mm in zip(reached, this.plan.spacing, strict=True)])
     log.info(
-        "first stage: labels reach up to %s mm out of what it finds in %d cases; margin %s mm; parts under "
-        "%.0f %% of the largest are taken for mistakes",
+        "first stage: labels reach up to %s mm beyond the region it finds in %d cases; margin %s mm; parts "
+        "under %.0f %% of the largest are ignored",
         *(_rounded(reached), sum(bool(miss) for miss in misses), _rounded(margin), 100 * share),
     )
     return Locator(checkpoint.network, this.plan, checkpoint.inference_weights, margin, share)

@@ -72,7 +72,7 @@ def train_network(
     if this.resumed:
         state.restore(read_checkpoint(this.folder / run_folder.LAST))
         _refuse_more_time(state, this.settings)
-        log.info("going on at step %d of %d", state.step, this.settings.total_steps)
+        log.info("resuming at step %d of %d", state.step, this.settings.total_steps)
     this.begun()
     _log_start(this)
     _note_speed(this)
@@ -179,8 +179,8 @@ def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
     """Refuse to continue a schedule that has ended with the time: its learning rate is used up."""
     if state.clock >= settings.total_steps and not limit(state, settings):
         raise InputError(
-            f"train.max_minutes: got {settings.max_minutes}, but the learning rate of this run has ended "
-            "with its time; leave it out, or begin a new run with more time"
+            f"train.max_minutes: got {settings.max_minutes}, but the learning rate schedule of this run has "
+            "already ended; leave it out, or start a new run with more time"
         )
 
 
@@ -238,7 +238,7 @@ def _validation(this: Training) -> Validate:
 def _log_start(this: Training) -> None:
     cost = this.network.cost(this.plan.patch)
     log.info(
-        "%d training, %d held-out%s cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC a patch -> %s",
+        "%d training, %d held-out%s cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC per patch -> %s",
         *(len(this.split.training), len(this.split.validation), _and_test(this.split)),
         *(list(this.plan.patch), this.plan.batch),
         *(cost.params / 1e6, cost.macs / 1e9, this.folder),

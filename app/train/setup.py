@@ -218,7 +218,7 @@ def _refuse_changed_data(folder: Path, task: Task, split: Split, cache: Cache) -
 def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
     """Refuse early stopping without held-out cases, because it needs their validation Dice."""
     if not split.validation and settings.patience is not None:
-        raise InputError(f"train.patience: got {settings.patience}, but no case is held out to judge by")
+        raise InputError(f"train.patience: got {settings.patience}, but no case is held out to score")
 
 
 def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:

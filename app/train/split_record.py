@@ -66,7 +66,7 @@ def recorded_split(run: Path, split: Split, task: Task) -> Split:
     raise InputError(
         f"task.folder: {task.folder or task.name}: its cases are not those of {run / run_folder.SPLIT}: "
         f"{len(found_ids - known)} are new, {len(known - found_ids)} are gone, {crossed} that trained "
-        "would be held out; put the data set back as it was, or begin a new run"
+        "would be held out; restore the data set, or start a new run"
     )
 
 
@@ -89,6 +89,6 @@ def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash:
     else:
         return
     raise InputError(
-        f"task.folder: {task.folder or task.name}: {what} have changed since {run} began; "
-        "put them back as they were, or begin a new run"
+        f"task.folder: {task.folder or task.name}: {what} have changed since {run} started; "
+        "restore them, or start a new run"
     )

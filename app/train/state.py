@@ -116,9 +116,7 @@ class TrainingState:
                     raise
             self._micro_batches = more
             free_unused()
-            log.warning(
-                "step %d: out of memory; from now on a step takes %d smaller batches", self.step, more
-            )
+            log.warning("step %d: out of memory; each step now uses %d smaller batches", self.step, more)
 
     def _more_micro_batches(self, patches: int) -> int | None:
         """Return the next larger number of equal parts of a batch; None if none exists or is allowed."""

@@ -66,7 +66,7 @@ def choose_device(cfg: DictConfig) -> torch.device:
         raise InputError(f"device: got {cfg.device!r}, wanted one of {', '.join(_DEVICES)} or cuda:<number>")
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(kind, True):
-        raise InputError(f"device: got {cfg.device}, this machine has none that torch can use")
+        raise InputError(f"device: got {cfg.device}, PyTorch finds no such device on this machine")
     if kind == "mps":
         return torch.device("mps")
     if kind == "cpu" or not available["cuda"]:
@@ -82,7 +82,7 @@ def _gpu(number: str, found: int) -> int:
             "wanted device=cuda and at most one process for each GPU"
         )
     if number and int(number) >= found:
-        raise InputError(f"device: got cuda:{number}, wanted a number below {found}, as many GPUs are here")
+        raise InputError(f"device: got cuda:{number}, wanted a number below {found}, the number of GPUs")
     if number or local_count() > 1:
         return int(number) if number else local_rank()
     return job_number() % found

@@ -49,7 +49,7 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
             resumes and cfg.train.resume is None and not is_multirun()
         ):  # a sweep sends a job to its own folder
             raise InputError(
-                f"{folder}: holds a run already; resume it with {shell_word('train.resume', folder)}, "
+                f"{folder}: already holds a run; resume it with {shell_word('train.resume', folder)}, "
                 "or set paths.run"
             )
         try:
@@ -87,7 +87,7 @@ def _refuse_another(cfg: DictConfig, folder: Path) -> None:
         free = _is_changeable(key) or key.split(".")[0] in (*PLACES, "mode")
         if key in theirs and theirs[key] != value and not isinstance(value, dict) and not free:
             raise InputError(
-                f"{key}: got {value!r}, the run in {folder} was begun with {theirs[key]!r}; "
+                f"{key}: got {value!r}, the run in {folder} was started with {theirs[key]!r}; "
                 "set another paths.run for another run"
             )
 
@@ -122,12 +122,13 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
             continue
         if key == "train.steps":
             raise InputError(
-                f"train.resume: the learning rate of the run ends with its {_steps(stored)} steps, leave out "
-                f"{override.input_line}; another number of steps takes a new run"
+                f"train.resume: the learning rate schedule of the run ends after its {_steps(stored)} "
+                "steps; leave out "
+                f"{override.input_line}; another number of steps needs a new run"
             )
         if not _is_changeable(key):
             raise InputError(
-                f"train.resume: the run keeps its configuration, leave out {override.input_line}"
+                f"train.resume: the run keeps its configuration; leave out {override.input_line}"
             )
         if key not in ("paths.data", "task.folder"):
             OmegaConf.update(stored, key, literal(override.value()))
@@ -244,7 +245,7 @@ def _how_to_resume(folder: Path) -> str:
     """Return the message about a run that is interrupted outside of its training steps."""
     if run_folder.can_resume(folder):
         return f"interrupted; resume with {shell_word('train.resume', folder)}"
-    return "interrupted before the first checkpoint; the same command begins again, prepared cases are kept"
+    return "interrupted before the first checkpoint; the same command starts again and reuses prepared cases"
 
 
 @contextmanager

@@ -63,8 +63,8 @@ def _wrong_key(override: Override, config: DictConfig) -> str | None:
     if override.is_add() or name in keys:
         return None
     wanted = [key for key in keys if name.startswith("hydra") or not key.startswith("hydra")]
-    found = proposed(nearest(name, wanted)) or "; python run.py --help lists what there is"
-    return f"{name}: there is no such name{found}"
+    found = proposed(nearest(name, wanted)) or "; python run.py --help lists all options"
+    return f"{name}: no such option{found}"
 
 
 def _choices(override: Override) -> Iterator[object]:

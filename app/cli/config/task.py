@@ -83,8 +83,8 @@ class TaskSettings:
             return None
         rule, first = _named(found, task), task.cases[0].id
         log.info(
-            "%d cases are of %d groups by their names (%s is of %s), which stay together in folds; "
-            "task.group.pattern=null takes each by itself",
+            "%d cases belong to %d groups by their names (%s belongs to %s), and a group stays in one fold; "
+            "task.group.pattern=null makes each case a group of its own",
             *(len(task.cases), len({rule.key(case.id) for case in task.cases}), first, rule.key(first)),
         )
         return rule
@@ -167,7 +167,7 @@ def _set_aside(task: Task, chosen: SplitSettings, settings: TaskSettings, fold: 
         found["test"] |= named(names.test, task.cases, group, "split.file")
         inside = named((*names.train, *names.validation), task.cases, group, "split.file")
         if twice := sorted(inside & found["test"]):
-            raise InputError(f"split.file: {twice[0]} is of the test set and of another side")
+            raise InputError(f"split.file: {twice[0]} is in the test set and on another side")
         found["exclude"] |= everyone - inside - found["test"]
     if found["exclude"]:
         log.info("%d of %d cases are left out", len(found["exclude"]), len(everyone))

@@ -60,16 +60,19 @@ def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, 
     listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     write_text(folder / "model" / "arranged.yaml", yaml.safe_dump(listed, sort_keys=False))
     log.info("mean score %.3f -> %.3f", found.before, found.after)
-    log.info("train it: python run.py --config-dir %s model=arranged ...", folder.resolve())
+    log.info("to train it: python run.py --config-dir %s model=arranged ...", folder.resolve())
 
 
 def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     with progress_bar("Choosing mixes", 0) as advance:
         found = choose_mixes(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
     write_text(folder / "op" / "mixes.yaml", yaml.safe_dump(_config_of(found.operator), sort_keys=False))
-    log.info("kernels of arXiv 2009.05236 (depthwise, grouped or rolling 1x1x1); score and choice are ours")
+    log.info(
+        "kernels as in arXiv 2009.05236 (depthwise, grouped or rolling 1x1x1); the score and the choice "
+        "follow our formulation"
+    )
     log.info("mean score %.3f with 8 groups -> %.3f", found.before, found.after)
-    log.info("train it: python run.py --config-dir %s op=mixes ...", folder.resolve())
+    log.info("to train it: python run.py --config-dir %s op=mixes ...", folder.resolve())
 
 
 def _config_of(described: Model | Operator) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings,
     write_layout(folder / run_folder.LAYOUT, found.layout)
     log.info("CAKES kernels chosen by our score; the paper's own kernels are analyze.optimise=mix")
     log.info("mean score %.3f with 1D kernels -> %.3f", found.before, found.after)
-    log.info("train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)
+    log.info("to train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)
 
 
 def _row(layer: Layer) -> dict[str, object]:

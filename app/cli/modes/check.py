@@ -81,7 +81,7 @@ def _added(cfg: DictConfig, facts: TaskSettings) -> TaskFile:
     if facts.labels:
         raise InputError("check.add: leave out task.labels; label maps are added with the data set's values")
     if cfg.check.repair is not None:
-        raise InputError("check.repair: leave it out with check.add, or repair in a command of its own")
+        raise InputError("check.repair: cannot be combined with check.add; run one command for each")
     known, masks = read_task_file(Path(facts.folder), facts.dataset), Path(cfg.check.add)
     names: dict[str, Path] = {}
     if cfg.check.scans is not None:
@@ -142,7 +142,7 @@ def _warn_of_guesses(checked: Checked) -> None:
     for case, found in checked.findings.items():
         for one in found:
             if one.kind == "not_finite":
-                log.warning("%s: %s, background in the copy; look whether that is right", case, one.found)
+                log.warning("%s: %s, background in the copy; check whether that is right", case, one.found)
 
 
 def _refuse_errors(checked: Checked, *, repaired: bool, table: Path) -> None:

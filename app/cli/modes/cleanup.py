@@ -29,6 +29,9 @@ def run(cfg: DictConfig) -> Path:
     Console().print(table)
     for folder in runs:
         write_cleanup(folder, cleanup, evidence)
-    log.info("largest component alone: %s", ", ".join(cleanup.largest_component) or "for no label")
-    log.info("holes filled: %s", ", ".join(cleanup.fill_holes) or "for no label")
+    log.info(
+        "labels that keep only their largest component: %s",
+        ", ".join(cleanup.largest_component) or "for no label",
+    )
+    log.info("labels whose holes are filled: %s", ", ".join(cleanup.fill_holes) or "for no label")
     return runs[0]

@@ -91,7 +91,9 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _how(settings: EvaluateSettings) -> str:
-    return "these references, which count as misses" if settings.missing == "miss" else "these, left out"
+    return (
+        "these references, whose labels count as missed" if settings.missing == "miss" else "these, left out"
+    )
 
 
 def _scores(

@@ -31,8 +31,8 @@ def run(cfg: DictConfig) -> Path:
     (member,) = read_members([run], cfg.export.weights)
     if member.checkpoint.locator is not None:
         raise InputError(
-            f"export.model: {run}: is a run in two stages, an export holds one network: "
-            "train with plan.stages=1, or predict with predict.engine=onnxruntime or openvino"
+            f"export.model: {run}: this run has two networks, an export one; train with plan.stages=1, "
+            "or predict with predict.engine=onnxruntime or openvino"
         )
     if cfg.export.format == "int8":
         _quantise(member, cfg.export.cases)
@@ -52,6 +52,7 @@ def _quantise(member: Member, cases: int | None) -> None:
     require("export.format=int8", *PACKAGES)
     facts = quantise(member, cases=cases, moved=data_moved())
     log.info(
-        "mean Dice %.4f in 8 bits, %.4f before, on %d held-out cases; use predict.engine=openvino_int8",
+        "mean Dice %.4f with 8 bits, %.4f before, on %d held-out cases; predict with "
+        "predict.engine=openvino_int8",
         facts["dice_int8"], facts["dice"], facts["cases"],
     )  # fmt: skip

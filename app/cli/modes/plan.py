@@ -29,7 +29,7 @@ def _tell_of_labels(cfg: DictConfig, planned: Planned) -> None:
     try:
         split = draw_split(task, configured_folds(cfg, task, planned.facts), cache)
     except InputError as error:
-        log.warning("a training would be refused: %s", error)
+        log.warning("a training would stop with this error: %s", error)
     else:
         tell_of_absent(task, split, label_volumes(cache))
 
@@ -38,7 +38,7 @@ def run(cfg: DictConfig) -> Path:
     """Write fingerprint.json and plan.yaml into the run folder and print the plan."""
     with open_folder(cfg) as folder:
         if run_folder.can_resume(folder):
-            raise InputError(f"{folder}: holds a run, whose plan would be overwritten; set another paths.run")
+            raise InputError(f"{folder}: holds a run whose plan would be overwritten; set another paths.run")
         planned = plan_configured(cfg)
         write_json(folder / run_folder.FINGERPRINT, read_fingerprint(planned.cache).to_dict())
         write_plan(folder / run_folder.PLAN, planned.plan, planned.reasons)

@@ -75,7 +75,7 @@ def run(cfg: DictConfig) -> Path:
     try:
         done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)
     except KeyboardInterrupt:
-        raise Interrupted("interrupted; the same command goes on with the scans that are left") from None
+        raise Interrupted("interrupted; run the same command again for the scans that are left") from None
     finally:
         manifest.close()
     _report(done, aliases, output, manifest)
@@ -121,8 +121,8 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
     renamed = sum(aliases[scan].name != name for scan, name in found.names.items())
     if renamed:
         log.warning(
-            "%d scans are named after their patients; results are called after the series instead, "
-            "see predict.anonymous",
+            "%d scans are named after their patients; results are "
+            "named after the series instead, see predict.anonymous",
             renamed,
         )
     if len(reading.modalities) < 2 and not reading.words:
@@ -142,23 +142,28 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
 
 
 def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manifest: Manifest) -> None:
-    log.info("%d label maps written to %s, %d kept from before", len(done.written), output, len(done.kept))
+    log.info("%d label maps written to %s, %d existing ones kept", len(done.written), output, len(done.kept))
     for line in counted({aliases[scan].name: found for scan, found in done.doubts.items()}):
         log.warning("doubt: %s", line)
     if done.again:
         names = listed(aliases[scan].name for scan in done.again)
-        log.warning("%d scans were replaced since, and segmented again: %s", len(done.again), names)
+        log.warning("%d scans have changed since and were segmented again: %s", len(done.again), names)
     for message in done.failed.values():
         log.error("failed: %s", message)
     strange = ", ".join(manifest.by_others(aliases[scan].name for scan in done.kept))
     if strange:
         log.warning(
-            "kept, but made by other networks or settings, or unknown by which: %s; see predict.overwrite",
+            "kept, but made by other or unknown networks or settings: %s; predict.overwrite=true replaces "
+            "them",
             strange,
         )
     if done.bare:
         names = ", ".join(aliases[scan].name for scan in done.bare)
-        log.warning("kept, but without the probabilities or entropy wanted: %s; see predict.overwrite", names)
+        log.warning(
+            "kept, but without the requested probabilities or entropy: %s; "
+            "predict.overwrite=true replaces them",
+            names,
+        )
     if done.failed:
         raise InputError(f"{len(done.failed)} of {len(aliases)} scans could not be segmented, see above")
 

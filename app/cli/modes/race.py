@@ -75,14 +75,14 @@ def _race(this: Training, track: _Track) -> Finish:
     seconds = step_seconds(typical, this.plan, this.recipe, kept, labels=len(this.task.labels))
     trainings, steps = sum(rung.networks for rung in found), sum(rung.networks * rung.steps for rung in found)
     log.info(
-        "a race of %d networks: %d trainings of %s steps, %d steps in all, about %.0f min",
+        "race of %d networks: %d trainings of %s steps, %d steps in total, about %.0f min",
         *(found[0].networks, trainings, ", ".join(str(rung.steps) for rung in found), steps),
         seconds * race.equivalent_steps / 60,
     )
     finish = race.run()
     said = "" if finish.agreement is None else f"; Spearman with another seed {finish.agreement:.2f}"
     log.info(
-        "raced %.1f min, of these %.1f to judge; %d finalists%s",
+        "the race took %.1f min, of these %.1f min to judge networks; %d finalists%s",
         (finish.train_seconds + finish.judge_seconds + finish.draw_seconds) / 60,
         *(finish.judge_seconds / 60, len(finish.losses), said),
     )
@@ -168,12 +168,13 @@ def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any
     write_json(this.folder / run_folder.SUMMARY, summary)
     assert found.network is not None
     log.info(
-        "%s: widths %s, decoder %g; %.3f M parameters (dense as planned %.3f M) and %.2f GMAC a patch (%.2f)",
+        "%s: widths %s, decoder %g; %.3f M parameters (dense as planned %.3f M) and %.2f GMAC per patch "
+        "(%.2f)",
         *(network, list(found.network.widths), found.network.decoder_width),
         *(own.params / 1e6, whole.params / 1e6, own.macs / 1e9, whole.macs / 1e9),
     )
     log.info(
-        "train it: python run.py task=%s op=cakes op.layout=%s plan.file=%s",
+        "to train it: python run.py task=%s op=cakes op.layout=%s plan.file=%s",
         *(this.facts["task"], network, this.folder / run_folder.PLAN),
     )
 

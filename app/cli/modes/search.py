@@ -53,7 +53,7 @@ _JUDGED_BATCHES = 3
 
 def run(cfg: DictConfig) -> Path:
     """Train a super-network, decode its gates, write the layout, its picture and costs; return the folder."""
-    refuse_init(cfg, "search", "a super-network begins with fresh weights")
+    refuse_init(cfg, "search", "a super-network starts from random weights")
     if search_settings(cfg).draws_networks or search_settings(cfg).method == "race":
         return run_race(cfg)
     if search_settings(cfg).way.shrinks:
@@ -144,8 +144,8 @@ def _log_pull(this: Training, search: Search, published: PaperSettings) -> None:
     """Log how far the penalty can move a scale in these steps, compared with the published search."""
     reach, strength = published.reach(this.settings.total_steps), search.settings.penalty_strength
     log.info(
-        "search.strength=%g moves a scale by %.2g at most in %d steps, by %.2g in the published search; "
-        "search.strength=%.2g would move it as far",
+        "search.strength=%g moves a scale by at most %.2g in %d steps; the published search moves it by "
+        "%.2g; search.strength=%.2g would move it as far",
         *(strength, strength * reach, this.settings.total_steps, PUBLISHED_PULL, PUBLISHED_PULL / reach),
     )
 
@@ -195,13 +195,13 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
     write_json(this.folder / run_folder.SUMMARY, summary)
     log.info(
         "%s: %.1f %% of the dense %s of the searched convolutions; the whole network has %.3f M parameters "
-        "(dense %.3f M) and %.2f GMAC a patch (dense %.2f)",
+        "(dense %.3f M) and %.2f GMAC per patch (dense %.2f)",
         path,
         100 * layout.provenance["share"],
         layout.provenance["unit"],
         *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
     )
-    log.info("train it: python run.py task=%s op=cakes op.layout=%s", this.facts["task"], path)
+    log.info("to train it: python run.py task=%s op=cakes op.layout=%s", this.facts["task"], path)
 
 
 def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:

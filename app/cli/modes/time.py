@@ -18,7 +18,7 @@ def run(cfg: DictConfig) -> Path:
     """Time every trained network below `time.runs`; write timings.csv there."""
     folder = Path(required(cfg.time, "runs", "time"))
     timings = time_runs(folder, cfg)
-    table = Table("Run", "Forward of a patch [ms]", "Training step [ms]")
+    table = Table("Run", "Forward pass per patch [ms]", "Training step [ms]")
     for name, timing in timings.items():
         table.add_row(name, f"{timing.forward_ms:.1f}", f"{timing.step_ms:.1f}")
     Console().print(table)

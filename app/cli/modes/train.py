@@ -35,7 +35,9 @@ def run(cfg: DictConfig) -> Path:
         state = train_network(this, initialise=_begin)
         finish(this, state, tracker)
     if this.plan.minutes is not None and processes.leads and not this.resumed:
-        log.info("%.1f min in all, %.1f were planned", (time.monotonic() - started) / 60, this.plan.minutes)
+        log.info(
+            "%.1f min in total, %.1f min were planned", (time.monotonic() - started) / 60, this.plan.minutes
+        )
     return this.folder
 
 
@@ -52,7 +54,7 @@ def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, 
     if this.split.validation:
         log.info("mean Dice %s", _told(summary))
     else:
-        log.info("no case was held out, so no score is claimed")
+        log.info("no case was held out, so there is no score")
     if "test" in summary:
         log.info("test set of %d cases: mean Dice %s", len(this.split.test), _told(summary["test"]))
     log.info("report: %s", this.folder / run_folder.REPORT)

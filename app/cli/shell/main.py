@@ -38,7 +38,7 @@ def run_mode(cfg: DictConfig) -> Path | None:
         cfg = resumed_config(cfg)
     mode = HydraConfig.get().runtime.choices["mode"]
     if cfg.mode.get("launches", False):
-        raise InputError(f"mode={mode}: starts jobs of its own; run it as a command, not as a job of a sweep")
+        raise InputError(f"mode={mode}: starts jobs itself; run it as a command, not as a job of a sweep")
     if not cfg.mode.get("several", False):
         refuse_several(f"train.resume={cfg.train.resume}" if resumes else f"mode={mode}")
     if cfg.mode.get("computes", True):
@@ -51,5 +51,5 @@ def run_mode(cfg: DictConfig) -> Path | None:
     except Interrupted:
         raise
     except KeyboardInterrupt:
-        raise Interrupted(f"mode={mode}: interrupted; the same command begins again") from None
+        raise Interrupted(f"mode={mode}: interrupted; the same command starts again") from None
     return folder

@@ -41,8 +41,8 @@ def collect(folder: Path, sweep: Sweep) -> None:
             log.error("failed: %s: %s", entry.name, record.error)
     if len(crossed) == len({entry.group for entry in sweep.entries}) == 1 and not crossed[0].missing:
         log.info(
-            "their networks averaged: python run.py mode=predict predict.model=%s predict.input=<scans> "
-            "predict.output=<folder>",
+            "to predict with the average of their networks: python run.py mode=predict predict.model=%s "
+            "predict.input=<scans> predict.output=<folder>",
             folder,
         )
 
@@ -57,7 +57,7 @@ def _tell(found: CrossValidation, folder: Path) -> None:
     )
     if found.missing:
         log.warning(
-            "not in it, as they have no results yet: %s; the same command goes on with them",
+            "not in it, because they have no results yet: %s; run the same command again to continue",
             ", ".join(found.missing),
         )
 

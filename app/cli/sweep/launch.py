@@ -82,10 +82,14 @@ def launch_in_order(launching: Launching, folder: Path, jobs: Sequence[Job], wai
         ready = [job for job in waiting if not _unmet(folder, job, jobs)]
         if not ready:
             for job in waiting:
-                _fail(folder, job, f"not run: it needs {', '.join(_unmet(folder, job, jobs))}, which failed")
+                _fail(
+                    folder,
+                    job,
+                    f"not run, because it needs {', '.join(_unmet(folder, job, jobs))}, which failed",
+                )
             return
         overrides = [launched(folder, job, jobs) for job in ready]
-        error = launching.launch(overrides, first) or "the process ended without a word"
+        error = launching.launch(overrides, first) or "the process ended without an error message"
         log_into(folder)
         for job in ready:
             if state(folder, job.name) not in ("done", "failed"):

@@ -73,7 +73,7 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     settings = read_settings(SweepSettings, config.sweep, "sweep")
     command = [with_all_folds(word, config.folds) for word in command]
     if any(word.startswith("paths.run=") for word in command):
-        raise InputError("paths.run: is the folder of a single run; several have theirs below paths.sweep")
+        raise InputError("paths.run: is the folder of a single run; set paths.sweep for the runs of a sweep")
     texts = settings.jobs or {"": ""}
     lines = {name: with_all_folds(line, config.folds) for name, line in texts.items()}
     jobs = plan_jobs(lines, command)

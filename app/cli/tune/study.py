@@ -70,7 +70,9 @@ def open_study(
             optuna.delete_study(study_name=_NAME, storage=storage)
             study = _created(storage, objectives)
     elif differ:
-        raise InputError(f"tune.objectives: got {dict(objectives)}, {folder / _FILE} was begun with {before}")
+        raise InputError(
+            f"tune.objectives: got {dict(objectives)}, {folder / _FILE} was started with {before}"
+        )
     study.set_user_attr("objectives", dict(objectives))
     return study
 
@@ -94,7 +96,7 @@ def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
     """Return a new trial with a proposal for each key of the space.
 
     Raises:
-        InputError: the study was begun with another search space.
+        InputError: the study was started with another search space.
     """
     try:
         return study.ask(dict(space))

@@ -91,7 +91,7 @@ def _open(launching: Launching, folder: Path, typed: Sequence[str]) -> _Tuning:
     del values["sampler"], values["pruner"]
     settings = read_settings(TuneSettings, values, "tune")
     if cfg.tune.pruner is not None and len(settings.objectives) > 1:
-        raise InputError("tune.pruner: only a single objective can be pruned by, got several; set null")
+        raise InputError("tune.pruner: got several objectives, wanted one; set tune.pruner=null")
     space = distributions(settings.space)
     kept = tuple(word for word in typed if not word.lstrip("+").startswith("tune."))
     _refuse_wrong_values(launching, kept, space)
@@ -152,7 +152,7 @@ def _note_command(study: Study, command: Sequence[str]) -> None:
     typed = sorted(word for word in command if not is_place(word.partition("=")[0]))
     before = study.user_attrs.get("command", typed)
     if before != typed and study.trials:
-        log.warning("trials so far were trained with %s, those to come with %s", before, typed)
+        log.warning("earlier trials were trained with %s, the next ones with %s", before, typed)
     study.set_user_attr("command", typed)
 
 
@@ -173,7 +173,7 @@ def _finish(tuning: _Tuning) -> None:
     collect(tuning.folder, sweep)
     names, found = list(tuning.settings.objectives), best(tuning.study)
     if not found:
-        raise InputError(f"tune: none of {len(jobs)} trials came to an end; see {tuning.folder}")
+        raise InputError(f"tune: none of {len(jobs)} trials finished; see {tuning.folder}")
     remove_experiments(tuning.folder)
     for trial in found:
         job = tuning.job(trial)

@@ -11,11 +11,11 @@ SAME = 0.1  # voxels; grids that are no farther apart count as equal
 REPAIRABLE = 1.0  # voxels; if grids are no farther apart, the label was certainly drawn on this scan
 
 DOUBTS = {
-    "forms_disagree": "compare with the scanner's own images which one is right",
-    "sizes_disagree": "compare with the scanner's own images which one is right",
-    "negative_spacing": "its size is used and directions come from the affine; export the scan again",
-    "no_orientation": "left and right are a guess; export the scan again with its orientation",
-    "uneven_slices": "they are read as even; task.slice_jitter says how much is allowed",
+    "forms_disagree": "compare both with the original images of the scanner",
+    "sizes_disagree": "compare both with the original images of the scanner",
+    "negative_spacing": "this spacing and the affine's directions are used; export the scan again",
+    "no_orientation": "left and right are guessed; export the scan again with its orientation",
+    "uneven_slices": "they are read as evenly spaced; task.slice_jitter sets the allowed deviation",
     "not_millimetres": "nothing to do if that is right",
     "unknown_unit": "they are read as millimetres; correct the header",
 }
@@ -47,7 +47,7 @@ def other_grid(image: Header, label: Header) -> Iterator[Finding]:
             f"label and scan are up to {apart_mm:.3g} mm apart",
             "check.repair gives the label the scan's geometry"
             if near
-            else "find out which of both geometries is right, then resample or overwrite the other",
+            else "find out which geometry is right, then resample or overwrite the other",
             repairable=near,
         )
 
@@ -58,7 +58,7 @@ def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
         yield note(
             "other_orientation",
             f"label is stored as {label.orientation}, the scan as {image.orientation}",
-            "nothing to do, the label is turned when it is read",
+            "nothing to do; the label is reoriented when it is read",
         )
 
 

@@ -32,7 +32,7 @@ def not_finite(image: ImageFacts, task: Task) -> Iterator[Finding]:
         yield error(
             "not_finite",
             f"got {bad} NaN or infinite voxels",
-            "check.repair sets them to the lowest value of their channel; see whether that is background",
+            "check.repair sets them to the lowest value of their channel; check that this is background",
             repairable=True,
         )
 
@@ -44,7 +44,7 @@ def constant_image(image: ImageFacts, task: Task) -> Iterator[Finding]:
             yield error(
                 "constant_image",
                 f"channel {index} is {channel.low:g} everywhere",
-                "export the scan again or take the case out of dataset.json",
+                "export the scan again or remove the case from dataset.json",
             )
 
 
@@ -65,7 +65,7 @@ def huge(image: ImageFacts, task: Task) -> Iterator[Finding]:
         yield warning(
             "huge",
             f"scan has {by(image.header.size)} voxels",
-            "crop it to the part of interest, or expect preparing to take long",
+            "crop it to the part of interest, or preparing takes long",
         )
 
 

@@ -22,7 +22,9 @@ def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
         yield error(
             "fractional_labels",
             f"label has values that are no integers: {listed_values(odd)}",
-            f"check.repair rounds them{once}" if whole else "make it anew with nearest-neighbour resampling",
+            f"check.repair rounds them{once}"
+            if whole
+            else "export it again with nearest-neighbour resampling",
             repairable=named,
         )
 
@@ -34,7 +36,7 @@ def float_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
         yield note(
             "float_labels",
             f"label is stored as {label.header.dtype}",
-            "nothing to do, it is read as integers" + "; check.repair stores it so" * named,
+            "nothing to do, it is read as integers" + "; check.repair stores it as integers" * named,
             repairable=named,
         )
 
@@ -58,7 +60,8 @@ def empty_label(label: LabelFacts, task: Task) -> Iterator[Finding]:
         yield warning(
             "empty_label",
             "label is all background",
-            "right if the scan shows none of it; else outline it or take the case out of dataset.json",
+            "this is right if the scan shows no label; otherwise outline it or remove the case from "
+            "dataset.json",
         )
 
 
@@ -80,8 +83,8 @@ def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
         yield warning(
             "label_outside",
             f"labelled voxels lie outside the part of the scan that is not zero: {listed(beyond)}",
-            "was the scan masked or padded after it was labelled? They are trained on, but a prediction "
-            "leaves out everything outside that part",
+            "was the scan masked or padded after it was labelled? Training "
+            "uses these voxels, but a prediction is background outside that part",
         )
 
 

@@ -62,8 +62,11 @@ def near_duplicate(examined: Sequence[Examined], task: Task, group: GroupRule | 
         assert one.image and other.image
         together = group is not None and group.key(one.case.id) == group.key(other.case.id)
         if one.image.digest != other.image.digest and not together:
-            advice = "if it is one patient, keep them in one fold with task.group"
-            yield one.case.id, warning("near_duplicate", f"scan is almost that of {other.case.id}", advice)
+            advice = "if both are of one patient, keep them in one fold with task.group"
+            yield (
+                one.case.id,
+                warning("near_duplicate", f"scan is almost identical to that of {other.case.id}", advice),
+            )
 
 
 def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
@@ -79,8 +82,9 @@ def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule |
             "",
             warning(
                 "sibling_numbers",
-                f"{pairs} of {len(known)} cases are most like the case numbered before or after them",
-                "if those are one patient, keep them in one fold: task.group={pattern: '(\\d+)$', block: 2}",
+                f"{pairs} of {len(known)} cases resemble most the case numbered just before or after them",
+                "if these pairs are of one patient, keep them in one fold: "
+                "task.group={pattern: '(\\d+)$', block: 2}",
             ),
         )
 
@@ -123,8 +127,9 @@ def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | 
                 "",
                 note(
                     "not_hounsfield",
-                    f"no CT scan has anything below 0: all lie from {low:g} to {high:g}",
-                    "networks trained on them segment scans scaled alike, none in Hounsfield units",
+                    f"no CT scan has values below 0: all range from {low:g} to {high:g}",
+                    "networks trained on them work only on scans scaled in the same way, "
+                    "not in Hounsfield units",
                 ),
             )
             continue
@@ -133,7 +138,7 @@ def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | 
                 case,
                 warning(
                     "not_hounsfield",
-                    f"CT from {each.low:g} to {each.high:g}, nothing below 0",
+                    f"CT from {each.low:g} to {each.high:g}, no values below 0",
                     "was it exported without the rescale intercept? All cases should be in Hounsfield units",
                 ),
             )
@@ -149,7 +154,7 @@ def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | No
     ]
     if absent:
         what = f"label {absent[0]}" if len(absent) == 1 else f"{len(absent)} labels: {listed(absent)}"
-        advice = "take it out of dataset.json, or find cases that show it"
+        advice = "remove it from dataset.json, or add cases that show it"
         yield "", warning("absent_label", f"no case has {what}", advice)
 
 
@@ -165,7 +170,7 @@ def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None
                 warning(
                     "rare_label",
                     f"label {value} ({name}) is in {len(having)} of {len(examined)} cases, of one group",
-                    "it is either learnt or judged, never both; add cases that show it",
+                    "it is either trained or scored, never both; add cases that show it",
                 ),
             )
 
@@ -183,7 +188,7 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
                         "vanishing_label",
                         f"label {value} ({name}) has {count} voxels, "
                         f"{count * own_mm3:.3g} mm3, under half a voxel of the median grid",
-                        "it vanishes on that grid; see what mode=plan says, and set plan.spacing",
+                        "it vanishes on that grid; run mode=plan and set a finer plan.spacing",
                     ),
                 )
 
@@ -209,7 +214,7 @@ def vanishing_lesions(examined: Sequence[Examined], task: Task, group: GroupRule
                     "vanishing_lesions",
                     f"{sum(gone.values())} of {all_} lesions of label {value} ({name}) are under half a "
                     f"voxel of the median grid: {where}",
-                    "they vanish on that grid; see what mode=plan says, and set plan.spacing",
+                    "they vanish on that grid; run mode=plan and set a finer plan.spacing",
                 ),
             )
 
@@ -248,7 +253,7 @@ def mixed_orientations(examined: Sequence[Examined], task: Task, group: GroupRul
             counts[one.image.header.orientation] += 1
     if len(counts) > 1:
         shown = ", ".join(f"{count} {codes}" for codes, count in sorted(counts.items()))
-        advice = "nothing to do, all are turned alike when they are prepared"
+        advice = "nothing to do; all are reoriented when they are prepared"
         yield "", note("mixed_orientations", f"scans are stored as {shown}", advice)
 
 

@@ -64,7 +64,7 @@ def _smaller(settings: PlanSettings, plan: Plan, needed: int, limit: int) -> Pla
 
 def _reasons(reasons: dict[str, str], asked: PlanSettings, tried: PlanSettings, limit: int) -> dict[str, str]:
     """Return the reasons, with the memory budget added to those of patch and batch if it changed them."""
-    why = f", to fit plan.memory_gb {limit / 1e9:.3g}"
+    why = f", to fit in plan.memory_gb {limit / 1e9:.3g}"
     changed = {"patch": asked.max_patch_voxels != tried.max_patch_voxels}
     changed["batch"] = asked.max_batch != tried.max_batch
     return {name: text + why if changed.get(name) else text for name, text in reasons.items()}

@@ -83,13 +83,13 @@ def plan_in_time(
         if found[0].steps >= _MOST_STEPS:
             plan, reasons = found
     reasons["locate"] = why_stages
-    reasons["steps"] += f"; as many as {minutes:g} minutes (plan.minutes) leave beside all else"
+    reasons["steps"] += f"; as many as fit in {minutes:g} minutes (plan.minutes) after all other work"
     if plan.steps > _MOST_STEPS:
         plan = replace(plan, steps=_MOST_STEPS)
         reasons["steps"] += f", but {_MOST_STEPS} at most"
     training = plan.steps * pace.step_seconds(plan) * (1 + _VALIDATING)
     taken = {
-        "reading, preparing, judging": pace.other_seconds,
+        "reading, preparing and scoring": pace.other_seconds,
         "first stage": first * (1 + _VALIDATING),
         "training": training,
     }
@@ -167,7 +167,7 @@ class _Choice:
             if not self.pace.fits(found):
                 continue
             plan, reasons = found, {**why, "spacing": reasons["spacing"], "patch": reasons["patch"]}
-            reasons["widths"] = f"{wider} channels at full resolution: there is time for {plenty:.0f} steps"
+            reasons["widths"] = f"{wider} channels at full resolution: time allows {plenty:.0f} steps"
             step = self.pace.step_seconds(plan)
             break
         reasons["steps"] = f"a step takes {step:.2g} s"
@@ -187,12 +187,12 @@ class _Choice:
     def _rejected(self, grid: Spacing, plan: Plan, a_voxel: float) -> str:
         steps = self.seconds / (a_voxel * math.prod(plan.patch))
         if steps >= _ENOUGH:
-            return f"{short(grid)} mm would take patches of {by(plan.patch)} voxels, more than may be"
+            return f"{short(grid)} mm would take patches of {by(plan.patch)} voxels, more than allowed"
         return f"{short(grid)} mm would leave {steps:.0f} steps of {by(plan.patch)} voxels"
 
     def _spacing_reason(self, grid: Spacing, ceiling: float, rejected: Sequence[str]) -> str:
-        kept = f"references keep a mean Dice of {ceiling:.3f} on it"
+        kept = f"references resampled to it keep a mean Dice of {ceiling:.3f} on it"
         finest, why = fine_spacing(self.field, self.settings)
         if grid == finest:
             return f"{why}; {kept}"
-        return f"the finest grid with enough steps in the time there is: {'; '.join(rejected)}; {kept}"
+        return f"the finest grid with enough steps in the time: {'; '.join(rejected)}; {kept}"

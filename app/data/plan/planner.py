@@ -140,11 +140,11 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
     wanted = _wanted_patch(size, settings)
     strides, kernels = _levels(wanted, spacing, settings.max_levels)
     reasons["strides"] = (
-        f"each level halves the grid while {_LEAST} voxels stay along an axis; where slices lie far apart, "
-        "first in plane, until voxels are about as long as wide"
+        f"each level halves the grid while at least {_LEAST} voxels remain along an axis; if "
+        "slices are far apart, in plane first, until voxels are about cubic"
     )
     reasons["kernels"] = (
-        f"3 voxels along an axis; 1 where voxels are over {_COARSE:g} times longer than along the finest, "
+        f"3 voxels along an axis; 1 if voxels are over {_COARSE:g} times longer than along the finest, "
         "as neighbours there have little in common"
     )
     if settings.strides is not None:
@@ -168,7 +168,7 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
     mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
     reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
     reasons["locate"], reasons["minutes"] = "one stage", "time is not planned"
-    reasons["augment"] = "all of the chances of augmentation"
+    reasons["augment"] = "all augmentation at full probability"
     plan = Plan(
         spacing=spacing,
         patch=patch,
@@ -233,8 +233,8 @@ def fine_spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spac
     finest_other = max(spacing[:coarse] + spacing[coarse + 1 :])
     spacing[coarse] = max(fingerprint.fine_spacing[coarse], finest_other)
     return as_spacing(spacing), (
-        f"the median voxel size of {fingerprint.cases} scans, in mm; between slices, which lie far apart, "
-        "the 10th percentile, so that the scans of thinner slices keep their detail"
+        f"the median voxel size of {fingerprint.cases} scans, in mm; between slices, which are far apart, "
+        "the 10th percentile, so that scans with thinner slices keep their detail"
     )
 
 
@@ -301,7 +301,7 @@ def plan_normalisation(
     )
     if len(schemes) != len(task.modalities):
         raise InputError(
-            f"plan.normalisation: got {len(schemes)} schemes, wanted {len(task.modalities)}, one a modality"
+            f"plan.normalisation: got {len(schemes)} schemes, wanted {len(task.modalities)}, one per modality"
         )
     channels = tuple(
         known if scheme == "ct" else Normalisation(scheme)

@@ -19,9 +19,9 @@ def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
     """
     seen = by(as_size([round(n * mm) for n, mm in zip(patch, spacing, strict=True)]))
     if all(n >= extent for n, extent in zip(patch, scan, strict=True)):
-        why = f"holds a typical scan of {by(scan)} voxels as a whole"
+        why = f"a whole typical scan of {by(scan)} voxels fits"
     elif math.prod(scan) <= most:
-        why = f"holds nearly all of a typical scan of {by(scan)} voxels"
+        why = f"nearly all of a typical scan of {by(scan)} voxels"
     else:
         why = f"a part of about {most} voxels (plan.max_patch_voxels) of a typical scan of {by(scan)}"
     return f"{why}, rounded so that each level halves it evenly; the network sees {seen} mm at once"
@@ -30,10 +30,10 @@ def patch_reason(patch: Size, scan: Size, spacing: Spacing, most: int) -> str:
 def oriented_reason(*, oriented: bool) -> str:
     """Return a sentence on whether all headers give the orientation of their scan, and what follows."""
     if oriented:
-        return "the headers of all scans say how they lie"
+        return "the headers of all scans give their orientation"
     return (
-        "some headers say only how long voxels are, so scans may lie turned: stacks of thick slices are "
-        "turned by up to 180 degrees within them"
+        "some headers give only voxel sizes, so scans may be rotated: stacks of thick slices are "
+        "rotated by up to 180 degrees in plane"
     )
 
 
@@ -61,10 +61,10 @@ def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, f
     least, most = (f"{100 * share:.0f} %" for share in bounds)
     if met > 0.995:
         each = name if labels == 1 else "every label"
-        return f"a patch from anywhere in a scan holds some of {each}; so {least} are centred on foreground"
-    hardest = "" if labels == 1 else ", the label hardest to meet"
+        return f"a patch from anywhere in a scan contains {each}; so {least} are centred on foreground"
+    hardest = "" if labels == 1 else ", the label that fewest patches contain"
     return (
-        f"{100 * met:.0f} % of patches from anywhere in a scan hold some of {name}{hardest}; the fewer, the "
+        f"{100 * met:.0f} % of patches from anywhere in a scan contain {name}{hardest}; the fewer, the "
         f"more are centred on foreground, from {least} where all do to {most} where none does"
     )
 
@@ -79,7 +79,7 @@ def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: i
         f"{patches(batch)} a step"
     )
     if got < wanted:
-        return f"{text}, would be {wanted}; bounded by plan.max_steps, as time runs out first"
+        return f"{text}, would be {wanted}; limited by plan.max_steps"
     if got > wanted:
         return f"{text}, would be {wanted}; fewer than {got} leave a network unfinished"
     return f"{text}, rounded up to whole hundreds"
@@ -92,18 +92,18 @@ def patches(count: float) -> str:
 
 def _ct(channel: Normalisation, _share: float) -> str:
     return (
-        "Hounsfield units mean the same in every scan, so all are treated alike: clipped to "
+        "Hounsfield units mean the same in every scan, so all scans are clipped to "
         f"{channel.low:.0f}..{channel.high:.0f} (0.5 to 99.5 % of what is outlined), "
         f"less {channel.mean:.0f}, over {channel.std:.0f}"
     )
 
 
 def _zscore(_channel: Normalisation, _share: float) -> str:
-    return "intensities have no common unit, so each scan is brought to mean 0 and deviation 1"
+    return "intensities have no common unit, so each scan is normalised to mean 0 and standard deviation 1"
 
 
 def _nonzero(_channel: Normalisation, share: float) -> str:
     return (
-        f"{100 * (1 - share):.0f} % of a typical scan are exactly 0, so were blanked out; the rest of each "
-        "scan is brought to mean 0 and deviation 1"
+        f"{100 * (1 - share):.0f} % of a typical scan are exactly 0, so they were masked; the rest of each "
+        "scan is normalised to mean 0 and standard deviation 1"
     )

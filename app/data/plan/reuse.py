@@ -43,7 +43,7 @@ def reuse_plan(
     plan, reasons["brightest"] = replace(plan, brightest=fingerprint.brightest), BRIGHTEST_REASON
     mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
     reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
-    reasons["minutes"] = "time is not planned: the plan is another's"
+    reasons["minutes"] = "time is not planned, because the plan comes from another run"
     plan = replace(plan, mirror=mirror, oriented=fingerprint.oriented, minutes=None)
     if plan.locate is not None:
         locate = replace(plan.locate, normalisation=plan.normalisation)

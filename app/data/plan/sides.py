@@ -44,17 +44,20 @@ def plan_mirror(
     pairs = [(value, other) for value, other in enumerate(values) if value < other and values[other] == value]
     values = _swapped(pairs, len(same))
     if not pairs:
-        return same, "no two labels name the sides of the body, so labels keep their values in mirror images"
+        return (
+            same,
+            "no two label names differ by side of the body, so labels keep their values in mirror images",
+        )
     named = ", ".join(f"{task.labels[one]} and {task.labels[other]}" for one, other in pairs[:2])
     more = f" and {len(pairs) - 2} more pairs" if len(pairs) > 2 else ""
     crooked = [pair for pair in pairs if not _symmetrical(centres[pair[0] - 1], centres[pair[1] - 1])]
     if crooked:
         one, other = (task.labels[value] for value in crooked[0])
         return (), (
-            f"{one} and {other} do not lie opposite each other, so a mirror image shows a body there is not: "
-            "nothing is mirrored left to right"
+            f"{one} and {other} are not on opposite sides, so a mirror image would show "
+            "an impossible body: nothing is mirrored left to right"
         )
-    return values, f"sides of the body, found by their names, change places in mirror images: {named}{more}"
+    return values, f"labels whose names give sides of the body swap in mirror images: {named}{more}"
 
 
 def _swapped(pairs: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:

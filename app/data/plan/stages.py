@@ -54,20 +54,20 @@ def first_stage(
     if settings.stages == 1:
         return None, "set by plan.stages: one stage"
     if not math.prod(fingerprint.foreground_mm):
-        return None, "no scan has any foreground to find: one stage"
+        return None, "no scan has foreground: one stage"
     if settings.stages is None and math.prod(fingerprint.median_size) <= _SMALL_SCAN:
         size = by(fingerprint.median_size)
-        return None, f"a whole scan has {size} voxels, few enough for one patch: one stage sees it all"
+        return None, f"a whole scan has {size} voxels, which fit in one patch: one stage is enough"
     whole, region = extent_mm(fingerprint), _region_mm(fingerprint, MARGINS[0])
     share = region_share(fingerprint)
     where = f"labels lie in {_rounded(region)} of {_rounded(whole)} mm"
     if settings.stages is None and share > _REGION:
-        return None, f"{where}, most of a scan: one stage sees it all"
+        return None, f"{where}, most of a scan: one stage is enough"
     grid = _coarse_grid(whole, fingerprint)
     (seen,) = ceilings([grid])
     if settings.stages is None and seen < _COARSE_CEILING:
         return None, (
-            f"{where}, but of what is outlined a grid of {short(grid)} mm, on which a whole scan has "
+            f"{where}, but on a grid of {short(grid)} mm, on which a whole scan has "
             f"{_COARSE_VOXELS} voxels, keeps only a Dice of {seen:.2f}: no first stage would find it"
         )
     free = replace(settings, patch=None, strides=None, kernels=None, widths=None, steps=None)

@@ -48,15 +48,15 @@ def plan_augment(scans: int, parts: float, plan: Plan, steps: int | None) -> tup
     patches. `steps` is None for a training that ends after a set time.
     """
     if steps is None:
-        return 1.0, "all of the chances of augmentation: a clock ends the training"
+        return 1.0, "augmentation at full probability, because a time limit ends the training"
     passes = steps * plan.batch / (scans * parts)
     seen = f"{steps} steps see each scan about {passes:.0f} times"
     if passes < _FEW_PASSES:
         return (
             _MILD,
-            f"{seen}: half of the chances of augmentation, as few steps learn more so",
+            f"{seen}: augmentation at half its probability, because short trainings learn more that way",
         )
-    return 1.0, f"{seen}: all of the chances of augmentation"
+    return 1.0, f"{seen}: augmentation at full probability"
 
 
 def plan_steps(scans: int, parts: float, batch: int, *, passes: int, most: int) -> tuple[int, str]:

@@ -85,7 +85,7 @@ class CachedCase:
             why = "no such file" if isinstance(error, FileNotFoundError) else f"not a whole array ({error})"
             raise InputError(
                 f"case {self.id}: {path}: {why}; the cache was changed from outside: "
-                f"delete {self.folder}, the next run prepares it anew"
+                f"delete {self.folder}, and the next run prepares it again"
             ) from None
         return array
 

@@ -68,7 +68,7 @@ def _refuse_too_large(geometry: Geometry, plan: Plan, *, channels: int) -> None:
         raise InputError(
             f"{by(geometry.cropped)} voxels of {own} mm (D x H x W) are {by(geometry.resampled)} voxels on "
             f"the network's grid of {grid} mm and need {needed / 1e9:.0f} GB of memory, this machine has "
-            f"{memory_bytes() / 1e9:.0f} GB; are the lengths in the header millimetres?"
+            f"{memory_bytes() / 1e9:.0f} GB; check that the lengths in the header are millimetres"
         )
 
 

@@ -54,7 +54,9 @@ class Folds:
         if self.rule not in ("groups", "nnunet"):
             raise InputError(f"split.rule: got {self.rule!r}, wanted groups or nnunet")
         if self.stratify and self.rule == "nnunet":
-            raise InputError("split.stratify: nnU-Net's folds are not stratified; leave out one of both")
+            raise InputError(
+                "split.stratify: nnU-Net's folds are not stratified; leave out split.stratify or split.rule"
+            )
 
 
 def split_cases(
@@ -118,7 +120,7 @@ def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequenc
     units = sorted(keys) if how.rule == "nnunet" else sorted(set(keys.values()))
     if len(units) < how.folds:
         raise InputError(
-            f"folds: got {len(units)} groups of cases, wanted at least {how.folds}, one a fold; {_ALL}"
+            f"folds: got {len(units)} groups of cases, wanted at least {how.folds}, one per fold; {_ALL}"
         )
     if how.rule == "nnunet":
         order = np.arange(len(units))
@@ -138,8 +140,8 @@ def _tell_of_torn(keys: Mapping[str, str], trains: set[str], held_out: set[str])
     if torn:
         example = [case for case, key in keys.items() if key == torn[0]]
         log.warning(
-            "split: %d groups have cases that train and cases that are held out, so held-out scores are too "
-            "good; for example %s: %s",
+            "split: %d groups have both training and held-out cases, "
+            "so held-out scores are too good; for example %s: %s",
             *(len(torn), torn[0], ", ".join(example[:4])),
         )
 

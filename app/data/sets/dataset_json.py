@@ -33,7 +33,7 @@ def describe(folder: Path) -> FolderContents:
         InputError: dataset.json exists, the folders are missing, or a scan or a label has no partner.
     """
     if (folder / DATASET_JSON).exists():
-        raise InputError(f"{folder / DATASET_JSON}: is there already; edit it, or remove it to write another")
+        raise InputError(f"{folder / DATASET_JSON}: exists already; edit it, or remove it to write another")
     pairs = _pairs(folder)
     values: set[float] = set()
     with progress_bar("Reading labels", len(pairs)) as advance:

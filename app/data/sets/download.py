@@ -88,9 +88,9 @@ def download(archive: Archive, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target, part = folder / archive.name, _Part(folder / f"{archive.name}.part")
     if target.exists():
-        _require_checksum(archive, target, "remove it to fetch it again")
+        _require_checksum(archive, target, "remove it to download it again")
         return target
-    _fetch(archive, part, by_hand=f"or fetch it by hand, save it as {target} and start again")
+    _fetch(archive, part, by_hand=f"or download it yourself, save it as {target} and start again")
     _settle(archive, part, target)
     return target
 
@@ -128,7 +128,7 @@ def _require_checksum(archive: Archive, path: Path, remedy: str) -> None:
 def _settle(archive: Archive, part: _Part, target: Path) -> None:
     """Rename the complete file to `target` if its checksum is right; else delete it."""
     try:
-        _require_checksum(archive, part.path, "it was deleted; start again to fetch it afresh")
+        _require_checksum(archive, part.path, "it was deleted; run the same command to download it again")
     except InputError:
         part.discard()
         raise
@@ -147,7 +147,9 @@ def _fetch(archive: Archive, part: _Part, *, by_hand: str) -> None:
             reached = max(reached, part.size_bytes())
             lasting = isinstance(error, HTTPError) and error.code not in PASSING
             if lasting or failures == ATTEMPTS:
-                raise InputError(f"{archive.url}: {error}; start again to go on, {by_hand}") from error
+                raise InputError(
+                    f"{archive.url}: {error}; run the same command to continue, {by_hand}"
+                ) from error
             time.sleep(PAUSE_S * 2 ** (failures - 1))
 
 
@@ -161,7 +163,7 @@ def _fetch_rest(archive: Archive, part: _Part) -> None:
         if error.headers.get("Content-Range") == f"bytes */{start}":
             return  # the part is complete
         part.discard()
-        raise ConnectionError(f"the server has no bytes from {start} on") from error
+        raise ConnectionError(f"the server has no data from byte {start} on") from error
     with response:
         _append(archive, part, response, _agreed_start(part, response, start))
 
@@ -203,7 +205,7 @@ def _agreed_start(part: _Part, response: HTTPResponse, start: int) -> int:
 def _append(archive: Archive, part: _Part, response: HTTPResponse, start: int) -> None:
     done, total = start, _total_bytes(archive, response, start)
     require_space(part.path.parent, total - start, f"fetching {archive.name}")
-    bar = progress_bar(f"fetching {archive.name} [MB]", math.ceil(total / MB), done=math.ceil(start / MB))
+    bar = progress_bar(f"downloading {archive.name} [MB]", math.ceil(total / MB), done=math.ceil(start / MB))
     with part.path.open("ab") as file, bar as advance:
         while chunk := response.read(min(CHUNK_BYTES, total + 1 - done)):  # one more byte shows excess data
             file.write(chunk)
@@ -228,7 +230,7 @@ def _total_bytes(archive: Archive, response: HTTPResponse, start: int) -> int:
     offered = None if response.length is None else start + response.length
     wanted = offered if archive.size_bytes is None else archive.size_bytes
     if wanted is None:
-        raise InputError(f"{archive.url}: the server does not tell the size; set task.archive.size_bytes")
+        raise InputError(f"{archive.url}: the server does not send the size; set task.archive.size_bytes")
     if offered not in (None, wanted):
         raise InputError(f"{archive.url}: the server offers {offered} bytes, wanted {wanted}")
     return wanted

@@ -106,7 +106,7 @@ def _write(archive: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, target:
 def _copy(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     """Copy exactly the `member.size` bytes that count towards the limit, with holes of sparse files."""
     source = tar.extractfile(member)
-    assert source is not None, "only regular files come here"
+    assert source is not None, "only regular files are expected here"
     left = member.size
     with target.open("xb") as file:
         while left:
@@ -124,7 +124,7 @@ def _move_out(archive: Path, temporary: Path, folder: Path) -> Path:
         raise InputError(f"{archive}: got {names} at the top level, wanted exactly one folder")
     target = folder / entries[0].name
     if target.exists() or target.is_symlink():
-        raise InputError(f"{target}: is there already; remove it to unpack {archive} again")
+        raise InputError(f"{target}: exists already; remove it to unpack {archive} again")
     return entries[0].rename(target)
 
 

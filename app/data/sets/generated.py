@@ -67,6 +67,6 @@ def _holds(folder: Path, facts: Mapping[str, Any]) -> bool:
     found = read_json(folder / _FACTS) if (folder / _FACTS).is_file() else "other files"
     if found != facts:
         raise InputError(
-            f"{folder}: holds {found}, wanted {facts} or an empty place; move it or choose another"
+            f"{folder}: holds {found}, wanted {facts} or no folder; move it or choose another folder"
         )
     return True

@@ -72,7 +72,7 @@ def told(task: Task) -> str:
         return ""
     parts = [f"{name} = {listed_values(files.values_of(n))}" for n, name in enumerate(task.labels) if n]
     out = [value for value in files.values_of(0) if value]
-    return "; ".join([*parts, *([f"background also = {listed_values(out)}"] if out else [])])
+    return "; ".join([*parts, *([f"background also includes {listed_values(out)}"] if out else [])])
 
 
 def _classes(task: Task, values: Any, key: str) -> tuple[int, ...]:

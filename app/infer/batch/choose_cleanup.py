@@ -50,8 +50,8 @@ def choose_cleanup(
     listed = [(run, case) for run in runs for case in recorded_cases(run, "validation", moved)]
     if not listed:
         raise InputError(
-            "cleanup.runs: these runs held out no case, on which clean-up is chosen; choose it on runs of "
-            "folds and copy their cleanup.json"
+            "cleanup.runs: these runs held out no case, which the choice of clean-up needs; choose it on "
+            "runs of folds and copy their cleanup.json"
         )
     with progress_bar("Trying clean-up", len(listed)) as advance:
         for run, case in listed:

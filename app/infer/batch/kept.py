@@ -69,7 +69,7 @@ def clash(outputs: Outputs, record: dict[str, Any]) -> str:
     """Return the message that the label map with a scan's name belongs to another scan."""
     other = record.get("input", "a scan on another grid")
     return (
-        f"{outputs.labels} is the label map of {other}, and stays; choose another predict.output, or "
+        f"{outputs.labels} is the label map of {other} and is kept; choose another predict.output, or "
         "predict.overwrite=true to replace it"
     )
 

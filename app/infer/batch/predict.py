@@ -128,8 +128,8 @@ def _told(scan: Path, error: Exception) -> str:
         return str(error) if scan.name in str(error) else f"{scan}: {error}"
     lines = str(error).strip().splitlines() or [""]
     if isinstance(error, MemoryError) or "memory" in lines[0].lower():
-        return f"{scan}: out of memory ({lines[0]}); see predict.memory_gb, or give a smaller scan"
-    log.error("%s: a defect of this program, not of your data", scan.name, exc_info=error)
+        return f"{scan}: out of memory ({lines[0]}); lower predict.memory_gb, or crop the scan"
+    log.error("%s: this is a defect of this program, not of your data", scan.name, exc_info=error)
     return f"{scan}: {type(error).__name__}: {lines[0]}"
 
 
@@ -221,6 +221,8 @@ def _refused(
     for target, scans in targets.items():
         for scan in scans if len(scans) > 1 else ():
             others = listed(called[other].shown for other in scans if other != scan)
-            refused[scan] = f"{called[scan].shown} and {others} would both be {target}; give them other names"
+            refused[scan] = (
+                f"{called[scan].shown} and {others} would both be written to {target}; rename one of them"
+            )
             manifest.refuse(called[scan].shown, refused[scan])
     return refused

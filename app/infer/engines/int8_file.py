@@ -32,6 +32,6 @@ def accepted_int8(member: Member) -> Path:
     if lost > LARGEST_LOSS or not graph.is_file():
         raise InputError(
             f"predict.engine=openvino_int8: {member.run}: 8 bits lose {lost:.4f} Dice on held-out cases, "
-            f"{LARGEST_LOSS} is the most that is offered"
+            f"{LARGEST_LOSS} is the largest loss accepted"
         )
     return graph

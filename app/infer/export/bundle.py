@@ -54,7 +54,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
     }
     lacking = ", ".join(f"no {what}" for what, wanted in left_out.items() if wanted)
     if lacking:
-        log.warning("%s: a bundle has %s; label maps of mode=predict differ by that", folder, lacking)
+        log.warning("%s: a bundle does not support %s, so label maps of mode=predict differ", folder, lacking)
     return difference
 
 

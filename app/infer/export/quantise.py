@@ -44,7 +44,7 @@ def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> di
     graph, record = int8_paths(member)
     if not recorded_cases(member.run, "validation", moved):
         raise InputError(
-            f"{member.run}: held out no case, on which 8 bits are judged; use predict.engine=openvino, or "
+            f"{member.run}: held out no case to score 8 bits on; use predict.engine=openvino, or "
             "export a run of a fold"
         )
     _calibrate(member, graph, recorded_cases(member.run, "train", moved))
@@ -58,7 +58,7 @@ def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> di
         graph.unlink()
         raise InputError(
             f"8 bits lose {facts['dice_lost']:.4f} mean Dice on {len(chosen)} held-out cases of "
-            f"{member.run}, {LARGEST_LOSS} is the most that is offered; use predict.engine=openvino"
+            f"{member.run}, {LARGEST_LOSS} is the largest loss accepted; use predict.engine=openvino"
         )
     return facts
 

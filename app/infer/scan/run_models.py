@@ -95,7 +95,7 @@ def _runs_of(folder: Path) -> list[Path]:
     unfinished = [name for name, record in records.items() if record is None or record.state != "done"]
     if unfinished:
         raise InputError(
-            f"model: {folder}: not done: {', '.join(unfinished)}; the command that made it goes on, "
+            f"model: {folder}: not finished: {', '.join(unfinished)}; run their command again, "
             "or give the run folders of the others as a list"
         )
     return [folder / name for name in records]
@@ -126,7 +126,7 @@ def _refuse_differences(first: Member, other: Member) -> None:
         name = differing[0]
         raise InputError(
             f"model: {other.run}: got {name} {theirs[name]}, wanted {ours[name]} as {first.run}; "
-            "only networks prepared for alike can be averaged"
+            "only networks with equal preparation can be averaged"
         )
 
 

@@ -121,14 +121,16 @@ def segment(
         else:
             parts *= 2
         free_unused()
-        log.warning("out of memory; again with %d windows at once, in %d parts", sliding.windows, parts)
+        log.warning(
+            "out of memory; trying again with %d windows at once, in %d parts", sliding.windows, parts
+        )
 
 
 def _too_large(windows: Windows, device: torch.device) -> str:
     size = "x".join(map(str, windows.size))
     return (
-        f"out of memory on {device} with single windows of {size} voxels; free memory of it, "
-        "set device=cpu, or train with a smaller plan.patch"
+        f"out of memory on {device} with single windows of {size} voxels; free memory on "
+        "it, set device=cpu, or train with a smaller plan.patch"
     )
 
 

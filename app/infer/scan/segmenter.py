@@ -232,7 +232,7 @@ class Segmenter:
                 prepared = self._prepare_region(prepared.source, wider)
                 segmentation = self._segment(prepared, arrays)
             except InputError as error:  # too little memory: the result for the smaller region is kept
-                log.warning("labels reach the edge of the region found, which cannot grow: %s", error)
+                log.warning("labels reach the edge of the region found, and it cannot grow there: %s", error)
                 break
         if self.sliding.decode == "dice" and arrays.probabilities is not None:
             decode_dice(arrays.probabilities, arrays.labels)

@@ -19,7 +19,7 @@ def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Se
     if prepared.empty:
         pairs = zip(modalities, volume.voxels, strict=True)
         constant = ", ".join(f"{name} is {channel.flat[0]:g} everywhere" for name, channel in pairs)
-        return [Doubt("empty", f"{constant}; the scan shows nothing, its label map is all background")]
+        return [Doubt("empty", f"{constant}; the scan is empty, so its label map is all background")]
     found = []
     axes = list(zip("DHW", prepared.geometry.spacing, plan.spacing, strict=True))
     odd_axes = [axis for axis in axes if not 1 / _TIMES < axis[1] / axis[2] < _TIMES]
@@ -36,9 +36,7 @@ def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Se
     odd = {i: doubt for i, (low, high) in enumerate(ranges) if (doubt := _doubt(low, high, *known[i]))}
     for one, other in combinations(odd, 2):
         if not _doubt(*ranges[one], *known[other]) and not _doubt(*ranges[other], *known[one]):
-            told = (
-                f"{modalities[one]} looks like {modalities[other]} and the other way round; are they swapped?"
-            )
+            told = f"{modalities[one]} looks like {modalities[other]} and vice versa; are they swapped?"
             return [*found, Doubt("channels_swapped", told)]
     for i, doubt in odd.items():
         told = f"{modalities[i]} from {ranges[i][0]:.4g} to {ranges[i][1]:.4g}, {doubt}"

@@ -50,4 +50,4 @@ def _nameless(scan: Scan, known: Container[float | None]) -> str:
     """Return a sentence that lists label values in the files without a name, and so without a contour."""
     found = np.union1d(np.unique(scan.reference), np.unique(scan.prediction))
     strange = [f"{value:g}" for value in found.tolist() if value not in known]
-    return f"Without contour, as no label has these values: {', '.join(strange)}." if strange else ""
+    return f"No contour is drawn for values that no label has: {', '.join(strange)}." if strange else ""

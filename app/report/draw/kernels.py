@@ -60,7 +60,7 @@ def _chart(run: str, layout: Layout, kernels: Sequence[str]) -> Chart:
             axes.text(1.02, row, f"{sum(shares.values()):g}", va="center", clip_on=False, fontsize=9)
         axes.set_yticks(range(len(layout)), [_short(name) for name in layout])
         axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"])
-        axes.set_xlabel("share of output channels (count at the right)")
+        axes.set_xlabel("share of output channels (number on the right)")
         axes.grid(visible=False, axis="y")
 
     title = f"Kernels of {run}"

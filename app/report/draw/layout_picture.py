@@ -39,7 +39,7 @@ def _draw_kernels(axes: Axes, layout: Layout) -> None:
     draw_shares(axes, rows, kernels, lambda index: _COLORS[index % len(_COLORS)])
     names = [f"{name}  ({sum(counts.values())})" for name, counts in layout.convolutions.items()]
     axes.set_yticks(range(len(rows)), names)
-    axes.set_xlabel("share of output channels (their number at the left)")
+    axes.set_xlabel("share of output channels (number on the left)")
 
 
 def _draw_costs(axes: Axes, layout: Layout, costs: dict[str, dict[str, float]]) -> None:

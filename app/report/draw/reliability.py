@@ -23,7 +23,7 @@ def reliability(found: Mapping | None) -> list[Chart]:
         axes.set_xlim(0, 1.02)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("certainty")
-        axes.set_ylabel("share that is right")
+        axes.set_ylabel("share of correct voxels")
 
     figures = ", ".join(f"ECE {curve['ece']:.3f}" for curve in curves)
     return [chart("Reliability", f"Reliability of certainty; {figures}", draw)]

@@ -43,7 +43,7 @@ def _chart(title: str, rows: dict[str, list[float]]) -> Chart:
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(*_limits(rows.values()))
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axes.set_xlabel("Dice; the bar is the median")
+        axes.set_xlabel("Dice (bar: median)")
         axes.grid(visible=False, axis="y")
 
     counts = ", ".join(f"{name}: {len(values)} cases" for name, values in rows.items())

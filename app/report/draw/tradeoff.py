@@ -31,8 +31,8 @@ def tradeoffs(comparison: Comparison) -> list[Chart]:
         ("Dice against MACs", "MACs per patch", lambda run: run.summary.macs_per_patch),
         ("Dice against parameters", "parameters", lambda run: run.summary.params),
         ("Dice against training time", "seconds of training", lambda run: run.summary.train_seconds),
-        ("Dice against latency", "ms a forward pass", lambda run: run.timing.forward_ms),
-        ("Dice against step time", "ms a training step", lambda run: run.timing.step_ms),
+        ("Dice against latency", "ms per forward pass", lambda run: run.timing.forward_ms),
+        ("Dice against step time", "ms per training step", lambda run: run.timing.step_ms),
     )
     drawn = []
     for title, unit, cost in kinds:
@@ -82,7 +82,7 @@ def _chart(title: str, unit: str, points: Sequence[Point]) -> Chart:
             _draw_point(axes, point)
         draw_axes(axes, unit, [point.cost for point in points])
 
-    alt = f"{title}; nothing is above {', '.join(f'group {point.number}' for point in best)}"
+    alt = f"{title}; best: {', '.join(f'group {point.number}' for point in best)}"
     return chart(title, alt, draw, height=3.0)
 
 

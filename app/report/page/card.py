@@ -17,10 +17,10 @@ from app.report.wording import DASH, decimals, duration, interval_text, measured
 _DICE, _HD95 = METRICS[:2]
 _FEW_GROUPS = 50
 _RESEARCH = (
-    "Research on scans like those it was trained on, with a person who checks every label map. It is no "
-    "medical device: not for diagnosis or treatment."
+    "Research on scans similar to the training data, if a person checks every label "
+    "map. This is not a medical device; do not use it for diagnosis or treatment."
 )
-_UNSTATED = "Not stated beyond this; set report.{} to say more."
+_UNSTATED = "Nothing else was stated; set report.{} to add text."
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def _split(config: Mapping[str, Any]) -> str:
     chosen = config.get("split") or {}
     fold, folds, seed = (plain(config.get(name)) for name in ("fold", "folds", "split_seed"))
     if fold in ("none", plain(None)):
-        return "all cases train, none is held out"
+        return "all cases are training cases; none is held out"
     if chosen.get("file"):
-        return f"as {chosen['file']} says, fold {fold}"
+        return f"from {chosen['file']}, fold {fold}"
     if chosen.get("rule") == "nnunet":
-        return f"fold {fold} of {folds} of nnU-Net, which does not keep groups together"
+        return f"fold {fold} of {folds} of nnU-Net, which can separate cases of one group"
     how = "drawn by groups, spread by labels and sizes," if chosen.get("stratify") else "drawn by groups"
     return f"fold {fold} of {folds}, {how} with seed {seed}"
 
@@ -136,7 +136,7 @@ def _accuracy(run: Run) -> tuple[tuple[str, str], ...]:
             )
             rows.append((label, "; ".join(words if there.absent else words[:-1])))
     if not rows:
-        return (("Held-out cases", "none were scored: nothing is claimed"),)
+        return (("Held-out cases", "no case was scored"),)
     note = method_note(run)
     return (*rows, *((("Intervals", note),) if note else ()))
 
@@ -158,18 +158,21 @@ def _limits(run: Run, said: str | None) -> tuple[tuple[str, str], ...]:
         rows.append(("Few patients", f"{len(groups)} groups were held out; see the intervals."))
     missed = sorted({score.label for score in scores if score.status == "missed"})
     if missed:
-        rows.append(("Misses", f"{', '.join(missed)}: absent from a prediction whose reference has it."))
+        rows.append(
+            ("Misses", f"{', '.join(missed)}: missing in a prediction although the reference has it.")
+        )
     never = [
         label
         for label in run.labels()
         if scores and not any(score.reference_mm3 > 0 for score in scores if score.label == label)
     ]
     if never:
-        rows.append(("Never judged", f"{', '.join(never)}: in no held-out reference."))
+        rows.append(("Never judged", f"{', '.join(never)}: no held-out reference has it."))
     rows.append(
         (
             "Scans",
-            f"Others than those of the data set are not tested; inputs are expected at about "
+            f"Only scanners and protocols of the data set "
+            f"were tested; scans should have voxels of about "
             f"{_rounded((run.fingerprint or {}).get('median_spacing'))} mm.",
         )
     )

@@ -33,7 +33,7 @@ def facts(runs: Sequence[Run]) -> list[Fact]:
 def machines(runs: Sequence[Run]) -> list[str]:
     """Return one line for each distinct environment."""
     lines = [_machine(run) for run in runs if run.environment]
-    lines += [f"milliseconds measured on {run.timing.machine}" for run in runs if run.timing.machine]
+    lines += [f"times measured on {run.timing.machine}" for run in runs if run.timing.machine]
     return list(dict.fromkeys(lines))
 
 

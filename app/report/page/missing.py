@@ -8,11 +8,11 @@ from app.report.compare.groups import Comparison
 from app.report.read.runs import RESULTS, Run
 
 _MEANING = {
-    run_folder.SUMMARY: "the run is unfinished, so its totals are not known yet",
+    run_folder.SUMMARY: "the run is unfinished, so its totals are unknown",
     run_folder.METRICS: "there are no learning curves",
     run_folder.CASES: "the held-out fold has not been evaluated yet, so there are no scores per case",
-    run_folder.ENVIRONMENT: "versions, processor and date are not known",
-    run_folder.SPLIT: "image and label files of the cases are not known",
+    run_folder.ENVIRONMENT: "versions, processor and date are unknown",
+    run_folder.SPLIT: "image and label files of the cases are unknown",
     run_folder.PLAN: "there are no planned values",
 }
 
@@ -32,14 +32,14 @@ def kernels_absent(runs: Sequence[Run]) -> list[str]:
     """Return a sentence about the runs whose operator needs a layout that they lack."""
     lacking = [run.name for run in runs if run.summary.op == "cakes" and run.layout is None]
     where = ", ".join(lacking)
-    return [f"No {run_folder.LAYOUT} in {where}: its kernels are not known."] if lacking else []
+    return [f"No {run_folder.LAYOUT} in {where}: its kernels are unknown."] if lacking else []
 
 
 def baseline_absent(found: Comparison | None) -> list[str]:
     """Return a sentence if there is no baseline to compare with."""
     if found is None or found.baseline_means:
         return []
-    return [f"No differences: the baseline {found.baseline} has no scores yet."]
+    return [f"There are no differences, because the baseline {found.baseline} has no scores yet."]
 
 
 def left_out(folders: Sequence[Path]) -> list[str]:
@@ -50,4 +50,8 @@ def left_out(folders: Sequence[Path]) -> list[str]:
 def one_machine(runs: Sequence[Run]) -> list[str]:
     """Return a sentence if milliseconds come from several machines and cannot be compared."""
     machines = sorted({run.timing.machine for run in runs if run.timing.machine})
-    return [f"Milliseconds are from {', '.join(machines)}: do not compare them."] if len(machines) > 1 else []
+    return (
+        [f"Times were measured on several machines ({', '.join(machines)}) and cannot be compared."]
+        if len(machines) > 1
+        else []
+    )

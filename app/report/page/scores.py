@@ -146,7 +146,7 @@ def method_note(run: Run) -> str:
     if not told:
         return ""
     why = f"; Student's t is used below {BOOTSTRAP_FROM} groups" if "t" in counts else ""
-    return f"Intervals of means are {' and '.join(told)} (patients, or cases that stand alone){why}."
+    return f"Intervals of means are {' and '.join(told)} (patients, or single cases){why}."
 
 
 _METHODS = {"bootstrap": "percentiles of a bootstrap", "t": "Student's t"}

@@ -41,7 +41,7 @@ def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     rest = ("Steps", "Samples", "Peak RSS (MB)", "Model", "Operator", "Fold", "Seed")
     columns = ("Run", *scores, *costs, *rest)
     rows = [(run.name, *_scores(run, labels), *_costs(run, timed=timed), *_rest(run.summary)) for run in runs]
-    return Table("Results, one row a run", columns, rows, wordy=(len(columns) - 4, len(columns) - 3))
+    return Table("Results, one row per run", columns, rows, wordy=(len(columns) - 4, len(columns) - 3))
 
 
 def _scores(run: Run, labels: Sequence[str]) -> tuple[str, ...]:

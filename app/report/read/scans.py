@@ -39,7 +39,7 @@ def read_scan(run: Run, case: str) -> Scan:
     """
     files = ((run.split or {}).get("files") or {}).get(case)
     if not isinstance(files, dict) or not {"image", "label"} <= files.keys():
-        raise NotDrawable(f"{run_folder.SPLIT} does not say where its image and label are")
+        raise NotDrawable(f"{run_folder.SPLIT} has no paths of its image and label")
     image, spacing = _canonical(Path(files["image"]))
     reference, _ = _canonical(Path(files["label"]))
     reference = _merged(reference, FileLabels.from_dict((run.split or {}).get("file_labels")), run)
@@ -67,7 +67,7 @@ def _canonical(path: Path) -> tuple[Volume, tuple[float, float, float]]:
     if path.is_dir():
         raise NotDrawable(f"{path} is a folder, only NIfTI files are drawn")
     if not path.is_file():
-        raise NotDrawable(f"{path} is not there")
+        raise NotDrawable(f"{path} does not exist")
     try:
         volume = nibabel.load(path)
         while len(volume.shape) > 3:

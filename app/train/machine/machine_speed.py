@@ -71,7 +71,8 @@ def measure_yardstick(
             return pool.submit(step_seconds, str(device), threads, patch, batch).result()
         except BrokenProcessPool:
             log.warning(
-                "yardstick: not measured, as its process was ended by the system; it takes about 2.5 GB"
+                "yardstick: not measured, because the system stopped its process; it needs about 2.5 GB of "
+                "memory"
             )
             return None
 

@@ -19,7 +19,7 @@ def note_speed(folder: Path, device: torch.device) -> None:
     seconds = measure_yardstick(device, torch.get_num_threads())
     if seconds is None:
         return
-    log.info("yardstick: a training step of nnU-Net's plain network takes %.1f s now", seconds)
+    log.info("yardstick: a training step of nnU-Net's network takes %.1f s on this machine now", seconds)
     write_json(folder / run_folder.YARDSTICK, {"seconds": [*_measured(folder), round(seconds, 3)]})
 
 

@@ -144,7 +144,7 @@ def test_memory_and_a_bound_on_patches_make_the_grid_coarser_before_the_patch_is
     bound, reasons = planned(make_task, 480, pace(4e-6), max_patch_voxels=300_000)
     assert free.spacing[0] < tight.spacing[0] == bound.spacing[0]
     assert max(math.prod(plan.patch) for plan in (tight, bound)) <= 300_000
-    assert "more than may be" in reasons["spacing"]
+    assert "more than allowed" in reasons["spacing"]
     part, _ = planned(make_task, 480, pace(4e-6, fits=40_000), spacing=(1.0, 1.0, 1.0))
     assert math.prod(part.patch) <= 40_000
 
