@@ -238,11 +238,12 @@ def _validation(this: Training) -> Validate:
 def _log_start(this: Training) -> None:
     cost = this.network.cost(this.plan.patch)
     log.info(
-        "%d training, %d held-out%s cases, patch %s, batch %d; %.2f M parameters, %.2f GMAC per patch -> %s",
+        "%d training, %d held-out%s cases, patch %s, batch %d",
         *(len(this.split.training), len(this.split.validation), _and_test(this.split)),
         *(list(this.plan.patch), this.plan.batch),
-        *(cost.params / 1e6, cost.macs / 1e9, this.folder),
     )
+    log.info("%.2f M parameters, %.2f GMAC per patch", cost.params / 1e6, cost.macs / 1e9)
+    log.info("run folder: %s", this.folder)
 
 
 def _and_test(split: Split) -> str:

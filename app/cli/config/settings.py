@@ -38,14 +38,14 @@ def train_settings(section: DictConfig) -> TrainSettings:
     return read_settings(TrainSettings, without(plain(section), "resume", "init", "yardstick"), "train")
 
 
-def required(section: DictConfig, key: str, name: str) -> str:
-    """Return a setting that the mode needs.
+def required(section: DictConfig, key: str, name: str, *, hint: str = "") -> str:
+    """Return a setting that the mode needs; `hint` ends the error if it is not set.
 
     Raises:
         InputError: it is not set.
     """
     if section[key] is None:
-        raise InputError(f"{name}.{key}: not set; this mode needs {name}.{key}=<...>")
+        raise InputError(f"{name}.{key}: not set; this mode needs {name}.{key}=<...>{hint}")
     return str(section[key])
 
 

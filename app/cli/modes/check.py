@@ -129,8 +129,9 @@ def _print(checked: Checked, name: str) -> None:
     for row in rows(checked):
         table.add_row(*(Text(row[column], style=_style(column, row)) for column in _PRINTED))
     Console().print(table)
-    counts = ", ".join(f"{severity}: {checked.count(severity)}" for severity in Severity)
-    log.info("%d cases; findings: %s", len(checked.cases), counts)
+    counts = [(checked.count(severity), severity) for severity in Severity]
+    found = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts)
+    log.info("%d cases: %s", len(checked.cases), found)
 
 
 def _style(column: str, row: dict[str, str]) -> str:

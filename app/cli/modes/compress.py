@@ -109,6 +109,7 @@ def _rows(
         state = train_network(after)
         rows = [*rows[:2], _row("fine-tuned", after, finish(after, state, tracker))]
         write_csv(table, rows)
+    log.info("report: %s", after.folder / run_folder.REPORT)
     return rows
 
 

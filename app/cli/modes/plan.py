@@ -1,6 +1,7 @@
 """The mode plan: make and explain the plan for a data set, without training."""
 
 import logging
+import re
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -45,7 +46,12 @@ def run(cfg: DictConfig) -> Path:
         _tell_of_labels(cfg, planned)
     table = Table("value", "planned", "reason", title=planned.task.name)
     for name, value in planned.plan.to_dict().items():
-        table.add_row(name, str(value), planned.reasons[name])
+        table.add_row(name, _rounded(value), planned.reasons[name])
     Console().print(table)
     log.info("plan: %s", folder / run_folder.PLAN)
     return folder
+
+
+def _rounded(value: object) -> str:
+    """Return a planned value as text, with its numbers rounded to five digits."""
+    return re.sub(r"\d+\.\d{4,}", lambda number: f"{float(number[0]):.5g}", str(value))

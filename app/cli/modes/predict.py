@@ -29,6 +29,7 @@ from app.io.volumes import channels_of, find_channels
 
 log = logging.getLogger(__name__)
 _LISTED = 5  # most files named in a message
+_NO_MODEL = ", the run folder of a training; python run.py makes one in a few minutes"
 _Settings = TypeVar("_Settings")
 
 
@@ -142,7 +143,7 @@ def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
 
 
 def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manifest: Manifest) -> None:
-    log.info("%d label maps written to %s, %d existing ones kept", len(done.written), output, len(done.kept))
+    log.info("label maps in %s: %d written, %d kept", output, len(done.written), len(done.kept))
     for line in counted({aliases[scan].name: found for scan, found in done.doubts.items()}):
         log.warning("doubt: %s", line)
     if done.again:
@@ -173,4 +174,4 @@ def _paths(section: DictConfig, key: str) -> list[Path]:
     value = section[key]
     if isinstance(value, ListConfig):
         return [Path(item) for item in value]
-    return [Path(required(section, key, "predict"))]
+    return [Path(required(section, key, "predict", hint=_NO_MODEL if key == "model" else ""))]

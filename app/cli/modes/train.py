@@ -9,7 +9,9 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
+from app.cli.config.run_config import is_multirun
 from app.cli.config.training import open_configured
+from app.cli.modes.next_steps import next_steps
 from app.core import run_folder
 from app.report.page.page import write_report
 from app.report.wording import dice_text
@@ -38,6 +40,8 @@ def run(cfg: DictConfig) -> Path:
         log.info(
             "%.1f min in total, %.1f min were planned", (time.monotonic() - started) / 60, this.plan.minutes
         )
+    if processes.leads:
+        _say_next(this, generated=cfg.task.phantom is not None)
     return this.folder
 
 
@@ -57,8 +61,17 @@ def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, 
         log.info("no case was held out, so there is no score")
     if "test" in summary:
         log.info("test set of %d cases: mean Dice %s", len(this.split.test), _told(summary["test"]))
-    log.info("report: %s", this.folder / run_folder.REPORT)
     return summary
+
+
+def _say_next(this: Training, *, generated: bool) -> None:
+    """Log the report, and what can be done next unless this is a job of a sweep."""
+    report = this.folder / run_folder.REPORT
+    if is_multirun():
+        log.info("report: %s", report)
+        return
+    scan = this.split.validation[0].image if generated and this.split.validation else None
+    log.info("%s", next_steps(this.folder, report, scan))
 
 
 def _told(figures: Mapping[str, Any]) -> str:

@@ -36,6 +36,12 @@ def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
         raise InputError(f"weights: got {weights!r}, wanted last or best")
     if not runs:
         raise InputError("model: got no run folder, wanted at least one")
+    for run in runs:
+        if not (run / run_folder.LAST).is_file() and not (run / run_folder.BEST).is_file():
+            raise InputError(
+                f"model: {run}: wanted a run folder with {run_folder.LAST}; a training makes one, "
+                "for example python run.py"
+            )
     for run in runs if weights == "best" else ():
         if not (run / run_folder.BEST).is_file() and (run / run_folder.LAST).is_file():
             raise InputError(
