@@ -26,6 +26,12 @@ SHORT = ("train.steps=4", "train.epoch_steps=2")
 PHANTOM = ("task.phantom.cases=10", "task.phantom.size=[20,24,24]", "task.phantom.spacing=[4,3,3]")
 REAL = {"Task04_Hippocampus": "Task00_Phantom", "hippocampus_001": "phantom_001"}
 BLOCK = re.compile(r"^```(bash|python)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OUTDATED = re.compile(
+    r"\b(but for|mended|anew|goe?s? on|shown of|dear(er|est)?|nobody|less (dense|base)|lest|whom)\b"
+    r"|, say[,.;]",
+    re.IGNORECASE,
+)
+"""Forms of words that readers stumble over; each has a plain one."""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +93,12 @@ def small(words: list[str]) -> list[str]:
 
 def documents() -> Iterator[Path]:
     yield from (*PAGES, ROOT / "README.md", ROOT / "ARCHITECTURE.md")
+
+
+def test_texts_have_no_outdated_forms() -> None:
+    others = [ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *(ROOT / "conf").rglob("*.yaml")]
+    found = [(path, OUTDATED.search(path.read_text(encoding="utf-8"))) for path in (*documents(), *others)]
+    assert not [(str(path), match[0]) for path, match in found if match]
 
 
 def test_links_lead_somewhere() -> None:
