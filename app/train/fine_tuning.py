@@ -75,7 +75,7 @@ def kept_origin(folder: Path) -> Origin | None:
     return Origin(read_json(folder / run_folder.INIT_RECORD)["from"], read_checkpoint(path))
 
 
-def tell_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str, str]) -> None:
+def warn_of_seen(origin: Origin, held_out: Sequence[Case], digests: Mapping[str, str]) -> None:
     """Warn of held-out cases that the origin was trained on, if its run folder records them.
 
     `digests` maps the id of a case to the digest of its files.

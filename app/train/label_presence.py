@@ -29,7 +29,7 @@ Volumes = Mapping[str, Sequence[float]]
 """Volume in mm3 of label values 1, 2, ... by case id."""
 
 
-def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
+def warn_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
     """Warn of labels that no training case has, and name the held-out cases that have them."""
     for index, name in enumerate(task.foreground):
         having = [case for case in volumes if volumes[case][index] > 0]
@@ -50,7 +50,7 @@ def tell_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
             )
 
 
-def tell_of_vanished(
+def warn_of_vanished(
     task: Task, plan: Plan, found: Mapping[str, CaseLabels], cached: Mapping[str, CachedCase]
 ) -> None:
     """Warn of labels and lesions that cases have in their own grid but not in their prepared arrays."""
@@ -62,7 +62,7 @@ def tell_of_vanished(
     _tell(task, plan, {case: _lost(labels, plan, prepared(case)) for case, labels in found.items()})
 
 
-def foretell_vanished(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -> None:
+def warn_of_vanishing(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -> None:
     """Warn of labels and lesions that will vanish, before any case is prepared.
 
     Only cases with small ones, of a few voxels of the planned grid, are resampled to check them: all in which

@@ -27,9 +27,9 @@ from app.infer.scan.distant_parts import joining_distance
 from app.layers.device_policy import choose_precision
 from app.models.checkpoint import read_checkpoint
 from app.models.network import NetworkSpec
-from app.train.fine_tuning import Origin, keep_origin, kept_origin, tell_of_seen
+from app.train.fine_tuning import Origin, keep_origin, kept_origin, warn_of_seen
 from app.train.inputs import make_batches, prepare_cases
-from app.train.label_presence import tell_of_absent, tell_of_vanished
+from app.train.label_presence import warn_of_absent, warn_of_vanished
 from app.train.locate import train_first_stage
 from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
@@ -107,7 +107,7 @@ def open_training(
     if not planned:
         keep_origin(folder, origin)
         if origin is not None:
-            tell_of_seen(origin, (*split.validation, *split.test), cache.digests())
+            warn_of_seen(origin, (*split.validation, *split.test), cache.digests())
         _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
     if processes.leads:
         processes.agree(None)
@@ -133,8 +133,8 @@ def open_training(
         )
     cached = prepare_cases(cache, plan, None if locator is None else locator.margin_mm, share, processes)
     if processes.leads and not resumed:
-        tell_of_absent(task, split, label_volumes(cache))
-        tell_of_vanished(task, plan, case_labels(cache), cached)
+        warn_of_absent(task, split, label_volumes(cache))
+        warn_of_vanished(task, plan, case_labels(cache), cached)
     joining_mm = learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm
     recipe = recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)

@@ -14,7 +14,7 @@ from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
 from app.operators.plain import Conv3d
-from app.train.fine_tuning import Origin, begun_with, keep_origin, kept_origin, read_origin, tell_of_seen
+from app.train.fine_tuning import Origin, begun_with, keep_origin, kept_origin, read_origin, warn_of_seen
 from tests.support.config import CUBES
 
 SPEC = design(
@@ -76,10 +76,10 @@ def test_held_out_cases_that_trained_the_weights_are_named(
     held_out = [Case(name, Path(f"/data/{place}.nii.gz"), None) for name, place in ("ax", "bb", "cc", "dd")]
     origin = Origin(str(tmp_path), checkpoint)
     with caplog.at_level(logging.WARNING):
-        tell_of_seen(origin, held_out, {"a": "digest of a", "b": "changed", "c": "digest of c", "d": "new"})
+        warn_of_seen(origin, held_out, {"a": "digest of a", "b": "changed", "c": "digest of c", "d": "new"})
     (message,) = caplog.messages
     assert "2 of 4" in message and "(a, b)" in message and str(tmp_path) in message
     caplog.clear()
-    tell_of_seen(origin, held_out[2:], {})
-    tell_of_seen(Origin(str(tmp_path / "bundle" / "model.pt"), checkpoint), held_out, {})
+    warn_of_seen(origin, held_out[2:], {})
+    warn_of_seen(Origin(str(tmp_path / "bundle" / "model.pt"), checkpoint), held_out, {})
     assert not caplog.messages

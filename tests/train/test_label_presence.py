@@ -12,7 +12,7 @@ from app.data.prepare.cache import Cache
 from app.data.sample.label_volumes import case_labels, label_volumes
 from app.data.sample.split import Split
 from app.data.sets.decathlon import read_task
-from app.train.label_presence import foretell_vanished, tell_of_absent, tell_of_vanished
+from app.train.label_presence import warn_of_absent, warn_of_vanished, warn_of_vanishing
 from tests.support.config import PLAN
 from tests.support.volumes import MakeTask
 
@@ -21,7 +21,7 @@ def test_labels_of_no_training_case_are_named(caplog: pytest.LogCaptureFixture) 
     cases = tuple(Case(name, Path("i"), Path("l")) for name in "abc")
     task = Task("T", ("CT",), ("background", "liver", "tumour", "cyst"), cases)
     volumes = {"a": (9.0, 2.0, 0.0), "b": (9.0, 0.0, 0.0), "c": (9.0, 0.0, 0.0)}
-    tell_of_absent(task, Split(0, cases[1:], cases[:1]), volumes)
+    warn_of_absent(task, Split(0, cases[1:], cases[:1]), volumes)
     tumour, cyst = (record.getMessage() for record in caplog.records)
     assert "tumour (2)" in tumour and "none of 2 training cases" in tumour and "(a)" in tumour
     assert "cyst (3)" in cyst and "none of 3 cases" in cyst
@@ -31,10 +31,10 @@ def told(task: Task, cache: Cache, spacing: float, caplog: pytest.LogCaptureFixt
     """The warnings on a grid of cubes of that many mm, which mode=plan and a training give alike."""
     plan = replace(PLAN, spacing=(spacing,) * 3, normalisation=PLAN.normalisation[1:])
     caplog.clear()
-    foretell_vanished(task, plan, case_labels(cache))
+    warn_of_vanishing(task, plan, case_labels(cache))
     before = warnings_in(caplog)
     caplog.clear()
-    tell_of_vanished(task, plan, case_labels(cache), cache.prepare(plan))
+    warn_of_vanished(task, plan, case_labels(cache), cache.prepare(plan))
     assert warnings_in(caplog) == before
     return before
 

@@ -175,11 +175,11 @@ def _set_aside(task: Task, chosen: SplitSettings, settings: TaskSettings, fold: 
     kept = tuple(case for case in task.cases if case.id not in found["test"] | found["exclude"])
     if not kept:
         raise InputError("split: got no case to train on, wanted at least one")
-    _tell_of_leak(kept, test, group)
+    _warn_of_leak(kept, test, group)
     return replace(task, cases=kept, test=test)
 
 
-def _tell_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule | None) -> None:
+def _warn_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule | None) -> None:
     if group is None:
         return
     known = {group.key(case.id) for case in kept}

@@ -17,22 +17,22 @@ from app.core.files import write_json
 from app.core.plan import write_plan
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.sample.label_volumes import case_labels, label_volumes
-from app.train.label_presence import foretell_vanished, tell_of_absent
+from app.train.label_presence import warn_of_absent, warn_of_vanishing
 from app.train.setup import draw_split
 
 log = logging.getLogger(__name__)
 
 
-def _tell_of_labels(cfg: DictConfig, planned: Planned) -> None:
+def _warn_of_labels(cfg: DictConfig, planned: Planned) -> None:
     """Warn of labels that the fold's training cases lack, and of labels too small for the grid."""
     task, cache = planned.task, planned.cache
-    foretell_vanished(task, planned.plan, case_labels(cache))
+    warn_of_vanishing(task, planned.plan, case_labels(cache))
     try:
         split = draw_split(task, configured_folds(cfg, task, planned.facts), cache)
     except InputError as error:
         log.warning("a training would stop with this error: %s", error)
     else:
-        tell_of_absent(task, split, label_volumes(cache))
+        warn_of_absent(task, split, label_volumes(cache))
 
 
 def run(cfg: DictConfig) -> Path:
@@ -43,7 +43,7 @@ def run(cfg: DictConfig) -> Path:
         planned = plan_configured(cfg)
         write_json(folder / run_folder.FINGERPRINT, read_fingerprint(planned.cache).to_dict())
         write_plan(folder / run_folder.PLAN, planned.plan, planned.reasons)
-        _tell_of_labels(cfg, planned)
+        _warn_of_labels(cfg, planned)
     table = Table("value", "planned", "reason", title=planned.task.name)
     for name, value in planned.plan.to_dict().items():
         table.add_row(name, _rounded(value), planned.reasons[name])

@@ -91,7 +91,7 @@ def split_cases(
         trains = set(keys) - held_out
     if not trains:
         raise InputError("split: got no training case, wanted at least one")
-    _tell_of_torn(keys, trains, held_out)
+    _warn_of_torn(keys, trains, held_out)
     return Split(
         how.fold,
         tuple(case for case in cases if case.id in trains),
@@ -134,7 +134,7 @@ def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequenc
     return {case for case, key in keys.items() if key in chosen}
 
 
-def _tell_of_torn(keys: Mapping[str, str], trains: set[str], held_out: set[str]) -> None:
+def _warn_of_torn(keys: Mapping[str, str], trains: set[str], held_out: set[str]) -> None:
     """Warn of groups that have both training and held-out cases, which makes held-out scores too good."""
     torn = sorted({keys[case] for case in trains} & {keys[case] for case in held_out})
     if torn:
