@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from app.compress.fits.depthwise import by_channel, from_weights
-from app.compress.fits.separable import natural_kernels
+from app.compress.fits.separable import suggested_kernels
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size, as_size
@@ -19,7 +19,7 @@ With equal taps a sub-kernel holds 3/27, 9/27 or all of it.
 """
 
 
-def natural_layout(convs: Mapping[str, torch.nn.Conv3d]) -> Layout:
+def suggested_layout(convs: Mapping[str, torch.nn.Conv3d]) -> Layout:
     """Return a layout that divides output channels like the energy of the leading depthwise filters."""
     return Layout(
         {name: _groups(conv) for name, conv in convs.items()}, {"method": "natural kernels", "share": SHARE}
@@ -30,7 +30,7 @@ def _groups(conv: torch.nn.Conv3d) -> dict[Kernel, int]:
     found = from_weights(by_channel(conv.weight), 1)
     kernel = as_size(conv.kernel_size)
     fitting = dict.fromkeys(known.within(kernel).size for known in vocabulary("123d", "natural layout"))
-    kinds = natural_kernels(found.filters.reshape(-1, *kernel), list(fitting), share=SHARE)
+    kinds = suggested_kernels(found.filters.reshape(-1, *kernel), list(fitting), share=SHARE)
     energy: dict[Size, float] = {}
     for kind, weight in zip(kinds, found.mix.square().sum(dim=(1, 2)).tolist(), strict=True):
         energy[kind] = energy.get(kind, 0.0) + weight

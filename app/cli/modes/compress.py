@@ -23,7 +23,7 @@ from app.compress.fits.settings import CompressSettings
 from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
 from app.compress.patches import training_patches
-from app.compress.suggested_layout import natural_layout
+from app.compress.suggested_layout import suggested_layout
 from app.core import run_folder
 from app.core.csv_file import read_csv, write_csv
 from app.core.files import read_json, write_text
@@ -123,7 +123,7 @@ def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod
             advance=advance,
         )
     _write_ranks(this.folder / run_folder.RANKS, found.chosen)
-    write_layout(this.folder / run_folder.NATURAL_LAYOUT, natural_layout(found.dense))
+    write_layout(this.folder / run_folder.NATURAL_LAYOUT, suggested_layout(found.dense))
     after = replace(this, network=found.spec, resumed=True)
     write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
     return after

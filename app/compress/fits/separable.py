@@ -30,7 +30,7 @@ def split_filters(filters: Tensor, kernels: Sequence[Size]) -> list[Tensor]:
     return factors
 
 
-def natural_kernels(filters: Tensor, kernels: Sequence[Size], *, share: float) -> list[Size]:
+def suggested_kernels(filters: Tensor, kernels: Sequence[Size], *, share: float) -> list[Size]:
     """Return for each filter (N, kd, kh, kw) the shortest of `kernels` that holds `share` of its energy.
 
     If none holds enough, the kernel with the largest share.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from app.compress.fits.method import chain_kernels
-from app.compress.fits.separable import natural_kernels, split_filters
+from app.compress.fits.separable import split_filters, suggested_kernels
 from app.core.types import Size
 from app.operators.vocabulary import vocabulary
 
@@ -39,7 +39,7 @@ def test_a_filter_is_nearest_to_the_kernel_it_fills(kernel: Size) -> None:
     filters = torch.zeros(1, 3, 3, 3)
     filters[:, *(slice(None) if taps == 3 else slice(1, 2) for taps in kernel)] = 1
     known = [kernel.size for kernel in vocabulary("123d", "test")]
-    assert natural_kernels(filters, known, share=0.9) == [kernel]
+    assert suggested_kernels(filters, known, share=0.9) == [kernel]
 
 
 def test_silent_filters_give_numbers() -> None:
