@@ -113,10 +113,10 @@ def statistics_of(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
             }
             for label in labels_of(scores)
         },
-        "strata": [_told(stratum) for stratum in (*divided, *size_strata(scores))],
+        "strata": [_stratum_row(stratum) for stratum in (*divided, *size_strata(scores))],
     }
 
 
-def _told(stratum: Stratum) -> dict[str, Any]:
+def _stratum_row(stratum: Stratum) -> dict[str, Any]:
     metrics = {name: asdict(found) for name, found in stratum.metrics.items() if found.n}
     return {"by": stratum.by, "value": stratum.value, "label": stratum.label, "metrics": metrics}

@@ -36,15 +36,15 @@ class Mlflow:
         self._run = run
         self._client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
         self._id = self._open(experiment, store, going_on)
-        self._told = self._known_step() if going_on else -1
+        self._sent = self._known_step() if going_on else -1
 
     def follow(self, history: Sequence[Row]) -> None:
         """Send the rows that are new."""
         for row in history:
             step = int(row["step"] or 0)
-            if step > self._told:
+            if step > self._sent:
                 self._log({name: value for name, value in row.items() if name != "step"}, step)
-                self._told = step
+                self._sent = step
 
     def finish(self) -> None:
         """Send parameters, results, pictures of cases and the report, and end the run."""
@@ -53,7 +53,7 @@ class Mlflow:
         params = [Param(_key(name), str(value)) for name, value in run_settings(self._run).items()]
         for first in range(0, len(params), _AT_ONCE):
             self._client.log_batch(self._id, params=params[first : first + _AT_ONCE])
-        self._log(run_results(self._run), max(self._told, 0))
+        self._log(run_results(self._run), max(self._sent, 0))
         for name, picture in case_pictures(self._run):
             self._client.log_image(self._id, picture, artifact_file=f"cases/{name}.png")
         for name in (run_folder.CONFIG, run_folder.SUMMARY, run_folder.REPORT):

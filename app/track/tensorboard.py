@@ -24,15 +24,15 @@ class TensorBoard:
 
         self._run = run
         self._writer = SummaryWriter(run, purge_step=0 if going_on else None)
-        self._told = 0
+        self._sent = 0
 
     def follow(self, history: Sequence[Row]) -> None:
         """Write the rows that are new."""
-        for row in history[self._told :]:
+        for row in history[self._sent :]:
             for name, value in row.items():
                 if name != "step" and value is not None:
                     self._writer.add_scalar(_tag(name), value, int(row["step"] or 0))
-        self._told = len(history)
+        self._sent = len(history)
         self._writer.flush()
 
     def finish(self) -> None:

@@ -52,13 +52,13 @@ class Wandb:
             ) from None
         self._wandb.define_metric("step")
         self._wandb.define_metric("*", step_metric="step")
-        self._told = 0
+        self._sent = 0
 
     def follow(self, history: Sequence[Row]) -> None:
         """Send the rows that are new; a run that resumes sends its history again, at the same steps."""
-        for row in history[self._told :]:
+        for row in history[self._sent :]:
             self._wandb.log({name: value for name, value in row.items() if value is not None})
-        self._told = len(history)
+        self._sent = len(history)
 
     def finish(self) -> None:
         """Send settings, results, pictures of cases and the report, and end the run."""

@@ -59,7 +59,9 @@ def main() -> None:
         for measure in MEASURES:
             pairs = pairs_of(points, label, measure)
             if pairs:
-                table.add_row(label, measure, str(len(pairs)), *_told(spearman(pairs)), *_means(pairs))
+                table.add_row(
+                    label, measure, str(len(pairs)), *_format_correlation(spearman(pairs)), *_means(pairs)
+                )
     Console(width=100).print(table)
     draw(points, options.picture)
     print(f"drawn: {options.picture}")
@@ -122,7 +124,7 @@ def spearman(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None
     return float(result.statistic), float(result.pvalue)
 
 
-def _told(found: tuple[float, float] | None) -> tuple[str, str]:
+def _format_correlation(found: tuple[float, float] | None) -> tuple[str, str]:
     return ("undefined", "") if found is None else (f"{found[0]:.3f}", f"{found[1]:.2g}")
 
 
@@ -141,7 +143,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
             pairs = pairs_of(points, label, measure)
             if pairs:
                 axes.scatter(*zip(*pairs, strict=True), s=14, alpha=0.7, label=label)
-        rho, _ = _told(spearman(pairs_of(points, ALL, measure)))
+        rho, _ = _format_correlation(spearman(pairs_of(points, ALL, measure)))
         axes.set(xlabel=measure, ylabel="Dice", title=f"over all labels: Spearman's rho {rho}")
         axes.legend()
     with atomic_path(path) as temporary:

@@ -145,7 +145,7 @@ def _end(command: Command, sent: signal.Signals) -> tuple[int, list[str]]:
         code = command.exit_code()
     except TimeoutError as error:
         return -1, [str(error)]
-    return code, _told(command.printed(), sent, code)
+    return code, _outcome(command.printed(), sent, code)
 
 
 def _finish(name: str, folder: Path, sessions: Sequence[int], wanted: Any) -> list[str]:
@@ -161,7 +161,7 @@ def _finish(name: str, folder: Path, sessions: Sequence[int], wanted: Any) -> li
     return faults
 
 
-def _told(lines: Sequence[str], sent: signal.Signals, code: int) -> list[str]:
+def _outcome(lines: Sequence[str], sent: signal.Signals, code: int) -> list[str]:
     """Whether a command that was asked to end did so in words, with code 130, or had just ended."""
     faults = ["a traceback"] if any(line.startswith("Traceback") for line in lines) else []
     wanted = (-sent,) if sent == signal.SIGKILL else (INTERRUPTED, 0)

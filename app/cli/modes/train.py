@@ -56,11 +56,11 @@ def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, 
     write_report([this.folder], this.folder / run_folder.REPORT)
     tracker.finish()
     if this.split.validation:
-        log.info("mean Dice %s", _told(summary))
+        log.info("mean Dice %s", _format_dice(summary))
     else:
         log.info("no case was held out, so there is no score")
     if "test" in summary:
-        log.info("test set of %d cases: mean Dice %s", len(this.split.test), _told(summary["test"]))
+        log.info("test set of %d cases: mean Dice %s", len(this.split.test), _format_dice(summary["test"]))
     return summary
 
 
@@ -74,7 +74,7 @@ def _say_next(this: Training, *, generated: bool) -> None:
     log.info("%s", next_steps(this.folder, report, scan))
 
 
-def _told(figures: Mapping[str, Any]) -> str:
+def _format_dice(figures: Mapping[str, Any]) -> str:
     """Return the mean Dice and the Dice of each label as text."""
     by_label = ", ".join(f"{label} {dice_text(value)}" for label, value in figures["dice"].items())
     return f"{dice_text(figures['mean_dice'])} ({by_label})"

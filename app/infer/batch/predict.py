@@ -118,11 +118,11 @@ def _finish(
     try:
         write()
     except Exception as error:
-        failed[scan] = alias.clean(_told(scan, error))
+        failed[scan] = alias.clean(_format_error(scan, error))
         manifest.record(alias.name, status="failed", input=alias.shown, error=failed[scan])
 
 
-def _told(scan: Path, error: Exception) -> str:
+def _format_error(scan: Path, error: Exception) -> str:
     """Return the error of a scan as one line with its path; log the traceback if the error is a defect."""
     if isinstance(error, InputError):
         return str(error) if scan.name in str(error) else f"{scan}: {error}"

@@ -63,7 +63,7 @@ def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
     """
     found = cross_validate(sweep_runs(folder, sweep), sweep)
     if found:
-        write_json(folder / run_folder.FOLDS, {one.group: _told(one) for one in found})
+        write_json(folder / run_folder.FOLDS, {one.group: _folds_record(one) for one in found})
         rows = [figure_texts(row) for one in found for row in _rows(one)]
         write_csv(folder / run_folder.FOLDS_TABLE, rows)
     return found
@@ -140,7 +140,7 @@ def _fold(entry: Entry) -> str:
     return next((word for word in entry.overrides if word.startswith("fold=")), "")
 
 
-def _told(found: CrossValidation) -> dict[str, Any]:
+def _folds_record(found: CrossValidation) -> dict[str, Any]:
     scores = {
         name: {label: asdict(one) for label, one in by_label.items()}
         for name, by_label in found.scores.items()

@@ -71,7 +71,7 @@ def agreement(scores: np.ndarray, outcomes: Mapping[str, np.ndarray]) -> tuple[s
     norms = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     known = (first * second).sum(axis=1)[norms > 0] / norms[norms > 0]
     interval = "{:+.2f} to {:+.2f}".format(*np.quantile(known, (0.025, 0.975))) if known.size else ""
-    return _told(loss), _told(dice), interval
+    return _format_value(loss), _format_value(dice), interval
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -118,5 +118,5 @@ def count_seeds(rows: Sequence[Row]) -> int:
     return len({row["seed"] for row in rows if row["judge"] == TRAINED})
 
 
-def _told(value: float | None) -> str:
+def _format_value(value: float | None) -> str:
     return "undefined" if value is None else f"{value:+.2f}"
