@@ -20,7 +20,7 @@ SetChoice = Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class ChosenLayout:
     """A layout, the mean scores of the cheapest layout and of this one, and its cost."""
 
     layout: Layout
@@ -31,7 +31,7 @@ class Fitted:
 
 def choose_kernels(
     spec: NetworkSpec, patch: Size, *, measure: str, budget: float, advance: Callable[[], None]
-) -> Fitted:
+) -> ChosenLayout:
     """Start with 1D kernels everywhere; widen where the mean score gains most per cost, within the budget.
 
     `budget` is a share of the dense network's cost in `measure` (params or macs). A step is taken only if the
@@ -74,7 +74,7 @@ def choose_kernels(
         advance()
     operator = _mixed(convs, choice)
     provenance = {"method": "static 3DRF kernel choice", "unit": measure, "budget": budget}
-    return Fitted(Layout(operator.layout.convolutions, provenance), before, best, cost)
+    return ChosenLayout(Layout(operator.layout.convolutions, provenance), before, best, cost)
 
 
 def _mixed(convs: Mapping[str, ConvSpec], choice: SetChoice) -> Mixed:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from app.compress.answer import Answer
 from app.compress.fits.conv_fit import UNKNOWN, following
 from app.compress.fits.samples import Rows, sample_rows
-from app.compress.fits.subkernels import Fitted, fit_kernels, refit_kernels, taps_of
+from app.compress.fits.subkernels import FittedKernels, fit_kernels, refit_kernels, taps_of
 from app.compress.network import trained_network
 from app.core.errors import InputError
 from app.core.types import as_size
@@ -118,7 +118,9 @@ def _dense(network: nn.Module, path: str, site: Site) -> nn.Conv3d:
     return conv
 
 
-def _scores(answer: Answer, path: str, conv: nn.Conv3d, site: Site, fitted: Fitted) -> NDArray[np.float64]:
+def _scores(
+    answer: Answer, path: str, conv: nn.Conv3d, site: Site, fitted: FittedKernels
+) -> NDArray[np.float64]:
     """Return minus the loss of the network's output for each (kernel, slot), as (kernels, slots).
 
     The output's loss is measured once per convolution, with the best kernel in each channel except the whole

@@ -15,12 +15,12 @@ from app.data.sample.batches import BatchSource
 from app.train.settings import TrainSettings
 from app.train.state import Loss, Row, TrainingState
 
-Validate = Callable[[nn.Module, int], dict[str, float | None]]
+ValidateFunction = Callable[[nn.Module, int], dict[str, float | None]]
 """A function from a network in eval mode and the number of the ending epoch, from 1, to Dice by label name.
 
 Dice is None for a label that no case shows, and for all labels if this epoch is not validated.
 """
-Save = Callable[[TrainingState, bool], None]
+SaveFunction = Callable[[TrainingState, bool], None]
 """A function that writes a checkpoint; the second argument is True if it is the best so far."""
 
 
@@ -30,8 +30,8 @@ def train(
     loss: Loss,
     *,
     settings: TrainSettings,
-    validate: Validate,
-    save: Save,
+    validate: ValidateFunction,
+    save: SaveFunction,
     stop: Callable[[], bool],
 ) -> str:
     """Train until a limit or a signal; return the reason: steps, time, patience, request or interrupted.
@@ -45,7 +45,7 @@ def train(
     """
     ended = limit(state, settings) or _early(state, settings)
     with (
-        _signals(patient=state.processes.count > 1) as interrupted,
+        _signals(ignore_repeated=state.processes.count > 1) as interrupted,
         progress_bar("Training", settings.total_steps, done=state.clock) as advance,
     ):
         started, shown = time.perf_counter(), state.clock
@@ -73,7 +73,7 @@ def train(
     return ended
 
 
-def _close_epoch(state: TrainingState, validate: Validate) -> bool:
+def _close_epoch(state: TrainingState, validate: ValidateFunction) -> bool:
     """Validate and add a row to the history; return whether its mean Dice is the best so far."""
     started = time.perf_counter()
     dice = validate(state.judged.eval(), len(state.history) + 1)
@@ -151,10 +151,10 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
 
 
 @contextmanager
-def _signals(*, patient: bool) -> Iterator[Callable[[], int]]:
+def _signals(*, ignore_repeated: bool) -> Iterator[Callable[[], int]]:
     """Catch the signals that end a program; yield a function that returns how many have arrived.
 
-    The second signal acts as usual unless `patient`. torchrun repeats signals that the terminal has already
+    The second signal acts as usual unless `ignore_repeated`. torchrun repeats signals that the terminal has already
     sent, and kills a process that takes too long.
     """
     received: list[int] = []
@@ -162,7 +162,7 @@ def _signals(*, patient: bool) -> Iterator[Callable[[], int]]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        if not patient:
+        if not ignore_repeated:
             signal.signal(number, previous[number])
 
     for number in previous:

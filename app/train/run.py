@@ -23,7 +23,7 @@ from app.operators.merging import merge_faster, use_recorded
 from app.train.advice import naming_the_checkpoint
 from app.train.final_scores import evaluate_held_out
 from app.train.fine_tuning import Origin, begun_with, take_weights
-from app.train.loop import Validate, limit, train
+from app.train.loop import ValidateFunction, limit, train
 from app.train.machine.speed_record import note_speed, yardstick_facts
 from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
@@ -202,7 +202,7 @@ def _take_request(this: Training) -> bool:
     return asked
 
 
-def _validation(this: Training) -> Validate:
+def _validation(this: Training) -> ValidateFunction:
     settings = this.settings
     if not this.split.validation:
         return lambda _network, _epoch: dict.fromkeys(this.task.targets)

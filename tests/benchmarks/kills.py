@@ -40,7 +40,7 @@ from tests.support.whole import broken_files
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
 _SMALL = ("train.steps=12", "train.epoch_steps=2", "folds=4")
-_AGAIN = re.compile(r"going on at step (\d+) of")
+_AGAIN = re.compile(r"resuming at step (\d+) of")
 _CASES = 4  # of which one is held out: reports with many pictures take most of the time
 
 

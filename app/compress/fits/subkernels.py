@@ -20,7 +20,7 @@ _RIDGE = 1e-3  # share of a tap's mean energy; pulls towards the trained weights
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedKernels:
     """The weights of each candidate (out, in, *size), and the energy each loses (kernels, out)."""
 
     weights: tuple[Tensor, ...]
@@ -29,7 +29,7 @@ class Fitted:
 
 def fit_kernels(
     conv: nn.Conv3d, kernels: Sequence[Kernel], rows: Rows | None, following: Following
-) -> Fitted:
+) -> FittedKernels:
     """Fit every kernel to every output channel.
 
     Energies are measured after the norm that follows. Without rows nothing is fitted: kernels are cut out of
@@ -46,7 +46,7 @@ def fit_kernels(
         missing[:, mine] -= found
         errors.append(scale * ((missing @ moments) * missing).sum(1))
         weights.append(found.view(len(found), conv.in_channels, *kernel.size).float())
-    return Fitted(tuple(weights), torch.stack(errors).clamp_min(0))
+    return FittedKernels(tuple(weights), torch.stack(errors).clamp_min(0))
 
 
 def refit_kernels(

@@ -33,7 +33,7 @@ class Processes:
 
     rank: int = 0
     count: int = 1
-    patient: Any = None
+    slow_group: Any = None
     """The process group for plain data, with a long timeout; None for the default group."""
 
     @property
@@ -80,10 +80,10 @@ class Processes:
             return [value]
         own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
-        dist.all_gather(lengths, torch.tensor([len(own)]), group=self.patient)
+        dist.all_gather(lengths, torch.tensor([len(own)]), group=self.slow_group)
         longest = int(max(lengths))
         texts = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.count)]
-        dist.all_gather(texts, nn.functional.pad(own, (0, longest - len(own))), group=self.patient)
+        dist.all_gather(texts, nn.functional.pad(own, (0, longest - len(own))), group=self.slow_group)
         return [
             json.loads(text[: int(length)].numpy().tobytes())
             for text, length in zip(texts, lengths, strict=True)
