@@ -27,11 +27,11 @@ def interruptible() -> Iterator[None]:
         signal.signal(number, _interrupt)
     over, usual = threading.Event(), sys.unraisablehook
 
-    def dropped(what: "sys.UnraisableHookArgs") -> None:
-        if issubclass(what.exc_type, KeyboardInterrupt):
+    def dropped(unraisable: "sys.UnraisableHookArgs") -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
             _thread.start_new_thread(_interrupt_again, (over,))  # a Thread needs locks that may be held
         else:
-            usual(what)
+            usual(unraisable)
 
     sys.unraisablehook = dropped
     try:

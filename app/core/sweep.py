@@ -77,14 +77,14 @@ def read_record(folder: Path) -> JobRecord | None:
     return _read(folder / JOB, _record, "the record of a job")
 
 
-def _read(path: Path, build: Callable[[dict[str, Any]], _Value], what: str) -> _Value | None:
+def _read(path: Path, build: Callable[[dict[str, Any]], _Value], kind: str) -> _Value | None:
     if not path.is_file():
         return None
     values = read_json(path)
     try:
         return build(dict(values))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not {what} ({error!r})") from None
+        raise InputError(f"{path}: not {kind} ({error!r})") from None
 
 
 def _sweep(values: dict[str, Any]) -> Sweep:

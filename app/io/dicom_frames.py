@@ -28,16 +28,16 @@ _PIXELS = (
 )
 
 
-def read_data(path: Path, what: str, **options: Any) -> Any:
+def read_data(path: Path, kind: str, **options: Any) -> Any:
     """Read a file with pydicom and hide its warnings about odd values.
 
     pydicom parses a value on first access, so code that accesses values must run inside `faults_named` too.
-    `what` names the kind of file in the error about a missing pydicom.
+    `kind` names the kind of file in the error about a missing pydicom.
 
     Raises:
         InputError: pydicom is not installed, or the file is not DICOM.
     """
-    require(f"{path}: {what} needs pydicom", "pydicom")
+    require(f"{path}: {kind} needs pydicom", "pydicom")
     import pydicom
 
     warnings.filterwarnings("ignore", module="pydicom")

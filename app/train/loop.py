@@ -154,8 +154,8 @@ def _line(state: TrainingState, settings: TrainSettings) -> str:
 def _signals(*, ignore_repeated: bool) -> Iterator[Callable[[], int]]:
     """Catch the signals that end a program; yield a function that returns how many have arrived.
 
-    The second signal acts as usual unless `ignore_repeated`. torchrun repeats signals that the terminal has already
-    sent, and kills a process that takes too long.
+    The second signal acts as usual unless `ignore_repeated`. torchrun repeats signals that the terminal has
+    already sent, and kills a process that takes too long.
     """
     received: list[int] = []
     previous = {number: signal.getsignal(number) for number in ending_signals()}

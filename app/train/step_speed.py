@@ -29,8 +29,9 @@ def step_seconds(network: NetworkSpec, plan: Plan, recipe: Recipe, kept: Path, *
     """Return the seconds of a training step: those stored in `kept`, or else measured and stored there."""
     settings = replace(recipe.settings.with_steps(plan.steps), accumulate=1)
     how = [settings.precision, settings.compile, settings.ema_decay, type(recipe.loss).__name__]
-    what = [machine(recipe.device), network.describe(), plan.patch, plan.batch, labels, *how, recipe.augment]
-    key = digest_of(what)[:16]
+    sizes = [plan.patch, plan.batch, labels]
+    measured_for = [machine(recipe.device), network.describe(), *sizes, *how, recipe.augment]
+    key = digest_of(measured_for)[:16]
     known = _known(kept)
     if key not in known:
         measured = round(_measure(network, plan, replace(recipe, settings=settings), labels), 4)

@@ -192,13 +192,13 @@ def write_config(folder: Path, cfg: DictConfig) -> None:
     write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(literal(values)))
 
 
-def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
+def adopted_config(cfg: DictConfig, source: Path, setting: str) -> DictConfig:
     """Return this command's configuration with the data, network and flips of another run.
 
     Raises:
-        InputError: that folder holds no run; `what` is the setting that named it.
+        InputError: that folder holds no run; `setting` is the key that named it.
     """
-    stored = completed(where_it_is(stored_config(source, what)), cfg)
+    stored = completed(where_it_is(stored_config(source, setting)), cfg)
     taken: dict[str, Any] = {key: stored.get(key) for key in _OF_THE_NETWORK}
     ours = {str(key): cfg[key] for key in cfg if key not in taken}
     adopted = OmegaConf.create({**ours, **taken})
@@ -206,8 +206,8 @@ def adopted_config(cfg: DictConfig, source: Path, what: str) -> DictConfig:
     return adopted
 
 
-def stored_config(folder: Path, what: str, *, resumes: bool = False) -> DictConfig:
-    """Return the configuration that a run began with, in current names; `what` is the setting of its folder.
+def stored_config(folder: Path, setting: str, *, resumes: bool = False) -> DictConfig:
+    """Return the configuration that a run began with, in current names; `setting` is the key of its folder.
 
     With `resumes`, a run that has only trained a part of its first stage is accepted.
 
@@ -218,7 +218,7 @@ def stored_config(folder: Path, what: str, *, resumes: bool = False) -> DictConf
     begun = run_folder.can_resume(folder) if resumes else (folder / run_folder.LAST).is_file()
     if not path.is_file() or not begun:
         raise InputError(
-            f"{what}: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
+            f"{setting}: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
         )
     values = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(values, dict)

@@ -41,21 +41,21 @@ def list_caches(folder: Path) -> list[CacheEntry]:
     ]
 
 
-def choose_caches(entries: Sequence[CacheEntry], what: str, format_now: int) -> list[CacheEntry]:
-    """Return the entries that `what` selects: all, earlier (formats other than `format_now`), or a task's.
+def choose_caches(entries: Sequence[CacheEntry], selection: str, format_now: int) -> list[CacheEntry]:
+    """Return the entries of a selection: all, earlier (formats other than `format_now`), or a task's.
 
     Raises:
         InputError: no entry is of a task with that name.
     """
-    if what == "all":
+    if selection == "all":
         return list(entries)
-    if what == "earlier":
+    if selection == "earlier":
         return [entry for entry in entries if entry.format != format_now]
-    chosen = [entry for entry in entries if entry.task == what]
+    chosen = [entry for entry in entries if entry.task == selection]
     if not chosen:
         tasks = ", ".join(dict.fromkeys(entry.task for entry in entries)) or "none"
         raise InputError(
-            f"cache.delete: got {what!r}, wanted all, earlier or a task that has a cache: {tasks}"
+            f"cache.delete: got {selection!r}, wanted all, earlier or a task that has a cache: {tasks}"
         )
     return chosen
 

@@ -28,10 +28,10 @@ class Names:
     test: tuple[str, ...] = ()
 
 
-def listed(value: Any, what: str) -> tuple[str, ...]:
+def listed(value: Any, setting: str) -> tuple[str, ...]:
     """Return the names in a list, or in a text file with one name per line; none for None.
 
-    `what` names the setting in error messages.
+    `setting` is the key named in error messages.
 
     Raises:
         InputError: `value` is neither a list nor an existing file.
@@ -42,16 +42,16 @@ def listed(value: Any, what: str) -> tuple[str, ...]:
         return tuple(str(name) for name in value)
     path = Path(str(value))
     if not path.is_file():
-        raise InputError(f"{what}: {path}: no such file; wanted a text file or a list of cases, [a,b]")
+        raise InputError(f"{setting}: {path}: no such file; wanted a text file or a list of cases, [a,b]")
     lines = path.read_text(encoding="utf-8").splitlines()
     return tuple(name for line in lines if (name := line.strip()) and not name.startswith("#"))
 
 
-def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, what: str) -> set[str]:
+def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, setting: str) -> set[str]:
     """Return the ids of the cases that these names of cases or groups stand for.
 
     Raises:
-        InputError: a name is neither a case nor a group; the message begins with `what`.
+        InputError: a name is neither a case nor a group; the message begins with `setting`.
     """
     known: dict[str, set[str]] = {name: {case.id} for case in cases for name in (case.id, case.own_id)}
     for case in cases if group is not None else ():
@@ -61,7 +61,7 @@ def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, 
         close = get_close_matches(unknown[0], list(known), 1)
         hint = f"; did you mean {close[0]}?" if close else f", such as {cases[0].id}" if cases else ""
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise InputError(f"{what}: got {unknown[0]!r}{more}, wanted names of cases or groups{hint}")
+        raise InputError(f"{setting}: got {unknown[0]!r}{more}, wanted names of cases or groups{hint}")
     return {case for name in names for case in known[name]}
 
 

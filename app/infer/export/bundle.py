@@ -52,7 +52,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
         "skip_air": sliding.skip_air,
         "clean-up": read_cleanup([member.run]) != NO_CLEANUP or checkpoint.joining_mm is not None,
     }
-    lacking = ", ".join(f"no {what}" for what, wanted in left_out.items() if wanted)
+    lacking = ", ".join(name for name, wanted in left_out.items() if wanted)
     if lacking:
         log.warning("%s: a bundle does not support %s, so label maps of mode=predict differ", folder, lacking)
     return difference

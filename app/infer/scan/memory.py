@@ -24,12 +24,12 @@ _ACTIVATIONS = 8  # most feature maps of the first level's width that a forward 
 _LOGITS = 3  # logits of a batch of windows held at once: one pass, its mirror image, the sum
 
 
-def require(more: int, limit_gb: float | None, what: str) -> None:
+def require(more: int, limit_gb: float | None, work: str) -> None:
     """Raise InputError if `more` bytes, on top of those already used, exceed the limit."""
     wanted = (resident_bytes() + more) / 1e9
     if limit_gb is not None and wanted > limit_gb:
         raise InputError(
-            f"predict.memory_gb: got {limit_gb:g} GB, {what} needs {math.ceil(wanted * 10) / 10:g} GB; "
+            f"predict.memory_gb: got {limit_gb:g} GB, {work} needs {math.ceil(wanted * 10) / 10:g} GB; "
             "set that, or give a smaller scan"
         )
 

@@ -43,14 +43,14 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
-def refuse_several(what: str) -> None:
+def refuse_several(setting: str) -> None:
     """Check that this is the only process.
 
     Raises:
         InputError: there are several.
     """
     if process_count() > 1:
-        raise InputError(f"{what}: runs in one process; start it with python run.py, not with torchrun")
+        raise InputError(f"{setting}: runs in one process; start it with python run.py, not with torchrun")
 
 
 @contextmanager
