@@ -28,8 +28,9 @@ from app.data.sample.split import Folds, split_cases
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, build_named, to_device
 from app.models.regions import without_labels
+from app.search.guess import learn_guess
 from app.search.heirs import take_over
-from app.search.race_record import Entry, Record, pooled
+from app.search.race_record import Entry, Record, multiplied, pooled
 from app.search.space import Space
 from app.train.inputs import make_batches
 from app.train.state import NotFinite, TrainingState, batch_loss
@@ -42,6 +43,7 @@ JUDGED = 24
 _STEPS = 16  # at least, of the first rung
 _SIZES = (24, 12, 6)  # networks that a race begins with: as many as the steps allow
 _FINALISTS = 3  # at least
+_PROPOSED = 12  # children, of which one joins a rung: that of the best guess
 _PARTS = 5  # of the training cases, one of which judges
 
 
@@ -204,14 +206,16 @@ class Race:
             return [Entry(entry.number, entry.layout) for entry in before]
         kept = before[: rung.networks - rung.networks // 2]
         entries = [Entry(entry.number, entry.layout, parent=entry.number) for entry in kept]
+        guess = learn_guess(record.rungs)
         taken = 1 + max(entry.number for entries in record.rungs for entry in entries)
         for child in range(rung.networks // 2):
             first = kept[child % len(kept)]
             second = kept[(child + 1) % len(kept)]
             assert first.layout.network is not None
-            worth = pooled(before, first.layout.network.strides)
-            layout = self.space.child((first.layout, second.layout), worth, seed, number, child)
-            entries.append(Entry(taken + child, layout, parent=first.number))
+            worth = multiplied(pooled(before, first.layout.network.strides), guess.worth(first.layout))
+            parents = (first.layout, second.layout)
+            proposed = [self.space.child(parents, worth, seed, number, child, n) for n in range(_PROPOSED)]
+            entries.append(Entry(taken + child, min(proposed, key=guess), parent=first.number))
         return entries
 
     def _train(self, record: Record, number: int, entry: Entry, advance: Advance) -> None:

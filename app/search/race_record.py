@@ -1,7 +1,7 @@
 """What a race has come to, as a file: who ran in which rung, with what weights, and how it was judged."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +10,9 @@ from typing import Any
 from app.core.files import read_json, write_json
 from app.core.layout import Layout
 from app.core.types import Size
+
+Worth = Mapping[str, Mapping[str, float]]
+"""How much a channel of a kernel matters beside others of its convolution, by convolution and kernel."""
 
 
 @dataclass
@@ -74,6 +77,17 @@ def pooled(entries: Sequence[Entry], strides: Sequence[Size]) -> dict[str, dict[
             for kernel, value in kernels.items():
                 found.setdefault(name, {}).setdefault(kernel, []).append(value)
     return {name: {kernel: fmean(values) for kernel, values in of.items()} for name, of in found.items()}
+
+
+def multiplied(first: Worth, second: Worth) -> dict[str, dict[str, float]]:
+    """Return the products of two kinds of worth; what one of them lacks counts as 1."""
+    return {
+        name: {
+            kernel: first.get(name, {}).get(kernel, 1.0) * second.get(name, {}).get(kernel, 1.0)
+            for kernel in {*first.get(name, {}), *second.get(name, {})}
+        }
+        for name in {*first, *second}
+    }
 
 
 def _entry(values: dict[str, Any], where: str) -> Entry:

@@ -5,7 +5,7 @@ larger kernels, one after the other, until it is used up. So what one place gain
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +15,10 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout, Outline
 from app.search.costs import Site
+from app.search.race_record import Worth
 
 Shares = dict[str, NDArray[np.float64]]
 """The share of channels that each kernel of a site has, by convolution; sums to 1."""
-Worth = Mapping[str, Mapping[str, float]]
-"""How much a channel of a kernel matters beside others of its convolution, by convolution and kernel; the
-mean is 1."""
 
 LEAST_SPENT = 0.98
 """Of the budget."""
@@ -32,7 +30,7 @@ _SPREAD = 0.25  # standard deviation of the binary logarithm of a width, beside 
 _SLOPE = 0.4
 _NARROW = 1.0  # concentration of the kernels that a network prefers; 1: all preferences are as likely
 _LIKE_IT = 3.0  # concentration of a convolution's kernels around them
-_POWERS = (0.0, 1.0, 2.0, 4.0)  # by which worth counts in a child
+_POWERS = (0.0, 1.0, 2.0, 4.0, 8.0)  # by which worth counts in a child
 _RENEWED = 0.05  # of a child's channels, shared out evenly before worth counts
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.search.race_record import Entry, Record, pooled
+from app.search.race_record import Entry, Record, multiplied, pooled
 from tests.support.searching import small_space
 
 
@@ -30,3 +30,7 @@ def test_worth_is_averaged_over_networks_of_the_same_levels() -> None:
     strides = layouts[0].network.strides
     assert pooled(entries, strides) == {"a": {"1x3x3": 2.0, "3x1x1": 2.0}}
     assert pooled(entries, strides[:2]) == {}
+    assert multiplied({"a": {"x": 2.0}}, {"a": {"x": 3.0, "y": 4.0}, "b": {"x": 5.0}}) == {
+        "a": {"x": 6.0, "y": 4.0},
+        "b": {"x": 5.0},
+    }
