@@ -16,7 +16,7 @@ from app.models.unet import UNetModel
 from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from tests.benchmarks.ranking import __main__ as command
-from tests.benchmarks.ranking import table
+from tests.benchmarks.ranking import jobs, table
 from tests.benchmarks.ranking.judges import JUDGES, halving
 from tests.benchmarks.ranking.layouts import draw_alike
 from tests.support.volumes import MakeTask
@@ -147,7 +147,7 @@ def test_every_judge_judges_and_the_command_continues(
     more = read_csv(out)
     assert more[:4] == rows[:4] and len(more) == 3 * (2 + len(JUDGES))
     capsys.readouterr()
-    monkeypatch.setattr(command, "work", nothing_left)
+    monkeypatch.setattr(jobs, "work", nothing_left)
     command.main([*common, "--layouts=3"])
     told = capsys.readouterr().out
     assert all(name[:20] in told for name in JUDGES)

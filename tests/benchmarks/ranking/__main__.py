@@ -12,16 +12,10 @@ depend on how many workers there are; core seconds are those of the process, wha
 """
 
 import argparse
-import multiprocessing
-from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from time import process_time
-from typing import Any
 
-import torch
 from rich.console import Console
 
 from app.core.csv_file import read_csv, write_csv
@@ -31,23 +25,13 @@ from app.core.layout import write_layout
 from app.core.lock import locked
 from app.operators.supernet import SuperNet
 from tests.benchmarks.ranking.bench import SMALL, Asked, open_bench
+from tests.benchmarks.ranking.jobs import Job, Rows, results
 from tests.benchmarks.ranking.judges import JUDGES, WEIGHTS
 from tests.benchmarks.ranking.layouts import Candidate, draw_alike
 from tests.benchmarks.ranking.table import TRAINED, ranking_table
 
-Rows = list[dict[str, Any]]
 _DRAWN_BY = 0  # seed of the layouts
 _FREE = ("out", "layouts", "seeds")  # what a command that continues a table may change
-
-
-@dataclass(frozen=True)
-class Job:
-    """A layout and a seed to train, a judge, or a super-network."""
-
-    kind: str
-    """TRAINED, the name of a judge, or the weights of a super-network."""
-    layout: int | None = None
-    seed: int = 0
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -116,7 +100,7 @@ def measure(asked: Asked, judges: Sequence[str], *, workers: int) -> Rows:
         if (TRAINED, one.number, seed) not in done
     ]
     for jobs in ([*map(Job, needed), *training], list(map(Job, judging))):  # judges read the super-networks
-        for made in _results(asked, candidates, jobs, workers):
+        for made in results(asked, candidates, jobs, workers):
             again = {row["judge"] for row in made} - {TRAINED}  # judged before, with fewer layouts
             rows = [*(row for row in rows if row["judge"] not in again), *made]
             write_csv(asked.out, rows)
@@ -168,56 +152,6 @@ def refuse_others(asked: Asked) -> None:
             f"{asked.out}: begun with {name} {began.get(name)}, got {mine[name]}; give another file, "
             "or the same options"
         )
-
-
-def work(asked: Asked, candidates: Sequence[Candidate], job: Job) -> Rows:
-    """Do one job on one thread and return its rows."""
-    torch.set_num_threads(1)
-    bench = open_bench(asked)
-    bench.earlier_seconds, started = 0.0, process_time()
-    if job.kind == TRAINED:
-        (one,) = [one for one in candidates if one.number == job.layout]
-        network = bench.fit(
-            bench.fresh(one.spec(bench.dense), job.seed), bench.training, steps=asked.steps, seed=job.seed
-        )
-        seconds = process_time() - started
-        loss, dice = bench.loss(network, bench.held_out), bench.dice(network)
-        return [_row(TRAINED, one, job.seed, loss, dice, seconds)]
-    if job.kind in WEIGHTS.values():
-        bench.super_network(job.kind)
-        return []
-    losses = JUDGES[job.kind](bench, candidates)
-    seconds = (process_time() - started + bench.earlier_seconds) / len(candidates)
-    return [_row(job.kind, one, 0, loss, None, seconds) for one, loss in zip(candidates, losses, strict=True)]
-
-
-def _results(
-    asked: Asked, candidates: Sequence[Candidate], jobs: Sequence[Job], workers: int
-) -> Iterable[Rows]:
-    """The rows of each job as it ends."""
-    do = partial(work, asked, candidates)
-    if workers == 1:
-        yield from map(do, jobs)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting: list[Future[Rows]] = [pool.submit(do, job) for job in jobs]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _row(
-    judge: str, one: Candidate, seed: int, loss: float, dice: float | None, seconds: float
-) -> dict[str, Any]:
-    return {
-        **{"judge": judge, "layout": one.number, "seed": seed, "loss": round(loss, 6)},
-        **{"dice": None if dice is None else round(dice, 5), "seconds": round(seconds, 2)},
-        **{"macs": one.cost.macs, "params": one.cost.params, "widths": " ".join(map(str, one.widths))},
-        "digest": one.digest,
-    }
 
 
 def _read(asked: Asked, candidates: Sequence[Candidate]) -> Rows:
