@@ -1,4 +1,4 @@
-"""A disk that fills, a folder that cannot be written and data that vanish, in each phase of a training.
+"""A disk that fills, a folder that cannot be written and data that vanish, in each phase of several modes.
 
 Each ends the command with one line that names the file; the same command then continues to the end.
 """
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.core import files, run_folder
+from app.core.files import read_json
+from app.core.lock import LOCK
 from app.models.checkpoint import read_checkpoint
 from tests.support.cli import call_here
 from tests.support.config import TINY
@@ -106,3 +108,92 @@ def test_data_that_vanish_are_one_line_and_the_run_resumes_once_they_are_back(
     gone.rename(data)
     assert begin(place, "vanished", monkeypatch) == 0
     assert read_checkpoint(place / "vanished" / "run" / run_folder.LAST).digest == whole
+
+
+def predict(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a prediction of all scans with the network of the training without faults."""
+    model = f"predict.model={place / 'whole' / 'run'}"
+    places = (f"predict.input={place / 'Task90_Blobs' / 'imagesTr'}", f"predict.output={place / name}")
+    return call_here("mode=predict", model, *places, "threads=1", "sliding=fast", monkeypatch=monkeypatch)
+
+
+def sweep(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a sweep of one job."""
+    plan = f"plan.file={place / 'whole' / 'run' / run_folder.PLAN}"
+    places = (f"task.folder={place / 'Task90_Blobs'}", f"paths.cache={place / 'whole' / 'cache'}")
+    words = ("--multirun", "seed=0", *TINY, "folds=4", plan, *places, f"paths.sweep={place / name}")
+    return call_here(*words, monkeypatch=monkeypatch)
+
+
+MODES = {"predict": predict, "sweep": sweep}
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "number"),
+    [
+        ("predict", "nii.gz", errno.ENOSPC),
+        ("predict", "manifest.json", errno.EROFS),
+        ("sweep", "job.json", errno.EROFS),
+        ("sweep", "last.pt", errno.ENOSPC),
+        ("sweep", "results.csv", errno.EDQUOT),
+    ],
+)
+def test_predictions_and_sweeps_name_what_cannot_be_written_and_continue(
+    mode: str,
+    file: str,
+    number: int,
+    place: Path,
+    whole: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for module in ("app.cli.modes.train", "app.cli.sweep.collect"):  # pages are drawn in other tests
+        monkeypatch.setattr(f"{module}.write_report", lambda *_, **__: None)
+    capfd.readouterr()
+    name = f"{mode}-{file}"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_sync", failing(file, number))
+        assert MODES[mode](place, name, patch) == 1
+    told = "".join(capfd.readouterr())
+    lines = [line for line in told.splitlines() if file in line and os.strerror(number) in line]
+    assert lines and "Traceback" not in told
+    assert MODES[mode](place, name, monkeypatch) == 0
+    assert_whole(mode, place / name)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_data_that_vanish_in_predictions_and_sweeps_are_named_and_the_same_command_continues(
+    mode: str, place: Path, whole: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """They go when the first result is written."""
+    for module in ("app.cli.modes.train", "app.cli.sweep.collect"):
+        monkeypatch.setattr(f"{module}.write_report", lambda *_, **__: None)
+    data, gone, usual = place / "Task90_Blobs", place / "gone", files._sync
+    results = {"predict": "nii.gz", "sweep": run_folder.LAST}
+
+    def sync(path: Path) -> None:
+        usual(path)
+        if path.name.endswith(results[mode]) and data.is_dir():
+            data.rename(gone)
+
+    capfd.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_sync", sync)
+        assert MODES[mode](place, f"{mode}-vanished", patch) == 1
+    gone.rename(data)
+    told = "".join(capfd.readouterr())
+    assert str(data) in told and "Traceback" not in told
+    assert MODES[mode](place, f"{mode}-vanished", monkeypatch) == 0
+    assert_whole(mode, place / f"{mode}-vanished")
+
+
+def assert_whole(mode: str, folder: Path) -> None:
+    """Everything is there, and nothing else: no lock, no temporary file."""
+    if mode == "predict":
+        cases = read_json(folder / run_folder.MANIFEST)["cases"].values()
+        assert len(cases) == 4 and {case["status"] for case in cases} == {"written"}
+        assert len(list(folder.glob("*.nii.gz"))) == 4
+    else:
+        ends = [len(list(folder.glob(f"*/{name}"))) for name in (run_folder.LAST, run_folder.SUMMARY)]
+        assert ends == [1, 1]
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".") or path.name == LOCK]

@@ -163,10 +163,12 @@ def _loaded(path: Path) -> nib.Nifti1Pair:
     """Return the image, without reading voxels.
 
     Raises:
-        InputError: one file of a pair is missing, or the file is Analyze, which does not say which side is
-            left.
+        InputError: the file, or the other one of a pair, is missing; or the file is Analyze, which does not
+            say which side is left.
     """
     lacking = [file for file in files_of(path) if not file.exists()]
+    if path in lacking:
+        raise InputError(f"{path}: no such file")
     if lacking:
         raise InputError(f"{path}: got no {lacking[0].name} next to it, the other file of the pair")
     image = nib.load(path)
