@@ -30,12 +30,23 @@ ONE = frozenset(
         *("train.resume", "train.init", "compress.model", "op.layout", "decoder_op.layout"),
         *("split.file", "check.repair", "check.add", "predict.output", "task.strata"),
         *("evaluate.predictions", "evaluate.labels", "evaluate.output", "export.model", "export.output"),
-        *("report.runs", "report.output", "time.runs", "search.latency_table", "track.folder"),
+        *(
+            "report.runs",
+            "report.output",
+            "time.runs",
+            "view.run",
+            "view.scan",
+            "search.latency_table",
+            "track.folder",
+        ),
     )
 )
 """Options that take a path."""
 SEVERAL = frozenset(
-    ("predict.model", "predict.input", "check.scans", "cleanup.runs", "split.test", "split.exclude")
+    (
+        *("predict.model", "predict.input", "check.scans", "cleanup.runs", "split.test", "split.exclude"),
+        "view.labels",
+    )
 )
 """Options that take a path or a list."""
 _WORD = re.compile(r"([+]{0,2})([\w./@]+)=(.+)", re.DOTALL)

@@ -1,7 +1,9 @@
 """Pictures of a run's failures and of its worst, median and best case."""
 
+import shlex
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -18,11 +20,22 @@ class CaseView:
     ranked: Ranked
     planes: list[pictures.Plane]
     remark: str = ""
+    command: str = ""
+    """The command that shows the case in the browser."""
 
 
 def case_views(run: Run) -> list[CaseView]:
     """Draw the notable cases of a run."""
-    return [_view(run, ranked) for ranked in notable_cases(run)]
+    return [
+        replace(_view(run, ranked), command=view_command(run, ranked.case)) for ranked in notable_cases(run)
+    ]
+
+
+def view_command(run: Run, case: str) -> str:
+    """Return the command that shows a case in the browser, for a shell in the current folder."""
+    here = Path.cwd()
+    folder = run.folder.relative_to(here) if run.folder.is_relative_to(here) else run.folder
+    return shlex.join(["python", "run.py", "mode=view", f"view.run={folder}", f"view.case={case}"])
 
 
 def _view(run: Run, ranked: Ranked) -> CaseView:

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from app.core.palette import label_color
 from app.report.read.scans import Scan, Volume
 
-# Wong's colours for colour blindness (Nature Methods 8, 441), those that are bright enough on a grey scan.
-CONTOURS = ("#56B4E9", "#E69F00", "#F0E442", "#CC79A7", "#00B98A", "#FF7043", "#FFFFFF")
 Outlined = Sequence[tuple[int, ...]]
 """The label values inside each contour."""
 _LONGEST = 3.4  # inches
@@ -82,12 +81,7 @@ def fullest_planes(scan: Scan, outlined: Outlined) -> list[tuple[str, Figure]]:
 
 def legend(labels: Iterable[str]) -> list[tuple[str, str]]:
     """Return label names and the colours of their contours."""
-    return [(name, contour_color(index)) for index, name in enumerate(labels)]
-
-
-def contour_color(index: int) -> str:
-    """Return the colour of the label with this index; colours repeat after seven."""
-    return CONTOURS[index % len(CONTOURS)]
+    return [(name, label_color(index)) for index, name in enumerate(labels)]
 
 
 def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
@@ -149,8 +143,8 @@ def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple
     axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1], origin="lower", aspect="auto")
     for order, values in enumerate(outlined):
         theirs, ours = np.isin(reference, values), np.isin(prediction, values)
-        _contour(axes, theirs, contour_color(order))
-        _contour(axes, ours, contour_color(order), dashed=True, pale=bool(theirs.any()))
+        _contour(axes, theirs, label_color(order))
+        _contour(axes, ours, label_color(order), dashed=True, pale=bool(theirs.any()))
     axes.set_xlim(-0.5, image.shape[1] - 0.5)  # contours reach one voxel beyond the edge
     axes.set_ylim(-0.5, image.shape[0] - 0.5)
     _letters(axes, view)
