@@ -53,42 +53,38 @@ def draw_voxel(axes: Axes, corner: tuple[float, float], size: float, colour: str
 
 def draw_channels(axes: Axes, groups: list[tuple[str, int, str]], bottom: float) -> None:
     """Draw one square per output channel, each group in the colour of its kernel."""
-    x = 3.9
+    x = 0.35
     for name, channels, family in groups:
         for _ in range(channels):
-            axes.add_patch(
-                Rectangle((x, bottom), 0.42, 0.42, facecolor=COLOURS[family], edgecolor="white", linewidth=1)
-            )
-            x += 0.46
-        axes.text(x - 0.23 * channels, bottom - 0.34, name, ha="center", fontsize=9, color=INK)
+            square = Rectangle((x, bottom), 0.33, 0.33, facecolor=COLOURS[family], edgecolor="white")
+            axes.add_patch(square)
+            x += 0.36
+        axes.text(x - 0.18 * channels, bottom - 0.36, name, ha="center", fontsize=11, color=INK)
         x += 0.14
 
 
 def main() -> None:
     """Write the picture."""
     mpl.rcParams["font.family"] = "DejaVu Sans"
-    figure = Figure(figsize=(11, 5.6), facecolor="white")
+    figure = Figure(figsize=(7.5, 7.9), facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set_xlim(0, 16.5)
-    axes.set_ylim(0, 8.4)
+    axes.set_xlim(0, 10.1)
+    axes.set_ylim(0, 10.64)
     axes.set_aspect("equal")
     axes.axis("off")
-    title = {"fontsize": 12, "color": INK}
-    axes.text(0.4, 7.6, "The kernels: which of the 27 weights of a 3x3x3 box a channel keeps", **title)
+    title = {"fontsize": 14, "color": INK, "weight": "bold"}
+    axes.text(0.3, 10.1, "Kernels: the weights of a 3x3x3 box that a channel keeps", **title)
     for number, (span, name, weights, family) in enumerate(KERNELS):
-        x = 0.5 + 2.28 * number
-        draw_box(axes, span, COLOURS[family], x, 5.0)
-        middle = x + 0.85
-        axes.text(middle, 4.47, f"{family}  {name}", ha="center", fontsize=10, color=INK, weight="bold")
-        axes.text(middle, 4.03, f"{weights} weights", ha="center", fontsize=9, color=INK)
-    layout = "The layout: one kernel for each of 24 output channels, and its weights per input channel"
-    axes.text(0.4, 3.2, layout, **title)
-    left = {"ha": "right", "va": "center", "fontsize": 11, "color": INK}
-    axes.text(3.6, 2.26, "dense\n648 weights", **left)
-    draw_channels(axes, [("24 x 3x3x3", 24, "3D")], 2.05)
-    axes.text(3.6, 0.86, "mixed (CAKES)\n144 weights", **left)
-    lines = [(f"4 x {name}", 4, family) for _, name, _, family in KERNELS[:6]]
-    draw_channels(axes, lines, 0.65)
+        x, y = (0.35 + 2.45 * number, 7.9) if number < 3 else (0.35 + 2.45 * (number - 3), 5.0)
+        draw_box(axes, span, COLOURS[family], x, y)
+        axes.text(x + 0.85, y - 0.45, f"{family}  {name}", ha="center", fontsize=13, color=INK)
+        axes.text(x + 0.85, y - 0.85, f"{weights} weights", ha="center", fontsize=12, color=INK)
+    axes.text(0.3, 3.4, "Layout: one kernel for each of 24 output channels", **title)
+    text = {"fontsize": 13, "color": INK}
+    axes.text(0.3, 2.8, "dense: 648 weights per input channel", **text)
+    draw_channels(axes, [("24 channels 3x3x3", 24, "3D")], 2.3)
+    axes.text(0.3, 1.35, "mixed (CAKES): 144 weights per input channel", **text)
+    draw_channels(axes, [(name, 4, family) for _, name, _, family in KERNELS[:6]], 0.85)
     figure.savefig(PICTURE, dpi=110)
 
 
