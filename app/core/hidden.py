@@ -7,7 +7,7 @@ from contextlib import contextmanager
 HIDDEN = "(patient)"
 _LEAST_DIGITS = 5  # that are hidden outside paths as well: fewer may be a number of slices
 LEAST_LETTERS = 3
-"""Of a word that is looked for within others; shorter ones are hidden in paths alone."""
+"""Shortest word that is also hidden within other words; shorter ones are hidden only in paths."""
 
 
 def without(words: Iterable[str], message: str) -> str:

@@ -46,15 +46,15 @@ def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
 
 
 def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, align: int) -> Decoded:
-    """The counts of largest total score whose cost is within the budget.
+    """Return the counts with the largest total score whose cost is within the budget.
 
-    One integer program over all layers: x[kernel, slot] in [0, 1] says which kernel a slot has, integers say
-    how many groups of `align` channels each kernel has. For given counts the x form a transport problem, so
-    they come out whole and need not be asked to. Where the width is no multiple of `align`, one group takes
-    what is left over. Solved by HiGHS.
+    HiGHS solves one integer program over all layers. x[kernel, slot] in [0, 1] assigns a kernel to a slot,
+    and integers count the groups of `align` channels of each kernel. For given counts the x form a transport
+    problem, so they are whole numbers without being constrained to be. If the width is not a multiple of
+    `align`, one group takes the remaining channels.
 
     Raises:
-        InputError: the cheapest layout costs more than the budget, or the dearest does not use it.
+        InputError: the cheapest layout costs more than the budget, or the most expensive does not use it.
     """
     refuse_impossible(sites, budget)
     problem = _Problem.of(sites, scores, budget.costs, align)
@@ -71,10 +71,10 @@ def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, 
 
 
 def refuse_impossible(sites: Sequence[Site], budget: Budget) -> None:
-    """See that the kernels allow what is asked.
+    """Check that layouts of these kernels can meet the budget.
 
     Raises:
-        InputError: the cheapest layout costs more than the budget, or the dearest does not use it.
+        InputError: the cheapest layout costs more than the budget, or the most expensive does not use it.
     """
     low, high = _extremes(sites, budget.costs)
     high /= _LEAST_SPENT
@@ -109,7 +109,7 @@ def assign_slots(site: Site, counts: Mapping[Kernel, int], scores: NDArray[np.fl
 
 
 def _extremes(sites: Sequence[Site], costs: CostModel) -> tuple[float, float]:
-    """Of the cheapest and the dearest layout, as shares of the dense cost."""
+    """Return the costs of the cheapest and the most expensive layout, as shares of the dense cost."""
     whole = [
         [costs.group(site.conv, kernel, site.conv.out_channels) for kernel in site.kernels] for site in sites
     ]
@@ -159,9 +159,9 @@ class _Problem:
     """The integer program: first all x, layer by layer as (kernel, slot), then the numbers of all columns."""
 
     columns: list[list[list[_Column]]]
-    """Of each kernel of each layer."""
+    """The columns of each kernel of each layer."""
     gain: NDArray[np.float64]
-    """Of each x."""
+    """The score of each x."""
     rules: sparse.csr_array
     low: NDArray[np.float64]
     high: NDArray[np.float64]

@@ -20,11 +20,11 @@ from app.core.progress import progress_bar
 from app.search.costs import Budget, Counts, Site, dense_total, slot_costs
 from app.search.decode import Decoded
 
-FIRST = 24  # drawn by chance; as many live at a time
+FIRST = 24  # layouts drawn at random; the population keeps this size
 _CONTEST = 6
 _MUTATED = 3  # units at most
 _TRIES = 5000
-_STEEPEST = 1e6  # rate for the dearest kernel of all
+_STEEPEST = 1e6  # rate of the most expensive kernel
 _RAREST = 1e-6  # chance of a kernel beside the likeliest one, at least
 _UNMET = "search.budget, search.limits: found no layout in whole units of channels that meets them"
 # How much of the budget is spent at least, and whether whole layers take one kernel. The next where units are
@@ -37,11 +37,12 @@ UnitKernels = Mapping[str, NDArray[np.int64]]
 
 
 def even_chances(sites: Sequence[Site], budgets: Sequence[Budget]) -> dict[str, NDArray[np.float64]]:
-    """The chance of each kernel, by convolution, so that a drawn layout costs the first budget on average.
+    """Return probabilities of the kernels, by convolution; a drawn layout costs the first budget on average.
 
-    The other budgets are limits: on average they are not exceeded. Of all such chances those that say least
-    else (of largest entropy): a slot's kernel is drawn with exp(-sum of rate * its cost), one rate a budget.
-    Cheap layers choose freely, dear ones rarely a dear kernel. The rates minimise the convex dual.
+    The other budgets are limits that are not exceeded on average. Of all such probabilities, these have the
+    largest entropy: a slot's kernel is drawn with a weight of exp(-sum of rate * cost), with one rate per
+    budget. Cheap layers choose nearly freely; expensive layers rarely choose an expensive kernel. The rates
+    minimise the convex dual.
     """
     slots = [site.conv.out_channels for site in sites]
     dense = np.array([dense_total(sites, budget.costs) for budget in budgets])
@@ -70,10 +71,10 @@ class Evolution:
     sites: Sequence[Site]
     budgets: Sequence[Budget]
     chances: Mapping[str, NDArray[np.float64]]
-    """Of each kernel in a first or a mutated unit, by convolution."""
+    """Probability of each kernel in a first or a mutated unit, by convolution."""
 
     def by_chance(self, seed: int) -> Decoded:
-        """One that nothing has judged.
+        """Return a random layout.
 
         Raises:
             InputError: no choice meets the budgets.

@@ -38,7 +38,7 @@ class _Channels:
     """Where the channels of a map come from."""
 
     origin: Tensor
-    """Of each, the number of the source's channel, or -1."""
+    """For each channel, the number of the source's channel, or -1."""
     source: int
     """Channels that the source's map has."""
 

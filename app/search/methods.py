@@ -63,7 +63,7 @@ class SearchSettings:
     trials: int
     """Layouts that `evolve` tries."""
     strength: float | None
-    """Of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
+    """Weight of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
     latency_table: str | None
     """Path of measured milliseconds; None: latency.json in the cache's folder."""
     model: str | None
@@ -163,7 +163,7 @@ class SearchSettings:
 
     @property
     def penalty_strength(self) -> float:
-        """Of the method's penalty."""
+        """Return the weight of the method's penalty."""
         if self.strength is not None:
             return self.strength
         return 1e-4 if self.way.penalty == "gates" else 1.0

@@ -55,7 +55,7 @@ class Counted:
         self._spec = replace(spec, shape=replace(spec.shape, patch=patch))
         self._kind = kind
         self._known: dict[Outline, tuple[float, tuple[ConvSpec, ...]]] = {}
-        """Of an outline everything except spatial convolutions, and these."""
+        """For each outline, the cost of everything except spatial convolutions, and these convolutions."""
 
     def __call__(self, layout: Layout) -> float:
         """The cost of the network of a layout."""

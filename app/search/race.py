@@ -1,4 +1,4 @@
-"""A race: many networks train for a few steps, the better ones go on, their children join, one is left.
+"""A race: many networks train for a few steps, the better half continues, until one is left.
 
 Successive halving (Jamieson and Talwalkar, AISTATS 2016) over real trainings: in each rung half as many
 networks train twice as long. Half of a later rung are children of the best, with weights of a parent. All see
@@ -112,9 +112,9 @@ class Finish:
     judge_seconds: float
     draw_seconds: float
     losses: list[float]
-    """Of the finalists in the last rung, best first."""
+    """Losses of the finalists in the last rung, best first."""
     losses_again: list[float]
-    """Of the same with fresh weights of another seed."""
+    """Their losses with fresh weights of another seed."""
 
     @property
     def agreement(self) -> float | None:

@@ -21,7 +21,7 @@ Shares = dict[str, NDArray[np.float64]]
 """The share of channels that each kernel of a site has, by convolution; sums to 1."""
 
 LEAST_SPENT = 0.98
-"""Of the budget."""
+"""Smallest share of the budget that a network uses."""
 _DECODERS = (0.25, 0.5, 0.75, 1.0)
 _CHANNELS = 8  # widths are multiples of this, or of the planned ones if these are smaller
 _SCALES = 12  # powers of 2^(1/4) that widths are multiplied by at most
