@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.pruners import NopPruner
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from app.cli.config.paths import quoted
 from app.cli.config.run_log import log_into
@@ -181,3 +181,10 @@ def _finish(tuning: _Tuning) -> None:
         path = write_experiment(tuning.folder, job.name, job.described, reached)
         chosen = " ".join(f"{key}={value}" for key, value in trial.params.items())
         log.info("best: %s (%s) -> %s", chosen, reached, path)
+    failed = sum(trial.state == TrialState.FAIL for trial in tuning.study.trials)
+    if failed:
+        log.warning(
+            "%d of %d trials failed; once the cause is removed, tune.trials=%d with the same command runs as "
+            "many others",
+            *(failed, len(jobs), len(jobs) + failed),
+        )
