@@ -52,6 +52,7 @@ CHAPTERS = {
     "Prediction and evaluation": {
         "predict": "Settings of `mode=predict`, which segments scans.",
         "sliding": "How windows are laid over a scan and averaged.",
+        "view": "Settings of `mode=view`, which shows a case in the browser.",
         "cleanup": "Settings of `mode=cleanup`, which tries corrections of label maps on held-out cases.",
         "evaluate": "Settings of `mode=evaluate`, which compares label maps with references.",
         "export": "Settings of `mode=export`, which writes a network for other programs.",
