@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 
 import torch
 from scipy.stats import spearmanr
@@ -21,30 +20,22 @@ from torch import nn
 from app.core import run_folder
 from app.core.layout import Layout
 from app.core.progress import Advance, progress_bar
-from app.data.sample.batches import BatchSource
-from app.data.sample.partial import partial_labels
-from app.data.sample.patches import PatchSampler
-from app.data.sample.split import Folds, split_cases
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, build_named, to_device
-from app.models.regions import without_labels
 from app.search.guess import learn_guess
 from app.search.heirs import take_over
+from app.search.judge import JUDGED, Judge
 from app.search.race_record import Entry, Record, multiplied, pooled
 from app.search.space import Space
-from app.train.inputs import make_batches
-from app.train.state import NotFinite, TrainingState, batch_loss
+from app.train.state import NotFinite, TrainingState
 from app.train.training import Training
 
 log = logging.getLogger(__name__)
 
-JUDGED = 24
-"""Batches that judge: 3 agree with 3 others by a rank correlation of .5, 24 by .9."""
 _STEPS = 16  # at least, of the first rung
 _SIZES = (24, 12, 6)  # networks that a race begins with: as many as the steps allow
 _FINALISTS = 3  # at least
 _PROPOSED = 12  # children, of which one joins a rung: that of the best guess
-_PARTS = 5  # of the training cases, one of which judges
 
 
 @dataclass(frozen=True)
@@ -56,50 +47,6 @@ class Rung:
     first: int
     again: bool = False
     """Whether they begin once more with fresh weights, of another seed."""
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Patches of training cases that no network of the race trains on; the lower the loss, the better."""
-
-    batches: BatchSource
-
-    @torch.inference_mode()
-    def __call__(self, this: Training, network: nn.Module) -> float:
-        """The mean loss of a network."""
-        inner, losses = without_labels(network.eval()), []
-        for number in range(JUDGED):
-            losses.append(batch_loss(inner, self.batches.batch(number), this.recipe.loss).item())
-        return fmean(losses)
-
-
-def part_cases(this: Training) -> tuple[BatchSource, Judge]:
-    """Return batches of four fifths of the training cases, and those of the rest, unaugmented, which judge.
-
-    Cases of one group stay together; of a single group, the same cases train and judge.
-    """
-    groups: dict[str, list[str]] = {}
-    for case in this.split.training:
-        groups.setdefault(this.split.groups.get(case.id, case.id), []).append(case.id)
-    train = judge = this.split.training
-    if len(groups) > 1:
-        folds = Folds(0, min(_PARTS, len(groups)), this.recipe.seed)
-        parts = split_cases(this.split.training, folds, twins=list(groups.values()))
-        train, judge = parts.training, parts.validation
-    plan, recipe = this.plan, this.recipe
-    batches = make_batches(
-        [this.cached[case.id] for case in train], plan, this.task, recipe=recipe, settings=this.settings
-    )
-    sampler = PatchSampler(
-        [this.cached[case.id] for case in judge],
-        size=plan.patch,
-        margin=plan.patch,
-        batch=plan.batch,
-        foreground_share=plan.foreground_share,
-        seed=recipe.seed,
-        codes=partial_labels(this.task).codes,
-    )
-    return batches, Judge(BatchSource(sampler, None, seed=recipe.seed))
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
 from app.search.costs import Site
+from app.search.judge import part_cases
 from app.search.methods import SearchSettings
 from app.search.pricing import Prices, laid_out_network, outline_of, outlined
-from app.search.race import Finish, Race, clear, part_cases, rungs
+from app.search.race import Finish, Race, clear, rungs
 from app.search.search import searched_sites
 from app.search.space import Space, variants
 from app.train.planning import BuildNetwork

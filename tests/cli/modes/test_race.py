@@ -12,8 +12,8 @@ import yaml
 
 from app.core.layout import read_layout
 from app.models.checkpoint import read_checkpoint
-from app.search import race
-from app.search.race import Judge
+from app.search import judge
+from app.search.judge import Judge
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
@@ -28,7 +28,7 @@ RUNGS = {"networks": [4, 4], "steps": [2, 2]}
 def call(tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> Call:
     """A function that gives the exit code of `python run.py`."""
     make_task(cases=6)
-    monkeypatch.setattr(race, "JUDGED", 2)
+    monkeypatch.setattr(judge, "JUDGED", 2)
 
     def run(*overrides: str) -> int:
         resumes = any(word.startswith("train.resume") for word in overrides)
@@ -83,10 +83,10 @@ def test_an_interrupted_race_ends_as_one_that_was_not(
     assert call(*RACE, f"paths.run={whole}") == 0
     usual, calls = Judge.__call__, iter(range(100))
 
-    def interrupt(judge: Judge, *given: Any) -> float:
+    def interrupt(one: Judge, *given: Any) -> float:
         if next(calls) in (1, 5):
             raise KeyboardInterrupt
-        return usual(judge, *given)
+        return usual(one, *given)
 
     monkeypatch.setattr(Judge, "__call__", interrupt)
     assert call(*RACE, f"paths.run={stopped}") == 130

@@ -1,0 +1,64 @@
+"""Who judges the networks of a race: patches of training cases on which none of them trains."""
+
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from torch import nn
+
+from app.data.sample.batches import BatchSource
+from app.data.sample.partial import partial_labels
+from app.data.sample.patches import PatchSampler
+from app.data.sample.split import Folds, split_cases
+from app.models.regions import without_labels
+from app.train.inputs import make_batches
+from app.train.state import batch_loss
+from app.train.training import Training
+
+JUDGED = 24
+"""Batches that judge: 3 agree with 3 others by a rank correlation of .5, 24 by .9."""
+_PARTS = 5  # of the training cases, one of which judges
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Patches of training cases that no network of the race trains on; the lower the loss, the better."""
+
+    batches: BatchSource
+
+    @torch.inference_mode()
+    def __call__(self, this: Training, network: nn.Module) -> float:
+        """The mean loss of a network."""
+        inner, losses = without_labels(network.eval()), []
+        for number in range(JUDGED):
+            losses.append(batch_loss(inner, self.batches.batch(number), this.recipe.loss).item())
+        return fmean(losses)
+
+
+def part_cases(this: Training) -> tuple[BatchSource, Judge]:
+    """Return batches of four fifths of the training cases, and those of the rest, unaugmented, which judge.
+
+    Cases of one group stay together; of a single group, the same cases train and judge.
+    """
+    groups: dict[str, list[str]] = {}
+    for case in this.split.training:
+        groups.setdefault(this.split.groups.get(case.id, case.id), []).append(case.id)
+    train = judge = this.split.training
+    if len(groups) > 1:
+        folds = Folds(0, min(_PARTS, len(groups)), this.recipe.seed)
+        parts = split_cases(this.split.training, folds, twins=list(groups.values()))
+        train, judge = parts.training, parts.validation
+    plan, recipe = this.plan, this.recipe
+    batches = make_batches(
+        [this.cached[case.id] for case in train], plan, this.task, recipe=recipe, settings=this.settings
+    )
+    sampler = PatchSampler(
+        [this.cached[case.id] for case in judge],
+        size=plan.patch,
+        margin=plan.patch,
+        batch=plan.batch,
+        foreground_share=plan.foreground_share,
+        seed=recipe.seed,
+        codes=partial_labels(this.task).codes,
+    )
+    return batches, Judge(BatchSource(sampler, None, seed=recipe.seed))
