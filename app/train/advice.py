@@ -27,27 +27,27 @@ Begin = Callable[[], tuple[TrainingState, Loss]]
 
 
 @contextmanager
-def naming_the_checkpoint(this: Training, state: TrainingState, begin: Begin) -> Iterator[None]:
+def naming_the_checkpoint(training: Training, state: TrainingState, begin: Begin) -> Iterator[None]:
     """Add to an error that stops the training where to resume, or the advice to begin again."""
     try:
         yield
     except NotFinite as error:
-        raise InputError(f"{error}; {_with_lower_rate(this, state, begin)}") from None
+        raise InputError(f"{error}; {_with_lower_rate(training, state, begin)}") from None
     except ERRORS as error:
         if not is_out_of_memory(error):
             raise
-        raise InputError(f"{_out_of_memory(this, state)}; {_checkpoint_of(this)}") from None
+        raise InputError(f"{_out_of_memory(training, state)}; {_checkpoint_of(training)}") from None
     except InputError as error:
-        raise InputError(f"{error}; {_checkpoint_of(this)}") from None
+        raise InputError(f"{error}; {_checkpoint_of(training)}") from None
 
 
-def _out_of_memory(this: Training, state: TrainingState) -> str:
+def _out_of_memory(training: Training, state: TrainingState) -> str:
     """Return a message that names what did not fit into the device's memory, and what to change."""
-    batch, patch = this.plan.batch, "x".join(map(str, this.plan.patch))
-    smaller = "" if this.settings.smaller_batch else "train.smaller_batch=true, or start a new run with "
-    free = free_bytes(this.recipe.device) / 1e9
+    batch, patch = training.plan.batch, "x".join(map(str, training.plan.patch))
+    smaller = "" if training.settings.smaller_batch else "train.smaller_batch=true, or start a new run with "
+    free = free_bytes(training.recipe.device) / 1e9
     return (
-        f"step {state.step}: out of memory on {this.recipe.device}, which has {free:.1f} GB, with "
+        f"step {state.step}: out of memory on {training.recipe.device}, which has {free:.1f} GB, with "
         f"{batch} patches of {patch} voxels; set {smaller}plan.batch={max(1, batch // 2)} or plan.memory_gb"
     )
 
@@ -91,36 +91,36 @@ def _passes(
     return all(bool(torch.isfinite(values).all()) for values in state.network.state_dict().values())
 
 
-def _with_lower_rate(this: Training, failed: TrainingState, begin: Begin) -> str:
+def _with_lower_rate(training: Training, failed: TrainingState, begin: Begin) -> str:
     """Return advice after a divergence: resume from a checkpoint with a lower rate, or else begin again."""
-    path, rate = this.folder / run_folder.LAST, float(failed.optimizer.defaults["lr"])
+    path, rate = training.folder / run_folder.LAST, float(failed.optimizer.defaults["lr"])
     kept = read_checkpoint(path) if path.is_file() else None
     for checkpoint in (None,) if kept is None else (kept, None):
-        factor = _tried(this, failed.step, begin, checkpoint)
+        factor = _tried(training, failed.step, begin, checkpoint)
         if factor is None:
             continue
-        lower = f"{this.recipe.rate_key}={factor * rate:.3g}"
+        lower = f"{training.recipe.rate_key}={factor * rate:.3g}"
         if checkpoint is not None:
-            return f"{path} is from step {_step(checkpoint)}: resume with {this.resumes_by} {lower}"
+            return f"{path} is from step {_step(checkpoint)}: resume with {training.resumes_by} {lower}"
         if kept is None:
             return f"there is no checkpoint yet: start again with {lower}"
         worse = f"resuming from {path} (step {_step(kept)}) fails too"
         return f"{worse}: start a new run with {lower} and another paths.run"
-    return f"no lower {this.recipe.rate_key} that was tried helps; mode=check examines the cases"
+    return f"no lower {training.recipe.rate_key} that was tried helps; mode=check examines the cases"
 
 
-def _tried(this: Training, until: int, begin: Begin, checkpoint: Checkpoint | None) -> float | None:
+def _tried(training: Training, until: int, begin: Begin, checkpoint: Checkpoint | None) -> float | None:
     """Return the factor on the learning rate that works from a checkpoint, or from the start if None."""
-    if this.processes.count > 1:  # a trial would need all processes at once
+    if training.processes.count > 1:  # a trial would need all processes at once
         return 0.1
     first = None if checkpoint is None else checkpoint.training["history"][0]["train_loss"]
     log.info("trying lower learning rates")
     return stable_factor(
         partial(_restored, begin, checkpoint),
-        this.batches,
+        training.batches,
         until=until,
         first=first,
-        clip_norm=this.settings.clip_norm,
+        clip_norm=training.settings.clip_norm,
     )
 
 
@@ -131,11 +131,11 @@ def _restored(begin: Begin, checkpoint: Checkpoint | None) -> tuple[TrainingStat
     return state, loss
 
 
-def _checkpoint_of(this: Training) -> str:
-    path = this.folder / run_folder.LAST
+def _checkpoint_of(training: Training) -> str:
+    path = training.folder / run_folder.LAST
     if not path.is_file():
         return "there is no checkpoint yet"
-    return f"{path} is from step {_step(read_checkpoint(path))}, resume there with {this.resumes_by}"
+    return f"{path} is from step {_step(read_checkpoint(path))}, resume there with {training.resumes_by}"
 
 
 def _step(checkpoint: Checkpoint) -> int:

@@ -41,18 +41,18 @@ Initialise = Callable[[Training, nn.Module, Origin], None]
 """A function that fills the network of a new run with the weights of its origin."""
 
 
-def take_origin(this: Training, network: nn.Module, origin: Origin) -> None:
+def take_origin(training: Training, network: nn.Module, origin: Origin) -> None:
     """Copy every tensor of the origin that fits into a network, and record it.
 
     Raises:
         InputError: no tensor fits.
     """
-    folder = this.folder if this.processes.leads else None
-    take_weights(network, this.network, origin, this.task, folder)
+    folder = training.folder if training.processes.leads else None
+    take_weights(network, training.network, origin, training.task, folder)
 
 
 def train_network(
-    this: Training,
+    training: Training,
     make_loss: MakeLoss | None = None,
     *,
     initialise: Initialise = take_origin,
@@ -67,111 +67,119 @@ def train_network(
         InputError: the run has used up its time and is given more, the loss is not finite, or a file cannot
             be written; the message names the last checkpoint.
     """
-    begin = partial(_begun, this, make_loss, initialise)
+    begin = partial(_begun, training, make_loss, initialise)
     state, loss = begin()
-    if this.resumed:
-        state.restore(read_checkpoint(this.folder / run_folder.LAST))
-        _refuse_more_time(state, this.settings)
-        log.info("resuming at step %d of %d", state.step, this.settings.total_steps)
-    this.begun()
-    _log_start(this)
-    _note_speed(this)
-    with naming_the_checkpoint(this, state, begin):
+    if training.resumed:
+        state.restore(read_checkpoint(training.folder / run_folder.LAST))
+        _refuse_more_time(state, training.settings)
+        log.info("resuming at step %d of %d", state.step, training.settings.total_steps)
+    training.begun()
+    _log_start(training)
+    _note_speed(training)
+    with naming_the_checkpoint(training, state, begin):
         ended = train(
             state,
-            this.batches,
+            training.batches,
             loss,
-            settings=this.settings,
-            validate=_validation(this),
-            save=partial(_save, this=this),
-            stop=lambda: this.processes.agree(this.processes.leads and _take_request(this)),
+            settings=training.settings,
+            validate=_validation(training),
+            save=partial(_save, training=training),
+            stop=lambda: training.processes.agree(training.processes.leads and _take_request(training)),
         )
     log.info("trained %d steps in %.1f min, ended by %s", state.step, state.seconds / 60, ended)
     if ended == "interrupted":
-        raise Interrupted(f"interrupted at step {state.step}; resume with {this.resumes_by}")
-    _note_speed(this)
+        raise Interrupted(f"interrupted at step {state.step}; resume with {training.resumes_by}")
+    _note_speed(training)
     return state
 
 
-def _begun(this: Training, make_loss: MakeLoss | None, initialise: Initialise) -> tuple[TrainingState, Loss]:
+def _begun(
+    training: Training, make_loss: MakeLoss | None, initialise: Initialise
+) -> tuple[TrainingState, Loss]:
     """Return a training before its first step, and its loss."""
-    torch.manual_seed(this.recipe.seed)
-    network = to_device(this.network.build(), this.recipe.device)
-    if this.origin is not None and not this.resumed:
-        initialise(this, network, this.origin)
-    _merge_convolutions(this, network)
-    return this.state(network), this.recipe.loss if make_loss is None else make_loss(network)
+    torch.manual_seed(training.recipe.seed)
+    network = to_device(training.network.build(), training.recipe.device)
+    if training.origin is not None and not training.resumed:
+        initialise(training, network, training.origin)
+    _merge_convolutions(training, network)
+    return training.state(network), training.recipe.loss if make_loss is None else make_loss(network)
 
 
-def _merge_convolutions(this: Training, network: nn.Module) -> None:
+def _merge_convolutions(training: Training, network: nn.Module) -> None:
     """Choose which mixed convolutions run as one dense convolution, as measured here or recorded earlier.
 
     Only the leading process measures, and only on devices where merging can be faster.
     """
-    device = this.recipe.device
-    if not policy_of(device).merges or use_recorded(network, this.folder, device):
+    device = training.recipe.device
+    if not policy_of(device).merges or use_recorded(network, training.folder, device):
         return
-    if this.processes.leads:
-        size = (this.plan.batch // this.processes.count, this.network.shape.in_channels, *this.plan.patch)
-        precision = choose_precision(this.settings.precision, device)
-        merge_faster(network, laid_out(torch.randn(size, device=device)), precision, this.folder)
-    this.processes.agree(None)
-    use_recorded(network, this.folder, device)
+    if training.processes.leads:
+        size = (
+            training.plan.batch // training.processes.count,
+            training.network.shape.in_channels,
+            *training.plan.patch,
+        )
+        precision = choose_precision(training.settings.precision, device)
+        merge_faster(network, laid_out(torch.randn(size, device=device)), precision, training.folder)
+    training.processes.agree(None)
+    use_recorded(network, training.folder, device)
 
 
-def score(this: Training, state: TrainingState) -> dict[str, Any]:
+def score(training: Training, state: TrainingState) -> dict[str, Any]:
     """Evaluate with all processes; write predictions, cases.csv, statistics.json and summary.json.
 
     The last weights are evaluated, not the best ones: those were selected on the same held-out cases. Returns
     the summary; it is empty in all processes except the leading one.
     """
-    recipe = this.recipe
+    recipe = training.recipe
     segmenter = Segmenter.from_checkpoint(
-        this.checkpoint(state),
+        training.checkpoint(state),
         sliding=recipe.sliding,
         device=recipe.device,
         precision=state.precision,
-        run=this.folder,
+        run=training.folder,
     )
     judge = partial(
         evaluate_held_out,
         segmenter,
-        task=this.task,
+        task=training.task,
         nsd_tolerance_mm=recipe.nsd_tolerance_mm,
-        groups=this.split.groups,
-        processes=this.processes,
+        groups=training.split.groups,
+        processes=training.processes,
     )
-    held_out = judge(cases=this.split.validation, run=this.folder)
-    test = judge(cases=this.split.test, run=this.folder / run_folder.TEST)
-    if not this.processes.leads:
+    held_out = judge(cases=training.split.validation, run=training.folder)
+    test = judge(cases=training.split.test, run=training.folder / run_folder.TEST)
+    if not training.processes.leads:
         return {}
     figures: dict[str, Any] = {"mean_dice": None, "dice": {}}
     if held_out.scores:
-        figures = write_scores(this.folder, held_out.scores, recipe.strata, held_out.sums)
+        figures = write_scores(training.folder, held_out.scores, recipe.strata, held_out.sums)
     if test.scores:
-        figures["test"] = write_scores(this.folder / run_folder.TEST, test.scores, recipe.strata, test.sums)
+        figures["test"] = write_scores(
+            training.folder / run_folder.TEST, test.scores, recipe.strata, test.sums
+        )
     peak = {"peak_rss_mb": round(peak_bytes() / 2**20)}
-    summary = {**training_facts(this, state), **figures, **peak}
-    write_json(this.folder / run_folder.SUMMARY, summary)
+    summary = {**training_facts(training, state), **figures, **peak}
+    write_json(training.folder / run_folder.SUMMARY, summary)
     return summary
 
 
-def training_facts(this: Training, state: TrainingState) -> dict[str, Any]:
+def training_facts(training: Training, state: TrainingState) -> dict[str, Any]:
     """Return for summary.json the network, the data, the cost and the duration of a training."""
-    cost = this.network.cost(this.plan.patch)
+    cost = training.network.cost(training.plan.patch)
     return {
-        **this.facts,
+        **training.facts,
         "params": cost.params,
         "macs_per_patch": cost.macs,
-        "patch": list(this.plan.patch),
+        "patch": list(training.plan.patch),
         "steps": state.step,
-        "processes": this.processes.count,
+        "processes": training.processes.count,
         "precision": str(state.precision).removeprefix("torch."),
-        "samples": state.step * this.plan.batch * this.settings.accumulate,
+        "samples": state.step * training.plan.batch * training.settings.accumulate,
         "train_seconds": round(state.seconds, 1),
         "validation_seconds": round(state.validation_seconds, 1),
-        **yardstick_facts(this.folder, state.seconds),
-        **begun_with(this.folder),
+        **yardstick_facts(training.folder, state.seconds),
+        **begun_with(training.folder),
     }
 
 
@@ -184,82 +192,82 @@ def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
         )
 
 
-def _note_speed(this: Training) -> None:
+def _note_speed(training: Training) -> None:
     """Measure the machine's speed in the leading process; the others wait in their first step."""
-    if this.processes.leads and this.recipe.measure_speed:
-        note_speed(this.folder, this.recipe.device)
+    if training.processes.leads and training.recipe.measure_speed:
+        note_speed(training.folder, training.recipe.device)
 
 
-def _take_request(this: Training) -> bool:
+def _take_request(training: Training) -> bool:
     """Return whether the file `stop` asks the training to end after this epoch; remove the file.
 
     A first stage keeps the file, so that the second stage ends after its first epoch.
     """
-    path = this.resumes_at / run_folder.STOP
+    path = training.resumes_at / run_folder.STOP
     asked = path.exists()
-    if this.folder == this.resumes_at:
+    if training.folder == training.resumes_at:
         path.unlink(missing_ok=True)
     return asked
 
 
-def _validation(this: Training) -> ValidateFunction:
-    settings = this.settings
-    if not this.split.validation:
-        return lambda _network, _epoch: dict.fromkeys(this.task.targets)
+def _validation(training: Training) -> ValidateFunction:
+    settings = training.settings
+    if not training.split.validation:
+        return lambda _network, _epoch: dict.fromkeys(training.task.targets)
     # Half the usual overlap and no mirroring: enough to see the trend in a fraction of the time.
-    sliding = replace(this.recipe.sliding, overlap=0.25, mirror_axes=())
-    sliding = sliding.suited(fits_other_sizes=this.network.fits_other_sizes())
+    sliding = replace(training.recipe.sliding, overlap=0.25, mirror_axes=())
+    sliding = sliding.suited(fits_other_sizes=training.network.fits_other_sizes())
     credit = affordable(
-        [this.cached[case.id] for case in this.split.validation],
+        [training.cached[case.id] for case in training.split.validation],
         most=settings.validation_cases,
-        patches=min(settings.epoch_steps, settings.total_steps) * settings.accumulate * this.plan.batch,
-        plan=this.plan,
+        patches=min(settings.epoch_steps, settings.total_steps) * settings.accumulate * training.plan.batch,
+        plan=training.plan,
         sliding=sliding,
     )
 
-    precision = choose_precision(settings.precision, this.recipe.device)
+    precision = choose_precision(settings.precision, training.recipe.device)
 
     def validate(network: nn.Module, epoch: int) -> dict[str, float | None]:
         if epoch % credit.every:
-            return dict.fromkeys(this.task.targets)
+            return dict.fromkeys(training.task.targets)
         return validation_dice(
             network,
             credit.cases,
-            task=this.task,
-            plan=this.plan,
+            task=training.task,
+            plan=training.plan,
             sliding=sliding,
             precision=precision,
-            processes=this.processes,
+            processes=training.processes,
         )
 
     return validate
 
 
-def _log_start(this: Training) -> None:
-    cost = this.network.cost(this.plan.patch)
+def _log_start(training: Training) -> None:
+    cost = training.network.cost(training.plan.patch)
     log.info(
         "%d training, %d held-out%s cases, patch %s, batch %d",
-        *(len(this.split.training), len(this.split.validation), _and_test(this.split)),
-        *(list(this.plan.patch), this.plan.batch),
+        *(len(training.split.training), len(training.split.validation), _and_test(training.split)),
+        *(list(training.plan.patch), training.plan.batch),
     )
     log.info("%.2f M parameters, %.2f GMAC per patch", cost.params / 1e6, cost.macs / 1e9)
-    log.info("run folder: %s", this.folder)
+    log.info("run folder: %s", training.folder)
 
 
 def _and_test(split: Split) -> str:
     return f", {len(split.test)} test" if split.test else ""
 
 
-def _save(state: TrainingState, best: bool, *, this: Training) -> None:
-    if not this.processes.leads:
+def _save(state: TrainingState, best: bool, *, training: Training) -> None:
+    if not training.processes.leads:
         return
     _refuse_broken(state)
-    write_metrics(this.folder / run_folder.METRICS, state.history)
-    checkpoint = this.checkpoint(state)
-    if best and this.split.validation:  # without held-out cases the best weights are unknown
-        write_checkpoint(this.folder / run_folder.BEST, checkpoint)
-    write_checkpoint(this.folder / run_folder.LAST, checkpoint)
-    this.follow(state.history)
+    write_metrics(training.folder / run_folder.METRICS, state.history)
+    checkpoint = training.checkpoint(state)
+    if best and training.split.validation:  # without held-out cases the best weights are unknown
+        write_checkpoint(training.folder / run_folder.BEST, checkpoint)
+    write_checkpoint(training.folder / run_folder.LAST, checkpoint)
+    training.follow(state.history)
 
 
 def _refuse_broken(state: TrainingState) -> None:

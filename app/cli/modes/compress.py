@@ -113,55 +113,62 @@ def _rows(
     return rows
 
 
-def _decomposed(this: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:
+def _decomposed(training: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:
     """Decompose the network, write its checkpoint, and return its training before the first step."""
     settings = method.settings
-    with progress_bar("Decomposing", 2 * count_decomposable(this.network)) as advance:
+    with progress_bar("Decomposing", 2 * count_decomposable(training.network)) as advance:
         found = decompose(
-            *(this.network, trained.inference_weights, training_patches(this, settings.patches), method),
-            seed=this.recipe.seed,
+            *(
+                training.network,
+                trained.inference_weights,
+                training_patches(training, settings.patches),
+                method,
+            ),
+            seed=training.recipe.seed,
             advance=advance,
         )
-    _write_ranks(this.folder / run_folder.RANKS, found.chosen)
-    write_layout(this.folder / run_folder.NATURAL_LAYOUT, suggested_layout(found.dense))
-    after = replace(this, network=found.spec, resumed=True)
-    write_checkpoint(this.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
+    _write_ranks(training.folder / run_folder.RANKS, found.chosen)
+    write_layout(training.folder / run_folder.NATURAL_LAYOUT, suggested_layout(found.dense))
+    after = replace(training, network=found.spec, resumed=True)
+    write_checkpoint(training.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
     return after
 
 
-def _begun(this: Training, weights: Weights) -> TrainingState:
+def _begun(training: Training, weights: Weights) -> TrainingState:
     """Return the state of a training with these weights before the first step."""
-    network = this.network.build()
+    network = training.network.build()
     network.load_state_dict(weights)
-    return this.state(to_device(network, this.recipe.device))
+    return training.state(to_device(network, training.recipe.device))
 
 
-def _before(this: Training, trained: Checkpoint, source: Path) -> dict[str, Any]:
+def _before(training: Training, trained: Checkpoint, source: Path) -> dict[str, Any]:
     """Return the scores of the original network.
 
     They are read from its run if windows were placed as they are now; otherwise it is evaluated again.
     """
     summary = source / run_folder.SUMMARY
-    if summary.is_file() and stored_sliding([Member(source, trained)]) == this.recipe.sliding:
+    if summary.is_file() and stored_sliding([Member(source, trained)]) == training.recipe.sliding:
         recorded: dict[str, Any] = read_json(summary)
         return recorded
-    segmenter = Segmenter.from_checkpoint(trained, sliding=this.recipe.sliding, device=this.recipe.device)
-    folder = this.folder / run_folder.BEFORE
-    tolerance = this.recipe.nsd_tolerance_mm
+    segmenter = Segmenter.from_checkpoint(
+        trained, sliding=training.recipe.sliding, device=training.recipe.device
+    )
+    folder = training.folder / run_folder.BEFORE
+    tolerance = training.recipe.nsd_tolerance_mm
     held_out = evaluate_held_out(
-        segmenter, this.split.validation, this.task, folder, nsd_tolerance_mm=tolerance
+        segmenter, training.split.validation, training.task, folder, nsd_tolerance_mm=tolerance
     )
     return summarise_scores(held_out.scores)
 
 
-def _row(name: str, this: Training, scores: Mapping[str, Any]) -> Row:
-    cost, channels = this.network.cost(this.plan.patch), this.network.shape.in_channels
-    network = to_device(this.network.build(), this.recipe.device).eval()
+def _row(name: str, training: Training, scores: Mapping[str, Any]) -> Row:
+    cost, channels = training.network.cost(training.plan.patch), training.network.shape.in_channels
+    network = to_device(training.network.build(), training.recipe.device).eval()
     return {
         "network": name,
         "params": cost.params,
         "macs_per_patch": cost.macs,
-        "ms_per_patch": round(latency_ms(network, (1, channels, *this.plan.patch)), 1),
+        "ms_per_patch": round(latency_ms(network, (1, channels, *training.plan.patch)), 1),
         "mean_dice": scores["mean_dice"],
         **{f"dice_{label}": value for label, value in scores["dice"].items()},
     }

@@ -61,13 +61,16 @@ def run(cfg: DictConfig) -> Path:
     factor = max(1, search_settings(cfg).way.length)
     published = read_settings(PaperSettings, cfg.search.paper, "search.paper")
     change = published.recipe if search_settings(cfg).published else _as_configured
-    with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (this, tracker):
-        search = _search(cfg, this.network, this.plan)
+    with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (
+        training,
+        tracker,
+    ):
+        search = _search(cfg, training.network, training.plan)
         search.refuse_impossible()  # raises now, not after the training
-        decoded, facts = _find(this, search, published)
-        _write(this, search.layout(decoded, _provenance(this, search)), facts)
+        decoded, facts = _find(training, search, published)
+        _write(training, search.layout(decoded, _provenance(training, search)), facts)
         tracker.finish()
-        return this.folder
+        return training.folder
 
 
 def _run_trained(cfg: DictConfig) -> Path:
@@ -86,29 +89,29 @@ def _run_trained(cfg: DictConfig) -> Path:
     )
     spec = design(dense.model, dense.shape, operator, None)
     with open_configured(cfg, make_builder=lambda _cfg, _task: lambda _plan: spec, like=source) as (
-        this,
+        training,
         tracker,
     ):
-        search = _search(cfg, spec, this.plan)
+        search = _search(cfg, spec, training.plan)
         search.refuse_impossible()
         with progress_bar("Shrinking kernels", 2 * len(search.sites)) as advance:
             found = shrink(
                 *(dense, trained.inference_weights, spec, search.decode),
-                training_patches(this, settings.patches),
+                training_patches(training, settings.patches),
                 distill=settings.method == "distill",
                 rows=settings.rows,
-                seed=this.recipe.seed,
+                seed=training.recipe.seed,
                 advance=advance,
             )
         network = spec.build()
         network.load_state_dict(found.weights)
-        state = this.state(to_device(network, this.recipe.device))
-        write_checkpoint(this.folder / run_folder.LAST, this.checkpoint(state))
-        facts = {**score(this, state), "answer_lost": round(found.answer_lost, 5)}
-        provenance = {**_provenance(this, search), "model": str(source)}
-        _write(this, search.layout(found.decoded, provenance), facts)
+        state = training.state(to_device(network, training.recipe.device))
+        write_checkpoint(training.folder / run_folder.LAST, training.checkpoint(state))
+        facts = {**score(training, state), "answer_lost": round(found.answer_lost, 5)}
+        provenance = {**_provenance(training, search), "model": str(source)}
+        _write(training, search.layout(found.decoded, provenance), facts)
         tracker.finish()
-        return this.folder
+        return training.folder
 
 
 def _as_configured(recipe: Recipe) -> Recipe:
@@ -123,54 +126,54 @@ def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
     return Search(settings, sites, budget, tuple(limits))
 
 
-def _find(this: Training, search: Search, published: PaperSettings) -> tuple[Decoded, dict[str, Any]]:
+def _find(training: Training, search: Search, published: PaperSettings) -> tuple[Decoded, dict[str, Any]]:
     """Return channels per kernel, from a trained super-network or, as a baseline, at random."""
     way = search.settings.way
     if way.length == 0:
-        return search.evolution().by_chance(this.recipe.seed), dict(this.facts)
+        return search.evolution().by_chance(training.recipe.seed), dict(training.facts)
     if way.penalty == "gates":
-        _log_pull(this, search, published)
-    state = train_network(this, lambda network: search.loss(this.recipe.loss, network))
+        _log_pull(training, search, published)
+    state = train_network(training, lambda network: search.loss(training.recipe.loss, network))
     started = time.perf_counter()
     if way.decode == "evolve":
-        decoded, found = _evolve(this, search, state)
+        decoded, found = _evolve(training, search, state)
     else:
         decoded, found = search.decode(network_scores(state.judged, search.sites)), {}
     seconds = {"decode_seconds": round(time.perf_counter() - started, 1)}
-    return decoded, {**training_facts(this, state), **seconds, **found}
+    return decoded, {**training_facts(training, state), **seconds, **found}
 
 
-def _log_pull(this: Training, search: Search, published: PaperSettings) -> None:
+def _log_pull(training: Training, search: Search, published: PaperSettings) -> None:
     """Log how far the penalty can move a scale in these steps, compared with the published search."""
-    reach, strength = published.reach(this.settings.total_steps), search.settings.penalty_strength
+    reach, strength = published.reach(training.settings.total_steps), search.settings.penalty_strength
     log.info(
         "search.strength=%g moves a scale by at most %.2g in %d steps; the published search moves it by "
         "%.2g; search.strength=%.2g would move it as far",
-        *(strength, strength * reach, this.settings.total_steps, PUBLISHED_PULL, PUBLISHED_PULL / reach),
+        *(strength, strength * reach, training.settings.total_steps, PUBLISHED_PULL, PUBLISHED_PULL / reach),
     )
 
 
-def _evolve(this: Training, search: Search, state: TrainingState) -> tuple[Decoded, dict[str, float]]:
+def _evolve(training: Training, search: Search, state: TrainingState) -> tuple[Decoded, dict[str, float]]:
     """Return the best layout of many, judged on patches of training cases that no step has seen.
 
     In the checkpoint, the weights for prediction get gates that choose this layout, so `train.init` begins
     with exactly the network that was judged. The weights that a longer search would continue with do not
     change.
     """
-    steps, network = this.settings.total_steps, copy.deepcopy(state.judged).eval()
+    steps, network = training.settings.total_steps, copy.deepcopy(state.judged).eval()
     judged_network = without_labels(network)
-    batches = [this.batches.batch(step) for step in range(steps, steps + _JUDGED_BATCHES)]
+    batches = [training.batches.batch(step) for step in range(steps, steps + _JUDGED_BATCHES)]
 
     @torch.inference_mode()
     def judge(choice: UnitKernels) -> float:
         choose(network, search.sites, choice)
-        return fmean(batch_loss(judged_network, batch, this.recipe.loss).item() for batch in batches)
+        return fmean(batch_loss(judged_network, batch, training.recipe.loss).item() for batch in batches)
 
     evolution = search.evolution()
-    choice, judged = evolution.run(judge, trials=search.settings.trials, seed=this.recipe.seed)
+    choice, judged = evolution.run(judge, trials=search.settings.trials, seed=training.recipe.seed)
     choose(network, search.sites, choice)
-    checkpoint = replace(this.checkpoint(state), averaged=network.state_dict())
-    write_checkpoint(this.folder / run_folder.LAST, checkpoint)
+    checkpoint = replace(training.checkpoint(state), averaged=network.state_dict())
+    write_checkpoint(training.folder / run_folder.LAST, checkpoint)
     first = judged[:FIRST]
     return evolution.decoded(choice), {
         "trials": len(judged),
@@ -180,11 +183,11 @@ def _evolve(this: Training, search: Search, state: TrainingState) -> tuple[Decod
     }
 
 
-def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
-    path = this.folder / run_folder.LAYOUT
+def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
+    path = training.folder / run_folder.LAYOUT
     write_layout(path, layout)
-    write_layout_picture(path, this.folder / run_folder.LAYOUT_PICTURE)
-    found, dense = _network_costs(this, layout)
+    write_layout_picture(path, training.folder / run_folder.LAYOUT_PICTURE)
+    found, dense = _network_costs(training, layout)
     network = {"params": found.params, "macs_per_patch": found.macs}
     summary = {
         **facts,
@@ -192,7 +195,7 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
         "layout": {**network, "share": layout.provenance["share"], "gap": layout.provenance["gap"]},
         "dense": {"params": dense.params, "macs_per_patch": dense.macs},
     }
-    write_json(this.folder / run_folder.SUMMARY, summary)
+    write_json(training.folder / run_folder.SUMMARY, summary)
     log.info(
         "%s: %.1f %% of the dense %s of the searched convolutions; the whole network has %.3f M parameters "
         "(dense %.3f M) and %.2f GMAC per patch (dense %.2f)",
@@ -201,16 +204,16 @@ def _write(this: Training, layout: Layout, facts: dict[str, Any]) -> None:
         layout.provenance["unit"],
         *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
     )
-    log.info("to train it: python run.py task=%s op=cakes op.layout=%s", this.facts["task"], path)
+    log.info("to train it: python run.py task=%s op=cakes op.layout=%s", training.facts["task"], path)
 
 
-def _network_costs(this: Training, layout: Layout) -> tuple[Cost, Cost]:
+def _network_costs(training: Training, layout: Layout) -> tuple[Cost, Cost]:
     """Return the costs of the network with the layout, and with dense convolutions instead."""
-    spec = this.network
+    spec = training.network
     decoder = None if spec.decoder == spec.encoder else spec.decoder
     operators = (Mixed(layout), Conv3d())
     found, dense = (
-        design(spec.model, spec.shape, operator, decoder).cost(this.plan.patch) for operator in operators
+        design(spec.model, spec.shape, operator, decoder).cost(training.plan.patch) for operator in operators
     )
     return found, dense
 
@@ -238,7 +241,7 @@ def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
     return build
 
 
-def _provenance(this: Training, search: Search) -> dict[str, Any]:
+def _provenance(training: Training, search: Search) -> dict[str, Any]:
     settings = search.settings
     kernels = settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels)
     return {
@@ -250,8 +253,8 @@ def _provenance(this: Training, search: Search) -> dict[str, Any]:
         "align": settings.aligned,
         "kernels": kernels,
         "weights": settings.path_weights,
-        "task": str(this.facts["task"]),
-        "fold": this.split.fold,
-        "seed": int(this.facts["seed"]),
-        "patch": list(this.plan.patch),
+        "task": str(training.facts["task"]),
+        "fold": training.split.fold,
+        "seed": int(training.facts["seed"]),
+        "patch": list(training.plan.patch),
     }

@@ -32,46 +32,50 @@ def run(cfg: DictConfig) -> Path:
     started = time.monotonic()
     with (
         open_processes() as processes,
-        open_configured(cfg, processes=processes) as (this, tracker),
+        open_configured(cfg, processes=processes) as (training, tracker),
     ):
-        state = train_network(this, initialise=_begin)
-        finish(this, state, tracker)
-    if this.plan.minutes is not None and processes.leads and not this.resumed:
+        state = train_network(training, initialise=_begin)
+        finish(training, state, tracker)
+    if training.plan.minutes is not None and processes.leads and not training.resumed:
         log.info(
-            "%.1f min in total, %.1f min were planned", (time.monotonic() - started) / 60, this.plan.minutes
+            "%.1f min in total, %.1f min were planned",
+            (time.monotonic() - started) / 60,
+            training.plan.minutes,
         )
     if processes.leads:
-        _say_next(this, generated=cfg.task.phantom is not None)
-    return this.folder
+        _say_next(training, generated=cfg.task.phantom is not None)
+    return training.folder
 
 
-def finish(this: Training, state: TrainingState, tracker: Tracker) -> dict[str, Any]:
+def finish(training: Training, state: TrainingState, tracker: Tracker) -> dict[str, Any]:
     """Evaluate with all processes and write the report; return the summary.
 
     The summary is empty in all processes except the leading one.
     """
-    summary = score(this, state)
+    summary = score(training, state)
     if not summary:
         return {}
-    write_report([this.folder], this.folder / run_folder.REPORT)
+    write_report([training.folder], training.folder / run_folder.REPORT)
     tracker.finish()
-    if this.split.validation:
+    if training.split.validation:
         log.info("mean Dice %s", _format_dice(summary))
     else:
         log.info("no case was held out, so there is no score")
     if "test" in summary:
-        log.info("test set of %d cases: mean Dice %s", len(this.split.test), _format_dice(summary["test"]))
+        log.info(
+            "test set of %d cases: mean Dice %s", len(training.split.test), _format_dice(summary["test"])
+        )
     return summary
 
 
-def _say_next(this: Training, *, generated: bool) -> None:
+def _say_next(training: Training, *, generated: bool) -> None:
     """Log the report, and what can be done next unless this is a job of a sweep."""
-    report = this.folder / run_folder.REPORT
+    report = training.folder / run_folder.REPORT
     if is_multirun():
         log.info("report: %s", report)
         return
-    scan = this.split.validation[0].image if generated and this.split.validation else None
-    log.info("%s", next_steps(this.folder, report, scan))
+    scan = training.split.validation[0].image if generated and training.split.validation else None
+    log.info("%s", next_steps(training.folder, report, scan))
 
 
 def _format_dice(figures: Mapping[str, Any]) -> str:
@@ -80,9 +84,9 @@ def _format_dice(figures: Mapping[str, Any]) -> str:
     return f"{dice_text(figures['mean_dice'])} ({by_label})"
 
 
-def _begin(this: Training, network: nn.Module, origin: Origin) -> None:
+def _begin(training: Training, network: nn.Module, origin: Origin) -> None:
     """Fill a network with the weights that a search selected, or with all that fits of another network."""
     if searched_sites(origin.checkpoint.network):
-        inherit_search(network, this.network, origin.checkpoint)
+        inherit_search(network, training.network, origin.checkpoint)
     else:
-        take_origin(this, network, origin)
+        take_origin(training, network, origin)
