@@ -78,14 +78,14 @@ def duration(seconds: float | None) -> str:
 
 
 def plain(value: Any) -> str:
-    """Format a value of a YAML or JSON file in one line, also lists and mappings."""
+    """Format a value of a YAML or JSON file in one line, also lists and mappings; 1.523 for 1.5234400."""
     if value is None:
         return DASH
     if isinstance(value, dict):
         return "; ".join(f"{key}: {plain(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(f"({plain(item)})" if isinstance(item, list) else plain(item) for item in value)
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -10,12 +10,13 @@ from app.report.wording import DASH, decimals, mean, scaled
 Fact = tuple[str, str]
 _WORDS = (("Task", "task"), ("Fold", "fold"), ("Seed", "seed"), ("Model", "model"), ("Operator", "op"))
 _MACHINE = ("python", "torch", "monai", "processor", "threads", "git", "data_hash")
+_ANY_FOLDER = "decathlon"
 _HASHES = ("git", "data_hash")
 
 
 def title(runs: Sequence[Run]) -> str:
-    """Return the task or tasks of the runs."""
-    tasks = _distinct(run.summary.task for run in runs)
+    """Return the task or tasks of the runs; the data set's folder where the task stands for any folder."""
+    tasks = _distinct(run.data_set if run.summary.task == _ANY_FOLDER else run.summary.task for run in runs)
     return "Training report" if tasks == DASH else tasks
 
 

@@ -16,6 +16,7 @@ from app.report.compare.groups import Comparison, compare
 from app.report.draw import curves, kernels, pictures, reliability, strips, tradeoff
 from app.report.draw.cases import case_views
 from app.report.page import scores, tables
+from app.report.page.answer import answer, winner
 from app.report.page.card import as_markdown, model_card
 from app.report.page.header import facts, headline, machines, subtitle, title
 from app.report.page.missing import (
@@ -82,7 +83,9 @@ def render(
     )
     parts = _top(runs, labels) | _charts(runs, labels) | _one_run(best_run(runs), alone=len(runs) == 1)
     parts |= _card(best_run(runs), words)
-    parts |= _comparison(compare(runs, sweep) if len(runs) > 1 else None, labels)
+    compared = compare(runs, sweep) if len(runs) > 1 else None
+    parts |= _comparison(compared, labels)
+    parts["answer"] = winner(compared) if compared else answer(runs[0]) if len(runs) == 1 else ""
     return environment.get_template("run.html").render(notes=notes, **parts)
 
 

@@ -38,14 +38,14 @@ def by_label(scores: Sequence[Score], labels: Sequence[str]) -> Table:
         rows.append(
             (
                 label,
-                *(str(there.reference), str(len(there.missed)), str(len(there.false_alarms))),
                 *(measured(_DICE, found.mean), interval_text(_DICE, found.interval)),
                 *(measured(_DICE, found.median), measured(_DICE, found.worst)),
                 *(_mean_text(name, of) for name, of in zip(("hd95_mm", "nsd"), rest, strict=True)),
+                *(str(there.reference), str(len(there.missed)), str(len(there.false_alarms))),
             )
         )
-    columns = ("Label", "Cases with it", "Missed", "False alarms", "Dice", "95 % interval", "Median", "Worst")
-    return Table("Scores per label", (*columns, "HD95 (mm)", "NSD"), rows)
+    columns = ("Label", "Dice", "95 % interval", "Median", "Worst", "HD95 (mm)", "NSD")
+    return Table("Scores per label", (*columns, "Cases with it", "Missed", "False alarms"), rows)
 
 
 def every_metric(run: Run) -> Table:

@@ -37,7 +37,7 @@ def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     """Return one row per run; HD95 and NSD are means over the labels for which they are defined."""
     timed = any(run.timing.machine for run in runs)
     scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD", "Missed")
-    costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training, search (s)")
+    costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training, search")
     rest = ("Steps", "Samples", "Peak RSS (MB)", "Model", "Operator", "Fold", "Seed")
     columns = ("Run", *scores, *costs, *rest)
     rows = [(run.name, *_scores(run, labels), *_costs(run, timed=timed), *_rest(run.summary)) for run in runs]
@@ -70,7 +70,7 @@ def _costs(run: Run, *, timed: bool) -> tuple[str, ...]:
         whole(of.params),
         scaled(of.macs_per_patch),
         *times,
-        decimals(of.search_seconds or of.train_seconds, 1),
+        duration(of.search_seconds or of.train_seconds),
     )
 
 
@@ -90,7 +90,7 @@ def comparison(of: Comparison, labels: Sequence[str]) -> Table:
     left = ("Group", "Runs", "Mean Dice", *(f"Dice {label}" for label in labels))
     paired = (f"Dice difference to {of.baseline}", "95 % interval", "p", "Paired cases (groups)")
     timed = any(run.timing.machine for group in of.groups for run in group.runs)
-    columns = (*left, *paired, "Parameters", "MACs per patch", "Training, search (s)", *_TIMES * timed)
+    columns = (*left, *paired, "Parameters", "MACs per patch", "Training, search", *_TIMES * timed)
     rows = [_group(group, labels) + _times(group.runs) * timed for group in of.groups]
     return Table("Groups of runs", columns, rows)
 
@@ -116,7 +116,7 @@ def _group(group: Group, labels: Sequence[str]) -> tuple[str, ...]:
         *paired,
         whole(mean(of.params for of in found)),
         scaled(mean(of.macs_per_patch for of in found)),
-        decimals(mean(of.search_seconds or of.train_seconds for of in found), 1),
+        duration(mean(of.search_seconds or of.train_seconds for of in found)),
     )
 
 

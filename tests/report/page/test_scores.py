@@ -26,9 +26,9 @@ def run_of(folder: Path) -> Run:
 def test_tables_of_a_run_say_what_is_missed_and_how_sure_means_are(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     ((label, *cells),) = by_label(run.scores or (), run.labels()).rows
-    assert (label, cells[:4]) == ("one", ["10", "1", "1", "0.450"])
-    assert cells[4] == "0.233 to 0.667"  # t of nine degrees of freedom, standard error .0957
-    assert cells[5:8] == ["0.450", "0.000", "13.50"]
+    assert (label, cells[0], cells[6:]) == ("one", "0.450", ["10", "1", "1"])
+    assert cells[1] == "0.233 to 0.667"  # t of nine degrees of freedom, standard error .0957
+    assert cells[2:5] == ["0.450", "0.000", "13.50"]
     rows = {row[0]: row[1:] for row in every_metric(run).rows}
     assert rows["one: Volume error"][:3] == ("10", "1", "+35.0 %")
     assert rows["one: HD95 (mm)"][-2:] == ("90.00", "missed")
