@@ -51,7 +51,7 @@ def decompose(
     original, paths = trained_network(spec, weights)
     dense = _dense(original, paths)
     if not dense:
-        raise InputError("compress.model: got no dense convolution that could be decomposed")
+        raise InputError("compress.model: got a network without dense convolutions; train one with op=conv3d")
     settings = method.settings
     look = partial(sample_rows, patches=patches, rows=settings.rows, seed=seed)
     rows = look(original, dense)

@@ -197,11 +197,11 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
     }
     write_json(training.folder / run_folder.SUMMARY, summary)
     log.info(
-        "%s: %.1f %% of the dense %s of the searched convolutions; the whole network has %.3f M parameters "
-        "(dense %.3f M) and %.2f GMAC per patch (dense %.2f)",
-        path,
-        100 * layout.provenance["share"],
-        layout.provenance["unit"],
+        "%s: %.1f %% of the dense %s of the searched convolutions",
+        *(path, 100 * layout.provenance["share"], layout.provenance["unit"]),
+    )
+    log.info(
+        "the whole network: %.3f M parameters (dense %.3f M), %.2f GMAC per patch (dense %.2f)",
         *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
     )
     log.info("to train it: python run.py task=%s op=cakes op.layout=%s", training.facts["task"], path)

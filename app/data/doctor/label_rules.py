@@ -82,7 +82,7 @@ def label_outside(label: LabelFacts, task: Task) -> Iterator[Finding]:
     if beyond:
         yield warning(
             "label_outside",
-            f"labelled voxels lie outside the part of the scan that is not zero: {listed(beyond)}",
+            f"labelled voxels are outside the non-zero part of the scan: {listed(beyond)}",
             "was the scan masked or padded after it was labelled? Training "
             "uses these voxels, but a prediction is background outside that part",
         )

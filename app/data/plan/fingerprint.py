@@ -203,7 +203,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
 def _doubts(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[Doubt, ...]:
     found = [Doubt(kind, told) for kind, told in header_doubts(case.image, task.reading).items()]
     if outside:
-        found.append(Doubt("label_outside", "labels lie outside the part of the scan that is not zero"))
+        found.append(Doubt("label_outside", "labels are outside the non-zero part of the scan"))
     constant = [
         name
         for name, channel in zip(task.modalities, volume.voxels, strict=True)

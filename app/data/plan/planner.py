@@ -219,7 +219,7 @@ def _set_strides(
 def _batch(settings: PlanSettings) -> tuple[int, str]:
     if settings.batch is not None:
         return settings.batch, "set by plan.batch"
-    return settings.max_batch, f"{patches(settings.max_batch)} a step (plan.max_batch)"
+    return settings.max_batch, f"{patches(settings.max_batch)} per step (plan.max_batch)"
 
 
 def fine_spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:

@@ -64,8 +64,8 @@ def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, f
         return f"a patch from anywhere in a scan contains {each}; so {least} are centred on foreground"
     hardest = "" if labels == 1 else ", the label that fewest patches contain"
     return (
-        f"{100 * met:.0f} % of patches from anywhere in a scan contain {name}{hardest}; the fewer, the "
-        f"more are centred on foreground, from {least} where all do to {most} where none does"
+        f"{100 * met:.0f} % of patches from anywhere in a scan contain {name}{hardest}; the share "
+        f"centred on foreground grows from {least} if all contain it to {most} if none does"
     )
 
 
@@ -75,13 +75,13 @@ def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: i
     `wanted` steps would pass over `scans` scans `passes` times; one scan is worth `parts` patches.
     """
     text = (
-        f"{passes} passes (plan.passes) over {scans} scans, each worth {patches(round(parts, 1))}, "
-        f"{patches(batch)} a step"
+        f"{passes} passes (plan.passes) over {scans} scans of {patches(round(parts, 1))} each, "
+        f"{patches(batch)} per step"
     )
     if got < wanted:
         return f"{text}, would be {wanted}; limited by plan.max_steps"
     if got > wanted:
-        return f"{text}, would be {wanted}; fewer than {got} leave a network unfinished"
+        return f"{text}, would be {wanted}; fewer than {got} are too few to train a network"
     return f"{text}, rounded up to whole hundreds"
 
 
