@@ -9,6 +9,7 @@ from typing import NoReturn
 from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
+from app.cli.config.suggest import nearest_option
 from app.core.errors import InputError, Interrupted
 from app.train.machine.torchrun import one_voice, process_count, process_rank
 
@@ -45,6 +46,12 @@ def end_interrupted(note: KeyboardInterrupt) -> NoReturn:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return the error's first line; the first two if an object could not be built, for the reason."""
-    lines = str(error).splitlines()
-    return " ".join(lines[:2] if isinstance(error, InstantiationException) else lines[:1])
+    """Return the error's first line, with the nearest option if a value is none of the options.
+
+    If an object could not be built, return its own error of a setting, or else the first two lines.
+    """
+    built = isinstance(error, InstantiationException)
+    if built and isinstance(error.__cause__, InputError):
+        return in_one_line(error.__cause__)
+    line = " ".join(str(error).splitlines()[: 2 if built else 1])
+    return line if "did you mean" in line else f"{line}{nearest_option(line)}"

@@ -1,5 +1,6 @@
 """Suggestions for names on a command line that do not exist: the most similar names that do."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 
@@ -15,6 +16,7 @@ from app.core.nested import dotted
 _ROOT = "config"
 _ALIKE = 0.72  # smallest ratio of SequenceMatcher: trian and train have 0.8, rate and train 0.67
 _MOST = 3  # names suggested
+_OPTIONS = re.compile(r"got '([^']+)', wanted (?:one of )?([\w.]+(?:(?:, | or )[\w.]+)+)")
 
 
 def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -> str:
@@ -40,6 +42,12 @@ def nearest(name: str, known: Iterable[str]) -> list[str]:
 
     scored = sorted(((likeness(key), key) for key in known), reverse=True)
     return [key for (score, _), key in scored if score >= _ALIKE][:_MOST]
+
+
+def nearest_option(message: str) -> str:
+    """Return `; did you mean ...?` for an error such as `got 'grup', wanted group or batch`; else nothing."""
+    found = _OPTIONS.search(message)
+    return proposed(nearest(found[1], re.split(", | or ", found[2]))[:1]) if found else ""
 
 
 def _unreadable(word: str, loader: ConfigLoader) -> str:

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.errors import InstantiationException
 
 from app import __version__
+from app.cli.config.exit_codes import in_one_line
 from app.cli.config.suggest import nearest
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
@@ -66,6 +68,25 @@ def test_the_nearest_comes_first() -> None:
     assert nearest("trian.steps", known) == ["train.steps", "task.steps"]
     assert nearest("steps", known) == ["task.steps", "train.steps"]
     assert nearest("fold", known) == []
+
+
+@pytest.mark.parametrize(
+    ("message", "option"),
+    [
+        ("model.norm: got 'grup', wanted one of instance, group, batch", "group"),
+        ("a.b: got 'lats', wanted last or best; see there", "last"),
+        ("a.b: got 'qq', wanted last or best", None),
+        ("a.b: got 3, wanted at least 4", None),
+    ],
+)
+def test_a_wrong_value_gets_the_nearest_option(message: str, option: str | None) -> None:
+    assert in_one_line(InputError(message)) == message + (f"; did you mean {option}?" if option else "")
+
+
+def test_the_error_of_an_object_that_is_not_built_is_that_of_its_setting() -> None:
+    error = InstantiationException("Error in call to target 'app.X'\nfull_key: model")
+    error.__cause__ = InputError("model.block: got 1, wanted 2")
+    assert in_one_line(error) == "model.block: got 1, wanted 2"
 
 
 def test_version_is_printed_with_those_of_the_libraries() -> None:
