@@ -29,7 +29,7 @@ from app.io.volumes import channels_of, find_channels
 
 log = logging.getLogger(__name__)
 _LISTED = 5  # most files named in a message
-_NO_MODEL = ", the run folder of a training; python run.py makes one in a few minutes"
+_NO_MODEL = ", the run folder of a training: docs/models/phantom to try, or train one with python run.py"
 _Settings = TypeVar("_Settings")
 
 
