@@ -241,7 +241,7 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
                 ["mode=search", "search.method=evolve", "search.budget=0.01", "search.cost=macs"],
                 [r"search\.budget", r"\b0\.01\b", r"\b0\.1112\b"],
             ),
-            (["mode=search", "search.budget=0.0001"], [r"search\.budget", r"times"]),
+            (["mode=search", "search.budget=2"], [r"search\.budget", r"times"]),
             (["mode=search", "search.kernels=7d"], [r"\bkernels\b", r"\b7d\b", r"\b12d\b"]),
             (["mode=search", "search.where=[stem]"], [r"\bwhere\b", r"\bstem\b", r"\bencoder\b"]),
             (

@@ -22,6 +22,8 @@ def beside(first: Tensor, second: Tensor, activation: nn.Module) -> Tensor:
 
 
 def _pays(first: Tensor, second: Tensor) -> bool:
+    if not isinstance(second, Tensor):  # a symbol of torch.fx
+        return False
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     wide = second.is_contiguous() or min(first.shape[1], second.shape[1]) >= _LANES
     return wide and not traced and first.device.type == "cpu" and first.dtype == second.dtype

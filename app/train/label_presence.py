@@ -23,6 +23,7 @@ from app.io.label_values import count_values
 
 log = logging.getLogger(__name__)
 _SMALL = 8  # voxels of the planned grid; a smaller label or lesion may vanish completely
+_STRAY = 2e-3  # smaller parts, as a share of the label's volume in a case, are strays of the annotation
 _LOOKED_AT = 20  # cases whose small lesions are looked for before preparing, which takes a few seconds each
 
 Volumes = Mapping[str, Sequence[float]]
@@ -112,8 +113,10 @@ class _Lost:
 def _small_lesions(labels: CaseLabels, plan: Plan) -> dict[int, list[Lesion]]:
     largest = _SMALL * math.prod(plan.spacing) / labels.voxel_mm3
     return {
-        value: [lesion for lesion in each.smallest if lesion.voxels < largest]
-        for value, each in enumerate(labels.lesions, start=1)
+        value: [
+            lesion for lesion in each.smallest if _STRAY * mm3 / labels.voxel_mm3 < lesion.voxels < largest
+        ]
+        for value, (each, mm3) in enumerate(zip(labels.lesions, labels.volumes_mm3, strict=True), start=1)
     }
 
 

@@ -156,8 +156,9 @@ def _finish(name: str, folder: Path, sessions: Sequence[int], wanted: Any) -> li
     faults = [] if code == 0 else [f"the last command ended with {code}: {' '.join(last.printed()[-1:])}"]
     faults += [*_lost(last.printed(), before), *broken_files(folder), *left_behind(folder)]
     faults += [f"left running: {line}" for line in left_running([*sessions, last.session])]
-    if not faults and KINDS[name].outcome(folder) != wanted:
-        faults.append("its end is not that of a run without interruption")
+    if not faults and (ended := KINDS[name].outcome(folder)) != wanted:
+        parts = [key for key in wanted if ended.get(key) != wanted[key]] if isinstance(wanted, dict) else []
+        faults.append(f"its end is not that of a run without interruption: {parts}")
     return faults
 
 

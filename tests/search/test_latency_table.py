@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from app.cli.modes import search
+from app.cli.config import search_costs
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.models.model import Shape
@@ -92,9 +92,10 @@ def test_kernels_and_the_whole_network_are_timed_on_the_run_s_device(
         return 1.0
 
     monkeypatch.setattr(latency, "latency_ms", timed)
-    monkeypatch.setattr(search, "latency_ms", timed)
-    monkeypatch.setattr(search, "choose_device", lambda _cfg: torch.device("meta"))
-    search._budget(cfg, design(UNetModel("plain", 1, 1, True), shape, supernet, None), plan, "latency", 50.0)
+    monkeypatch.setattr(search_costs, "latency_ms", timed)
+    monkeypatch.setattr(search_costs, "choose_device", lambda _cfg: torch.device("meta"))
+    spec = design(UNetModel("plain", 1, 1, True), shape, supernet, None)
+    search_costs.budget_of(cfg, spec, plan, "latency", 50.0)
     assert set(devices) == {"meta"}
     table = json.loads((tmp_path / "latency.json").read_text(encoding="utf-8"))
     assert table["machine"]["device"] == "meta"

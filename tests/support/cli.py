@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core import progress
 from tests.support.config import TINY
 
 
@@ -58,10 +59,13 @@ def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch
 
 
 def call_here(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit code of `python run.py <words>` in this process."""
+    """The exit code of `python run.py <words>` in this process; progress bars stay as they were."""
     monkeypatch.setattr(sys, "argv", ["run.py", *words])
+    level = progress.log.level
     try:
         runpy.run_path("run.py", run_name="__main__")
     except SystemExit as ended:
         return int(ended.code or 0)
+    finally:
+        progress.log.setLevel(level)
     return 0
