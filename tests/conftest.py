@@ -1,6 +1,7 @@
 """Small real data sets, written to disk the way users have them."""
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import torch
 
 from app.cli.shell.command_line import find_plugins
 from tests.support.volumes import MakeTask, write_blobs
+
+# Commands started in the background ignore SIGINT, and so do the commands that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 find_plugins()  # before the first test lets Hydra look for them: it looks once per process
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.cli.modes.view import run as view
 from app.core.errors import InputError
-from tests.support.cli import command
+from tests.support.cli import HANG, command
 from tests.support.config import composed
 from tests.support.runs import make_run
 
@@ -30,6 +30,7 @@ def test_it_serves_until_interrupted_and_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(urllib.error.HTTPError):
             urllib.request.urlopen(url.replace(url.split("/")[3], "x" * 32), timeout=60)
         process.send_signal(signal.SIGINT)
+        process.wait(timeout=HANG)
         rest = process.stdout.read().splitlines()
     assert (process.returncode, len(rest)) == (0, 2)
     assert sorted(tmp_path.rglob("*")) == before
