@@ -67,7 +67,6 @@ def evaluate_held_out(
                 log.info("%s: %s", case.id, segmentation.dropped)
             path = run_folder.prediction_path(run, case.id)
             write_label_map(path, arrays.labels, task.label_values, case.image, task.reading)
-            seen = network_view(reference.voxels[None], segmentation.geometry)[0]
             scores = score_case(
                 case.id,
                 arrays.labels,
@@ -79,7 +78,9 @@ def evaluate_held_out(
                 ignore=task.ignore,
                 group=(groups or {}).get(case.id),
                 tubes=task.tubes,
-                seen=seen if segmenter.find_region else None,
+                seen=network_view(reference.voxels[None], segmentation.geometry)[0]
+                if segmenter.find_region
+                else None,
             )
             advance(note=case.id)
             sums = sums_of(probe.probabilities, reference.voxels[tuple(voxels.T)])

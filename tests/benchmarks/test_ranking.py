@@ -61,7 +61,7 @@ def row(judge: str, layout: int, seed: int, loss: float, dice: float | None = No
 
 
 def test_correlations_and_their_ceiling_are_as_by_hand() -> None:
-    """Of four layouts seed 1 has the first two the other way round: Spearman .8, .89 for the mean of two."""
+    """Seed 1 swaps the first two of four layouts: Spearman .8, .89 for the mean of two."""
     losses = {0: (1.0, 2.0, 3.0, 4.0), 1: (2.1, 1.2, 3.0, 4.0)}
     rows = [
         row(table.TRAINED, layout, seed, losses[seed][layout], 1 - losses[seed][layout] / 10)

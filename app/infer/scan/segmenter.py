@@ -132,7 +132,7 @@ class Segmenter:
             sliding=sliding,
             memory_gb=memory_gb,
             cleanup=read_cleanup([member.run for member in members]),
-            joining_mm=joining_distance([member.checkpoint for member in members]),
+            joining_mm=_allowed_distance([member.checkpoint for member in members]),
             digests=tuple(member.checkpoint.digest for member in members),
             reading=first.reading,
             values=first.values,
@@ -288,7 +288,7 @@ class Segmenter:
         return to_values(arrays.labels, self.label_values)
 
 
-def joining_distance(checkpoints: Sequence[Checkpoint]) -> float | None:
+def _allowed_distance(checkpoints: Sequence[Checkpoint]) -> float | None:
     """Return the largest distance that one of the networks allows; None if one of them allows any."""
     allowed = [checkpoint.joining_mm for checkpoint in checkpoints]
     return None if None in allowed else max(mm for mm in allowed if mm is not None)

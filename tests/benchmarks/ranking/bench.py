@@ -59,11 +59,11 @@ class Asked:
     layouts: int
     seeds: tuple[int, ...]
     steps: int
-    """Of each training of a layout."""
+    """Optimizer steps of each training of a layout."""
     short_steps: int
-    """Of the short trainings by which some judges judge."""
+    """Optimizer steps of the short trainings that some judges use."""
     super_steps: int
-    """Of each super-network."""
+    """Optimizer steps of each super-network."""
     cases: int
     """Held-out cases whose Dice is measured."""
     vary_widths: bool

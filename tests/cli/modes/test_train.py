@@ -287,7 +287,7 @@ def test_all_cases_train_and_a_test_set_is_scored_apart(call: Call, tmp_path: Pa
 
 
 def test_cases_are_left_out_and_the_others_shared_out_by_their_labels(call: Call, tmp_path: Path) -> None:
-    """Of a resumed run too: the label `rare` is in two of the five cases that are left, one of each fold."""
+    """A resumed run warns too; `rare` is in two of the five cases left, one of each fold."""
     data = tmp_path / "Task90_Blobs"
     facts = json.loads((data / "dataset.json").read_text())
     (data / "dataset.json").write_text(json.dumps({**facts, "labels": {**facts["labels"], "2": "rare"}}))
