@@ -17,8 +17,8 @@ from app.cli.config.task import TaskSettings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.core.errors import InputError
 from app.core.layout import read_layout
-from app.data.plan.planner import PlanSettings
-from app.data.sample.augment import AugmentSettings
+from app.data.plan.settings import PlanSettings
+from app.data.sample.augment_settings import AugmentSettings
 from app.infer.window.sliding import SlidingSettings
 from tests.support.config import PLAN, composed
 

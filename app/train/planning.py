@@ -16,7 +16,8 @@ from app.data.plan.ceiling import read_ceilings
 from app.data.plan.fingerprint import Fingerprint, read_fingerprint
 from app.data.plan.fit_memory import MemoryBudget, plan_within
 from app.data.plan.in_time import Pace, plan_in_time
-from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.planner import make_plan
+from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import Ceilings, plan_in_two_stages, with_augment
 from app.data.prepare.cache import Cache
 from app.layers.device_policy import free_bytes

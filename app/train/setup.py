@@ -17,7 +17,7 @@ from app.core.machine import usable_cores
 from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
 from app.data.plan.fingerprint import read_fingerprint
-from app.data.plan.planner import PlanSettings
+from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import region_share
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.label_volumes import case_labels, label_volumes

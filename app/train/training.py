@@ -15,7 +15,7 @@ from app.core import run_folder
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.prepare.cache import CachedCase
-from app.data.sample.augment import AugmentSettings
+from app.data.sample.augment_settings import AugmentSettings
 from app.data.sample.batches import BatchSource
 from app.data.sample.split import Split
 from app.infer.window.sliding import SlidingSettings

@@ -27,7 +27,8 @@ from app.data.prepare.bricks import stored_image, to_bricks
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
-from app.data.sample.augment import Augment, AugmentSettings
+from app.data.sample.augment import Augment
+from app.data.sample.augment_settings import AugmentSettings
 from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler
 from tests.support.config import composed

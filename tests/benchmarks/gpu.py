@@ -23,7 +23,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from app.cli.config.settings import read_settings
-from app.data.sample.augment import Augment, AugmentSettings
+from app.data.sample.augment import Augment
+from app.data.sample.augment_settings import AugmentSettings
 from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler
 from app.layers import device_policy

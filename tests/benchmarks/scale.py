@@ -21,8 +21,9 @@ from torch import Tensor
 from app.core.machine import usable_cores
 from app.core.types import as_size
 from app.data.prepare.bricks import Bricks, stored_image, to_bricks
+from app.data.prepare.label_vote import sample_labels
 from app.data.prepare.resample import resample_labels
-from app.data.sample.augment import _rotation, _sample_labels
+from app.data.sample.augment import rotation
 from app.losses.losses import dice_ce
 from app.train.step_memory import _Alive
 
@@ -83,7 +84,7 @@ def _turned(classes: int, voxels: int) -> list[str]:
     """Image and labels of a turned patch."""
     labels = _blocks(classes, round(1.2 * voxels))
     image = torch.randn(1, 1, *labels.shape)
-    turned = torch.cat([_rotation(np.array([0.4, 0.3, -0.2])) * 0.83, torch.zeros(3, 1)], 1)
+    turned = torch.cat([rotation(np.array([0.4, 0.3, -0.2])) * 0.83, torch.zeros(3, 1)], 1)
     grid = F.affine_grid(turned[None], [1, 1, *(voxels,) * 3], align_corners=False)
     found: list[Tensor] = []
 
@@ -94,7 +95,7 @@ def _turned(classes: int, voxels: int) -> list[str]:
 
     def now() -> None:
         F.grid_sample(image, grid, align_corners=False)
-        found.append(_sample_labels(labels, grid[0]))
+        found.append(sample_labels(labels, grid[0]))
 
     row = _compared("a turned patch", classes, before, now)
     return [*row, f"{int((found[0] != found[-1]).sum())} of {found[0].numel()} voxels"]

@@ -10,10 +10,12 @@ from omegaconf import DictConfig
 from app.compress.fits.settings import CompressSettings
 from app.core.plan import Normalisation, Plan
 from app.core.task import Task
-from app.data.plan.fingerprint import Fingerprint, case_facts, read_fingerprint, summarise
-from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.case_facts import case_facts
+from app.data.plan.fingerprint import Fingerprint, read_fingerprint, summarise
+from app.data.plan.planner import make_plan
+from app.data.plan.settings import PlanSettings
 from app.data.prepare.cache import Cache
-from app.data.sample.augment import AugmentSettings
+from app.data.sample.augment_settings import AugmentSettings
 
 TINY = (
     *("task=decathlon", "train=smoke", "plan.patch=[16,16,16]", "plan.base_width=4", "plan.max_levels=2"),

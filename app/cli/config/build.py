@@ -20,8 +20,8 @@ from app.core.layout import Outline, read_layout
 from app.core.machine import keep_freed_memory, usable_cores
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.plan.planner import PlanSettings
-from app.data.sample.augment import AugmentSettings
+from app.data.plan.settings import PlanSettings
+from app.data.sample.augment_settings import AugmentSettings
 from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
 from app.layers.device_policy import set_up

@@ -1,87 +1,20 @@
 """The fingerprint: the facts of a data set that decide its plan, read once from every labelled case."""
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from app.core.digest import digest_of_bytes
-from app.core.doubt import Doubt, counted
-from app.core.listed import listed
+from app.core.doubt import counted
 from app.core.plan import Normalisation
-from app.core.task import Case, Task
-from app.core.types import Labels, Size, Spacing, as_size, as_spacing
-from app.data.plan.label_coverage import PARTS, shares_met
+from app.core.types import Size, Spacing, as_size, as_spacing
+from app.data.plan.case_facts import Box, CaseFacts, case_facts
+from app.data.plan.label_coverage import PARTS
 from app.data.prepare.cache import Cache
-from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
-from app.data.prepare.intensity import intensity_ranges
-from app.data.prepare.prepare import read_case
-from app.data.prepare.region import labelled_crop
-from app.io.label_values import count_integers
-from app.io.volumes import Volume, header_doubts
 
 FINGERPRINT_FORMAT = 8  # raised whenever a fact is added or computed differently
-_SAMPLES = 10_000  # foreground voxels per case and channel; far fewer give stable percentiles of the data set
-
-
-@dataclass(frozen=True)
-class Box:
-    """A box by two corners, (D, H, W) in millimetres from the corner of the cropped scan."""
-
-    low: Spacing
-    high: Spacing
-
-    @property
-    def centre(self) -> Spacing:
-        """The point half way between the corners, (D, H, W) in millimetres."""
-        return as_spacing([(low + high) / 2 for low, high in zip(self.low, self.high, strict=True)])
-
-    @property
-    def extent(self) -> Spacing:
-        """Edge lengths (D, H, W) in millimetres."""
-        return as_spacing([high - low for low, high in zip(self.low, self.high, strict=True)])
-
-
-@dataclass(frozen=True)
-class CaseFacts:
-    """The facts of one case, reoriented and cropped; sizes and spacings are (D, H, W)."""
-
-    size: Size
-    spacing: Spacing
-    nonzero_share: tuple[float, ...]
-    """Share of voxels that are not zero, per channel."""
-    label_voxels: tuple[int, ...]
-    """Voxels of each class, background first."""
-    foreground: NDArray[np.float32]
-    """Intensities of sampled foreground voxels (C, samples)."""
-    brightest: tuple[float, ...]
-    """99.5 percentile of the whole scan, per channel."""
-    components_mm3: tuple[tuple[float, ...], ...]
-    """Volumes of the connected components of label values 1, 2, ..."""
-    met: tuple[tuple[float, ...], ...]
-    """For label values 1, 2, ...: `shares_met` of the case; empty for a label it lacks."""
-    boxes: tuple[Box | None, ...]
-    """Bounding boxes of label values 1, 2, ...; None for a label the case lacks."""
-    oriented: bool
-    """Whether the header gives the orientation of the scan, not only the lengths of its voxels."""
-    id: str
-    digest: str
-    """A digest of the scan's voxels."""
-    doubts: tuple[Doubt, ...] = ()
-    """Facts missing from the headers, labels that a prediction cannot find, constant channels."""
-
-    def box(self) -> Box | None:
-        """Return the bounding box of all labels; None for a case without any."""
-        found = [box for box in self.boxes if box is not None]
-        if not found:
-            return None
-        low = as_spacing([min(box.low[axis] for box in found) for axis in range(3)])
-        high = as_spacing([max(box.high[axis] for box in found) for axis in range(3)])
-        return Box(low, high)
 
 
 @dataclass(frozen=True)
@@ -169,51 +102,6 @@ def read_fingerprint(cache: Cache) -> Fingerprint:
     return Fingerprint.from_dict(cache.remember("fingerprint", FINGERPRINT_FORMAT, make))
 
 
-def case_facts(case: Case, task: Task) -> CaseFacts:
-    """Read one case and return its facts.
-
-    Raises:
-        InputError: the case cannot be used; the message names it.
-    """
-    volume, label_map = read_case(case, task)
-    crop = labelled_crop(volume, label_map, ignore=task.ignore)
-    geometry = plan_geometry(volume.voxels, volume.affine, None, crop)
-    image, labels = forward_image(volume.voxels, geometry), forward_labels(label_map.voxels, geometry)
-    inside = image[:, (labels > 0) & (labels < len(task.segmented))]
-    if inside.shape[1] > _SAMPLES:
-        rng = np.random.default_rng(zlib.crc32(case.id.encode()))
-        inside = inside[:, rng.choice(inside.shape[1], _SAMPLES, replace=False)]
-    return CaseFacts(
-        size=as_size(labels.shape),
-        spacing=geometry.spacing,
-        nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
-        label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
-        foreground=inside,
-        brightest=tuple(high for _, high in intensity_ranges(volume.voxels)),
-        components_mm3=_components(labels, len(task.labels), volume.voxel_mm3),
-        met=tuple(shares_met(labels, len(task.labels))),
-        boxes=_boxes(labels, len(task.segmented), geometry.spacing),
-        oriented=not np.allclose(volume.affine, np.diag(np.abs(np.diag(volume.affine)))),
-        id=case.id,
-        digest=digest_of_bytes([str(volume.voxels.shape).encode(), np.ascontiguousarray(volume.voxels).data]),
-        doubts=_doubts(case, task, volume, outside=crop is not None),
-    )
-
-
-def _doubts(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[Doubt, ...]:
-    found = [Doubt(kind, told) for kind, told in header_doubts(case.image, task.reading).items()]
-    if outside:
-        found.append(Doubt("label_outside", "labels are outside the non-zero part of the scan"))
-    constant = [
-        name
-        for name, channel in zip(task.modalities, volume.voxels, strict=True)
-        if channel.min() == channel.max()
-    ]
-    if constant:
-        found.append(Doubt("constant_image", f"{listed(constant)} is constant"))
-    return tuple(found)
-
-
 def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
     """Return the fingerprint of a data set from the facts of its cases."""
     spacings = np.array([case.spacing for case in facts])
@@ -250,18 +138,6 @@ def _twins(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(ids) for ids in alike.values() if len(ids) > 1)
 
 
-def _boxes(labels: Labels, count: int, spacing: Spacing) -> tuple[Box | None, ...]:
-    found = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
-    return tuple(
-        box
-        and Box(
-            as_spacing([mm * side.start for mm, side in zip(spacing, box, strict=True)]),
-            as_spacing([mm * side.stop for mm, side in zip(spacing, box, strict=True)]),
-        )
-        for box in found
-    )
-
-
 def _extents(boxes: Sequence[Box], percentile: float) -> Spacing:
     if not boxes:
         return 0.0, 0.0, 0.0
@@ -276,16 +152,6 @@ def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
         if box is not None and around is not None:
             ways.append(np.subtract(box.centre, around.centre))
     return as_spacing(np.mean(ways, axis=0).tolist()) if ways else None
-
-
-def _components(labels: Labels, count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
-    """Return the volumes of the connected components of each label from 1; voxels connect by faces."""
-    boxes = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
-    volumes: list[tuple[float, ...]] = []
-    for value, box in enumerate(boxes, start=1):
-        joined = ndimage.label(labels[box] == value)[0] if box is not None else np.zeros(1, dtype=np.int32)
-        volumes.append(tuple((count_integers(joined, 1)[1:] * voxel_mm3).tolist()))
-    return tuple(volumes)
 
 
 def _summarise(by_case: Sequence[tuple[float, ...]]) -> Components:

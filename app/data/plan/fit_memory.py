@@ -9,8 +9,8 @@ from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.task import Task
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import PlanSettings
 from app.data.plan.reuse import reuse_plan
+from app.data.plan.settings import PlanSettings
 
 MakePlan = Callable[[PlanSettings], tuple[Plan, dict[str, str]]]
 

@@ -14,7 +14,8 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import PlanSettings, fine_spacing, make_plan
+from app.data.plan.planner import fine_spacing, make_plan
+from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)

@@ -8,8 +8,9 @@ from app.core.plan import Plan, read_plan
 from app.core.task import Task
 from app.core.types import as_size, as_spacing
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import PlanSettings, plan_normalisation, with_set
+from app.data.plan.planner import plan_normalisation, with_set
 from app.data.plan.reasons import BRIGHTEST_REASON, oriented_reason
+from app.data.plan.settings import PlanSettings
 from app.data.plan.sides import plan_mirror
 
 

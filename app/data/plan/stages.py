@@ -12,7 +12,8 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import Spacing, as_size, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.planner import make_plan
+from app.data.plan.settings import PlanSettings
 from app.data.plan.steps import plan_augment
 
 Ceilings = Callable[[Sequence[Spacing]], Sequence[float]]

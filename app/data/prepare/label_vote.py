@@ -8,6 +8,7 @@ between eight voxels of one label and need no vote.
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 _AT_ONCE = 2**18  # points whose eight voxels and weights are held at once: 20 MB
@@ -55,6 +56,36 @@ def settle_mixed(points: Tensor, labels: Tensor, between: Callable[[Tensor], tup
         corners = torch.stack([voxels[first + step] for step in steps])
         flat[chosen] = _elect(corners, corner_weights(ends))
     return result
+
+
+def sample_labels(labels: Tensor, grid: Tensor) -> Tensor:
+    """Return the labels (d, h, w) at the points of a grid (d, h, w, 3); background outside.
+
+    `labels` is (D, H, W).
+    """
+    padded = F.pad(labels, (1, 2, 1, 2, 1, 2))
+    cells = uniform_cells(padded)
+    places = [  # coordinates in `padded`
+        (grid[..., 2 - axis] + 1).mul_(length / 2).add_(0.5).clamp_(0, length + 1)
+        for axis, length in enumerate(labels.shape)
+    ]
+    low = [place.to(torch.int32) for place in places]
+    points = cells.view(-1).index_select(0, _flat(low, cells.shape).view(-1)).view(grid.shape[:3])
+
+    def between(chosen: Tensor) -> tuple[Tensor, Ends]:
+        first = [each.view(-1)[chosen] for each in low]
+        depth, height, width = (
+            place.view(-1)[chosen] - each for place, each in zip(places, first, strict=True)
+        )
+        return _flat(first, padded.shape), (depth, height, width)
+
+    return settle_mixed(points, padded, between)
+
+
+def _flat(places: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """Return the flat indices of voxels (D, H, W) in a volume of `shape`."""
+    depth, height, width = places
+    return (depth * shape[1] + height) * shape[2] + width
 
 
 def corner_weights(ends: Ends) -> Tensor:

@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from app.cli.config.run_config import _fresh_folder, adopted_config
 from app.cli.config.settings import read_settings
 from app.cli.config.task import TaskSettings
-from app.data.plan.planner import PlanSettings
+from app.data.plan.settings import PlanSettings
 from tests.support.config import composed
 
 

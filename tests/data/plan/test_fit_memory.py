@@ -13,7 +13,8 @@ from app.core.plan import Plan, write_plan
 from app.core.task import Task
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.fit_memory import MemoryBudget, plan_within
-from app.data.plan.planner import PlanSettings, make_plan
+from app.data.plan.planner import make_plan
+from app.data.plan.settings import PlanSettings
 from app.data.sets.decathlon import read_task
 from tests.support.config import AUTO, altered, fingerprint_of
 from tests.support.volumes import MakeTask

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from app.data.prepare import label_vote
-from app.data.prepare.label_vote import settle_mixed, uniform_cells
-from app.data.sample.augment import _rotation, _sample_labels
+from app.data.prepare.label_vote import sample_labels, settle_mixed, uniform_cells
+from app.data.sample.augment import rotation
 
 
 def test_cells_of_one_label_are_told_from_mixed_ones() -> None:
@@ -40,10 +40,10 @@ def test_a_turned_patch_has_the_labels_of_one_interpolation_per_label(
     generator = torch.Generator().manual_seed(count)
     coarse = torch.randint(count, (1, 1, 6, 6, 6), generator=generator).float()
     labels = F.interpolate(coarse, size=(26, 30, 34), mode="nearest")[0, 0].to(torch.uint8)
-    turned = 1.3 * torch.cat([_rotation(torch.tensor([0.4, 0.3, -0.2]).numpy()), torch.zeros(3, 1)], 1)
+    turned = 1.3 * torch.cat([rotation(torch.tensor([0.4, 0.3, -0.2]).numpy()), torch.zeros(3, 1)], 1)
     grid = F.affine_grid(turned[None], [1, 1, 22, 24, 26], align_corners=False)
     shares = interpolated(labels, count, grid)
-    found = _sample_labels(labels, grid[0])
+    found = sample_labels(labels, grid[0])
     wanted = shares.argmax(0)
     lost = shares.amax(0) - shares.gather(0, found.long()[None])[0]
     assert (found != wanted).sum() <= 2 and lost.max() < 1e-5  # ties alone

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from app.core.types import Size
-from app.data.plan.fingerprint import case_facts
+from app.data.plan.case_facts import case_facts
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, plan_geometry
 from app.data.prepare.prepare import prepare

@@ -6,7 +6,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from app.core.errors import InputError
-from app.data.sample.augment import Augment, AugmentSettings
+from app.data.sample.augment import Augment
+from app.data.sample.augment_settings import AugmentSettings
 from tests.support.config import NONE
 
 PATCH = (16, 20, 24)

@@ -1,0 +1,105 @@
+"""Settings of augmentation, and the margins and rotations that follow from a patch's size and spacing."""
+
+import math
+from dataclasses import dataclass, replace
+
+from app.core.errors import InputError
+from app.core.types import Size, Spacing, as_size
+
+Range = tuple[float, float]
+
+_CHANCES = ("rotate", "scale", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma")
+ANY_WAY = 180.0  # degrees
+_MARGIN = 1.2  # size that is read, in multiples of the patch, along axes that it is rotated or scaled along
+_THICK = 2.0  # slices are thick if voxels are over this many times longer across them than within them
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """The chances of each change and the ranges of its strength.
+
+    Rotation, scaling and flips are drawn per patch, changes of intensity per patch and channel.
+    """
+
+    rotate: float
+    rotate_degrees: float
+    scale: float
+    scale_range: Range
+    flip_axes: tuple[int, ...]
+    """Axes of (D, H, W) flipped with chance 0.5 each."""
+    noise: float
+    noise_variance: Range
+    blur: float
+    blur_sigma: Range
+    brightness: float
+    brightness_range: Range
+    contrast: float
+    contrast_range: Range
+    low_resolution: float
+    low_resolution_range: Range
+    gamma: float
+    gamma_range: Range
+    strength: float | None = None
+    """Factor on all chances except those of flips; None for the plan's."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for chances outside 0..1, unknown axes or reversed ranges."""
+        for name, value in vars(self).items():
+            chance = isinstance(value, float | int) and name != "rotate_degrees"
+            if chance and not 0 <= value <= 1:
+                raise InputError(f"augment.{name}: got {value}, wanted a chance from 0 to 1")
+            if name != "flip_axes" and isinstance(value, tuple) and (len(value) != 2 or value[0] > value[1]):
+                raise InputError(f"augment.{name}: got {list(value)}, wanted [low, high]")
+        if not set(self.flip_axes) <= {0, 1, 2}:
+            raise InputError(f"augment.flip_axes: got {list(self.flip_axes)}, wanted axes among 0, 1, 2")
+
+    def planned(self, strength: float) -> "AugmentSettings":
+        """Return the settings with their chances multiplied by their own strength, or by the plan's."""
+        factor = strength if self.strength is None else self.strength
+        chances = {name: factor * getattr(self, name) for name in _CHANCES}
+        return replace(self, **chances, strength=1.0)
+
+    def margin(self, patch: Size, spacing: Spacing) -> Size:
+        """Return the voxels (D, H, W) to read for a patch, so that rotated corners show real tissue."""
+        if not (self.rotate and self.rotate_degrees) and not self.scale:
+            return patch
+        across = sliced_axis(spacing)
+        wide = [math.ceil(voxels * _MARGIN / 2) * 2 for voxels in patch]
+        return as_size(
+            [n if axis == across else more for axis, (n, more) in enumerate(zip(patch, wide, strict=True))]
+        )
+
+    def turns(self, patch: Size, spacing: Spacing, *, oriented: bool) -> tuple[float, float, float]:
+        """Return the largest rotation, in degrees, about the axes D, H and W.
+
+        A rotated patch may reach outside its margin with its outermost corners only, so a flat patch is
+        rotated less out of its plane than in it. Thick slices are rotated only within their plane, by up to
+        180 degrees if the orientation of scans is unknown (`oriented` is false).
+        """
+        extents = [voxels * mm for voxels, mm in zip(patch, spacing, strict=True)]
+        across = sliced_axis(spacing)
+        limits = []
+        for axis in range(3):
+            short, long = sorted(extents[other] for other in range(3) if other != axis)
+            limit = min(self.rotate_degrees, _largest_turn(long / short))
+            if axis == across and self.rotate_degrees and not oriented:
+                limit = ANY_WAY
+            limits.append(0.0 if across not in (None, axis) else limit)
+        return limits[0], limits[1], limits[2]
+
+
+def sliced_axis(spacing: Spacing) -> int | None:
+    """Return the axis along which voxels are over twice as long as along both others, or None."""
+    across = max(range(3), key=lambda axis: spacing[axis])
+    others = [mm for axis, mm in enumerate(spacing) if axis != across]
+    return across if spacing[across] > _THICK * max(others) else None
+
+
+def _largest_turn(ratio: float) -> float:
+    """Return the degrees by which a box may be rotated within its margin; `ratio` is long to short side.
+
+    At this angle a, the box extends as far along its short side as a square rotated by 30 degrees does:
+    cos a + ratio sin a = 1.366. For that square a margin of a fifth is enough except at the corners.
+    """
+    reach = math.cos(math.radians(30)) + math.sin(math.radians(30))
+    return math.degrees(math.atan(ratio) - math.acos(reach / math.hypot(1, ratio)))
