@@ -60,6 +60,9 @@ class Reading:
         return self.channels
 
 
+DEFAULT_READING = Reading()
+
+
 def matches(word: str, names: Sequence[str]) -> bool:
     """Return whether one of the names contains the word as a whole word; upper and lower case are equal."""
     pattern = rf"(?<![a-z0-9]){re.escape(word.lower())}(?![a-z0-9])"

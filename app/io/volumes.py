@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,20 +10,16 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.files import atomic_path
-from app.core.reading import Reading
+from app.core.reading import DEFAULT_READING, Reading
 from app.core.types import Labels, Spacing, as_size, as_spacing
-from app.io import channels, dicom, itk, nifti
-from app.io.channels import Channel, order_channels
-from app.io.dicom_files import is_dicom
-from app.io.dicom_grid import is_uneven, uneven_sentence
+from app.io import dicom, itk, nifti
+from app.io.channels import Channel
+from app.io.dicom_grid import uneven_sentence
 from app.io.grid import corners_apart_mm, is_turned, turned_grid, turned_voxels
 from app.io.header import Header
 from app.io.label_values import count_values, listed_values, to_classes, to_values
-from app.io.several import numbered_files
-from app.io.suffixes import NIFTI, SUFFIXES, pair_of, stem_of, suffix_of
-
-_DICOM_SUFFIXES = (".dcm", ".DCM", ".dicom", ".ima", ".IMA")
-_AS_NAMED = Reading()
+from app.io.scan_paths import case_name, channels_of, format_of, is_several
+from app.io.suffixes import NIFTI, suffix_of
 
 
 @dataclass(frozen=True)
@@ -56,134 +51,20 @@ class LabelMap(_OnGrid):
     voxels: Labels
 
 
-def case_name(path: Path) -> str:
-    """Return the name of a scan: the file name without its suffix, or the whole name if it has no suffix.
-
-    Folders, DICOM files without suffix and scans of numbered files keep their whole names.
-
-    Raises:
-        InputError: the path is none of these.
-    """
-    if path.is_dir():
-        return path.name
-    if suffix_of(path):
-        return stem_of(path)
-    for suffix in _DICOM_SUFFIXES:
-        if path.name.endswith(suffix):
-            return path.name.removesuffix(suffix)
-    if (path.is_file() and is_dicom(path)) or numbered_files(path):
-        return path.name
-    raise InputError(f"{path}: got suffix {path.suffix!r}, wanted one of {', '.join(SUFFIXES)}")
-
-
-def scans_by_case(folder: Path) -> dict[str, Path]:
-    """Return the scans of a folder by name: files of a known format and subfolders, except hidden ones.
-
-    Raises:
-        InputError: two scans have the same name.
-    """
-    found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name[0] == "." or not (path.is_dir() or is_scan_file(path) or is_dicom(path)):
-            continue
-        case = case_name(path)
-        if case in found:
-            raise InputError(f"{folder}: got {found[case].name} and {path.name}, wanted one of {case}")
-        found[case] = path
-    return found
-
-
-def scan_files(path: Path) -> list[Path]:
-    """Return all files of a scan: the file and its other part, or a folder's files except hidden ones."""
-    if numbered := numbered_files(path):
-        return [file for part in numbered for file in _format_of(part).files_of(part)]
-    if not path.is_dir():
-        return list(_format_of(path).files_of(path)) if suffix_of(path) else [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] != ".")
-
-
-def channels_of(folder: Path, reading: Reading = _AS_NAMED) -> list[Channel]:
-    """Return the channels, in order, of a scan that is a folder or numbered files.
-
-    Raises:
-        InputError: there is no scan in the folder, or the names do not give one order.
-    """
-    return order_channels(folder, find_channels(folder), reading)
-
-
-def find_channels(folder: Path) -> list[Channel]:
-    """Return the numbered files of a scan, or all scan files and series in a folder and its subfolders.
-
-    Raises:
-        InputError: there is none, or a DICOM image cannot be read.
-    """
-    numbered = numbered_files(folder)
-    return [Channel(path.name, path) for path in numbered] or channels.find_channels(folder, is_scan_file)
-
-
-def scan_exists(path: Path) -> bool:
-    """Return whether the path is an existing file or folder, or a scan of numbered files."""
-    return path.exists() or bool(numbered_files(path))
-
-
-def _is_several(path: Path) -> bool:
-    """Return whether a scan is a folder or numbered files."""
-    return path.is_dir() or bool(numbered_files(path))
-
-
-def series_of(path: Path, reading: Reading = _AS_NAMED) -> dicom.Series | None:
-    """Return the DICOM series of a scan's first channel; None if that channel has another format."""
-    if _is_several(path):
-        source = channels_of(path, reading)[0].source
-        return source if isinstance(source, dicom.Series) else None
-    return None if suffix_of(path) else dicom.only_series(path)
-
-
-def is_scan_file(path: Path) -> bool:
-    """Return whether a file is a scan, by its suffix; DICOM files are recognised elsewhere, by content.
-
-    For NIfTI in two files, the voxel file counts as the scan; the header counts only if it is alone.
-    """
-    if not path.is_file() or path.name[0] == "." or not suffix_of(path):
-        return False
-    pair = pair_of(path)
-    return pair is None or path == pair[1] or not pair[1].exists()
-
-
-def header_doubts(path: Path, reading: Reading = _AS_NAMED) -> dict[str, str]:
-    """Return one sentence per kind of doubt about a scan's headers: missing or contradictory information."""
-    if _is_several(path):
-        inside = channels_of(path, reading)
-        files = [channel.source for channel in inside if isinstance(channel.source, Path)]
-        series = [channel.source for channel in inside if isinstance(channel.source, dicom.Series)]
-        told = {
-            kind: f"{file.name}: {doubt}" for file in files for kind, doubt in header_doubts(file).items()
-        }
-        return told | _series_doubts([dicom.header_of(one).uneven for one in series])
-    if suffix_of(path, NIFTI):
-        return nifti.doubts(path)
-    return {} if suffix_of(path) else _series_doubts([dicom.read_header(path).uneven])
-
-
-def _series_doubts(uneven: Sequence[float]) -> dict[str, str]:
-    worst = max(uneven, default=0.0)
-    return {"uneven_slices": uneven_sentence(worst)} if is_uneven(worst) else {}
-
-
-def read_header(path: Path, reading: Reading = _AS_NAMED) -> Header:
+def read_header(path: Path, reading: Reading = DEFAULT_READING) -> Header:
     """Return the header of a scan or label map, without reading voxels.
 
     Raises:
         InputError: the file is missing or of another format, or the header is invalid (negative or huge
             dimensions, an affine that cannot be inverted).
     """
-    if _is_several(path):
+    if is_several(path):
         return _header_of(channels_of(path, reading))
     read, _ = _format(path)
     return read(path)
 
 
-def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
+def read_volume(path: Path, reading: Reading = DEFAULT_READING) -> Volume:
     """Read a scan: a file of one or more channels, a DICOM series folder, or a folder of channels.
 
     A path <scan> without number and suffix stands for the files <scan>_0000, <scan>_0001, ...
@@ -202,9 +83,9 @@ def read_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
     return volume
 
 
-def load_volume(path: Path, reading: Reading = _AS_NAMED) -> Volume:
+def load_volume(path: Path, reading: Reading = DEFAULT_READING) -> Volume:
     """Read a scan as `read_volume` does, but allow NaN and infinite voxels."""
-    if _is_several(path):
+    if is_several(path):
         return _stack(channels_of(path, reading), reading)
     return _as_volume(*_read(path, reading))
 
@@ -256,19 +137,23 @@ def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
 
 
 def write_label_map(
-    path: Path, classes: Labels, values: Sequence[int], like: Path, reading: Reading = _AS_NAMED
+    path: Path, classes: Labels, values: Sequence[int], like: Path, reading: Reading = DEFAULT_READING
 ) -> None:
     """Write the label values of classes (i, j, k) atomically with exactly the geometry of the scan `like`."""
     write_voxels(path, to_values(classes, values), like, reading)
 
 
-def write_volume(path: Path, voxels: NDArray[np.float32], like: Path, reading: Reading = _AS_NAMED) -> None:
+def write_volume(
+    path: Path, voxels: NDArray[np.float32], like: Path, reading: Reading = DEFAULT_READING
+) -> None:
     """Write intensities (C, i, j, k) atomically with exactly the geometry of the scan `like`."""
     channels_last = np.moveaxis(voxels, 0, -1)
     write_voxels(path, channels_last[..., 0] if voxels.shape[0] == 1 else channels_last, like, reading)
 
 
-def write_voxels(path: Path, voxels: NDArray[np.generic], like: Path, reading: Reading = _AS_NAMED) -> None:
+def write_voxels(
+    path: Path, voxels: NDArray[np.generic], like: Path, reading: Reading = DEFAULT_READING
+) -> None:
     """Write voxels (i, j, k) or (i, j, k, K) of any type atomically, in the format of the suffix of `path`.
 
     The geometry is exactly that of the scan `like`, read with `reading`. From NIfTI to NIfTI, the codes and
@@ -312,16 +197,11 @@ def _format(path: Path) -> tuple[Callable[[Path], Header], Callable[[Path], NDAr
         raise InputError(f"{path}: no such file")
     if path.is_dir() or not suffix_of(path):
         return dicom.read_header, dicom.read_voxels
-    module = _format_of(path)
+    module = format_of(path)
     return module.read_header, module.read_voxels
 
 
-def _format_of(path: Path) -> Any:
-    """Return the module that reads a file's format."""
-    return nifti if suffix_of(path, NIFTI) else itk
-
-
-def _read(path: Path, reading: Reading = _AS_NAMED) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
+def _read(path: Path, reading: Reading = DEFAULT_READING) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     """Return voxels (i, j, k) or (i, j, k, channels) and affine; the header is validated first."""
     read_header_of, read_voxels = _format(path)
     header = read_header_of(path)

@@ -16,7 +16,8 @@ from app.io.dicom_labels import holds_labels
 from app.io.label_values import LARGEST_VALUE, count_values, listed_values, to_values, value_type
 from app.io.privacy import known_as
 from app.io.references import find_label_map, read_reference_map
-from app.io.volumes import LabelMap, Volume, case_name, check_same_grid, load_labels, load_volume, turn_like
+from app.io.scan_paths import case_name
+from app.io.volumes import LabelMap, Volume, check_same_grid, load_labels, load_volume, turn_like
 from app.report.read.ranking import notable_cases
 from app.report.read.runs import Run, read_runs
 from app.view.shown import PREDICTION, REFERENCE, Case

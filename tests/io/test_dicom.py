@@ -15,7 +15,9 @@ from app.core import optional  # noqa: E402
 from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
 from app.io.dicom import is_dicom_folder  # noqa: E402
-from app.io.volumes import case_name, header_doubts, read_header, read_volume, write_label_map  # noqa: E402
+from app.io.header_warnings import header_doubts  # noqa: E402
+from app.io.scan_paths import case_name  # noqa: E402
+from app.io.volumes import read_header, read_volume, write_label_map  # noqa: E402
 from tests.support.dicom import (  # noqa: E402
     LPS,
     OBLIQUE,

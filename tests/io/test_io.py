@@ -16,7 +16,8 @@ from app.data.plan.planner import make_plan
 from app.data.prepare.prepare import prepare, read_case
 from app.data.sets.decathlon import read_task
 from app.io.itk import as_itk
-from app.io.volumes import case_name, read_header, read_label_map, read_volume, write_label_map
+from app.io.scan_paths import case_name
+from app.io.volumes import read_header, read_label_map, read_volume, write_label_map
 from tests.support.config import AUTO, fingerprint_of
 from tests.support.volumes import REAL_DATA, MakeTask, write_series
 

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("pydicom")
 
 from app.io.privacy import known_as
-from app.io.volumes import case_name
+from app.io.scan_paths import case_name
 from tests.support.dicom import a_scan, save, slices
 
 SMALL = a_scan((4, 4, 2))

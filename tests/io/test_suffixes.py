@@ -11,20 +11,10 @@ import SimpleITK as sitk
 
 from app.core.errors import InputError
 from app.io.grid import is_invertible
+from app.io.header_warnings import header_doubts
 from app.io.itk import write_voxels
-from app.io.volumes import (
-    LabelMap,
-    Volume,
-    case_name,
-    header_doubts,
-    is_scan_file,
-    read_header,
-    read_volume,
-    scan_files,
-    scans_by_case,
-    turn_like,
-    write_label_map,
-)
+from app.io.scan_paths import case_name, is_scan_file, scan_files, scans_by_case
+from app.io.volumes import LabelMap, Volume, read_header, read_volume, turn_like, write_label_map
 
 TO_MM = np.array([[-2.0, 0, 0, 30], [0, -2, 0, 28], [0, 0, 4, -20], [0, 0, 0, 1]])
 SCAN = np.random.default_rng(0).integers(-1000, 1000, (7, 6, 5), dtype=np.int16)

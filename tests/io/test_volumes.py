@@ -9,7 +9,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.io.volumes import case_name, read_header, read_label_map, read_volume, write_label_map
+from app.io.scan_paths import case_name
+from app.io.volumes import read_header, read_label_map, read_volume, write_label_map
 
 OBLIQUE = np.array([[0.9, -0.3, 0.1, 10], [0.4, 1.1, -0.2, -20], [0.0, 0.3, 2.5, 30], [0, 0, 0, 1]])
 

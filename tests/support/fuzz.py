@@ -33,9 +33,10 @@ from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
 from app.infer.window.sliding import SlidingSettings
 from app.io.dicom_labels import holds_labels
+from app.io.header_warnings import header_doubts
 from app.io.privacy import known_as
 from app.io.references import read_reference_map
-from app.io.volumes import Volume, header_doubts, read_header, read_volume, write_label_map
+from app.io.volumes import Volume, read_header, read_volume, write_label_map
 from tests.support.sound import AFFINE, NAMES, Sound, a_scan
 
 HANGS = 10.0  # seconds of the processor

@@ -22,15 +22,9 @@ from app.io.dicom_labels import holds_labels
 from app.io.label_values import as_classes
 from app.io.nifti import read_at
 from app.io.references import find_label_map, grid_of, read_reference_map
+from app.io.scan_paths import scan_files, scans_by_case
 from app.io.suffixes import SUFFIXES
-from app.io.volumes import (
-    LabelMap,
-    check_same_grid,
-    read_label_map,
-    scan_files,
-    scans_by_case,
-    turn_like,
-)
+from app.io.volumes import LabelMap, check_same_grid, read_label_map, turn_like
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.lesions import DETECTED_IOU
 from app.metrics.results import write_scores

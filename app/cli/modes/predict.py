@@ -25,7 +25,7 @@ from app.infer.scan.cleanup import NO_CLEANUP
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members
 from app.infer.scan.segmenter import Segmenter
 from app.io.privacy import Alias, known_as
-from app.io.volumes import channels_of, find_channels
+from app.io.scan_paths import channels_of, find_channels
 
 log = logging.getLogger(__name__)
 _LISTED = 5  # most files named in a message

@@ -24,8 +24,9 @@ from app.data.sample.label_volumes import Lesions, find_lesions
 from app.io.dicom_labels import holds_labels, read_classes
 from app.io.grid import turned_voxels
 from app.io.header import Header
+from app.io.header_warnings import header_doubts
 from app.io.label_values import LARGEST_VALUE, count_values, to_values, value_type
-from app.io.volumes import header_doubts, load_labels, load_volume, read_header
+from app.io.volumes import load_labels, load_volume, read_header
 
 _THUMBNAIL = 12  # voxels per side: coarse enough to average out noise, fine enough to tell two heads apart
 _Facts = TypeVar("_Facts")

@@ -22,16 +22,9 @@ from app.data.sets.decathlon import TaskFile, case_of
 from app.data.sets.nnunet import is_nnunet
 from app.io.grid import turned_voxels
 from app.io.label_values import value_type
+from app.io.scan_paths import case_name, scan_files
 from app.io.suffixes import stem_of
-from app.io.volumes import (
-    case_name,
-    load_labels,
-    load_volume,
-    read_header,
-    scan_files,
-    write_volume,
-    write_voxels,
-)
+from app.io.volumes import load_labels, load_volume, read_header, write_volume, write_voxels
 
 _ROUNDED = {"fractional_labels", "float_labels"}
 

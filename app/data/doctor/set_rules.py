@@ -17,8 +17,8 @@ from app.core.task import GroupRule, Task
 from app.core.types import by
 from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, error, note, warning
+from app.io.scan_paths import is_scan_file
 from app.io.several import numbered_files
-from app.io.volumes import is_scan_file
 
 # Correlation of thumbnails above which scans are near duplicates. The two sides of one head reach 0.89, two
 # people of similar build 0.92.

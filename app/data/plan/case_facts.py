@@ -17,8 +17,9 @@ from app.data.prepare.geometry import forward_image, forward_labels, plan_geomet
 from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import labelled_crop
+from app.io.header_warnings import header_doubts
 from app.io.label_values import count_integers
-from app.io.volumes import Volume, header_doubts
+from app.io.volumes import Volume
 
 _SAMPLES = 10_000  # foreground voxels per case and channel; far fewer give stable percentiles of the data set
 

@@ -32,7 +32,7 @@ from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
 from app.data.prepare.region import labelled_crop, reference_region
 from app.data.prepare.scratch import copy_to
-from app.io.volumes import scan_files
+from app.io.scan_paths import scan_files
 
 _Result = TypeVar("_Result")
 FORMAT = 4  # raised whenever preparing changes, so that entries of older versions are not used

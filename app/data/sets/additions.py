@@ -9,7 +9,7 @@ from app.core.errors import InputError
 from app.core.listed import listed
 from app.data.sets.decathlon import TaskFile, case_of
 from app.data.sets.nnunet import is_nnunet
-from app.io.volumes import scans_by_case
+from app.io.scan_paths import scans_by_case
 
 
 def with_additions(

@@ -10,7 +10,8 @@ from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.io.dicom_labels import holds_labels
 from app.io.label_values import count_values, listed_values
-from app.io.volumes import case_name, load_labels, read_header, scans_by_case
+from app.io.scan_paths import case_name, scans_by_case
+from app.io.volumes import load_labels, read_header
 
 DATASET_JSON = "dataset.json"
 _FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))

@@ -14,7 +14,7 @@ from app.core.task import Case, Task
 from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.nnunet import is_nnunet, read_nnunet
 from app.io.label_values import LARGEST_VALUE, MOST_CLASSES
-from app.io.volumes import case_name, scan_exists
+from app.io.scan_paths import case_name, scan_exists
 
 
 @dataclass(frozen=True)

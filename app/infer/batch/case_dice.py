@@ -20,7 +20,8 @@ from app.data.sets.decathlon import case_of, read_task_file
 from app.infer.scan.segmenter import Segmenter
 from app.io.privacy import known_as
 from app.io.references import read_reference_map
-from app.io.volumes import read_volume, scan_exists
+from app.io.scan_paths import scan_exists
+from app.io.volumes import read_volume
 from app.metrics.overlap import dice_by_target
 
 CaseDice = dict[str, dict[str, float | None]]

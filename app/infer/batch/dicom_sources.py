@@ -10,7 +10,7 @@ from app.core.optional import require
 from app.core.reading import Reading
 from app.io.dicom import frames_in_order
 from app.io.dicom_files import Frame
-from app.io.volumes import series_of
+from app.io.scan_paths import series_of
 
 NAME = "CakeSeg"
 UTF_8 = "ISO_IR 192"

@@ -10,7 +10,8 @@ from app.core.errors import InputError
 from app.infer.batch.outputs import Outputs
 from app.io.grid import corners_apart_mm, turned_grid
 from app.io.privacy import Alias
-from app.io.volumes import read_header, scan_files
+from app.io.scan_paths import scan_files
+from app.io.volumes import read_header
 
 _SAME = 0.1  # voxels; grids that are no farther apart count as equal
 

@@ -23,8 +23,10 @@ from app.infer.scan.clock import Clock
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
+from app.io.header_warnings import header_doubts
 from app.io.privacy import Alias, known_as
-from app.io.volumes import case_name, header_doubts, read_volume
+from app.io.scan_paths import case_name
+from app.io.volumes import read_volume
 
 log = logging.getLogger(__name__)
 _Record = Callable[..., None]

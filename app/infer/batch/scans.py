@@ -9,16 +9,10 @@ from app.core.errors import InputError
 from app.core.reading import BY_SUFFIX, Reading, matches
 from app.io.dicom import Series, is_dicom_folder, list_series
 from app.io.dicom_files import is_dicom, other_object
+from app.io.scan_paths import case_name, find_channels, is_scan_file, scan_exists, scan_files
 from app.io.several import scans_of
 from app.io.suffixes import SUFFIXES
-from app.io.volumes import (
-    case_name,
-    find_channels,
-    is_scan_file,
-    read_header,
-    scan_exists,
-    scan_files,
-)
+from app.io.volumes import read_header
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,10 @@ from app.infer.scan.run_models import flipped_axes, list_runs, read_members, sto
 from app.infer.scan.segmentation import Arrays, Segmentation, segment
 from app.infer.scan.warnings import scan_warnings
 from app.infer.window.sliding import SlidingSettings
+from app.io.header_warnings import header_doubts
 from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.io.label_values import class_type, to_values
-from app.io.volumes import Volume, header_doubts, read_volume
+from app.io.volumes import Volume, read_volume
 from app.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)

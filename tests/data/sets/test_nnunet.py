@@ -10,7 +10,8 @@ from app.core.errors import InputError
 from app.core.reading import BY_SUFFIX
 from app.data.sets.decathlon import read_task
 from app.data.sets.relabel import relabelled
-from app.io.volumes import read_volume, scan_files
+from app.io.scan_paths import scan_files
+from app.io.volumes import read_volume
 
 PLAIN = {"background": 0, "organ": 1, "vessel": 2}
 

@@ -1,0 +1,30 @@
+"""What the headers of a scan leave unclear: missing or contradictory information."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.core.reading import DEFAULT_READING, Reading
+from app.io import dicom, nifti
+from app.io.dicom_grid import is_uneven, uneven_sentence
+from app.io.scan_paths import channels_of, is_several
+from app.io.suffixes import NIFTI, suffix_of
+
+
+def header_doubts(path: Path, reading: Reading = DEFAULT_READING) -> dict[str, str]:
+    """Return one sentence per kind of doubt about a scan's headers: missing or contradictory information."""
+    if is_several(path):
+        inside = channels_of(path, reading)
+        files = [channel.source for channel in inside if isinstance(channel.source, Path)]
+        series = [channel.source for channel in inside if isinstance(channel.source, dicom.Series)]
+        told = {
+            kind: f"{file.name}: {doubt}" for file in files for kind, doubt in header_doubts(file).items()
+        }
+        return told | _series_doubts([dicom.header_of(one).uneven for one in series])
+    if suffix_of(path, NIFTI):
+        return nifti.doubts(path)
+    return {} if suffix_of(path) else _series_doubts([dicom.read_header(path).uneven])
+
+
+def _series_doubts(uneven: Sequence[float]) -> dict[str, str]:
+    worst = max(uneven, default=0.0)
+    return {"uneven_slices": uneven_sentence(worst)} if is_uneven(worst) else {}
