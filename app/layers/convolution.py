@@ -1,5 +1,6 @@
 """Convolutions that use oneDNN, torch's fast CPU library, also in cases in which torch does not use it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from app.core.kernel import Kernel
 from app.core.types import Size, as_size
 from app.layers.second_order import differentiable_grads
+
+_SMALL = 20_480  # channels x depth x height up to which torch (2.13) does not use oneDNN for one volume
 
 
 def conv3d(
@@ -23,16 +26,17 @@ def conv3d(
 ) -> Tensor:
     """Convolve (B, in, D, H, W) with (out, in / groups, k, k, k) as torch does, on a CPU always fast.
 
-    Torch (2.13) computes two cases by a slow loop. One is a single small volume without gradients, as in deep
-    levels when one window is predicted: up to seven times slower. The other is, on one thread, a kernel with
-    one tap in height and width: five times slower. A dilated kernel avoids that loop, so a dilation is set
-    along the axes with one tap, where it changes nothing. Depthwise kernels have their own gradients, see
-    `_Depthwise`. oneDNN is slow with several filters per channel, so channels are repeated, one per filter.
+    Torch (2.13) computes two cases by a slow loop. One is a single small volume, as in deep levels when one
+    window is predicted or a batch has one patch: up to seven times slower. With gradients, `_Single` computes
+    it. The other is, on one thread, a kernel with one tap in height and width: five times slower. A dilated
+    kernel avoids that loop, so a dilation is set along the axes with one tap, where it changes nothing.
+    Depthwise kernels have their own gradients, see `_Depthwise`. oneDNN is slow with several filters per
+    channel, so channels are repeated, one per filter.
 
     For one input channel, taps along width alone, a stride along depth and more than 16 filters, oneDNN
     writes beyond its memory. There the slices and rows that the stride skips are left out beforehand.
     """
-    ours = x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
+    ours = _is_ours(x, weight)
     if ours and weight.shape[1:4] == (1, 1, 1) and groups == 1 and padding[:2] == (0, 0):
         x = x[:, :, :: stride[0], :: stride[1]].contiguous(memory_format=torch.channels_last_3d)
         stride = (1, 1, stride[2])
@@ -44,6 +48,8 @@ def conv3d(
     if ours and depthwise and min(_far_side(weight, padding, dilation)) >= 0 and _has_onednn():
         x = x.contiguous(memory_format=torch.channels_last_3d)
         return _Depthwise.apply(x, weight, padding, dilation)  # type: ignore[no-untyped-call, no-any-return]
+    if ours and groups == 1 and bias is None and _is_single(x) and _has_onednn():
+        return _Single.apply(x, weight, (stride, padding, dilation))  # type: ignore[no-untyped-call, no-any-return]
     if ours and weight.shape[3:] == (1, 1) and torch.get_num_threads() == 1:
         taps = weight.shape[2:]
         dilation = as_size([step if along > 1 else 2 for step, along in zip(dilation, taps, strict=True)])
@@ -117,6 +123,78 @@ def _depthwise_weight_grad(x: Tensor, grad: Tensor, weight: Tensor, padding: Siz
     return taps
 
 
+class _Single(torch.autograd.Function):
+    """A convolution of one small volume, for which torch (2.13) would use a slow loop.
+
+    Forward, oneDNN is called directly. Backward, torch decides by the number of samples, so the two halves of
+    the output along depth, and the parts of the input that they depend on, are passed as two samples.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, steps: tuple[Size, Size, Size]) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.steps = stride, padding, dilation = steps
+        return torch.mkldnn_convolution(x, weight, None, padding, stride, dilation, 1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        x, weight = ctx.saved_tensors
+        stride, padding, dilation = ctx.steps
+        if torch.is_grad_enabled():  # a second derivative is requested
+            again = F.conv3d(x, weight, None, stride, padding, dilation)
+            of_input, of_weight = differentiable_grads(again, (x, weight), grad)
+            return of_input, of_weight, None
+        slices = (grad.shape[2] + 1) // 2
+        seen = (slices - 1) * stride[0] + dilation[0] * (weight.shape[2] - 1) + 1
+        starts = (-padding[0], slices * stride[0] - padding[0])
+        of_parts, of_weight, _ = torch.ops.aten.convolution_backward(
+            *(_cut(grad, (0, slices), slices), _cut(x, starts, seen), weight, None),
+            *(stride, (0, *padding[1:]), dilation, False, [0, 0, 0], 1),
+            [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False],
+        )
+        of_input = _join(of_parts, starts, x.shape[2]) if ctx.needs_input_grad[0] else None
+        return of_input, of_weight, None
+
+
+def _cut(x: Tensor, starts: Sequence[int], length: int) -> Tensor:
+    """Return (parts, C, length, H, W): parts of (1, C, D, H, W) along depth; zeros lie beyond its ends.
+
+    Parts that are the whole volume, side by side, share its memory.
+    """
+    _, channels, depth, *area = x.shape
+    if _is_whole(starts, length, depth):
+        return x.movedim(1, -1).reshape(len(starts), length, *area, channels).movedim(-1, 1)
+    shape = len(starts), channels, length, *area
+    parts = torch.empty(shape, memory_format=torch.channels_last_3d)
+    for part, start in zip(parts, starts, strict=True):
+        first, last = _inside(start, length, depth)
+        part[:, first - start : last - start] = x[0, :, first:last]
+        part[:, : first - start] = part[:, last - start :] = 0
+    return parts
+
+
+def _join(parts: Tensor, starts: Sequence[int], depth: int) -> Tensor:
+    """Return (1, C, depth, H, W): the sum of the parts, each at the place from which `_cut` took it."""
+    _, channels, length, *area = parts.shape
+    if _is_whole(starts, length, depth):
+        return parts.movedim(1, -1).reshape(1, depth, *area, channels).movedim(-1, 1)
+    joined = torch.empty((1, channels, depth, *area), memory_format=torch.channels_last_3d).zero_()
+    for part, start in zip(parts, starts, strict=True):
+        first, last = _inside(start, length, depth)
+        joined[0, :, first:last] += part[:, first - start : last - start]
+    return joined
+
+
+def _is_whole(starts: Sequence[int], length: int, depth: int) -> bool:
+    return list(starts) == list(range(0, depth, length)) and depth % length == 0
+
+
+def _inside(start: int, length: int, depth: int) -> tuple[int, int]:
+    """Return the first slice of a part that lies inside the volume, and the one after its last."""
+    first = max(0, start)
+    return first, max(first, min(depth, start + length))
+
+
 class FastConv3d(nn.Conv3d):
     """An nn.Conv3d that is computed by `conv3d`."""
 
@@ -133,9 +211,9 @@ class FastConv3d(nn.Conv3d):
 
 
 class Upsample3d(nn.ConvTranspose3d):
-    """A transposed convolution with kernel size equal to stride; for CPU inference one matrix product.
+    """A transposed convolution with kernel size equal to stride; one matrix product for a small volume.
 
-    Torch (2.13) would compute a single small volume by a slow loop. Its result would not be channels-last, so
+    Torch (2.13) would compute such a volume by a slow loop. Its result would not be channels-last, so
     the next layer would have to convert it.
     """
 
@@ -144,7 +222,7 @@ class Upsample3d(nn.ConvTranspose3d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Upsample (B, in, D, H, W) to (B, out, D * s, H * s, W * s)."""
-        if not _is_plain_inference(x):
+        if not (_is_plain_inference(x) or (_is_ours(x, self.weight) and _is_single(x))):
             return super().forward(x, output_size)
         size = [voxels * step for voxels, step in zip(x.shape[2:], self.stride, strict=True)]
         taps = self.weight.permute(0, 2, 3, 4, 1).flatten(1)
@@ -159,6 +237,15 @@ def dense_conv(in_channels: int, out_channels: int, kernel: Kernel, stride: Size
     return FastConv3d(
         *(in_channels, out_channels, kernel.size, stride, padding), dilation=kernel.dilation, bias=False
     )
+
+
+def _is_ours(x: Tensor, weight: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and not _is_traced()
+
+
+def _is_single(x: Tensor) -> bool:
+    """Return whether torch (2.13) would not use oneDNN for x, because it is one small volume."""
+    return len(x) == 1 and x.shape[1] * x.shape[2] * x.shape[3] <= _SMALL
 
 
 def _is_plain_inference(x: Tensor) -> bool:

@@ -129,7 +129,7 @@ def _sample_grads(
         for index in range(len(x))
     ]
     of_x, of_weight, of_bias = zip(*samples, strict=True)
-    return torch.cat(of_x), torch.stack(of_weight), torch.stack(of_bias)
+    return torch.cat(of_x) if len(x) > 1 else of_x[0], torch.stack(of_weight), torch.stack(of_bias)
 
 
 def _norm_rows(

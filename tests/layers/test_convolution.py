@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from app.core.types import Size
+from app.core.types import Size, as_size
 from app.layers.convolution import FastConv3d, Upsample3d, conv3d
 
 
@@ -60,13 +60,15 @@ def test_gradients_of_depthwise_kernels_are_torchs(
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last_3d, torch.contiguous_format], ids=str)
-def test_second_derivatives_of_depthwise_kernels_are_torchs(layout: torch.memory_format) -> None:
+@pytest.mark.parametrize(("batch", "groups"), [(2, 3), (1, 3), (1, 1)])
+def test_second_derivatives_are_torchs(batch: int, groups: int, layout: torch.memory_format) -> None:
     torch.manual_seed(0)
-    weight, along = torch.randn(3, 1, 3, 3, 3, requires_grad=True), torch.randn(3, 1, 3, 3, 3)
-    x = torch.randn(2, 3, 4, 5, 4).contiguous(memory_format=layout).requires_grad_()
+    weight = torch.randn(3, 3 // groups, 3, 3, 3, requires_grad=True)
+    along = torch.randn_like(weight)
+    x = torch.randn(batch, 3, 4, 5, 4).contiguous(memory_format=layout).requires_grad_()
 
     def second(convolve: Callable[..., torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        y = convolve(x, weight, padding=(1, 1, 1), groups=3)
+        y = convolve(x, weight, padding=(1, 1, 1), groups=groups)
         gradients = torch.autograd.grad(y.pow(3).sum(), (x, weight), create_graph=True)
         product = (gradients[0] * x.detach()).sum() + (gradients[1] * along).sum()
         return torch.autograd.grad(product, (x, weight))
@@ -82,6 +84,59 @@ def test_no_sample_at_all_is_no_error(groups: int) -> None:
         assert module(x).shape == x.shape
         assert Upsample3d(4, 3, (2, 1, 2))(x).shape == (0, 3, 6, 3, 6)
     assert module.weight.grad is not None and module.weight.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("depth", [1, 2, 5, 8])
+@pytest.mark.parametrize("stride", [(1, 1, 1), (2, 2, 2), (1, 2, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("kernel", "dilation"),
+    [((3, 3, 3), 1), ((3, 3, 3), 2), ((1, 3, 1), 1), ((5, 1, 1), 1), ((1, 1, 1), 1), ((4, 2, 2), 1)],
+    ids=str,
+)
+def test_gradients_of_a_single_volume_are_torchs(
+    kernel: Size, dilation: int, stride: Size, depth: int, threads: int
+) -> None:
+    torch.manual_seed(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    padding = as_size([max(1, taps // 2) * dilation if taps > 1 else 0 for taps in kernel])
+    module = FastConv3d(5, 6, kernel, stride, padding, dilation=dilation, bias=False)
+    module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    x = torch.randn(1, 5, depth, 7, 6).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        y = module(x)
+        found = torch.autograd.grad(y.square().sum(), (x, module.weight))
+    torch.set_num_threads(before)
+    assert not [event.key for event in seen.key_averages() if "slow" in event.key]
+    weight, wide = (part.detach().double().requires_grad_() for part in (module.weight, x))
+    wanted = F.conv3d(wide, weight, None, stride, padding, dilation)
+    torch.testing.assert_close(y.double(), wanted, atol=1e-5, rtol=1e-5)
+    exact = torch.autograd.grad(wanted.square().sum(), (wide, weight))
+    torch.testing.assert_close([part.double() for part in found], list(exact), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("wanted", ["input", "weight"])
+def test_a_single_volume_has_the_gradient_that_is_wanted(wanted: str) -> None:
+    module, x = FastConv3d(3, 4, 3, padding=1, bias=False), torch.randn(1, 3, 4, 5, 6)
+    module.weight.requires_grad_(wanted == "weight")
+    x.requires_grad_(wanted == "input")
+    of = x if wanted == "input" else module.weight
+    (found,) = torch.autograd.grad(module(x).square().sum(), of)
+    (expected,) = torch.autograd.grad(nn.Conv3d.forward(module, x).square().sum(), of)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_upsampling_a_single_volume_trains_as_the_transposed_convolution() -> None:
+    torch.manual_seed(0)
+    module = Upsample3d(4, 3, (1, 2, 2)).to(memory_format=torch.channels_last_3d)
+    x = torch.randn(1, 4, 3, 5, 4).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    y, wanted = module(x), nn.ConvTranspose3d.forward(module, x)
+    torch.testing.assert_close(y, wanted, atol=1e-5, rtol=1e-5)
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+    parts = (x, module.weight)
+    found = torch.autograd.grad(y.square().sum(), parts)
+    torch.testing.assert_close(found, torch.autograd.grad(wanted.square().sum(), parts), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.usefixtures("one_thread")
