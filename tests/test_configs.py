@@ -128,7 +128,7 @@ def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Pa
     if option in ("mlflow", "wandb"):
         cfg.track.folder = str(tmp_path / "store")
     try:
-        build_tracker(cfg, tmp_path, going_on=False).follow([{"step": 1, "train_loss": 0.5}])
+        build_tracker(cfg, tmp_path, resumed=False).follow([{"step": 1, "train_loss": 0.5}])
     except InputError as error:
         assert find_spec(option) is None
         for token in (f"track={option}", f'"{option}>='):  # what was chosen, and the package to install

@@ -1,17 +1,17 @@
-"""Words that are not told, such as names of patients: left out of log lines and errors."""
+"""Words that must not appear in log lines and errors, such as names of patients."""
 
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 HIDDEN = "(patient)"
-_LEAST_DIGITS = 5  # that are hidden outside paths as well: fewer may be a number of slices
+_LEAST_DIGITS = 5  # of a number that is hidden outside paths too; a shorter one may be a number of slices
 LEAST_LETTERS = 3
 """Shortest word that is also hidden within other words; shorter ones are hidden only in paths."""
 
 
 def without(words: Iterable[str], message: str) -> str:
-    """Return the message without the words, longest first."""
+    """Return the message with each word replaced by `HIDDEN`, longest words first."""
     for word in sorted(words, key=len, reverse=True):
         short = len(word) < LEAST_LETTERS or (word.isdigit() and len(word) < _LEAST_DIGITS)
         message = message.replace(f"/{word}", f"/{HIDDEN}") if short else message.replace(word, HIDDEN)
@@ -19,7 +19,7 @@ def without(words: Iterable[str], message: str) -> str:
 
 
 class _Factory:
-    """Makes log records, without words."""
+    """A factory of log records without the hidden words."""
 
     def __init__(self) -> None:
         self.before = logging.getLogRecordFactory()
@@ -33,7 +33,7 @@ class _Factory:
 
 
 def hide(words: Iterable[str]) -> None:
-    """Hide words until the end of `hiding`; without it nothing is hidden."""
+    """Hide words until the end of the enclosing `hiding`; without one nothing is hidden."""
     factory = logging.getLogRecordFactory()
     if isinstance(factory, _Factory):
         factory.words.update(words)
@@ -41,7 +41,7 @@ def hide(words: Iterable[str]) -> None:
 
 @contextmanager
 def hiding() -> Iterator[None]:
-    """Leave out of log lines and errors, from here to the end, what `hide` names meanwhile."""
+    """Leave the words that `hide` gets within this block out of its log lines and errors."""
     factory = _Factory()
     logging.setLogRecordFactory(factory)
     try:

@@ -30,7 +30,7 @@ class Outline:
 
     @classmethod
     def from_dict(cls, values: Any, where: str) -> "Outline":
-        """The inverse of `dataclasses.asdict`.
+        """Rebuild an outline from the values of `dataclasses.asdict`.
 
         Raises:
             InputError: a key is missing or unknown, or a value is of another form.

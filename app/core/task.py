@@ -82,10 +82,10 @@ class GroupRule:
         return self.captured(case_id)
 
     def captured(self, case_id: str) -> str:
-        """What the pattern captures in a name.
+        """Return the text that the pattern captures in a name.
 
         Raises:
-            InputError: nothing, or no number where there are blocks of them.
+            InputError: it captures nothing, or no number although `block` is set.
         """
         match = re.search(self.pattern, case_id)
         captured = match.group(1) if match and match.groups() else None
@@ -106,7 +106,7 @@ class KnownGroups(GroupRule):
     """The group of each case, by its current name."""
 
     def key(self, case_id: str) -> str:
-        """The name of the group of a case."""
+        """Return the name of the group of a case."""
         return self.known[case_id] if case_id in self.known else self.captured(case_id)
 
 
@@ -145,7 +145,7 @@ class Task:
             if not values or not set(values) <= set(known):
                 raise InputError(f"task.regions: {name}: got classes {list(values)}, wanted {list(known)}")
 
-    def check_told_apart(self) -> None:
+    def check_distinguishable(self) -> None:
         """Check that each class can be recovered from the regions it is in.
 
         Raises:

@@ -23,7 +23,7 @@ _SAMPLED = 2**15  # voxels per case
 _MARGIN_MM = 10.0
 _LEAST = 1e-7  # smallest probability; float32 cannot represent 1 minus a smaller one
 
-Told = dict[str, Any]
+Plain = dict[str, Any]
 """The sums of one case as plain values, by the field names of `CaseSums`."""
 
 
@@ -42,7 +42,7 @@ class CaseSums:
     confidence: NDArray[np.float64]
     right: NDArray[np.float64]
 
-    def plain(self) -> Told:
+    def plain(self) -> Plain:
         """Return the fields as plain values, with lists in place of arrays."""
         return {
             name: value if isinstance(value, int) else np.asarray(value).tolist()
@@ -50,10 +50,10 @@ class CaseSums:
         }
 
     @classmethod
-    def of_plain(cls, told: Told) -> "CaseSums":
+    def of_plain(cls, plain: Plain) -> "CaseSums":
         """Rebuild the sums from `plain`."""
-        arrays = {name: np.array(value) for name, value in told.items() if name != "voxels"}
-        return cls(voxels=told["voxels"], **arrays)
+        arrays = {name: np.array(value) for name, value in plain.items() if name != "voxels"}
+        return cls(voxels=plain["voxels"], **arrays)
 
 
 def sample_voxels(reference: Labels, spacing: Spacing, ignore: int | None) -> NDArray[np.intp]:

@@ -98,7 +98,7 @@ def with_decoder(model: Model, width: float) -> UNetModel:
     """Return the model with a decoder of this width.
 
     Raises:
-        InputError: a model whose decoder has no width of its own.
+        InputError: the model's decoder has no width of its own.
     """
     if not isinstance(model, UNetModel):
         raise InputError(

@@ -1,1 +1,1 @@
-"""Which kernel each channel needs: scores from a trained super-network, costs, and a budget -> a layout."""
+"""Which kernel each channel needs: layouts and networks found under a budget."""

@@ -1,4 +1,4 @@
-"""What a group of channels with one kernel costs; a network's cost is the sum over its groups."""
+"""The cost of a group of channels with one kernel; a network's cost is the sum over its groups."""
 
 import math
 from collections.abc import Sequence
@@ -15,65 +15,65 @@ Counts = dict[str, dict[Kernel, int]]
 
 @dataclass(frozen=True)
 class Site:
-    """A convolution that is searched, and the kernels its slots choose between."""
+    """A convolution that is searched, and the kernels that its slots (output channels) choose between."""
 
     conv: ConvSpec
     kernels: tuple[Kernel, ...]
     unit: int = 1
-    """Slots in a row that choose together."""
+    """Number of consecutive slots that choose the same kernel."""
 
 
 class CostModel(Protocol):
-    """Additive over groups, zero for no channels."""
+    """A measure of cost that is additive over groups, and zero for no channels."""
 
     name: str
     linear: bool
     """Whether twice the channels cost twice as much."""
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
-        """The cost of `channels` output channels of a convolution with one kernel."""
+        """Return the cost of `channels` output channels of a convolution with one kernel."""
         ...
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a layout may cost."""
+    """The largest cost that a layout may have."""
 
     costs: CostModel
     share: float
-    """At most, of the dense cost of the searched convolutions."""
+    """The largest share of the dense cost of the searched convolutions."""
 
     def spent(self, sites: Sequence[Site], counts: Counts) -> float:
-        """What a layout costs, as such a share."""
+        """Return the cost of a layout as a share of the dense cost of the searched convolutions."""
         return total_cost(sites, counts, self.costs) / dense_total(sites, self.costs)
 
 
 class ParamsCost:
-    """Weights."""
+    """The number of weights."""
 
     name = "params"
     linear = True
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
-        """in * channels * taps."""
+        """Return in * channels * taps."""
         return conv.in_channels * channels * kernel.taps
 
 
 class MacsCost:
-    """Multiply-adds of one patch."""
+    """The number of multiply-adds for one patch."""
 
     name = "macs"
     linear = True
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
-        """in * channels * taps * voxels of the output."""
+        """Return in * channels * taps * voxels of the output."""
         assert conv.size is not None, "costs are counted on a network whose patch is known"
         voxels = math.prod(strided(conv.size, conv.stride))
         return conv.in_channels * channels * kernel.taps * voxels
 
 
 def total_cost(sites: Sequence[Site], counts: Counts, costs: CostModel) -> float:
-    """The cost of the searched convolutions with these counts."""
+    """Return the cost of the searched convolutions with these channels per kernel."""
     return sum(
         costs.group(site.conv, kernel, channels)
         for site in sites
@@ -82,11 +82,11 @@ def total_cost(sites: Sequence[Site], counts: Counts, costs: CostModel) -> float
 
 
 def dense_total(sites: Sequence[Site], costs: CostModel) -> float:
-    """The cost of the searched convolutions as dense ones: what a budget is a share of."""
+    """Return the cost of the searched convolutions if they were dense; budgets are shares of it."""
     return sum(costs.group(site.conv, Kernel(site.conv.kernel), site.conv.out_channels) for site in sites)
 
 
 def slot_costs(site: Site, costs: CostModel) -> list[float]:
-    """What one slot costs with each kernel, as a part of a convolution that has no other."""
+    """Return the cost of one slot with each kernel, if all slots of the convolution have that kernel."""
     slots = site.conv.out_channels
     return [costs.group(site.conv, kernel, slots) / slots for kernel in site.kernels]

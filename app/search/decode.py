@@ -1,4 +1,4 @@
-"""Scores, costs and a budget -> the kernel of every slot: pure functions."""
+"""The choice of a kernel for every slot (output channel), from scores, costs and a budget."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from app.operators.operator import ConvSpec
 from app.search.costs import Budget, CostModel, Counts, Site, dense_total
 
 Scores = Mapping[str, NDArray[np.float64]]
-"""How much each (kernel, slot) matters, (kernels, slots), by convolution; larger is more."""
+"""Importance of each kernel in each slot, (kernels, slots), by convolution; larger is more important."""
 
-_LEAST_SPENT = 0.98  # share of the budget that is to be used, if rounded channels allow it
-_GAP = 1e-3  # of the total score: far below what scores can tell
-_SECONDS = 60.0  # for the solver; what it has then is within the bound it reports
-_DEAD = -1e9  # the score of a dead gate, which is minus infinity
+_LEAST_SPENT = 0.98  # smallest share of the budget to use, if whole channels allow it
+_GAP = 1e-3  # relative to the total score; scores are much less precise
+_SECONDS = 60.0  # time limit of the solver; it reports how far its solution may be from the best one
+_DEAD = -1e9  # replaces the score of a disabled gate, which is minus infinity
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Decoded:
     counts: Counts
     share: float
     gap: float | None
-    """Bound on the relative distance of the total score from the best possible one; 0 is proven optimal, None
-    not known."""
+    """Bound on the relative distance of the total score from the best possible one; 0: proven optimal; None:
+    unknown."""
 
 
 def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
-    """The rule of CAKES: of a layer's n * C paths the C largest stay; ties go to the first."""
+    """Return the counts by the rule of CAKES: the C largest of a layer's n * C paths; ties keep the first."""
     counts: Counts = {}
     for site in sites:
         values = scores[site.conv.name]
@@ -60,7 +60,7 @@ def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, 
     problem = _Problem.of(sites, scores, budget.costs, align)
     most = budget.share * dense_total(sites, budget.costs)
     solution = problem.solve(_LEAST_SPENT * most, most)
-    if solution is None:  # whole channels need not be able to use up as much of a budget
+    if solution is None:  # whole channels may not be able to use that much of the budget
         solution = problem.solve(0.0, most)
     if solution is None:
         raise InputError("search.budget: no layout in whole groups of search.align channels meets it")
@@ -86,10 +86,10 @@ def refuse_impossible(sites: Sequence[Site], budget: Budget) -> None:
 
 
 def refuse_impossible_limit(sites: Sequence[Site], limit: Budget) -> None:
-    """Likewise, of a limit that need not be used up.
+    """Check that layouts of these kernels can keep a limit, which need not be used up.
 
     Raises:
-        InputError: the cheapest layout costs more.
+        InputError: the cheapest layout costs more than the limit.
     """
     low, _ = _extremes(sites, limit.costs)
     if limit.share < low:
@@ -100,7 +100,7 @@ def refuse_impossible_limit(sites: Sequence[Site], limit: Budget) -> None:
 
 
 def assign_slots(site: Site, counts: Mapping[Kernel, int], scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The kernel's index for each slot, (slots,), so that counts are met and the total score is largest."""
+    """Return the index of each slot's kernel, (slots,), with these counts and the largest total score."""
     rows = np.repeat(np.arange(len(site.kernels)), [counts.get(kernel, 0) for kernel in site.kernels])
     places, slots = linear_sum_assignment(np.maximum(scores, _DEAD)[rows], maximize=True)
     kernels = np.empty(len(slots), dtype=np.int64)
@@ -133,7 +133,7 @@ class _Solution:
 
 @dataclass(frozen=True)
 class _Column:
-    """A whole number from 0 to `most` of groups of `channels`, each at `cost`."""
+    """A variable of the program: how many groups of `channels`, from 0 to `most`, each of cost `cost`."""
 
     channels: int
     cost: float
@@ -141,7 +141,7 @@ class _Column:
 
 
 def _columns(conv: ConvSpec, kernel: Kernel, costs: CostModel, align: int) -> list[_Column]:
-    """How one kernel may come to its channels; where costs are not linear, each count is a column."""
+    """Return the columns of one kernel; if costs are not linear, there is one per number of channels."""
     whole, rest = divmod(conv.out_channels, align)
     if costs.linear:
         steps = [(align, whole), (rest, 1)]
@@ -156,7 +156,7 @@ def _columns(conv: ConvSpec, kernel: Kernel, costs: CostModel, align: int) -> li
 
 @dataclass(frozen=True)
 class _Problem:
-    """The integer program: first all x, layer by layer as (kernel, slot), then the numbers of all columns."""
+    """The integer program: its variables are all x, by layer, kernel and slot, then one number per column."""
 
     columns: list[list[list[_Column]]]
     """The columns of each kernel of each layer."""
@@ -180,7 +180,7 @@ class _Problem:
     def solve(self, least: float, most: float) -> _Solution | None:
         flat = [column for layer in self.columns for kernel in layer for column in kernel]
         slots, numbers = len(self.gain), len(flat)
-        # In shares of the budget: raw MACs of 1e9 would drown the solver's tolerance.
+        # Costs are shares of the budget, because values of 1e9 would exceed the solver's tolerance.
         spent = np.concatenate([np.zeros(slots), [column.cost / most for column in flat]])
         result = milp(
             np.concatenate([-self.gain, np.zeros(numbers)]),
@@ -197,7 +197,7 @@ class _Problem:
         return _Solution(self._counts(np.rint(result.x[slots:])), round(float(result.mip_gap or 0.0), 6))
 
     def _counts(self, numbers: NDArray[np.float64]) -> list[list[int]]:
-        """Channels per kernel of each layer."""
+        """Return the channels per kernel of each layer."""
         left = iter(numbers)
         return [
             [sum(column.channels * int(next(left)) for column in kernel) for kernel in layer]
@@ -208,14 +208,15 @@ class _Problem:
 def _rules(
     columns: list[list[_Column]], slots: int, align: int, *, linear: bool
 ) -> tuple[sparse.coo_array, sparse.coo_array, NDArray[np.float64], NDArray[np.float64]]:
-    """Rows over (x, numbers) of one layer with their lower and upper bounds.
+    """Return the constraints of one layer: rows over x, rows over numbers, lower and upper bounds.
 
-    Each slot has one kernel; each kernel has the slots its columns add up to; of columns that stand for
-    whole counts a kernel takes one at most; of columns with a rest, if there are any, the layer does.
+    Each slot has one kernel. Each kernel has as many slots as its columns add up to. If costs are not linear,
+    a kernel uses at most one column. If the width is not a multiple of `align`, at most one column with a
+    remainder is used in the layer.
     """
     kernels, sizes = len(columns), [len(kernel) for kernel in columns]
     rest = np.array([[float(column.channels % align > 0) for kernel in columns for column in kernel]])
-    rest = rest[rest.any(axis=1)]  # no row where there is none
+    rest = rest[rest.any(axis=1)]  # no row if there is no remainder
     of_slot = sparse.kron(np.ones((1, kernels)), sparse.eye_array(slots))
     of_kernel = sparse.kron(sparse.eye_array(kernels), np.ones((1, slots)))
     counted = sparse.block_diag(

@@ -1,9 +1,9 @@
-"""The best of many layouts, each tried on one trained super-network, found by mutation and selection.
+"""The best of many layouts, each evaluated on one trained super-network, found by mutation and selection.
 
 Networks that share weights are compared by their loss on the same batches, as in single-path one-shot search
-(Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", ECCV 2020); who is bred
-from and who dies is regularised evolution (Real et al., AAAI 2019). Unlike gates, which are scored one by
-one, a layout is judged whole: two layers that leave out the same axis are seen to.
+(Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling", ECCV 2020). Parents and
+removals follow regularised (aging) evolution (Real et al., AAAI 2019). Gates are scored one by one; here a
+layout is evaluated as a whole, so the effect of two layers that leave out the same axis is measured too.
 """
 
 from collections import deque
@@ -21,19 +21,19 @@ from app.search.costs import Budget, Counts, Site, dense_total, slot_costs
 from app.search.decode import Decoded
 
 FIRST = 24  # layouts drawn at random; the population keeps this size
-_CONTEST = 6
+_CONTEST = 6  # random members of the population, of which the best is the parent
 _MUTATED = 3  # units at most
-_TRIES = 5000
-_STEEPEST = 1e6  # rate of the most expensive kernel
-_RAREST = 1e-6  # chance of a kernel beside the likeliest one, at least
+_TRIES = 5000  # draws before giving up
+_STEEPEST = 1e6  # largest rate
+_RAREST = 1e-6  # least probability of a kernel before normalisation
 _UNMET = "search.budget, search.limits: found no layout in whole units of channels that meets them"
-# How much of the budget is spent at least, and whether whole layers take one kernel. The next where units are
-# too coarse to come near the budget, and where a second kernel in a layer costs more milliseconds than it
-# saves, as on a GPU: each group of channels has to be started.
+# The least share of the budget to use, and whether whole layers take one kernel. The next way is tried if
+# units are too coarse to come near the budget, or if a second kernel in a layer costs more milliseconds than
+# it saves, as on a GPU, which starts each group of channels separately.
 _WAYS = tuple((least, whole) for whole in (False, True) for least in (0.98, 0.9, 0.0))
 
 UnitKernels = Mapping[str, NDArray[np.int64]]
-"""The kernel's index of each unit, by convolution."""
+"""Index of each unit's kernel, by convolution."""
 
 
 def even_chances(sites: Sequence[Site], budgets: Sequence[Budget]) -> dict[str, NDArray[np.float64]]:
@@ -57,7 +57,7 @@ def even_chances(sites: Sequence[Site], budgets: Sequence[Budget]) -> dict[str, 
         value = shares @ rates + sum(n * logsumexp(-rates @ cost) for n, cost in each)
         return value, shares - sum(n * (cost @ softmax(-rates @ cost)) for n, cost in each)
 
-    free, held = (-_STEEPEST, _STEEPEST), (0.0, _STEEPEST)  # a limit may be left unused
+    free, held = (-_STEEPEST, _STEEPEST), (0.0, _STEEPEST)  # a limit need not be used up
     bounds = [free, *[held] * (len(budgets) - 1)]
     rates = minimize(dual, np.zeros(len(budgets)), jac=True, bounds=bounds, options={"ftol": 0.0}).x
     raw = [np.exp(np.maximum(log_softmax(-rates @ cost), np.log(_RAREST))) for cost in costs]
@@ -66,7 +66,7 @@ def even_chances(sites: Sequence[Site], budgets: Sequence[Budget]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Evolution:
-    """What evolves: the kernels of units of channels, within budgets of which the first is to be used up."""
+    """An evolution of layouts: units of channels choose kernels, and the first budget is to be used up."""
 
     sites: Sequence[Site]
     budgets: Sequence[Budget]
@@ -85,7 +85,7 @@ class Evolution:
     def run(
         self, judge: Callable[[UnitKernels], float], *, trials: int, seed: int
     ) -> tuple[UnitKernels, list[float]]:
-        """The choice of the smallest judgement, and the judgements of all trials in order.
+        """Return the choice with the lowest value of `judge`, and the values of all trials in order.
 
         Raises:
             InputError: no choice meets the budgets.
@@ -108,12 +108,12 @@ class Evolution:
         return best[1], judged
 
     def decoded(self, choice: UnitKernels) -> Decoded:
-        """Channels per kernel and what they cost; how far from the best possible is not known."""
+        """Return channels per kernel and their cost; the distance from the optimum is unknown."""
         counts = self.counts(choice)
         return Decoded(counts, self.budgets[0].spent(self.sites, counts), None)
 
     def counts(self, choice: UnitKernels) -> Counts:
-        """Channels per kernel."""
+        """Return the channels per kernel."""
         counts: Counts = {}
         for site in self.sites:
             name = site.conv.name
@@ -128,7 +128,7 @@ class Evolution:
         return within and least * first.share <= used <= first.share
 
     def _first(self, rng: np.random.Generator, way: tuple[float, bool]) -> UnitKernels:
-        """Drawn afresh; where nothing is found by chance that way, by the next."""
+        """Return a random choice that meets the budgets; if `way` finds none, try the ways after it."""
         for each in _WAYS[_WAYS.index(way) :]:
             choice = self._drawn(rng, each)
             if choice is not None:
@@ -150,7 +150,7 @@ class Evolution:
     def _child(
         self, rng: np.random.Generator, living: Sequence[tuple[float, UnitKernels]], way: tuple[float, bool]
     ) -> UnitKernels:
-        """The best of a few, with some units or whole layers changed."""
+        """Return the best of a few members with some units, or whole layers, changed."""
         least, whole = way
         contest = rng.choice(len(living), size=_CONTEST, replace=False)
         _, parent = min((living[index] for index in contest), key=lambda one: one[0])
@@ -172,6 +172,6 @@ class Evolution:
 
 
 def _units(site: Site) -> list[int]:
-    """Channels of each unit."""
+    """Return the number of channels of each unit."""
     slots = site.conv.out_channels
     return [min(site.unit, slots - start) for start in range(0, slots, site.unit)]

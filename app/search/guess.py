@@ -1,4 +1,4 @@
-"""A guess at the loss of a network that has not raced, from those that have: ridge regression."""
+"""Ridge regression that predicts the loss of a network from the networks evaluated so far."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ import numpy as np
 from app.core.layout import Layout
 from app.search.race_record import Entry
 
-_RIDGE = 1.0  # for features whose spread over networks is about .3, and losses of unit spread
-_LEAST = 4  # networks to learn from
+_RIDGE = 1.0  # features have a standard deviation of about .3 over networks, losses of 1
+_LEAST = 4  # networks of a rung to learn from
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a unit of each feature adds to the loss, in standard deviations within a rung."""
+    """A linear model of the loss: the weight of each feature, in standard deviations within a rung."""
 
     weights: Mapping[str, float]
 
     def __call__(self, layout: Layout) -> float:
-        """Guess the loss of a network, apart from a constant; the lower, the better."""
+        """Return the predicted loss of a network except for a constant; lower is better."""
         return sum(self.weights.get(name, 0.0) * value for name, value in _features(layout).items())
 
     def worth(self, layout: Layout) -> dict[str, dict[str, float]]:
-        """Return by convolution how much better each kernel is than the others: above 1 if it is."""
+        """Return by convolution how good each kernel is predicted to be; above 1 is better than the mean."""
         kernels = sorted({str(kernel) for counts in layout.convolutions.values() for kernel in counts})
         found = {}
         for name in layout.convolutions:
@@ -35,16 +35,16 @@ class Guess:
         return found
 
     def _added(self, name: str, kernel: str, convolutions: int) -> float:
-        """What the kernel in all channels of one convolution adds to the loss."""
+        """Return the predicted change of the loss if all channels of one convolution have the kernel."""
         own, all_over = self.weights.get(f"{name} {kernel}", 0.0), self.weights.get(kernel, 0.0)
         return own + all_over / convolutions
 
 
 def learn_guess(rungs: Sequence[Sequence[Entry]]) -> Guess:
-    """Learn from all networks that were judged; without enough of them all guesses are 0.
+    """Fit the model to all networks that were judged; with too few of them all predictions are 0.
 
-    Losses are compared with the mean of their rung, so that rungs of other lengths add up. Features are the
-    shares of kernels, of each convolution and on average, the widths, the decoder and the levels.
+    Losses are relative to the mean of their rung, because rungs have different lengths. Features are the
+    shares of kernels (of each convolution and on average), the widths, the decoder and the levels.
     """
     seen: list[dict[str, float]] = []
     losses: list[float] = []

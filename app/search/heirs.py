@@ -1,7 +1,7 @@
-"""Weights of a trained network into one of like levels with other widths and kernels.
+"""Copying weights from a trained network to one with the same levels but other widths and kernels.
 
-Channels are matched by kernel: a channel takes the weights of one that had its kernel, else of one left over,
-of which it keeps the taps that both have. What has no match stays fresh.
+Channels are matched by kernel: a channel takes the weights of a channel with the same kernel, else of an
+unused channel, of which it keeps the taps that both kernels have. Channels without a match keep new weights.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _Kernel = tuple[tuple[int, ...], tuple[int, ...]]
 
 @torch.no_grad()
 def take_over(target: nn.Module, source: nn.Module) -> None:
-    """Fill `target` with what fits of `source`; both have the same modules, of other sizes."""
+    """Copy the weights of `source` that fit into `target`; both have the same modules, but of other sizes."""
     channels: dict[fx.Node, _Channels] = {}
     for node in _Tracer().trace(target.train()).nodes:
         inputs = [channels[one] for one in node.all_input_nodes if one in channels]
@@ -35,12 +35,12 @@ def take_over(target: nn.Module, source: nn.Module) -> None:
 
 @dataclass(frozen=True)
 class _Channels:
-    """Where the channels of a map come from."""
+    """The origin of the channels of a feature map."""
 
     origin: Tensor
-    """For each channel, the number of the source's channel, or -1."""
+    """For each channel, the index of the source's channel, or -1."""
     source: int
-    """Channels that the source's map has."""
+    """Number of channels of the source's map."""
 
 
 class _Tracer(fx.Tracer):
@@ -58,7 +58,7 @@ def _joined(parts: Sequence[_Channels]) -> _Channels:
 
 
 def _filled(target: nn.Module, source: nn.Module, inputs: Sequence[_Channels]) -> _Channels | None:
-    """Fill one module; return the channels of its output."""
+    """Fill one module; return the origin of its output channels."""
     before = inputs[0] if inputs else None
     if isinstance(target, MixedConv3d | nn.Conv3d):
         return _fill_convolution(target, source, before)
@@ -74,7 +74,7 @@ def _filled(target: nn.Module, source: nn.Module, inputs: Sequence[_Channels]) -
 
 
 def _fill_convolution(target: nn.Module, source: nn.Module, before: _Channels | None) -> _Channels:
-    """Fill channel by channel."""
+    """Fill a convolution channel by channel; return the origin of its output channels."""
     theirs = [(group, row) for group in _groups(source) for row in range(len(group.weight))]
     origins, number = _matched(target, source), 0
     for group in _groups(target):
@@ -91,7 +91,7 @@ def _fill_convolution(target: nn.Module, source: nn.Module, before: _Channels | 
 def _fill_upsampling(
     target: nn.ConvTranspose3d, source: nn.ConvTranspose3d, before: _Channels | None
 ) -> _Channels:
-    """Fill the first channels, as many as both have."""
+    """Fill the first channels, as many as both have; return the origin of the output channels."""
     shared = min(target.weight.shape[1], source.weight.shape[1])
     ours, theirs = (module.weight.transpose(0, 1) for module in (target, source))
     for own, other in zip(ours[:shared], theirs[:shared], strict=True):
@@ -101,7 +101,7 @@ def _fill_upsampling(
 
 
 def _matched(target: nn.Module, source: nn.Module) -> list[int]:
-    """The source's channel of each of the target's: one of the same kernel, else one left over, else none."""
+    """Return each target channel's source channel: one of the same kernel, else an unused one, else -1."""
     left: dict[_Kernel, list[int]] = {}
     number = 0
     for group in _groups(source):
@@ -123,9 +123,9 @@ def _kernel(group: nn.Conv3d) -> _Kernel:
 
 
 def _as_kernel(weight: Tensor, source: nn.Conv3d, target: nn.Conv3d) -> Tensor:
-    """The weights (in, D, H, W) of one channel with the taps of another kernel: zero where there were none.
+    """Return the weights (in, D, H, W) of one channel for the taps of another kernel; new taps are zero.
 
-    Of kernels dilated differently the middle tap stays.
+    If the dilations differ, only the middle tap stays.
     """
     for axis, taps in enumerate(target.kernel_size, start=1):
         have = weight.shape[axis]

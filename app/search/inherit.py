@@ -1,8 +1,7 @@
-"""Weights of a super-network into the network it shrinks to, so that both give the same output.
+"""Copying weights from a super-network to the searched network, so that both give the same output.
 
-A mixed convolution has the channels of one kernel side by side, so slots change places. The new order is
-carried through the network once, here: norms and the inputs of later convolutions follow it, and nothing
-is left to permute when the network runs.
+In a mixed convolution the channels of one kernel are next to each other, so slots change their order. Norms
+and the inputs of later convolutions are permuted here once, so nothing is permuted when the network runs.
 """
 
 import operator
@@ -33,7 +32,7 @@ def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -
     """
     sites, layout = searched_sites(searched.network), spec.layout()
     if not sites:
-        raise InputError("train.init: got a network without gates, wanted one of mode=search")
+        raise InputError("train.init: got a network without gates, wanted the run folder of a mode=search")
     if layout is None:
         raise InputError("train.init: wanted op=cakes op.layout=<layout.yaml> of that search")
     if (spec.model, spec.shape) != (searched.network.model, searched.network.shape):
@@ -56,18 +55,18 @@ def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -
 def inherit(target: nn.Module, source: nn.Module, sites: Mapping[str, Site], layout: Layout) -> None:
     """Fill `target`, built from `layout`, from the super-network `source`; `sites` by module path.
 
-    Of each slot the kernel is kept that meets the layout's counts at the largest total score. The result
-    equals `source` with the other gates dead at zero.
+    Slots keep the kernels that give the layout's counts with the largest total score. The output equals that
+    of `source` with all other gates disabled.
 
     Raises:
-        InputError: the network adds channels in an order that cannot be carried through.
+        InputError: the network adds two maps whose channels are in different orders.
     """
     chosen = {path: slot_kernels(source.get_submodule(path), site, layout) for path, site in sites.items()}
     _Carrier(target, source, chosen).run()
 
 
 def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
-    """The index of each slot's kernel, (slots,).
+    """Return the index of each slot's kernel, (slots,).
 
     Raises:
         InputError: the layout has kernels that were not searched here.
@@ -83,12 +82,12 @@ def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
 
 
 class _Carrier:
-    """Walks through the network with the order of channels in hand."""
+    """A walk through the network that copies weights and keeps track of the order of channels."""
 
     def __init__(self, target: nn.Module, source: nn.Module, chosen: Mapping[str, Tensor]) -> None:
         self._target, self._source, self._chosen = target, source, chosen
         self._orders: dict[fx.Node, Tensor] = {}
-        """Place i of a node's output holds slot order[i] of the super-network's."""
+        """Channel i of a node's output is slot order[i] of the super-network's."""
 
     def run(self) -> None:
         for node in _Tracer().trace(self._source.train()).nodes:

@@ -1,4 +1,4 @@
-"""Who judges the networks of a race: patches of training cases on which none of them trains."""
+"""The judge of a race: the loss on patches of training cases on which no network of the race trains."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -16,19 +16,19 @@ from app.train.state import batch_loss
 from app.train.training import Training
 
 JUDGED = 24
-"""Batches that judge: 3 agree with 3 others by a rank correlation of .5, 24 by .9."""
-_PARTS = 5  # of the training cases, one of which judges
+"""Batches that judge a network. The rank correlation with as many other batches is .5 for 3 and .9 for 24."""
+_PARTS = 5  # of the training cases; one part judges
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Patches of training cases that no network of the race trains on; the lower the loss, the better."""
+    """A function that returns the loss of a network on batches that no network trains on; lower is better."""
 
     batches: BatchSource
 
     @torch.inference_mode()
     def __call__(self, this: Training, network: nn.Module) -> float:
-        """The mean loss of a network."""
+        """Return the mean loss of a network."""
         inner, losses = without_labels(network.eval()), []
         for number in range(JUDGED):
             losses.append(batch_loss(inner, self.batches.batch(number), this.recipe.loss).item())
@@ -36,9 +36,9 @@ class Judge:
 
 
 def part_cases(this: Training) -> tuple[BatchSource, Judge]:
-    """Return batches of four fifths of the training cases, and those of the rest, unaugmented, which judge.
+    """Return batches of four fifths of the training cases, and a judge with unaugmented batches of the rest.
 
-    Cases of one group stay together; of a single group, the same cases train and judge.
+    Cases of one group stay together. If there is a single group, the same cases train and judge.
     """
     groups: dict[str, list[str]] = {}
     for case in this.split.training:

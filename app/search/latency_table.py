@@ -1,7 +1,8 @@
-"""Milliseconds of a group of channels, measured on the machine and the device that will run the network.
+"""Milliseconds of a group of channels, measured on the machine and device that will run the network.
 
-Fewer multiply-adds are not fewer milliseconds: narrow groups are padded to a vector register, thin kernels
-wait for memory. So every (convolution shape, kernel, number of channels) is timed once and kept in a file.
+Fewer multiply-adds do not always take fewer milliseconds: narrow groups are padded to a vector register, and
+small kernels wait for memory. Therefore each combination of convolution shape, kernel and number of channels
+is timed once, and the time is stored in a file.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,12 @@ from app.search.costs import Site
 Machine = Mapping[str, Any]
 _RUNS = 9
 _EARLIER = {"device": "cpu"}
-"""What tables were measured on before they said so."""
+"""The device of tables that do not name it, from earlier versions."""
 
 
 @dataclass(frozen=True)
 class LatencyCost:
-    """Milliseconds of one forward pass over one patch, by shape and kernel and channels."""
+    """Measured milliseconds of a forward pass over one patch, by shape, kernel and channels."""
 
     machine: Machine
     ms: Mapping[str, Mapping[int, float]]
@@ -40,7 +41,7 @@ class LatencyCost:
     linear = False
 
     def group(self, conv: ConvSpec, kernel: Kernel, channels: int) -> float:
-        """Between measured numbers of channels on a straight line."""
+        """Return the milliseconds; they are interpolated linearly between measured numbers of channels."""
         if channels == 0:
             return 0.0
         known = self.ms[_key(conv, kernel)]
@@ -51,10 +52,10 @@ class LatencyCost:
 def latency_costs(
     path: Path, sites: Sequence[Site], *, align: int, machine: Machine, device: torch.device
 ) -> LatencyCost:
-    """The costs in the file, what it lacks for these convolutions measured on the device and added.
+    """Return the costs in the file, after measuring and adding those that it lacks for these convolutions.
 
     Raises:
-        InputError: the file is of another machine, or no such table.
+        InputError: the file is from another machine, or is no latency table.
     """
     known = _read(path, machine) if path.is_file() else {}
     wanted = _wanted(sites, align)
@@ -85,7 +86,7 @@ def _wanted(sites: Sequence[Site], align: int) -> dict[str, tuple[tuple[ConvSpec
 def _measure(
     wanted: Sequence[tuple[str, ConvSpec, Kernel, int]], device: torch.device
 ) -> dict[tuple[str, int], float]:
-    """Median milliseconds of each."""
+    """Return the median milliseconds of each group."""
     if not wanted:
         return {}
     found = {}
@@ -99,7 +100,7 @@ def _measure(
 
 
 class _Group(nn.Module):
-    """A group of a mixed convolution: and the copy that puts its channels beside those of others."""
+    """A group of a mixed convolution, with the copy of its channels into the map of all groups."""
 
     def __init__(self, conv: ConvSpec, kernel: Kernel, channels: int) -> None:
         super().__init__()
@@ -107,7 +108,7 @@ class _Group(nn.Module):
         self.joined: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, D, H, W) -> (B, channels, D/s, H/s, W/s) within a map of all channels."""
+        """Map (B, in, D, H, W) to (B, width, D/s, H/s, W/s), of which the first channels are the group's."""
         y: Tensor = self.conv(x)
         if y.shape[1] == self.width:
             return y

@@ -1,4 +1,4 @@
-"""The ways to search: which super-network, how long, what is added to the loss, how its scores are read."""
+"""The search methods, and the settings of a search."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,24 +8,25 @@ from app.core.errors import InputError
 
 @dataclass(frozen=True)
 class SearchMethod:
-    """One way."""
+    """A method of searching: its super-network, its penalty, its length, and how the layout is chosen."""
 
     paths: str
     """The form of the super-network; see app.operators.supernet."""
     penalty: str
     """none, gates (L1 weighted by kernel cost) or budget (expected cost against the budget)."""
     decode: str
-    """top (per layer the C largest of n * C, whatever they cost), budget (the largest total score under it)
-    evolve (the best of many layouts under it, each tried whole; untrained, one of them), or race (the best of
-    many networks under it, each trained for itself)."""
+    """How the layout is chosen: top (per layer the C largest of n * C paths, whatever they cost), budget (the
+    largest total score within the budget), evolve (the best of many layouts within the budget, each evaluated
+    as a whole; without training, a random one), or race (the best of many networks within the budget, each
+    trained by itself)."""
     length: int
-    """Times the usual number of steps; 0 needs no training."""
+    """Length of the training in planned trainings; 0: no training."""
     shrinks: bool = False
-    """Whether it begins with a trained network."""
+    """Whether it starts from a trained network."""
 
 
 COSTS = ("params", "macs", "latency")
-_MOST_UNITS = 8  # the eighth part of a layer: finer differences drown in the noise of a trial
+_MOST_UNITS = 8  # per layer; the effect of smaller units is below the noise of a trial
 
 METHODS = {
     "race": SearchMethod(paths="sampled", penalty="none", decode="race", length=1),
@@ -41,43 +42,43 @@ METHODS = {
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What `search` says; the values are in conf/search."""
+    """The settings of a search; the values are in conf/search."""
 
     method: str
     """race, evolve, gates, paper_cost, paper_performance; distill or importance for the trained network of
-    `model`; or random: a layout or a network drawn under the budget, to compare with."""
+    `model`; or random: a random layout or network within the budget, for comparison."""
     budget: float
     """Up to 1: share of the dense cost of the searched convolutions; above: the whole network's cost."""
     cost: str
     """params, macs or latency (milliseconds of one patch on this machine)."""
     limits: dict[str, float | None]
-    """Further budgets by kind of cost, which need not be used up; None: none. For race, evolve, random."""
+    """Further budgets by kind of cost, for race, evolve and random; they need not be used up; None: none."""
     kernels: Any
     """A named set, or a list of kernels."""
     where: Any
     """encoder, all, or a list of convolutions."""
     weights: str
     align: int | None
-    """Channels per kernel in multiples of this; None: 16 for a latency budget, else 1."""
+    """Channels per kernel are multiples of this; None: 16 for a latency budget, else 1."""
     temperature: float
     trials: int
-    """Layouts that `evolve` tries."""
+    """Number of layouts that `evolve` evaluates."""
     strength: float | None
     """Weight of the penalty; None: 1e-4 for gates, as published, and 1 for budget."""
     latency_table: str | None
-    """Path of measured milliseconds; None: latency.json in the cache's folder."""
+    """File of measured milliseconds; None: latency.json in the cache's folder."""
     model: str | None
     """Run folder of a trained dense network, for distill and importance."""
     patches: int
-    """Batches of training patches that distill and importance look at."""
+    """Batches of training patches that distill and importance use."""
     rows: int
-    """Places in them for each convolution."""
+    """Voxels in these patches per convolution."""
     space: str | None = None
-    """kernels, or network: also widths, decoder and levels; None: network for race, kernels for others."""
+    """kernels, or network (also widths, decoder and levels); None: network for race, kernels for others."""
     networks: int | None = None
-    """Networks that a race begins with; None: 24, fewer in few steps."""
+    """Networks at the start of a race; None: 24, or fewer if each would train fewer than 16 steps."""
     steps: int | None = None
-    """Steps of all trainings of a race together; None: as many as a training has."""
+    """Steps of all trainings of a race together; None: as many as one planned training."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -122,7 +123,7 @@ class SearchSettings:
 
     @property
     def way(self) -> SearchMethod:
-        """What the method's name stands for."""
+        """The method with the chosen name."""
         return METHODS[self.method]
 
     @property
@@ -132,17 +133,17 @@ class SearchSettings:
 
     @property
     def published(self) -> bool:
-        """Whether it is one of the CAKES paper's, which trains by the paper's optimizer."""
+        """Whether the method is from the CAKES paper; these use the paper's optimizer."""
         return self.way.decode == "top"
 
     @property
     def path_weights(self) -> str:
-        """shared or separate, as the super-network has them."""
+        """Whether the super-network's kernels have shared or separate weights."""
         return "separate" if self.published or self.way.shrinks else self.weights
 
     @property
     def aligned(self) -> int:
-        """Channels per kernel in multiples of this."""
+        """The number of which channels per kernel are multiples."""
         if self.align is not None:
             return self.align
         return 16 if self._timed else 1
@@ -158,12 +159,12 @@ class SearchSettings:
 
     @property
     def most_units(self) -> int | None:
-        """Units of channels that a convolution is at most tried in; None: each slot stands alone."""
+        """Most units of channels into which a convolution is divided; None: each slot is a unit."""
         return _MOST_UNITS if self.way.decode in ("race", "evolve") else None
 
     @property
     def penalty_strength(self) -> float:
-        """Return the weight of the method's penalty."""
+        """The weight of the method's penalty."""
         if self.strength is not None:
             return self.strength
         return 1e-4 if self.way.penalty == "gates" else 1.0

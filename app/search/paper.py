@@ -1,7 +1,7 @@
-"""The optimizer of the CAKES paper's searches, by the rules of the authors' code.
+"""The optimizer of the CAKES paper's searches, as in the authors' code.
 
-Gradient descent with momentum; norms and biases do not decay; the learning rate warms up and falls to a tenth
-twice. There the schedule has 70 epochs: 5 of warm-up, falls after 50 and 60, whatever the search's length.
+It is gradient descent with momentum; norms and biases have no weight decay. The learning rate warms up for 5
+of 70 parts of the search and falls to a tenth after 50 and again after 60 parts.
 """
 
 from dataclasses import dataclass, replace
@@ -15,14 +15,15 @@ from app.core.errors import InputError
 from app.train.training import Recipe
 
 _WARMED_UP, _FALLS = 5 / 70, (50 / 70, 60 / 70)
-_FIRST_RATE = 0.01  # the warm-up begins with it
+_FIRST_RATE = 0.01  # learning rate at the start of the warm-up
 PUBLISHED_PULL = 1.8
-"""How far a penalty of 1e-4 can move a scale there: 70 epochs of 86 017 clips, 96 a step, at 0.04."""
+"""How far a penalty of 1e-4 can move a scale in the published search: 70 epochs of 86 017 clips, 96 per step,
+at a rate of 0.04."""
 
 
 @dataclass(frozen=True)
 class PaperSettings:
-    """What `search.paper` says; the values are in conf/search."""
+    """The settings of the published optimizer; the values are in conf/search, section `paper`."""
 
     lr: float
     momentum: float
@@ -41,10 +42,10 @@ class PaperSettings:
             raise InputError(f"search.paper.clip_norm: got {self.clip_norm}, wanted more than 0")
 
     def recipe(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with this optimizer, and judged by the last weights instead of their average.
+        """Return the recipe with this optimizer and without averaged weights.
 
         Raises:
-            InputError: layers are to have learning rates of their own.
+            InputError: the recipe sets a learning rate per layer.
         """
         if recipe.settings.layer_decay is not None:
             raise InputError(
@@ -61,7 +62,7 @@ class PaperSettings:
         )
 
     def optimizer(self, parameters: ParamsT) -> Optimizer:
-        """Gradient descent in which only kernels decay."""
+        """Return gradient descent in which only kernels have weight decay."""
         found: list[Any] = []
         for given in parameters:
             found += given["params"] if isinstance(given, dict) else [given]
@@ -70,7 +71,7 @@ class PaperSettings:
         return SGD(groups, self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
     def schedule(self, optimizer: Optimizer, steps: int) -> LRScheduler:
-        """The learning rate over this number of steps."""
+        """Return the schedule of the learning rate over this number of steps."""
         return LambdaLR(optimizer, lambda step: rate(self.lr, step / steps) / self.lr)
 
     def reach(self, steps: int) -> float:
@@ -79,7 +80,7 @@ class PaperSettings:
 
 
 def rate(lr: float, done: float) -> float:
-    """The learning rate when a share of the training is done."""
+    """Return the learning rate after the share `done` of the training."""
     first = min(_FIRST_RATE, lr)
     warmed = first + (lr - first) * min(1.0, done / _WARMED_UP)
     return float(warmed * 0.1 ** sum(done >= fall for fall in _FALLS))

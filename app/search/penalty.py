@@ -1,4 +1,4 @@
-"""What a search adds to the loss, so that the gates learn what their kernels cost."""
+"""Penalties that a search adds to the loss, so that gates depend on the cost of their kernels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ Penalty = Callable[[], Tensor]
 
 
 def penalised(loss: Loss, penalty: Penalty) -> Loss:
-    """The loss plus a penalty that looks at the network and not at the batch."""
+    """Return the loss plus a penalty that depends on the network, not on the batch."""
 
     def total(logits: Any, labels: Tensor) -> Tensor:
         return loss(logits, labels) + penalty()
@@ -25,14 +25,15 @@ def penalised(loss: Loss, penalty: Penalty) -> Loss:
 
 
 def super_convolutions(network: nn.Module) -> dict[str, SearchedConv3d]:
-    """The searched convolutions of a network by module path, in the order it was built."""
+    """Return the searched convolutions of a network by module path, in the order in which it was built."""
     return {name: part for name, part in network.named_modules() if isinstance(part, SearchedConv3d)}
 
 
 def gate_penalty(modules: Sequence[SearchedConv3d], strength: float) -> Penalty:
-    """L1 over gates, each weighted by its kernel's share of all taps: the cost priority of CAKES.
+    """Return the penalty of the cost-priority search of CAKES: L1 of gates, weighted by their kernels' taps.
 
-    3D : 2D : 1D kernels of three taps an axis come to 9 : 3 : 1.
+    The weight is the kernel's share of all taps: 9 to 3 to 1 for 3D, 2D and 1D kernels of three taps per
+    axis.
     """
     weights = [_tap_shares(part.kernels)[:, None].to(part.gates.device) for part in modules]
 
@@ -44,7 +45,7 @@ def gate_penalty(modules: Sequence[SearchedConv3d], strength: float) -> Penalty:
 
 
 def budget_penalty(modules: Mapping[Site, SampledConv3d], budget: Budget, *, strength: float) -> Penalty:
-    """Squared logarithm of expected cost over budget."""
+    """Return the penalty of `gates`: the squared logarithm of expected cost over budget."""
     dense = dense_total(list(modules), budget.costs)
     each = [
         (torch.tensor(slot_costs(site, budget.costs)) / dense)[:, None].to(part.gates.device)

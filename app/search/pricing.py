@@ -1,4 +1,4 @@
-"""What whole networks cost, widths, decoder and upsampling included, as shares of their budgets."""
+"""The costs of whole networks as shares of their budgets, including widths, decoder and upsampling."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +22,7 @@ def outline_of(spec: NetworkSpec) -> Outline:
     """Return the levels of a network.
 
     Raises:
-        InputError: a model whose widths cannot be searched.
+        InputError: the widths of this model cannot be searched.
     """
     if not isinstance(spec.model, UNetModel):
         raise InputError(
@@ -34,13 +34,13 @@ def outline_of(spec: NetworkSpec) -> Outline:
 
 
 def outlined(spec: NetworkSpec, outline: Outline) -> NetworkSpec:
-    """Return the network with the levels of an outline; its operators stay."""
+    """Return the network with the levels of an outline and the same operators."""
     shape = replace(spec.shape, widths=outline.widths, strides=outline.strides, kernels=outline.kernels)
     return replace(spec, model=with_decoder(spec.model, outline.decoder_width), shape=shape)
 
 
 def laid_out_network(spec: NetworkSpec, layout: Layout) -> NetworkSpec:
-    """Return the network of a layout with its levels; what it does not name stays as `spec` has it."""
+    """Return the network with a layout and its levels; convolutions it does not name are as in `spec`."""
     assert layout.network is not None
     found = outlined(spec, layout.network)
     decoder = None if spec.decoder == spec.encoder else spec.decoder
@@ -48,17 +48,17 @@ def laid_out_network(spec: NetworkSpec, layout: Layout) -> NetworkSpec:
 
 
 class Counted:
-    """Weights or multiply-adds of the network of a layout: called with it, returns the number."""
+    """A function from a layout to the number of weights or multiply-adds of its network."""
 
     def __init__(self, spec: NetworkSpec, patch: Size, kind: str) -> None:
-        """`spec` has dense convolutions where layouts name others; `kind` is params or macs."""
+        """Count `kind`, params or macs, of the network `spec`, whose convolutions layouts replace."""
         self._spec = replace(spec, shape=replace(spec.shape, patch=patch))
         self._kind = kind
         self._known: dict[Outline, tuple[float, tuple[ConvSpec, ...]]] = {}
         """For each outline, the cost of everything except spatial convolutions, and these convolutions."""
 
     def __call__(self, layout: Layout) -> float:
-        """The cost of the network of a layout."""
+        """Return the cost of the network with a layout."""
         assert layout.network is not None
         if layout.network not in self._known:
             dense = outlined(replace(self._spec, encoder=Conv3d(), decoder=Conv3d()), layout.network)
@@ -78,10 +78,10 @@ class Counted:
 
 
 def _others(dense: NetworkSpec, convolutions: Sequence[ConvSpec]) -> Cost:
-    """What a U-Net costs besides spatial convolutions: norms, projections, upsampling and the finest head.
+    """Return the cost of a U-Net without spatial convolutions: norms, projections, upsampling, finest head.
 
-    Other heads work in training alone. The second part of a module's name is its level; a transposed
-    convolution multiplies once for each voxel of its input.
+    Other heads are used in training only, so their multiply-adds do not count. The second part of a module's
+    name is its level. A transposed convolution multiplies once for each voxel of its input.
     """
     voxels = {
         conv.level: math.prod(strided(conv.size, conv.stride))
@@ -107,12 +107,15 @@ def _others(dense: NetworkSpec, convolutions: Sequence[ConvSpec]) -> Cost:
 
 @dataclass(frozen=True)
 class Prices:
-    """Costs of the network of a layout, each divided by its budget; the first budget is to be used up."""
+    """A function from a layout to the costs of its network, each divided by its budget.
+
+    The first budget is to be used up.
+    """
 
     budgets: Mapping[str, float]
-    """By kind of cost."""
+    """The largest cost, by kind of cost."""
     costs: Mapping[str, Callable[[Layout], float]]
 
     def __call__(self, layout: Layout) -> list[float]:
-        """At most 1 where the layout keeps the budget."""
+        """Return one value per budget, at most 1 if the network keeps it."""
         return [self.costs[kind](layout) / budget for kind, budget in self.budgets.items()]

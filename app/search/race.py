@@ -1,10 +1,10 @@
 """A race: many networks train for a few steps, the better half continues, until one is left.
 
-Successive halving (Jamieson and Talwalkar, AISTATS 2016) over real trainings: in each rung half as many
-networks train twice as long. Half of a later rung are children of the best, with weights of a parent. All see
-the same batches, each rung has a learning-rate schedule of its own, and all are judged by their loss on the
-same patches of training cases that train none of them. The last ones are trained and judged once more, from
-other weights.
+This is successive halving (Jamieson and Talwalkar, AISTATS 2016) with short trainings: in each rung half as
+many networks train for twice as many steps. In later rungs half of the networks are children of the best ones
+and start from a parent's weights. All networks of a rung train on the same batches, with a learning-rate
+schedule of the rung's own. They are compared by their loss on patches of training cases on which none of them
+trains. The finalists are trained and judged once more, from new weights.
 """
 
 import logging
@@ -32,26 +32,26 @@ from app.train.training import Training
 
 log = logging.getLogger(__name__)
 
-_STEPS = 16  # at least, of the first rung
-_SIZES = (24, 12, 6)  # networks that a race begins with: as many as the steps allow
+_STEPS = 16  # of a network in the first rung, at least
+_SIZES = (24, 12, 6)  # networks at the start; the largest number that the steps allow
 _FINALISTS = 3  # at least
-_PROPOSED = 12  # children, of which one joins a rung: that of the best guess
+_PROPOSED = 12  # children, of which the one with the lowest predicted loss joins a rung
 
 
 @dataclass(frozen=True)
 class Rung:
-    """Some networks train for the same steps, from batch `first` on."""
+    """A round of a race: its networks train for the same number of steps, from batch `first` on."""
 
     networks: int
     steps: int
     first: int
     again: bool = False
-    """Whether they begin once more with fresh weights, of another seed."""
+    """Whether they start again from new weights, with another seed."""
 
 
 @dataclass(frozen=True)
 class Finish:
-    """The network that won, and how the race went."""
+    """The result of a race: the winner, its checkpoint, times and the losses of the finalists."""
 
     winner: Layout
     checkpoint: Checkpoint
@@ -61,20 +61,20 @@ class Finish:
     losses: list[float]
     """Losses of the finalists in the last rung, best first."""
     losses_again: list[float]
-    """Their losses with fresh weights of another seed."""
+    """Their losses after training again from new weights with another seed, in the same order."""
 
     @property
     def agreement(self) -> float | None:
-        """Spearman's rank correlation of both; None for fewer than three finalists."""
+        """Spearman's rank correlation of `losses` and `losses_again`; None for fewer than three finalists."""
         if len(self.losses) < _FINALISTS:
             return None
         return float(spearmanr(self.losses, self.losses_again).statistic)
 
 
 def rungs(steps: int, networks: int | None) -> tuple[Rung, ...]:
-    """Share out the steps of a whole race: as many to each rung, the last of which judges again.
+    """Return the rungs of a race with `steps` in total, equally many per rung; the last one judges again.
 
-    Without a number of networks, as many begin as leave each some steps.
+    If `networks` is None, the race starts with as many networks as get enough steps each.
     """
     if networks is None:
         networks = next((n for n in _SIZES if steps >= 4 * n * _STEPS), _SIZES[-1])
@@ -90,7 +90,7 @@ def rungs(steps: int, networks: int | None) -> tuple[Rung, ...]:
 
 @dataclass(frozen=True)
 class Race:
-    """What races, on which data, and who judges."""
+    """A race of networks: their training, the space they come from, their judge and the rungs."""
 
     this: Training
     space: Space
@@ -100,19 +100,19 @@ class Race:
 
     @property
     def folder(self) -> Path:
-        """Where its networks are kept until it ends."""
+        """The folder of the networks' checkpoints until the race ends."""
         return self.this.folder / run_folder.RACE
 
     @property
     def equivalent_steps(self) -> float:
-        """Steps that take as long as all trainings and judgements; a forward pass is a third of a step."""
+        """Number of steps as long as all trainings and judgements; a forward pass takes a third of a step."""
         return sum(rung.networks * (rung.steps + JUDGED / 3) for rung in self.rungs)
 
     def run(self) -> Finish:
-        """Race, or resume where the record in the run's folder ends.
+        """Run the race, or resume it after the last network in the record in the run's folder.
 
         Raises:
-            InputError: no network under the budget, or none whose loss stays finite.
+            InputError: no network within the budget was found.
         """
         record = Record.read(self.this.folder / run_folder.RACE_RECORD)
         total = sum(rung.networks * rung.steps for rung in self.rungs)
@@ -139,7 +139,7 @@ class Race:
         return self._finish(record)
 
     def _entries(self, record: Record, number: int, rung: Rung) -> list[Entry]:
-        """Those who run in a rung: the first, the better half and its children, or the finalists again."""
+        """Return the networks of a rung: the first ones, the better half with children, or the finalists."""
         seed = self.this.recipe.seed
         if number == 0:
             with progress_bar("Drawing networks", rung.networks) as advance:
@@ -166,7 +166,7 @@ class Race:
         return entries
 
     def _train(self, record: Record, number: int, entry: Entry, advance: Advance) -> None:
-        """Train one network through one rung, from the weights of its parent; record it."""
+        """Train and judge one network of a rung, from the weights of its parent if it has one; record it."""
         rung, started = self.rungs[number], time.perf_counter()
         torch.manual_seed(self.this.recipe.seed + rung.again)
         spec = self.network(entry.layout)
@@ -213,7 +213,7 @@ class Race:
         winner = min(finalists or last, key=lambda entry: entry.rank + again[entry.number].rank)
         every = [entry for entries in record.rungs for entry in entries]
         weights = self.folder / f"{len(self.rungs) - 2}-{winner.number}.pt"
-        if not weights.is_file():  # of a race that had ended
+        if not weights.is_file():  # the race had already ended
             weights = self.this.folder / run_folder.LAST
         return Finish(
             winner.layout,
@@ -227,10 +227,10 @@ class Race:
 
 
 class _Worth:
-    """How much a channel of each kernel matters: the squared change of the loss if its norm were zero.
+    """The importance of the channels of each kernel: the squared change of the loss without the channel.
 
-    By first-order expansion around the weights, summed over steps (Molchanov et al., "Importance Estimation
-    for Neural Network Pruning", CVPR 2019).
+    The change is that of a first-order expansion around the parameters of the channel's norm, summed over
+    steps (Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019).
     """
 
     def __init__(self, state: TrainingState, layout: Layout, paths: Mapping[str, str]) -> None:
@@ -245,7 +245,7 @@ class _Worth:
 
     @torch.no_grad()
     def add(self) -> None:
-        """Take the gradients that the last step left."""
+        """Add the importance by the gradients of the last step."""
         for name, norm in self._norms.items():
             change = torch.zeros(())
             for parameter in norm.parameters():
@@ -254,7 +254,7 @@ class _Worth:
             self._sums[name] = self._sums[name] + change.square()
 
     def found(self) -> dict[str, dict[str, float]]:
-        """By convolution and kernel, the mean over channels, for a mean of 1 over all channels."""
+        """Return the mean over each kernel's channels, by convolution, relative to the convolution's mean."""
         found: dict[str, dict[str, float]] = {}
         for name, sums in self._sums.items():
             counts = self._layout.convolutions[name]
@@ -266,6 +266,6 @@ class _Worth:
 
 
 def clear(folder: Path) -> None:
-    """Remove the networks of a race that has ended; its record stays."""
+    """Remove the checkpoints of a race that has ended; its record stays."""
     for path in (folder / run_folder.RACE).glob("*.pt"):
         path.unlink()

@@ -1,4 +1,4 @@
-"""What a race has come to, as a file: who ran in which rung, with what weights, and how it was judged."""
+"""The record of a race as a file: the networks of each rung, their parents and their losses."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,34 +12,34 @@ from app.core.layout import Layout
 from app.core.types import Size
 
 Worth = Mapping[str, Mapping[str, float]]
-"""How much a channel of a kernel matters beside others of its convolution, by convolution and kernel."""
+"""Importance of the channels of a kernel relative to those of its convolution, by convolution and kernel."""
 
 
 @dataclass
 class Entry:
-    """One network in one rung."""
+    """A network in a rung."""
 
     number: int
     layout: Layout
     parent: int | None = None
-    """The network of the rung before whose weights it begins with; None: fresh ones."""
+    """The network of the rung before with whose weights it starts; None: new weights."""
     done: bool = False
     loss: float | None = None
     """None if not judged yet, or if its loss was not finite."""
     worth: dict[str, dict[str, float]] = field(default_factory=dict)
-    """How much a channel of each kernel matters beside others of its convolution."""
+    """Importance of the channels of a kernel relative to those of its convolution."""
     train_seconds: float = 0.0
     judge_seconds: float = 0.0
 
     @property
     def rank(self) -> float:
-        """The loss; infinite without one."""
+        """The loss to rank by; infinite if there is none."""
         return math.inf if self.loss is None else self.loss
 
 
 @dataclass
 class Record:
-    """The rungs so far; written after every network."""
+    """The record of a race so far; it is written after every network."""
 
     path: Path
     rungs: list[list[Entry]]
@@ -47,7 +47,7 @@ class Record:
 
     @classmethod
     def read(cls, path: Path) -> "Record":
-        """Read a record; an empty one if there is no file."""
+        """Read a record; return an empty one if there is no file."""
         known: dict[str, Any] = {"rungs": [], "draw_seconds": 0.0}
         if path.is_file():
             known = read_json(path)
@@ -55,7 +55,7 @@ class Record:
         return cls(path, rungs, known["draw_seconds"])
 
     def begin(self, entries: list[Entry], seconds: float) -> None:
-        """Add a rung, whose networks were drawn in some seconds."""
+        """Add a rung whose networks took this many seconds to draw."""
         self.rungs.append(entries)
         self.draw_seconds += seconds
         self.write()
@@ -67,7 +67,7 @@ class Record:
 
 
 def pooled(entries: Sequence[Entry], strides: Sequence[Size]) -> dict[str, dict[str, float]]:
-    """What channels were worth on average over the networks of these strides, by convolution and kernel."""
+    """Return the mean importance over the networks with these strides, by convolution and kernel."""
     found: dict[str, dict[str, list[float]]] = {}
     for entry in entries:
         assert entry.layout.network is not None
@@ -80,7 +80,7 @@ def pooled(entries: Sequence[Entry], strides: Sequence[Size]) -> dict[str, dict[
 
 
 def multiplied(first: Worth, second: Worth) -> dict[str, dict[str, float]]:
-    """Return the products of two kinds of worth; what one of them lacks counts as 1."""
+    """Return the products of two kinds of importance; a missing value counts as 1."""
     return {
         name: {
             kernel: first.get(name, {}).get(kernel, 1.0) * second.get(name, {}).get(kernel, 1.0)

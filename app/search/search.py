@@ -1,4 +1,4 @@
-"""A search: which convolutions, what they cost, under which budget; from there to a loss and to a layout."""
+"""A search: its convolutions, costs and budget, the loss that it trains with, and the layout it decodes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,16 +27,16 @@ from app.train.state import Loss
 
 @dataclass(frozen=True)
 class Search:
-    """What a search has decided before it trains."""
+    """A search before its training: settings, searched convolutions and budgets."""
 
     settings: SearchSettings
     sites: tuple[Site, ...]
     budget: Budget
     limits: tuple[Budget, ...] = ()
-    """Further ones, which need not be used up."""
+    """Further budgets, which need not be used up."""
 
     def loss(self, loss: Loss, network: nn.Module) -> Loss:
-        """The loss with the penalty of the method."""
+        """Return the loss with the penalty of the method added."""
         parts = sites_to_modules(network, self.sites)
         strength = self.settings.penalty_strength
         if self.settings.way.penalty == "gates":
@@ -47,7 +47,7 @@ class Search:
         return loss
 
     def decode(self, scores: Scores) -> Decoded:
-        """The channels per kernel that scores ask for, by the rule of the method.
+        """Return the channels per kernel that follow from the scores by the rule of the method.
 
         Raises:
             InputError: no layout meets the budget.
@@ -58,10 +58,10 @@ class Search:
         return Decoded(counts, self.budget.spent(self.sites, counts), 0.0)
 
     def refuse_impossible(self) -> None:
-        """See that some layout meets the budget and the limits, as far as a method has them.
+        """Check that some layout meets the budget and the limits, if the method has any.
 
         Raises:
-            InputError: none does.
+            InputError: no layout meets them.
         """
         if self.settings.way.decode == "top":
             return
@@ -72,12 +72,12 @@ class Search:
             self.evolution().by_chance(seed=0)
 
     def evolution(self) -> Evolution:
-        """What evolves on a trained super-network, or is drawn by chance."""
+        """Return the evolution of layouts within the budgets, which can also draw a random one."""
         budgets = (self.budget, *self.limits)
         return Evolution(self.sites, budgets, even_chances(self.sites, budgets))
 
     def layout(self, decoded: Decoded, provenance: Mapping[str, Any]) -> Layout:
-        """The layout, with what each convolution costs as a share of the dense total."""
+        """Return the layout; its provenance has each convolution's cost as a share of the dense total."""
         model = self.budget.costs
         dense = dense_total(self.sites, model)
         costs = {
@@ -92,7 +92,7 @@ class Search:
 
 
 def searched_sites(spec: NetworkSpec) -> tuple[Site, ...]:
-    """The convolutions a super-network searches, in the order the network asks for them."""
+    """Return the convolutions that a super-network searches, in the order of the network."""
     found = []
     for conv in list_convolutions(spec.model, spec.shape):
         operator = spec.decoder if conv.name.startswith("decoder") else spec.encoder
@@ -102,27 +102,28 @@ def searched_sites(spec: NetworkSpec) -> tuple[Site, ...]:
 
 
 def sites_to_modules(network: nn.Module, sites: Sequence[Site]) -> dict[Site, Any]:
-    """The super-convolution of each site."""
+    """Return the module of each searched convolution."""
     return dict(zip(sites, super_convolutions(network).values(), strict=True))
 
 
 def choose(network: nn.Module, sites: Sequence[Site], choice: UnitKernels) -> None:
-    """Leave each unit of a super-network the kernel that a choice gives it."""
+    """Let each unit of a super-network keep only its kernel in `choice`."""
     for site, part in sites_to_modules(network, sites).items():
         chosen = torch.from_numpy(choice[site.conv.name]).to(part.gates.device)
         part.keep(part.of_slots(chosen[None])[0])
 
 
 def network_scores(network: nn.Module, sites: Sequence[Site]) -> Scores:
-    """What the gates of a trained super-network say, by convolution."""
+    """Return the scores of a trained super-network's gates, by convolution."""
     parts = sites_to_modules(network, sites)
     return {site.conv.name: part.scores().double().cpu().numpy() for site, part in parts.items()}
 
 
 def budget_share(budget: float, *, searched: float, whole: float) -> float:
-    """A budget as a share of the dense cost of the searched convolutions.
+    """Return a budget as a share of the dense cost of the searched convolutions.
 
-    Up to 1 it is one already; above, it is the cost of the whole network, of which the convolutions that
-    are not searched have theirs. `searched` and `whole` are the dense costs of both.
+    A budget up to 1 is such a share. A larger one is the cost of the whole network; the cost of everything
+    that is not searched is subtracted from it. `searched` and `whole` are the dense costs of the searched
+    convolutions and of the network.
     """
     return budget if budget <= 1 else (budget - (whole - searched)) / searched

@@ -1,7 +1,7 @@
-"""The networks a race chooses among: levels, widths, decoder and kernels, under one budget.
+"""The networks that a race chooses from: levels, widths, decoder and kernels within a budget.
 
-Every network is fitted to the budget: widths are scaled until it is just kept, then units of channels take
-larger kernels, one after the other, until it is used up. So what one place gains, another loses.
+Every network is fitted to the budget: its widths are scaled until it just keeps the budget, then units of
+channels take larger kernels one by one until the budget is used up. All networks therefore cost the same.
 """
 
 import math
@@ -18,43 +18,43 @@ from app.search.costs import Site
 from app.search.race_record import Worth
 
 Shares = dict[str, NDArray[np.float64]]
-"""The share of channels that each kernel of a site has, by convolution; sums to 1."""
+"""Shares of a convolution's channels, one per kernel, by convolution; they sum to 1."""
 
 LEAST_SPENT = 0.98
 """Smallest share of the budget that a network uses."""
 _DECODERS = (0.25, 0.5, 0.75, 1.0)
 _CHANNELS = 8  # widths are multiples of this, or of the planned ones if these are smaller
-_SCALES = 12  # powers of 2^(1/4) that widths are multiplied by at most
-_TRIES = 8  # draws for one that uses up the budget
-_SPREAD = 0.25  # standard deviation of the binary logarithm of a width, beside the slope over levels
-_SLOPE = 0.4
-_NARROW = 1.0  # concentration of the kernels that a network prefers; 1: all preferences are as likely
-_LIKE_IT = 3.0  # concentration of a convolution's kernels around them
-_POWERS = (0.0, 1.0, 2.0, 4.0, 8.0)  # by which worth counts in a child
-_RENEWED = 0.05  # of a child's channels, shared out evenly before worth counts
+_SCALES = 12  # widths are multiplied by at most this power of 2^(1/4)
+_TRIES = 8  # draws to find a network that uses up the budget
+_SPREAD = 0.25  # standard deviation of the binary logarithm of a width around the slope over levels
+_SLOPE = 0.4  # standard deviation of the slope of this logarithm over levels
+_NARROW = 1.0  # concentration of a network's preferences for kernels; 1: all are equally likely
+_LIKE_IT = 3.0  # concentration of a convolution's kernels around these preferences
+_POWERS = (0.0, 1.0, 2.0, 4.0, 8.0)  # exponents of the importance of kernels in a child
+_RENEWED = 0.05  # share of a child's channels that all kernels share equally before importance counts
 
 
 @dataclass(frozen=True)
 class Space:
-    """What can be drawn, and what it costs."""
+    """The networks that can be drawn, and their costs."""
 
     outlines: tuple[Outline, ...]
-    """Levels to choose from; the planned ones first."""
+    """Sets of levels to choose from; the planned one is first."""
     sites: Callable[[Outline], tuple[Site, ...]]
-    """The convolutions of a network whose kernels are chosen."""
+    """Returns the convolutions of a network whose kernels are chosen."""
     prices: Callable[[Layout], Sequence[float]]
-    """Costs as shares of their budgets, the first of which is to be used up."""
+    """Returns costs as shares of their budgets; the first budget is to be used up."""
     free: bool
     """Whether widths and decoder are chosen too."""
 
     def first(self, number: int, seed: int) -> Layout:
-        """Return one of the networks a race begins with.
+        """Return one of the networks with which a race starts.
 
-        Number 0 has the planned levels and all kernels in equal shares, number 1 the dense kernel alone,
-        both as wide as the budget allows; the rest are random.
+        Number 0 has the planned levels and all kernels in equal shares, number 1 only the dense kernel; both
+        are as wide as the budget allows. All others are random.
 
         Raises:
-            InputError: nothing that keeps the budget was found.
+            InputError: no network within the budget was found.
         """
         rng = np.random.default_rng([seed, number])
         planned = self.outlines[0]
@@ -65,28 +65,28 @@ class Space:
         return self.random(seed, number)
 
     def random(self, *seed: int) -> Layout:
-        """Return a random network under the budget.
+        """Return a random network within the budget.
 
         Raises:
-            InputError: nothing that keeps the budget was found.
+            InputError: no network within the budget was found.
         """
         rng = np.random.default_rng([*seed, 1])
         return self._fitted(lambda: self._drawn(rng), rng)
 
     def child(self, parents: Sequence[Layout], worth: Worth, *seed: int) -> Layout:
-        """Return a network like the first of two parents, of like levels, with parts of the second.
+        """Return a network like the first of two parents, with parts of the second if their levels agree.
 
-        The share of each kernel is multiplied by a power of what its channels were worth; a level may win
-        channels from another. The result is fitted to the budget as all others.
+        The share of each kernel is multiplied by a power of the importance of its channels, and one level may
+        gain width that another loses. Like all networks, the result is fitted to the budget.
 
         Raises:
-            InputError: nothing that keeps the budget was found.
+            InputError: no network within the budget was found.
         """
         rng = np.random.default_rng([*seed, 2])
         return self._fitted(lambda: self._bred(parents, worth, rng), rng)
 
     def _fitted(self, draw: Callable[[], tuple[Outline, Shares]], rng: np.random.Generator) -> Layout:
-        """The first of a few draws that uses up the budget, else that which uses most of it."""
+        """Return the first of a few draws that uses up the budget, else the one that uses most of it."""
         best: tuple[float, Layout] | None = None
         least = math.inf
         for _ in range(_TRIES):
@@ -158,10 +158,10 @@ class Space:
         return outline, shares
 
     def _widest(self, outline: Outline, shares: Shares, rng: np.random.Generator) -> Outline:
-        """The outline, scaled, then level by level widened, as far as the budget is kept."""
+        """Return the outline with all widths scaled, then each level widened, as far as the budget allows."""
         if not self.free:
             return outline
-        low, high = -_SCALES, _SCALES + 1  # the first is taken whether it keeps the budget or not
+        low, high = -_SCALES, _SCALES + 1  # the lowest scale is taken even if it does not keep the budget
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (
@@ -193,9 +193,10 @@ class Space:
         )
 
     def _filled(self, outline: Outline, shares: Shares, rng: np.random.Generator) -> Layout:
-        """The layout with as many units moved to larger kernels as the budget allows, or to smaller ones.
+        """Return the layout after as many units took larger kernels as the budget allows.
 
-        Moves follow one another in random order, so their number decides: it is found by bisection.
+        If it exceeds the budget at first, units take smaller kernels until it is kept. Moves are made in a
+        fixed random order; their number is found by bisection.
         """
         layout, sites = self._layout(outline, shares), self.sites(outline)
         larger = max(self.prices(layout)) <= 1
@@ -227,9 +228,10 @@ class Space:
 
 
 def variants(planned: Outline) -> tuple[Outline, ...]:
-    """Return the planned levels, those without the finest (its stride goes to the next), without the deepest.
+    """Return the planned levels, the levels without the finest, and the levels without the deepest.
 
-    All of them suit the same patch. A network keeps at least two levels.
+    Without the finest level, the next one takes its stride too, so all suit the same patch. A network keeps
+    at least two levels.
     """
     if len(planned.widths) < 3:
         return (planned,)
@@ -253,14 +255,14 @@ def _dense(site: Site) -> Kernel:
 
 
 def _shares(site: Site, layout: Layout) -> NDArray[np.float64]:
-    """The shares that a layout has; even ones for a convolution it does not know."""
+    """Return the shares of kernels in a layout; equal ones for a convolution that it lacks."""
     counts = layout.convolutions.get(site.conv.name, {})
     found = np.array([float(counts.get(kernel, 0)) for kernel in site.kernels])
     return found / found.sum() if found.any() else np.full(len(found), 1 / len(found))
 
 
 def _counts(site: Site, shares: NDArray[np.float64]) -> dict[Kernel, int]:
-    """Channels per kernel in whole units; the largest share takes what is left over."""
+    """Return the channels per kernel in whole units; the largest share takes the remainder."""
     channels = site.conv.out_channels
     units = channels // site.unit
     wanted = shares * units
@@ -273,7 +275,7 @@ def _counts(site: Site, shares: NDArray[np.float64]) -> dict[Kernel, int]:
 
 
 def _moved(layout: Layout, turns: Sequence[Site], *, larger: bool) -> Layout:
-    """The layout after one move for each turn: a unit takes the next larger, or smaller, kernel."""
+    """Return the layout after one move per turn: a unit takes the next larger (or smaller) kernel."""
     named = {name: dict(counts) for name, counts in layout.convolutions.items()}
     for site in turns:
         counts = named[site.conv.name]
@@ -289,7 +291,7 @@ def _moved(layout: Layout, turns: Sequence[Site], *, larger: bool) -> Layout:
 
 
 def _steps(site: Site, *, larger: bool) -> dict[Kernel, Kernel]:
-    """For each kernel that has one, the next in number of taps; the smallest, or largest, first."""
+    """Return the next kernel with more (or fewer) taps by kernel, the smallest (or largest) first."""
     order = sorted(site.kernels, key=lambda kernel: kernel.taps, reverse=not larger)
     found = {}
     for index, kernel in enumerate(order):

@@ -20,7 +20,7 @@ _AT_ONCE = 100  # entries that MLflow accepts in one call
 class Mlflow:
     """A tracker that sends curves, parameters, results, pictures and the report to an MLflow run."""
 
-    def __init__(self, run: Path, *, going_on: bool, folder: str, experiment: str) -> None:
+    def __init__(self, run: Path, *, resumed: bool, folder: str, experiment: str) -> None:
         """Begin a run in the store below `folder`, or continue the run of this run folder.
 
         Raises:
@@ -35,8 +35,8 @@ class Mlflow:
         store.mkdir(parents=True, exist_ok=True)
         self._run = run
         self._client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
-        self._id = self._open(experiment, store, going_on)
-        self._sent = self._known_step() if going_on else -1
+        self._id = self._open(experiment, store, resumed)
+        self._sent = self._known_step() if resumed else -1
 
     def follow(self, history: Sequence[Row]) -> None:
         """Send the rows that are new."""
@@ -61,12 +61,12 @@ class Mlflow:
                 self._client.log_artifact(self._id, str(self._run / name))
         self._client.set_terminated(self._id)
 
-    def _open(self, name: str, store: Path, going_on: bool) -> str:
+    def _open(self, name: str, store: Path, resumed: bool) -> str:
         known = self._client.get_experiment_by_name(name)
         place = (store / "artifacts" / name).as_uri()
         experiment = known.experiment_id if known else self._client.create_experiment(name, place)
         here = str(self._run.resolve())
-        found = self._client.search_runs([experiment], f"tags.{_FOLDER} = '{here}'") if going_on else []
+        found = self._client.search_runs([experiment], f"tags.{_FOLDER} = '{here}'") if resumed else []
         if found:
             return str(found[0].info.run_id)
         made = self._client.create_run(experiment, run_name=self._run.name, tags={_FOLDER: here})

@@ -13,7 +13,7 @@ from app.track.tracker import Row
 class TensorBoard:
     """A tracker that writes curves by step, then settings, results and pictures of notable cases."""
 
-    def __init__(self, run: Path, *, going_on: bool) -> None:
+    def __init__(self, run: Path, *, resumed: bool) -> None:
         """Open the run's event file; a run that resumes replaces the events written before.
 
         Raises:
@@ -23,7 +23,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._run = run
-        self._writer = SummaryWriter(run, purge_step=0 if going_on else None)
+        self._writer = SummaryWriter(run, purge_step=0 if resumed else None)
         self._sent = 0
 
     def follow(self, history: Sequence[Row]) -> None:

@@ -21,7 +21,7 @@ class Tracker(Protocol):
 class NoTracker:
     """A tracker that does nothing: metrics.csv and the report are in the run folder anyway."""
 
-    def __init__(self, run: Path, *, going_on: bool) -> None:
+    def __init__(self, run: Path, *, resumed: bool) -> None:
         """Accept the arguments of every tracker: the run folder, and whether an interrupted run resumes."""
 
     def follow(self, history: Sequence[Row]) -> None:

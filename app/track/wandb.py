@@ -18,7 +18,7 @@ _MODES = ("offline", "online")
 class Wandb:
     """A tracker that sends curves, settings, results, pictures and the report to a Weights & Biases run."""
 
-    def __init__(self, run: Path, *, going_on: bool, folder: str, project: str, mode: str) -> None:
+    def __init__(self, run: Path, *, resumed: bool, folder: str, project: str, mode: str) -> None:
         """Begin a run, or continue the one of this run folder; its id is derived from the folder's path.
 
         Raises:
@@ -40,7 +40,7 @@ class Wandb:
                 id=digest_of([str(run.resolve())])[:16],
                 dir=str(store),
                 mode=mode,
-                resume="allow" if going_on else None,
+                resume="allow" if resumed else None,
                 reinit="finish_previous",  # end the run of an earlier job in this process that failed
                 # Send neither the machine nor the command line, which contains paths; other trackers do not
                 # either.

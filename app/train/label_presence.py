@@ -60,7 +60,7 @@ def warn_of_vanished(
         one = cached[case]
         return _OnGrid(one.geometry(), one.labels(), {int(value) for value in one.foreground()[:, 0]})
 
-    _tell(task, plan, {case: _lost(labels, plan, prepared(case)) for case, labels in found.items()})
+    _warn_of_lost(task, plan, {case: _lost(labels, plan, prepared(case)) for case, labels in found.items()})
 
 
 def warn_of_vanishing(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -> None:
@@ -85,7 +85,7 @@ def warn_of_vanishing(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -
         present = {int(value) for value in count_values(labels)}
         return _OnGrid(geometry, Bricks(labels[np.newaxis], geometry.resampled), present)
 
-    _tell(task, plan, {case: _lost(found[case], plan, resampled(case)) for case in chosen})
+    _warn_of_lost(task, plan, {case: _lost(found[case], plan, resampled(case)) for case in chosen})
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _OnGrid:
 
 @dataclass(frozen=True)
 class _Lost:
-    """What a case loses: whole labels, and of others so many lesions out of so many."""
+    """The losses of a case: whole labels, and for other labels the numbers of lost and of all lesions."""
 
     labels: set[int]
     lesions: Mapping[int, tuple[int, int]]
@@ -130,7 +130,7 @@ def _lost(labels: CaseLabels, plan: Plan, grid: _OnGrid) -> _Lost:
     return _Lost(whole, {value: counts for value, counts in lesions.items() if counts[0]})
 
 
-def _tell(task: Task, plan: Plan, lost: Mapping[str, _Lost]) -> None:
+def _warn_of_lost(task: Task, plan: Plan, lost: Mapping[str, _Lost]) -> None:
     grid = " x ".join(f"{mm:.3g}" for mm in plan.spacing)
     for value, name in enumerate(task.foreground, start=1):
         cases = [case for case, each in lost.items() if value in each.labels]

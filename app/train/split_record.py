@@ -38,7 +38,7 @@ def sides(split: Split) -> dict[str, list[str]]:
 
 
 def _place(case: Case) -> dict[str, Any]:
-    """Where the files of a case are; its place in the data set's list if their paths name the patient."""
+    """Return the paths of a case, or its place in the data set's list if the paths name the patient."""
     if case.hidden is not None:
         return {"dataset": case.hidden.dataset, "position": case.hidden.position}
     return {"image": str(case.image), "label": str(case.label)}

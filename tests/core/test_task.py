@@ -76,7 +76,7 @@ def test_the_ignored_label_is_neither_predicted_nor_scored() -> None:
 )
 def test_regions_that_cannot_be_told_apart_are_refused(changes: dict[str, Any], tokens: list[str]) -> None:
     with pytest.raises(InputError) as error:
-        replace(BRAIN, **changes).check_told_apart()
+        replace(BRAIN, **changes).check_distinguishable()
     for token in tokens:
         assert re.search(token, str(error.value))
 

@@ -51,8 +51,8 @@ def test_pictures_are_of_the_notable_cases(run: Path) -> None:
 
 def test_tensorboard_reads_back_one_history_of_an_interrupted_run(run: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    TensorBoard(run, going_on=False).follow(HISTORY[:1])
-    again = TensorBoard(run, going_on=True)
+    TensorBoard(run, resumed=False).follow(HISTORY[:1])
+    again = TensorBoard(run, resumed=True)
     again.follow(HISTORY[:1])
     again.follow(HISTORY)
     again.finish()
@@ -69,8 +69,8 @@ def test_tensorboard_reads_back_one_history_of_an_interrupted_run(run: Path) -> 
 def test_mlflow_reads_back_one_run_of_an_interrupted_one(run: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     place = {"folder": str(run.parent / "store"), "experiment": "phantom"}
-    Mlflow(run, going_on=False, **place).follow(HISTORY[:1])
-    again = Mlflow(run, going_on=True, **place)
+    Mlflow(run, resumed=False, **place).follow(HISTORY[:1])
+    again = Mlflow(run, resumed=True, **place)
     again.follow(HISTORY)
     again.finish()
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{run.parent / 'store' / 'mlflow.db'}")
@@ -88,9 +88,9 @@ def test_mlflow_reads_back_one_run_of_an_interrupted_one(run: Path) -> None:
 def test_wandb_keeps_one_run_of_an_interrupted_one_on_this_machine(run: Path) -> None:
     wandb = pytest.importorskip("wandb")
     place = {"folder": str(run.parent / "store"), "project": "phantom", "mode": "offline"}
-    Wandb(run, going_on=False, **place).follow(HISTORY[:1])
+    Wandb(run, resumed=False, **place).follow(HISTORY[:1])
     time.sleep(1.1)  # folders are named after the second
-    again = Wandb(run, going_on=True, **place)
+    again = Wandb(run, resumed=True, **place)
     again.follow(HISTORY)
     again.finish()
     wandb.teardown()  # which writes the files
@@ -148,4 +148,4 @@ def log_records(data: bytes) -> Iterator[bytes]:
 
 def test_wandb_refuses_an_unknown_mode(run: Path) -> None:
     with pytest.raises(InputError, match=r"track\.mode"):
-        Wandb(run, going_on=False, folder=str(run.parent), project="phantom", mode="somewhere")
+        Wandb(run, resumed=False, folder=str(run.parent), project="phantom", mode="somewhere")

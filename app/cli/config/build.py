@@ -131,7 +131,7 @@ def plan_settings(cfg: DictConfig) -> PlanSettings:
 
 
 def _searched_levels(cfg: DictConfig) -> Outline | None:
-    """The levels in the file of `op.layout`, where widths and strides were searched together with kernels."""
+    """Return the levels in the file of `op.layout`, which has some after a search of whole networks."""
     path = cfg.op.get("layout")
     return None if path is None else read_layout(Path(path)).network
 
@@ -251,11 +251,11 @@ def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
     return sliding
 
 
-def build_tracker(cfg: DictConfig, run: Path, *, going_on: bool) -> Tracker:
+def build_tracker(cfg: DictConfig, run: Path, *, resumed: bool) -> Tracker:
     """Return the tracker of the run, which does nothing unless one is configured."""
     chosen = cfg.get("track")  # runs from older versions have no such key
     make: Callable[..., Tracker] = _instantiate(chosen) if chosen else NoTracker
-    return make(run, going_on=going_on)
+    return make(run, resumed=resumed)
 
 
 def _build_operator(section: DictConfig) -> Operator:

@@ -1,4 +1,4 @@
-"""What a search may cost, from the configuration: settings, cost models and budgets."""
+"""The settings, cost models and budgets of a search, from the configuration."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ from app.train.machine.environment import machine
 
 
 def search_settings(cfg: DictConfig) -> SearchSettings:
-    """Return what `search` says."""
+    """Return the settings of the section `search`."""
     return read_settings(SearchSettings, without(plain(cfg.search), "paper"), "search")
 
 
@@ -48,7 +48,7 @@ def budget_of(cfg: DictConfig, spec: NetworkSpec, plan: Plan, cost: str, most: f
 
 
 def _whole(cfg: DictConfig, spec: NetworkSpec, plan: Plan, cost: str) -> float:
-    """Cost of a whole network: counted, or milliseconds measured now."""
+    """Return the cost of a whole network: counted, or milliseconds measured now."""
     if cost == "latency":
         network = to_device(spec.build(), choose_device(cfg)).eval()
         return latency_ms(network, (1, spec.shape.in_channels, *plan.patch))
@@ -57,11 +57,11 @@ def _whole(cfg: DictConfig, spec: NetworkSpec, plan: Plan, cost: str) -> float:
 
 
 def network_prices(cfg: DictConfig, dense: NetworkSpec, searched: NetworkSpec, plan: Plan) -> Prices:
-    """Return what whole networks cost in shares of `search.budget` and `search.limits`.
+    """Return the costs of whole networks as shares of `search.budget` and `search.limits`.
 
-    `dense` is the planned network, `searched` the same with kernels to choose. A share of the dense cost is
-    what the planned network costs with a layout of that share; of milliseconds, it is a share of the whole
-    network's.
+    `dense` is the planned network, `searched` the same network with kernels to choose. A budget up to 1
+    allows the cost of the planned network with a layout of that share; in milliseconds, that share of the
+    planned network's time.
     """
     settings = search_settings(cfg)
     budgets, costs = {}, {}

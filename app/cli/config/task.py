@@ -22,7 +22,7 @@ from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
 from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
-from app.data.sets.relabel import relabelled, told
+from app.data.sets.relabel import labels_text, relabelled
 from app.io.label_values import listed_values
 from app.metrics.results import read_columns
 from app.metrics.score import Columns
@@ -199,7 +199,7 @@ def with_targets(task: Task, settings: TaskSettings) -> Task:
     ignored = list(ignored) if isinstance(ignored, list | tuple) else [ignored]
     if settings.labels or len(ignored) > 1 or (ignored and ignored != [task.labels[-1]]):
         task = relabelled(task, settings.labels, ignored)
-        log.info("labels of %s: %s", task.name, told(task))
+        log.info("labels of %s: %s", task.name, labels_text(task))
     elif ignored:
         task = replace(task, ignore=len(task.labels) - 1)
     regions = {name: _classes(name, values, task) for name, values in (settings.regions or {}).items()}
@@ -209,7 +209,7 @@ def with_targets(task: Task, settings: TaskSettings) -> Task:
         channels = BY_SUFFIX
     reading = Reading(channels, settings.slice_jitter, task.modalities)
     found = replace(task, regions=regions, reading=reading)
-    found.check_told_apart()
+    found.check_distinguishable()
     return replace(found, tubes=_tubes(settings, found))
 
 
@@ -228,7 +228,7 @@ def read_strata(task: Task, settings: TaskSettings) -> Columns:
 
 
 def _tubes(settings: TaskSettings, task: Task) -> tuple[str, ...]:
-    """The targets that are tubes, if what finds centre lines is installed."""
+    """Return the targets that are tubes, if the package that finds centre lines is installed."""
     tubes = tuple(settings.tubes or ())
     if unknown := [name for name in tubes if name not in task.targets]:
         raise InputError(f"task.tubes: got {unknown}, wanted names among {', '.join(task.targets)}")

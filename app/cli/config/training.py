@@ -91,7 +91,7 @@ def open_configured(
         folder, resumed = processes.agree((str(found[0]), found[1]))
         run, leads, init = Path(folder), processes.leads, cfg.train.get("init")
         tracker: Tracker = (
-            build_tracker(cfg, run, going_on=resumed) if leads else NoTracker(run, going_on=resumed)
+            build_tracker(cfg, run, resumed=resumed) if leads else NoTracker(run, resumed=resumed)
         )
         task, task_facts = open_task(cfg)
         opened = open_training(

@@ -64,7 +64,7 @@ def run(cfg: DictConfig) -> Path:
     found = find_scans(_paths(cfg.predict, "input"), output, segmenter.reading)
     aliases = known_as(found.names, anonymous=running.anonymous)
     scans = found.scans
-    _say(found, aliases, segmenter.reading)
+    _log_scans(found, aliases, segmenter.reading)
     if settings.format in DICOM:
         for scan in scans:
             try:
@@ -110,7 +110,7 @@ def _reading(running: _Running, trained: Reading) -> Reading:
     return Reading(channels if isinstance(channels, str) else tuple(channels), jitter, trained.modalities)
 
 
-def _say(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
+def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
     """Log the files left out, the scans that are named unlike their files, and the order of channels."""
     for reason in sorted(set(found.left_out.values())):
         files = [path.name for path, why in found.left_out.items() if why == reason]

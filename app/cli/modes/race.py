@@ -1,4 +1,4 @@
-"""mode=search by a race of short trainings: from a task and a budget to a network that op=cakes trains."""
+"""The mode search with search.method=race: short trainings of many networks find one for op=cakes."""
 
 import logging
 from collections.abc import Mapping
@@ -38,10 +38,12 @@ log = logging.getLogger(__name__)
 
 
 def run_race(cfg: DictConfig) -> Path:
-    """Race, or draw one network by chance; write it, its layout and summary.json; return the folder."""
+    """Run a race, or draw one random network; write it, its layout and summary.json; return the folder."""
     settings = search_settings(cfg)
     with open_configured(cfg, make_builder=_dense_builder) as (this, tracker):
-        dense = _dense_builder(cfg, this.task)(this.plan)  # a race that has ended has its winner's in last.pt
+        dense = _dense_builder(cfg, this.task)(
+            this.plan
+        )  # of a race that has ended, last.pt has the winner's network
         track = _track(cfg, settings, dense, this.plan)
         if settings.method == "random":
             _write(this, track, track.space.random(this.recipe.seed), dict(this.facts))
@@ -56,7 +58,7 @@ def run_race(cfg: DictConfig) -> Path:
 
 @dataclass(frozen=True)
 class _Track:
-    """What a race runs on."""
+    """The settings, the planned network, the space and the costs of a race."""
 
     settings: SearchSettings
     dense: NetworkSpec
@@ -81,9 +83,13 @@ def _race(this: Training, track: _Track) -> Finish:
         seconds * race.equivalent_steps / 60,
     )
     finish = race.run()
-    said = "" if finish.agreement is None else f"; Spearman with another seed {finish.agreement:.2f}"
+    said = (
+        ""
+        if finish.agreement is None
+        else f"; rank correlation of their losses with another seed: {finish.agreement:.2f}"
+    )
     log.info(
-        "the race took %.1f min, of these %.1f min to judge networks; %d finalists%s",
+        "the race took %.1f min (%.1f min of it to judge networks); %d finalists%s",
         (finish.train_seconds + finish.judge_seconds + finish.draw_seconds) / 60,
         *(finish.judge_seconds / 60, len(finish.losses), said),
     )
@@ -116,7 +122,7 @@ def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: 
 
 
 def _facts(this: Training, settings: SearchSettings, finish: Finish) -> dict[str, Any]:
-    """What summary.json says of a race."""
+    """Return the facts of a race for summary.json."""
     found = rungs(settings.steps or this.settings.total_steps, settings.networks)
     steps = sum(rung.networks * rung.steps for rung in found)
     agreement = None if finish.agreement is None else round(finish.agreement, 3)
@@ -169,8 +175,8 @@ def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any
     write_json(this.folder / run_folder.SUMMARY, summary)
     assert found.network is not None
     log.info(
-        "%s: widths %s, decoder %g; %.3f M parameters (dense as planned %.3f M) and %.2f GMAC per patch "
-        "(%.2f)",
+        "%s: widths %s, decoder width %g; %.3f M parameters (dense as planned: %.3f M), %.2f GMAC per patch "
+        "(dense: %.2f)",
         *(network, list(found.network.widths), found.network.decoder_width),
         *(own.params / 1e6, whole.params / 1e6, own.macs / 1e9, whole.macs / 1e9),
     )

@@ -43,7 +43,7 @@ def run(cfg: DictConfig) -> Path:
             training.plan.minutes,
         )
     if processes.leads:
-        _say_next(training, generated=cfg.task.phantom is not None)
+        _log_next_steps(training, generated=cfg.task.phantom is not None)
     return training.folder
 
 
@@ -68,7 +68,7 @@ def finish(training: Training, state: TrainingState, tracker: Tracker) -> dict[s
     return summary
 
 
-def _say_next(training: Training, *, generated: bool) -> None:
+def _log_next_steps(training: Training, *, generated: bool) -> None:
     """Log the report, and what can be done next unless this is a job of a sweep."""
     report = training.folder / run_folder.REPORT
     if is_multirun():

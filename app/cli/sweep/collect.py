@@ -34,7 +34,7 @@ def collect(folder: Path, sweep: Sweep) -> None:
         log.warning(line)
     crossed = write_folds(folder, sweep)
     for one in crossed:
-        _tell(one, folder)
+        _log_folds(one, folder)
     for entry in sweep.entries:
         record = read_record(folder / entry.name)
         if record is not None and record.state == "failed":
@@ -47,7 +47,7 @@ def collect(folder: Path, sweep: Sweep) -> None:
         )
 
 
-def _tell(found: CrossValidation, folder: Path) -> None:
+def _log_folds(found: CrossValidation, folder: Path) -> None:
     """Log mean and standard error over folds, and which folds are missing."""
     labels = [f"{label} {_with_error(one)}" for label, one in found.scores["dice"].items()]
     log.info(

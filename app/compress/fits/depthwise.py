@@ -24,7 +24,7 @@ class DepthwiseFactors:
         return self.mix.transpose(1, 2) @ self.filters
 
     def responses(self, inputs: Tensor) -> Tensor:
-        """Return each channel's part of the response (channel, row, out)."""
+        """Return the contribution of each input channel to the outputs, (channel, row, out)."""
         return inputs @ self.filters.transpose(1, 2) @ self.mix
 
 

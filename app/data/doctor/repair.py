@@ -75,13 +75,13 @@ def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Pa
         _copy(case.image, image)
     if kinds & {*_ROUNDED, "other_grid"}:
         label = label.with_name(f"{case.id}.nii.gz")
-        _write_mended(case, kinds, label)
+        _write_repaired(case, kinds, label)
     else:
         _copy(case.label, label)
     return image, label
 
 
-def _write_mended(case: Case, kinds: set[str], target: Path) -> None:
+def _write_repaired(case: Case, kinds: set[str], target: Path) -> None:
     """Write a repaired label map: with integer values, on the scan's grid, or both.
 
     To put it on the scan's grid, its axes are permuted and flipped to match the scan's.

@@ -36,7 +36,7 @@ SetFindings = Iterator[tuple[str, Finding]]
 
 
 def duplicate_image(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Report scans with equal voxels; in two folds, a network would be scored on a scan it trained on."""
+    """Report scans with equal voxels: a network must not be scored on a scan that it trained on."""
     digests = {one.case.id: one.image.digest for one in examined if one.image}
     for case, others in _equal(digests).items():
         yield case, warning("duplicate_image", f"same scan as {others}", "keep one of them in dataset.json")

@@ -53,7 +53,11 @@ def reuse_plan(
 
 
 def _with_levels(plan: Plan, settings: PlanSettings) -> Plan:
-    """The plan with other levels, all values of which are set."""
+    """Return the plan with the levels that are set.
+
+    Raises:
+        InputError: plan.strides is set without widths and kernels.
+    """
     if settings.strides is None or settings.widths is None or settings.kernels is None:
         raise InputError(
             "plan.strides: the levels of a reused plan are fixed; set plan.widths and plan.kernels too, or "

@@ -39,7 +39,7 @@ def extract_tar(archive: Path, folder: Path, *, max_bytes: int, max_files: int) 
     folder.mkdir(parents=True, exist_ok=True)
     require_space(folder, archive.stat().st_size, f"unpacking {archive.name}")
     with temporary_folder(folder / "unpacking") as temporary:
-        with _damage_told(archive):
+        with _damage_as_input_error(archive):
             _unpack(archive, temporary, max_bytes=max_bytes, max_files=max_files)
         return _move_out(archive, temporary, folder)
 
@@ -139,7 +139,7 @@ def _opened(archive: Path) -> Iterator[tuple[tarfile.TarFile, "_Stream"]]:
 
 
 @contextmanager
-def _damage_told(archive: Path) -> Iterator[None]:
+def _damage_as_input_error(archive: Path) -> Iterator[None]:
     """Convert errors of the tar, gzip and file layers (bad bytes, a full disk) into one InputError."""
     try:
         yield

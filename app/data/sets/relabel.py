@@ -65,7 +65,7 @@ def relabelled(task: Task, labels: Mapping[str, Any] | None, ignored: Sequence[A
     )
 
 
-def told(task: Task) -> str:
+def labels_text(task: Task) -> str:
     """Return a text with the file values merged into each label; empty if labels are those of the files."""
     files = task.file_labels
     if files is None:

@@ -76,7 +76,7 @@ class Restorer:
         self._painted = 0
 
     def add(self, slices: Tensor) -> None:
-        """Take the next slices (L, d, len(rows), W); they need to be valid during the call only."""
+        """Take the next slices (L, d, len(rows), W); they may be overwritten after the call."""
         first = self._seen - (0 if self._held is None else 1)
         self._seen += slices.shape[1]
         stop = self._depth.complete(self._seen)

@@ -74,7 +74,7 @@ def seed_means(runs: Sequence[Run], cases: CaseMeans) -> list[float]:
 def difference(
     ours: CaseMeans, baseline: CaseMeans, runs: Sequence[Run] = (), baseline_runs: Sequence[Run] = ()
 ) -> Difference | None:
-    """Compare on the cases that both sides have; None for fewer than two groups of them.
+    """Return the difference on the cases that both sides have; None for fewer than two groups of them.
 
     If the runs of both sides are given, the interval also includes the variance between seeds.
     """

@@ -5,7 +5,7 @@ import pytest
 
 from app.core.errors import InputError
 from app.core.task import Case, Task
-from app.data.sets.relabel import relabelled, told
+from app.data.sets.relabel import labels_text, relabelled
 from app.io.label_values import as_classes
 
 LABELS = ("background", "core", "rim", "cyst", "artefact", "doubt")
@@ -33,8 +33,8 @@ def test_what_is_not_named_is_background_and_said() -> None:
     found = relabelled(task(), {"cyst": 7}, [])
     assert found.labels == ("background", "cyst") and found.ignore is None
     assert found.values_in_files(0) == (0, 1, 4, 8, 9)
-    assert "cyst = 7" in told(found) and "1, 4, 8, 9" in told(found)
-    assert told(task()) == ""
+    assert "cyst = 7" in labels_text(found) and "1, 4, 8, 9" in labels_text(found)
+    assert labels_text(task()) == ""
 
 
 def test_several_ignored_labels_leave_the_others_their_values() -> None:

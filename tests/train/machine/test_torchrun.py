@@ -79,8 +79,8 @@ def test_two_processes_train_as_one_does_and_resume_where_they_stopped(place: Pa
     assert done.stdout.count(str(two / "report.html")) == 1 and "Warning" not in done.stderr, done.stderr
     stopped = read_checkpoint(two / "last.pt")
     assert stopped.training["step"] == 2 and stopped.training["requested"]
-    going_on = replace(stopped, training={**stopped.training, "requested": False})
-    write_checkpoint(two / "last.pt", going_on)
+    resumed = replace(stopped, training={**stopped.training, "requested": False})
+    write_checkpoint(two / "last.pt", resumed)
     done = call(place, TORCHRUN, f"train.resume={two}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(str(two / "report.html")) == 1
