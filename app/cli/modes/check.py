@@ -18,8 +18,10 @@ from app.cli.config.task import TaskSettings, open_task, with_targets
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_json
+from app.core.hidden import hide
 from app.core.listed import listed
 from app.core.machine import usable_cores
+from app.core.task import Task
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
@@ -49,7 +51,7 @@ def run(cfg: DictConfig) -> Path:
         if cfg.check.write_dataset_json:
             _describe(cfg)
         task, facts = open_task(cfg)
-        added = None if cfg.check.add is None else _added(cfg, facts)
+        added = None if cfg.check.add is None else _added(cfg, task, facts)
         if added is not None:
             task = with_targets(task_of(added), facts)
         task = replace(task, cases=(*task.cases, *task.test))
@@ -61,7 +63,7 @@ def run(cfg: DictConfig) -> Path:
         if cfg.check.repair is not None:
             target = Path(cfg.check.repair)
             source = read_task_file(Path(facts.folder), facts.dataset)
-            repaired = repair_task(source, checked, target)
+            repaired = repair_task(source, checked, target, task.reading)
             log.info("%d of %d cases repaired in a copy: %s", repaired, len(task.cases), target)
             _warn_of_guesses(checked)
         _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
@@ -76,7 +78,7 @@ def run(cfg: DictConfig) -> Path:
         return folder
 
 
-def _added(cfg: DictConfig, facts: TaskSettings) -> TaskFile:
+def _added(cfg: DictConfig, current: Task, facts: TaskSettings) -> TaskFile:
     """Return the new content of dataset.json with the label maps of `check.add`, without writing it."""
     if facts.labels:
         raise InputError("check.add: leave out task.labels; label maps are added with the data set's values")
@@ -85,11 +87,12 @@ def _added(cfg: DictConfig, facts: TaskSettings) -> TaskFile:
     known, masks = read_task_file(Path(facts.folder), facts.dataset), Path(cfg.check.add)
     names: dict[str, Path] = {}
     if cfg.check.scans is not None:
-        task = with_targets(task_of(known), facts)
-        found = find_scans(_listed(cfg.check.scans), masks, task.reading).names
+        found = find_scans(_listed(cfg.check.scans), masks, current.reading).names
         aliases = known_as(found, anonymous=True)
         names = {alias.name: scan for scan, alias in aliases.items()} | {name: s for s, name in found.items()}
-    content, new, corrected = with_additions(known, masks, names)
+        if facts.anonymous:
+            hide(word for alias in aliases.values() for word in alias.words)
+    content, new, corrected = with_additions(known, masks, names, _aliases(known, current))
     log.info(
         "%d cases are new (%s), %d have another label map (%s)",
         len(new),
@@ -98,6 +101,13 @@ def _added(cfg: DictConfig, facts: TaskSettings) -> TaskFile:
         listed(corrected) or "none",
     )
     return TaskFile(known.folder, next_file(known.path), content)
+
+
+def _aliases(known: TaskFile, current: Task) -> dict[str, str]:
+    """Return the names of cases in the data set by the names that predictions and runs give them."""
+    own = {case.image: case.id for case in task_of(known).cases}
+    predicted = {alias.name: own[scan] for scan, alias in known_as(own, anonymous=True).items()}
+    return predicted | {case.id: case.own_id for case in (*current.cases, *current.test)}
 
 
 def _listed(value: Any) -> list[Path]:

@@ -14,6 +14,7 @@ from app.cli.config.build import build_sliding, choose_device
 from app.cli.config.settings import plain, read_settings, required
 from app.core.doubt import counted
 from app.core.errors import InputError, Interrupted
+from app.core.hidden import hide
 from app.core.listed import listed
 from app.core.reading import Reading
 from app.infer.batch.dicom_sources import check_dicom_output
@@ -63,14 +64,12 @@ def run(cfg: DictConfig) -> Path:
     segmenter = _segmenter(cfg, runs, running)
     found = find_scans(_paths(cfg.predict, "input"), output, segmenter.reading)
     aliases = known_as(found.names, anonymous=running.anonymous)
+    hide(word for alias in aliases.values() for word in alias.words)
     scans = found.scans
     _log_scans(found, aliases, segmenter.reading)
     if settings.format in DICOM:
         for scan in scans:
-            try:
-                check_dicom_output(scan, segmenter.reading, settings.format)
-            except InputError as error:
-                raise InputError(aliases[scan].clean(str(error))) from None
+            check_dicom_output(scan, segmenter.reading, settings.format)
     header = describe_segmenter(segmenter, list(map(str, runs)), running.weights, running.engine)
     manifest = Manifest(output, header)
     try:
@@ -115,10 +114,7 @@ def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) ->
     for reason in sorted(set(found.left_out.values())):
         files = [path.name for path, why in found.left_out.items() if why == reason]
         more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-        listed = f"{', '.join(files[:_LISTED])}{more}"
-        for alias in aliases.values():
-            listed = alias.clean(listed)
-        log.warning("left out: %s: %s", listed, reason)
+        log.warning("left out: %s%s: %s", ", ".join(files[:_LISTED]), more, reason)
     renamed = sum(aliases[scan].name != name for scan, name in found.names.items())
     if renamed:
         log.warning(

@@ -31,7 +31,7 @@ class Checked:
 def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
     """Read every case of a task once, apply all rules and return the findings."""
     look = partial(examine, task=task)
-    cases = over_cases("Checking cases", task.cases, look, workers=workers)
+    cases = over_cases("Checking cases", task.cases, look, workers=workers, reading=task.reading)
     findings: dict[str, list[Finding]] = defaultdict(list)
     for case, examined in cases.items():
         findings[case] += check_case(examined, task)

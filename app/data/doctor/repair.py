@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
+from app.core.reading import Reading
 from app.core.task import Case
 from app.core.temporary import temporary_folder
 from app.core.types import Labels
@@ -29,7 +30,7 @@ from app.io.volumes import load_labels, load_volume, read_header, write_volume, 
 _ROUNDED = {"fractional_labels", "float_labels"}
 
 
-def repair_task(source: TaskFile, checked: Checked, target: Path) -> int:
+def repair_task(source: TaskFile, checked: Checked, target: Path, reading: Reading) -> int:
     """Write a repaired copy of a Decathlon folder to `target`; return the number of repaired cases.
 
     Raises:
@@ -45,7 +46,7 @@ def repair_task(source: TaskFile, checked: Checked, target: Path) -> int:
             for name, examined in checked.cases.items():
                 repairs = [found for found in checked.findings.get(name, ()) if found.repairable]
                 repaired += bool(repairs)
-                pairs.append(_copy_case(examined.case, repairs, temporary))
+                pairs.append(_copy_case(examined.case, repairs, temporary, reading))
                 advance(note=name)
         facts = {key: value for key, value in source.facts.items() if key != "test"}
         write_dataset(temporary, {**facts, "numTest": 0}, pairs, annotated=_annotated(source, checked))
@@ -62,7 +63,7 @@ def _annotated(source: TaskFile, checked: Checked) -> dict[str, list[str]]:
     }
 
 
-def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Path, Path]:
+def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path, reading: Reading) -> tuple[Path, Path]:
     """Write the scan and the label map of a case, repaired or unchanged; return their paths."""
     kinds = {repair.kind for repair in repairs}
     assert case.label is not None
@@ -70,18 +71,18 @@ def _copy_case(case: Case, repairs: Sequence[Finding], folder: Path) -> tuple[Pa
     label = folder / "labelsTr" / case.label.name.replace(case_name(case.label), case.id, 1)
     if "not_finite" in kinds:
         image = image.with_name(f"{case.id}.nii.gz")
-        _write_finite(case.image, image)
+        _write_finite(case.image, image, reading)
     else:
         _copy(case.image, image)
     if kinds & {*_ROUNDED, "other_grid"}:
         label = label.with_name(f"{case.id}.nii.gz")
-        _write_repaired(case, kinds, label)
+        _write_repaired(case, kinds, label, reading)
     else:
         _copy(case.label, label)
     return image, label
 
 
-def _write_repaired(case: Case, kinds: set[str], target: Path) -> None:
+def _write_repaired(case: Case, kinds: set[str], target: Path, reading: Reading) -> None:
     """Write a repaired label map: with integer values, on the scan's grid, or both.
 
     To put it on the scan's grid, its axes are permuted and flipped to match the scan's.
@@ -90,10 +91,10 @@ def _write_repaired(case: Case, kinds: set[str], target: Path) -> None:
     voxels, affine = load_labels(case.label)
     like = case.label
     if "other_grid" in kinds:
-        voxels, like = turned_voxels(voxels, affine, read_header(case.image).affine), case.image
+        voxels, like = turned_voxels(voxels, affine, read_header(case.image, reading).affine), case.image
     if kinds & _ROUNDED:
         voxels = _rounded(voxels)
-    write_voxels(target, voxels, like=like)
+    write_voxels(target, voxels, like, reading)
 
 
 def _rounded(voxels: NDArray[np.generic]) -> Labels:
@@ -102,13 +103,13 @@ def _rounded(voxels: NDArray[np.generic]) -> Labels:
     return np.asarray(whole, dtype=value_type([int(whole.max(initial=0))]))
 
 
-def _write_finite(source: Path, target: Path) -> None:
+def _write_finite(source: Path, target: Path, reading: Reading) -> None:
     """Write a scan in which NaN and infinity are replaced by the lowest finite value of their channel."""
-    volume = load_volume(source)
+    volume = load_volume(source, reading)
     for channel in volume.voxels:
         finite = np.isfinite(channel)
         channel[~finite] = channel[finite].min() if finite.any() else 0
-    write_volume(target, volume.voxels, like=source)
+    write_volume(target, volume.voxels, source, reading)
 
 
 def _copy(source: Path, target: Path) -> None:

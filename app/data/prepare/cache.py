@@ -142,7 +142,13 @@ class Cache:
         With `most`, only that many cases are used, spread evenly over all.
         """
         cases = spread(self._task.cases, most)
-        found = over_cases(title, cases, lambda case: work(case, self._task), workers=self._workers)
+        found = over_cases(
+            title,
+            cases,
+            lambda case: work(case, self._task),
+            workers=self._workers,
+            reading=self._task.reading,
+        )
         return list(found.values())
 
     def foretell(self, plan: Plan, share: float) -> None:
@@ -208,6 +214,7 @@ class Cache:
                 missing,
                 lambda case: self._store(case, plan, margin_mm, cached[case.id].folder),
                 workers=self._workers,
+                reading=self._task.reading,
             )
         finally:
             if folder.is_dir() and any(folder.iterdir()):
@@ -244,19 +251,23 @@ class Cache:
         return digest_of([self._digests[str(path)] for path in _files(case)])
 
     def _digest_files(self) -> None:
-        """Hash every file once; later runs recognise it by its size and modification time."""
+        """Hash every file once; later runs recognise it by its size and modification time.
+
+        The record has digests of paths, because a path may name a patient.
+        """
         if self._digests:
             return
         memo_path = self._folder / "digests.json"
         memo: dict[str, list[Any]] = read_json(memo_path) if memo_path.is_file() else {}
-        files = [path for case in self._task.cases for path in _files(case)]
-        stamps = {str(path): [path.stat().st_size, path.stat().st_mtime_ns] for path in files}
-        known = {name: entry for name, entry in memo.items() if entry[:2] == stamps.get(name)}
-        for name in sorted(set(stamps) - set(known)):
-            known[name] = [*stamps[name], digest_of_file(Path(name))]
+        known: dict[str, list[Any]] = {}
+        for name in sorted({str(path) for case in self._task.cases for path in _files(case)}):
+            stat, key = Path(name).stat(), digest_of(name)
+            stamp = [stat.st_size, stat.st_mtime_ns]
+            entry = memo.get(key) or memo.get(name, [])  # older records have the path itself
+            known[key] = entry if entry[:2] == stamp else [*stamp, digest_of_file(Path(name))]
+            self._digests[name] = known[key][2]
         if known != memo:
             write_json(memo_path, known)
-        self._digests = {name: entry[2] for name, entry in known.items()}
 
 
 def _files(case: Case) -> list[Path]:

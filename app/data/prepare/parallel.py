@@ -10,6 +10,7 @@ from typing import TypeVar
 from app.core.errors import InputError, noting
 from app.core.machine import memory_bytes
 from app.core.progress import progress_bar
+from app.core.reading import Reading
 from app.core.task import Case
 from app.io.volumes import read_header
 
@@ -23,12 +24,12 @@ _Result = TypeVar("_Result")
 
 
 def over_cases(
-    title: str, cases: Sequence[Case], work: Callable[[Case], _Result], *, workers: int
+    title: str, cases: Sequence[Case], work: Callable[[Case], _Result], *, workers: int, reading: Reading
 ) -> dict[str, _Result]:
     """Return the results of `work` by case id, with a progress bar of that title.
 
     The first error cancels the remaining cases; its message names the case. Fewer workers run if that many of
-    the largest scan would not fit into memory together.
+    the largest scan, read with `reading`, would not fit into memory together.
 
     Raises:
         InputError: raised by `work`, or there was not enough memory for a case.
@@ -38,7 +39,7 @@ def over_cases(
     results: dict[str, _Result] = {}
     with (
         progress_bar(title, len(cases)) as advance,
-        ThreadPoolExecutor(fitting_workers(cases, workers)) as pool,
+        ThreadPoolExecutor(fitting_workers(cases, workers, reading)) as pool,
     ):
         futures = {pool.submit(_timed, title, case, work): case for case in cases}
         try:
@@ -58,9 +59,9 @@ def spread(cases: Sequence[_Case], count: int | None) -> Sequence[_Case]:
     return [cases[index * len(cases) // count] for index in range(count)]
 
 
-def fitting_workers(cases: Sequence[Case], workers: int) -> int:
+def fitting_workers(cases: Sequence[Case], workers: int, reading: Reading) -> int:
     """Return the number of workers, from 1 to `workers`, for which the largest scan fits into memory."""
-    each = _COPIES * _FLOAT_BYTES * max(_voxels(case) for case in cases)
+    each = _COPIES * _FLOAT_BYTES * max(_voxels(case, reading) for case in cases)
     return max(1, min(workers, int(_SHARE * memory_bytes() / max(each, 1))))
 
 
@@ -77,10 +78,10 @@ def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:
     return result
 
 
-def _voxels(case: Case) -> int:
+def _voxels(case: Case, reading: Reading) -> int:
     """Return the voxels of all channels; 0 for an unreadable file, for which `work` raises the error."""
     try:
-        header = read_header(case.image)
+        header = read_header(case.image, reading)
     except InputError:
         return 0
     return math.prod(header.size) * header.channels

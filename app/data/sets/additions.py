@@ -13,13 +13,13 @@ from app.io.scan_paths import scans_by_case
 
 
 def with_additions(
-    known: TaskFile, masks: Path, scans: Mapping[str, Path]
+    known: TaskFile, masks: Path, scans: Mapping[str, Path], aliases: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str], list[str]]:
     """Return the content of dataset.json with a folder of label maps added.
 
     The names of cases added and the names of cases corrected come with it. A label map belongs to the case of
     the same name: a case of the data set, whose label map it replaces, or else a scan of `scans`, which
-    becomes a new case.
+    becomes a new case. `aliases` has the names of renamed cases in the data set by their new names.
 
     Raises:
         InputError: there is no label map, a label map has no scan, or the data set is an nnU-Net folder,
@@ -32,8 +32,9 @@ def with_additions(
         )
     if not masks.is_dir():
         raise InputError(f"check.add: {masks}: no such folder, wanted corrected label maps")
-    found = {name: path for name, path in scans_by_case(masks).items() if path.is_file()}
     entries = {case_of(known, entry).id: dict(entry) for entry in known.facts["training"]}
+    before = set(entries)
+    found = _label_maps(masks, aliases)
     unknown = [name for name in found if name not in entries and name not in scans]
     if unknown or not found:
         raise InputError(
@@ -49,9 +50,22 @@ def with_additions(
                 "image": _place(known, scans[name]),
                 "label": _place(known, mask),
             }
-    before = {case_of(known, entry).id for entry in known.facts["training"]}
     facts = {**known.facts, "numTraining": len(entries), "training": list(entries.values())}
     return facts, [name for name in found if name not in before], [name for name in found if name in before]
+
+
+def _label_maps(masks: Path, aliases: Mapping[str, str]) -> dict[str, Path]:
+    """Return the label maps of a folder by the names that their cases have in the data set."""
+    found: dict[str, Path] = {}
+    for name, path in scans_by_case(masks).items():
+        case = aliases.get(name, name)
+        if case in found:
+            raise InputError(
+                f"check.add: {masks}: got {found[case].name} and {path.name}, which are one case"
+            )
+        if path.is_file():
+            found[case] = path
+    return found
 
 
 def next_file(path: Path) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
+from app.core.reading import Reading
 from app.infer.batch.outputs import Outputs
 from app.io.grid import corners_apart_mm, turned_grid
 from app.io.privacy import Alias
@@ -41,14 +42,17 @@ class Fingerprint:
         return cls(digest_of([digest_of_file(file) for file in files]), _stamp(files))
 
 
-def decide(scan: Path, alias: Alias, outputs: Outputs, record: dict[str, Any], *, overwrite: bool) -> Fate:
-    """Return the treatment of a scan; `record` is the manifest's record of the label map with its name."""
-    if overwrite or not outputs.labels.is_file():
+def decide(scan: Path, alias: Alias, outputs: Outputs, record: dict[str, Any], reading: Reading) -> Fate:
+    """Return the treatment of a scan if existing label maps are kept.
+
+    `record` is the manifest's record of the label map with its name.
+    """
+    if not outputs.labels.is_file():
         return Fate.SEGMENT
     if record.get("status") == "failed":
         return Fate.AGAIN
     try:
-        same = _is_of(scan, alias, outputs.labels, record)
+        same = _is_of(scan, alias, outputs.labels, record, reading)
     except (InputError, OSError):  # segmenting the scan will raise it again and report it
         return Fate.SEGMENT
     if same:
@@ -56,11 +60,11 @@ def decide(scan: Path, alias: Alias, outputs: Outputs, record: dict[str, Any], *
     return Fate.AGAIN if record.get("input") == alias.shown else Fate.CLASH
 
 
-def _is_of(scan: Path, alias: Alias, labels: Path, record: dict[str, Any]) -> bool:
+def _is_of(scan: Path, alias: Alias, labels: Path, record: dict[str, Any], reading: Reading) -> bool:
     """Return whether a label map belongs to a scan, by content or, without a record of it, by the grid."""
     known = record.get("scan")
     if known is None:
-        return _fits(scan, labels)
+        return _fits(scan, labels, reading)
     if record.get("input") == alias.shown and known["stamp"] == _stamp(scan_files(scan)):
         return True
     return bool(known["content"] == Fingerprint.of(scan).content)
@@ -80,10 +84,10 @@ def _stamp(files: list[Path]) -> str:
     return digest_of([[stat.st_size, stat.st_mtime_ns] for stat in stats])
 
 
-def _fits(scan: Path, labels: Path) -> bool:
+def _fits(scan: Path, labels: Path, reading: Reading) -> bool:
     """Return whether a label map without a record is on the scan's grid; True if either is unreadable."""
     try:
-        own, other = read_header(scan), read_header(labels)
+        own, other = read_header(scan, reading), read_header(labels)
     except InputError:
         return True
     size, affine = turned_grid(other.size, other.affine, own.affine)

@@ -79,7 +79,9 @@ def predict_scans(
     outputs = {scan: Outputs.of(called[scan].name, output, settings) for scan in scans}
     failed = _refused(outputs, called, manifest)
     fates = {
-        scan: decide(scan, called[scan], out, manifest.of(called[scan].name), overwrite=settings.overwrite)
+        scan: Fate.SEGMENT
+        if settings.overwrite
+        else decide(scan, called[scan], out, manifest.of(called[scan].name), segmenter.reading)
         for scan, out in outputs.items()
         if scan not in failed
     }

@@ -1,5 +1,6 @@
 """Warnings about scans that differ from the training scans; such scans are segmented all the same."""
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -11,6 +12,7 @@ from app.io.volumes import Volume
 
 _TIMES = 3.0  # a spacing this many times coarser or finer than the network's is far beyond augmentation
 _LEAST_SHARE = 0.5  # smallest share of the training range that a CT scan must cover
+_MARGIN = 0.1  # of the training range, by which a CT scan may be brighter or darker than all training scans
 _BRIGHTER = 10.0  # a scan this many times brighter or darker than all training scans has another unit
 
 
@@ -50,7 +52,11 @@ def _doubt(low: float, high: float, how: Normalisation, brightest: tuple[float, 
         return "constant; is this channel missing?"
     if how.scheme == "ct":
         shared = min(high, how.high) - max(low, how.low)
-        unlike = shared < _LEAST_SHARE * (how.high - how.low)
+        width = how.high - how.low
+        darkest, lightest = brightest or (math.inf, -math.inf)  # of training scans; labels may be brighter
+        unlike = shared < _LEAST_SHARE * width and not (
+            darkest - _MARGIN * width <= high <= lightest + _MARGIN * width
+        )
         foreground = f"the training set's foreground runs from {how.low:.4g} to {how.high:.4g}"
         return f"{foreground}; is it in Hounsfield units?" if unlike else ""
     if brightest is None:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.core.reading import Reading
 from app.core.task import GroupRule, Task
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
@@ -265,7 +266,7 @@ def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, 
     change(folder / "labelsTr/blob_004.nii.gz", np.copy)
     before = {path: path.read_bytes() for path in folder.rglob("*.gz")}
     _, checked = check(folder)
-    assert repair_task(read_task_file(folder), checked, tmp_path / "copy") == 4
+    assert repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading()) == 4
     task, repaired = check(tmp_path / "copy")
     assert repaired.findings == {} and len(task.cases) == 5
     assert {path: path.read_bytes() for path in folder.rglob("*.gz")} == before
@@ -273,7 +274,7 @@ def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, 
     assert image[3, 4, 5] == np.nanmin(np.asarray(nib.load(folder / "imagesTr/blob_001.nii.gz").dataobj))
     for target in (tmp_path / "copy", folder / "copy"):  # one that exists, one inside the source
         with pytest.raises(InputError, match=r"check\.repair") as error:
-            repair_task(read_task_file(folder), checked, target)
+            repair_task(read_task_file(folder), checked, target, Reading())
         assert str(target) in str(error.value)
 
 
@@ -285,7 +286,7 @@ def test_a_copy_keeps_ids_and_what_each_case_annotates(make_task: MakeTask, tmp_
     facts["training"][1] |= {"id": "patient_7", "annotated": ["blob", "other"]}
     (folder / "dataset.json").write_text(json.dumps(facts))
     task, checked = check(folder)
-    repair_task(read_task_file(folder), checked, tmp_path / "copy")
+    repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
     copied = read_task(tmp_path / "copy")
     wanted = {case.id: case.annotated for case in task.cases}
     assert (
@@ -307,7 +308,7 @@ def test_a_label_beside_its_scan_and_turned_is_mended_by_both(
     nib.save(nib.load(folder / LABEL).as_reoriented(TURN), folder / LABEL)
     _, checked = check(folder)
     assert {"other_grid", "other_orientation"} <= kinds(checked)
-    repair_task(read_task_file(folder), checked, tmp_path / "copy")
+    repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
     mended = nib.load(tmp_path / "copy" / LABEL)
     np.testing.assert_array_equal(np.asarray(mended.dataobj), drawn)
     np.testing.assert_allclose(mended.affine, nib.load(folder / IMAGE).affine)
@@ -322,7 +323,7 @@ def test_values_that_only_a_guess_could_mend_are_kept(
     change(folder / LABEL, set_voxel(value))
     move(folder / LABEL, shifted(0.6))
     _, checked = check(folder)
-    repair_task(read_task_file(folder), checked, tmp_path / "copy")
+    repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
     assert np.asarray(nib.load(tmp_path / "copy" / LABEL).dataobj)[3, 4, 5] == np.float32(value)
     assert kind in kinds(check(tmp_path / "copy")[1])
 

@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from app.core.digest import digest_of
 from app.core.errors import InputError
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare import cache as cache_module
@@ -178,3 +179,20 @@ def test_a_full_disk_leaves_no_half_case(make_task: MakeTask, tmp_path: Path) ->
     assert list((tmp_path / "cache").rglob("*.npy")) == []
     assert sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file()) == before
     assert cache.prepare(plan)["blob_001"].labels().whole(np.uint8).any()
+
+
+def test_the_record_of_hashed_files_has_no_paths(make_task: MakeTask, tmp_path: Path) -> None:
+    folder = make_task(cases=2, name="Task91_Brandauer")
+    record = tmp_path / "cache" / "Task91_Brandauer" / "digests.json"
+    first = Cache(tmp_path / "cache", read_task(folder), workers=1).digests()
+    assert not any(word in record.read_text() for word in ("Brandauer", "blob", "/"))
+    known = json.loads(record.read_text())
+    files = sorted(folder.glob("*Tr/*.nii.gz"))
+    assert len(known) == len(files) == 4
+
+    old = {str(path): known[key] for path in files for key in known if key == digest_of(str(path))}
+    marked = {path: [*entry[:2], entry[2][::-1]] for path, entry in old.items()}
+    record.write_text(json.dumps(marked))  # as versions before wrote it; the marks show that it is read
+    again = Cache(tmp_path / "cache", read_task(folder), workers=1).digests()
+    assert set(again) == set(first) and not set(again.values()) & set(first.values())
+    assert set(json.loads(record.read_text())) == set(known)

@@ -23,3 +23,24 @@ def test_spacing_is_one_doubt_whatever_the_axes(mm: tuple[float, float, float], 
     found = scan_warnings(volume, prepare(volume, None, plan), plan, ("MR",))
     assert [doubt.kind for doubt in found] == ["spacing"] * len(told)
     assert all(words in doubt.text for words, doubt in zip(told, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("shift", "brightest", "told"),
+    [
+        (0, ((60.0, 90.0),), []),  # a small bright label: nearly all of a training scan is darker, too
+        (0, ((200.0, 300.0),), ["intensity_CT"]),
+        (0, (), ["intensity_CT"]),  # older plans
+        (2000, ((60.0, 90.0),), ["intensity_CT"]),
+    ],
+)
+def test_ct_is_compared_with_labels_and_with_whole_scans(
+    shift: float, brightest: tuple[tuple[float, float], ...], told: list[str]
+) -> None:
+    how = Normalisation("ct", 100.0, 250.0, 150.0, 30.0)
+    plan = replace(CUBES, spacing=(1.0, 1.0, 1.0), normalisation=(how,), brightest=brightest)
+    values = np.random.default_rng(0).uniform(-1000, 75, (1, 24, 24, 24)) + shift
+    voxels = values.astype(np.float32)
+    volume = Volume(np.eye(4), voxels)
+    found = scan_warnings(volume, prepare(volume, None, plan), plan, ("CT",))
+    assert [doubt.kind for doubt in found] == told
