@@ -55,7 +55,8 @@ def choose_kernels(
     before, cost = judged(choice)
     if cost > most:
         raise InputError(
-            f"analyze.budget: got {budget}, 1D kernels everywhere take {budget * cost / most:.3f}"
+            f"analyze.budget: got {budget}, wanted at least {budget * cost / most:.3f}, the cost of 1D "
+            "kernels everywhere"
         )
     best = before
     queue = [(-float("inf"), place, name, 1) for place, name in enumerate(convs)]

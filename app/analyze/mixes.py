@@ -53,7 +53,10 @@ def choose_mixes(
     chosen: dict[str, Mix] = {name: {"groups": GROUPS[0], "overlap": None} for name in names}
     before, cost = judged(chosen)
     if cost > most:
-        raise InputError(f"analyze.budget: got {budget}, the cheapest mixes take {budget * cost / most:.3f}")
+        raise InputError(
+            f"analyze.budget: got {budget}, wanted at least {budget * cost / most:.3f}, the cost of the "
+            "cheapest mixes"
+        )
     best, gained = before, True
     while gained:
         gained = False

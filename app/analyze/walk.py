@@ -102,7 +102,10 @@ def _function(node: fx.Node, given: list[Field]) -> Field:
         return united(*given)
     if node.target is operator.getitem and isinstance(node.args[1], tuple):
         return narrowed(given[0], node.args[1][1])  # type: ignore[arg-type]
-    raise InputError(f"analyze: got {node.target} in {node.format_node()}, which has no known connection")
+    raise InputError(
+        f"mode=analyze: the receptive field of {node.target} in {node.format_node()} is unknown; choose "
+        "another model or op"
+    )
 
 
 class _Tracer(fx.Tracer):

@@ -63,7 +63,10 @@ def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, 
     if solution is None:  # whole channels may not be able to use that much of the budget
         solution = problem.solve(0.0, most)
     if solution is None:
-        raise InputError("search.budget: no layout in whole groups of search.align channels meets it")
+        raise InputError(
+            "search.budget: no layout in whole groups of search.align channels meets it; set a smaller "
+            "search.align"
+        )
     counts = {
         site.conv.name: _named(site, numbers) for site, numbers in zip(sites, solution.numbers, strict=True)
     }

@@ -110,7 +110,10 @@ class _Carrier:
         if isinstance(source, nn.GroupNorm):
             _fill(target, {"weight": source.weight[order], "bias": source.bias[order]})
         elif any(True for _ in source.parameters()):
-            raise InputError(f"train.init: {path}: {type(source).__name__} cannot be carried over")
+            raise InputError(
+                f"train.init: {path}: weights of {type(source).__name__} cannot be inherited; leave train.init "
+                "out"
+            )
         return order
 
     def _shrink(self, path: str, source: SampledConv3d, target: nn.Module, order: Tensor | None) -> Tensor:

@@ -101,7 +101,7 @@ class Space:
         if best is None:
             raise InputError(
                 "search.budget, search.limits: no network with these kernels "
-                f"meets them; the smallest one costs {least:.3g} times as much"
+                f"meets them; the smallest one costs {least:.3g} times as much; set a larger budget"
             )
         return best[1]
 

@@ -167,7 +167,7 @@ def _set_aside(task: Task, chosen: SplitSettings, settings: TaskSettings, fold: 
         found["test"] |= named(names.test, task.cases, group, "split.file")
         inside = named((*names.train, *names.validation), task.cases, group, "split.file")
         if twice := sorted(inside & found["test"]):
-            raise InputError(f"split.file: {twice[0]} is in the test set and on another side")
+            raise InputError(f"split.file: {twice[0]} is in the test set, but also trains or is held out")
         found["exclude"] |= everyone - inside - found["test"]
     if found["exclude"]:
         log.info("%d of %d cases are left out", len(found["exclude"]), len(everyone))

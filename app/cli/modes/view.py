@@ -62,9 +62,11 @@ def _opened(settings: _Settings) -> Case:
         raise InputError("view: wanted one of view.run=<run folder> and view.scan=<file or folder>")
     if settings.run is not None:
         if settings.labels:
-            raise InputError("view.labels: goes with view.scan; a run has its own label maps")
+            raise InputError(
+                "view.labels: is for view.scan; leave it out, because a run has its own label maps"
+            )
         return case_of_run(Path(settings.run), settings.case, data_moved())
     if settings.case is not None:
-        raise InputError("view.case: goes with view.run; leave it out")
+        raise InputError("view.case: is for view.run; leave it out")
     labels = [settings.labels] if isinstance(settings.labels, str) else settings.labels
     return case_of_files(Path(str(settings.scan)), [Path(path) for path in labels])

@@ -139,7 +139,7 @@ def choices(command: Sequence[str]) -> dict[str, str]:
     found = {key: _values(override) for key, override in parse(command, "command line").items()}
     for key, values in found.items():
         if len(values) > 1:
-            raise InputError(f"{key}: got {len(values)} values, wanted one; let tune.space have it")
+            raise InputError(f"{key}: got {len(values)} values, wanted one; vary keys with tune.space")
     return {key: values[0] for key, values in found.items()}
 
 

@@ -49,11 +49,11 @@ class PhantomSettings:
         """Validate values."""
         if self.cases < 1 or self.seed < 0:
             raise InputError(
-                f"task.phantom: got {self.cases} cases and seed {self.seed}, wanted 1 and 0 or more"
+                f"task.phantom: got {self.cases} cases and seed {self.seed}, wanted at least 1 and 0"
             )
         if len(self.size) != 3 or min(self.size) < _SMALLEST:
             raise InputError(
-                f"task.phantom.size: got {self.size}, wanted three of at least {_SMALLEST} voxels"
+                f"task.phantom.size: got {self.size}, wanted three numbers of at least {_SMALLEST} voxels"
             )
         if len(self.spacing) != 3 or min(self.spacing) <= 0:
             raise InputError(f"task.phantom.spacing: got {self.spacing}, wanted three positive numbers of mm")

@@ -37,7 +37,7 @@ class PlantedSettings:
     def __post_init__(self) -> None:
         """Validate values."""
         if self.cases < 1 or self.seed < 0 or min(self.size) < 1:
-            raise InputError(f"task.planted: got {self}, wanted cases, a seed and voxels")
+            raise InputError(f"task.planted: got {self}, wanted at least 1 case, seed 0 and 1 voxel per axis")
         if len(self.axes) not in (1, 2) or not set(self.axes) <= {0, 1, 2}:
             raise InputError(f"task.planted.axes: got {list(self.axes)}, wanted one or two of 0, 1, 2")
         if not 0 < self.share < 1:
