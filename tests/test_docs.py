@@ -34,6 +34,20 @@ OUTDATED = re.compile(
     re.IGNORECASE,
 )
 """Forms of words that readers stumble over; each has a plain one."""
+MEASURED = {
+    "kernels_hippocampus": "Dice difference runs parameters GMAC forward step",
+    "operators_hippocampus": "Dice difference runs parameters GMAC forward step",
+    "operators_sarcoma": "Dice difference runs parameters GMAC forward step",
+    "fields_hippocampus": "Dice difference runs parameters GMAC forward step",
+    "peers_sarcoma": "Dice parameters GMAC forward step steps",
+    "compress_hippocampus": "Dice",
+    "planted": "Dice",
+    "recipe_hippocampus": "Dice difference steps parameters GMAC",
+    "recipe_hippocampus_two_cores": "Dice difference steps parameters GMAC",
+}
+"""Columns of `docs/scripts/tables.py` that the pages show, by file in docs/results."""
+IN_TEXT = {("compress_hippocampus", "dense"), ("planted", "equal_1d")}
+"""Groups that no table shows."""
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +189,19 @@ def test_version_is_the_same_everywhere() -> None:
     assert cited["version"] == __version__
     assert f"\n## {__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert all({"title", "authors", "year", "notes"} <= set(source) for source in cited["references"])
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_tables_show_the_figures_of_their_files(name: str) -> None:
+    rows = runpy.run_path(str(ROOT / "docs" / "scripts" / "tables.py"))["table"](
+        ROOT / "docs" / "results" / f"{name}.csv"
+    )
+    pages = [ROOT / "docs" / page for page in ("results.md", "recipe.md")]
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    shown = [line.replace("*", "") for line in lines if line.startswith("|")]
+    columns = ["group", "Dice", "difference", "runs", "parameters", "GMAC", "forward", "step", "steps"]
+    rows = [row for row in rows if (name, row[0]) not in IN_TEXT]
+    assert rows
+    for row in rows:
+        wanted = [cell for column, cell in zip(columns, row, strict=True) if column in MEASURED[name].split()]
+        assert any(all(cell in line for cell in wanted) for line in shown), (name, row)
