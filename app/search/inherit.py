@@ -111,8 +111,8 @@ class _Carrier:
             _fill(target, {"weight": source.weight[order], "bias": source.bias[order]})
         elif any(True for _ in source.parameters()):
             raise InputError(
-                f"train.init: {path}: weights of {type(source).__name__} cannot be inherited; leave train.init "
-                "out"
+                f"train.init: {path}: weights of {type(source).__name__} cannot be inherited; leave "
+                "train.init out"
             )
         return order
 

@@ -17,7 +17,7 @@ import app
 from app.cli.config.exit_codes import end_interrupted, exit_codes
 from app.cli.config.paths import readable
 from app.cli.config.suggest import explain
-from app.cli.shell.help import group_help
+from app.cli.shell.help import fitted, general_help, group_help
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
 from app.core.renamed import renamed_override
@@ -56,7 +56,7 @@ def _compose_and_run(cfg: DictConfig) -> None:
 
 @contextmanager
 def command_line(words: Sequence[str]) -> Iterator[None]:
-    """Answer `--version` and `--help <name>` and exit; for a wrong name print one line and exit with 1.
+    """Answer `--version` and `--help [<name>]` and exit; for a wrong name print one line and exit with 1.
 
     Earlier names in sys.argv are replaced, with a note. `fold=all` turns the command into a multirun.
     """
@@ -112,8 +112,9 @@ def _answer(words: Sequence[str]) -> None:
         parts = [f"{name} {version(name)}" for name in ("torch", "monai", "hydra-core")]
         print(f"{app.NAME} {app.__version__} ({', '.join(parts)})")
         sys.exit(0)
-    if words[:1] == ["--help"] and len(words) == 2:
-        print(group_help(CONF, words[1]))
+    if "--help" in words or "-h" in words:
+        named = words[0] in ("--help", "-h") and len(words) == 2
+        print(fitted(group_help(CONF, words[1]) if named else general_help(CONF)))
         sys.exit(0)
 
 

@@ -1,14 +1,36 @@
-"""The help of `--help <name>`: the options of a group with their descriptions, a section, or a single key."""
+"""The help: of the whole command, or of `--help <name>`: a group of options, a section, or a single key."""
 
 import re
 from pathlib import Path
-from textwrap import dedent
+from string import Template
+from textwrap import dedent, wrap
+
+import yaml
 
 from app.cli.config.suggest import nearest, proposed
 from app.core.errors import InputError
 
 _SECTIONS = "settings"
 _ROOT = "config.yaml"
+_WIDTH = 100
+
+
+def general_help(conf: Path) -> str:
+    """Return the help of the whole command: what it can do, and the groups with more than one option."""
+    template = yaml.safe_load(_text(conf / "hydra" / "help" / "app.yaml"))["template"]
+    names = sorted(folder.name for folder in conf.iterdir() if folder.is_dir())
+    groups = {name: sorted(path.stem for path in (conf / name).glob("*.yaml")) for name in names}
+    listed = [
+        f"{name}: {', '.join(options)}"
+        for name, options in groups.items()
+        if len(options) > 1 and name not in (_SECTIONS, "hydra")
+    ]
+    return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(listed) + "\n")
+
+
+def fitted(text: str) -> str:
+    """Return the text with lines of at most 100 columns; comments and descriptions keep their column."""
+    return "\n".join(part for line in text.splitlines() for part in _parts(line))
 
 
 def group_help(conf: Path, name: str) -> str:
@@ -34,6 +56,23 @@ def group_help(conf: Path, name: str) -> str:
     raise InputError(f"--help: got {name!r}, wanted one of {wanted}{proposed(_similar(conf, name))}")
 
 
+def _parts(line: str) -> list[str]:
+    if len(line) <= _WIDTH:
+        return [line]
+    before, mark, rest = line.partition("# ")
+    if not mark:
+        before, rest = re.match(r"(\S+ +)(.*)", line).groups()  # type: ignore[union-attr]
+    below = " " * len(before) + mark
+    return wrap(
+        rest,
+        _WIDTH,
+        initial_indent=before + mark,
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def _names(conf: Path) -> list[str]:
     """Return what help can be asked for: groups, sections and the keys of the root file."""
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {_SECTIONS, "hydra"}
@@ -42,10 +81,15 @@ def _names(conf: Path) -> list[str]:
 
 
 def _similar(conf: Path, name: str) -> list[str]:
-    """Return the most similar names; for a dotted name those of its section's keys."""
-    section = name.rpartition(".")[0]
-    keys = [f"{section}.{key}" for text in _texts(conf, section) for key in _keys(text)] if section else []
-    return nearest(name, [*_names(conf), *keys])
+    """Return the most similar names: for a dotted name in its section, else keys of that name."""
+    section, _, key = name.rpartition(".")
+    sections = [section] if section else _names(conf)
+    keys = {
+        f"{one}.{found}": found for one in sections for text in _texts(conf, one) for found in _keys(text)
+    }
+    if not section and (same := [dotted for dotted, found in keys.items() if found == key]):
+        return same
+    return nearest(name, [*_names(conf), *(keys if section else ())])
 
 
 def _key(conf: Path, name: str) -> str | None:

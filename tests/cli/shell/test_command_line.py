@@ -16,6 +16,7 @@ from hydra.errors import InstantiationException
 from app import __version__
 from app.cli.config.exit_codes import in_one_line
 from app.cli.config.suggest import nearest
+from app.cli.shell.command_line import command_line
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
 
@@ -48,6 +49,7 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["qqqq=1"], ["qqqq", "--help"]),
         (["--config-dir", "nowhere"], ["nowhere"]),
         (["--help", "nothing"], ["--help", "nothing", "analyze"]),
+        (["--help", "max_minutes"], ["--help", "train.max_minutes"]),
     ],
 )
 def test_a_wrong_name_is_answered_in_one_line(
@@ -118,6 +120,15 @@ def test_help_has_the_options_of_a_group_and_the_comments_of_files_and_keys(tmp_
     assert group_help(tmp_path, "lamp.bulb") == "lamp.bulb:\n  watts: 5  # W"
     assert group_help(tmp_path, "lamp.bulb.watts") == "lamp.bulb.watts: 5  # W"
     assert group_help(tmp_path, "color=blue") == "# @package _global_\n# cold\nhue: 240\n"
+
+
+@pytest.mark.parametrize("name", [[], ["experiment"], ["op"], ["task"], ["train"], ["search"]])
+def test_help_fits_100_columns(name: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), command_line(["--help", *name]):
+        pass
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 10
+    assert max(len(line) for line in lines) <= 100
 
 
 def test_help_says_what_each_option_is_and_the_front_page_has_every_mode() -> None:
