@@ -7,6 +7,7 @@ odd, duplicate and missing slices. A tilted gantry gives a sheared affine, which
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.io import dicom_frames
+from app.io.decoding import decoding
 from app.io.dicom_files import DicomFile, Frame, is_dicom, other_object, read_file
 from app.io.dicom_grid import Stack, stack
 from app.io.header import Header, make_header
@@ -117,11 +119,13 @@ def voxels_of(series: Series) -> NDArray[np.generic]:
     if frames[0].index is not None:
         return dicom_frames.read_voxels(frames)
     inverted = any(file.inverted for file in series.files)
+    compressed = any(file.compressed for file in series.files)
     with tempfile.TemporaryDirectory() as folder:
         files = [frame.file for frame in frames]
         if inverted:
             files = [_as_stored(file, Path(folder, f"{k}.dcm")) for k, file in enumerate(files)]
-        return _read_slices(series.where, files)
+        with decoding(series.where) if compressed else nullcontext():
+            return _read_slices(series.where, files)
 
 
 def frames_in_order(series: Series) -> tuple[Frame, ...]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from app.core.errors import InputError
+from app.io.decoding import decoding
 from app.io.dicom_elements import find_pixels
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
@@ -75,6 +77,8 @@ class DicomFile:
     identity_removed: bool
     """Whether the header states that name and id are not the patient's own."""
     frame: Frame | None
+    compressed: bool
+    """Whether a decoder is needed for its pixels."""
 
 
 def is_dicom(file: Path) -> bool:
@@ -130,8 +134,10 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
+    compressed = pixels.bytes is None
     try:
-        reader.ReadImageInformation()
+        with decoding(path) if compressed else nullcontext():
+            reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as DICOM ({str(error).strip().splitlines()[-1]})") from None
     tags = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
@@ -157,6 +163,7 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
         patient=(tags.get("0010|0010", ""), tags.get("0010|0020", ""), tags.get("0010|0030", "")),
         identity_removed=tags.get("0012|0062") == "YES",
         frame=None if multi_frame else _frame(path, reader, tags),
+        compressed=compressed,
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.core.optional import require
+from app.io.decoding import decoding
 from app.io.dicom_elements import find_pixels
 from app.io.dicom_files import Frame
 from app.io.faults import faults_named
@@ -142,6 +143,7 @@ def _stored(path: Path) -> NDArray[np.generic]:
         copy = Path(folder, "frames.dcm")
         bare.save_as(copy, enforce_file_format=True)
         try:
-            return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO")))
+            with decoding(path):
+                return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO")))
         except RuntimeError as error:
             raise InputError(f"{path}: cannot be decoded ({str(error).strip().splitlines()[-1]})") from None

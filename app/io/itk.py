@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.core.errors import InputError
 from app.io.header import Header, make_header
-from app.io.packed import refuse_hollow
+from app.io.packed import refuse_damaged
 from app.io.suffixes import suffix_of
 from app.io.text_header import read_text_header
 
@@ -59,7 +59,11 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
     if stored.zipped:
         header = read_header(path)
         wanted = math.prod(header.size) * header.channels * header.dtype.itemsize
-        refuse_hollow(path, stored.voxels, wanted, start=stored.start)
+        packed = refuse_damaged(path, stored.voxels, wanted, start=stored.start)
+        if stored.packed_bytes not in (None, packed):
+            raise InputError(
+                f"{path}: CompressedDataSize: got {stored.packed_bytes}, its voxels take {packed} bytes"
+            )
     try:
         image = _reader(path).Execute()
     except RuntimeError as error:

@@ -23,6 +23,7 @@ logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `doubts` repor
 
 _FORM = "NIfTI"
 _UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1 codes, factors to mm; 2 mm, 0 unknown
+_TO_END = 2**20  # most bytes after the voxels
 _SIZES_AGREE = 0.1  # largest difference of an sform's voxel sizes from pixdim, as a share of pixdim
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -56,9 +57,14 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
         stored = _loaded(path).dataobj
         if _is_packed(file):
             refuse_hollow(path, file, math.prod(stored.shape) * stored.dtype.itemsize)
-        scaled = (stored.slope, stored.inter) != (1, 0)
-        # Values too large for float32 become infinite; callers that need finite voxels check for that.
-        voxels = np.asanyarray(stored, dtype=np.float32) if scaled else np.asanyarray(stored)
+        with ImageOpener(file) as stream:
+            layout = (stored.shape, stored.dtype, stored.offset, stored.slope, stored.inter)
+            scaled = layout[3:] != (1, 0)
+            # Values too large for float32 become infinite; callers that need finite voxels check for that.
+            proxy = type(stored)(stream, layout)
+            voxels = np.asanyarray(proxy, dtype=np.float32) if scaled else np.asanyarray(proxy)
+            if _is_packed(file):
+                stream.read(_TO_END)  # at its end the checksum is compared
     result: NDArray[np.generic] = voxels.reshape(_trimmed(voxels.shape))
     return result
 

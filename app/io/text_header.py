@@ -42,6 +42,8 @@ class TextHeader:
     zipped: bool
     raw: bool
     """Whether voxels are stored uncompressed and binary; neither raw nor zipped means text."""
+    packed_bytes: int | None = None
+    """Compressed bytes of the voxels as the header states them; None if it does not."""
 
 
 def read_text_header(path: Path) -> TextHeader:
@@ -53,13 +55,10 @@ def read_text_header(path: Path) -> TextHeader:
     """
     with path.open("rb") as stream:
         start = stream.read(_MOST_BYTES)
-    nrrd = suffix_of(path) in (".nrrd", ".nhdr")
-    name, first, zipped, raw = _nrrd(path, start) if nrrd else _meta(path, start)
-    return TextHeader(_beside(path, name) if name else path, first, zipped, raw)
+    return _nrrd(path, start) if suffix_of(path) in (".nrrd", ".nhdr") else _meta(path, start)
 
 
-def _nrrd(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
-    """Return the voxel file's name, empty for the same file, its first byte, and whether zipped or raw."""
+def _nrrd(path: Path, start: bytes) -> TextHeader:
     if not start.startswith(b"NRRD"):
         raise InputError(f"{path}: got {start[:4]!r} at its start, wanted an NRRD header")
     end = _BLANK_LINE.search(start)
@@ -68,10 +67,11 @@ def _nrrd(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
     elsewhere = _text(fields.get(b"datafile", b""))
     encoding = _text(fields.get(b"encoding", b"")).lower()
     first = 0 if elsewhere or not end else end.end()
-    return elsewhere, first, encoding in ("gzip", "gz"), encoding == "raw"
+    voxels = _beside(path, elsewhere) if elsewhere else path
+    return TextHeader(voxels, first, encoding in ("gzip", "gz"), encoding == "raw")
 
 
-def _meta(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
+def _meta(path: Path, start: bytes) -> TextHeader:
     last = _DATA_FILE.search(start)
     if last is None:
         raise InputError(f"{path}: got no line ElementDataFile in its header, wanted a MetaImage")
@@ -91,7 +91,11 @@ def _meta(path: Path, start: bytes) -> tuple[str, int, bool, bool]:
         for field, usual in (("CompressedData", "False"), ("BinaryData", "True"))
     )
     apart = name.upper() != "LOCAL"
-    return name if apart else "", 0 if apart else last.end(), zipped, binary and not zipped
+    size = int(fields.get("CompressedDataSize", "0")) or None
+    if zipped and not apart and size is None:
+        raise InputError(f"{path}: got no CompressedDataSize in its header, wanted the bytes of its voxels")
+    voxels, first = (_beside(path, name), 0) if apart else (path, last.end())
+    return TextHeader(voxels, first, zipped, binary and not zipped, size if zipped else None)
 
 
 def _refuse_other(path: Path, name: str, text: str, before: dict[str, str]) -> None:

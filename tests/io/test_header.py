@@ -121,7 +121,7 @@ def test_nothing_is_allocated_for_voxels_that_a_zipped_file_does_not_hold(tmp_pa
     (tmp_path / "a.nrrd").write_bytes(
         NRRD.replace(b"raw", b"gzip") % (b"400 400 200", b"") + gzip.compress(bytes(40)) + bytes(80_000)
     )
-    packed = MHA.replace(b"CompressedData = False", b"CompressedData = True")
+    packed = MHA.replace(b"CompressedData = False", b"CompressedData = True\nCompressedDataSize = 80000")
     (tmp_path / "a.mha").write_bytes(
         packed % (b"400 400 200", b"LOCAL") + zlib.compress(bytes(40)) + bytes(80_000)
     )

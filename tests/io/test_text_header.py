@@ -25,7 +25,10 @@ def test_where_voxels_are(tmp_path: Path) -> None:
     meta, beside = tmp_path / "a.mha", tmp_path / "a.mhd"
     assert header(meta, META, b"\n\n") == TextHeader(meta, len(META), zipped=False, raw=True)
     assert header(meta, META.replace("\n", "\r\n")).start == len(META) + 9
-    assert header(meta, META.replace("CompressedData = False", "CompressedData = True")).zipped
+    zipped = header(
+        meta, META.replace("CompressedData = False", "CompressedData = True\nCompressedDataSize = 9")
+    )
+    assert zipped.zipped and zipped.packed_bytes == 9
     assert not header(meta, META.replace("BinaryData = True", "BinaryData = False")).raw
     assert header(beside, META.replace("LOCAL", "a.raw")).voxels == tmp_path / "a.raw"
     nrrd = tmp_path / "a.nrrd"
@@ -47,6 +50,7 @@ def test_where_voxels_are(tmp_path: Path) -> None:
         ("ElementType = MET_SHORT\n", "", "no ElementType"),
         ("BinaryData = True", f"BinaryData = {'x' * 300}", "BinaryData: got 'x{80}', wanted True"),
         ("CompressedData = False", "CompressedData = True\nCompressedDataSize = true", "CompressedDataSize"),
+        ("CompressedData = False", "CompressedData = True", "no CompressedDataSize"),
         ("Offset = 0 0 0", "Offset 0 0 0", "line 5.*'Offset 0 0 0'"),
         ("ElementDataFile = LOCAL\n", "", "no line ElementDataFile"),
         ("LOCAL", "x" * 300, "x{80}'"),

@@ -45,8 +45,6 @@ _TIMES = 10  # of the decompressed bytes that may be allocated
 _ALWAYS = 128 * 2**20  # bytes of address space that libraries and threads take whatever the size of a file
 _LONGEST = 2000  # characters of a message
 _MAPPED = "of address space"
-_CODECS = ("Must downscale data from 16 bits to 8", "Bogus marker length")
-"""What decoders inside GDCM print, which cannot be kept from the terminal."""
 _READING = Reading(modalities=("CT",))
 _TASK = Task("Task", ("CT",), NAMES, ())
 _Found = TypeVar("_Found")
@@ -145,8 +143,8 @@ def serve(pipe: Connection) -> None:
             sys.stderr.flush()
             printed.seek(0)
             lines = printed.read().decode(errors="replace").splitlines()
-            if told := [line for line in lines if line not in _CODECS]:
-                verdict.faults.append("printed: " + "\n".join(told)[:500])
+            if lines:
+                verdict.faults.append("printed: " + "\n".join(lines)[:500])
             printed.seek(0)
             printed.truncate()
             pipe.send(verdict)

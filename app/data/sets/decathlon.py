@@ -128,7 +128,7 @@ def _annotated(entry: dict[str, Any], labels: tuple[str, ...], path: Path) -> tu
     names = entry.get("annotated")
     if names is None:
         return None
-    if not isinstance(names, list) or not names or not set(names) <= set(labels[1:]):
+    if not isinstance(names, list) or not names or any(name not in labels[1:] for name in names):
         raise InputError(
             f"{path}: {entry['label']}: annotated: got {names!r}, wanted names among {', '.join(labels[1:])}"
         )

@@ -38,6 +38,9 @@ def test_missing_pieces_are_named(make_task: MakeTask) -> None:
     assert "blob_002" in str(error.value).replace(str(label), "")
 
 
+ENTRY = {"image": "./imagesTr/blob_001.nii.gz", "label": "./labelsTr/blob_001.nii.gz"}
+
+
 @pytest.mark.parametrize(
     ("changes", "tokens"),
     [
@@ -48,6 +51,8 @@ def test_missing_pieces_are_named(make_task: MakeTask) -> None:
         ({"labels": ["background"]}, ["labels", "['background']"]),
         ({"training": []}, ["training"]),
         ({"training": [3]}, ["training", "3", "image", "label"]),
+        ({"training": [{**ENTRY, "annotated": [["blob"]]}]}, ["annotated", "[['blob']]", "blob"]),
+        ({"training": [{**ENTRY, "annotated": "blob"}]}, ["annotated", "'blob'"]),
         ({"modality": None}, ["modality", "None"]),
     ],
 )
