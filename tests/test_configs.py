@@ -12,7 +12,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
 from app.cli.config.build import build_optimizer, build_schedule, build_sliding, build_tracker
-from app.cli.config.settings import plain, read_settings, train_settings
+from app.cli.config.settings import read_settings, section_values, train_settings
 from app.cli.config.task import TaskSettings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
 from app.core.errors import InputError
@@ -54,7 +54,7 @@ def test_every_mode_names_a_function(option: str) -> None:
 @pytest.mark.parametrize("option", GROUPS["task"])
 def test_every_task_has_typed_facts(option: str) -> None:
     cfg = composed(f"task={option}", *(["task.folder=x"] if option == "decathlon" else []))
-    assert read_settings(TaskSettings, plain(cfg.task), "task").nsd_tolerance_mm > 0
+    assert read_settings(TaskSettings, section_values(cfg.task), "task").nsd_tolerance_mm > 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Pa
 @pytest.mark.parametrize("option", GROUPS["sweep"])
 def test_every_sweep_has_jobs_that_compose(option: str) -> None:
     cfg = composed(f"sweep={option}")
-    lines = {name: with_all_folds(line, cfg.folds) for name, line in plain(cfg.sweep.jobs).items()}
+    lines = {name: with_all_folds(line, cfg.folds) for name, line in section_values(cfg.sweep.jobs).items()}
     jobs = plan_jobs(lines, [f"sweep={option}"])
     assert cfg.sweep.baseline in {job.group for job in jobs}
     for line in {tuple(word for word in job.overrides if not word.startswith("seed=")) for job in jobs}:
@@ -148,7 +148,7 @@ def test_every_sweep_has_jobs_that_compose(option: str) -> None:
 @pytest.mark.parametrize("option", GROUPS["sweep"])
 def test_no_sweep_takes_a_layout_that_was_searched_on_held_out_cases(option: str) -> None:
     cfg = composed(f"sweep={option}")
-    for job in plan_jobs(plain(cfg.sweep.jobs), [f"sweep={option}"]):
+    for job in plan_jobs(section_values(cfg.sweep.jobs), [f"sweep={option}"]):
         path = job.choices.get("op.layout", "@")
         if not path.startswith("@"):
             assert read_layout(Path(path)).provenance["fold"] == cfg.fold

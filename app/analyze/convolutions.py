@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from app.analyze.score import capped, score
+from app.analyze.score import capped, field_score
 from app.analyze.walk import fields
 from app.core.errors import InputError
 from app.core.types import Size, Spacing, as_spacing
@@ -56,7 +56,7 @@ def layers(spec: NetworkSpec, patch: Size) -> list[Layer]:
     convs = {paths[conv.name]: conv for conv in list_convolutions(spec.model, spec.shape)}
     for path, field in found.items():
         conv = convs[path]
-        size, value = capped(field, patch), score(field, patch)
+        size, value = capped(field, patch), field_score(field, patch)
         operator = spec.decoder if conv.name.startswith("decoder") else spec.encoder
         assert conv.size is not None
         cost = operator.cost(conv, conv.size)

@@ -13,11 +13,11 @@ Extents = NDArray[np.float64]
 
 
 class _Space:
-    """A set of channels that `Field.reach` counts; two fields are comparable if they share it."""
+    """A set of channels that `ReceptiveFields.reach` counts; two fields are comparable if they share it."""
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveFields:
     """The receptive fields of a map's channels.
 
     Channel c sees channels `reach[c]`, and input voxels from `low[c]` to `high[c]` relative to its own
@@ -48,13 +48,13 @@ class Field:
         return count
 
 
-def input_field(channels: int) -> Field:
+def input_field(channels: int) -> ReceptiveFields:
     """Return the field of a network's input: every channel sees itself in its own voxel."""
     nothing = np.zeros((channels, 3))
-    return Field(np.eye(channels, dtype=np.bool_), nothing, nothing, np.ones(3))
+    return ReceptiveFields(np.eye(channels, dtype=np.bool_), nothing, nothing, np.ones(3))
 
 
-def through(seen: Field, connection: Connection) -> Field:
+def through(seen: ReceptiveFields, connection: Connection) -> ReceptiveFields:
     """Return the field after a module with this connection."""
     links = connection.links
     low = np.where(links[:, :, None], seen.low, np.inf).min(axis=1) + seen.jump * connection.low
@@ -63,13 +63,13 @@ def through(seen: Field, connection: Connection) -> Field:
     return replace(seen, reach=(links @ seen.reach).astype(np.bool_), low=low, high=high, jump=jump)
 
 
-def enlarged(seen: Field, channels: int, stride: Size) -> Field:
+def enlarged(seen: ReceptiveFields, channels: int, stride: Size) -> ReceptiveFields:
     """Return the field after a transposed convolution to `channels` whose kernel equals its stride."""
     mixed = through(seen, channel_mix(np.ones((channels, len(seen.low)), dtype=np.bool_)))
     return replace(mixed, jump=seen.jump / np.array(stride))
 
 
-def joined(fields: Sequence[Field]) -> Field:
+def joined(fields: Sequence[ReceptiveFields]) -> ReceptiveFields:
     """Return the field of maps concatenated along channels."""
     first = fields[0]
     if all(seen.space is first.space for seen in fields):
@@ -77,22 +77,22 @@ def joined(fields: Sequence[Field]) -> Field:
     else:
         reach, space = _block_diagonal([seen.reach for seen in fields]), _Space()
     low, high = (np.concatenate([getattr(seen, name) for seen in fields]) for name in ("low", "high"))
-    return Field(reach, low, high, first.jump, space)
+    return ReceptiveFields(reach, low, high, first.jump, space)
 
 
-def united(first: Field, second: Field) -> Field:
+def united(first: ReceptiveFields, second: ReceptiveFields) -> ReceptiveFields:
     """Return the field of the sum of two maps: everything that either sees."""
     assert first.space is second.space, "a sum within a stage"
     low, high = np.minimum(first.low, second.low), np.maximum(first.high, second.high)
     return replace(first, reach=first.reach | second.reach, low=low, high=high)
 
 
-def narrowed(seen: Field, channels: slice) -> Field:
+def narrowed(seen: ReceptiveFields, channels: slice) -> ReceptiveFields:
     """Return the field of some of the channels."""
     return replace(seen, reach=seen.reach[channels], low=seen.low[channels], high=seen.high[channels])
 
 
-def entering(seen: Field) -> Field:
+def entering(seen: ReceptiveFields) -> ReceptiveFields:
     """Return the field with the same voxels, in which channels are counted from this map on."""
     return replace(seen, reach=np.eye(len(seen.low), dtype=np.bool_), space=_Space())
 

@@ -15,7 +15,7 @@ from app.core.types import Size
 from app.models.network import NetworkSpec, list_convolutions
 from app.operators.rolling import Rolling
 
-GROUPS = (8, 4, 2, 1)
+GROUP_COUNTS = (8, 4, 2, 1)
 """Numbers of groups, from cheap to expensive."""
 OVERLAPS = (None, 0.25, 0.33, 0.5, 0.75)
 """Overlaps that are tried; None stands for a grouped convolution without overlap."""
@@ -50,7 +50,7 @@ def choose_mixes(
         made = _with(spec, mixes)
         return objective(layers(made, patch)), float(getattr(made.cost(patch), measure))
 
-    chosen: dict[str, Mix] = {name: {"groups": GROUPS[0], "overlap": None} for name in names}
+    chosen: dict[str, Mix] = {name: {"groups": GROUP_COUNTS[0], "overlap": None} for name in names}
     before, cost = judged(chosen)
     if cost > most:
         raise InputError(
@@ -62,7 +62,7 @@ def choose_mixes(
         gained = False
         for name in names:
             found = []
-            for groups, overlap in product(GROUPS, OVERLAPS):
+            for groups, overlap in product(GROUP_COUNTS, OVERLAPS):
                 mix: Mix = {"groups": groups, "overlap": overlap}
                 if mix == chosen[name] or (groups == 1 and overlap is not None):
                     continue
@@ -77,7 +77,7 @@ def choose_mixes(
 
 
 def _operator(mixes: Mapping[str, Mix]) -> Rolling:
-    return Rolling(groups=GROUPS[0], overlap=None, convolutions=dict(mixes))
+    return Rolling(groups=GROUP_COUNTS[0], overlap=None, convolutions=dict(mixes))
 
 
 def _with(spec: NetworkSpec, mixes: Mapping[str, Mix]) -> NetworkSpec:

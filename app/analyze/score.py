@@ -8,16 +8,16 @@ channels.
 
 import numpy as np
 
-from app.analyze.field import Extents, Field
+from app.analyze.field import Extents, ReceptiveFields
 from app.core.types import Size
 
 
-def capped(field: Field, patch: Size) -> Extents:
+def capped(field: ReceptiveFields, patch: Size) -> Extents:
     """Return the voxels along (D, H, W) that each channel sees of a patch, (C, 3)."""
     size: Extents = np.minimum(field.size, np.array(patch, dtype=np.float64))
     return size
 
 
-def score(field: Field, patch: Size) -> float:
+def field_score(field: ReceptiveFields, patch: Size) -> float:
     """Return the mean of log(d h w c) over channels."""
     return float((np.log(capped(field, patch)).sum(axis=1) + np.log(field.channels)).mean())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.core.errors import InputError
 
 OPTIMISERS = ("stage", "kernel", "mix")
-COSTS = ("params", "macs")
+ANALYZED_COSTS = ("params", "macs")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AnalyzeSettings:
         """Validate values."""
         if self.optimise is not None and self.optimise not in OPTIMISERS:
             raise InputError(f"analyze.optimise: got {self.optimise!r}, wanted stage, kernel or mix")
-        if self.cost not in COSTS:
+        if self.cost not in ANALYZED_COSTS:
             raise InputError(f"analyze.cost: got {self.cost!r}, wanted params or macs")
         if not self.budget > 0:
             raise InputError(f"analyze.budget: got {self.budget}, wanted above 0")

@@ -10,7 +10,7 @@ from app.core.types import Size
 from app.models.network import NetworkSpec
 from app.models.unet import UNetModel
 
-Counts = tuple[int, ...]
+BlockCounts = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def arrange(
     most = budget * getattr(spec.cost(patch), measure)
 
     @cache
-    def value(counts: Counts) -> float | None:
+    def value(counts: BlockCounts) -> float | None:
         """Return the mean score for a number of blocks per stage; None if it is over the budget."""
         moved = replace(spec, model=divided(model, counts, levels))
         if getattr(moved.cost(patch), measure) > most:
@@ -63,12 +63,12 @@ def arrange(
         advance()
 
 
-def divided(model: UNetModel, counts: Counts, levels: int) -> UNetModel:
+def divided(model: UNetModel, counts: BlockCounts, levels: int) -> UNetModel:
     """Return the model with these numbers of blocks per level, encoder first."""
     return replace(model, encoder_blocks=counts[:levels], decoder_blocks=counts[levels:])
 
 
-def _moves(counts: Counts) -> Iterator[Counts]:
+def _moves(counts: BlockCounts) -> Iterator[BlockCounts]:
     """Yield the counts after moving one block from a stage with at least two to any other."""
     for source, count in enumerate(counts):
         for target in range(len(counts)):

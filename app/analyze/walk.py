@@ -8,7 +8,16 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from app.analyze.field import Field, enlarged, entering, input_field, joined, narrowed, through, united
+from app.analyze.field import (
+    ReceptiveFields,
+    enlarged,
+    entering,
+    input_field,
+    joined,
+    narrowed,
+    through,
+    united,
+)
 from app.core.errors import InputError
 from app.core.types import as_size
 from app.layers.connection import Connected, Connection, grouped_links
@@ -22,13 +31,13 @@ _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 def fields(
     network: nn.Module, channels: int, paths: Collection[str], stages: Collection[str]
-) -> dict[str, Field]:
+) -> dict[str, ReceptiveFields]:
     """Return the field after each module of `paths`; channels are counted from the start of its stage.
 
     Raises:
         InputError: the network contains an operation whose connection is unknown.
     """
-    found: dict[str, Field] = {}
+    found: dict[str, ReceptiveFields] = {}
     _walk(network, "", [input_field(channels)], _Stops(paths, stages, found))
     return found
 
@@ -36,7 +45,9 @@ def fields(
 class _Stops:
     """The modules that are walked separately: those whose field is wanted, and stages."""
 
-    def __init__(self, paths: Collection[str], stages: Collection[str], found: dict[str, Field]) -> None:
+    def __init__(
+        self, paths: Collection[str], stages: Collection[str], found: dict[str, ReceptiveFields]
+    ) -> None:
         self.paths, self.stages, self.found = set(paths), set(stages), found
 
     def below(self, path: str) -> set[str]:
@@ -47,7 +58,7 @@ class _Stops:
         }
 
 
-def _walk(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Field:
+def _walk(module: nn.Module, path: str, seen: list[ReceptiveFields], stops: _Stops) -> ReceptiveFields:
     """Return the field after the module at `path` for the fields of its inputs."""
     if path in stops.stages:
         seen = [entering(field) for field in seen]
@@ -59,7 +70,7 @@ def _walk(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Fie
     return entering(result) if path in stops.stages else result
 
 
-def _primitive(module: nn.Module, seen: list[Field]) -> Field | None:
+def _primitive(module: nn.Module, seen: list[ReceptiveFields]) -> ReceptiveFields | None:
     """Return the field after a module with a known connection; None for one made of other modules."""
     field = seen[0]
     if isinstance(module, Connected):
@@ -76,7 +87,7 @@ def _primitive(module: nn.Module, seen: list[Field]) -> Field | None:
     return field if isinstance(module, _PASSING) else None
 
 
-def _interpret(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -> Field:
+def _interpret(module: nn.Module, path: str, seen: list[ReceptiveFields], stops: _Stops) -> ReceptiveFields:
     tracer = _Tracer(stops.below(path))
     inputs = iter(seen)
     known: dict[fx.Node, Any] = {}
@@ -88,14 +99,14 @@ def _interpret(module: nn.Module, path: str, seen: list[Field], stops: _Stops) -
             below = f"{path}.{node.target}" if path else str(node.target)
             known[node] = _walk(module.get_submodule(str(node.target)), below, given, stops)
         elif node.op == "output":
-            result: Field = given[0]
+            result: ReceptiveFields = given[0]
             return result
         else:
             known[node] = _function(node, given)
     raise AssertionError("a graph ends with its output")
 
 
-def _function(node: fx.Node, given: list[Field]) -> Field:
+def _function(node: fx.Node, given: list[ReceptiveFields]) -> ReceptiveFields:
     if node.target is torch.cat:
         return joined(given)
     if node.target in _SUMS:

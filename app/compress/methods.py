@@ -6,7 +6,7 @@ from app.compress.fits.method import DecompositionMethod
 from app.compress.fits.settings import CompressSettings
 from app.core.errors import InputError
 
-METHODS: dict[str, type[DecompositionMethod]] = {
+DECOMPOSITIONS: dict[str, type[DecompositionMethod]] = {
     "dwd": DepthwiseMethod,
     "channel": ChannelMethod,
     "spatial": SpatialMethod,
@@ -19,6 +19,6 @@ def method_of(name: str, settings: CompressSettings) -> DecompositionMethod:
     Raises:
         InputError: the name is unknown.
     """
-    if name not in METHODS:
-        raise InputError(f"compress.method: got {name!r}, wanted one of {', '.join(METHODS)}")
-    return METHODS[name](settings)
+    if name not in DECOMPOSITIONS:
+        raise InputError(f"compress.method: got {name!r}, wanted one of {', '.join(DECOMPOSITIONS)}")
+    return DECOMPOSITIONS[name](settings)

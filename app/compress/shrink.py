@@ -24,7 +24,7 @@ from app.models.checkpoint import Weights
 from app.models.network import NetworkSpec
 from app.operators.supernet import SampledConv3d
 from app.search.costs import Site
-from app.search.decode import Decoded, Scores, assign_slots
+from app.search.decode import Decoded, KernelScores, assign_slots
 from app.search.penalty import super_convolutions
 from app.search.search import searched_sites
 
@@ -45,7 +45,7 @@ def shrink(
     trained: NetworkSpec,
     weights: Weights,
     searched: NetworkSpec,
-    decode: Callable[[Scores], Decoded],
+    decode: Callable[[KernelScores], Decoded],
     patches: Sequence[Tensor],
     *,
     distill: bool,

@@ -10,7 +10,7 @@ LEAST_LETTERS = 3
 """Shortest word that is also hidden within other words; shorter ones are hidden only in paths."""
 
 
-def without(words: Iterable[str], message: str) -> str:
+def hide_words(words: Iterable[str], message: str) -> str:
     """Return the message with each word replaced by `HIDDEN`, longest words first."""
     for word in sorted(words, key=len, reverse=True):
         short = len(word) < LEAST_LETTERS or (word.isdigit() and len(word) < _LEAST_DIGITS)
@@ -28,7 +28,7 @@ class _Factory:
     def __call__(self, *args: object, **named: object) -> logging.LogRecord:
         record = self.before(*args, **named)
         if self.words:
-            record.msg, record.args = without(self.words, record.getMessage()), ()
+            record.msg, record.args = hide_words(self.words, record.getMessage()), ()
         return record
 
 
@@ -49,9 +49,9 @@ def hiding() -> Iterator[None]:
     except Exception as error:
         if factory.words:
             error.args = tuple(
-                without(factory.words, arg) if isinstance(arg, str) else arg for arg in error.args
+                hide_words(factory.words, arg) if isinstance(arg, str) else arg for arg in error.args
             )
-            error.__notes__ = [without(factory.words, note) for note in getattr(error, "__notes__", ())]
+            error.__notes__ = [hide_words(factory.words, note) for note in getattr(error, "__notes__", ())]
         raise
     finally:
         logging.setLogRecordFactory(factory.before)

@@ -27,7 +27,7 @@ def absent(packages: Iterable[str]) -> list[str]:
     return [package for package in packages if find_spec(_IMPORTED_AS.get(package, package)) is None]
 
 
-def require(setting: str, *packages: str) -> None:
+def require_packages(setting: str, *packages: str) -> None:
     """Check that the packages a setting needs are installed.
 
     Raises:

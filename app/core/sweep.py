@@ -17,7 +17,7 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
-class Entry:
+class SweepJob:
     """A job of a sweep; jobs of the same group differ only in seed and fold."""
 
     name: str
@@ -31,7 +31,7 @@ class Sweep:
 
     name: str
     baseline: str | None
-    entries: tuple[Entry, ...]
+    entries: tuple[SweepJob, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _read(path: Path, build: Callable[[dict[str, Any]], _Value], kind: str) -> _
 
 def _sweep(values: dict[str, Any]) -> Sweep:
     entries = tuple(
-        Entry(str(entry["name"]), str(entry["group"]), tuple(entry["overrides"]))
+        SweepJob(str(entry["name"]), str(entry["group"]), tuple(entry["overrides"]))
         for entry in values["entries"]
     )
     return Sweep(str(values["name"]), values["baseline"], entries)

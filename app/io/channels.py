@@ -34,7 +34,7 @@ class Channel:
         return " / ".join(name for name in self.names if name)
 
 
-def find_channels(folder: Path, is_scan_file: Callable[[Path], bool]) -> list[Channel]:
+def channels_in_folder(folder: Path, is_scan_file: Callable[[Path], bool]) -> list[Channel]:
     """Return all scan files and series in a folder and its subfolders, sorted by name, except hidden ones.
 
     Raises:

@@ -117,7 +117,7 @@ def voxels_of(series: Series) -> NDArray[np.generic]:
     """
     frames = _stack(series).frames
     if frames[0].index is not None:
-        return dicom_frames.read_voxels(frames)
+        return dicom_frames.frame_voxels(frames)
     inverted = any(file.inverted for file in series.files)
     compressed = any(file.compressed for file in series.files)
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.io.decoding import decoding
 from app.io.dicom_elements import find_pixels
 from app.io.dicom_files import Frame
@@ -38,7 +38,7 @@ def read_data(path: Path, kind: str, **options: Any) -> Any:
     Raises:
         InputError: pydicom is not installed, or the file is not DICOM.
     """
-    require(f"{path}: {kind} needs pydicom", "pydicom")
+    require_packages(f"{path}: {kind} needs pydicom", "pydicom")
     import pydicom
 
     warnings.filterwarnings("ignore", module="pydicom")
@@ -74,7 +74,7 @@ def frames_of(path: Path, data: Any) -> list[Frame]:
     return [_frame(path, data, index, groups, shared) for index, groups in enumerate(own)]
 
 
-def read_voxels(frames: Sequence[Frame]) -> NDArray[np.float32]:
+def frame_voxels(frames: Sequence[Frame]) -> NDArray[np.float32]:
     """Return voxels (i, j, k) of frames in the given order, each with its own scale applied.
 
     Raises:

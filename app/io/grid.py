@@ -42,26 +42,26 @@ def axis_codes(affine: Affine) -> str:
     return "".join(code or "?" for code in nib.aff2axcodes(affine))
 
 
-def turned_grid(size: Size, affine: Affine, like: Affine) -> tuple[Size, Affine]:
+def reoriented_grid(size: Size, affine: Affine, like: Affine) -> tuple[Size, Affine]:
     """Return size and affine of a grid after its axes are permuted and flipped to match those of `like`."""
-    turn = _turn(affine, like)
+    turn = _reorientation(affine, like)
     turned = affine @ nib.orientations.inv_ornt_aff(turn, size)
     places = np.argsort(turn[:, 0])
     return as_size([size[int(axis)] for axis in places]), np.asarray(turned)
 
 
-def turned_voxels(voxels: NDArray[Any], affine: Affine, like: Affine) -> NDArray[Any]:
-    """Return voxels (i, j, k) permuted and flipped as in `turned_grid`, without interpolation."""
-    result: NDArray[Any] = nib.orientations.apply_orientation(voxels, _turn(affine, like))
+def reoriented_voxels(voxels: NDArray[Any], affine: Affine, like: Affine) -> NDArray[Any]:
+    """Return voxels (i, j, k) permuted and flipped as in `reoriented_grid`, without interpolation."""
+    result: NDArray[Any] = nib.orientations.apply_orientation(voxels, _reorientation(affine, like))
     return result
 
 
-def is_turned(affine: Affine, like: Affine) -> bool:
+def needs_reorienting(affine: Affine, like: Affine) -> bool:
     """Return whether the axes differ in order or direction from those of `like`."""
-    return not np.array_equal(_turn(affine, like), _AS_IT_IS)
+    return not np.array_equal(_reorientation(affine, like), _AS_IT_IS)
 
 
-def _turn(affine: Affine, like: Affine) -> Any:
+def _reorientation(affine: Affine, like: Affine) -> Any:
     """Return nibabel's orientation array for the axes of one grid relative to those of another.
 
     Comparing the RAS names of axes instead would fail near 45 degrees, where the axes of two nearly equal

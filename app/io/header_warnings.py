@@ -1,4 +1,4 @@
-"""What the headers of a scan leave unclear: missing or contradictory information."""
+"""Warnings about the headers of a scan: missing or contradictory information."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,21 +10,23 @@ from app.io.scan_paths import channels_of, is_several
 from app.io.suffixes import NIFTI, suffix_of
 
 
-def header_doubts(path: Path, reading: Reading = DEFAULT_READING) -> dict[str, str]:
-    """Return one sentence per kind of doubt about a scan's headers: missing or contradictory information."""
+def header_warnings(path: Path, reading: Reading = DEFAULT_READING) -> dict[str, str]:
+    """Return one sentence per kind of missing or contradictory information in a scan's headers."""
     if is_several(path):
         inside = channels_of(path, reading)
         files = [channel.source for channel in inside if isinstance(channel.source, Path)]
         series = [channel.source for channel in inside if isinstance(channel.source, dicom.Series)]
-        told = {
-            kind: f"{file.name}: {doubt}" for file in files for kind, doubt in header_doubts(file).items()
+        found = {
+            kind: f"{file.name}: {sentence}"
+            for file in files
+            for kind, sentence in header_warnings(file).items()
         }
-        return told | _series_doubts([dicom.header_of(one).uneven for one in series])
+        return found | _series_warnings([dicom.header_of(one).uneven for one in series])
     if suffix_of(path, NIFTI):
-        return nifti.doubts(path)
-    return {} if suffix_of(path) else _series_doubts([dicom.read_header(path).uneven])
+        return nifti.nifti_warnings(path)
+    return {} if suffix_of(path) else _series_warnings([dicom.read_header(path).uneven])
 
 
-def _series_doubts(uneven: Sequence[float]) -> dict[str, str]:
+def _series_warnings(uneven: Sequence[float]) -> dict[str, str]:
     worst = max(uneven, default=0.0)
     return {"uneven_slices": uneven_sentence(worst)} if is_uneven(worst) else {}

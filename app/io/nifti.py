@@ -1,4 +1,4 @@
-"""NIfTI files, read with nibabel: header, voxels, doubts, and headers for writing in a given geometry."""
+"""NIfTI files, read with nibabel: header, voxels, warnings, and headers for writing in a given geometry."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ from app.io.header import Header, make_header
 from app.io.packed import refuse_hollow
 from app.io.suffixes import pair_of
 
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `doubts` reports these problems
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `nifti_warnings` reports these problems
 
 _FORM = "NIfTI"
 _UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1 codes, factors to mm; 2 mm, 0 unknown
@@ -139,8 +139,8 @@ def geometry_from(affine: NDArray[np.float64]) -> nib.Nifti1Header:
     return image.header
 
 
-def doubts(path: Path) -> dict[str, str]:
-    """Return one sentence per kind of doubt about a header: missing or contradictory information.
+def nifti_warnings(path: Path) -> dict[str, str]:
+    """Return one sentence per kind of warning about a header: missing or contradictory information.
 
     Raises:
         InputError: the file is not NIfTI.
@@ -235,7 +235,7 @@ def _forms_disagree(header: nib.Nifti1Header) -> str:
 
 
 def _sizes_disagree(header: nib.Nifti1Header) -> str:
-    """Return a doubt if only the sform is set and its voxel sizes differ from pixdim.
+    """Return a warning if only the sform is set and its voxel sizes differ from pixdim.
 
     Some programs use the sizes of pixdim.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.core.digest import digest_of
 from app.core.errors import InputError
-from app.core.hidden import HIDDEN, LEAST_LETTERS, without
+from app.core.hidden import HIDDEN, LEAST_LETTERS, hide_words
 from app.io.dicom import list_series
 from app.io.dicom_files import DicomFile, is_dicom, other_object
 
@@ -27,7 +27,7 @@ class Alias:
 
     def clean(self, message: str) -> str:
         """Return the message with `words` hidden."""
-        return without(self.words, message)
+        return hide_words(self.words, message)
 
 
 def known_as(

@@ -13,7 +13,7 @@ from app.core.types import as_size
 from app.io.dicom import is_dicom_folder
 from app.io.dicom_labels import holds_labels, read_classes
 from app.io.label_values import as_classes
-from app.io.volumes import LabelMap, Volume, read_header, read_label_map, turn_like
+from app.io.volumes import LabelMap, Volume, read_header, read_label_map, reorient_like
 
 
 def find_label_map(path: Path) -> Path | None:
@@ -65,4 +65,4 @@ def read_reference_map(
     if holds_labels(path):
         size = as_size(like.voxels.shape[-3:])
         return LabelMap(like.affine, read_classes(path, names, size, like.affine))
-    return turn_like(read_label_map(path, values), like)
+    return reorient_like(read_label_map(path, values), like)

@@ -76,7 +76,9 @@ def find_channels(folder: Path) -> list[Channel]:
         InputError: there is none, or a DICOM image cannot be read.
     """
     numbered = numbered_files(folder)
-    return [Channel(path.name, path) for path in numbered] or channels.find_channels(folder, is_scan_file)
+    return [Channel(path.name, path) for path in numbered] or channels.channels_in_folder(
+        folder, is_scan_file
+    )
 
 
 def scan_exists(path: Path) -> bool:

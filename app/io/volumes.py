@@ -15,7 +15,7 @@ from app.core.types import Labels, Spacing, as_size, as_spacing
 from app.io import dicom, itk, nifti
 from app.io.channels import Channel
 from app.io.dicom_grid import uneven_sentence
-from app.io.grid import corners_apart_mm, is_turned, turned_grid, turned_voxels
+from app.io.grid import corners_apart_mm, needs_reorienting, reoriented_grid, reoriented_voxels
 from app.io.header import Header
 from app.io.label_values import count_values, listed_values, to_classes, to_values
 from app.io.scan_paths import case_name, channels_of, format_of, is_several
@@ -128,12 +128,12 @@ def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
     return voxels, affine
 
 
-def turn_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
+def reorient_like(label_map: LabelMap, grid: Volume | LabelMap) -> LabelMap:
     """Return the label map with its axes in the order and direction of `grid`, without interpolation."""
-    if not is_turned(label_map.affine, grid.affine):
+    if not needs_reorienting(label_map.affine, grid.affine):
         return label_map
-    _, affine = turned_grid(as_size(label_map.voxels.shape), label_map.affine, grid.affine)
-    return LabelMap(affine, turned_voxels(label_map.voxels, label_map.affine, grid.affine))
+    _, affine = reoriented_grid(as_size(label_map.voxels.shape), label_map.affine, grid.affine)
+    return LabelMap(affine, reoriented_voxels(label_map.voxels, label_map.affine, grid.affine))
 
 
 def write_label_map(

@@ -48,7 +48,7 @@ def with_weights(
     return {**found, "weight": torch.tensor(weights[1:] if cut else weights, dtype=torch.float32)}
 
 
-class Foreign:
+class ExternalLoss:
     """A loss of another library, called with logits (B, C, D, H, W) and label values (B, 1, D, H, W)."""
 
     def __init__(self, loss: Any) -> None:

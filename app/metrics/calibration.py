@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import Spacing
-from app.metrics.overlap import Labels
+from app.metrics.overlap import IntegerMap
 
 _TEMPERATURES = 2.0 ** np.linspace(-2, 3, 41)
 _PLAIN = int(np.flatnonzero(_TEMPERATURES == 1)[0])
@@ -22,9 +22,6 @@ _BINS = 15
 _SAMPLED = 2**15  # voxels per case
 _MARGIN_MM = 10.0
 _LEAST = 1e-7  # smallest probability; float32 cannot represent 1 minus a smaller one
-
-Plain = dict[str, Any]
-"""The sums of one case as plain values, by the field names of `CaseSums`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class CaseSums:
     confidence: NDArray[np.float64]
     right: NDArray[np.float64]
 
-    def plain(self) -> Plain:
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain values, with lists in place of arrays."""
         return {
             name: value if isinstance(value, int) else np.asarray(value).tolist()
@@ -50,13 +47,13 @@ class CaseSums:
         }
 
     @classmethod
-    def of_plain(cls, plain: Plain) -> "CaseSums":
-        """Rebuild the sums from `plain`."""
-        arrays = {name: np.array(value) for name, value in plain.items() if name != "voxels"}
-        return cls(voxels=plain["voxels"], **arrays)
+    def from_dict(cls, values: dict[str, Any]) -> "CaseSums":
+        """Rebuild the sums from `to_dict`."""
+        arrays = {name: np.array(value) for name, value in values.items() if name != "voxels"}
+        return cls(voxels=values["voxels"], **arrays)
 
 
-def sample_voxels(reference: Labels, spacing: Spacing, ignore: int | None) -> NDArray[np.intp]:
+def sample_voxels(reference: IntegerMap, spacing: Spacing, ignore: int | None) -> NDArray[np.intp]:
     """Draw voxels (N, 3) from the box around the labels of a reference plus 10 mm; none if it has no label.
 
     `spacing` is in mm per axis of the reference. Voxels of the class `ignore` are left out.
@@ -80,7 +77,7 @@ def sample_voxels(reference: Labels, spacing: Spacing, ignore: int | None) -> ND
     return kept
 
 
-def sums_of(probabilities: NDArray[np.float32], labels: Labels) -> CaseSums:
+def sums_of(probabilities: NDArray[np.float32], labels: IntegerMap) -> CaseSums:
     """Return the sums of a case from probabilities (N, L) of its sampled voxels and their labels (N,)."""
     logs = np.log(np.maximum(probabilities.astype(np.float64), _LEAST))
     rows = np.arange(len(labels))

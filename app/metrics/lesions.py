@@ -20,7 +20,7 @@ _TOUCHING = np.ones((3, 3, 3), dtype=np.int8)
 
 
 @dataclass(frozen=True)
-class Lesions:
+class LesionCounts:
     """The counts of lesions in both masks, and voxels of lesions that overlap no lesion of the other mask."""
 
     reference: int
@@ -48,7 +48,7 @@ class Lesions:
         return 2 * self.detected / total if total else None
 
 
-def match_lesions(predicted: Mask, reference: Mask) -> Lesions:
+def match_lesions(predicted: Mask, reference: Mask) -> LesionCounts:
     """Find and pair the lesions of two masks (D, H, W)."""
     ours, predicted_count = ndimage.label(predicted, _TOUCHING)
     theirs, reference_count = ndimage.label(reference, _TOUCHING)
@@ -59,7 +59,7 @@ def match_lesions(predicted: Mask, reference: Mask) -> Lesions:
     sizes = [np.bincount(labelled.ravel(), minlength=1)[1:] for labelled in (theirs, ours)]
     ious = voxels / (sizes[0][pairs[0] - 1] + sizes[1][pairs[1] - 1] - voxels)
     total = (predicted_count + reference_count) / 2
-    return Lesions(
+    return LesionCounts(
         reference=reference_count,
         predicted=predicted_count,
         detected=_detected(pairs, ious),

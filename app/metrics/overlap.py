@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 _AT_ONCE = 2**20  # voxels counted at once, as pairs are 64-bit integers
 
-Labels = NDArray[np.integer]
-Targets = Mapping[str, tuple[int, ...]]
+IntegerMap = NDArray[np.integer]
+LabelGroups = Mapping[str, tuple[int, ...]]
 """The scored targets by name, each with its label values."""
 
 
 @dataclass(frozen=True)
-class Overlap:
+class VoxelCounts:
     """The voxels of one target: in both maps, in the prediction, in the reference."""
 
     both: int
@@ -43,8 +43,8 @@ class Overlap:
 
 
 def overlaps(
-    predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
-) -> dict[str, Overlap]:
+    predicted: IntegerMap, reference: IntegerMap, targets: LabelGroups, ignore: int | None = None
+) -> dict[str, VoxelCounts]:
     """Count the voxels of each target in maps of one shape; skip voxels whose reference is `ignore`."""
     pairs = pair_counts(predicted, reference)
     if ignore is not None:
@@ -53,18 +53,18 @@ def overlaps(
     for name, values in targets.items():
         known = [value for value in values if value < len(pairs)]
         inside = pairs[np.ix_(known, known)].sum()
-        found[name] = Overlap(int(inside), int(pairs[:, known].sum()), int(pairs[known].sum()))
+        found[name] = VoxelCounts(int(inside), int(pairs[:, known].sum()), int(pairs[known].sum()))
     return found
 
 
 def dice_by_target(
-    predicted: Labels, reference: Labels, targets: Targets, ignore: int | None = None
+    predicted: IntegerMap, reference: IntegerMap, targets: LabelGroups, ignore: int | None = None
 ) -> dict[str, float | None]:
     """Return the Dice of each target; None if the reference lacks it."""
     return {name: found.dice for name, found in overlaps(predicted, reference, targets, ignore).items()}
 
 
-def pair_counts(predicted: Labels, reference: Labels) -> NDArray[np.int64]:
+def pair_counts(predicted: IntegerMap, reference: IntegerMap) -> NDArray[np.int64]:
     """Return the numbers of voxels by (reference value, predicted value)."""
     classes = 1 + max(int(predicted.max(initial=0)), int(reference.max(initial=0)))
     counts = np.zeros(classes**2, dtype=np.int64)

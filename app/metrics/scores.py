@@ -11,26 +11,26 @@ from scipy import ndimage
 from app.core.types import Spacing
 from app.metrics.lesions import match_lesions
 from app.metrics.metric import METRICS, OF_PREDICTION, OF_TUBES, Mask
-from app.metrics.overlap import Labels, Overlap, Targets, overlaps
+from app.metrics.overlap import IntegerMap, LabelGroups, VoxelCounts, overlaps
 from app.metrics.score import Score
 from app.metrics.surface import surface_distances
 from app.metrics.tubes import centreline_dice
 
-Box = tuple[slice, ...]
+Slices = tuple[slice, ...]
 
 
 def score_case(
     case: str,
-    predicted: Labels,
-    reference: Labels,
+    predicted: IntegerMap,
+    reference: IntegerMap,
     *,
     spacing: Spacing,
     voxel_mm3: float,
-    targets: Targets,
+    targets: LabelGroups,
     nsd_tolerance_mm: float,
     ignore: int | None = None,
     group: str | None = None,
-    seen: Labels | None = None,
+    seen: IntegerMap | None = None,
     tubes: Collection[str] = (),
 ) -> list[Score]:
     """Return one score per target for label maps of one shape; `spacing` is in mm per axis.
@@ -70,7 +70,7 @@ def score_case(
 
 
 def _values(
-    count: Overlap,
+    count: VoxelCounts,
     masks: tuple[Mask, Mask] | None,
     spacing: Spacing,
     *,
@@ -97,13 +97,13 @@ def _values(
     return known | {name: getattr(surfaces, name) for name in ("hd95_mm", "assd_mm", "nsd")}
 
 
-def _of_tubes(count: Overlap, masks: tuple[Mask, Mask] | None) -> dict[str, float | None]:
+def _of_tubes(count: VoxelCounts, masks: tuple[Mask, Mask] | None) -> dict[str, float | None]:
     if masks is None or not count.reference:
         return {"cldice": None}
     return {"cldice": centreline_dice(*masks) if count.predicted else 0.0}
 
 
-def _boxes(predicted: Labels, reference: Labels, targets: Targets) -> dict[str, Box | None]:
+def _boxes(predicted: IntegerMap, reference: IntegerMap, targets: LabelGroups) -> dict[str, Slices | None]:
     """Return the box around each target in both maps; None if neither has it."""
     found = [ndimage.find_objects(labels) for labels in (predicted, reference)]
     return {
@@ -112,22 +112,24 @@ def _boxes(predicted: Labels, reference: Labels, targets: Targets) -> dict[str, 
     }
 
 
-def _around(boxes: Iterable[Box | None]) -> Box | None:
+def _around(boxes: Iterable[Slices | None]) -> Slices | None:
     known = [box for box in boxes if box is not None]
     return reduce(_union, known) if known else None
 
 
-def _union(one: Box, other: Box) -> Box:
+def _union(one: Slices, other: Slices) -> Slices:
     return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
 
 
-def _mask(labels: Labels, values: tuple[int, ...]) -> Mask:
+def _mask(labels: IntegerMap, values: tuple[int, ...]) -> Mask:
     """Return the mask of labels that are one of the values, padded by one voxel of background."""
     mask: NDArray[np.bool_] = labels == values[0] if len(values) == 1 else np.isin(labels, values)
     return np.pad(mask, 1)
 
 
-def _unseen(seen: Labels, counts: dict[str, Overlap], targets: Targets, ignore: int | None) -> dict[str, int]:
+def _unseen(
+    seen: IntegerMap, counts: dict[str, VoxelCounts], targets: LabelGroups, ignore: int | None
+) -> dict[str, int]:
     """Return the voxels of each target in the reference outside the part that the network saw."""
     inside = overlaps(seen, seen, targets, ignore)
     return {name: counts[name].reference - inside[name].reference for name in targets}

@@ -82,7 +82,7 @@ def labels_of(scores: Iterable[Score]) -> list[str]:
     return list(dict.fromkeys(score.label for score in scores))
 
 
-def describe(scores: Sequence[Score], metric: Metric) -> Statistics:
+def describe_scores(scores: Sequence[Score], metric: Metric) -> Statistics:
     """Return the statistics of a metric over the scores of one label."""
     known = [(score, value) for score in scores if (value := score.values.get(metric.name)) is not None]
     if not known:
@@ -110,7 +110,11 @@ def describe_all(scores: Sequence[Score]) -> dict[str, dict[str, Statistics]]:
     return {
         metric.name: found
         for metric in METRICS
-        if (found := {label: describe(own, metric) for label, own in by_label.items() if _has(own, metric)})
+        if (
+            found := {
+                label: describe_scores(own, metric) for label, own in by_label.items() if _has(own, metric)
+            }
+        )
     }
 
 
@@ -232,7 +236,7 @@ def size_strata(scores: Sequence[Score], metrics: Sequence[Metric] = METRICS) ->
 
 
 def _stratum(by: str, value: str, label: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Stratum:
-    return Stratum(by, value, label, {metric.name: describe(scores, metric) for metric in metrics})
+    return Stratum(by, value, label, {metric.name: describe_scores(scores, metric) for metric in metrics})
 
 
 def _by_group(

@@ -85,7 +85,7 @@ class AntBlock(nn.Module):
 class Ant(Channelwise):
     """The operator `op=antblock`: ANTBlocks, which include their norms."""
 
-    complete_apart = True
+    channelwise_complete = True
 
     expansion: int | Sequence[int]
     """Expanded channels as a multiple of the input's: one number, or one per level, finest first."""
@@ -110,7 +110,7 @@ class Ant(Channelwise):
         if self.squeeze not in SQUEEZES:
             raise InputError(f"op.squeeze: got {self.squeeze!r}, wanted one of {', '.join(SQUEEZES)}")
 
-    def build_apart(self, conv: ConvSpec) -> nn.Module:
+    def build_channelwise(self, conv: ConvSpec) -> nn.Module:
         """Build one block."""
         return AntBlock(
             self._with_kernel(conv),
@@ -120,7 +120,7 @@ class Ant(Channelwise):
             squeeze=self.squeeze,
         )
 
-    def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
+    def channelwise_cost(self, conv: ConvSpec, size: Size) -> Cost:
         """Return the cost of convolutions, attention, norms and activations."""
         chain = ant_chain(self._with_kernel(conv), self._expansion(conv), self._groups(conv))
         expanded, hidden = chain[-1].in_channels, self._hidden(conv)

@@ -13,7 +13,7 @@ from app.layers.grouped import GroupedConv, build_chain, chain_cost, depthwise, 
 from app.operators import operator_from
 from app.operators.operator import ConvSpec, Wrapper
 
-FORMS = ("depthwise", "channel", "spatial")
+DECOMPOSED_FORMS = ("depthwise", "channel", "spatial")
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,10 @@ class Factors:
 
     def __post_init__(self) -> None:
         """Validate values."""
-        if self.form not in FORMS or self.rank < 1:
-            raise InputError(f"decomposed: got {self.form!r} of rank {self.rank}, wanted {', '.join(FORMS)}")
+        if self.form not in DECOMPOSED_FORMS or self.rank < 1:
+            raise InputError(
+                f"decomposed: got {self.form!r} of rank {self.rank}, wanted {', '.join(DECOMPOSED_FORMS)}"
+            )
 
     def chain(self, conv: ConvSpec) -> list[GroupedConv]:
         """Return the convolutions that replace `conv`."""

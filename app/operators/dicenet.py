@@ -12,14 +12,14 @@ from app.layers.squeeze import SQUEEZES
 from app.operators.channelwise import Channelwise
 from app.operators.operator import ConvSpec
 
-FORMS = ("unit", "block")
+DICENET_FORMS = ("unit", "block")
 
 
 @dataclass(frozen=True)
 class DiceNet(Channelwise):
     """The operator `op=dicenet`: units or blocks, which include norm, activation and gate."""
 
-    complete_apart = True
+    channelwise_complete = True
 
     reduction: int
     """Input channels per hidden unit of the gate."""
@@ -33,7 +33,7 @@ class DiceNet(Channelwise):
         """Validate values."""
         if self.reduction < 1:
             raise InputError(f"op.reduction: got {self.reduction}, wanted at least 1")
-        for name, known in (("form", FORMS), ("squeeze", SQUEEZES)):
+        for name, known in (("form", DICENET_FORMS), ("squeeze", SQUEEZES)):
             if getattr(self, name) not in known:
                 raise InputError(f"op.{name}: got {getattr(self, name)!r}, wanted one of {', '.join(known)}")
 
@@ -41,7 +41,7 @@ class DiceNet(Channelwise):
         """Return False: each slice of a patch has its own kernel."""
         return False
 
-    def build_apart(self, conv: ConvSpec) -> nn.Module:
+    def build_channelwise(self, conv: ConvSpec) -> nn.Module:
         """Build a unit or block for the size that a patch has at this convolution."""
         spec, straight = self._spec(conv), conv.stride == (1, 1, 1)
         if self.form == "block":
@@ -50,7 +50,7 @@ class DiceNet(Channelwise):
             return DiceUnit(spec)
         return nn.Sequential(nn.AvgPool3d(conv.stride, conv.stride, ceil_mode=True), DiceUnit(spec))
 
-    def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
+    def channelwise_cost(self, conv: ConvSpec, size: Size) -> Cost:
         """Return the cost of convolutions, gates, norms and activations."""
         spec = self._spec(conv)
         if self.form == "unit":

@@ -24,11 +24,11 @@ class DepthwiseSeparable(Channelwise):
         if self.multiplier < 1:
             raise InputError(f"op.multiplier: got {self.multiplier}, wanted at least 1")
 
-    def build_apart(self, conv: ConvSpec) -> nn.Module:
+    def build_channelwise(self, conv: ConvSpec) -> nn.Module:
         """Build the two convolutions as a sequence."""
         return build_chain(self._chain(conv))
 
-    def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
+    def channelwise_cost(self, conv: ConvSpec, size: Size) -> Cost:
         """Return the cost; weights are multiplier * in * (taps + out)."""
         return chain_cost(self._chain(conv), size)
 

@@ -20,7 +20,7 @@ from app.operators.mixed import MixedConv3d
 
 _RUNS = 5  # timed runs, after two for warm-up
 
-Clock = Callable[[Callable[[], object], torch.device], float]
+TimeFunction = Callable[[Callable[[], object], torch.device], float]
 """A function that runs work on a device and returns its seconds."""
 
 
@@ -37,7 +37,12 @@ def use_recorded(network: nn.Module, run: Path, device: torch.device) -> bool:
 
 
 def merge_faster(
-    network: nn.Module, image: Tensor, precision: torch.dtype, run: Path, *, seconds: Clock | None = None
+    network: nn.Module,
+    image: Tensor,
+    precision: torch.dtype,
+    run: Path,
+    *,
+    seconds: TimeFunction | None = None,
 ) -> list[str]:
     """Merge the convolutions that are faster merged, in a training step on an image (B, C, D, H, W).
 

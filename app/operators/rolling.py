@@ -100,11 +100,11 @@ class Rolling(Channelwise):
             raise InputError(f"op.convolutions: got {', '.join(sorted(unknown))}, not in this network")
         return self
 
-    def build_apart(self, conv: ConvSpec) -> nn.Module:
+    def build_channelwise(self, conv: ConvSpec) -> nn.Module:
         """Build the two convolutions as a sequence."""
         return nn.Sequential(depthwise(conv.in_channels, conv.kernel, conv.stride).build(), self._mix(conv))
 
-    def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
+    def channelwise_cost(self, conv: ConvSpec, size: Size) -> Cost:
         """Return the cost; weights are in * (taps + out / groups).
 
         Multiply-adds include those of the last round whose results have no output channel.

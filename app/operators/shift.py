@@ -79,7 +79,7 @@ def half_a_group(channels: int, groups: int, *, least: int) -> int:
 class Shift(Channelwise):
     """The operator `op=shift`: shift modules, which include norm and activation."""
 
-    complete_apart = True
+    channelwise_complete = True
 
     mode: str
     """Source of voxels at the border: zero, or address for those that follow in memory."""
@@ -100,12 +100,12 @@ class Shift(Channelwise):
         if not 0 <= self.shortcut < 1:
             raise InputError(f"op.shortcut: got {self.shortcut}, wanted from 0 to below 1")
 
-    def build_apart(self, conv: ConvSpec) -> nn.Module:
+    def build_channelwise(self, conv: ConvSpec) -> nn.Module:
         """Build a shift module."""
         widths = self._widths(conv)
         return ShiftConv3d(conv, widths=widths[1:], groups=self._groups(widths), mode=self.mode)
 
-    def cost_apart(self, conv: ConvSpec, size: Size) -> Cost:
+    def channelwise_cost(self, conv: ConvSpec, size: Size) -> Cost:
         """Return the cost of the two 1x1x1 convolutions after pooling; norms count as weights only."""
         widths = self._widths(conv)
         groups = self._groups(widths)

@@ -77,14 +77,16 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """Format a value of a YAML or JSON file in one line, also lists and mappings; 1.523 for 1.5234400."""
     if value is None:
         return DASH
     if isinstance(value, dict):
-        return "; ".join(f"{key}: {plain(item)}" for key, item in value.items())
+        return "; ".join(f"{key}: {plain_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(f"({plain(item)})" if isinstance(item, list) else plain(item) for item in value)
+        return ", ".join(
+            f"({plain_text(item)})" if isinstance(item, list) else plain_text(item) for item in value
+        )
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

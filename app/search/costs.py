@@ -9,7 +9,7 @@ from app.core.kernel import Kernel
 from app.layers.cost import strided
 from app.operators.operator import ConvSpec
 
-Counts = dict[str, dict[Kernel, int]]
+ChannelCounts = dict[str, dict[Kernel, int]]
 """Channels per kernel, by convolution."""
 
 
@@ -43,7 +43,7 @@ class Budget:
     share: float
     """The largest share of the dense cost of the searched convolutions."""
 
-    def spent(self, sites: Sequence[Site], counts: Counts) -> float:
+    def spent(self, sites: Sequence[Site], counts: ChannelCounts) -> float:
         """Return the cost of a layout as a share of the dense cost of the searched convolutions."""
         return total_cost(sites, counts, self.costs) / dense_total(sites, self.costs)
 
@@ -72,7 +72,7 @@ class MacsCost:
         return conv.in_channels * channels * kernel.taps * voxels
 
 
-def total_cost(sites: Sequence[Site], counts: Counts, costs: CostModel) -> float:
+def total_cost(sites: Sequence[Site], counts: ChannelCounts, costs: CostModel) -> float:
     """Return the cost of the searched convolutions with these channels per kernel."""
     return sum(
         costs.group(site.conv, kernel, channels)

@@ -12,9 +12,9 @@ from scipy.optimize import Bounds, LinearConstraint, linear_sum_assignment, milp
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.operators.operator import ConvSpec
-from app.search.costs import Budget, CostModel, Counts, Site, dense_total
+from app.search.costs import Budget, ChannelCounts, CostModel, Site, dense_total
 
-Scores = Mapping[str, NDArray[np.float64]]
+KernelScores = Mapping[str, NDArray[np.float64]]
 """Importance of each kernel in each slot, (kernels, slots), by convolution; larger is more important."""
 
 _LEAST_SPENT = 0.98  # smallest share of the budget to use, if whole channels allow it
@@ -27,16 +27,16 @@ _DEAD = -1e9  # replaces the score of a disabled gate, which is minus infinity
 class Decoded:
     """Channels per kernel, their cost as a share of the dense cost, and how far from optimal they may be."""
 
-    counts: Counts
+    counts: ChannelCounts
     share: float
     gap: float | None
     """Bound on the relative distance of the total score from the best possible one; 0: proven optimal; None:
     unknown."""
 
 
-def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
+def top_counts(sites: Sequence[Site], scores: KernelScores) -> ChannelCounts:
     """Return the counts by the rule of CAKES: the C largest of a layer's n * C paths; ties keep the first."""
-    counts: Counts = {}
+    counts: ChannelCounts = {}
     for site in sites:
         values = scores[site.conv.name]
         kept = np.argsort(-values, axis=None, kind="stable")[: site.conv.out_channels]
@@ -45,7 +45,7 @@ def top_counts(sites: Sequence[Site], scores: Scores) -> Counts:
     return counts
 
 
-def best_under_budget(sites: Sequence[Site], scores: Scores, budget: Budget, *, align: int) -> Decoded:
+def best_under_budget(sites: Sequence[Site], scores: KernelScores, budget: Budget, *, align: int) -> Decoded:
     """Return the counts with the largest total score whose cost is within the budget.
 
     HiGHS solves one integer program over all layers. x[kernel, slot] in [0, 1] assigns a kernel to a slot,
@@ -170,7 +170,7 @@ class _Problem:
     high: NDArray[np.float64]
 
     @classmethod
-    def of(cls, sites: Sequence[Site], scores: Scores, costs: CostModel, align: int) -> "_Problem":
+    def of(cls, sites: Sequence[Site], scores: KernelScores, costs: CostModel, align: int) -> "_Problem":
         columns = [[_columns(site.conv, kernel, costs, align) for kernel in site.kernels] for site in sites]
         slots = [site.conv.out_channels for site in sites]
         layers = zip(columns, slots, strict=True)

@@ -17,7 +17,7 @@ from scipy.special import log_softmax, logsumexp, softmax
 
 from app.core.errors import InputError
 from app.core.progress import progress_bar
-from app.search.costs import Budget, Counts, Site, dense_total, slot_costs
+from app.search.costs import Budget, ChannelCounts, Site, dense_total, slot_costs
 from app.search.decode import Decoded
 
 FIRST = 24  # layouts drawn at random; the population keeps this size
@@ -112,9 +112,9 @@ class Evolution:
         counts = self.counts(choice)
         return Decoded(counts, self.budgets[0].spent(self.sites, counts), None)
 
-    def counts(self, choice: UnitKernels) -> Counts:
+    def counts(self, choice: UnitKernels) -> ChannelCounts:
         """Return the channels per kernel."""
-        counts: Counts = {}
+        counts: ChannelCounts = {}
         for site in self.sites:
             name = site.conv.name
             channels = np.bincount(choice[name], weights=_units(site), minlength=len(site.kernels))

@@ -8,7 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from app.core.layout import Layout
-from app.search.race_record import Entry
+from app.search.race_record import RaceEntry
 
 _RIDGE = 1.0  # features have a standard deviation of about .3 over networks, losses of 1
 _LEAST = 4  # networks of a rung to learn from
@@ -40,7 +40,7 @@ class Guess:
         return own + all_over / convolutions
 
 
-def learn_guess(rungs: Sequence[Sequence[Entry]]) -> Guess:
+def learn_guess(rungs: Sequence[Sequence[RaceEntry]]) -> Guess:
     """Fit the model to all networks that were judged; with too few of them all predictions are 0.
 
     Losses are relative to the mean of their rung, because rungs have different lengths. Features are the

@@ -27,38 +27,42 @@ class Judge:
     batches: BatchSource
 
     @torch.inference_mode()
-    def __call__(self, this: Training, network: nn.Module) -> float:
+    def __call__(self, training: Training, network: nn.Module) -> float:
         """Return the mean loss of a network."""
         inner, losses = without_labels(network.eval()), []
         for number in range(JUDGED):
-            losses.append(batch_loss(inner, self.batches.batch(number), this.recipe.loss).item())
+            losses.append(batch_loss(inner, self.batches.batch(number), training.recipe.loss).item())
         return fmean(losses)
 
 
-def part_cases(this: Training) -> tuple[BatchSource, Judge]:
+def part_cases(training: Training) -> tuple[BatchSource, Judge]:
     """Return batches of four fifths of the training cases, and a judge with unaugmented batches of the rest.
 
     Cases of one group stay together. If there is a single group, the same cases train and judge.
     """
     groups: dict[str, list[str]] = {}
-    for case in this.split.training:
-        groups.setdefault(this.split.groups.get(case.id, case.id), []).append(case.id)
-    train = judge = this.split.training
+    for case in training.split.training:
+        groups.setdefault(training.split.groups.get(case.id, case.id), []).append(case.id)
+    train = judge = training.split.training
     if len(groups) > 1:
-        folds = Folds(0, min(_PARTS, len(groups)), this.recipe.seed)
-        parts = split_cases(this.split.training, folds, twins=list(groups.values()))
+        folds = Folds(0, min(_PARTS, len(groups)), training.recipe.seed)
+        parts = split_cases(training.split.training, folds, duplicates=list(groups.values()))
         train, judge = parts.training, parts.validation
-    plan, recipe = this.plan, this.recipe
+    plan, recipe = training.plan, training.recipe
     batches = make_batches(
-        [this.cached[case.id] for case in train], plan, this.task, recipe=recipe, settings=this.settings
+        [training.cached[case.id] for case in train],
+        plan,
+        training.task,
+        recipe=recipe,
+        settings=training.settings,
     )
     sampler = PatchSampler(
-        [this.cached[case.id] for case in judge],
+        [training.cached[case.id] for case in judge],
         size=plan.patch,
         margin=plan.patch,
         batch=plan.batch,
         foreground_share=plan.foreground_share,
         seed=recipe.seed,
-        codes=partial_labels(this.task).codes,
+        codes=partial_labels(training.task).codes,
     )
     return batches, Judge(BatchSource(sampler, None, seed=recipe.seed))

@@ -25,10 +25,10 @@ class SearchMethod:
     """Whether it starts from a trained network."""
 
 
-COSTS = ("params", "macs", "latency")
+SEARCHED_COSTS = ("params", "macs", "latency")
 _MOST_UNITS = 8  # per layer; the effect of smaller units is below the noise of a trial
 
-METHODS = {
+SEARCH_METHODS = {
     "race": SearchMethod(paths="sampled", penalty="none", decode="race", length=1),
     "evolve": SearchMethod(paths="sampled", penalty="none", decode="evolve", length=1),
     "gates": SearchMethod(paths="sampled", penalty="budget", decode="budget", length=1),
@@ -82,18 +82,18 @@ class SearchSettings:
 
     def __post_init__(self) -> None:
         """Validate values."""
-        if self.method not in METHODS:
-            raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(METHODS)}")
+        if self.method not in SEARCH_METHODS:
+            raise InputError(f"search.method: got {self.method!r}, wanted one of {', '.join(SEARCH_METHODS)}")
         if self.way.shrinks != (self.model is not None):
-            fitting = ", ".join(name for name, way in METHODS.items() if way.shrinks)
+            fitting = ", ".join(name for name, way in SEARCH_METHODS.items() if way.shrinks)
             raise InputError(
                 f"search.model: got {self.model or 'none'} with search.method {self.method}, "
                 f"wanted the run folder of a trained network with {fitting}, and none for the other methods"
             )
-        if self.cost not in COSTS:
-            raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(COSTS)}")
-        if unknown := [cost for cost in self.limits if cost not in COSTS]:
-            raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(COSTS)}")
+        if self.cost not in SEARCHED_COSTS:
+            raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(SEARCHED_COSTS)}")
+        if unknown := [cost for cost in self.limits if cost not in SEARCHED_COSTS]:
+            raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(SEARCHED_COSTS)}")
         if self.limited and self.way.decode not in ("race", "evolve"):
             raise InputError(
                 f"search.limits: search.method {self.method} does not support them; use race, evolve or "
@@ -124,7 +124,7 @@ class SearchSettings:
     @property
     def way(self) -> SearchMethod:
         """The method with the chosen name."""
-        return METHODS[self.method]
+        return SEARCH_METHODS[self.method]
 
     @property
     def draws_networks(self) -> bool:

@@ -10,12 +10,12 @@ from app.core.kernel import Kernel
 from app.operators.searched import SearchedConv3d
 from app.operators.supernet import SampledConv3d
 from app.search.costs import Budget, Site, dense_total, slot_costs
-from app.train.state import Loss
+from app.train.state import LossFunction
 
 Penalty = Callable[[], Tensor]
 
 
-def penalised(loss: Loss, penalty: Penalty) -> Loss:
+def penalised(loss: LossFunction, penalty: Penalty) -> LossFunction:
     """Return the loss plus a penalty that depends on the network, not on the batch."""
 
     def total(logits: Any, labels: Tensor) -> Tensor:

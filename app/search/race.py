@@ -25,7 +25,7 @@ from app.models.network import NetworkSpec, build_named, to_device
 from app.search.guess import learn_guess
 from app.search.heirs import take_over
 from app.search.judge import JUDGED, Judge
-from app.search.race_record import Entry, Record, multiplied, pooled
+from app.search.race_record import RaceEntry, Record, mean_worth, multiplied
 from app.search.space import Space
 from app.train.state import NotFinite, TrainingState
 from app.train.training import Training
@@ -92,7 +92,7 @@ def rungs(steps: int, networks: int | None) -> tuple[Rung, ...]:
 class Race:
     """A race of networks: their training, the space they come from, their judge and the rungs."""
 
-    this: Training
+    training: Training
     space: Space
     network: Callable[[Layout], NetworkSpec]
     judge: Judge
@@ -101,7 +101,7 @@ class Race:
     @property
     def folder(self) -> Path:
         """The folder of the networks' checkpoints until the race ends."""
-        return self.this.folder / run_folder.RACE
+        return self.training.folder / run_folder.RACE
 
     @property
     def equivalent_steps(self) -> float:
@@ -114,7 +114,7 @@ class Race:
         Raises:
             InputError: no network within the budget was found.
         """
-        record = Record.read(self.this.folder / run_folder.RACE_RECORD)
+        record = Record.read(self.training.folder / run_folder.RACE_RECORD)
         total = sum(rung.networks * rung.steps for rung in self.rungs)
         done = sum(
             len([entry for entry in entries if entry.done]) * rung.steps
@@ -138,61 +138,61 @@ class Race:
                     path.unlink()
         return self._finish(record)
 
-    def _entries(self, record: Record, number: int, rung: Rung) -> list[Entry]:
+    def _entries(self, record: Record, number: int, rung: Rung) -> list[RaceEntry]:
         """Return the networks of a rung: the first ones, the better half with children, or the finalists."""
-        seed = self.this.recipe.seed
+        seed = self.training.recipe.seed
         if number == 0:
             with progress_bar("Drawing networks", rung.networks) as advance:
                 found = []
                 for index in range(rung.networks):
-                    found.append(Entry(index, self.space.first(index, seed)))
+                    found.append(RaceEntry(index, self.space.first(index, seed)))
                     advance()
             return found
         before = sorted(record.rungs[-1], key=lambda entry: entry.rank)
         if rung.again:
-            return [Entry(entry.number, entry.layout) for entry in before]
+            return [RaceEntry(entry.number, entry.layout) for entry in before]
         kept = before[: rung.networks - rung.networks // 2]
-        entries = [Entry(entry.number, entry.layout, parent=entry.number) for entry in kept]
+        entries = [RaceEntry(entry.number, entry.layout, parent=entry.number) for entry in kept]
         guess = learn_guess(record.rungs)
         taken = 1 + max(entry.number for entries in record.rungs for entry in entries)
         for child in range(rung.networks // 2):
             first = kept[child % len(kept)]
             second = kept[(child + 1) % len(kept)]
             assert first.layout.network is not None
-            worth = multiplied(pooled(before, first.layout.network.strides), guess.worth(first.layout))
+            worth = multiplied(mean_worth(before, first.layout.network.strides), guess.worth(first.layout))
             parents = (first.layout, second.layout)
             proposed = [self.space.child(parents, worth, seed, number, child, n) for n in range(_PROPOSED)]
-            entries.append(Entry(taken + child, min(proposed, key=guess), parent=first.number))
+            entries.append(RaceEntry(taken + child, min(proposed, key=guess), parent=first.number))
         return entries
 
-    def _train(self, record: Record, number: int, entry: Entry, advance: Advance) -> None:
+    def _train(self, record: Record, number: int, entry: RaceEntry, advance: Advance) -> None:
         """Train and judge one network of a rung, from the weights of its parent if it has one; record it."""
         rung, started = self.rungs[number], time.perf_counter()
-        torch.manual_seed(self.this.recipe.seed + rung.again)
+        torch.manual_seed(self.training.recipe.seed + rung.again)
         spec = self.network(entry.layout)
-        settings = replace(self.this.settings, steps=rung.steps, ema_decay=None)
+        settings = replace(self.training.settings, steps=rung.steps, ema_decay=None)
         assert entry.layout.network is not None
         outline = entry.layout.network
         plan = replace(
-            self.this.plan, widths=outline.widths, strides=outline.strides, kernels=outline.kernels
+            self.training.plan, widths=outline.widths, strides=outline.strides, kernels=outline.kernels
         )
-        this = replace(self.this, settings=settings, network=spec, plan=plan)
+        training = replace(self.training, settings=settings, network=spec, plan=plan)
         network, paths = build_named(spec)
         if entry.parent is not None:
             parent = read_checkpoint(self.folder / f"{number - 1}-{entry.parent}.pt")
             take_over(network, parent.trained_network())
-        state = this.state(to_device(network, this.recipe.device))
+        state = training.state(to_device(network, training.recipe.device))
         worth = _Worth(state, entry.layout, paths)
         try:
-            for batch in this.batches.ahead(rung.first, rung.first + rung.steps):
+            for batch in training.batches.ahead(rung.first, rung.first + rung.steps):
                 state.network.train()
-                state.update(batch, this.recipe.loss, settings.clip_norm)
+                state.update(batch, training.recipe.loss, settings.clip_norm)
                 state.follow(state.step)
                 if 2 * state.step > rung.steps:
                     worth.add()
                 advance(note=f"network {entry.number}, loss {state.losses[-1]:.3f}")
             trained = time.perf_counter()
-            loss: float | None = self.judge(this, network)
+            loss: float | None = self.judge(training, network)
         except NotFinite as error:
             log.warning("network %d leaves the race: %s", entry.number, error)
             advance(rung.steps - state.step)
@@ -201,7 +201,7 @@ class Race:
         entry.train_seconds, entry.judge_seconds = trained - started, time.perf_counter() - trained
         if not rung.again:
             path = self.folder / f"{number}-{entry.number}.pt"
-            write_checkpoint(path, this.checkpoint(state).without_training())
+            write_checkpoint(path, training.checkpoint(state).without_training())
         record.write()
 
     def _finish(self, record: Record) -> Finish:
@@ -214,7 +214,7 @@ class Race:
         every = [entry for entries in record.rungs for entry in entries]
         weights = self.folder / f"{len(self.rungs) - 2}-{winner.number}.pt"
         if not weights.is_file():  # the race had already ended
-            weights = self.this.folder / run_folder.LAST
+            weights = self.training.folder / run_folder.LAST
         return Finish(
             winner.layout,
             read_checkpoint(weights),

@@ -16,7 +16,7 @@ Worth = Mapping[str, Mapping[str, float]]
 
 
 @dataclass
-class Entry:
+class RaceEntry:
     """A network in a rung."""
 
     number: int
@@ -42,7 +42,7 @@ class Record:
     """The record of a race so far; it is written after every network."""
 
     path: Path
-    rungs: list[list[Entry]]
+    rungs: list[list[RaceEntry]]
     draw_seconds: float = 0.0
 
     @classmethod
@@ -54,7 +54,7 @@ class Record:
         rungs = [[_entry(values, str(path)) for values in rung] for rung in known["rungs"]]
         return cls(path, rungs, known["draw_seconds"])
 
-    def begin(self, entries: list[Entry], seconds: float) -> None:
+    def begin(self, entries: list[RaceEntry], seconds: float) -> None:
         """Add a rung whose networks took this many seconds to draw."""
         self.rungs.append(entries)
         self.draw_seconds += seconds
@@ -66,7 +66,7 @@ class Record:
         write_json(self.path, {"rungs": rungs, "draw_seconds": self.draw_seconds})
 
 
-def pooled(entries: Sequence[Entry], strides: Sequence[Size]) -> dict[str, dict[str, float]]:
+def mean_worth(entries: Sequence[RaceEntry], strides: Sequence[Size]) -> dict[str, dict[str, float]]:
     """Return the mean importance over the networks with these strides, by convolution and kernel."""
     found: dict[str, dict[str, list[float]]] = {}
     for entry in entries:
@@ -90,5 +90,5 @@ def multiplied(first: Worth, second: Worth) -> dict[str, dict[str, float]]:
     }
 
 
-def _entry(values: dict[str, Any], where: str) -> Entry:
-    return Entry(**{**values, "layout": Layout.from_dict(values["layout"], where)})
+def _entry(values: dict[str, Any], where: str) -> RaceEntry:
+    return RaceEntry(**{**values, "layout": Layout.from_dict(values["layout"], where)})

@@ -13,7 +13,7 @@ from app.operators.supernet import SampledConv3d, SuperNet
 from app.search.costs import Budget, Site, dense_total, total_cost
 from app.search.decode import (
     Decoded,
-    Scores,
+    KernelScores,
     best_under_budget,
     refuse_impossible,
     refuse_impossible_limit,
@@ -22,7 +22,7 @@ from app.search.decode import (
 from app.search.evolve import Evolution, UnitKernels, even_chances
 from app.search.methods import SearchSettings
 from app.search.penalty import budget_penalty, gate_penalty, penalised, super_convolutions
-from app.train.state import Loss
+from app.train.state import LossFunction
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Search:
     limits: tuple[Budget, ...] = ()
     """Further budgets, which need not be used up."""
 
-    def loss(self, loss: Loss, network: nn.Module) -> Loss:
+    def loss(self, loss: LossFunction, network: nn.Module) -> LossFunction:
         """Return the loss with the penalty of the method added."""
         parts = sites_to_modules(network, self.sites)
         strength = self.settings.penalty_strength
@@ -46,7 +46,7 @@ class Search:
             return penalised(loss, budget_penalty(sampled, self.budget, strength=strength))
         return loss
 
-    def decode(self, scores: Scores) -> Decoded:
+    def decode(self, scores: KernelScores) -> Decoded:
         """Return the channels per kernel that follow from the scores by the rule of the method.
 
         Raises:
@@ -113,7 +113,7 @@ def choose(network: nn.Module, sites: Sequence[Site], choice: UnitKernels) -> No
         part.keep(part.of_slots(chosen[None])[0])
 
 
-def network_scores(network: nn.Module, sites: Sequence[Site]) -> Scores:
+def network_scores(network: nn.Module, sites: Sequence[Site]) -> KernelScores:
     """Return the scores of a trained super-network's gates, by convolution."""
     parts = sites_to_modules(network, sites)
     return {site.conv.name: part.scores().double().cpu().numpy() for site, part in parts.items()}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from app.core import run_folder
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
-from app.track.tracker import Row
+from app.train.metrics_csv import MetricsRow
 
 _FOLDER = "run_folder"
 _AT_ONCE = 100  # entries that MLflow accepts in one call
@@ -28,7 +28,7 @@ class Mlflow:
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # it would send usage data over the network
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # else it logs each table that it creates
-        require("track=mlflow", "mlflow")
+        require_packages("track=mlflow", "mlflow")
         from mlflow import MlflowClient
 
         store = Path(folder).resolve()
@@ -38,7 +38,7 @@ class Mlflow:
         self._id = self._open(experiment, store, resumed)
         self._sent = self._known_step() if resumed else -1
 
-    def follow(self, history: Sequence[Row]) -> None:
+    def follow(self, history: Sequence[MetricsRow]) -> None:
         """Send the rows that are new."""
         for row in history:
             step = int(row["step"] or 0)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.core import run_folder
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
-from app.track.tracker import Row
+from app.train.metrics_csv import MetricsRow
 
 
 class TensorBoard:
@@ -19,14 +19,14 @@ class TensorBoard:
         Raises:
             InputError: TensorBoard is not installed.
         """
-        require("track=tensorboard", "tensorboard")
+        require_packages("track=tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         self._run = run
         self._writer = SummaryWriter(run, purge_step=0 if resumed else None)
         self._sent = 0
 
-    def follow(self, history: Sequence[Row]) -> None:
+    def follow(self, history: Sequence[MetricsRow]) -> None:
         """Write the rows that are new."""
         for row in history[self._sent :]:
             for name, value in row.items():

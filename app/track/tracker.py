@@ -1,17 +1,16 @@
 """The interface of a tracker, and the tracker that does nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-Row = Mapping[str, float | None]
-"""A row of metrics.csv."""
+from app.train.metrics_csv import MetricsRow
 
 
 class Tracker(Protocol):
     """A receiver of one run's history and results."""
 
-    def follow(self, history: Sequence[Row]) -> None:
+    def follow(self, history: Sequence[MetricsRow]) -> None:
         """Send the rows that are new."""
 
     def finish(self) -> None:
@@ -24,7 +23,7 @@ class NoTracker:
     def __init__(self, run: Path, *, resumed: bool) -> None:
         """Accept the arguments of every tracker: the run folder, and whether an interrupted run resumes."""
 
-    def follow(self, history: Sequence[Row]) -> None:
+    def follow(self, history: Sequence[MetricsRow]) -> None:
         """Do nothing: the training itself writes metrics.csv."""
 
     def finish(self) -> None:

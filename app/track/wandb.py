@@ -7,10 +7,10 @@ from pathlib import Path
 from app.core import run_folder
 from app.core.digest import digest_of
 from app.core.errors import InputError
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
-from app.track.tracker import Row
+from app.train.metrics_csv import MetricsRow
 
 _MODES = ("offline", "online")
 
@@ -26,7 +26,7 @@ class Wandb:
         """
         if mode not in _MODES:
             raise InputError(f"track.mode: got {mode!r}, wanted one of {', '.join(_MODES)}")
-        require("track=wandb", "wandb")
+        require_packages("track=wandb", "wandb")
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 
@@ -54,7 +54,7 @@ class Wandb:
         self._wandb.define_metric("*", step_metric="step")
         self._sent = 0
 
-    def follow(self, history: Sequence[Row]) -> None:
+    def follow(self, history: Sequence[MetricsRow]) -> None:
         """Send the rows that are new; a run that resumes sends its history again, at the same steps."""
         for row in history[self._sent :]:
             self._wandb.log({name: value for name, value in row.items() if value is not None})

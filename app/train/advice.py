@@ -13,7 +13,7 @@ from app.data.sample.batches import BatchSource
 from app.layers.device_policy import free_bytes
 from app.layers.out_of_memory import ERRORS, is_out_of_memory
 from app.models.checkpoint import Checkpoint, read_checkpoint
-from app.train.state import Loss, NotFinite, TrainingState
+from app.train.state import LossFunction, NotFinite, TrainingState
 from app.train.training import Training
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ _RUN_AWAY = 10.0  # a loss above this many times the first one counts as diverge
 _STEPS = 20  # most steps for which one learning rate is tried
 _TENTHS = 24  # most rates that are tried, each a tenth of the one before
 
-Begin = Callable[[], tuple[TrainingState, Loss]]
+Begin = Callable[[], tuple[TrainingState, LossFunction]]
 """A function that builds a training before its first step, and its loss."""
 
 
@@ -71,7 +71,7 @@ def stable_factor(
 
 def _passes(
     state: TrainingState,
-    loss: Loss,
+    loss: LossFunction,
     batches: BatchSource,
     *,
     until: int,
@@ -124,7 +124,7 @@ def _tried(training: Training, until: int, begin: Begin, checkpoint: Checkpoint 
     )
 
 
-def _restored(begin: Begin, checkpoint: Checkpoint | None) -> tuple[TrainingState, Loss]:
+def _restored(begin: Begin, checkpoint: Checkpoint | None) -> tuple[TrainingState, LossFunction]:
     state, loss = begin()
     if checkpoint is not None:
         state.restore(checkpoint)

@@ -19,7 +19,7 @@ from app.infer.scan.segmenter import Segmenter
 from app.io.label_values import class_type
 from app.io.volumes import write_label_map
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
-from app.metrics.overlap import Labels
+from app.metrics.overlap import IntegerMap
 from app.metrics.score import Score
 from app.metrics.scores import score_case
 from app.train.machine.processes import ALONE, Processes
@@ -84,15 +84,15 @@ def evaluate_held_out(
             )
             advance(note=case.id)
             sums = sums_of(probe.probabilities, reference.voxels[tuple(voxels.T)])
-            return {"scores": [asdict(score) for score in scores], "sums": sums.plain()}
+            return {"scores": [asdict(score) for score in scores], "sums": sums.to_dict()}
 
         found = processes.over(cases, evaluate)
     scores = [Score(**score) for one in found for score in one["scores"]]
-    sums = {case.id: CaseSums.of_plain(one["sums"]) for case, one in zip(cases, found, strict=True)}
+    sums = {case.id: CaseSums.from_dict(one["sums"]) for case, one in zip(cases, found, strict=True)}
     return HeldOut(scores, sums)
 
 
-def _judged(reference: Labels, case: Case, task: Task) -> Labels:
+def _judged(reference: IntegerMap, case: Case, task: Task) -> IntegerMap:
     """Return the reference, or background only if it lacks some of the targets.
 
     Calibration would count voxels of a label that is not annotated as mistakes.

@@ -17,7 +17,7 @@ from app.data.prepare.geometry import Geometry, forward_labels, on_the_grid, pla
 from app.data.prepare.parallel import spread
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import labelled_crop
-from app.data.sample.label_volumes import CaseLabels, Lesion
+from app.data.sample.label_volumes import CaseLabels, LesionBox
 from app.data.sample.split import Split
 from app.io.label_values import count_values
 
@@ -96,7 +96,7 @@ class _OnGrid:
     labels: Bricks
     present: set[int]
 
-    def has(self, value: int, lesion: Lesion) -> bool:
+    def has(self, value: int, lesion: LesionBox) -> bool:
         box = on_the_grid(lesion.box, self.geometry)
         size = as_size([stop - start for start, stop in zip(box.start, box.stop, strict=True)])
         return bool((self.labels.cut(box.start, size) == value).any())
@@ -110,7 +110,7 @@ class _Lost:
     lesions: Mapping[int, tuple[int, int]]
 
 
-def _small_lesions(labels: CaseLabels, plan: Plan) -> dict[int, list[Lesion]]:
+def _small_lesions(labels: CaseLabels, plan: Plan) -> dict[int, list[LesionBox]]:
     largest = _SMALL * math.prod(plan.spacing) / labels.voxel_mm3
     return {
         value: [

@@ -18,7 +18,7 @@ from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box
 from app.data.sample.partial import partial_labels
 from app.data.sample.split import Folds, Split, split_cases
-from app.infer.scan.parts import Parts
+from app.infer.scan.parts import MaskComponents
 from app.infer.scan.region import box_in_scan, locate
 from app.losses.losses import dice_ce
 from app.losses.targets import Targets
@@ -171,7 +171,7 @@ def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
     return Locator(checkpoint.network, this.plan, checkpoint.inference_weights, margin, share)
 
 
-def misses_by_share(parts: Parts, wanted: Region | None, geometry: Geometry) -> dict[float, Spacing]:
+def misses_by_share(parts: MaskComponents, wanted: Region | None, geometry: Geometry) -> dict[float, Spacing]:
     """Return for each of `SHARES` how far the reference's box extends beyond the found parts, in mm.
 
     Empty if there is no reference or no part.
@@ -209,7 +209,7 @@ def outside(wanted: Region, found: Region, geometry: Geometry) -> Spacing:
 def _dropped(case: CachedCase, ignore: int | None) -> dict[float, Spacing]:
     """Return how far the reference of a prepared case extends beyond its own large parts, in mm by share."""
     labels, geometry = case.labels().whole(np.int64)[0], case.geometry()
-    parts = Parts.of((labels > 0) & (labels != (-1 if ignore is None else ignore)))
+    parts = MaskComponents.of((labels > 0) & (labels != (-1 if ignore is None else ignore)))
     return misses_by_share(parts, box_in_scan(parts, geometry, LEAST_SHARE), geometry)
 
 

@@ -12,8 +12,9 @@ from torch import nn
 from app.core.progress import progress_bar
 from app.core.signals import ending_signals
 from app.data.sample.batches import BatchSource
+from app.train.metrics_csv import MetricsRow
 from app.train.settings import TrainSettings
-from app.train.state import Loss, Row, TrainingState
+from app.train.state import LossFunction, TrainingState
 
 ValidateFunction = Callable[[nn.Module, int], dict[str, float | None]]
 """A function from a network in eval mode and the number of the ending epoch, from 1, to Dice by label name.
@@ -27,7 +28,7 @@ SaveFunction = Callable[[TrainingState, bool], None]
 def train(
     state: TrainingState,
     batches: BatchSource,
-    loss: Loss,
+    loss: LossFunction,
     *,
     settings: TrainSettings,
     validate: ValidateFunction,
@@ -79,7 +80,7 @@ def _close_epoch(state: TrainingState, validate: ValidateFunction) -> bool:
     dice = validate(state.judged.eval(), len(state.history) + 1)
     state.validation_seconds += state.processes.largest(time.perf_counter() - started)[0]
     known = [value for value in dice.values() if value is not None]
-    row: Row = {
+    row: MetricsRow = {
         "step": state.step,
         "seconds": round(state.seconds, 3),
         "train_loss": fmean(state.losses),

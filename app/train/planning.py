@@ -60,8 +60,8 @@ def plan_for(
         InputError: settings that contradict each other, the data or the memory.
     """
     fingerprint = read_fingerprint(cache)
-    for told in fingerprint.doubts:
-        log.warning("doubt: %s", told)
+    for line in fingerprint.warnings:
+        log.warning("%s", line)
     facts = Facts(
         fingerprint, lambda grids: [_mean(labels) for labels in read_ceilings(cache, grids)], cache.speeds
     )

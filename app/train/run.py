@@ -27,13 +27,13 @@ from app.train.loop import ValidateFunction, limit, train
 from app.train.machine.speed_record import note_speed, yardstick_facts
 from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
-from app.train.state import Loss, NotFinite, TrainingState
+from app.train.state import LossFunction, NotFinite, TrainingState
 from app.train.training import Training
 from app.train.validate import affordable, validation_dice
 
 log = logging.getLogger(__name__)
 
-MakeLoss = Callable[[nn.Module], Loss]
+MakeLoss = Callable[[nn.Module], LossFunction]
 """A function that returns the loss for a network; most losses do not depend on the network."""
 
 
@@ -95,7 +95,7 @@ def train_network(
 
 def _begun(
     training: Training, make_loss: MakeLoss | None, initialise: Initialise
-) -> tuple[TrainingState, Loss]:
+) -> tuple[TrainingState, LossFunction]:
     """Return a training before its first step, and its loss."""
     torch.manual_seed(training.recipe.seed)
     network = to_device(training.network.build(), training.recipe.device)
@@ -125,7 +125,7 @@ def _merge_convolutions(training: Training, network: nn.Module) -> None:
     use_recorded(network, training.folder, device)
 
 
-def score(training: Training, state: TrainingState) -> dict[str, Any]:
+def score_held_out(training: Training, state: TrainingState) -> dict[str, Any]:
     """Evaluate with all processes; write predictions, cases.csv, statistics.json and summary.json.
 
     The last weights are evaluated, not the best ones: those were selected on the same held-out cases. Returns

@@ -117,7 +117,7 @@ def open_training(
     share = 1.0 if plan.locate is None else region_share(read_fingerprint(cache))
     if plan.locate is not None and locator is None:
         if processes.leads:
-            cache.foretell(plan, share)
+            cache.check_space(plan, share)
         announce()
         first = None if origin is None else origin.first_stage()
         locator = train_first_stage(
@@ -250,9 +250,9 @@ def _write_facts(
 
 def draw_split(task: Task, folds: Folds, cache: Cache) -> Split:
     """Return the split; a scan that occurs in two groups is logged and kept on one side of the split."""
-    twins = read_fingerprint(cache).twins
-    for alike in twins:
+    duplicates = read_fingerprint(cache).duplicates
+    for alike in duplicates:
         if len({folds.group.key(case) if folds.group else case for case in alike}) > 1:
             log.warning("cases %s hold the same scan and are kept in one fold", ", ".join(alike))
     volumes = label_volumes(cache) if folds.stratify else None
-    return split_cases(task.cases, folds, twins=twins, test=task.test, volumes=volumes)
+    return split_cases(task.cases, folds, duplicates=duplicates, test=task.test, volumes=volumes)

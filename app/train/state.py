@@ -20,12 +20,12 @@ from app.models.torch_compile import compiled
 from app.train.layer_rates import scale_rates
 from app.train.machine.processes import ALONE, Processes, without_exchange
 from app.train.machine.shared_loss import exchanging_sums
+from app.train.metrics_csv import MetricsRow
 from app.train.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
-Loss = Callable[[Any, Tensor], Tensor]
-Row = dict[str, float | None]
+LossFunction = Callable[[Any, Tensor], Tensor]
 
 
 class NotFinite(InputError):
@@ -66,7 +66,7 @@ class TrainingState:
         self.validation_seconds = 0.0
         self.losses: list[float] = []
         """Losses of the steps since the last row of the history."""
-        self.history: list[Row] = []
+        self.history: list[MetricsRow] = []
         self.requested = False
         """Whether the user has asked the training to end."""
 
@@ -75,7 +75,7 @@ class TrainingState:
         """The network to validate: the averaged weights if there are any."""
         return self.network if self.averaged is None else self.averaged.module
 
-    def update(self, batch: Batch, loss: Loss, clip_norm: float | None) -> None:
+    def update(self, batch: Batch, loss: LossFunction, clip_norm: float | None) -> None:
         """Take one optimizer step on this process's part of a batch, in `train.accumulate` micro-batches.
 
         The loss is the mean over the micro-batches. If half-precision gradients overflow, the step is counted
@@ -96,7 +96,7 @@ class TrainingState:
         self.losses.append(fmean(losses))
         self.step += 1
 
-    def _gradients(self, batch: Batch, loss: Loss) -> list[float]:
+    def _gradients(self, batch: Batch, loss: LossFunction) -> list[float]:
         """Compute the gradients of a batch; return the losses of its micro-batches.
 
         If memory runs out and `train.smaller_batch` is set, this step and all later ones use more
@@ -125,7 +125,7 @@ class TrainingState:
         wanted = range(self._micro_batches + 1, patches + 1)
         return next((parts for parts in wanted if patches % parts == 0), None)
 
-    def _backward(self, part: Batch, loss: Loss, *, last: bool) -> float:
+    def _backward(self, part: Batch, loss: LossFunction, *, last: bool) -> float:
         """Add the gradients of a micro-batch to those of earlier ones; return its loss."""
         with nullcontext() if last else without_exchange(self._replica):
             value = batch_loss(self._forward, part, loss, self.precision, self.processes)
@@ -200,7 +200,7 @@ class TrainingState:
 def batch_loss(
     network: nn.Module,
     batch: Batch,
-    loss: Loss,
+    loss: LossFunction,
     precision: torch.dtype = torch.float32,
     processes: Processes = ALONE,
 ) -> Tensor:

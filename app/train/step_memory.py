@@ -16,7 +16,7 @@ from app.core.plan import Plan
 from app.models.network import NetworkSpec, to_device
 from app.train.machine.processes import ALONE
 from app.train.machine.shared_loss import exchanging_sums
-from app.train.state import Loss
+from app.train.state import LossFunction
 
 _FLOAT_BYTES = 4
 _COPIES = 3  # arrays as large as the weights, besides gradients: Adam's two moments, a moving average
@@ -27,13 +27,13 @@ _HEAP_BYTES = 180_000_000
 _HEAP_GROWTH = 1.4
 
 
-def process_peak_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
+def process_peak_bytes(network: NetworkSpec, plan: Plan, loss: LossFunction, processes: int = 1) -> int:
     """Return the peak resident memory that this process will have after training steps on the CPU."""
     step = step_bytes(network, plan, loss, processes)
     return resident_bytes() + _HEAP_BYTES + round(_HEAP_GROWTH * step)
 
 
-def step_bytes(network: NetworkSpec, plan: Plan, loss: Loss, processes: int = 1) -> int:
+def step_bytes(network: NetworkSpec, plan: Plan, loss: LossFunction, processes: int = 1) -> int:
     """Return the largest sum of all tensors alive at once in a training step, in one of `processes`.
 
     Computed for float32, so a step in half precision takes less.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from app.train.state import Loss
+from app.train.state import LossFunction
 
 _SURE = 20.0  # the softmax or sigmoid of this logit differs from 1 by about 1e-9
 
@@ -17,7 +17,7 @@ class TargetLoss:
     nothing to an overlap or a cross-entropy and gets no gradient. Means over voxels still count it.
     """
 
-    def __init__(self, loss: Loss, *, regions: Sequence[Sequence[int]], ignore: int | None) -> None:
+    def __init__(self, loss: LossFunction, *, regions: Sequence[Sequence[int]], ignore: int | None) -> None:
         self._loss = loss
         self._regions = regions
         self._ignore = ignore

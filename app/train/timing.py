@@ -11,7 +11,7 @@ from app.core.progress import progress_bar
 from app.core.types import Size
 from app.data.sample.batches import Batch
 from app.layers.device_policy import laid_out
-from app.train.state import Loss, TrainingState
+from app.train.state import LossFunction, TrainingState
 
 _WARM_UP = 2
 _ROUNDS = 9
@@ -22,7 +22,7 @@ class Subject:
     """A network to time, which can be trained; its input is noise of a patch's size."""
 
     state: TrainingState
-    loss: Loss
+    loss: LossFunction
     in_channels: int
     labels: int
     patch: Size

@@ -25,8 +25,9 @@ from app.models.network import NetworkSpec
 from app.train.fine_tuning import Origin
 from app.train.layer_rates import freeze, parameter_groups, scale_rates
 from app.train.machine.processes import ALONE, Processes
+from app.train.metrics_csv import MetricsRow
 from app.train.settings import TrainSettings
-from app.train.state import Loss, Row, TrainingState
+from app.train.state import LossFunction, TrainingState
 
 _LEFT_RIGHT = 2  # the axis of (D, H, W) that points to the right
 
@@ -39,7 +40,7 @@ class Recipe:
     augment: AugmentSettings
     sliding: SlidingSettings
     """Placement of windows in the final evaluation, and in prediction unless set otherwise."""
-    loss: Loss
+    loss: LossFunction
     make_optimizer: Callable[[ParamsT], torch.optim.Optimizer]
     """A function that returns the optimizer for parameters or groups of parameters."""
     make_schedule: Callable[[torch.optim.Optimizer, int], LRScheduler]
@@ -91,7 +92,7 @@ class Training:
     """As in Checkpoint."""
     origin: Origin | None = None
     """The network whose weights a new run begins with; None for fresh weights."""
-    follow: Callable[[Sequence[Row]], None] = lambda history: None
+    follow: Callable[[Sequence[MetricsRow]], None] = lambda history: None
     """Called with the history after every epoch."""
     begun: Callable[[], None] = lambda: None
     """Called when all checks have passed, directly before training."""

@@ -17,13 +17,13 @@ from app.io.label_values import LARGEST_VALUE, count_values, listed_values, to_v
 from app.io.privacy import known_as
 from app.io.references import find_label_map, read_reference_map
 from app.io.scan_paths import case_name
-from app.io.volumes import LabelMap, Volume, check_same_grid, load_labels, load_volume, turn_like
+from app.io.volumes import LabelMap, Volume, check_same_grid, load_labels, load_volume, reorient_like
 from app.report.read.ranking import notable_cases
 from app.report.read.runs import Run, read_runs
-from app.view.shown import PREDICTION, REFERENCE, Case
+from app.view.shown import PREDICTION, REFERENCE, ViewedCase
 
 
-def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> Case:
+def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> ViewedCase:
     """Read a held-out case of a run with its reference and prediction; by default its worst case.
 
     Raises:
@@ -46,10 +46,10 @@ def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> Case:
         REFERENCE: _reference(run, Path(files[chosen]["label"]), scan, image),
         PREDICTION: _label_values(path, scan, image),
     }
-    return Case(f"{run.data_set}: {chosen}", scan, maps, run.label_values, run.ignored_value)
+    return ViewedCase(f"{run.data_set}: {chosen}", scan, maps, run.label_values, run.ignored_value)
 
 
-def case_of_files(scan: Path, labels: Sequence[Path]) -> Case:
+def case_of_files(scan: Path, labels: Sequence[Path]) -> ViewedCase:
     """Read a scan of any format with up to two label maps: one to show, or a reference and a prediction.
 
     Raises:
@@ -61,7 +61,7 @@ def case_of_files(scan: Path, labels: Sequence[Path]) -> Case:
     roles = (REFERENCE, PREDICTION) if len(labels) == 2 else (PREDICTION,)
     maps = {role: _label_values(path, volume, scan) for role, path in zip(roles, labels, strict=False)}
     title = known_as({scan: case_name(scan)}, anonymous=True)[scan].name
-    return Case(title, volume, maps, {})
+    return ViewedCase(title, volume, maps, {})
 
 
 def _reading(run: Run) -> Reading:
@@ -100,6 +100,6 @@ def _label_values(path: Path, scan: Volume, image: Path) -> LabelMap:
     if strange:
         raise InputError(f"{path}: got values {listed_values(strange)}, wanted a label map of whole numbers")
     whole = np.asarray(voxels, dtype=value_type([int(value) for value in values]))
-    label_map = turn_like(LabelMap(affine, whole), scan)
+    label_map = reorient_like(LabelMap(affine, whole), scan)
     check_same_grid(label_map, scan, path, image)
     return label_map

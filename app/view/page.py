@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from app.view.server import Content
-from app.view.shown import Case, show
+from app.view.shown import ViewedCase, show
 
 _HERE = Path(__file__).parent
 _FILES = {
@@ -15,7 +15,7 @@ _FILES = {
 }
 
 
-def contents(case: Case) -> dict[str, Content]:
+def contents(case: ViewedCase) -> dict[str, Content]:
     """Return everything that the page loads, by name; the name of the page itself is empty."""
     files, facts = show(case)
     page = {name: Content((_HERE / file).read_bytes(), kind) for name, (file, kind) in _FILES.items()}

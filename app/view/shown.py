@@ -13,7 +13,7 @@ from app.core.types import Labels
 from app.io import nifti
 from app.io.label_values import count_integers, to_classes, to_values
 from app.io.volumes import LabelMap, Volume
-from app.metrics.overlap import overlaps
+from app.metrics.overlap import LabelGroups, overlaps
 
 REFERENCE, PREDICTION, DIFFERENCE = "reference", "prediction", "difference"
 MISSED, EXTRA, OTHER = 1, 2, 3
@@ -21,24 +21,21 @@ MISSED, EXTRA, OTHER = 1, 2, 3
 _LONGEST_TABLE = 4096  # colours that every graphics card can hold in one row of a texture
 _SAMPLED = 2_000_000  # voxels that are enough for percentiles
 
-Targets = Mapping[str, tuple[int, ...]]
-"""The labels by name, each with its values in label maps."""
-
 
 @dataclass(frozen=True)
-class Case:
+class ViewedCase:
     """A scan with its label maps; label maps hold values of files, on the grid of the scan."""
 
     title: str
     scan: Volume
     maps: Mapping[str, LabelMap]
     """REFERENCE, PREDICTION, both or none."""
-    targets: Targets
+    targets: LabelGroups
     ignore: int | None = None
     """The value of voxels in the reference that are not judged."""
 
 
-def show(case: Case) -> tuple[dict[str, bytes], dict[str, Any]]:
+def show(case: ViewedCase) -> tuple[dict[str, bytes], dict[str, Any]]:
     """Return the NIfTI files of a case by name, and the facts for the page as plain values.
 
     Every file has the geometry of the scan. Label maps hold the values of their files, or positions in the
@@ -52,7 +49,7 @@ def show(case: Case) -> tuple[dict[str, bytes], dict[str, Any]]:
     for number, channel in enumerate(case.scan.voxels):
         name = f"scan-{number}.nii"
         files[name] = nifti_bytes(compact(channel), case.scan.affine)
-        scans.append({"file": name, "window": grey_window(channel)})
+        scans.append({"file": name, "window": display_range(channel)})
     for role, own in classes.items():
         files[f"{role}.nii"] = nifti_bytes(to_values(own, sent), case.scan.affine)
     wrong = _difference(case)
@@ -93,7 +90,7 @@ def compact(channel: NDArray[np.float32]) -> NDArray[Any]:
     return channel
 
 
-def grey_window(channel: NDArray[np.float32]) -> tuple[float, float]:
+def display_range(channel: NDArray[np.float32]) -> tuple[float, float]:
     """Return the grey values shown as black and white: the 1st and 99th percentile of a sample of voxels."""
     sample = channel.ravel(order="K")[:: max(1, channel.size // _SAMPLED)]
     sample = sample[np.isfinite(sample)]
@@ -101,7 +98,7 @@ def grey_window(channel: NDArray[np.float32]) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def difference(reference: Labels, predicted: Labels, ignore: int | None = None) -> NDArray[np.uint8]:
+def difference_map(reference: Labels, predicted: Labels, ignore: int | None = None) -> NDArray[np.uint8]:
     """Return where label values differ: MISSED, EXTRA or OTHER, else 0; also 0 where `ignore` is."""
     found = np.zeros(reference.shape, np.uint8)
     found[reference != predicted] = OTHER
@@ -112,26 +109,30 @@ def difference(reference: Labels, predicted: Labels, ignore: int | None = None) 
     return found
 
 
-def _difference(case: Case) -> NDArray[np.uint8] | None:
+def _difference(case: ViewedCase) -> NDArray[np.uint8] | None:
     if not {REFERENCE, PREDICTION} <= case.maps.keys():
         return None
-    return difference(case.maps[REFERENCE].voxels, case.maps[PREDICTION].voxels, case.ignore)
+    return difference_map(case.maps[REFERENCE].voxels, case.maps[PREDICTION].voxels, case.ignore)
 
 
-def _values(case: Case) -> list[int]:
+def _values(case: ViewedCase) -> list[int]:
     """Return 0 and all values that label maps hold or labels have, rising."""
     named = {value for values in case.targets.values() for value in values}
     found = (np.flatnonzero(count_integers(each.voxels, 1)).tolist() for each in case.maps.values())
     return sorted({0, *named, *(int(value) for values in found for value in values)})
 
 
-def _with_nameless(targets: Targets, values: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def _with_nameless(targets: LabelGroups, values: Sequence[int]) -> dict[str, tuple[int, ...]]:
     named = {value for own in targets.values() for value in own}
     return {**targets, **{f"label {value}": (value,) for value in values if value and value not in named}}
 
 
 def _labels(
-    case: Case, targets: Targets, classes: Mapping[str, Labels], values: Sequence[int], sent: Sequence[int]
+    case: ViewedCase,
+    targets: LabelGroups,
+    classes: Mapping[str, Labels],
+    values: Sequence[int],
+    sent: Sequence[int],
 ) -> list[dict[str, Any]]:
     """Return one row per label: its name, colour, values in the files sent, volumes in ml and Dice."""
     places = {name: tuple(values.index(value) for value in own) for name, own in targets.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from app.analyze.convolutions import layers
-from app.analyze.field import Field
+from app.analyze.field import ReceptiveFields
 from app.analyze.walk import fields
 from app.core.errors import InputError
 from app.core.types import Size
@@ -32,7 +32,7 @@ OPTIONS = sorted(name for name in OPERATORS if name != "supernet")
 SIZE: Size = (37, 38, 36)  # twice the widest field
 
 
-def field_of(module: nn.Module, channels: int) -> Field:
+def field_of(module: nn.Module, channels: int) -> ReceptiveFields:
     """The field after the module as a whole."""
     return fields(module, channels, [""], ())[""]
 
@@ -63,7 +63,7 @@ def measured(module: nn.Module, channels: int, size: Size) -> tuple[np.ndarray, 
     return np.array(seen), np.array(extents)
 
 
-def assert_equal(field: Field, found: tuple[np.ndarray, np.ndarray]) -> None:
+def assert_equal(field: ReceptiveFields, found: tuple[np.ndarray, np.ndarray]) -> None:
     np.testing.assert_array_equal(field.reach, found[0])
     np.testing.assert_array_equal(field.size, found[1])
 

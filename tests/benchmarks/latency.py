@@ -26,7 +26,7 @@ from app.operators.cakes import split
 from app.operators.mixed import Mixed
 from app.operators.plain import Conv3d
 from app.operators.vocabulary import vocabulary
-from app.search.costs import Budget, Counts, MacsCost, Site, dense_total, total_cost
+from app.search.costs import Budget, ChannelCounts, MacsCost, Site, dense_total, total_cost
 from app.search.evolve import Evolution, even_chances
 from app.search.latency_table import latency_costs
 from app.train.machine.environment import machine
@@ -64,7 +64,7 @@ def main(overrides: list[str]) -> None:
     print(f"{rest:.1f} ms of each are not convolutions")
 
 
-def layouts_of(sites: list[Site]) -> dict[str, Counts]:
+def layouts_of(sites: list[Site]) -> dict[str, ChannelCounts]:
     """Equal splits and random layouts of several budgets."""
     equal = {
         f"equal {name}": {

@@ -22,7 +22,7 @@ from app.core.task import Task
 from app.core.types import Spacing, as_size, as_spacing, by
 from app.data.plan.ceiling import kept
 from app.data.plan.fingerprint import Components, Fingerprint
-from app.data.plan.label_coverage import shares_met
+from app.data.plan.label_coverage import label_coverage
 from app.train.planning import Facts, plan_from
 from tests.support.config import composed
 
@@ -59,8 +59,8 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
         nonzero_share=(1.0,) * len(kinds),
         label_share=(float(1 - sum(shares)), *(float(share) for share in shares)),
         components=tuple(Components(1.0, volume, volume) for volume in volumes),
-        met=tuple(
-            shares_met(
+        coverage=tuple(
+            label_coverage(
                 ellipsoid([_CELLS * mm / full for mm, full in zip(extent, whole, strict=True)], _CELLS), 2
             )[0]
             for extent in labels
@@ -71,7 +71,7 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
         label_mm=tuple(labels),
         centres=((0.0, 0.0, 0.0),) * len(labels),
         oriented=True,
-        twins=(),
+        duplicates=(),
     )
 
 

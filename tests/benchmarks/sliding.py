@@ -19,7 +19,7 @@ from torch import Tensor
 from app.core.machine import keep_freed_memory
 from app.core.task import Case
 from app.data.prepare.parallel import spread
-from app.infer.batch.case_dice import CaseDice, dice_of_cases, mean_dice, recorded_cases
+from app.infer.batch.case_dice import CaseDice, dice_of_cases, mean_over_labels, recorded_cases
 from app.infer.engines.engine import Engine
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
@@ -97,8 +97,8 @@ def show(title: str, outcomes: Mapping[str, Outcome]) -> None:
     for name, found in outcomes.items():
         table.add_row(
             name,
-            f"{mean_dice(found.dice):.4f}",
-            f"{mean_dice(first.dice) - mean_dice(found.dice):.4f}",
+            f"{mean_over_labels(found.dice):.4f}",
+            f"{mean_over_labels(first.dice) - mean_over_labels(found.dice):.4f}",
             f"{largest_loss(first.dice, found.dice):.4f}",
             f"{found.voxels / 1e6:.1f}",
             f"{found.seconds:.1f}",

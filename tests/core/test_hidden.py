@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from app.core.errors import InputError
-from app.core.hidden import hide, hiding, without
+from app.core.hidden import hide, hide_words, hiding
 
 
 def test_words_are_left_out_of_lines_and_errors(caplog: pytest.LogCaptureFixture) -> None:
@@ -26,6 +26,6 @@ def test_words_are_left_out_of_lines_and_errors(caplog: pytest.LogCaptureFixture
 
 
 def test_short_words_are_hidden_in_paths_alone() -> None:
-    assert without(["7", "123"], "/data/7/123: got 7 of 123 slices") == (
+    assert hide_words(["7", "123"], "/data/7/123: got 7 of 123 slices") == (
         "/data/(patient)/(patient): got 7 of 123 slices"
     )

@@ -9,9 +9,9 @@ from app.core.errors import InputError
 from app.core.sweep import (
     JOB,
     SWEEP,
-    Entry,
     JobRecord,
     Sweep,
+    SweepJob,
     read_record,
     read_sweep,
     write_record,
@@ -21,7 +21,7 @@ from app.core.sweep import (
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (read_sweep(tmp_path), read_record(tmp_path)) == (None, None)
-    sweep = Sweep("operators", "dense", (Entry("dense+seed-0", "dense", ("op=conv3d", "seed=0")),))
+    sweep = Sweep("operators", "dense", (SweepJob("dense+seed-0", "dense", ("op=conv3d", "seed=0")),))
     record = JobRecord("12ab", ("op=conv3d",)).now("failed", error="out of memory")
     write_sweep(tmp_path, sweep)
     write_record(tmp_path, record)

@@ -15,7 +15,7 @@ from app.core import optional  # noqa: E402
 from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
 from app.io.dicom import is_dicom_folder  # noqa: E402
-from app.io.header_warnings import header_doubts  # noqa: E402
+from app.io.header_warnings import header_warnings  # noqa: E402
 from app.io.scan_paths import case_name  # noqa: E402
 from app.io.volumes import read_header, read_volume, write_label_map  # noqa: E402
 from tests.support.dicom import (  # noqa: E402
@@ -141,7 +141,7 @@ def test_uneven_slices_are_allowed_up_to_a_share(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"0\.08\d of a slice .*slice_jitter"):
         read_volume(folder)
     volume = read_volume(folder, Reading(slice_jitter=0.1))
-    assert set(header_doubts(folder)) == {"uneven_slices"}
+    assert set(header_warnings(folder)) == {"uneven_slices"}
     np.testing.assert_allclose(volume.affine[:3, 2], [0, 0, 4], atol=0.05)
     drift = slices(a_scan((4, 4, 20)))
     for k, one in enumerate(

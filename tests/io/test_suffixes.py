@@ -11,10 +11,10 @@ import SimpleITK as sitk
 
 from app.core.errors import InputError
 from app.io.grid import is_invertible
-from app.io.header_warnings import header_doubts
+from app.io.header_warnings import header_warnings
 from app.io.itk import write_voxels
 from app.io.scan_paths import case_name, is_scan_file, scan_files, scans_by_case
-from app.io.volumes import LabelMap, Volume, read_header, read_volume, turn_like, write_label_map
+from app.io.volumes import LabelMap, Volume, read_header, read_volume, reorient_like, write_label_map
 
 TO_MM = np.array([[-2.0, 0, 0, 30], [0, -2, 0, 28], [0, 0, 4, -20], [0, 0, 0, 1]])
 SCAN = np.random.default_rng(0).integers(-1000, 1000, (7, 6, 5), dtype=np.int16)
@@ -87,7 +87,7 @@ def test_units_are_honoured_as_itk_does(tmp_path: Path, unit: str, factor: float
     assert read_header(path).spacing == pytest.approx((2, 2, 4), rel=1e-5)
     np.testing.assert_allclose(read_header(path).affine, TO_MM, rtol=1e-5)
     assert sitk.ReadImage(str(path)).GetSpacing() == pytest.approx((2, 2, 4), rel=1e-5)
-    assert set(header_doubts(path)) == ({"not_millimetres"} if factor != 1 else set())
+    assert set(header_warnings(path)) == ({"not_millimetres"} if factor != 1 else set())
     write_label_map(tmp_path / "mask.nii.gz", np.ones_like(SCAN, dtype=np.uint8), range(2), like=path)
     np.testing.assert_allclose(read_header(tmp_path / "mask.nii.gz").affine, TO_MM, rtol=1e-5)
 
@@ -97,7 +97,7 @@ ZEROS = {"srow_x": [0] * 4, "srow_y": [0] * 4, "srow_z": [0] * 4}
 
 
 @pytest.mark.parametrize(
-    ("fields", "spacing", "doubts"),
+    ("fields", "spacing", "warnings"),
     [
         ({}, (2, 2, 4), set()),
         (ONES, (2, 2, 4), {"forms_disagree"}),  # an sform of other voxels: the qform counts
@@ -108,19 +108,19 @@ ZEROS = {"srow_x": [0] * 4, "srow_y": [0] * 4, "srow_z": [0] * 4}
         ({"xyzt_units": 5}, (2, 2, 4), {"unknown_unit"}),
     ],
 )
-def test_which_form_counts_and_what_is_doubted(
-    tmp_path: Path, fields: dict[str, Any], spacing: tuple[float, ...], doubts: set[str]
+def test_which_form_counts_and_what_is_warned_of(
+    tmp_path: Path, fields: dict[str, Any], spacing: tuple[float, ...], warnings: set[str]
 ) -> None:
     path = nifti(tmp_path / "a.nii.gz", **fields)
     assert read_header(path).spacing == pytest.approx(spacing)
-    assert set(header_doubts(path)) == doubts
+    assert set(header_warnings(path)) == warnings
     if fields.get("srow_x") == [-2, 0, 0, 35]:
         assert read_header(path).affine[0, 3] == 35
     folder = tmp_path / "channels"
     folder.mkdir()
     path.rename(folder / "t1.nii.gz")
-    assert set(header_doubts(folder)) == doubts
-    assert all(sentence.startswith("t1.nii.gz: ") for sentence in header_doubts(folder).values())
+    assert set(header_warnings(folder)) == warnings
+    assert all(sentence.startswith("t1.nii.gz: ") for sentence in header_warnings(folder).values())
 
 
 def test_a_vector_image_of_itk_has_its_components_as_channels(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_grids_a_hair_apart_near_45_degrees_are_one(degrees: float) -> None:
     """Their axes have other names: turned by them, the label lay across the scan."""
     scan = Volume(turned(degrees - 1e-4), SCAN[None].astype(np.float32))
     label = LabelMap(turned(degrees + 1e-4), SCAN.astype(np.int16))
-    assert turn_like(label, scan) is label
+    assert reorient_like(label, scan) is label
 
 
 @pytest.mark.parametrize("mm", [1e-6, 0.00065, 1, 1e5])

@@ -8,7 +8,7 @@ from monai.losses import DiceCELoss, DiceFocalLoss
 from torch import nn
 
 from app.core.errors import InputError
-from app.losses.foreign import Foreign, with_weights
+from app.losses.foreign import ExternalLoss, with_weights
 
 NAMES = ("background", "organ", "tumour")
 SOFT = {"to_onehot_y": True, "softmax": True, "include_background": False}
@@ -30,9 +30,11 @@ def test_weights_reach_the_loss(make: Any, values: dict[str, Any], weight: list[
         assert found["weight"].tolist() == weight and "class_weights" not in found
     labels = LABELS[:, 0].long() if make is nn.CrossEntropyLoss else LABELS
     expected = make(**values, weight=torch.tensor(weight))(LOGITS, labels)
-    torch.testing.assert_close(Foreign(make(**found))(LOGITS, LABELS), expected)
-    assert Foreign(make(**found))(LOGITS.to("meta"), LABELS.to("meta")).device.type == "meta"  # as plans do
-    assert not torch.isclose(expected, Foreign(make(**values))(LOGITS, LABELS))
+    torch.testing.assert_close(ExternalLoss(make(**found))(LOGITS, LABELS), expected)
+    assert (
+        ExternalLoss(make(**found))(LOGITS.to("meta"), LABELS.to("meta")).device.type == "meta"
+    )  # as plans do
+    assert not torch.isclose(expected, ExternalLoss(make(**values))(LOGITS, LABELS))
 
 
 def test_wrong_weights_are_named() -> None:

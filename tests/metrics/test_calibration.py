@@ -28,7 +28,7 @@ def test_a_temperature_is_fitted_on_one_half_and_judged_on_the_other() -> None:
         labels = (true.cumsum(axis=1) < rng.random((4000, 1))).sum(axis=1)
         sharp = np.exp(2 * logits)  # twice as sure as it may be
         cases[str(case)] = sums_of((sharp / sharp.sum(axis=1, keepdims=True)).astype(np.float32), labels)
-    again = {case: CaseSums.of_plain(sums.plain()) for case, sums in cases.items()}
+    again = {case: CaseSums.from_dict(sums.to_dict()) for case, sums in cases.items()}
     found = calibration(again, {"0": "p", "1": "p"})
     assert found["temperature"]["fitted"] == pytest.approx(2.0, rel=0.1)
     assert len(found["temperature"]["of_halves"]) == 2

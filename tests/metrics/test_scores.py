@@ -14,14 +14,14 @@ from monai.metrics.surface_distance import compute_average_surface_distance
 from scipy import ndimage
 
 from app.metrics.metric import METRICS, OF_TUBES
-from app.metrics.overlap import Labels
+from app.metrics.overlap import IntegerMap
 from app.metrics.score import Score, write_cases
 from app.metrics.scores import score_case
 
 TARGETS = {"liver": (1,), "tumour": (2,)}
 
 
-def scored(predicted: Labels, reference: Labels, **options: object) -> list[Score]:
+def scored(predicted: IntegerMap, reference: IntegerMap, **options: object) -> list[Score]:
     settings = {"spacing": (2.0, 1.0, 1.0), "voxel_mm3": 2.0, "targets": TARGETS, "nsd_tolerance_mm": 1.0}
     return score_case("a", predicted, reference, **(settings | options))  # type: ignore[arg-type]
 

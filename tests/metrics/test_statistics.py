@@ -8,7 +8,7 @@ from app.metrics.metric import METRICS
 from app.metrics.score import Score
 from app.metrics.statistics import (
     BOOTSTRAP_FROM,
-    describe,
+    describe_scores,
     interval_of_mean,
     interval_of_means,
     mean_dice,
@@ -29,7 +29,7 @@ def score(
 
 
 def test_what_is_reported_of_a_metric() -> None:
-    found = describe(
+    found = describe_scores(
         [score(name, dice) for name, dice in zip("abcde", (0.5, 0.9, None, 0.8, 1.0), strict=True)], DICE
     )
     assert (found.n, found.undefined) == (4, 1)
@@ -38,13 +38,13 @@ def test_what_is_reported_of_a_metric() -> None:
     )
     assert (found.lower_quartile, found.median) == (pytest.approx(0.725), pytest.approx(0.85))
     assert (found.worst_case, found.worst) == ("a", 0.5)
-    nothing = describe([score("a", None)], DICE)
+    nothing = describe_scores([score("a", None)], DICE)
     assert (nothing.n, nothing.undefined, nothing.mean, nothing.interval) == (0, 1, None, None)
 
 
 def test_the_worst_case_is_the_far_end_of_each_metric() -> None:
     scores = [score("a", 1.0, hd95_mm=3.0, volume_error=0.2), score("b", 0.9, hd95_mm=9.0, volume_error=-0.4)]
-    assert [describe(scores, metric).worst_case for metric in (DICE, HD95, VOLUME_ERROR)] == ["b"] * 3
+    assert [describe_scores(scores, metric).worst_case for metric in (DICE, HD95, VOLUME_ERROR)] == ["b"] * 3
 
 
 def test_few_groups_have_a_t_interval_that_stays_inside_the_metric() -> None:

@@ -17,7 +17,13 @@ from app.models.unet import UNetModel
 from app.operators import ConvSpec
 from app.operators.supernet import SuperNet
 from app.search.costs import Budget, CostModel, MacsCost, ParamsCost, Site, dense_total, total_cost
-from app.search.decode import Scores, assign_slots, best_under_budget, refuse_impossible_limit, top_counts
+from app.search.decode import (
+    KernelScores,
+    assign_slots,
+    best_under_budget,
+    refuse_impossible_limit,
+    top_counts,
+)
 from app.search.search import budget_share
 from tests.support.planted import SETTINGS
 
@@ -37,7 +43,7 @@ def network_sites(kernels: str = "123d") -> tuple[Site, ...]:
     return tuple(Site(conv, operator.candidates(conv)) for conv in convolutions if operator.candidates(conv))
 
 
-def random_scores(sites: Sequence[Site], seed: int) -> Scores:
+def random_scores(sites: Sequence[Site], seed: int) -> KernelScores:
     rng = np.random.default_rng(seed)
     return {one.conv.name: rng.normal(size=(len(one.kernels), one.conv.out_channels)) for one in sites}
 

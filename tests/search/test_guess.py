@@ -5,7 +5,7 @@ import numpy as np
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.search.guess import learn_guess
-from app.search.race_record import Entry
+from app.search.race_record import RaceEntry
 from tests.support.searching import KERNELS, small_space
 
 SPACE = small_space()
@@ -17,12 +17,12 @@ def line_share(layout: Layout) -> float:
     return float(np.mean([of.get(Kernel((3, 1, 1)), 0) / sum(of.values()) for of in counts]))
 
 
-def raced(numbers: range, scale: float) -> list[Entry]:
+def raced(numbers: range, scale: float) -> list[RaceEntry]:
     """Return networks whose loss falls with the share of lines, in noise."""
     layouts = [SPACE.random(number) for number in numbers]
     noise = np.random.default_rng(numbers.start).normal(0, 0.03, len(layouts))
     return [
-        Entry(number, layout, done=True, loss=scale * (1 - line_share(layout) + wrong))
+        RaceEntry(number, layout, done=True, loss=scale * (1 - line_share(layout) + wrong))
         for number, layout, wrong in zip(numbers, layouts, noise, strict=True)
     ]
 
@@ -39,5 +39,5 @@ def test_networks_that_never_raced_are_ranked() -> None:
 
 def test_without_enough_networks_all_are_alike() -> None:
     assert learn_guess([raced(range(3), 1.0)])(SPACE.random(5)) == 0.0
-    unfinished = [Entry(number, SPACE.random(number)) for number in range(6)]
+    unfinished = [RaceEntry(number, SPACE.random(number)) for number in range(6)]
     assert learn_guess([unfinished])(SPACE.random(5)) == 0.0

@@ -33,7 +33,7 @@ from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
 from app.infer.window.sliding import SlidingSettings
 from app.io.dicom_labels import holds_labels
-from app.io.header_warnings import header_doubts
+from app.io.header_warnings import header_warnings
 from app.io.privacy import known_as
 from app.io.references import read_reference_map
 from app.io.volumes import Volume, read_header, read_volume, write_label_map
@@ -176,7 +176,7 @@ def _scan(verdict: Verdict, path: Path) -> None:
     where = path.parent
     verdict.attempt(lambda: find_scans([where], where / "out", _READING))
     verdict.attempt(lambda: read_header(path, _READING))
-    verdict.attempt(lambda: header_doubts(path, _READING))
+    verdict.attempt(lambda: header_warnings(path, _READING))
     verdict.attempt(lambda: known_as({path: "a"}, anonymous=True))
     verdict.attempt(lambda: examine(Case("a", path, path), _TASK))
     volume = verdict.attempt(lambda: read_volume(path, _READING))

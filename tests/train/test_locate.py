@@ -1,5 +1,5 @@
 from app.data.prepare.geometry import Geometry, Region
-from app.infer.scan.parts import Parts
+from app.infer.scan.parts import MaskComponents
 from app.train.locate import SHARES, learnt_share, misses_by_share, outside
 
 GEOMETRY = Geometry(
@@ -13,7 +13,9 @@ def test_what_reaches_out_is_told_in_millimetres_of_the_further_side() -> None:
 
 
 def test_a_part_that_is_dropped_is_missed_from_its_share_on() -> None:
-    parts = Parts(sizes=(100, 30), boxes=(Region((4, 10, 10), (8, 20, 20)), Region((4, 30, 10), (8, 36, 20))))
+    parts = MaskComponents(
+        sizes=(100, 30), boxes=(Region((4, 10, 10), (8, 20, 20)), Region((4, 30, 10), (8, 36, 20)))
+    )
     missed = misses_by_share(parts, Region((4, 10, 10), (8, 36, 20)), GEOMETRY)
     assert missed == {
         1.0: (0.0, 16.0, 0.0),
@@ -22,7 +24,7 @@ def test_a_part_that_is_dropped_is_missed_from_its_share_on() -> None:
         0.1: (0.0, 0.0, 0.0),
         0.05: (0.0, 0.0, 0.0),
     }
-    assert misses_by_share(Parts((), ()), Region((4, 10, 10), (8, 36, 20)), GEOMETRY) == {}
+    assert misses_by_share(MaskComponents((), ()), Region((4, 10, 10), (8, 36, 20)), GEOMETRY) == {}
     assert misses_by_share(parts, None, GEOMETRY) == {}
 
 

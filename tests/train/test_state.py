@@ -12,7 +12,7 @@ from torch import Tensor
 from app.core.errors import InputError
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.machine.processes import ALONE, Processes
-from app.train.state import Loss, TrainingState
+from app.train.state import LossFunction, TrainingState
 from tests.support.networks import SETTINGS, Bench, make_bench
 from tests.support.volumes import MakeTask
 
@@ -30,7 +30,7 @@ def gradients(state: TrainingState) -> list[Tensor]:
     return [gradient.clone() for gradient in found if gradient is not None]
 
 
-def stepped(bench: Bench, loss: Loss = LOSS, **changes: int | str) -> TrainingState:
+def stepped(bench: Bench, loss: LossFunction = LOSS, **changes: int | str) -> TrainingState:
     state = bench.state(replace(SETTINGS, **changes))  # type: ignore[arg-type]
     state.network.train()
     state.update(bench.batches().batch(0), loss, clip_norm=None)

@@ -5,7 +5,17 @@ import numpy as np
 import pytest
 
 from app.io.volumes import LabelMap, Volume
-from app.view.shown import EXTRA, MISSED, OTHER, PREDICTION, REFERENCE, Case, compact, difference, show
+from app.view.shown import (
+    EXTRA,
+    MISSED,
+    OTHER,
+    PREDICTION,
+    REFERENCE,
+    ViewedCase,
+    compact,
+    difference_map,
+    show,
+)
 
 AFFINE = np.array([[0, -2.0, 0, 10], [1.5, 0, 0, -20], [0, 0, 3, 5], [0, 0, 0, 1]])
 REF = np.zeros((6, 5, 4), np.uint16)
@@ -15,12 +25,12 @@ PRED = np.roll(REF, 1, axis=1)
 PRED[1, 2, 1] = 7
 
 
-def a_case(**changes: object) -> Case:
+def a_case(**changes: object) -> ViewedCase:
     voxels = np.random.default_rng(0).integers(-1000, 3000, (2, *REF.shape)).astype(np.float32)
     voxels[1] += 0.5
     maps = {REFERENCE: LabelMap(AFFINE, REF), PREDICTION: LabelMap(AFFINE, PRED)}
     known = {"scan": Volume(AFFINE, voxels), "maps": maps, "targets": {"organ": (1,)}, "ignore": None}
-    return Case("a case", **{**known, **changes})  # type: ignore[arg-type]
+    return ViewedCase("a case", **{**known, **changes})  # type: ignore[arg-type]
 
 
 def read(data: bytes) -> nib.Nifti1Image:
@@ -31,7 +41,7 @@ def test_sent_volumes_have_the_voxels_and_the_geometry_of_the_scan() -> None:
     case = a_case()
     files, facts = show(case)
     assert list(files) == ["scan-0.nii", "scan-1.nii", "reference.nii", "prediction.nii", "difference.nii"]
-    wanted = [*case.scan.voxels, REF, PRED, difference(REF, PRED)]
+    wanted = [*case.scan.voxels, REF, PRED, difference_map(REF, PRED)]
     for data, voxels in zip(files.values(), wanted, strict=True):
         image = read(data)
         np.testing.assert_array_equal(np.asanyarray(image.dataobj), voxels)
@@ -44,8 +54,8 @@ def test_sent_volumes_have_the_voxels_and_the_geometry_of_the_scan() -> None:
 def test_difference_has_missed_extra_and_other_voxels_but_not_ignored_ones() -> None:
     reference = np.array([0, 1, 1, 0, 2, 9])
     predicted = np.array([0, 1, 0, 2, 1, 1])
-    assert difference(reference, predicted).tolist() == [0, 0, MISSED, EXTRA, OTHER, OTHER]
-    assert difference(reference, predicted, 9).tolist() == [0, 0, MISSED, EXTRA, OTHER, 0]
+    assert difference_map(reference, predicted).tolist() == [0, 0, MISSED, EXTRA, OTHER, OTHER]
+    assert difference_map(reference, predicted, 9).tolist() == [0, 0, MISSED, EXTRA, OTHER, 0]
 
 
 def test_labels_have_names_volumes_and_dice() -> None:
@@ -57,7 +67,7 @@ def test_labels_have_names_volumes_and_dice() -> None:
     )
     assert organ["ml"] == pytest.approx({"reference": 12 * 9 / 1000, "prediction": 11 * 9 / 1000})
     assert organ["dice"] == pytest.approx(2 * 7 / (12 + 11)) and organ["color"] != nameless["color"]
-    wrong = difference(REF, PRED)
+    wrong = difference_map(REF, PRED)
     assert facts["difference_ml"][1:] == pytest.approx([np.sum(wrong == n) * 9 / 1000 for n in (1, 2, 3)])
     start = np.rint(np.linalg.inv(AFFINE) @ (*facts["start_mm"], 1))[:3].astype(int)
     assert wrong[tuple(start)] > 0

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.config.run_config import job_number
-from app.cli.config.settings import literal, plain, read_settings, train_settings
+from app.cli.config.settings import literal, read_settings, section_values, train_settings
 from app.cli.config.task import TaskSettings, read_strata
 from app.core.errors import InputError
 from app.core.layout import Outline, read_layout
@@ -26,7 +26,7 @@ from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
 from app.layers.device_policy import set_up
 from app.layers.eca import EcaSettings
-from app.losses.foreign import Foreign, with_weights
+from app.losses.foreign import ExternalLoss, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
 from app.models.model import Shape
@@ -37,7 +37,7 @@ from app.operators.attention import Attended
 from app.track.tracker import NoTracker, Tracker
 from app.train.machine.torchrun import local_count, local_rank
 from app.train.planning import BuildNetwork
-from app.train.state import Loss
+from app.train.state import LossFunction
 from app.train.target_loss import TargetLoss
 from app.train.training import Recipe
 
@@ -168,7 +168,7 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
     return build
 
 
-def build_loss(cfg: DictConfig, task: Task) -> Loss:
+def build_loss(cfg: DictConfig, task: Task) -> LossFunction:
     """Return the loss for the task's targets, summed over levels of deep supervision with halved weights."""
     from monai.losses.ds_loss import DeepSupervisionLoss  # takes seconds to import and only training needs it
 
@@ -185,22 +185,22 @@ def build_loss(cfg: DictConfig, task: Task) -> Loss:
         )
     elif task.regions or task.ignore is not None:
         loss = TargetLoss(loss, regions=tuple(task.regions.values()), ignore=task.ignore)
-    summed: Loss = DeepSupervisionLoss(loss)
+    summed: LossFunction = DeepSupervisionLoss(loss)
     return summed
 
 
-def _configured_loss(cfg: DictConfig, task: Task) -> Loss:
+def _configured_loss(cfg: DictConfig, task: Task) -> LossFunction:
     """Return the configured loss, ours or another library's."""
     where, names = ("region_loss", task.regions) if task.regions else ("loss", task.segmented)
-    values = plain(cfg[where])
+    values = section_values(cfg[where])
     make = get_object(values["_target_"])
     if make.__module__.startswith(f"{SumLoss.__module__.rpartition('.')[0]}."):
         _refuse_unknown(values, make, where)
-        ours: Loss = _instantiate(values)
+        ours: LossFunction = _instantiate(values)
         return ours
     found = with_weights(make, values, list(names), where)
     tensors = {key: found.pop(key) for key in ("weight",) if isinstance(found.get(key), torch.Tensor)}
-    return Foreign(instantiate(found, **tensors, _convert_="all"))
+    return ExternalLoss(instantiate(found, **tensors, _convert_="all"))
 
 
 def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str) -> None:
@@ -216,7 +216,7 @@ def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str
 
 def build_optimizer(cfg: DictConfig, *, rate: float = 1.0) -> Callable[..., torch.optim.Optimizer]:
     """Return a function from parameters to the optimizer, with its learning rate multiplied by `rate`."""
-    values = plain(cfg.optimizer)
+    values = section_values(cfg.optimizer)
     make: Callable[..., torch.optim.Optimizer] = _instantiate({**values, "lr": rate * values["lr"]})
     return make
 
@@ -227,7 +227,7 @@ def build_schedule(cfg: DictConfig) -> Callable[[torch.optim.Optimizer, int], LR
     `schedule.steps_as` names the schedule's argument for the number of steps; without it, no number is
     passed.
     """
-    values = plain(cfg.schedule)
+    values = section_values(cfg.schedule)
     name = values.pop("steps_as", None)
 
     def make(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
@@ -243,7 +243,7 @@ def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
     Raises:
         InputError: windows are to be mirrored along an axis that training does not flip.
     """
-    values = plain(cfg.sliding)
+    values = section_values(cfg.sliding)
     if values["mirror_axes"] is None:
         values["mirror_axes"] = list(flipped)
     sliding = read_settings(SlidingSettings, values, "sliding")
@@ -259,7 +259,7 @@ def build_tracker(cfg: DictConfig, run: Path, *, resumed: bool) -> Tracker:
 
 
 def _build_operator(section: DictConfig) -> Operator:
-    values = plain(section)
+    values = section_values(section)
     attention, eca = values.pop("attention", None), values.pop("eca", {})  # older runs have no `eca`
     operator: Operator = _instantiate(values)
     if attention is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from app.cli.config.build import choose_device
-from app.cli.config.settings import plain, read_settings, without
+from app.cli.config.settings import leave_out, read_settings, section_values
 from app.core.layout import Layout
 from app.core.plan import Plan
 from app.layers.latency import latency_ms
@@ -23,7 +23,7 @@ from app.train.machine.environment import machine
 
 def search_settings(cfg: DictConfig) -> SearchSettings:
     """Return the settings of the section `search`."""
-    return read_settings(SearchSettings, without(plain(cfg.search), "paper"), "search")
+    return read_settings(SearchSettings, leave_out(section_values(cfg.search), "paper"), "search")
 
 
 def _cost_model(cfg: DictConfig, sites: tuple[Site, ...], cost: str) -> CostModel:

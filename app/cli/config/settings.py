@@ -22,7 +22,7 @@ def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any],
         InputError: a key is missing or unknown, or a value has the wrong type; the message names section and
             key.
     """
-    values = plain(section) if isinstance(section, DictConfig) else dict(section)
+    values = section_values(section) if isinstance(section, DictConfig) else dict(section)
     try:
         checked = OmegaConf.merge(OmegaConf.structured(cls), literal(values))
         typed = OmegaConf.to_container(checked, resolve=True, throw_on_missing=True)
@@ -35,7 +35,9 @@ def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any],
 
 def train_settings(section: DictConfig) -> TrainSettings:
     """Return the settings of the section `train`, without keys that concern only this command."""
-    return read_settings(TrainSettings, without(plain(section), "resume", "init", "yardstick"), "train")
+    return read_settings(
+        TrainSettings, leave_out(section_values(section), "resume", "init", "yardstick"), "train"
+    )
 
 
 def required(section: DictConfig, key: str, name: str, *, hint: str = "") -> str:
@@ -49,7 +51,7 @@ def required(section: DictConfig, key: str, name: str, *, hint: str = "") -> str
     return str(section[key])
 
 
-def plain(section: DictConfig) -> dict[str, Any]:
+def section_values(section: DictConfig) -> dict[str, Any]:
     """Return a section as a dictionary of plain values, with interpolations resolved."""
     values = OmegaConf.to_container(section, resolve=True, throw_on_missing=True)
     assert isinstance(values, dict)
@@ -65,7 +67,7 @@ def literal(value: Any) -> Any:
     return _REFERENCE.sub(r"\1\1\\${", value) if isinstance(value, str) else value
 
 
-def without(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+def leave_out(values: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """Return the values without some keys."""
     return {name: value for name, value in values.items() if name not in keys}
 

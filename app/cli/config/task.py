@@ -8,14 +8,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from app.cli.config.settings import plain, read_settings
+from app.cli.config.settings import read_settings, section_values
 from app.core.errors import InputError
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading
 from app.core.task import Case, GroupRule, KnownGroups, Task
 from app.data.sample.groups import groups_by_prefix
 from app.data.sample.split import Folds
-from app.data.sample.split_names import listed, named, read_split_file
+from app.data.sample.split_names import named, names_in, read_split_file
 from app.data.sets.anonymous import without_patients
 from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.decathlon import read_task
@@ -110,7 +110,7 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
     """
     if OmegaConf.is_missing(cfg.task, "folder"):
         raise InputError("task.folder: not set; set task.folder=<folder with a dataset.json>")
-    settings = read_settings(TaskSettings, plain(cfg.task), "task")
+    settings = read_settings(TaskSettings, section_values(cfg.task), "task")
     folder = Path(settings.folder)
     if settings.phantom is not None:
         generate_phantom(folder, settings=read_settings(PhantomSettings, settings.phantom, "task.phantom"))
@@ -160,7 +160,7 @@ def _set_aside(task: Task, chosen: SplitSettings, settings: TaskSettings, fold: 
     if chosen.file is None and chosen.test is None and chosen.exclude is None:
         return task
     group, everyone = settings.group_rule(task), {case.id for case in task.cases}
-    read = {key: listed(getattr(chosen, key), f"split.{key}") for key in ("test", "exclude")}
+    read = {key: names_in(getattr(chosen, key), f"split.{key}") for key in ("test", "exclude")}
     found = {key: named(names, task.cases, group, f"split.{key}") for key, names in read.items()}
     if chosen.file is not None:
         names = read_split_file(Path(chosen.file), fold or 0)
@@ -233,7 +233,7 @@ def _tubes(settings: TaskSettings, task: Task) -> tuple[str, ...]:
     if unknown := [name for name in tubes if name not in task.targets]:
         raise InputError(f"task.tubes: got {unknown}, wanted names among {', '.join(task.targets)}")
     if tubes:
-        require("task.tubes", "scikit-image")
+        require_packages("task.tubes", "scikit-image")
     return tubes
 
 

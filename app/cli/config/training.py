@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from app.cli.config.build import build_recipe, build_tracker, network_builder, plan_settings
 from app.cli.config.run_config import open_run, write_config
-from app.cli.config.settings import plain
+from app.cli.config.settings import section_values
 from app.cli.config.task import TaskSettings, configured_folds, open_task
 from app.core.errors import InputError
 from app.core.plan import Plan
@@ -102,7 +102,7 @@ def open_configured(
             plan_settings=plan_settings(cfg),
             folds=configured_folds(cfg, task, task_facts),
             build_network=make_builder(cfg, task),
-            facts={**plain(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
+            facts={**section_values(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
             resumed=resumed,
             processes=processes,
             factor=factor,

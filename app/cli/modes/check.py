@@ -27,7 +27,7 @@ from app.data.doctor.finding import Severity
 from app.data.doctor.repair import repair_task
 from app.data.doctor.table import rows, write_check
 from app.data.sets.additions import next_file, with_additions
-from app.data.sets.dataset_json import describe, write_dataset_json
+from app.data.sets.dataset_json import describe_folder, write_dataset_json
 from app.data.sets.decathlon import TaskFile, read_task_file, task_of
 from app.infer.batch.scans import find_scans
 from app.io.privacy import known_as
@@ -116,7 +116,7 @@ def _listed(value: Any) -> list[Path]:
 
 def _describe(cfg: DictConfig) -> None:
     """Write dataset.json; ask for the names that no file contains."""
-    described = describe(Path(required(cfg.task, "folder", "task")))
+    described = describe_folder(Path(required(cfg.task, "folder", "task")))
     modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
     values = [f"label value {value}" for value in described.values]
     labels = cfg.check.labels or ["background", *_ask(values, "labels")]

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from app.cli.config.build import build_optimizer
 from app.cli.config.run_config import adopted_config
-from app.cli.config.settings import plain, read_settings, required, without
+from app.cli.config.settings import leave_out, read_settings, required, section_values
 from app.cli.config.training import open_configured, refuse_init
 from app.cli.modes.train import finish
 from app.compress.allocate import RankChoice
@@ -42,7 +42,7 @@ from app.train.run import train_network
 from app.train.state import TrainingState
 from app.train.training import Training
 
-Row = dict[str, str | float | int | None]
+TableRow = dict[str, str | float | int | None]
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ def run(cfg: DictConfig) -> Path:
     """
     refuse_init(cfg, "compress", "its weights are those of compress.model")
     source = Path(required(cfg.compress, "model", "compress"))
-    settings = read_settings(CompressSettings, without(plain(cfg.compress), "model", "finetune"), "compress")
+    settings = read_settings(
+        CompressSettings, leave_out(section_values(cfg.compress), "model", "finetune"), "compress"
+    )
     method = method_of(settings.method, settings)
     trained = read_checkpoint(source / run_folder.LAST)
     if cfg.train.resume is None:
@@ -92,12 +94,12 @@ def _rows(
     trained: Checkpoint,
     judge_before: Callable[[], dict[str, Any]],
     finetune: bool,
-) -> list[Row]:
+) -> list[TableRow]:
     """Decompose, evaluate and fine-tune in the opened folder; write and return the rows of its table."""
     table = opened.folder / run_folder.COMPRESSION
     after = opened if opened.resumed else _decomposed(before, trained, method)
     if opened.resumed and table.is_file():
-        rows: list[Row] = [dict(row) for row in read_csv(table)]
+        rows: list[TableRow] = [dict(row) for row in read_csv(table)]
     else:
         state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
         rows = [
@@ -161,7 +163,7 @@ def _before(training: Training, trained: Checkpoint, source: Path) -> dict[str, 
     return summarise_scores(held_out.scores)
 
 
-def _row(name: str, training: Training, scores: Mapping[str, Any]) -> Row:
+def _row(name: str, training: Training, scores: Mapping[str, Any]) -> TableRow:
     cost, channels = training.network.cost(training.plan.patch), training.network.shape.in_channels
     network = to_device(training.network.build(), training.recipe.device).eval()
     return {
@@ -189,7 +191,7 @@ def _plain(choice: RankChoice) -> dict[str, Any]:
     return {**factors, "kernels": [list(kernel) for kernel in factors["kernels"]]}
 
 
-def _print_table(path: Path, rows: list[Row]) -> None:
+def _print_table(path: Path, rows: list[TableRow]) -> None:
     """Print the rows of compression.csv, one network per column."""
     title, *figures = rows[0]
     table = Table("", *(str(row[title]) for row in rows), title=str(path))

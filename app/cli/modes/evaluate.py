@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from app.cli.config.settings import plain, read_settings
+from app.cli.config.settings import read_settings, section_values
 from app.cli.config.task import TaskSettings, open_task, read_strata
 from app.core import run_folder
 from app.core.digest import digest_of, digest_of_file
@@ -24,7 +24,7 @@ from app.io.nifti import read_at
 from app.io.references import find_label_map, grid_of, read_reference_map
 from app.io.scan_paths import scan_files, scans_by_case
 from app.io.suffixes import SUFFIXES
-from app.io.volumes import LabelMap, check_same_grid, read_label_map, turn_like
+from app.io.volumes import LabelMap, check_same_grid, read_label_map, reorient_like
 from app.metrics.calibration import CaseSums, sample_voxels, sums_of
 from app.metrics.lesions import DETECTED_IOU
 from app.metrics.results import write_scores
@@ -62,7 +62,7 @@ class EvaluateSettings:
 
 def run(cfg: DictConfig) -> Path:
     """Write cases.csv, statistics.json, summary.json and environment.json; label names are the task's."""
-    settings = read_settings(EvaluateSettings, plain(cfg.evaluate), "evaluate")
+    settings = read_settings(EvaluateSettings, section_values(cfg.evaluate), "evaluate")
     output = Path(str(settings.output))
     task, facts = open_task(cfg)
     columns = read_strata(task, facts)
@@ -149,7 +149,7 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
         return np.zeros_like(theirs.voxels), theirs
     if ours is None:
         ours = read_reference_map(predicted, task.labels, task.label_values, theirs)
-    theirs = turn_like(theirs, ours)
+    theirs = reorient_like(theirs, ours)
     check_same_grid(ours, theirs, predicted, reference)
     return ours.voxels, theirs
 

@@ -11,7 +11,7 @@ from app.cli.config.run_config import data_moved
 from app.cli.config.settings import required
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.infer.engines.engine import Member
 from app.infer.export.bundle import export_bundle
 from app.infer.export.formats import export_onnx, export_torch
@@ -49,7 +49,7 @@ def run(cfg: DictConfig) -> Path:
 
 
 def _quantise(member: Member, cases: int | None) -> None:
-    require("export.format=int8", *PACKAGES)
+    require_packages("export.format=int8", *PACKAGES)
     facts = quantise(member, cases=cases, moved=data_moved())
     log.info(
         "mean Dice %.4f with 8 bits, %.4f before, on %d held-out cases; predict with "

@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, ListConfig
 
 from app.cli.config.build import build_sliding, choose_device
-from app.cli.config.settings import plain, read_settings, required
-from app.core.doubt import counted
+from app.cli.config.settings import read_settings, required, section_values
 from app.core.errors import InputError, Interrupted
 from app.core.hidden import hide
 from app.core.listed import listed
 from app.core.reading import Reading
+from app.core.scan_warning import warning_lines
 from app.infer.batch.dicom_sources import check_dicom_output
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import DICOM, OutputSettings
@@ -84,7 +84,7 @@ def run(cfg: DictConfig) -> Path:
 
 def _section(cls: type[_Settings], cfg: DictConfig) -> _Settings:
     """Return the settings of a class, from the section `predict`."""
-    values = plain(cfg.predict)
+    values = section_values(cfg.predict)
     return read_settings(cls, {field.name: values[field.name] for field in fields(cls)}, "predict")  # type: ignore[arg-type]
 
 
@@ -140,8 +140,8 @@ def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) ->
 
 def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manifest: Manifest) -> None:
     log.info("label maps in %s: %d written, %d kept", output, len(done.written), len(done.kept))
-    for line in counted({aliases[scan].name: found for scan, found in done.doubts.items()}):
-        log.warning("doubt: %s", line)
+    for line in warning_lines({aliases[scan].name: found for scan, found in done.warnings.items()}):
+        log.warning("%s", line)
     if done.again:
         names = listed(aliases[scan].name for scan in done.again)
         log.warning("%d scans have changed since and were segmented again: %s", len(done.again), names)

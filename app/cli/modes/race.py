@@ -40,20 +40,20 @@ log = logging.getLogger(__name__)
 def run_race(cfg: DictConfig) -> Path:
     """Run a race, or draw one random network; write it, its layout and summary.json; return the folder."""
     settings = search_settings(cfg)
-    with open_configured(cfg, make_builder=_dense_builder) as (this, tracker):
-        dense = _dense_builder(cfg, this.task)(
-            this.plan
+    with open_configured(cfg, make_builder=_dense_builder) as (training, tracker):
+        dense = _dense_builder(cfg, training.task)(
+            training.plan
         )  # of a race that has ended, last.pt has the winner's network
-        track = _track(cfg, settings, dense, this.plan)
+        track = _track(cfg, settings, dense, training.plan)
         if settings.method == "random":
-            _write(this, track, track.space.random(this.recipe.seed), dict(this.facts))
+            _write(training, track, track.space.random(training.recipe.seed), dict(training.facts))
         else:
-            finish = _race(this, track)
-            _write(this, track, finish.winner, _facts(this, settings, finish))
-            write_checkpoint(this.folder / run_folder.LAST, finish.checkpoint)
-            clear(this.folder)
+            finish = _race(training, track)
+            _write(training, track, finish.winner, _facts(training, settings, finish))
+            write_checkpoint(training.folder / run_folder.LAST, finish.checkpoint)
+            clear(training.folder)
         tracker.finish()
-        return this.folder
+        return training.folder
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ class _Track:
     prices: Prices
 
 
-def _race(this: Training, track: _Track) -> Finish:
+def _race(training: Training, track: _Track) -> Finish:
     settings, dense, space = track.settings, track.dense, track.space
-    found = rungs(settings.steps or this.settings.total_steps, settings.networks)
-    batches, judge = part_cases(this)
-    this = replace(this, batches=batches)
-    race = Race(this, space, lambda layout: laid_out_network(dense, layout), judge, found)
-    typical = laid_out_network(dense, space.first(0, this.recipe.seed))
-    kept = this.folder / run_folder.RACE / "speed.json"
-    seconds = step_seconds(typical, this.plan, this.recipe, kept, labels=len(this.task.labels))
+    found = rungs(settings.steps or training.settings.total_steps, settings.networks)
+    batches, judge = part_cases(training)
+    training = replace(training, batches=batches)
+    race = Race(training, space, lambda layout: laid_out_network(dense, layout), judge, found)
+    typical = laid_out_network(dense, space.first(0, training.recipe.seed))
+    kept = training.folder / run_folder.RACE / "speed.json"
+    seconds = step_seconds(typical, training.plan, training.recipe, kept, labels=len(training.task.labels))
     trainings, steps = sum(rung.networks for rung in found), sum(rung.networks * rung.steps for rung in found)
     log.info(
         "race of %d networks: %d trainings of %s steps, %d steps in total, about %.0f min",
@@ -121,16 +121,16 @@ def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: 
     return _Track(settings, dense, Space(outlines, sites, prices, settings.draws_networks), prices)
 
 
-def _facts(this: Training, settings: SearchSettings, finish: Finish) -> dict[str, Any]:
+def _facts(training: Training, settings: SearchSettings, finish: Finish) -> dict[str, Any]:
     """Return the facts of a race for summary.json."""
-    found = rungs(settings.steps or this.settings.total_steps, settings.networks)
+    found = rungs(settings.steps or training.settings.total_steps, settings.networks)
     steps = sum(rung.networks * rung.steps for rung in found)
     agreement = None if finish.agreement is None else round(finish.agreement, 3)
     return {
-        **this.facts,
-        "patch": list(this.plan.patch),
+        **training.facts,
+        "patch": list(training.plan.patch),
         "steps": steps,
-        "samples": steps * this.plan.batch * this.settings.accumulate,
+        "samples": steps * training.plan.batch * training.settings.accumulate,
         "train_seconds": round(finish.train_seconds, 1),
         "decode_seconds": round(finish.judge_seconds + finish.draw_seconds, 1),
         "race": {
@@ -143,7 +143,7 @@ def _facts(this: Training, settings: SearchSettings, finish: Finish) -> dict[str
     }
 
 
-def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any]) -> None:
+def _write(training: Training, track: _Track, found: Layout, facts: Mapping[str, Any]) -> None:
     """Write the network, its kernels, their picture, and summary.json."""
     settings, dense, prices = track.settings, track.dense, track.prices
     kinds = dict(zip(prices.budgets, prices(found), strict=True))
@@ -154,16 +154,16 @@ def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any
         "limits": settings.limited,
         "spent": {kind: round(share, 4) for kind, share in kinds.items()},
         "kernels": settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels),
-        "task": str(this.facts["task"]),
-        "fold": this.split.fold,
-        "seed": int(this.facts["seed"]),
-        "patch": list(this.plan.patch),
+        "task": str(training.facts["task"]),
+        "fold": training.split.fold,
+        "seed": int(training.facts["seed"]),
+        "patch": list(training.plan.patch),
     }
-    network, layout = this.folder / run_folder.NETWORK, this.folder / run_folder.LAYOUT
+    network, layout = training.folder / run_folder.NETWORK, training.folder / run_folder.LAYOUT
     write_layout(network, replace(found, provenance=provenance))
     write_layout(layout, Layout(found.convolutions, provenance))
-    write_layout_picture(layout, this.folder / run_folder.LAYOUT_PICTURE)
-    own, whole = laid_out_network(dense, found).cost(this.plan.patch), dense.cost(this.plan.patch)
+    write_layout_picture(layout, training.folder / run_folder.LAYOUT_PICTURE)
+    own, whole = laid_out_network(dense, found).cost(training.plan.patch), dense.cost(training.plan.patch)
     summary = {
         **facts,
         "op": "cakes",
@@ -172,7 +172,7 @@ def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any
         "layout": {**_figures(own), "spent": provenance["spent"]},
         "dense": _figures(whole),
     }
-    write_json(this.folder / run_folder.SUMMARY, summary)
+    write_json(training.folder / run_folder.SUMMARY, summary)
     assert found.network is not None
     log.info(
         "%s: widths %s, decoder width %g; %.3f M parameters (dense as planned: %.3f M), %.2f GMAC per patch "
@@ -182,7 +182,7 @@ def _write(this: Training, track: _Track, found: Layout, facts: Mapping[str, Any
     )
     log.info(
         "to train it: python run.py task=%s op=cakes op.layout=%s plan.file=%s",
-        *(this.facts["task"], network, this.folder / run_folder.PLAN),
+        *(training.facts["task"], network, training.folder / run_folder.PLAN),
     )
 
 

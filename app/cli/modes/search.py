@@ -43,7 +43,7 @@ from app.search.search import (
     searched_sites,
 )
 from app.train.planning import BuildNetwork
-from app.train.run import score, train_network, training_facts
+from app.train.run import score_held_out, train_network, training_facts
 from app.train.state import TrainingState, batch_loss
 from app.train.training import Recipe, Training
 
@@ -107,7 +107,7 @@ def _run_trained(cfg: DictConfig) -> Path:
         network.load_state_dict(found.weights)
         state = training.state(to_device(network, training.recipe.device))
         write_checkpoint(training.folder / run_folder.LAST, training.checkpoint(state))
-        facts = {**score(training, state), "answer_lost": round(found.answer_lost, 5)}
+        facts = {**score_held_out(training, state), "answer_lost": round(found.answer_lost, 5)}
         provenance = {**_provenance(training, search), "model": str(source)}
         _write(training, search.layout(found.decoded, provenance), facts)
         tracker.finish()

@@ -20,7 +20,7 @@ from app.search.search import searched_sites
 from app.track.tracker import Tracker
 from app.train.fine_tuning import Origin
 from app.train.machine.torchrun import open_processes
-from app.train.run import score, take_origin, train_network
+from app.train.run import score_held_out, take_origin, train_network
 from app.train.state import TrainingState
 from app.train.training import Training
 
@@ -52,7 +52,7 @@ def finish(training: Training, state: TrainingState, tracker: Tracker) -> dict[s
 
     The summary is empty in all processes except the leading one.
     """
-    summary = score(training, state)
+    summary = score_held_out(training, state)
     if not summary:
         return {}
     write_report([training.folder], training.folder / run_folder.REPORT)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.cli.sweep.launch import Launching
-from app.core.optional import require
+from app.core.optional import require_packages
 
 
 def run(launching: Launching, command: Sequence[str]) -> bool:
@@ -12,7 +12,7 @@ def run(launching: Launching, command: Sequence[str]) -> bool:
     Raises:
         InputError: Optuna is not installed, or the search space or the study is wrong.
     """
-    require("mode=tune", "optuna")
+    require_packages("mode=tune", "optuna")
     from app.cli.tune.tune import tune
 
     tune(launching, command)

@@ -14,7 +14,7 @@ from app.core.errors import InputError
 from app.view.opened import case_of_files, case_of_run
 from app.view.page import contents
 from app.view.server import ViewServer
-from app.view.shown import Case
+from app.view.shown import ViewedCase
 
 log = logging.getLogger(__name__)
 _MEGA = 1e6
@@ -57,7 +57,7 @@ def run(cfg: DictConfig) -> Path:
     return Path(settings.run) if settings.run else Path(str(settings.scan)).parent
 
 
-def _opened(settings: _Settings) -> Case:
+def _opened(settings: _Settings) -> ViewedCase:
     if (settings.run is None) == (settings.scan is None):
         raise InputError("view: wanted one of view.run=<run folder> and view.scan=<file or folder>")
     if settings.run is not None:

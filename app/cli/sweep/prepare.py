@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from omegaconf import DictConfig
 
 from app.cli.config.exit_codes import USER_ERRORS, in_one_line
-from app.cli.config.settings import plain
+from app.cli.config.settings import section_values
 from app.cli.config.training import plan_configured
 
 _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augment")
@@ -24,7 +24,9 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
     seen: set[str] = set()
     for cfg in configurations:
         sections = ("task", "plan", *(_TIMED_BY if _is_timed(cfg) else ()))
-        wanted = json.dumps([plain(cfg[section]) for section in sections], sort_keys=True, default=str)
+        wanted = json.dumps(
+            [section_values(cfg[section]) for section in sections], sort_keys=True, default=str
+        )
         if not cfg.mode.get("prepares", False) or wanted in seen:
             continue
         seen.add(wanted)

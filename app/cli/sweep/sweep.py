@@ -19,7 +19,7 @@ from app.cli.sweep.progress import progress_line
 from app.cli.sweep.timings import all_timed, time_runs
 from app.core.errors import InputError
 from app.core.lock import locked
-from app.core.sweep import Entry, Sweep, write_sweep
+from app.core.sweep import Sweep, SweepJob, write_sweep
 from app.train.machine.torchrun import refuse_several
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     folder = sweep_folder(launching, name)
     with locked(folder):
         sweep = Sweep(
-            name, settings.baseline, tuple(Entry(job.name, job.group, job.described) for job in jobs)
+            name, settings.baseline, tuple(SweepJob(job.name, job.group, job.described) for job in jobs)
         )
         return _run_jobs(launching, sweep, folder, jobs, chosen, timed=settings.timed)
 

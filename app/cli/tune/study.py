@@ -104,7 +104,7 @@ def ask(study: Study, space: Mapping[str, BaseDistribution]) -> Trial:
         raise InputError(f"tune.space: {error}; set another folder with paths.sweep") from None
 
 
-def answer(study: Study, number: int, run: Path, *, failed: bool, pruned: bool) -> None:
+def report_trial(study: Study, number: int, run: Path, *, failed: bool, pruned: bool) -> None:
     """Report to the study how a trial ended; a trial with undefined figures has failed.
 
     Raises:

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from app.cli.config.paths import quoted
 from app.cli.config.run_log import log_into
-from app.cli.config.settings import plain, read_settings
+from app.cli.config.settings import read_settings, section_values
 from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, choices, is_place, sweep_name
@@ -27,10 +27,10 @@ from app.cli.tune.experiment import remove_experiments, write_experiment
 from app.cli.tune.pruning import Pruning
 from app.cli.tune.settings import TuneSettings
 from app.cli.tune.space import distributions
-from app.cli.tune.study import answer, ask, best, keeping, left_over, open_study
+from app.cli.tune.study import ask, best, keeping, left_over, open_study, report_trial
 from app.core.errors import InputError
 from app.core.lock import locked
-from app.core.sweep import Entry, Sweep, write_sweep
+from app.core.sweep import Sweep, SweepJob, write_sweep
 
 log = logging.getLogger(__name__)
 _WORDLIKE = re.compile(r"[A-Za-z_][\w./-]*|\[.*\]|\{.*\}", re.ASCII | re.DOTALL)
@@ -87,7 +87,7 @@ def _place(launching: Launching, command: Sequence[str]) -> tuple[Path, list[str
 
 def _open(launching: Launching, folder: Path, typed: Sequence[str]) -> _Tuning:
     cfg = launching.config
-    values = plain(cfg.tune)
+    values = section_values(cfg.tune)
     del values["sampler"], values["pruner"]
     settings = read_settings(TuneSettings, values, "tune")
     if cfg.tune.pruner is not None and len(settings.objectives) > 1:
@@ -114,7 +114,7 @@ def _run(tuning: _Tuning, trials: Sequence[Trial | FrozenTrial]) -> None:
         launch_in_order(tuning.launching, tuning.folder, jobs, waiting)
     for trial, job, run in zip(trials, jobs, runs, strict=True):
         failed = state(tuning.folder, job.name) != "done"
-        answer(tuning.study, trial.number, run, failed=failed, pruned=run in pruning.pruned)
+        report_trial(tuning.study, trial.number, run, failed=failed, pruned=run in pruning.pruned)
 
 
 def _recorded(tuning: _Tuning, job: Job) -> bool:
@@ -168,7 +168,7 @@ def _ended(tuning: _Tuning) -> int:
 
 def _finish(tuning: _Tuning) -> None:
     jobs = [tuning.job(trial) for trial in tuning.study.trials]
-    sweep = Sweep("tune", None, tuple(Entry(job.name, job.name, job.described) for job in jobs))
+    sweep = Sweep("tune", None, tuple(SweepJob(job.name, job.name, job.described) for job in jobs))
     write_sweep(tuning.folder, sweep)
     collect(tuning.folder, sweep)
     names, found = list(tuning.settings.objectives), best(tuning.study)

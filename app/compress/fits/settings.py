@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app.core.errors import InputError
 
 FITS = ("weights", "data", "sweeps", "asymmetric", "activation")
-COSTS = ("params", "macs", "latency")
+COMPRESSED_COSTS = ("params", "macs", "latency")
 CHAINS = ("none", "2d1d", "1d")
 
 
@@ -42,7 +42,7 @@ class CompressSettings:
 
     def __post_init__(self) -> None:
         """Validate values."""
-        for name, known in (("fit", FITS), ("cost", COSTS), ("chain", CHAINS)):
+        for name, known in (("fit", FITS), ("cost", COMPRESSED_COSTS), ("chain", CHAINS)):
             if getattr(self, name) not in known:
                 raise InputError(
                     f"compress.{name}: got {getattr(self, name)!r}, wanted one of {', '.join(known)}"

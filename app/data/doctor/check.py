@@ -8,7 +8,7 @@ from functools import partial
 from app.core.task import GroupRule, Task
 from app.data.doctor.examine import Examined, examine
 from app.data.doctor.finding import Finding, Severity, error
-from app.data.doctor.grid_rules import GRID_RULES, header_doubts
+from app.data.doctor.grid_rules import GRID_RULES, report_header_warnings
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
 from app.data.doctor.privacy_rules import named_after_patient
@@ -57,4 +57,4 @@ def check_case(examined: Examined, task: Task) -> Iterator[Finding]:
     if image and label:
         for grid_rule in GRID_RULES:
             yield from grid_rule(image.header, label.header)
-    yield from header_doubts(examined.doubts)
+    yield from report_header_warnings(examined.header_warnings)

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
-from app.core.hidden import without
+from app.core.hidden import hide_words
 from app.core.reading import Reading
 from app.core.task import Case, Task
 from app.data.prepare.geometry import Region
-from app.data.sample.label_volumes import Lesions, find_lesions
+from app.data.sample.label_volumes import LesionSizes, find_lesions
 from app.io.dicom_labels import holds_labels, read_classes
-from app.io.grid import turned_voxels
+from app.io.grid import reoriented_voxels
 from app.io.header import Header
-from app.io.header_warnings import header_doubts
+from app.io.header_warnings import header_warnings
 from app.io.label_values import LARGEST_VALUE, count_values, to_values, value_type
 from app.io.volumes import load_labels, load_volume, read_header
 
@@ -33,7 +33,7 @@ _Facts = TypeVar("_Facts")
 
 
 @dataclass(frozen=True)
-class Channel:
+class ChannelRange:
     """The range of the finite voxels of one channel, and the number of voxels that are not finite."""
 
     low: float
@@ -46,7 +46,7 @@ class ImageFacts:
     """The header, channels and content of a scan."""
 
     header: Header
-    channels: tuple[Channel, ...]
+    channels: tuple[ChannelRange, ...]
     digest: str
     nonzero: tuple[slice, slice, slice] | None
     """Bounding box (i, j, k) of all non-zero voxels; None if every voxel is zero."""
@@ -62,7 +62,7 @@ class LabelFacts:
     values: dict[float, int]
     outside: dict[float, int]
     """Voxel counts by value, without 0, outside the bounding box of the scan's non-zero voxels."""
-    lesions: tuple[Lesions, ...]
+    lesions: tuple[LesionSizes, ...]
     """The lesions of values 1, 2, ... up to the largest; none if values are not whole."""
     digest: str
 
@@ -76,7 +76,7 @@ class Examined:
     image_fault: str
     label: LabelFacts | None
     label_fault: str
-    doubts: dict[str, str]
+    header_warnings: dict[str, str]
     """Missing or contradictory facts of the scan's NIfTI header, as sentences by kind."""
 
 
@@ -86,9 +86,11 @@ def examine(case: Case, task: Task) -> Examined:
     image, image_fault = _facts_or_fault(partial(_image_facts, reading=task.reading), case.image)
     label, label_fault = _facts_or_fault(partial(_label_facts, task=task, image=image), case.label)
     if case.hidden is not None:
-        image_fault, label_fault = (without(case.hidden.words, told) for told in (image_fault, label_fault))
-    doubts = {} if image is None else header_doubts(case.image, task.reading)
-    return Examined(case, image, image_fault, label, label_fault, doubts)
+        image_fault, label_fault = (
+            hide_words(case.hidden.words, told) for told in (image_fault, label_fault)
+        )
+    found = {} if image is None else header_warnings(case.image, task.reading)
+    return Examined(case, image, image_fault, label, label_fault, found)
 
 
 def _facts_or_fault(read: Callable[[Path], _Facts], path: Path) -> tuple[_Facts | None, str]:
@@ -109,13 +111,15 @@ def _label_facts(path: Path, task: Task, image: ImageFacts | None) -> LabelFacts
     header, voxels = _labels(path, task, image)
     values = count_values(voxels)
     outside = (
-        _outside(turned_voxels(voxels, header.affine, image.header.affine), values, image) if image else {}
+        _outside(reoriented_voxels(voxels, header.affine, image.header.affine), values, image)
+        if image
+        else {}
     )
     lesions = _lesions(voxels, values)
     return LabelFacts(header, values, outside, lesions, _digest(voxels.astype(np.float32)))
 
 
-def _lesions(voxels: NDArray[np.generic], values: dict[float, int]) -> tuple[Lesions, ...]:
+def _lesions(voxels: NDArray[np.generic], values: dict[float, int]) -> tuple[LesionSizes, ...]:
     if not all(value.is_integer() and 0 <= value <= LARGEST_VALUE for value in values):
         return ()
     return tuple(find_lesions(voxels.astype(value_type([0, *map(int, values)])), int(max(values, default=0))))
@@ -155,13 +159,13 @@ def _labels(path: Path, task: Task, image: ImageFacts | None) -> tuple[Header, N
     return replace(grid, channels=1, dtype=voxels.dtype), voxels
 
 
-def _channel(voxels: NDArray[np.float32]) -> Channel:
+def _channel(voxels: NDArray[np.float32]) -> ChannelRange:
     finite = np.isfinite(voxels)
     if finite.all():
-        return Channel(float(voxels.min()), float(voxels.max()), 0)
+        return ChannelRange(float(voxels.min()), float(voxels.max()), 0)
     known = voxels[finite]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    return Channel(low, high, int(voxels.size - known.size))
+    return ChannelRange(low, high, int(voxels.size - known.size))
 
 
 def _thumbnail(voxels: NDArray[np.float32]) -> NDArray[np.float32]:

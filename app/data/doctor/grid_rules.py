@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from app.core.types import by
 from app.data.doctor.finding import Finding, error, note, warning
-from app.io.grid import corners_apart_mm, is_turned, turned_grid
+from app.io.grid import corners_apart_mm, needs_reorienting, reoriented_grid
 from app.io.header import Header
 
 SAME = 0.1  # voxels; grids that are no farther apart count as equal
 REPAIRABLE = 1.0  # voxels; if grids are no farther apart, the label was certainly drawn on this scan
 
-DOUBTS = {
+HEADER_ADVICE = {
     "forms_disagree": "compare both with the original images of the scanner",
     "sizes_disagree": "compare both with the original images of the scanner",
     "negative_spacing": "this spacing and the affine's directions are used; export the scan again",
@@ -19,13 +19,13 @@ DOUBTS = {
     "not_millimetres": "nothing to do if that is right",
     "unknown_unit": "they are read as millimetres; correct the header",
 }
-"""Advice by kind of doubt about a header; app.io.nifti finds the doubts."""
-_NOTES = {"not_millimetres"}  # doubts that are notes, because the header is clear
+"""Advice by kind of warning about a header; app.io.header_warnings finds them."""
+_NOTES = {"not_millimetres"}  # warnings that are notes, because the header is clear
 
 
 def other_shape(image: Header, label: Header) -> Iterator[Finding]:
     """Report a label map whose number of voxels differs from the scan's."""
-    size, _ = turned_grid(label.size, label.affine, image.affine)
+    size, _ = reoriented_grid(label.size, label.affine, image.affine)
     if label.channels != 1 or size != image.size:
         yield error(
             "other_shape",
@@ -36,7 +36,7 @@ def other_shape(image: Header, label: Header) -> Iterator[Finding]:
 
 def other_grid(image: Header, label: Header) -> Iterator[Finding]:
     """Report a label map with as many voxels as the scan but in other positions."""
-    size, affine = turned_grid(label.size, label.affine, image.affine)
+    size, affine = reoriented_grid(label.size, label.affine, image.affine)
     if size != image.size:
         return
     apart_mm = corners_apart_mm(size, affine, image.affine)
@@ -54,7 +54,7 @@ def other_grid(image: Header, label: Header) -> Iterator[Finding]:
 
 def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
     """Report a label map stored with another order or direction of axes than the scan."""
-    if is_turned(label.affine, image.affine):
+    if needs_reorienting(label.affine, image.affine):
         yield note(
             "other_orientation",
             f"label is stored as {label.orientation}, the scan as {image.orientation}",
@@ -62,10 +62,10 @@ def other_orientation(image: Header, label: Header) -> Iterator[Finding]:
         )
 
 
-def header_doubts(doubts: dict[str, str]) -> Iterator[Finding]:
+def report_header_warnings(warnings: dict[str, str]) -> Iterator[Finding]:
     """Report facts that are missing or contradictory in a NIfTI header."""
-    for kind, sentence in doubts.items():
-        yield (note if kind in _NOTES else warning)(kind, sentence, DOUBTS[kind])
+    for kind, sentence in warnings.items():
+        yield (note if kind in _NOTES else warning)(kind, sentence, HEADER_ADVICE[kind])
 
 
 GRID_RULES = (other_shape, other_grid, other_orientation)

@@ -21,7 +21,7 @@ from app.data.doctor.finding import Finding
 from app.data.sets.dataset_json import write_dataset
 from app.data.sets.decathlon import TaskFile, case_of
 from app.data.sets.nnunet import is_nnunet
-from app.io.grid import turned_voxels
+from app.io.grid import reoriented_voxels
 from app.io.label_values import value_type
 from app.io.scan_paths import case_name, scan_files
 from app.io.suffixes import stem_of
@@ -91,7 +91,7 @@ def _write_repaired(case: Case, kinds: set[str], target: Path, reading: Reading)
     voxels, affine = load_labels(case.label)
     like = case.label
     if "other_grid" in kinds:
-        voxels, like = turned_voxels(voxels, affine, read_header(case.image, reading).affine), case.image
+        voxels, like = reoriented_voxels(voxels, affine, read_header(case.image, reading).affine), case.image
     if kinds & _ROUNDED:
         voxels = _rounded(voxels)
     write_voxels(target, voxels, like, reading)

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from app.core.digest import digest_of_bytes
-from app.core.doubt import Doubt
 from app.core.listed import listed
+from app.core.scan_warning import ScanWarning
 from app.core.task import Case, Task
 from app.core.types import Labels, Size, Spacing, as_size, as_spacing
-from app.data.plan.label_coverage import shares_met
+from app.data.plan.label_coverage import label_coverage
 from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
 from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import labelled_crop
-from app.io.header_warnings import header_doubts
+from app.io.header_warnings import header_warnings
 from app.io.label_values import count_integers
 from app.io.volumes import Volume
 
@@ -58,8 +58,8 @@ class CaseFacts:
     """99.5 percentile of the whole scan, per channel."""
     components_mm3: tuple[tuple[float, ...], ...]
     """Volumes of the connected components of label values 1, 2, ..."""
-    met: tuple[tuple[float, ...], ...]
-    """For label values 1, 2, ...: `shares_met` of the case; empty for a label it lacks."""
+    coverage: tuple[tuple[float, ...], ...]
+    """For label values 1, 2, ...: `label_coverage` of the case; empty for a label it lacks."""
     boxes: tuple[Box | None, ...]
     """Bounding boxes of label values 1, 2, ...; None for a label the case lacks."""
     oriented: bool
@@ -67,7 +67,7 @@ class CaseFacts:
     id: str
     digest: str
     """A digest of the scan's voxels."""
-    doubts: tuple[Doubt, ...] = ()
+    warnings: tuple[ScanWarning, ...] = ()
     """Facts missing from the headers, labels that a prediction cannot find, constant channels."""
 
     def box(self) -> Box | None:
@@ -102,26 +102,26 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         foreground=inside,
         brightest=tuple(high for _, high in intensity_ranges(volume.voxels)),
         components_mm3=_components(labels, len(task.labels), volume.voxel_mm3),
-        met=tuple(shares_met(labels, len(task.labels))),
+        coverage=tuple(label_coverage(labels, len(task.labels))),
         boxes=_boxes(labels, len(task.segmented), geometry.spacing),
         oriented=not np.allclose(volume.affine, np.diag(np.abs(np.diag(volume.affine)))),
         id=case.id,
         digest=digest_of_bytes([str(volume.voxels.shape).encode(), np.ascontiguousarray(volume.voxels).data]),
-        doubts=_doubts(case, task, volume, outside=crop is not None),
+        warnings=_warnings(case, task, volume, outside=crop is not None),
     )
 
 
-def _doubts(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[Doubt, ...]:
-    found = [Doubt(kind, told) for kind, told in header_doubts(case.image, task.reading).items()]
+def _warnings(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[ScanWarning, ...]:
+    found = [ScanWarning(kind, told) for kind, told in header_warnings(case.image, task.reading).items()]
     if outside:
-        found.append(Doubt("label_outside", "labels are outside the non-zero part of the scan"))
+        found.append(ScanWarning("label_outside", "labels are outside the non-zero part of the scan"))
     constant = [
         name
         for name, channel in zip(task.modalities, volume.voxels, strict=True)
         if channel.min() == channel.max()
     ]
     if constant:
-        found.append(Doubt("constant_image", f"{listed(constant)} is constant"))
+        found.append(ScanWarning("constant_image", f"{listed(constant)} is constant"))
     return tuple(found)
 
 

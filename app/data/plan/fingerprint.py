@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.doubt import counted
 from app.core.plan import Normalisation
+from app.core.scan_warning import warning_lines
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.plan.case_facts import Box, CaseFacts, case_facts
-from app.data.plan.label_coverage import PARTS
+from app.data.plan.label_coverage import BOX_SHARES
 from app.data.prepare.cache import Cache
 
-FINGERPRINT_FORMAT = 8  # raised whenever a fact is added or computed differently
+FINGERPRINT_FORMAT = 9  # raised whenever a fact is added or computed differently
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Fingerprint:
     """Mean share of the cropped volume that each label takes."""
     components: tuple[Components, ...]
     """Connected components of label values 1, 2, ...; all zero for a label that no case has."""
-    met: tuple[tuple[float, ...], ...]
-    """For label values 1, 2, ...: the mean of `shares_met` over the cases that have the label."""
+    coverage: tuple[tuple[float, ...], ...]
+    """For label values 1, 2, ...: the mean of `label_coverage` over the cases that have the label."""
     intensities: tuple[Normalisation, ...]
     """0.5 and 99.5 percentile, mean and standard deviation of the foreground, per channel."""
     brightest: tuple[tuple[float, float], ...]
@@ -57,9 +57,9 @@ class Fingerprint:
     """Mean offset of label values 1, 2, ... from the centre of all labels, in mm; None if no case has it."""
     oriented: bool
     """Whether the header of every scan gives its orientation."""
-    twins: tuple[tuple[str, ...], ...]
+    duplicates: tuple[tuple[str, ...], ...]
     """Ids of cases that hold the same scan."""
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     """Facts missing from headers and oddities of scans, one line per kind with the cases."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,15 +77,15 @@ class Fingerprint:
             nonzero_share=tuple(values["nonzero_share"]),
             label_share=tuple(values["label_share"]),
             components=tuple(Components(**label) for label in values["components"]),
-            met=tuple(tuple(shares) for shares in values["met"]),
+            coverage=tuple(tuple(shares) for shares in values["coverage"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
             brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
             foreground_mm=as_spacing(values["foreground_mm"]),
             label_mm=tuple(as_spacing(extent) for extent in values["label_mm"]),
             centres=tuple(centre and as_spacing(centre) for centre in values["centres"]),
             oriented=bool(values["oriented"]),
-            twins=tuple(tuple(alike) for alike in values["twins"]),
-            doubts=tuple(values.get("doubts", ())),
+            duplicates=tuple(tuple(alike) for alike in values["duplicates"]),
+            warnings=tuple(values.get("warnings", ())),
         )
 
 
@@ -115,7 +115,7 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         nonzero_share=tuple(np.median([case.nonzero_share for case in facts], axis=0).tolist()),
         label_share=tuple(np.mean(shares, axis=0).tolist()),
         components=tuple(_summarise(label) for label in zip(*(f.components_mm3 for f in facts), strict=True)),
-        met=tuple(_mean_met(label) for label in zip(*(f.met for f in facts), strict=True)),
+        coverage=tuple(_mean_coverage(label) for label in zip(*(f.coverage for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
         brightest=_brightest([case.brightest for case in facts]),
         foreground_mm=_extents([box for case in facts if (box := case.box()) is not None], 90),
@@ -125,12 +125,12 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         ),
         centres=tuple(_centre(facts, label) for label in range(len(facts[0].boxes))),
         oriented=all(case.oriented for case in facts),
-        twins=_twins(facts),
-        doubts=tuple(counted({case.id: case.doubts for case in facts})),
+        duplicates=_duplicates(facts),
+        warnings=tuple(warning_lines({case.id: case.warnings for case in facts})),
     )
 
 
-def _twins(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
+def _duplicates(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
     """Return the ids of cases that share a digest, one group per shared digest."""
     alike: dict[str, list[str]] = {}
     for case in facts:
@@ -163,9 +163,9 @@ def _summarise(by_case: Sequence[tuple[float, ...]]) -> Components:
     return Components(count, float(np.median(pooled)), float(np.percentile(pooled, 10)))
 
 
-def _mean_met(by_case: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+def _mean_coverage(by_case: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     present = [shares for shares in by_case if shares]
-    return tuple(np.mean(present, axis=0).tolist()) if present else (0.0,) * len(PARTS)
+    return tuple(np.mean(present, axis=0).tolist()) if present else (0.0,) * len(BOX_SHARES)
 
 
 def _brightest(by_case: Sequence[tuple[float, ...]]) -> tuple[tuple[float, float], ...]:

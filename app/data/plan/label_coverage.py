@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from app.core.types import Labels
 
-PARTS = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
+BOX_SHARES = (1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1.0)
 """Edge lengths of the boxes, as shares of the scan's extent along every axis."""
 _CELLS = 32  # cells per axis that a scan is divided into; boxes are exact to within one cell
 
 
-def shares_met(labels: Labels, count: int) -> list[tuple[float, ...]]:
+def label_coverage(labels: Labels, count: int) -> list[tuple[float, ...]]:
     """Return how often boxes contain each label value 1 .. count - 1 of a label map (D, H, W).
 
-    For each label there is one share per box size in PARTS: the share of all positions of the box within the
-    map at which it contains some of the label. It is empty for a label that the map lacks.
+    For each label there is one share per box size in BOX_SHARES: the share of all positions of the box within
+    the map at which it contains some of the label. It is empty for a label that the map lacks.
     """
     cells = _in_cells(labels, count)
     present = [bool(label.any()) for label in cells]
-    shares = [_share_of_places(cells[present], part) for part in PARTS]
+    shares = [_share_of_places(cells[present], part) for part in BOX_SHARES]
     found = iter(zip(*shares, strict=True))
     return [next(found) if there else () for there in present]
 

@@ -8,7 +8,7 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import Size
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.label_coverage import PARTS
+from app.data.plan.label_coverage import BOX_SHARES
 from app.data.plan.reasons import foreground_reason, steps_reason
 
 # Shares of patches centred on foreground if patches drawn from anywhere always, or never, contain it.
@@ -29,8 +29,8 @@ def plan_foreground_share(fingerprint: Fingerprint, task: Task, patch: Size, sca
     """
     part = min(1.0, (math.prod(patch) / math.prod(scan)) ** (1 / 3))
     met = {
-        name: float(np.interp(part, PARTS, shares))
-        for name, shares in zip(task.foreground, fingerprint.met, strict=False)
+        name: float(np.interp(part, BOX_SHARES, shares))
+        for name, shares in zip(task.foreground, fingerprint.coverage, strict=False)
         if any(shares)
     }
     least, most = _SHARES

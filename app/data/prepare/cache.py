@@ -151,8 +151,8 @@ class Cache:
         )
         return list(found.values())
 
-    def foretell(self, plan: Plan, share: float) -> None:
-        """Log the disk space that preparing a `share` of each scan will take.
+    def check_space(self, plan: Plan, share: float) -> None:
+        """Check and log the disk space that preparing a `share` of each scan will take.
 
         Raises:
             InputError: the disk has less free space.

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from app.core.types import Size, Spacing
 from app.data.prepare.label_vote import sample_labels
-from app.data.sample.augment_settings import ANY_WAY, AugmentSettings, sliced_axis
+from app.data.sample.augment_settings import ANY_ANGLE, AugmentSettings, sliced_axis
 from app.data.sample.intensity_changes import draw_intensity
 
 _HOST = torch.device("cpu")  # device of the few values that are computed once per patch
 # Chance of a rotation if the orientation of scans is unknown. With 0.1, two rotated ACDC scans had a Dice of
 # 0.42 and 0.52.
-_TURNED = 0.4
+_UNORIENTED_CHANCE = 0.4
 _LEFT_RIGHT = 2  # the axis of (D, H, W) that runs to the right
 
 
@@ -58,9 +58,9 @@ class Augment:
         self._settings = settings
         self._patch = patch
         self._spacing = torch.tensor(spacing)
-        self._turns = settings.turns(patch, spacing, oriented=oriented)
-        anyhow = settings.rotate > 0 and max(self._turns) == ANY_WAY
-        self._rotate = max(settings.rotate, _TURNED) if anyhow else settings.rotate
+        self._rotations = settings.max_rotations(patch, spacing, oriented=oriented)
+        unoriented = settings.rotate > 0 and max(self._rotations) == ANY_ANGLE
+        self._rotate = max(settings.rotate, _UNORIENTED_CHANCE) if unoriented else settings.rotate
         self._across = sliced_axis(spacing)
         self._swapped = torch.tensor(swapped, dtype=torch.int64)
 
@@ -89,9 +89,9 @@ class Augment:
         swapped = self._swapped.to(labels.device)
         matrices = {index: drawn.matrix for index, drawn in enumerate(changes) if drawn.matrix is not None}
         if matrices:
-            turned, stacked = list(matrices), torch.stack(list(matrices.values()))
-            cut_image[turned], voted = self._resample(image[turned], labels[turned], stacked)
-            cut_labels[turned] = voted.long()
+            resampled, stacked = list(matrices), torch.stack(list(matrices.values()))
+            cut_image[resampled], voted = self._resample(image[resampled], labels[resampled], stacked)
+            cut_labels[resampled] = voted.long()
         for index, drawn in enumerate(changes):
             if drawn.flips:
                 cut_image[index] = cut_image[index].flip([axis + 1 for axis in drawn.flips])
@@ -104,7 +104,7 @@ class Augment:
         settings = self._settings
         matrix = None
         if rng.random() < self._rotate:
-            limits = np.radians(self._turns)
+            limits = np.radians(self._rotations)
             matrix = rotation(rng.uniform(-limits, limits))
         if rng.random() < settings.scale:
             zoom = rng.uniform(*settings.scale_range)

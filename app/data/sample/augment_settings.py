@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from app.core.errors import InputError
 from app.core.types import Size, Spacing, as_size
 
-Range = tuple[float, float]
+Limits = tuple[float, float]
 
 _CHANCES = ("rotate", "scale", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma")
-ANY_WAY = 180.0  # degrees
+ANY_ANGLE = 180.0  # degrees
 _MARGIN = 1.2  # size that is read, in multiples of the patch, along axes that it is rotated or scaled along
 _THICK = 2.0  # slices are thick if voxels are over this many times longer across them than within them
 
@@ -24,21 +24,21 @@ class AugmentSettings:
     rotate: float
     rotate_degrees: float
     scale: float
-    scale_range: Range
+    scale_range: Limits
     flip_axes: tuple[int, ...]
     """Axes of (D, H, W) flipped with chance 0.5 each."""
     noise: float
-    noise_variance: Range
+    noise_variance: Limits
     blur: float
-    blur_sigma: Range
+    blur_sigma: Limits
     brightness: float
-    brightness_range: Range
+    brightness_range: Limits
     contrast: float
-    contrast_range: Range
+    contrast_range: Limits
     low_resolution: float
-    low_resolution_range: Range
+    low_resolution_range: Limits
     gamma: float
-    gamma_range: Range
+    gamma_range: Limits
     strength: float | None = None
     """Factor on all chances except those of flips; None for the plan's."""
 
@@ -69,7 +69,7 @@ class AugmentSettings:
             [n if axis == across else more for axis, (n, more) in enumerate(zip(patch, wide, strict=True))]
         )
 
-    def turns(self, patch: Size, spacing: Spacing, *, oriented: bool) -> tuple[float, float, float]:
+    def max_rotations(self, patch: Size, spacing: Spacing, *, oriented: bool) -> tuple[float, float, float]:
         """Return the largest rotation, in degrees, about the axes D, H and W.
 
         A rotated patch may reach outside its margin with its outermost corners only, so a flat patch is
@@ -81,9 +81,9 @@ class AugmentSettings:
         limits = []
         for axis in range(3):
             short, long = sorted(extents[other] for other in range(3) if other != axis)
-            limit = min(self.rotate_degrees, _largest_turn(long / short))
+            limit = min(self.rotate_degrees, _largest_rotation(long / short))
             if axis == across and self.rotate_degrees and not oriented:
-                limit = ANY_WAY
+                limit = ANY_ANGLE
             limits.append(0.0 if across not in (None, axis) else limit)
         return limits[0], limits[1], limits[2]
 
@@ -95,7 +95,7 @@ def sliced_axis(spacing: Spacing) -> int | None:
     return across if spacing[across] > _THICK * max(others) else None
 
 
-def _largest_turn(ratio: float) -> float:
+def _largest_rotation(ratio: float) -> float:
     """Return the degrees by which a box may be rotated within its margin; `ratio` is long to short side.
 
     At this angle a, the box extends as far along its short side as a square rotated by 30 degrees does:

@@ -25,7 +25,7 @@ _TOUCHING = np.ones((3, 3, 3), dtype=np.int8)
 
 
 @dataclass(frozen=True)
-class Lesion:
+class LesionBox:
     """A lesion: its voxels, and its box in the array that it was found in."""
 
     voxels: int
@@ -33,11 +33,11 @@ class Lesion:
 
 
 @dataclass(frozen=True)
-class Lesions:
+class LesionSizes:
     """The lesions of one label in one case."""
 
     count: int
-    smallest: tuple[Lesion, ...]
+    smallest: tuple[LesionBox, ...]
     """The smallest lesions, at most `LISTED`, in rising order of size."""
 
     def to_rows(self) -> list[Any]:
@@ -47,7 +47,7 @@ class Lesions:
     @classmethod
     def from_rows(cls, rows: Sequence[Any]) -> Self:
         """Return the lesions that `to_rows` gave these values for."""
-        found = (Lesion(row[0], Region(as_size(row[1:4]), as_size(row[4:7]))) for row in rows[1])
+        found = (LesionBox(row[0], Region(as_size(row[1:4]), as_size(row[4:7]))) for row in rows[1])
         return cls(rows[0], tuple(found))
 
 
@@ -57,7 +57,7 @@ class CaseLabels:
 
     volumes_mm3: Sequence[float]
     voxel_mm3: float
-    lesions: tuple[Lesions, ...]
+    lesions: tuple[LesionSizes, ...]
     """Lesions of each label; their boxes are (D, H, W) in the whole scan after reorientation."""
 
 
@@ -78,16 +78,16 @@ def case_labels(cache: Cache) -> dict[str, CaseLabels]:
     """
     return {
         case: CaseLabels(
-            found["volumes_mm3"], found["voxel_mm3"], tuple(map(Lesions.from_rows, found["lesions"]))
+            found["volumes_mm3"], found["voxel_mm3"], tuple(map(LesionSizes.from_rows, found["lesions"]))
         )
         for case, found in _counted(cache).items()
     }
 
 
-def find_lesions(labels: Labels, count: int) -> list[Lesions]:
+def find_lesions(labels: Labels, count: int) -> list[LesionSizes]:
     """Return the lesions of label values 1 to `count` of a label map (..., three axes)."""
     boxes = [*ndimage.find_objects(labels, max_label=count)]
-    found = [Lesions(0, ())] * count
+    found = [LesionSizes(0, ())] * count
     for index, box in enumerate(boxes):
         if box is None:
             continue
@@ -99,8 +99,8 @@ def find_lesions(labels: Labels, count: int) -> list[Lesions]:
             sides = list(zip(box, places[each], strict=True))
             start = as_size([whole.start + part.start for whole, part in sides])
             stop = as_size([whole.start + part.stop for whole, part in sides])
-            smallest.append(Lesion(int(sizes[each]), Region(start, stop)))
-        found[index] = Lesions(number, tuple(smallest))
+            smallest.append(LesionBox(int(sizes[each]), Region(start, stop)))
+        found[index] = LesionSizes(number, tuple(smallest))
     return found
 
 

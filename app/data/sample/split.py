@@ -63,20 +63,21 @@ def split_cases(
     cases: Sequence[Case],
     how: Folds,
     *,
-    twins: Sequence[Sequence[str]] = (),
+    duplicates: Sequence[Sequence[str]] = (),
     test: Sequence[Case] = (),
     volumes: Mapping[str, Sequence[float]] | None = None,
 ) -> Split:
     """Return the split with one fold held out; the same seed gives the same folds on every machine.
 
-    `twins` are ids of cases that hold the same scan: their groups become one. `volumes` has the volumes of
-    labels 1, 2, ... by case id, for stratified folds. A warning names groups that the split separates.
+    `duplicates` are ids of cases that stay together, such as copies of a scan: their groups become one.
+    `volumes` has the volumes of labels 1, 2, ... by case id, for stratified folds. A warning names groups
+    that the split separates.
 
     Raises:
         InputError: there are fewer groups than folds, the fold does not exist, no case is left for training,
             or `how` names cases that do not exist.
     """
-    keys = _keys(cases, how.group, twins)
+    keys = _keys(cases, how.group, duplicates)
     if how.fold is None:
         return Split(None, tuple(cases), (), _shared(keys), tuple(test))
     if how.names is not None:
@@ -101,10 +102,12 @@ def split_cases(
     )
 
 
-def _keys(cases: Sequence[Case], group: GroupRule | None, twins: Sequence[Sequence[str]]) -> dict[str, str]:
+def _keys(
+    cases: Sequence[Case], group: GroupRule | None, duplicates: Sequence[Sequence[str]]
+) -> dict[str, str]:
     """Return the group of each case by its id."""
     keys = {case.id: group.key(case.id) if group else case.id for case in cases}
-    for alike in twins:
+    for alike in duplicates:
         joined = {keys[case] for case in alike if case in keys}
         keys.update({case: min(joined) for case, key in keys.items() if key in joined})
     return keys

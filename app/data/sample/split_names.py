@@ -28,7 +28,7 @@ class Names:
     test: tuple[str, ...] = ()
 
 
-def listed(value: Any, setting: str) -> tuple[str, ...]:
+def names_in(value: Any, setting: str) -> tuple[str, ...]:
     """Return the names in a list, or in a text file with one name per line; none for None.
 
     `setting` is the key named in error messages.

@@ -27,7 +27,7 @@ class FolderContents:
     values: tuple[int, ...]
 
 
-def describe(folder: Path) -> FolderContents:
+def describe_folder(folder: Path) -> FolderContents:
     """Pair the files of imagesTr and labelsTr, or of images and labels, and read all label maps.
 
     Raises:

@@ -93,7 +93,7 @@ def dice_of_cases(segmenter: Segmenter, cases: Iterable[Case]) -> CaseDice:
     return found
 
 
-def mean_dice(found: CaseDice) -> float:
+def mean_over_labels(found: CaseDice) -> float:
     """Return the mean over labels of each label's mean over cases.
 
     Raises:

@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[Callable[[Labels, int], None], ...]] = {
     "both": (keep_largest, fill_holes),
 }
 _LEAST_GAIN = 1e-4
-Scores = dict[str, list[float]]
+DiceByVariant = dict[str, list[float]]
 """Dice of every case, by variant."""
 
 
@@ -46,7 +46,7 @@ def choose_cleanup(
     Raises:
         InputError: the runs held out no case, or a held-out prediction is missing.
     """
-    scores: dict[str, Scores] = {name: {variant: [] for variant in VARIANTS} for name in labels[1:]}
+    scores: dict[str, DiceByVariant] = {name: {variant: [] for variant in VARIANTS} for name in labels[1:]}
     listed = [(run, case) for run in runs for case in recorded_cases(run, "validation", moved)]
     if not listed:
         raise InputError(
@@ -75,7 +75,7 @@ def choose_cleanup(
 
 
 def _score(
-    run: Path, case: Case, labels: Sequence[str], values: Sequence[int], scores: dict[str, Scores]
+    run: Path, case: Case, labels: Sequence[str], values: Sequence[int], scores: dict[str, DiceByVariant]
 ) -> None:
     assert case.label is not None
     path = run_folder.prediction_path(run, case.id)

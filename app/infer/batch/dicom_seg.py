@@ -11,7 +11,7 @@ from app import __version__
 from app.core.digest import digest_of
 from app.core.errors import InputError
 from app.core.files import atomic_path
-from app.infer.batch.dicom_sources import NAME, UTF_8, read_sources, short_name
+from app.infer.batch.dicom_sources import MANUFACTURER, UTF_8, read_sources, short_name
 from app.io.dicom_files import Frame
 
 _SCHEME = "99LABEL"  # a private coding scheme, because labels of a data set have no standard code
@@ -51,8 +51,8 @@ def write_dicom_seg(
             series_number=1000,
             sop_instance_uid=highdicom.UID(),
             instance_number=1,
-            manufacturer=NAME,
-            manufacturer_model_name=NAME,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
             software_versions=__version__,
             device_serial_number="1",
             omit_empty_frames=bool(classes.any()),  # an object has at least one frame
@@ -80,7 +80,7 @@ def _describe(number: int, name: str) -> Any:
         segmented_property_type=Code(_code(name), _SCHEME, short),
         algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=highdicom.AlgorithmIdentificationSequence(
-            name=NAME, version=__version__, family=codes.DCM.ArtificialIntelligence
+            name=MANUFACTURER, version=__version__, family=codes.DCM.ArtificialIntelligence
         ),
     )
     segment.SegmentDescription = name[:1024]

@@ -6,13 +6,13 @@ from typing import Any
 
 from app.core.digest import digest_of
 from app.core.errors import InputError
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.core.reading import Reading
 from app.io.dicom import frames_in_order
 from app.io.dicom_files import Frame
 from app.io.scan_paths import series_of
 
-NAME = "CakeSeg"
+MANUFACTURER = "CakeSeg"
 UTF_8 = "ISO_IR 192"
 _LONGEST_NAME = 64  # most characters that DICOM allows
 _PATIENT = (
@@ -24,7 +24,7 @@ _PATIENT = (
 
 def check_dicom_output(scan: Path, reading: Reading, wanted: str) -> None:
     """Raise InputError unless the format `wanted` can be written for this scan: it must be a DICOM series."""
-    require(f"predict.format={wanted}", "highdicom", "pydicom")
+    require_packages(f"predict.format={wanted}", "highdicom", "pydicom")
     if series_of(scan, reading) is None:
         raise InputError(
             f"predict.format: got {wanted}, but {scan} is no DICOM series; choose nii.gz, nrrd or mha"

@@ -9,7 +9,7 @@ from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
 from app.core.reading import Reading
 from app.infer.batch.outputs import Outputs
-from app.io.grid import corners_apart_mm, turned_grid
+from app.io.grid import corners_apart_mm, reoriented_grid
 from app.io.privacy import Alias
 from app.io.scan_paths import scan_files
 from app.io.volumes import read_header
@@ -29,14 +29,14 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class ScanIdentity:
     """The identity of a scan: a digest of its files' content, and one of their sizes and times for speed."""
 
     content: str
     stamp: str
 
     @classmethod
-    def of(cls, scan: Path) -> "Fingerprint":
+    def of(cls, scan: Path) -> "ScanIdentity":
         """Read all files of a scan and return its fingerprint."""
         files = scan_files(scan)
         return cls(digest_of([digest_of_file(file) for file in files]), _stamp(files))
@@ -67,7 +67,7 @@ def _is_of(scan: Path, alias: Alias, labels: Path, record: dict[str, Any], readi
         return _fits(scan, labels, reading)
     if record.get("input") == alias.shown and known["stamp"] == _stamp(scan_files(scan)):
         return True
-    return bool(known["content"] == Fingerprint.of(scan).content)
+    return bool(known["content"] == ScanIdentity.of(scan).content)
 
 
 def clash(outputs: Outputs, record: dict[str, Any]) -> str:
@@ -90,5 +90,5 @@ def _fits(scan: Path, labels: Path, reading: Reading) -> bool:
         own, other = read_header(scan, reading), read_header(labels)
     except InputError:
         return True
-    size, affine = turned_grid(other.size, other.affine, own.affine)
+    size, affine = reoriented_grid(other.size, other.affine, own.affine)
     return size == own.size and corners_apart_mm(size, affine, own.affine) <= _SAME * min(own.spacing)

@@ -11,19 +11,19 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from app.core.doubt import Doubt
 from app.core.errors import InputError
 from app.core.listed import listed
 from app.core.progress import progress_bar
+from app.core.scan_warning import ScanWarning
 from app.data.prepare.prepare import Prepared, check_channels
-from app.infer.batch.kept import Fate, Fingerprint, clash, decide
+from app.infer.batch.kept import Fate, ScanIdentity, clash, decide
 from app.infer.batch.manifest import Manifest, volumes_ml
 from app.infer.batch.outputs import Outputs, OutputSettings
 from app.infer.scan.clock import Clock
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
-from app.io.header_warnings import header_doubts
+from app.io.header_warnings import header_warnings
 from app.io.privacy import Alias, known_as
 from app.io.scan_paths import case_name
 from app.io.volumes import read_volume
@@ -46,7 +46,7 @@ class Predicted:
     """Scans in `kept` that lack probabilities or entropy that are wanted."""
     again: tuple[Path, ...] = ()
     """Scans segmented again, as they were replaced after their label maps were made, or failed before."""
-    doubts: dict[Path, tuple[Doubt, ...]] = field(default_factory=dict)
+    warnings: dict[Path, tuple[ScanWarning, ...]] = field(default_factory=dict)
     """Warnings about the scans that were segmented."""
 
 
@@ -56,8 +56,8 @@ class _Loaded:
 
     prepared: Prepared
     voxel_mm3: float
-    doubts: tuple[Doubt, ...]
-    content: Fingerprint
+    warnings: tuple[ScanWarning, ...]
+    content: ScanIdentity
     seconds: dict[str, float]
 
 
@@ -90,14 +90,14 @@ def predict_scans(
         manifest.refuse(called[scan].shown, failed[scan])
     kept = [scan for scan, fate in fates.items() if fate == Fate.KEEP]
     todo = [scan for scan, fate in fates.items() if fate in (Fate.SEGMENT, Fate.AGAIN)]
-    doubts: dict[Path, tuple[Doubt, ...]] = {}
+    warnings: dict[Path, tuple[ScanWarning, ...]] = {}
     with progress_bar("Segmenting", len(scans), done=len(kept)) as advance, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
         for scan, load in _read_ahead(segmenter, todo):
             write: Callable[[], None]
             try:
                 loaded = load()
-                doubts[scan] = loaded.doubts
+                warnings[scan] = loaded.warnings
                 write = _segment(
                     segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
                 )
@@ -112,7 +112,7 @@ def predict_scans(
     done = [outputs[scan].labels for scan in todo if scan not in failed]
     bare = [scan for scan in kept if outputs[scan].lacks_volumes]
     again = [scan for scan, fate in fates.items() if fate == Fate.AGAIN]
-    return Predicted(tuple(done), tuple(kept), failed, tuple(bare), tuple(again), doubts)
+    return Predicted(tuple(done), tuple(kept), failed, tuple(bare), tuple(again), warnings)
 
 
 def _finish(
@@ -165,11 +165,11 @@ def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
     clock = Clock()
     with clock.step("read"):
         volume = read_volume(scan, segmenter.reading)
-        content = Fingerprint.of(scan)
+        content = ScanIdentity.of(scan)
     check_channels(volume, segmenter.modalities, str(scan))
     with clock.step("prepare"):
         prepared = segmenter.prepare(volume)
-    headers = [Doubt(kind, text) for kind, text in header_doubts(scan, segmenter.reading).items()]
+    headers = [ScanWarning(kind, text) for kind, text in header_warnings(scan, segmenter.reading).items()]
     odd = scan_warnings(volume, prepared, segmenter.plans[0], segmenter.modalities)
     return _Loaded(prepared, volume.voxel_mm3, (*headers, *odd), content, clock.seconds)
 
@@ -186,7 +186,7 @@ def _segment(
         "output": outputs.labels.name,
         "volumes_ml": volumes_ml(arrays.labels, loaded.voxel_mm3, segmenter.labels),
         "confidence": {"soft_dice": segmentation.soft_dice, "agreement": segmentation.agreement},
-        "warnings": [alias.clean(str(doubt)) for doubt in loaded.doubts] + dropped,
+        "warnings": [alias.clean(str(warning)) for warning in loaded.warnings] + dropped,
         "scan": asdict(loaded.content),
     }
     seconds = {**loaded.seconds, **segmentation.seconds}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from app import __version__
 from app.core.files import atomic_path
-from app.infer.batch.dicom_sources import NAME, UTF_8, keep_patient, read_sources, short_name
+from app.infer.batch.dicom_sources import MANUFACTURER, UTF_8, keep_patient, read_sources, short_name
 from app.io.contours import outlines
 from app.io.dicom_files import Frame
 
@@ -40,9 +40,9 @@ def write_rtstruct(
     data.SpecificCharacterSet = UTF_8
     data.SOPClassUID, data.SOPInstanceUID = _STORAGE, meta.MediaStorageSOPInstanceUID
     data.Modality, data.SeriesInstanceUID, data.SeriesNumber = "RTSTRUCT", generate_uid(), 1001
-    data.Manufacturer, data.SoftwareVersions, data.SeriesDescription = NAME, __version__, NAME
+    data.Manufacturer, data.SoftwareVersions, data.SeriesDescription = MANUFACTURER, __version__, MANUFACTURER
     now = datetime.datetime.now()
-    data.StructureSetLabel, data.InstanceNumber = NAME, 1
+    data.StructureSetLabel, data.InstanceNumber = MANUFACTURER, 1
     data.StructureSetDate, data.StructureSetTime = f"{now:%Y%m%d}", f"{now:%H%M%S}"
     data.ReferencedFrameOfReferenceSequence = [_reference(sources)]
     named = list(enumerate(names))[1:]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from app.core.errors import InputError
-from app.core.optional import absent, require
+from app.core.optional import absent, require_packages
 from app.infer.engines.compiled import compiled_engine
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
@@ -40,7 +40,7 @@ def find_engine(name: str, device: torch.device, precision: str = "auto") -> Cal
     chosen = choose_precision(precision, device, "predict.precision")
     if name not in ENGINES:
         raise InputError(f"predict.engine: got {name!r}, wanted one of {', '.join(ENGINES)}")
-    require(f"predict.engine={name}", *NEEDS.get(name, ()))
+    require_packages(f"predict.engine={name}", *NEEDS.get(name, ()))
     if name in NEEDS and device.type != "cpu":
         raise InputError(f"predict.engine={name} runs on the CPU, got device {device.type}; set device=cpu")
     if name in NEEDS and chosen != torch.float32:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from app.core.files import atomic_path, write_json
-from app.core.optional import require
+from app.core.optional import require_packages
 from app.infer.engines import NEEDS
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.onnx_file import INPUT, OUTPUT, cached_onnx
@@ -30,7 +30,7 @@ def export_onnx(member: Member, folder: Path, sliding: SlidingSettings) -> float
     Raises:
         InputError: packages are missing, the network cannot be written as ONNX, or logits differ too much.
     """
-    require("export.format=onnx", *NEEDS["onnxruntime"])
+    require_packages("export.format=onnx", *NEEDS["onnxruntime"])
     with atomic_path(folder / "model.onnx") as temporary:
         shutil.copyfile(cached_onnx(member, OnnxRuntimeEngine), temporary)
         difference = check_parity(OnnxRuntimeEngine(temporary), member.checkpoint, longer=True)

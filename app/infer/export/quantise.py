@@ -16,7 +16,7 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import as_size
 from app.data.prepare.prepare import prepare
-from app.infer.batch.case_dice import dice_of_cases, mean_dice, recorded_cases
+from app.infer.batch.case_dice import dice_of_cases, mean_over_labels, recorded_cases
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.int8_file import LARGEST_LOSS, int8_paths
@@ -105,4 +105,4 @@ def _judge(engine: Engine, member: Member, cases: Sequence[Case]) -> float:
         reading=checkpoint.reading,
         values=checkpoint.values,
     )
-    return mean_dice(dice_of_cases(segmenter, cases))
+    return mean_over_labels(dice_of_cases(segmenter, cases))

@@ -5,15 +5,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.types import Labels
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _ACTIVATIONS = 8  # most feature maps of the first level's width that a forward 
 _LOGITS = 3  # logits of a batch of windows held at once: one pass, its mirror image, the sum
 
 
-def require(more: int, limit_gb: float | None, work: str) -> None:
+def require_memory(more: int, limit_gb: float | None, work: str) -> None:
     """Raise InputError if `more` bytes, on top of those already used, exceed the limit."""
     wanted = (resident_bytes() + more) / 1e9
     if limit_gb is not None and wanted > limit_gb:
@@ -90,5 +90,5 @@ def cut_rows(
         most = fixed + max(belt_bytes(windows, len(needs(cut)), classes=classes) for cut in cuts)
         if most <= allowed:
             return cuts
-    require(most, limit_gb, "the network's pass and the logits of one row of windows")
+    require_memory(most, limit_gb, "the network's pass and the logits of one row of windows")
     return cuts

@@ -12,14 +12,14 @@ from app.io.label_values import count_integers
 
 
 @dataclass(frozen=True)
-class Parts:
+class MaskComponents:
     """The sizes in voxels and the boxes of the connected components of a mask (D, H, W)."""
 
     sizes: tuple[int, ...]
     boxes: tuple[Region, ...]
 
     @classmethod
-    def of(cls, mask: NDArray[np.bool_]) -> "Parts":
+    def of(cls, mask: NDArray[np.bool_]) -> "MaskComponents":
         """Return the components of a mask, whose voxels connect by faces."""
         joined, count = ndimage.label(mask)
         sizes = count_integers(joined, count + 1)[1:]

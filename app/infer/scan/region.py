@@ -11,8 +11,8 @@ from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, Region, network_view
 from app.data.prepare.prepare import prepare
 from app.data.prepare.region import widened
-from app.infer.scan.parts import Parts
-from app.infer.window.decode import labels_of
+from app.infer.scan.parts import MaskComponents
+from app.infer.window.decode import most_probable_labels
 from app.infer.window.sliding import SlidingSettings, sliding_logits
 from app.io.volumes import Volume
 from app.models.checkpoint import Locator
@@ -40,17 +40,17 @@ class RegionFinder:
         return found
 
 
-def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[Parts, Geometry]:
+def locate(network: nn.Module, volume: Volume, plan: Plan) -> tuple[MaskComponents, Geometry]:
     """Return the components that a first stage finds, on its coarse grid, and the scan's geometry."""
     prepared = prepare(volume, None, plan)
     device = next(network.parameters()).device
     with torch.inference_mode():
         logits = sliding_logits(network, torch.from_numpy(prepared.image).to(device), plan, _SLIDING)
-    return Parts.of(labels_of(logits).cpu().numpy() > 0), prepared.geometry
+    return MaskComponents.of(most_probable_labels(logits).cpu().numpy() > 0), prepared.geometry
 
 
-def box_in_scan(parts: Parts, geometry: Geometry, share: float) -> Region | None:
-    """Return the box around all components except small ones (`Parts.box`), (D, H, W) in scan voxels."""
+def box_in_scan(parts: MaskComponents, geometry: Geometry, share: float) -> Region | None:
+    """Return the box around all components except small ones, (D, H, W) in voxels of the scan."""
     box = parts.box(share)
     if box is None:
         return None

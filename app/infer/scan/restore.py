@@ -16,7 +16,7 @@ from torch import Tensor
 
 from app.data.prepare.geometry import Geometry
 from app.data.prepare.label_vote import corner_steps, corner_weights, mixed, uniform_cells
-from app.infer.window.decode import labels_of
+from app.infer.window.decode import most_probable_labels
 
 Place = tuple[Any, ...]
 """An index (..., slices, rows, columns) into the array that is painted."""
@@ -38,7 +38,7 @@ class Canvas:
     @property
     def decided(self) -> bool:
         """Whether the array holds labels; these need no interpolation between voxels of one label."""
-        return self.meaning is labels_of
+        return self.meaning is most_probable_labels
 
     def paint(self, place: Place, logits: Tensor) -> None:
         """Fill the slices and rows at `place` from their logits (L, d, h, W)."""
@@ -56,12 +56,14 @@ class Painted(Protocol):
 class Restorer:
     """A converter that takes finished slices of logits in order, resamples them and paints canvases.
 
-    `columns` is the range of H on the scan's grid to paint; `rows` is the range of H on the network's grid
-    that it needs for that.
+    `scan_rows` is the range of H on the scan's grid to paint; `network_rows` is the range of H on the
+    network's grid that it needs for that.
     """
 
-    def __init__(self, geometry: Geometry, canvases: Sequence[Painted], columns: range | None = None) -> None:
-        self._columns = columns or range(geometry.cropped[1])
+    def __init__(
+        self, geometry: Geometry, canvases: Sequence[Painted], scan_rows: range | None = None
+    ) -> None:
+        self._scan_rows = scan_rows or range(geometry.cropped[1])
         self._canvases = tuple(canvases)
         self._labels = [canvas for canvas in canvases if isinstance(canvas, Canvas) and canvas.decided]
         self._labels_alone = len(self._labels) == len(self._canvases)
@@ -69,8 +71,8 @@ class Restorer:
         self._depth = _Line.between(geometry.resampled[0], geometry.cropped[0])
         self._across = _Line.between(geometry.resampled[2], geometry.cropped[2])
         self._zoom = geometry.cropped[0] / geometry.resampled[0]
-        self.rows = rows_needed(geometry, self._columns)
-        self._height = _Line.between(geometry.resampled[1], geometry.cropped[1]).part(self._columns)
+        self.network_rows = network_rows(geometry, self._scan_rows)
+        self._height = _Line.between(geometry.resampled[1], geometry.cropped[1]).part(self._scan_rows)
         self._held: Tensor | None = None  # the last slice, which the next piece may need as a neighbour
         self._seen = 0
         self._painted = 0
@@ -102,7 +104,7 @@ class Restorer:
 
     def _at_once(self, slices: Tensor) -> int:
         """Return the number of the scan's slices that are painted at once."""
-        whole = len(self._columns) * self._width
+        whole = len(self._scan_rows) * self._width
         if not self._labels_alone:
             return max(1, PIECE_VALUES // (slices.shape[0] * whole))
         seen = PIECE_VALUES // slices[:, 0].numel()  # slices of the network's grid
@@ -111,10 +113,10 @@ class Restorer:
     def _paint_labels(self, slices: Tensor, piece: range) -> None:
         """Paint labels only; logits are interpolated only between voxels of different labels."""
         lines = (self._depth.part(piece), self._height, self._across)
-        labels = labels_of(slices)
+        labels = most_probable_labels(slices)
         if any(line.weight is not None for line in lines):
             labels = _between_voxels(slices, labels, lines)
-        place = (slice(piece.start, piece.stop), slice(self._columns.start, self._columns.stop))
+        place = (slice(piece.start, piece.stop), slice(self._scan_rows.start, self._scan_rows.stop))
         for canvas in self._labels:
             canvas.voxels[place] = labels.cpu().numpy()
 
@@ -129,7 +131,7 @@ class Restorer:
         place = (
             ...,
             slice(piece.start, piece.stop),
-            slice(self._columns.start, self._columns.stop),
+            slice(self._scan_rows.start, self._scan_rows.stop),
             slice(None),
         )
         for canvas in self._canvases:
@@ -164,9 +166,9 @@ def _between_voxels(logits: Tensor, labels: Tensor, lines: tuple["_Line", "_Line
     return result
 
 
-def rows_needed(geometry: Geometry, columns: range) -> range:
+def network_rows(geometry: Geometry, scan_rows: range) -> range:
     """Return the range of H on the network's grid that is needed for a range of H on the scan's grid."""
-    return _Line.between(geometry.resampled[1], geometry.cropped[1]).needs(columns)
+    return _Line.between(geometry.resampled[1], geometry.cropped[1]).needs(scan_rows)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from app.infer.engines.engine import Engine, device_of
 from app.infer.scan.clock import Clock
 from app.infer.scan.memory import cut_rows, free_gb, gpu_free_gb, pass_bytes
 from app.infer.scan.probe import Probe
-from app.infer.scan.restore import Canvas, Painted, Restorer, rows_needed
+from app.infer.scan.restore import Canvas, Painted, Restorer, network_rows
 from app.infer.window.confidence import Agreement, SoftDice
-from app.infer.window.decode import entropy_of, labels_of, probabilities_of
+from app.infer.window.decode import entropy_of, most_probable_labels, probabilities_of
 from app.infer.window.empty import is_air
 from app.infer.window.sliding import SlidingSettings, average_of, fit_windows, stream_logits
 from app.infer.window.windows import Windows
@@ -50,7 +50,7 @@ class Arrays:
     def canvases(self, prepared: Prepared) -> list[Painted]:
         """Return views of the arrays inside the crop, in the network's axis order, as canvases to paint."""
         geometry = prepared.geometry
-        canvases: list[Painted] = [Canvas(network_view(self.labels[None], geometry)[0], labels_of)]
+        canvases: list[Painted] = [Canvas(network_view(self.labels[None], geometry)[0], most_probable_labels)]
         if self.probabilities is not None:
             self.probabilities[0] = 1  # voxels outside the crop are background
             canvases.append(Canvas(network_view(self.probabilities, geometry), probabilities_of))
@@ -155,9 +155,9 @@ class _Run:
         average = average_of(self.members, self.sliding, windows, self.plans[0], agreement)
         skip = partial(is_air, channels=self.plans[0].normalisation) if self.sliding.skip_air else None
         canvases, clock = arrays.canvases(prepared), Clock()
-        for columns in self._parts(prepared.geometry, arrays):
-            restorer = Restorer(prepared.geometry, canvases, columns)
-            slices = stream_logits(average, image, windows, rows=restorer.rows, skip=skip)
+        for scan_rows in self._parts(prepared.geometry, arrays):
+            restorer = Restorer(prepared.geometry, canvases, scan_rows)
+            slices = stream_logits(average, image, windows, rows=restorer.network_rows, skip=skip)
             for finished in clock.timed("network", slices):
                 with clock.step("restore"):
                     restorer.add(finished)
@@ -182,7 +182,7 @@ class _Run:
         fixed = pass_bytes(self.windows, self.plans, classes=len(self.labels))
         return cut_rows(
             height,
-            partial(rows_needed, geometry),
+            partial(network_rows, geometry),
             self.windows,
             classes=len(self.labels),
             fixed=fixed if on_gpu else fixed + arrays.bytes,

@@ -29,13 +29,13 @@ from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.scan.decode_dice import decode_dice
 from app.infer.scan.distant_parts import drop_distant
 from app.infer.scan.mapped import on_disk
-from app.infer.scan.memory import require
+from app.infer.scan.memory import require_memory
 from app.infer.scan.region import RegionFinder, touching
 from app.infer.scan.run_models import flipped_axes, list_runs, read_members, stored_sliding
 from app.infer.scan.segmentation import Arrays, Segmentation, segment
 from app.infer.scan.warnings import scan_warnings
 from app.infer.window.sliding import SlidingSettings
-from app.io.header_warnings import header_doubts
+from app.io.header_warnings import header_warnings
 from app.io.images import labels_to_itk, volume_from_array, volume_from_itk
 from app.io.label_values import class_type, to_values
 from app.io.volumes import Volume, read_volume
@@ -183,7 +183,7 @@ class Segmenter:
         if isinstance(image, Path | str):
             volume = read_volume(Path(image), self.reading)
             check_channels(volume, self.modalities, str(image))
-            for told in header_doubts(Path(image), self.reading).values():
+            for told in header_warnings(Path(image), self.reading).values():
                 log.warning("%s: %s", image, told)
             return self._values(volume)
         if isinstance(image, sitk.Image):
@@ -209,7 +209,7 @@ class Segmenter:
         if region is not None:
             return self._prepare_region(volume, region)
         finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # network voxels per scan voxel
-        require(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
+        require_memory(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
         return prepare(volume, None, self.plans[0])
 
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
@@ -259,7 +259,7 @@ class Segmenter:
         voxels = math.prod(stop - start for start, stop in zip(region.start, region.stop, strict=True))
         finer = math.prod(volume.spacing) / math.prod(plan.spacing)
         share = voxels / math.prod(volume.voxels.shape[1:])
-        require(round(volume.voxels.nbytes * finer * share), self.memory_gb, "preparing this scan")
+        require_memory(round(volume.voxels.nbytes * finer * share), self.memory_gb, "preparing this scan")
         return replace(prepare(volume, None, plan, region), source=volume)
 
     def _segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
@@ -282,8 +282,8 @@ class Segmenter:
 
     def _values(self, volume: Volume) -> Labels:
         prepared = self.prepare(volume)
-        for doubt in scan_warnings(volume, prepared, self.plans[0], self.modalities):
-            log.warning("scan: %s", doubt)
+        for warning in scan_warnings(volume, prepared, self.plans[0], self.modalities):
+            log.warning("scan: %s", warning)
         arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
         self.segment(prepared, arrays)
         return to_values(arrays.labels, self.label_values)

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from itertools import combinations
 
-from app.core.doubt import Doubt
 from app.core.plan import Normalisation, Plan
+from app.core.scan_warning import ScanWarning
 from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import Prepared
 from app.io.volumes import Volume
@@ -16,12 +16,14 @@ _MARGIN = 0.1  # of the training range, by which a CT scan may be brighter or da
 _BRIGHTER = 10.0  # a scan this many times brighter or darker than all training scans has another unit
 
 
-def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Sequence[str]) -> list[Doubt]:
-    """Return doubts about a scan whose spacing or intensities differ too much from the training set's."""
+def scan_warnings(
+    volume: Volume, prepared: Prepared, plan: Plan, modalities: Sequence[str]
+) -> list[ScanWarning]:
+    """Return warnings about a scan whose spacing or intensities differ too much from the training set's."""
     if prepared.empty:
         pairs = zip(modalities, volume.voxels, strict=True)
         constant = ", ".join(f"{name} is {channel.flat[0]:g} everywhere" for name, channel in pairs)
-        return [Doubt("empty", f"{constant}; the scan is empty, so its label map is all background")]
+        return [ScanWarning("empty", f"{constant}; the scan is empty, so its label map is all background")]
     found = []
     axes = list(zip("DHW", prepared.geometry.spacing, plan.spacing, strict=True))
     odd_axes = [axis for axis in axes if not 1 / _TIMES < axis[1] / axis[2] < _TIMES]
@@ -31,23 +33,31 @@ def scan_warnings(volume: Volume, prepared: Prepared, plan: Plan, modalities: Se
             for parts in zip(*odd_axes, strict=True)
         )
         told = f"spacing {own} mm along {names}, the networks were trained at {trained} mm"
-        found.append(Doubt("spacing", told))
+        found.append(ScanWarning("spacing", told))
     brightest = plan.brightest or (None,) * len(modalities)
     ranges = intensity_ranges(volume.voxels)
     known = list(zip(plan.normalisation, brightest, strict=True))
-    odd = {i: doubt for i, (low, high) in enumerate(ranges) if (doubt := _doubt(low, high, *known[i]))}
+    odd = {
+        i: remark
+        for i, (low, high) in enumerate(ranges)
+        if (remark := _intensity_remark(low, high, *known[i]))
+    }
     for one, other in combinations(odd, 2):
-        if not _doubt(*ranges[one], *known[other]) and not _doubt(*ranges[other], *known[one]):
+        if not _intensity_remark(*ranges[one], *known[other]) and not _intensity_remark(
+            *ranges[other], *known[one]
+        ):
             told = f"{modalities[one]} looks like {modalities[other]} and vice versa; are they swapped?"
-            return [*found, Doubt("channels_swapped", told)]
-    for i, doubt in odd.items():
-        told = f"{modalities[i]} from {ranges[i][0]:.4g} to {ranges[i][1]:.4g}, {doubt}"
-        found.append(Doubt(f"intensity_{modalities[i]}", told))
+            return [*found, ScanWarning("channels_swapped", told)]
+    for i, remark in odd.items():
+        told = f"{modalities[i]} from {ranges[i][0]:.4g} to {ranges[i][1]:.4g}, {remark}"
+        found.append(ScanWarning(f"intensity_{modalities[i]}", told))
     return found
 
 
-def _doubt(low: float, high: float, how: Normalisation, brightest: tuple[float, float] | None) -> str:
-    """Return the doubt about a channel with values from low to high; empty if the training set is similar."""
+def _intensity_remark(
+    low: float, high: float, how: Normalisation, brightest: tuple[float, float] | None
+) -> str:
+    """Return what is unusual about a channel with values from low to high; empty if nothing is."""
     if low == high:
         return "constant; is this channel missing?"
     if how.scheme == "ct":

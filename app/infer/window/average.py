@@ -18,7 +18,7 @@ _LEFT_RIGHT = 4  # the axis of (B, C, D, H, W) that runs to the right
 class Average:
     """A group of engines that runs as one: the mean logits of all members over mirror images of a window.
 
-    Every window is seen in all mirror images, or only in the one of its turn with `alternate`. With
+    Every window is seen in all mirror images, or only in that of its phase with `alternate`. With
     `certain`, it is first seen in one image; if the label of every voxel then has at least this probability,
     no other image is used, else all are. `swapped` has the label that each label becomes if left and right
     are mirrored; empty keeps all labels. `agreement` measures how far each pass agrees with the mean of those
@@ -44,17 +44,17 @@ class Average:
         self.agreement = agreement
 
     @property
-    def turns(self) -> int:
-        """Number of turns: one for each mirror image if windows alternate, else one."""
+    def phases(self) -> int:
+        """Number of phases: one for each mirror image if windows alternate, else one."""
         return len(self._mirrors) if self._alternate else 1
 
     @torch.inference_mode()
-    def __call__(self, windows: Tensor, turn: int = 0) -> Tensor:
+    def __call__(self, windows: Tensor, phase: int = 0) -> Tensor:
         """Return the mean logits (B, L, D, H, W) of windows (B, C, D, H, W).
 
-        `turn`, from 0 to `turns` - 1, is the index of the mirror image that is used first.
+        `phase`, from 0 to `phases` - 1, is the index of the mirror image that is used first.
         """
-        first, *others = *self._mirrors[turn:], *self._mirrors[:turn]
+        first, *others = *self._mirrors[phase:], *self._mirrors[:phase]
         if not others or (self._alternate and self._certain is None):
             return self._mean(windows, [first])
         if self._certain is None:
@@ -69,10 +69,10 @@ class Average:
     def _mean(self, windows: Tensor, mirrored: Sequence[Axes]) -> Tensor:
         total: Tensor | None = None
         for axes in mirrored:
-            turned = windows.flip(axes) if axes else windows
+            mirrored_windows = windows.flip(axes) if axes else windows
             for member in self._members:
-                logits = member(turned)
-                logits = self._turned_back(logits, axes)
+                logits = member(mirrored_windows)
+                logits = self._mirrored_back(logits, axes)
                 if total is None:
                     total = logits
                     continue
@@ -83,7 +83,7 @@ class Average:
         passes = len(mirrored) * len(self._members)
         return total.div_(passes) if passes > 1 else total
 
-    def _turned_back(self, logits: Tensor, axes: Axes) -> Tensor:
+    def _mirrored_back(self, logits: Tensor, axes: Axes) -> Tensor:
         """Return the logits (B, L, D, H, W) of an image mirrored along `axes`, as for the image itself."""
         if not axes:
             return logits

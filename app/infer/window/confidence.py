@@ -13,7 +13,7 @@ Both are from 0 to 1, and None for a label that is never predicted.
 import torch
 from torch import Tensor
 
-from app.infer.window.decode import labels_of, probabilities_of
+from app.infer.window.decode import most_probable_labels, probabilities_of
 
 _VOXELS = 2**17  # voxels whose probabilities are computed at once
 
@@ -29,7 +29,7 @@ class Agreement:
     def compare(self, logits: Tensor, before: Tensor, where: Tensor | None = None) -> None:
         """Count logits (L, ...) of a pass against the sum of logits before it, as `count` does for labels."""
         if where is None or where.any():
-            self.count(labels_of(logits), labels_of(before), where)
+            self.count(most_probable_labels(logits), most_probable_labels(before), where)
 
     def count(self, vote: Tensor, decided: Tensor, where: Tensor | None = None) -> None:
         """Count the labels of a pass against those decided before it.
@@ -67,7 +67,7 @@ class SoftDice:
         labels = len(self._sums)
         for slices in torch.split(logits, max(1, _VOXELS // logits[0, 0].numel()), dim=1):
             probabilities = probabilities_of(slices).flatten(1)
-            decided = labels_of(slices).flatten().to(torch.int64)
+            decided = most_probable_labels(slices).flatten().to(torch.int64)
             chosen = probabilities.gather(0, decided[None])[0]
             self._inside += torch.bincount(decided, weights=chosen, minlength=labels).cpu()
             self._decided += torch.bincount(decided, minlength=labels).cpu()

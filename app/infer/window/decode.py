@@ -6,7 +6,7 @@ from torch import Tensor
 _SURE = 30.0  # a logit this far below another has a probability of almost zero
 
 
-def labels_of(logits: Tensor) -> Tensor:
+def most_probable_labels(logits: Tensor) -> Tensor:
     """Return the class (...) with the largest of logits (L, ...), uint8 or int16; ties: the lower."""
     chosen = logits.max(dim=0).indices  # twice as fast as argmax over the first axis
     return chosen.to(torch.uint8 if len(logits) <= 256 else torch.int16)
@@ -27,7 +27,7 @@ def entropy_of(logits: Tensor) -> Tensor:
 
 
 def certainty_of(logits: Tensor) -> Tensor:
-    """Return the probability (...) of the label that `labels_of` chooses for logits (L, ...)."""
+    """Return the probability (...) of the label that `most_probable_labels` chooses for logits (L, ...)."""
     return 1 / (logits - logits.amax(dim=0, keepdim=True)).exp_().sum(dim=0)
 
 

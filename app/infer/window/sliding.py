@@ -20,7 +20,7 @@ from app.infer.engines.eager import EagerEngine
 from app.infer.engines.engine import Engine
 from app.infer.window.average import Average
 from app.infer.window.confidence import Agreement
-from app.infer.window.decode import background_logits, labels_of
+from app.infer.window.decode import background_logits, most_probable_labels
 from app.infer.window.windows import Windows, lay_windows
 
 STRETCH = 1.25  # largest window per axis, in patches; in longer ones the statistics of norms differ too much
@@ -98,7 +98,7 @@ def sliding_labels(
     windows = fit_windows(as_size(image.shape[1:]), [plan], settings)
     average = average_of([EagerEngine(network, precision)], settings, windows, plan)
     slices = stream_logits(average, image, windows)
-    return torch.cat([labels_of(finished).cpu() for finished in slices])
+    return torch.cat([most_probable_labels(finished).cpu() for finished in slices])
 
 
 def average_of(
@@ -247,11 +247,11 @@ def _run_layer(
     kept = [place for place in places if skip is None or not skip(cuts[place])]
     if not kept and belt.is_empty:
         kept = places[:1]  # one window always runs, because its logits give the number of classes
-    for turn in range(average.turns):
-        of_turn = [place for place in kept if windows.turn(layer, *place) % average.turns == turn]
-        for first in range(0, len(of_turn), windows.at_once):
-            batch = of_turn[first : first + windows.at_once]
-            seen = average(torch.stack([cuts[place] for place in batch]), turn)
+    for phase in range(average.phases):
+        in_phase = [place for place in kept if windows.phase(layer, *place) % average.phases == phase]
+        for first in range(0, len(in_phase), windows.at_once):
+            batch = in_phase[first : first + windows.at_once]
+            seen = average(torch.stack([cuts[place] for place in batch]), phase)
             for place, logits in zip(batch, seen, strict=True):
                 belt.add(logits, *place)
 

@@ -40,7 +40,7 @@ class Windows:
         """Voxels of all windows together, which a network has to compute."""
         return math.prod(map(len, self.starts)) * math.prod(self.size)
 
-    def turn(self, layer: int, row: int, column: int) -> int:
+    def phase(self, layer: int, row: int, column: int) -> int:
         """Return a number for a window that differs by one between neighbouring windows.
 
         The window is given by its layer and its first `row` and `column`.

@@ -14,7 +14,7 @@ from typing import Any
 from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_json
-from app.core.sweep import Entry, Sweep
+from app.core.sweep import Sweep, SweepJob
 from app.metrics.results import statistics_of
 from app.metrics.score import Score
 from app.metrics.statistics import Valued, standard_error
@@ -23,7 +23,7 @@ from app.report.compare.results import figure_texts, sweep_runs
 from app.report.read.runs import Run
 from app.report.wording import mean
 
-METRICS = ("dice", "hd95_mm", "nsd")
+POOLED_METRICS = ("dice", "hd95_mm", "nsd")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def write_folds(folder: Path, sweep: Sweep) -> list[CrossValidation]:
 def cross_validate(runs: Sequence[Run], sweep: Sweep) -> list[CrossValidation]:
     """Combine the evaluated runs of every group that has jobs of several folds."""
     evaluated = {run.folder.name: run for run in runs if run.summary.mean_dice is not None}
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[SweepJob]] = {}
     for entry in sweep.entries:
         groups.setdefault(entry.group, []).append(entry)
     found = []
@@ -92,12 +92,12 @@ def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> Cros
         folds=tuple(dict.fromkeys(str(run.summary.fold) for run in runs)),
         missing=missing,
         mean_dice=means,
-        scores={name: {label: _of_label(runs, name, label) for label in labels} for name in METRICS},
-        pooled=tuple(pooled(runs)),
+        scores={name: {label: _of_label(runs, name, label) for label in labels} for name in POOLED_METRICS},
+        pooled=tuple(pool_folds(runs)),
     )
 
 
-def pooled(runs: Sequence[Run]) -> list[Score]:
+def pool_folds(runs: Sequence[Run]) -> list[Score]:
     """Return the scores of all folds, one per case and label: means over repeats with other seeds."""
     found: dict[tuple[str, str], list[Score]] = {}
     for score in (score for run in runs for score in run.scores or ()):
@@ -136,7 +136,7 @@ def _estimate(values: Iterable[tuple[Run, float | None]], cases: Valued) -> Esti
     )
 
 
-def _fold(entry: Entry) -> str:
+def _fold(entry: SweepJob) -> str:
     return next((word for word in entry.overrides if word.startswith("fold=")), "")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.core.csv_file import six_digits, write_csv
-from app.core.sweep import Entry, JobRecord, Sweep, read_record
+from app.core.sweep import JobRecord, Sweep, SweepJob, read_record
 from app.report.compare.groups import Comparison, compare
 from app.report.read.runs import Run, has_results, read_runs
 from app.report.read.timings import RunTiming
@@ -39,7 +39,7 @@ def sweep_runs(folder: Path, sweep: Sweep) -> list[Run]:
     return read_runs(found) if found else []
 
 
-def _job(entry: Entry, record: JobRecord | None) -> Cells:
+def _job(entry: SweepJob, record: JobRecord | None) -> Cells:
     return {
         "run": entry.name,
         "group": entry.group,

@@ -10,7 +10,7 @@ import numpy as np
 from app.report.draw import pictures
 from app.report.read.ranking import Ranked, notable_cases
 from app.report.read.runs import Run
-from app.report.read.scans import NotDrawable, Scan, Volume, read_scan
+from app.report.read.scans import NotDrawable, Scan, Voxels, read_scan
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def _view(run: Run, ranked: Ranked) -> CaseView:
     )
 
 
-def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Volume | None:
+def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Voxels | None:
     """Return the voxels to look at: of failing labels, or for the worst case all differences; else None."""
     if ranked.failing:
         values = [value for label in ranked.failing for value in run.label_values.get(label, ())]
-        failing: Volume = np.isin(scan.reference, values) | np.isin(scan.prediction, values)
+        failing: Voxels = np.isin(scan.reference, values) | np.isin(scan.prediction, values)
         return failing
     return scan.reference != scan.prediction if ranked.place == "Worst" else None
 

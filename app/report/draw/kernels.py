@@ -13,11 +13,11 @@ from app.report.draw.shares import draw_shares
 from app.report.read.records import numbers
 from app.report.read.runs import Run
 
-Layout = dict[str, dict[str, float]]
+KernelShares = dict[str, dict[str, float]]
 _ROW = 0.28  # inches per convolution
 
 
-def layouts(runs: Sequence[Run]) -> dict[str, Layout]:
+def layouts(runs: Sequence[Run]) -> dict[str, KernelShares]:
     """Return the layouts of the runs that have one, by run name.
 
     Raises:
@@ -26,18 +26,18 @@ def layouts(runs: Sequence[Run]) -> dict[str, Layout]:
     return {run.name: _layout(run) for run in runs if run.layout is not None}
 
 
-def kernel_charts(found: dict[str, Layout]) -> list[Chart]:
+def kernel_charts(found: dict[str, KernelShares]) -> list[Chart]:
     """Return one chart per layout, with one bar per convolution in the order of the file."""
     kernels = _kernels(found)
     return [_chart(name, layout, kernels) for name, layout in found.items() if layout]
 
 
-def legend(found: dict[str, Layout]) -> list[Key]:
+def legend(found: dict[str, KernelShares]) -> list[Key]:
     """Return the legend of the bars' colours."""
     return [key(kernel, index) for index, kernel in enumerate(_kernels(found))]
 
 
-def _layout(run: Run) -> Layout:
+def _layout(run: Run) -> KernelShares:
     where = f"{run.folder / run_folder.LAYOUT}: convolutions"
     convolutions = (run.layout or {}).get("convolutions")
     if not isinstance(convolutions, dict):
@@ -48,12 +48,12 @@ def _layout(run: Run) -> Layout:
     }
 
 
-def _kernels(found: dict[str, Layout]) -> list[str]:
+def _kernels(found: dict[str, KernelShares]) -> list[str]:
     names = {kernel for layout in found.values() for shares in layout.values() for kernel in shares}
     return sorted(names, key=lambda name: (math.prod(map(int, re.findall(r"\d{1,4}", name))), name))
 
 
-def _chart(run: str, layout: Layout, kernels: Sequence[str]) -> Chart:
+def _chart(run: str, layout: KernelShares, kernels: Sequence[str]) -> Chart:
     def draw(axes: Axes) -> None:
         draw_shares(axes, [*layout.values()], kernels, series_color, height=0.74, edgecolor=CARD)
         for row, shares in enumerate(layout.values()):

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from app.core.palette import label_color
-from app.report.read.scans import Scan, Volume
+from app.report.read.scans import Scan, Voxels
 
 Outlined = Sequence[tuple[int, ...]]
 """The label values inside each contour."""
@@ -59,7 +59,7 @@ class Plane:
     slices: list[Slice]
 
 
-def planes(scan: Scan, outlined: Outlined, at: Volume | None = None) -> list[Plane]:
+def planes(scan: Scan, outlined: Outlined, at: Voxels | None = None) -> list[Plane]:
     """Return axial, coronal and sagittal slices.
 
     The fullest slice of a plane has the most voxels of `at`, by default of the reference.
@@ -84,7 +84,7 @@ def legend(labels: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, label_color(index)) for index, name in enumerate(labels)]
 
 
-def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
+def fullest_slice(reference: Voxels, prediction: Voxels, axis: int) -> int:
     """Return the slice with the most foreground of the reference, or of the prediction if that is empty."""
     others = tuple(other for other in range(3) if other != axis)
     for volume in (reference, prediction):
@@ -94,7 +94,7 @@ def fullest_slice(reference: Volume, prediction: Volume, axis: int) -> int:
     return int(reference.shape[axis]) // 2
 
 
-def spread_slices(reference: Volume, prediction: Volume, axis: int, at: Volume | None = None) -> list[int]:
+def spread_slices(reference: Voxels, prediction: Voxels, axis: int, at: Voxels | None = None) -> list[int]:
     """Return slices spread evenly over the foreground of both volumes.
 
     The fullest slice of `at`, by default of the reference, replaces the one nearest to it.
@@ -110,7 +110,7 @@ def spread_slices(reference: Volume, prediction: Volume, axis: int, at: Volume |
     return [int(index) for index in even]
 
 
-def grey_window(image: Volume) -> tuple[float, float]:
+def grey_window(image: Voxels) -> tuple[float, float]:
     """Return the grey values shown as black and white: the 1st and 99th percentile."""
     sample = image[np.isfinite(image)]
     low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
@@ -118,7 +118,7 @@ def grey_window(image: Volume) -> tuple[float, float]:
 
 
 def _slices(
-    scan: Scan, view: _View, outlined: Outlined, window: tuple[float, float], at: Volume
+    scan: Scan, view: _View, outlined: Outlined, window: tuple[float, float], at: Voxels
 ) -> list[Slice]:
     fullest = fullest_slice(at, scan.prediction, view.cut)
     count = scan.image.shape[view.cut]
@@ -152,9 +152,9 @@ def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple
     return figure
 
 
-def _cut(volume: Volume, view: _View, index: int) -> Volume:
+def _cut(volume: Voxels, view: _View, index: int) -> Voxels:
     """Return a slice as rows from bottom to top and columns from the side named `left`."""
-    plane: Volume = np.take(volume, index, axis=view.cut)
+    plane: Voxels = np.take(volume, index, axis=view.cut)
     return plane.T[:, ::-1]
 
 
@@ -163,7 +163,7 @@ def _size(width: float, height: float) -> tuple[float, float]:
     return max(width * scale, 0.3), max(height * scale, 0.3)
 
 
-def _contour(axes: Axes, mask: Volume, color: str, *, dashed: bool = False, pale: bool = False) -> None:
+def _contour(axes: Axes, mask: Voxels, color: str, *, dashed: bool = False, pale: bool = False) -> None:
     """Draw the contour of a mask; pale dashes stay visible on top of a solid line."""
     if not mask.any():
         return

@@ -12,7 +12,7 @@ from app.report.draw.chart import INK, MUTED, Chart, Key, chart, key, series_col
 from app.report.read.runs import Run
 from app.report.wording import mean, scaled
 
-Cost = Callable[[Run], float | None]
+CostOf = Callable[[Run], float | None]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Point:
 
 def tradeoffs(comparison: Comparison) -> list[Chart]:
     """Return one chart of Dice against each cost in which at least two groups differ."""
-    kinds: tuple[tuple[str, str, Cost], ...] = (
+    kinds: tuple[tuple[str, str, CostOf], ...] = (
         ("Dice against MACs", "MACs per patch", lambda run: run.summary.macs_per_patch),
         ("Dice against parameters", "parameters", lambda run: run.summary.params),
         ("Dice against training time", "seconds of training", lambda run: run.summary.train_seconds),
@@ -56,7 +56,7 @@ def front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
-def _points(groups: Sequence[Group], cost: Cost) -> list[Point]:
+def _points(groups: Sequence[Group], cost: CostOf) -> list[Point]:
     points = []
     for number, group in enumerate(groups, start=1):
         pairs = ((cost(run), run.summary.mean_dice) for run in group.runs)

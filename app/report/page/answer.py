@@ -10,7 +10,7 @@ from app.report.wording import decimals, duration, interval_text, mean, probabil
 _DICE = METRICS[0]
 
 
-def answer(run: Run) -> str:
+def score_sentences(run: Run) -> str:
     """Return sentences about the scores of a single run; empty if no case was scored."""
     scores = run.scores or ()
     found, interval = mean_dice(scores)

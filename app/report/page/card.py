@@ -12,7 +12,7 @@ from app.metrics.metric import METRICS
 from app.metrics.statistics import describe_all, presence
 from app.report.page.scores import method_note
 from app.report.read.runs import Run
-from app.report.wording import DASH, decimals, duration, interval_text, measured, plain, scaled, whole
+from app.report.wording import DASH, decimals, duration, interval_text, measured, plain_text, scaled, whole
 
 _DICE, _HD95 = METRICS[:2]
 _FEW_GROUPS = 50
@@ -58,13 +58,13 @@ def as_markdown(title: str, card: tuple[Section, ...]) -> str:
 
 def _model(run: Run) -> tuple[tuple[str, str], ...]:
     of, made = run.summary, run.environment or {}
-    version = f"{plain(made.get('version'))}, git {plain(made.get('git'))}, torch {plain(made.get('torch'))}"
+    version, git, torch = (plain_text(made.get(key)) for key in ("version", "git", "torch"))
     return (
         ("Task", of.task or DASH),
         ("Labels", ", ".join(run.labels()) or DASH),
         ("Network", f"{of.model or DASH}, operator {of.op or DASH}, {scaled(of.params)} parameters"),
-        ("Input", f"{_planned(run, 'spacing')} mm voxels (D, H, W), patches of {plain(of.patch)}"),
-        ("Made by", version),
+        ("Input", f"{_planned(run, 'spacing')} mm voxels (D, H, W), patches of {plain_text(of.patch)}"),
+        ("Made by", f"{version}, git {git}, torch {torch}"),
         *(
             (("Initial weights", str(init)),)
             if (init := (run.config or {}).get("train", {}).get("init"))
@@ -85,10 +85,10 @@ def _data(run: Run) -> tuple[tuple[str, str], ...]:
     split, made, found = run.split or {}, run.environment or {}, run.fingerprint or {}
     groups = split.get("groups") or {}
     rows = [
-        ("Data set", f"{run.data_set or DASH}, SHA-256 {plain(made.get('data_hash'))[:12]}"),
+        ("Data set", f"{run.data_set or DASH}, SHA-256 {plain_text(made.get('data_hash'))[:12]}"),
         (
             "Median scan",
-            f"{plain(found.get('median_size'))} voxels of {_rounded(found.get('median_spacing'))} mm",
+            f"{plain_text(found.get('median_size'))} voxels of {_rounded(found.get('median_spacing'))} mm",
         ),
     ]
     for part, name in (("train", "Training"), ("validation", "Held out"), ("test", "Test")):
@@ -102,8 +102,8 @@ def _data(run: Run) -> tuple[tuple[str, str], ...]:
 def _split(config: Mapping[str, Any]) -> str:
     """Return how cases were split, according to the run's configuration."""
     chosen = config.get("split") or {}
-    fold, folds, seed = (plain(config.get(name)) for name in ("fold", "folds", "split_seed"))
-    if fold in ("none", plain(None)):
+    fold, folds, seed = (plain_text(config.get(name)) for name in ("fold", "folds", "split_seed"))
+    if fold in ("none", plain_text(None)):
         return "all cases are training cases; none is held out"
     if chosen.get("file"):
         return f"from {chosen['file']}, fold {fold}"
@@ -186,7 +186,7 @@ def _cost(run: Run) -> tuple[tuple[str, str], ...]:
     times = run.timing
     forward = () if times.forward_ms is None else (("A patch", f"{decimals(times.forward_ms, 1)} ms"),)
     return (
-        ("Training", f"{duration(of.train_seconds)} on {plain(made.get('processor'))}"),
+        ("Training", f"{duration(of.train_seconds)} on {plain_text(made.get('processor'))}"),
         ("Multiply-adds per patch", scaled(of.macs_per_patch)),
         ("Peak memory of the process", f"{whole(of.peak_rss_mb)} MB"),
         *forward,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from app.core import run_folder
 from app.report.compare.groups import Comparison
-from app.report.read.runs import RESULTS, Run
+from app.report.read.runs import RESULT_FILES, Run
 
 _MEANING = {
     run_folder.SUMMARY: "the run is unfinished, so its totals are unknown",
@@ -44,7 +44,7 @@ def baseline_absent(found: Comparison | None) -> list[str]:
 
 def left_out(folders: Sequence[Path]) -> list[str]:
     """Return a sentence for each folder that looks like a run and has no results."""
-    return [f"Left out: {folder} has no {' and no '.join(RESULTS)}." for folder in folders]
+    return [f"Left out: {folder} has no {' and no '.join(RESULT_FILES)}." for folder in folders]
 
 
 def one_machine(runs: Sequence[Run]) -> list[str]:

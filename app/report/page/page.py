@@ -11,12 +11,12 @@ from app.core import run_folder
 from app.core.files import write_text
 from app.core.moved import UNMOVED, Moved
 from app.core.sweep import Sweep
-from app.report.compare.folds import pooled
+from app.report.compare.folds import pool_folds
 from app.report.compare.groups import Comparison, compare
 from app.report.draw import curves, kernels, pictures, reliability, strips, tradeoff
 from app.report.draw.cases import case_views
 from app.report.page import scores, tables
-from app.report.page.answer import answer, winner
+from app.report.page.answer import score_sentences, winner
 from app.report.page.card import as_markdown, model_card
 from app.report.page.header import facts, headline, machines, subtitle, title
 from app.report.page.missing import (
@@ -85,7 +85,7 @@ def render(
     parts |= _card(best_run(runs), words)
     compared = compare(runs, sweep) if len(runs) > 1 else None
     parts |= _comparison(compared, labels)
-    parts["answer"] = winner(compared) if compared else answer(runs[0]) if len(runs) == 1 else ""
+    parts["answer"] = winner(compared) if compared else score_sentences(runs[0]) if len(runs) == 1 else ""
     return environment.get_template("run.html").render(notes=notes, **parts)
 
 
@@ -108,7 +108,7 @@ def _comparison(found: Comparison | None, labels: Sequence[str]) -> dict[str, An
         "comparison": found and tables.comparison(found, labels),
         "comparison_notes": baseline_absent(found),
         "together": [
-            (group.name, scores.by_label(pooled(group.runs), labels))
+            (group.name, scores.by_label(pool_folds(group.runs), labels))
             for group in (found.groups if found else ())
             if len({run.summary.fold for run in group.runs}) > 1
         ],
@@ -158,7 +158,7 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "every_metric": scores.every_metric(run),
         "by_stratum": scores.by_stratum(run),
         "method": scores.method_note(run),
-        "doubts": list(run.doubts),
+        "scan_warnings": list(run.scan_warnings),
         "calibrated": scores.calibrated(run),
         "reliability": reliability.reliability(run.calibration),
         "reliability_legend": reliability.legend(run.calibration),

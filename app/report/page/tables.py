@@ -13,7 +13,7 @@ from app.report.wording import (
     duration,
     mean,
     mean_of,
-    plain,
+    plain_text,
     probability,
     scaled,
     signed,
@@ -126,7 +126,7 @@ def cost(summary: Summary) -> Table:
     a_step = None if seconds is None or not steps else 1000 * seconds / steps
     rows = [
         ("Parameters", whole(summary.params)),
-        ("Patch (D, H, W)", plain(summary.patch) if summary.patch else DASH),
+        ("Patch (D, H, W)", plain_text(summary.patch) if summary.patch else DASH),
         ("MACs per patch", whole(summary.macs_per_patch)),
         ("Training time", duration(seconds)),
         ("Time per step (ms)", decimals(a_step, 1)),
@@ -145,5 +145,5 @@ def plan(run: Run) -> Table | None:
 
 def _choice(item: object) -> tuple[str, str]:
     if isinstance(item, dict) and "value" in item:
-        return plain(item["value"]), plain(item.get("reason"))
-    return plain(item), DASH
+        return plain_text(item["value"]), plain_text(item.get("reason"))
+    return plain_text(item), DASH

@@ -11,7 +11,7 @@ from app.core.errors import InputError
 from app.core.files import read_json
 
 Mapping = dict[str, Any]
-Row = dict[str, str]
+CsvRow = dict[str, str]
 
 
 def read_mapping(path: Path) -> Mapping | None:
@@ -28,7 +28,7 @@ def read_mapping(path: Path) -> Mapping | None:
     return {str(key): item for key, item in value.items()}
 
 
-def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[Row] | None:
+def read_rows(path: Path, *, columns: tuple[str, ...]) -> list[CsvRow] | None:
     """Read a CSV file as `read_csv` does.
 
     Raises:

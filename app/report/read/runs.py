@@ -10,12 +10,12 @@ from app.core.errors import InputError
 from app.core.moved import UNMOVED, Moved
 from app.metrics.metric import METRICS, OF_PREDICTION
 from app.metrics.score import STRATUM, Columns, Score
-from app.report.read.records import Mapping, Row, number, read_mapping, read_rows
+from app.report.read.records import CsvRow, Mapping, number, read_mapping, read_rows
 from app.report.read.summary import Summary, read_summary
 from app.report.read.timings import RunTiming, timing_of
 
 MARKS = (run_folder.CONFIG, run_folder.SUMMARY)
-RESULTS = (run_folder.SUMMARY, run_folder.METRICS)
+RESULT_FILES = (run_folder.SUMMARY, run_folder.METRICS)
 _VALIDATION = "val_dice_"
 
 
@@ -40,9 +40,11 @@ class Run:
     calibration: Mapping | None = None
 
     @property
-    def doubts(self) -> tuple[str, ...]:
-        """Doubts about the scans of the data set, one line per kind."""
-        return tuple((self.fingerprint or {}).get("doubts", ()))
+    def scan_warnings(self) -> tuple[str, ...]:
+        """Warnings about the scans of the data set, one line per kind."""
+        found = self.fingerprint or {}
+        lines: Sequence[str] = found.get("warnings") or found.get("doubts") or ()  # `doubts` in older runs
+        return tuple(lines)
 
     @property
     def data_set(self) -> str | None:
@@ -122,7 +124,7 @@ def read_metrics(path: Path) -> dict[str, list[float | None]] | None:
 
 def has_results(folder: Path) -> bool:
     """Return whether a folder is a run with results."""
-    return any((folder / name).is_file() for name in RESULTS)
+    return any((folder / name).is_file() for name in RESULT_FILES)
 
 
 def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -137,7 +139,7 @@ def with_results(folders: Iterable[Path]) -> tuple[list[Path], list[Path]]:
         inside = [folder] if has_results(folder) else find_runs(folder)
         found = [run for run in inside if has_results(run)]
         if not found:
-            raise InputError(f"{folder}: no run here or below; looked for {' and '.join(RESULTS)}")
+            raise InputError(f"{folder}: no run here or below; looked for {' and '.join(RESULT_FILES)}")
         full.update(dict.fromkeys(run.resolve() for run in found))
         empty.update(dict.fromkeys(run.resolve() for run in inside if not has_results(run)))
     return list(full), list(empty)
@@ -191,7 +193,7 @@ def _read_columns(path: Path) -> Columns:
     }
 
 
-def _score(path: Path, index: int, row: Row) -> Score:
+def _score(path: Path, index: int, row: CsvRow) -> Score:
     """Return the score in a row of cases.csv.
 
     Earlier versions wrote a Dice of 0 for labels that the reference lacks; such values are dropped.
@@ -212,5 +214,5 @@ def _score(path: Path, index: int, row: Row) -> Score:
     )
 
 
-def _cell(path: Path, index: int, row: Row, name: str) -> float | None:
+def _cell(path: Path, index: int, row: CsvRow, name: str) -> float | None:
     return number(row.get(name), where=f"{path}: line {index + 2}, column {name}")

@@ -14,7 +14,7 @@ from app.core.file_labels import FileLabels
 from app.io.several import numbered_files
 from app.report.read.runs import Run
 
-Volume = NDArray[Any]
+Voxels = NDArray[Any]
 
 
 class NotDrawable(Exception):
@@ -25,9 +25,9 @@ class NotDrawable(Exception):
 class Scan:
     """The volumes of one case with axes (right, anterior, superior); spacing in mm in the same order."""
 
-    image: Volume
-    reference: Volume
-    prediction: Volume
+    image: Voxels
+    reference: Voxels
+    prediction: Voxels
     spacing: tuple[float, float, float]
 
 
@@ -50,7 +50,7 @@ def read_scan(run: Run, case: str) -> Scan:
     return Scan(image, reference, prediction, spacing)
 
 
-def _merged(reference: Volume, files: FileLabels | None, run: Run) -> Volume:
+def _merged(reference: Voxels, files: FileLabels | None, run: Run) -> Voxels:
     """Return label values as the run predicts them, if it merges values of the files."""
     if files is None:
         return reference
@@ -62,7 +62,7 @@ def _merged(reference: Volume, files: FileLabels | None, run: Run) -> Volume:
     return merged
 
 
-def _canonical(path: Path) -> tuple[Volume, tuple[float, float, float]]:
+def _canonical(path: Path) -> tuple[Voxels, tuple[float, float, float]]:
     path = next(iter(numbered_files(path)), path)
     if path.is_dir():
         raise NotDrawable(f"{path} is a folder, only NIfTI files are drawn")

@@ -7,7 +7,7 @@ from typing import Any
 from app.core import run_folder
 from app.report.read.records import Mapping, number, numbers, read_mapping
 
-Scores = dict[str, float | None]
+DiceByLabel = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Summary:
     """Time of a search from its trained super-network to a layout."""
     peak_rss_mb: float | None = None
     mean_dice: float | None = None
-    dice: Scores = field(default_factory=dict)
-    test_dice: Scores = field(default_factory=dict)
+    dice: DiceByLabel = field(default_factory=dict)
+    test_dice: DiceByLabel = field(default_factory=dict)
     """Scores on a test set, which no choice was based on."""
-    hd95_mm: Scores = field(default_factory=dict)
-    nsd: Scores = field(default_factory=dict)
+    hd95_mm: DiceByLabel = field(default_factory=dict)
+    nsd: DiceByLabel = field(default_factory=dict)
 
     @property
     def of_search(self) -> bool:

@@ -68,7 +68,7 @@ def measure_yardstick(
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         try:
-            return pool.submit(step_seconds, str(device), threads, patch, batch).result()
+            return pool.submit(yardstick_seconds, str(device), threads, patch, batch).result()
         except BrokenProcessPool:
             log.warning(
                 "yardstick: not measured, because the system stopped its process; it needs about 2.5 GB of "
@@ -77,7 +77,7 @@ def measure_yardstick(
             return None
 
 
-def step_seconds(device: str, threads: int, patch: Size = PATCH, batch: int = BATCH) -> float:
+def yardstick_seconds(device: str, threads: int, patch: Size = PATCH, batch: int = BATCH) -> float:
     """Return the seconds of the last of a few training steps on noise, in this process."""
     torch.set_num_threads(threads)
     network = PlainNetwork().to(device).train()

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from app.cli.config.build import build_recipe, choose_device, network_builder, plan_settings
-from app.cli.config.settings import plain, read_settings, without
+from app.cli.config.settings import leave_out, read_settings, section_values
 from app.cli.config.task import configured_folds, open_task
 from app.core import run_folder
 from app.core.files import atomic_path
@@ -194,7 +194,7 @@ def open_bench(asked: Asked) -> Bench:
         task=task,
         plan=plan,
         recipe=replace(recipe.following(plan), device=choose_device(cfg)),
-        search=read_settings(SearchSettings, without(plain(cfg.search), "paper"), "search"),
+        search=read_settings(SearchSettings, leave_out(section_values(cfg.search), "paper"), "search"),
         dense=build(plan),
         training=[cached[case.id] for case in split.training],
         held_out=[cached[case.id] for case in split.validation],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.cli.config.settings import plain, read_settings
+from app.cli.config.settings import read_settings, section_values
 from app.cli.config.task import TaskSettings, with_targets
 from app.core.errors import InputError
 from app.core.task import Task
@@ -11,7 +11,7 @@ from tests.support.config import composed
 
 def settings(*words: str) -> TaskSettings:
     return read_settings(
-        TaskSettings, plain(composed("task=decathlon", "task.folder=.", *words).task), "task"
+        TaskSettings, section_values(composed("task=decathlon", "task.folder=.", *words).task), "task"
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import InputError
-from app.core.sweep import Entry, Sweep, read_record, write_record, write_sweep
+from app.core.sweep import Sweep, SweepJob, read_record, write_record, write_sweep
 from app.infer.scan.run_models import list_runs
 from app.infer.scan.segmenter import Segmenter
 from app.models.checkpoint import read_checkpoint
@@ -69,7 +69,7 @@ def test_the_place_of_all_folds_is_that_of_a_sweep(
 
 
 def test_networks_of_several_configurations_are_not_averaged(tmp_path: Path) -> None:
-    entries = (Entry("dense+fold-0", "dense", ()), Entry("mixed+fold-0", "mixed", ()))
+    entries = (SweepJob("dense+fold-0", "dense", ()), SweepJob("mixed+fold-0", "mixed", ()))
     write_sweep(tmp_path, Sweep("test", None, entries))
     with pytest.raises(InputError, match=re.escape(str(tmp_path))) as error:
         list_runs([tmp_path])

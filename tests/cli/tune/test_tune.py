@@ -19,7 +19,7 @@ optuna = pytest.importorskip("optuna")
 from app.cli.tune.experiment import write_experiment  # noqa: E402
 from app.cli.tune.pruning import Pruning  # noqa: E402
 from app.cli.tune.space import distributions  # noqa: E402
-from app.cli.tune.study import answer, ask, best, keeping, left_over, open_study  # noqa: E402
+from app.cli.tune.study import ask, best, keeping, left_over, open_study, report_trial  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
@@ -68,7 +68,7 @@ def test_trial_below_the_median_is_asked_to_stop(tmp_path: Path) -> None:
         pruning = Pruning({run: trial})
         pruning.look()
         pruning.look()
-        answer(study, trial, run, failed=False, pruned=run in pruning.pruned)
+        report_trial(study, trial, run, failed=False, pruned=run in pruning.pruned)
     assert [(tmp_path / str(number) / "stop").exists() for number in range(4)] == [False, False, True, False]
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE"]
 
@@ -80,7 +80,7 @@ def test_best_of_two_objectives_are_those_that_no_other_trial_beats(tmp_path: Pa
         (tmp_path / str(number) / "summary.json").write_text(
             json.dumps({"mean_dice": dice, "macs_per_patch": macs})
         )
-        answer(study, study.ask(), tmp_path / str(number), failed=False, pruned=False)
+        report_trial(study, study.ask(), tmp_path / str(number), failed=False, pruned=False)
     assert [trial.number for trial in best(study)] == [3, 1, 0]
     with pytest.raises(InputError, match=r"tune\.objectives") as error:
         open_study(tmp_path, {"mean_dice": "maximize"})
@@ -103,7 +103,7 @@ def test_unknown_objective_names_the_known(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"mean_dice": 0.5, "op": "p3d"}))
     study = open_study(tmp_path, {"dice": "maximize"})
     with pytest.raises(InputError, match=r"tune\.objectives") as error:
-        answer(study, study.ask(), tmp_path, failed=False, pruned=False)
+        report_trial(study, study.ask(), tmp_path, failed=False, pruned=False)
     for token in (r"\bdice\b", r"\bmean_dice\b", re.escape(str(tmp_path))):
         assert re.search(token, str(error.value))
     assert not re.search(r"\bop\b", str(error.value))  # which is no number
@@ -113,7 +113,7 @@ def test_an_undefined_figure_is_a_failed_trial(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"mean_dice": None, "macs_per_patch": 3}))
     study = open_study(tmp_path, BOTH)
     for _ in range(2):
-        answer(study, study.ask().number, tmp_path, failed=False, pruned=False)
+        report_trial(study, study.ask().number, tmp_path, failed=False, pruned=False)
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
 
 

@@ -17,7 +17,7 @@ from app.core.reading import Reading
 from app.core.task import GroupRule, Task
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
-from app.data.doctor.grid_rules import DOUBTS, GRID_RULES
+from app.data.doctor.grid_rules import GRID_RULES, HEADER_ADVICE
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
 from app.data.doctor.repair import repair_task
@@ -147,7 +147,7 @@ def test_no_kind_of_fault_is_without_a_test() -> None:
     rules = (*IMAGE_RULES, *LABEL_RULES, *GRID_RULES, *SET_RULES)
     read = {"unreadable_image", "unreadable_label"}
     of_dicom = {"uneven_slices"}  # planted in tests of the rules about patients
-    assert {rule.__name__ for rule in rules} | set(DOUBTS) | read == set(PLANTED) | BETWEEN | of_dicom
+    assert {rule.__name__ for rule in rules} | set(HEADER_ADVICE) | read == set(PLANTED) | BETWEEN | of_dicom
 
 
 @pytest.mark.parametrize("kind", PLANTED)
@@ -210,7 +210,7 @@ def test_a_scan_in_other_units_is_named_before_it_is_prepared(make_task: MakeTas
     assert kinds(checked) == {"odd_spacing", "too_large"} and not kinds(checked, "blob_001")
 
 
-def test_a_stack_of_seven_thick_slices_is_no_doubt(make_task: MakeTask) -> None:
+def test_a_stack_of_seven_thick_slices_raises_no_warning(make_task: MakeTask) -> None:
     _, checked = check(make_task(cases=3, shape=(40, 36, 7), affine=np.diag([1.5, 1.5, 10, 1])))
     assert checked.findings == {}
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.data.plan.label_coverage import PARTS
+from app.data.plan.label_coverage import BOX_SHARES
 from app.data.plan.planner import make_plan
 from app.data.plan.reasons import patch_reason
 from app.data.sets.decathlon import read_task
 from tests.support.config import AUTO, altered, fingerprint_of
 from tests.support.volumes import REAL_DATA, MakeTask
 
-ALWAYS, NEVER = (1.0,) * len(PARTS), (0.0,) * len(PARTS)
+ALWAYS, NEVER = (1.0,) * len(BOX_SHARES), (0.0,) * len(BOX_SHARES)
 
 
 def test_fingerprint_figures_by_hand(make_task: MakeTask) -> None:
@@ -109,11 +109,13 @@ def test_settings_go_before_the_plan(make_task: MakeTask) -> None:
 def test_a_label_that_patches_rarely_meet_is_drawn_more_often(make_task: MakeTask) -> None:
     task = replace(read_task(make_task(cases=2)), labels=("background", "liver", "tumour"))
     read = fingerprint_of(replace(task, labels=task.labels[:2]))
-    rare = tuple(0.1 * share for share in PARTS)
+    rare = tuple(0.1 * share for share in BOX_SHARES)
     large = altered(read, median_size=(200, 200, 200))
 
     def planned(*met: tuple[float, ...], **fixed: Any) -> tuple[float, str]:
-        plan, reasons = make_plan(altered(large, met=met), task, replace(AUTO, patch=(50, 50, 50), **fixed))
+        plan, reasons = make_plan(
+            altered(large, coverage=met), task, replace(AUTO, patch=(50, 50, 50), **fixed)
+        )
         return plan.foreground_share, reasons["foreground_share"]
 
     def facts(reason: str) -> list[str]:
@@ -125,7 +127,7 @@ def test_a_label_that_patches_rarely_meet_is_drawn_more_often(make_task: MakeTas
     assert facts(reason) == ["2 %", "tumour", "50 %", "67 %"]
     share, reason = planned(ALWAYS, ALWAYS, max_levels=1)
     assert share == 0.5 and facts(reason) == ["50 %"]
-    half = tuple(0.5 for _ in PARTS)
+    half = tuple(0.5 for _ in BOX_SHARES)
     assert planned(half, NEVER, max_levels=1)[0] == 0.58  # no case has a tumour
     share, reason = planned(NEVER, NEVER, max_levels=1)
     assert share == 0.5 and reason and facts(reason) == []

@@ -230,8 +230,10 @@ def test_stacks_that_may_lie_any_way_are_turned_often_if_at_all() -> None:
 
 def test_a_flat_patch_is_turned_less_out_of_its_plane_than_in_it() -> None:
     settings = replace(NONE, rotate=1.0, rotate_degrees=30)
-    assert settings.turns((32, 32, 32), (1.0, 1.0, 1.0), oriented=True) == pytest.approx((30, 30, 30))
-    about_depth, about_height, about_width = settings.turns((16, 32, 32), (1.0, 1.0, 1.0), oriented=True)
+    assert settings.max_rotations((32, 32, 32), (1.0, 1.0, 1.0), oriented=True) == pytest.approx((30, 30, 30))
+    about_depth, about_height, about_width = settings.max_rotations(
+        (16, 32, 32), (1.0, 1.0, 1.0), oriented=True
+    )
     assert about_depth == pytest.approx(30)
     assert 10 < about_height < 13 and about_height == about_width
 
@@ -240,7 +242,7 @@ def test_a_flat_patch_is_turned_less_out_of_its_plane_than_in_it() -> None:
 def test_thick_slices_are_turned_within_themselves_only(oriented: bool, degrees: float) -> None:
     settings = replace(NONE, rotate=1.0, scale=1.0, rotate_degrees=30)
     spacing = (10.0, 1.5, 1.5)
-    assert settings.turns((8, 32, 32), spacing, oriented=oriented) == pytest.approx((degrees, 0, 0))
+    assert settings.max_rotations((8, 32, 32), spacing, oriented=oriented) == pytest.approx((degrees, 0, 0))
     assert settings.margin((8, 32, 32), spacing)[0] == 8
     chain = Augment(settings, patch=(8, 32, 32), spacing=spacing, oriented=oriented)
     slices = torch.arange(8, dtype=torch.uint8)[:, None, None].expand(1, 8, 40, 40)

@@ -8,7 +8,7 @@ import pytest
 from app.core.errors import InputError
 from app.core.task import Case, GroupRule
 from app.data.sample.split import Folds, split_cases
-from app.data.sample.split_names import Names, listed, read_split_file
+from app.data.sample.split_names import Names, names_in, read_split_file
 
 NNUNET = ["case_004", "case_009", "case_011", "case_018", "case_020"]
 CASES = tuple(Case(f"case_{number:03d}", Path("i"), Path("l")) for number in range(1, 24))
@@ -51,7 +51,7 @@ def test_impossible_folds_are_named() -> None:
 def test_cases_that_hold_the_same_scan_are_on_one_side() -> None:
     rule = GroupRule(r"(\d+)$", 2)
     for fold in range(5):
-        split = split_cases(CASES, Folds(fold, 5, 1, rule), twins=[["case_001", "case_009"]])
+        split = split_cases(CASES, Folds(fold, 5, 1, rule), duplicates=[["case_001", "case_009"]])
         held_out = {case.id for case in split.validation}
         assert len(held_out & {"case_001", "case_002", "case_009", "case_010"}) in (0, 4)
 
@@ -116,4 +116,4 @@ def test_files_of_folds(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"split\.file"):
             read_split_file(tmp_path / name, 0)
     (tmp_path / "s.txt").write_text("# doubtful\ncase_004\n\n")
-    assert listed(str(tmp_path / "s.txt"), "split.exclude") == ("case_004",) == listed(["case_004"], "")
+    assert names_in(str(tmp_path / "s.txt"), "split.exclude") == ("case_004",) == names_in(["case_004"], "")

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from app.core.csv_file import read_csv
-from app.core.doubt import Doubt, counted
 from app.core.errors import InputError
 from app.core.plan import Normalisation
+from app.core.scan_warning import ScanWarning, warning_lines
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare.cache import Cache
 from app.data.prepare.prepare import prepare
@@ -142,29 +142,33 @@ def test_an_empty_scan_is_background_and_named(tmp_path: Path) -> None:
         path = tmp_path / f"{value}.nii.gz"
         nib.save(nib.Nifti1Image(np.full(SHAPE, value, np.float32), np.eye(4)), path)
         done = predict([path], tmp_path / "out", probabilities=True)
-        assert [doubt.kind for doubt in done.doubts[path]] == ["empty"]
+        assert [warning.kind for warning in done.warnings[path]] == ["empty"]
         assert not np.asarray(nib.load(done.written[0]).dataobj).any()
         chances = nib.load(tmp_path / "out" / "probabilities" / path.name).get_fdata()
         assert chances.shape == (*SHAPE, 2) and (chances[..., 0] == 1).all()
 
 
-def test_doubts_of_headers_are_in_the_manifest_and_counted(tmp_path: Path) -> None:
+def test_warnings_of_headers_are_in_the_manifest_and_counted(tmp_path: Path) -> None:
     scans = [save(tmp_path / f"{name}.nii.gz", seed) for seed, name in enumerate("ab")]
     image = nib.load(scans[0])
     image.set_sform(None, 0)
     image.set_qform(None, 0)
     nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), None, image.header), scans[0])
     done = predict(scans, tmp_path / "out")
-    assert [doubt.kind for doubt in done.doubts[scans[0]]] == ["no_orientation"] and not done.doubts[scans[1]]
+    assert [warning.kind for warning in done.warnings[scans[0]]] == ["no_orientation"] and not done.warnings[
+        scans[1]
+    ]
     (told,) = content(tmp_path / "out")["cases"]["a"]["warnings"]
-    assert list(counted({scan.name: done.doubts[scan] for scan in scans})) == [
+    assert list(warning_lines({scan.name: done.warnings[scan] for scan in scans})) == [
         f"1 of 2 scans (a.nii.gz): {told}"
     ]
 
 
-def test_doubts_are_counted_by_kind() -> None:
-    far = [Doubt("spacing", f"spacing {mm} mm") for mm in (5, 6)]
-    lines = counted({"a": [far[0], Doubt("empty", "nothing")], "b": [far[1]], "c": [], "d": [far[0]]})
+def test_warnings_are_counted_by_kind() -> None:
+    far = [ScanWarning("spacing", f"spacing {mm} mm") for mm in (5, 6)]
+    lines = warning_lines(
+        {"a": [far[0], ScanWarning("empty", "nothing")], "b": [far[1]], "c": [], "d": [far[0]]}
+    )
     assert list(lines) == ["3 of 4 scans (a, b, d): for example spacing 5 mm", "1 of 4 scans (a): nothing"]
 
 
@@ -181,7 +185,7 @@ def test_volumes_of_all_scans_are_one_table(tmp_path: Path) -> None:
     assert min(voxels) > 0
 
 
-def test_no_training_scan_is_doubted_whatever_its_range(make_task: MakeTask, tmp_path: Path) -> None:
+def test_no_training_scan_causes_a_warning_whatever_its_range(make_task: MakeTask, tmp_path: Path) -> None:
     """Dark labels in bright scans, and values below zero."""
     folder = make_task(cases=3)
     for number, path in enumerate(sorted((folder / "imagesTr").iterdir())):
@@ -191,15 +195,15 @@ def test_no_training_scan_is_doubted_whatever_its_range(make_task: MakeTask, tmp
     brightest = read_fingerprint(cache).brightest
     plan = replace(CUBES, normalisation=(Normalisation("zscore"),), brightest=brightest)
 
-    def doubts(voxels: np.ndarray, brightest: tuple[tuple[float, float], ...]) -> list[str]:
+    def warnings_of(voxels: np.ndarray, brightest: tuple[tuple[float, float], ...]) -> list[str]:
         volume, own = Volume(np.eye(4), voxels.astype(np.float32)[None]), replace(plan, brightest=brightest)
-        return [doubt.kind for doubt in scan_warnings(volume, prepare(volume, None, own), own, ["MR"])]
+        return [warning.kind for warning in scan_warnings(volume, prepare(volume, None, own), own, ["MR"])]
 
     for path in (folder / "imagesTr").iterdir():
-        assert doubts(np.asarray(nib.load(path).dataobj), brightest) == []
+        assert warnings_of(np.asarray(nib.load(path).dataobj), brightest) == []
     below = np.random.default_rng(0).uniform(-500, -90, (20, 20, 20))
-    assert doubts(below, ((-95.0, -85.0),)) == []
-    assert doubts(-100 * below, ((-95.0, -85.0),)) == ["intensity_MR"]
+    assert warnings_of(below, ((-95.0, -85.0),)) == []
+    assert warnings_of(-100 * below, ((-95.0, -85.0),)) == ["intensity_MR"]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +216,7 @@ def test_swapped_channels_are_suspected(order: tuple[int, int], kinds: list[str]
     plan = replace(CUBES, normalisation=how, brightest=((190, 210), (9000, 15000)))
     volume = Volume(np.eye(4), both[list(order)].astype(np.float32))
     found = scan_warnings(volume, prepare(volume, None, plan), plan, ["CT", "PET"])
-    assert [doubt.kind for doubt in found] == kinds
+    assert [warning.kind for warning in found] == kinds
 
 
 def test_a_scan_is_never_overwritten_by_its_label_map(tmp_path: Path) -> None:

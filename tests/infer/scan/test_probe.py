@@ -32,7 +32,9 @@ def test_a_probe_finds_the_probabilities_of_its_voxels(codes: str) -> None:
     for part in (range(0, 3), range(3, 8)):
         restorer = Restorer(geometry, canvases, part)
         for first in (0, 2, 4):
-            restorer.add(logits[:, first : first + 2, restorer.rows.start : restorer.rows.stop])
+            restorer.add(
+                logits[:, first : first + 2, restorer.network_rows.start : restorer.network_rows.stop]
+            )
     assert arrays.probabilities is not None
     wanted = arrays.probabilities[:, chosen[:, 0], chosen[:, 1], chosen[:, 2]].T
     np.testing.assert_allclose(probe.probabilities, wanted, atol=1e-6)

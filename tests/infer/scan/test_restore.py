@@ -21,7 +21,7 @@ from app.data.prepare.prepare import Prepared
 from app.infer.scan import restore
 from app.infer.scan.restore import Restorer
 from app.infer.scan.segmentation import Arrays
-from app.infer.window.decode import entropy_of, labels_of, probabilities_of
+from app.infer.window.decode import entropy_of, most_probable_labels, probabilities_of
 from tests.support.volumes import ORIENTATIONS, in_orientation
 
 SIZES = st.tuples(*[st.integers(2, 20)] * 3)
@@ -52,7 +52,7 @@ def restored(
     for part in columns or [range(geometry.cropped[1])]:
         restorer = Restorer(geometry, canvases, part)
         for first, stop in zip(cuts, (*cuts[1:], logits.shape[1]), strict=True):
-            rows = slice(restorer.rows.start, restorer.rows.stop)
+            rows = slice(restorer.network_rows.start, restorer.network_rows.stop)
             restorer.add(logits[:, first:stop, rows])
     return arrays.labels
 
@@ -166,7 +166,7 @@ def test_probabilities_and_entropy_mean_what_they_say() -> None:
     logits = torch.tensor([[0.5, 0.9], [0.25, 0.05], [0.25, 0.05]]).log()
     torch.testing.assert_close(probabilities_of(logits).sum(0), torch.ones(2))
     torch.testing.assert_close(entropy_of(logits)[0], torch.tensor(1.5))
-    assert labels_of(torch.zeros(3, 4)).tolist() == [0, 0, 0, 0]
+    assert most_probable_labels(torch.zeros(3, 4)).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("resampled", [(7, 9, 8), (14, 30, 11), (20, 9, 25)])

@@ -1,4 +1,4 @@
-"""Doubts about one scan: each kind once."""
+"""Warnings about one scan: each kind once."""
 
 from dataclasses import replace
 
@@ -16,13 +16,13 @@ from tests.support.config import CUBES
     ("mm", "told"),
     [((1, 1, 1), []), ((8, 1, 1), ["8 mm along D"]), ((8, 0.1, 0.1), ["8 x 0.1 x 0.1 mm along D x H x W"])],
 )
-def test_spacing_is_one_doubt_whatever_the_axes(mm: tuple[float, float, float], told: list[str]) -> None:
+def test_spacing_is_one_warning_whatever_the_axes(mm: tuple[float, float, float], told: list[str]) -> None:
     plan = replace(CUBES, spacing=(1.0, 1.0, 1.0), normalisation=(Normalisation("zscore"),))
     voxels = np.random.default_rng(0).normal(size=(1, 6, 6, 6)).astype(np.float32)
     volume = Volume(np.diag([*mm[::-1], 1.0]), voxels)
     found = scan_warnings(volume, prepare(volume, None, plan), plan, ("MR",))
-    assert [doubt.kind for doubt in found] == ["spacing"] * len(told)
-    assert all(words in doubt.text for words, doubt in zip(told, found, strict=True))
+    assert [warning.kind for warning in found] == ["spacing"] * len(told)
+    assert all(words in warning.text for words, warning in zip(told, found, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_ct_is_compared_with_labels_and_with_whole_scans(
     voxels = values.astype(np.float32)
     volume = Volume(np.eye(4), voxels)
     found = scan_warnings(volume, prepare(volume, None, plan), plan, ("CT",))
-    assert [doubt.kind for doubt in found] == told
+    assert [warning.kind for warning in found] == told

@@ -48,19 +48,19 @@ def test_alternating_windows_see_the_image_of_their_turn_alone() -> None:
 
     windows = torch.randn(1, 1, 3, 3, 3)
     average = Average([engine], mirror_axes=(0, 2), alternate=True)
-    assert average.turns == 4 and Average([engine], mirror_axes=(0, 2)).turns == 1
-    for turn, axes in enumerate([(), (2,), (4,), (2, 4)]):
-        torch.testing.assert_close(average(windows, turn), windows)
-        assert len(seen) == turn + 1
-        torch.testing.assert_close(seen[turn], windows.flip(axes))
+    assert average.phases == 4 and Average([engine], mirror_axes=(0, 2)).phases == 1
+    for phase, axes in enumerate([(), (2,), (4,), (2, 4)]):
+        torch.testing.assert_close(average(windows, phase), windows)
+        assert len(seen) == phase + 1
+        torch.testing.assert_close(seen[phase], windows.flip(axes))
 
 
-@pytest.mark.parametrize("turn", range(4))
-def test_uncertain_windows_see_all_images_whatever_their_turn(turn: int) -> None:
+@pytest.mark.parametrize("phase", range(4))
+def test_uncertain_windows_see_all_images_whatever_their_phase(phase: int) -> None:
     network, windows = EagerEngine(mixing_network()), torch.randn(3, 1, 6, 6, 6)
     full = Average([network], mirror_axes=(0, 2))(windows)
     average = Average([network], mirror_axes=(0, 2), alternate=True, certain=0.99999)
-    torch.testing.assert_close(average(windows, turn), full)
+    torch.testing.assert_close(average(windows, phase), full)
 
 
 def test_agreement_is_the_dice_of_passes_with_the_decision_before_them() -> None:

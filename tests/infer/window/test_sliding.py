@@ -13,7 +13,7 @@ from app.core.types import Size
 from app.infer.engines.eager import EagerEngine
 from app.infer.window.average import Average
 from app.infer.window.confidence import Agreement
-from app.infer.window.decode import labels_of
+from app.infer.window.decode import most_probable_labels
 from app.infer.window.empty import is_air
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_logits, stream_logits
 from app.infer.window.windows import lay_windows
@@ -51,7 +51,7 @@ def test_streaming_equals_monai_holding_everything(size: Size, overlap: float, a
         expected = plain(image[None], network)[0]
     ours = sliding_logits(network, image, CUBES, laid)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
-    assert (labels_of(ours) != expected.argmax(0)).float().mean() <= 1e-5
+    assert (most_probable_labels(ours) != expected.argmax(0)).float().mean() <= 1e-5
 
 
 @pytest.mark.parametrize("rows", [range(0, 3), range(5, 17), range(11, 29)])
@@ -93,8 +93,8 @@ def test_every_voxel_between_windows_is_seen_in_both_images() -> None:
     windows = lay_windows((20, 24, 28), (8, 8, 8), 0.5)
     for layer, row, column in product(*(range(len(starts) - 1) for starts in windows.starts)):
         around = product((layer, layer + 1), (row, row + 1), (column, column + 1))
-        turns = [windows.turn(i, windows.starts[1][j], windows.starts[2][k]) % 2 for i, j, k in around]
-        assert sum(turns) == 4
+        phases = [windows.phase(i, windows.starts[1][j], windows.starts[2][k]) % 2 for i, j, k in around]
+        assert sum(phases) == 4
 
 
 def test_windows_are_compared_with_those_before_them() -> None:
@@ -124,7 +124,7 @@ def test_windows_without_tissue_do_not_run_and_are_background() -> None:
     skip = lambda window: is_air(window, CUBES.normalisation)  # noqa: E731
     logits = torch.cat([s.clone() for s in stream_logits(Average([engine]), image, laid, skip=skip)], dim=1)
     assert len(ran) == 3 and ran[0] == 0  # the first always runs; then those at 12 and 16
-    labels = labels_of(logits)[:, 0, 0]
+    labels = most_probable_labels(logits)[:, 0, 0]
     assert labels.tolist() == [1] * 8 + [0] * 4 + [1] * 12
 
 

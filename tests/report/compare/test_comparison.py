@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from app.core.errors import InputError
-from app.core.sweep import Entry, Sweep
+from app.core.sweep import Sweep, SweepJob
 from app.metrics.score import Score
 from app.report.compare.comparison import CaseMean, difference, holm
 from app.report.compare.groups import compare
@@ -106,7 +106,7 @@ def test_the_interval_has_the_variance_of_seeds() -> None:
         for group, shift in (("base", 0.0), ("new", 0.1))
         for seed, shift in ((0, shift), (1, shift + 0.02))
     ]
-    names = [Entry(run.name, run.name.split("+")[0], ()) for run in runs]
+    names = [SweepJob(run.name, run.name.split("+")[0], ()) for run in runs]
     found = compare(runs, Sweep("test", "base", tuple(names)))
     assert found is not None and found.groups[1].difference is not None
     less = found.groups[1].difference
@@ -150,7 +150,7 @@ def test_a_baseline_that_has_not_run_is_named() -> None:
 
 def sweep(baseline: str, first: str, second: str) -> Sweep:
     names = ((f"{first}+seed-0", first), (f"{first}+seed-1", first), (f"{second}+seed-0", second))
-    return Sweep("test", baseline, tuple(Entry(name, group, ()) for name, group in names))
+    return Sweep("test", baseline, tuple(SweepJob(name, group, ()) for name, group in names))
 
 
 def run(name: str, cases: dict[str, tuple[float | None, ...]]) -> Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.sweep import Entry, Sweep
+from app.core.sweep import Sweep, SweepJob
 from app.report.compare.folds import cross_validate, write_folds
 from app.report.read.runs import read_runs
 
@@ -25,7 +25,7 @@ def swept(tmp_path: Path) -> Sweep:
     entries = []
     for fold, seed in [*CASES, (2, 0)]:
         name = f"fold-{fold}+seed-{seed}"
-        entries.append(Entry(name, "run", (f"fold={fold}", f"seed={seed}")))
+        entries.append(SweepJob(name, "run", (f"fold={fold}", f"seed={seed}")))
         if (fold, seed) in CASES:
             write_run(tmp_path / name, fold, seed)
     return Sweep("test", None, tuple(entries))

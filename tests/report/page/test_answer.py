@@ -4,22 +4,22 @@ import json
 from pathlib import Path
 
 from app.core.files import write_json
-from app.core.sweep import Entry, Sweep
+from app.core.sweep import Sweep, SweepJob
 from app.report.compare.groups import Comparison, compare
-from app.report.page.answer import answer, winner
+from app.report.page.answer import score_sentences, winner
 from app.report.read.runs import read_runs
 from tests.support.runs import HOSTILE, make_run
 
 
 def test_a_run_has_its_mean_its_weakest_label_and_its_worst_case(tmp_path: Path) -> None:
     (run,) = read_runs([make_run(tmp_path / "run")])
-    words = answer(run)
+    words = score_sentences(run)
     weakest, worst = f"{HOSTILE} with 0.750", "case_b with 0.500"
     for figure in ("0.775", weakest, "3 held-out cases.", "0 of 6 labels", worst):
         assert figure in words
     (tmp_path / "run" / "cases.csv").unlink()
     (run,) = read_runs([tmp_path / "run"])
-    assert answer(run) == ""
+    assert score_sentences(run) == ""
 
 
 def compared(folder: Path, dice: dict[str, float]) -> Comparison:
@@ -27,7 +27,7 @@ def compared(folder: Path, dice: dict[str, float]) -> Comparison:
         run = make_run(folder / name, mean_dice=value)
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
         write_json(run / "summary.json", {**summary, "params": 10_000 * len(name)})
-    sweep = Sweep("s", "dense", tuple(Entry(name, name, ()) for name in dice))
+    sweep = Sweep("s", "dense", tuple(SweepJob(name, name, ()) for name in dice))
     found = compare(read_runs([folder / name for name in dice]), sweep)
     assert found is not None
     return found

@@ -82,13 +82,13 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     return report(folder, make_run(folder / "run"))
 
 
-def test_doubts_about_scans_are_listed(tmp_path: Path) -> None:
+def test_warnings_about_scans_are_listed(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    doubts = [f"1 of 3 scans (case_a): {HOSTILE}", "2 of 3 scans (case_b, case_c): lengths are in metres"]
-    (run / "fingerprint.json").write_text(json.dumps({"doubts": doubts}))
+    warnings = [f"1 of 3 scans (case_a): {HOSTILE}", "2 of 3 scans (case_b, case_c): lengths are in metres"]
+    (run / "fingerprint.json").write_text(json.dumps({"warnings": warnings}))
     write_report([run], tmp_path / "report.html")
     page = Page(tmp_path / "report.html")
-    assert page.remarks["results"] == doubts and "script" not in page.tags
+    assert page.remarks["results"] == warnings and "script" not in page.tags
 
 
 def test_page_has_the_numbers_of_the_run(page: Page) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from app.train.machine import speed_record as command
-from app.train.machine.machine_speed import BATCH, PATCH, PlainNetwork, measure_yardstick, step_seconds
+from app.train.machine.machine_speed import BATCH, PATCH, PlainNetwork, measure_yardstick, yardstick_seconds
 from app.train.machine.speed_record import note_speed, yardstick_facts
 
 SMALL = {"patch": (16, 8, 8), "batch": 1}
@@ -64,7 +64,7 @@ def test_a_step_goes_forward_and_backward_over_the_whole_batch() -> None:
     with torch.device("meta"):
         forward = macs(PlainNetwork(), torch.empty(2, 1, 16, 8, 8))
     with FlopCounterMode(display=False) as counter:
-        assert step_seconds("cpu", 1, patch=(16, 8, 8), batch=2) > 0
+        assert yardstick_seconds("cpu", 1, patch=(16, 8, 8), batch=2) > 0
     assert counter.get_total_flops() / 2 == pytest.approx(2 * 3 * forward, rel=0.05)
 
 

@@ -8,7 +8,7 @@ from app.core.listed import listed
 
 
 @dataclass(frozen=True)
-class Doubt:
+class ScanWarning:
     """A warning about one scan: its kind, by which warnings are counted, and a sentence."""
 
     kind: str
@@ -19,16 +19,16 @@ class Doubt:
         return self.text
 
 
-def counted(doubts: Mapping[str, Sequence[Doubt]]) -> Iterator[str]:
-    """Yield one line per kind of doubt: in how many scans, which scans, and the first scan's sentence.
+def warning_lines(warnings: Mapping[str, Sequence[ScanWarning]]) -> Iterator[str]:
+    """Yield one line per kind of warning: in how many scans, which scans, and the first scan's sentence.
 
-    `doubts` has the doubts of each scan by its name, with an empty list for scans without any.
+    `warnings` has the warnings of each scan by its name, with an empty list for scans without any.
     """
     by_kind: dict[str, dict[str, str]] = defaultdict(dict)
-    for scan, found in doubts.items():
-        for doubt in found:
-            by_kind[doubt.kind].setdefault(scan, doubt.text)
+    for scan, found in warnings.items():
+        for warning in found:
+            by_kind[warning.kind].setdefault(scan, warning.text)
     for scans in by_kind.values():
         first = next(iter(scans.values()))
         told = first if len(set(scans.values())) == 1 else f"for example {first}"
-        yield f"{len(scans)} of {len(doubts)} scans ({listed(scans)}): {told}"
+        yield f"{len(scans)} of {len(warnings)} scans ({listed(scans)}): {told}"
