@@ -23,7 +23,7 @@ def score_sentences(run: Run) -> str:
     defined = {name: value for name, value in run.summary.dice.items() if value is not None}
     if len(defined) > 1:
         label = min(defined, key=defined.__getitem__)
-        sentences.append(f"The lowest label is {label} with {defined[label]:.3f}.")
+        sentences.append(f"The label with the lowest Dice is {label} with {defined[label]:.3f}.")
     there = presence([score for score in scores if score.reference_mm3 > 0])
     sentences.append(f"{len(there.missed)} of {there.cases} labels are missed.")
     worst = [case for case in notable_cases(run) if case.mean_dice is not None]
@@ -53,8 +53,8 @@ def _lead(best: Group, found: Comparison) -> str:
         return ""
     sure = f"95 % interval {signed(less.low)} to {signed(less.high)}"
     p = "" if less.p is None else f", p {'' if less.p < 0.0005 else '= '}{probability(less.p)}"
-    chance = ", which can be chance" if less.low <= 0 <= less.high else ""
-    return f", {signed(less.mean)} to {found.baseline} on the same cases ({sure}{p}){chance}"
+    chance = ", which may be chance" if less.low <= 0 <= less.high else ""
+    return f", a difference of {signed(less.mean)} to {found.baseline} on the same cases ({sure}{p}){chance}"
 
 
 def _cost(group: Group) -> str:
@@ -67,5 +67,5 @@ def _cost(group: Group) -> str:
         "" if params is None else f"{scaled(params)} parameters",
         "" if macs is None else f"{scaled(macs)} MACs per patch",
     ]
-    cost = ", ".join(one for one in known if one) or "an unknown effort"
-    return f"its run took {cost}" if len(runs) == 1 else f"each of its {len(runs)} runs took {cost}"
+    cost = ", ".join(one for one in known if one) or "unknown"
+    return f"its cost is {cost}" if len(runs) == 1 else f"the cost of each of its {len(runs)} runs is {cost}"

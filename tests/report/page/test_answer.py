@@ -35,7 +35,7 @@ def compared(folder: Path, dice: dict[str, float]) -> Comparison:
 
 def test_the_best_group_has_its_difference_and_its_cost(tmp_path: Path) -> None:
     words = winner(compared(tmp_path, {"dense": 0.7, "mixed9": 0.8, "poor": 0.5}))
-    cost = "its run took 1 min 02 s of training, 60 k parameters, 4.32 G MACs"
+    cost = "its cost is 1 min 02 s of training, 60 k parameters, 4.32 G MACs"
     for figure in ("mixed9 has", "0.800", "+0.0000 to dense", "chance", cost):
         assert figure in words
 
