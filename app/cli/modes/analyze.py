@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 def run(cfg: DictConfig) -> Path:
-    """Write, print and draw the table; write the optimised model or layout if one is asked for."""
+    """Write, print and draw the table of convolutions; write the optimised model or layout if asked for."""
     settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
     with open_folder(cfg) as folder:
         planned = plan_configured(cfg)
