@@ -18,7 +18,11 @@ import torch
 import yaml
 
 from app.data.prepare import cache
+from app.layers import device_policy
+from app.layers.device_policy import policy_of
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from app.operators import merging
+from app.operators.merging import use_recorded
 from app.train import run as training
 from app.train.machine import speed_record as yardstick
 from tests.support.cli import no_room
@@ -101,6 +105,33 @@ def test_a_full_disk_leaves_the_checkpoint_before(
     summary = json.loads((last.parent / "summary.json").read_text(encoding="utf-8"))
     assert (summary["steps"], summary["yardstick_seconds"]) == (4, [0.5, 0.5, 0.5])
     assert summary["yardstick_steps"] == pytest.approx(summary["train_seconds"] / 0.5, abs=0.2)
+
+
+def test_a_run_under_the_policy_of_a_gpu(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layout, norm, half precision and merging; a clock finds the first convolution faster as one call.
+
+    The resumed run and the prediction take what the run has recorded: the clock has no more ticks.
+    """
+    monkeypatch.setattr(device_policy, "_CPU", policy_of(torch.device("cuda")))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "stop").touch()  # asks to end after the first epoch
+    with monkeypatch.context() as patch:
+        ticks = chain([2.0, 1.0], repeat(1.0))
+        patch.setattr(merging, "_seconds", lambda work, device: (work(), next(ticks))[1])
+        assert call("op=cakes", "plan.base_width=16", "train.precision=bf16") == (0, "")
+    (first,) = json.loads((run / "merged.json").read_text(encoding="utf-8"))["cpu"]
+    assert read_checkpoint(run / "last.pt").training["step"] == 2
+    monkeypatch.setattr(merging, "_seconds", None)
+    assert call(f"train.resume={run}") == (0, "")
+    rebuilt = read_checkpoint(run / "last.pt").trained_network()
+    assert use_recorded(rebuilt, run, torch.device("cpu"))
+    merged = [name for name, each in rebuilt.named_modules() if getattr(each, "merged", False)]
+    assert merged == [first]
+    images = tmp_path / "Task90_Blobs" / "imagesTr"
+    masks = (f"predict.input={images}", f"predict.output={tmp_path / 'masks'}", "predict.precision=bf16")
+    assert call("mode=predict", f"predict.model={run}", *masks) == (0, "")
+    assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == 5
 
 
 def test_a_resumed_run_is_not_made_longer_than_its_learning_rate(call: Call, tmp_path: Path) -> None:
