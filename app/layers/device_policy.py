@@ -72,6 +72,11 @@ def choose_precision(name: str, device: torch.device, setting: str = "train.prec
     return PRECISIONS[name]
 
 
+def precision_name(precision: torch.dtype) -> str:
+    """Return the setting that chooses a precision: fp32, bf16 or fp16."""
+    return next(name for name, kind in PRECISIONS.items() if kind == precision)
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[None]:
     """Return a context in which a network with float32 weights computes in `precision`."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)

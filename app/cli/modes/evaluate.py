@@ -16,6 +16,7 @@ from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
 from app.core.files import write_json
 from app.core.progress import progress_bar
+from app.core.read_ahead import read_ahead
 from app.core.task import Case, Task
 from app.core.types import Labels
 from app.io.dicom_labels import holds_labels
@@ -96,12 +97,16 @@ def _scores(
     rule, known = facts.group_rule(task), {case.id: case for case in (*task.cases, *task.test)}
     scores: list[Score] = []
     sums: dict[str, CaseSums] = {}
+
+    def read(case: str) -> tuple[IntegerMap, LabelMap]:
+        return _read(*pairs[case], task, known.get(case))
+
     with progress_bar("Evaluating", len(pairs)) as advance:
-        for case, (predicted, reference) in pairs.items():
+        for case, maps in read_ahead(list(pairs), read):
+            ours, theirs = maps()
             group = None if rule is None else rule.key(case)
-            ours, theirs = _read(predicted, reference, task, known.get(case))
             targets = task.targets_in(known[case]) if case in known else task.targets
-            if probabilities is not None and predicted is not None and targets == task.targets:
+            if probabilities is not None and pairs[case][0] is not None and targets == task.targets:
                 sums[case] = _sums(Path(probabilities) / f"{case}.nii.gz", theirs, task)
             scores += score_case(
                 case,

@@ -70,7 +70,9 @@ def run(cfg: DictConfig) -> Path:
     if settings.format in DICOM:
         for scan in scans:
             check_dicom_output(scan, segmenter.reading, settings.format)
-    header = describe_segmenter(segmenter, list(map(str, runs)), running.weights, running.engine)
+    header = describe_segmenter(
+        segmenter, list(map(str, runs)), running.weights, running.engine, running.precision
+    )
     manifest = Manifest(output, header)
     try:
         done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)

@@ -15,10 +15,12 @@ from app.core.files import read_json, write_json
 from app.core.machine import peak_bytes
 from app.core.types import Labels
 from app.infer.engines import NEEDS
+from app.infer.engines.engine import precision_of
 from app.infer.scan.segmenter import Segmenter
 from app.io.label_values import count_integers
+from app.layers.device_policy import precision_name
 
-_MAKERS = ("digests", "engine", "sliding", "cleanup")
+_MAKERS = ("digests", "engine", "precision", "sliding", "cleanup")
 """Facts at the head of a manifest that determine label maps."""
 
 
@@ -66,12 +68,21 @@ class Manifest:
         write_json(self._path, {**self._made_by, **peak, **refused, "cases": self._cases})
 
     def by_others(self, cases: Iterable[str]) -> list[str]:
-        """Return the cases for which other networks or settings, or none at all, are recorded."""
-        return [case for case in cases if self._cases.get(case, {}).get("made_by") != self._makers]
+        """Return the cases for which other networks or settings, or none at all, are recorded.
+
+        Records of older versions have no precision: those computed in float32.
+        """
+        found = {case: self._cases.get(case, {}).get("made_by") or {} for case in cases}
+        return [case for case, makers in found.items() if {"precision": "fp32", **makers} != self._makers]
 
 
-def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engine: str) -> dict[str, Any]:
-    """Return the head of a manifest: versions, networks and settings of the latest prediction."""
+def describe_segmenter(
+    segmenter: Segmenter, runs: list[str], weights: str, engine: str, precision: str = "auto"
+) -> dict[str, Any]:
+    """Return the head of a manifest: versions, networks and settings of the latest prediction.
+
+    `engine` and `precision` are as set; the precision that `auto` chose is recorded as well.
+    """
     packages = ("torch", "numpy", "nibabel", "SimpleITK", *NEEDS.get(engine, ()))
     versions = {"app": __version__, "python": platform.python_version()}
     joining = {} if segmenter.joining_mm is None else {"joining_mm": segmenter.joining_mm}
@@ -80,6 +91,8 @@ def describe_segmenter(segmenter: Segmenter, runs: list[str], weights: str, engi
         "model": [{"run": run, "weights": weights} for run in runs],
         "digests": list(segmenter.digests),
         "engine": engine,
+        "precision": precision_name(precision_of(segmenter.members[0])),
+        "precision_set": precision,
         "sliding": asdict(segmenter.sliding),
         "cleanup": {**asdict(segmenter.cleanup), **joining},
         "labels": list(segmenter.labels),

@@ -5,7 +5,7 @@ While a network runs on one scan, the next scan is read and the results of the o
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -14,6 +14,7 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.core.listed import listed
 from app.core.progress import progress_bar
+from app.core.read_ahead import read_ahead
 from app.core.scan_warning import ScanWarning
 from app.data.prepare.prepare import Prepared, check_channels
 from app.infer.batch.kept import Fate, ScanIdentity, clash, decide
@@ -93,7 +94,8 @@ def predict_scans(
     warnings: dict[Path, tuple[ScanWarning, ...]] = {}
     with progress_bar("Segmenting", len(scans), done=len(kept)) as advance, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
-        for scan, load in _read_ahead(segmenter, todo):
+        reading = read_ahead(todo, partial(_load, segmenter), ahead=segmenter.memory_gb is None)
+        for scan, load in reading:
             write: Callable[[], None]
             try:
                 loaded = load()
@@ -141,24 +143,6 @@ def _format_error(scan: Path, error: Exception) -> str:
 
 def _raise(error: Exception) -> None:
     raise error
-
-
-def _read_ahead(segmenter: Segmenter, scans: Sequence[Path]) -> Iterator[tuple[Path, Callable[[], _Loaded]]]:
-    """Yield each scan with a function that returns it loaded.
-
-    A scan is read while the one before is processed, unless memory is limited.
-    """
-    if segmenter.memory_gb is not None:
-        yield from ((scan, partial(_load, segmenter, scan)) for scan in scans)
-        return
-    with ThreadPoolExecutor(1) as reader:
-        following = reader.submit(_load, segmenter, scans[0]) if scans else None
-        for index, scan in enumerate(scans):
-            assert following is not None
-            current = following
-            if index + 1 < len(scans):
-                following = reader.submit(_load, segmenter, scans[index + 1])
-            yield scan, current.result
 
 
 def _load(segmenter: Segmenter, scan: Path) -> _Loaded:

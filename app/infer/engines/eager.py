@@ -14,13 +14,13 @@ class EagerEngine:
 
     def __init__(self, network: nn.Module, precision: torch.dtype = torch.float32) -> None:
         self._network = network.eval()
-        self._precision = precision
+        self.precision = precision
         self.device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
 
     def __call__(self, windows: Tensor) -> Tensor:
         """Return the logits (B, L, D, H, W) of windows (B, C, D, H, W)."""
         placed = laid_out(windows.to(self.device))
-        with torch.inference_mode(), autocast(self.device, self._precision):
+        with torch.inference_mode(), autocast(self.device, self.precision):
             logits = self._network(placed)
         assert isinstance(logits, Tensor), "a network in eval mode returns one tensor"
         return logits.float()

@@ -24,6 +24,12 @@ def device_of(engine: Engine) -> torch.device:
     return device
 
 
+def precision_of(engine: Engine) -> torch.dtype:
+    """Return the precision an engine computes in, which is float32 for engines of other libraries."""
+    precision: torch.dtype = getattr(engine, "precision", torch.float32)
+    return precision
+
+
 @dataclass(frozen=True)
 class Member:
     """A trained network and the folder of its run, which also holds exported forms of the network."""

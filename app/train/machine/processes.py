@@ -108,8 +108,12 @@ class Processes:
 
     def over(self, items: Sequence[_Item], work: Callable[[_Item], _Result]) -> list[_Result]:
         """Return the results (plain data) of `work` on all items in order; one process works on each."""
-        parts = self.gather([work(item) for item in self.share(items)])
-        return [parts[index % self.count][index // self.count] for index in range(len(items))]
+        return self.collect([work(item) for item in self.share(items)], len(items))
+
+    def collect(self, own: list[_Result], count: int) -> list[_Result]:
+        """Return the results of all `count` items in order, from each process's results of its share."""
+        parts = self.gather(own)
+        return [parts[index % self.count][index // self.count] for index in range(count)]
 
 
 ALONE = Processes()

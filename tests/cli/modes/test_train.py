@@ -132,6 +132,8 @@ def test_a_run_under_the_policy_of_a_gpu(call: Call, tmp_path: Path, monkeypatch
     masks = (f"predict.input={images}", f"predict.output={tmp_path / 'masks'}", "predict.precision=bf16")
     assert call("mode=predict", f"predict.model={run}", *masks) == (0, "")
     assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == 5
+    manifest = json.loads((tmp_path / "masks" / "manifest.json").read_text(encoding="utf-8"))
+    assert (manifest["precision"], manifest["precision_set"]) == ("bf16", "bf16")
 
 
 def test_a_resumed_run_is_not_made_longer_than_its_learning_rate(call: Call, tmp_path: Path) -> None:

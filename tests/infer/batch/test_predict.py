@@ -11,7 +11,7 @@ import torch
 
 from app.cli.modes.predict import _report
 from app.core.errors import InputError
-from app.core.files import read_json
+from app.core.files import read_json, write_json
 from app.core.plan import Normalisation
 from app.core.reading import Reading
 from app.data.prepare.prepare import prepare
@@ -19,6 +19,7 @@ from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
 from app.infer.batch.scans import find_scans
+from app.infer.engines.eager import EagerEngine
 from app.infer.scan.cleanup import Cleanup
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
@@ -27,7 +28,7 @@ from app.io.suffixes import SUFFIXES
 from app.io.volumes import Volume, read_volume, write_voxels
 from app.models.checkpoint import write_checkpoint
 from tests.support.config import CUBES
-from tests.support.networks import SLIDING, make_bench
+from tests.support.networks import SLIDING, Slope, make_bench
 from tests.support.runs import NIFTI
 from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation, write_series
 
@@ -177,6 +178,9 @@ def test_the_manifest_tells_volumes_times_and_faults(
     assert bad["status"] == "failed"
     assert str(folder / "blob_002.nii.gz") in bad["error"] and "NIfTI" in bad["error"]
     assert {"app", "python", "torch"} <= set(manifest["versions"])
+    assert (manifest["precision"], manifest["precision_set"]) == ("fp32", "auto")
+    half = replace(segmenter, members=(EagerEngine(Slope(), torch.bfloat16),))
+    assert describe_segmenter(half, ["run"], "last", "torch", "bf16")["precision"] == "bf16"
     assert manifest["digests"] == list(segmenter.digests) and manifest["labels"] == ["background", "blob"]
     predict(segmenter, [folder / "blob_001.nii.gz"], output)
     assert read_json(output / "manifest.json")["cases"]["blob_001"] == good
@@ -199,8 +203,13 @@ def test_label_maps_of_other_makers_or_unknown_ones_are_told(
             replace(segmenter, sliding=replace(SLIDING, mirror_axes=(2,))), ["run"], "last", "torch"
         ),
         {**facts, "engine": "openvino_int8"},
+        {**facts, "precision": "bf16"},
     ]
-    assert [Manifest(output, other).by_others(cases) for other in others] == [cases] * 4
+    assert [Manifest(output, other).by_others(cases) for other in others] == [cases] * len(others)
+    manifest = read_json(output / "manifest.json")
+    del manifest["cases"]["blob_001"]["made_by"]["precision"]  # as versions that computed in float32 left it
+    write_json(output / "manifest.json", manifest)
+    assert Manifest(output, facts).by_others(cases) == ["blob_003"]
     first.write_bytes(b"broken")
     settings = replace(NIFTI, overwrite=True)
     done = predict_scans(segmenter, [first, second], output, settings, Manifest(output, others[0]))
