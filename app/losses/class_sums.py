@@ -81,10 +81,7 @@ def _plain_sums(piece: Tensor, values: Tensor) -> Tensor:
     """Return the sums for a softmax with cross-entropy if every voxel's label is known; overwrite `piece`."""
     logs = torch.log_softmax(piece, 0, out=piece)
     right = logs.gather(0, values[None])[0]
-    zeros = right.new_zeros(len(piece))
-    overlap, reference, entropy = (
-        zeros.index_add(0, values, each) for each in (right.exp(), torch.ones_like(right), -right)
-    )
+    overlap, reference, entropy = _by_label(values, len(piece), right.exp(), torch.ones_like(right), -right)
     return torch.stack([overlap, logs.exp_().sum(1), reference, entropy])
 
 
@@ -120,14 +117,17 @@ def _of_softmax(piece: Tensor, values: Tensor, tables: Targets, gamma: float) ->
         right = torch.where(sure, logs.gather(0, own[None])[0], joint.where(~possible.all(0), 0))
     counted = torch.ones_like(right) if sure is None else sure.to(right.dtype)
     entropy = -right if gamma == 0 else -((-right.expm1()).clamp_min(_LEAST) ** gamma) * right
-    zeros = right.new_zeros(len(piece))
-    sums = [
-        zeros.index_add(0, own, right.exp() * counted),
-        predicted,
-        zeros.index_add(0, own, counted),
-        zeros.index_add(0, own, entropy),
-    ]
-    return torch.stack(sums), probabilities
+    overlap, reference, entropy = _by_label(own, len(piece), right.exp() * counted, counted, entropy)
+    return torch.stack([overlap, predicted, reference, entropy]), probabilities
+
+
+def _by_label(values: Tensor, labels: int, *terms: Tensor) -> list[Tensor]:
+    """Return the sum (labels,) of each term (n,) over the voxels of each label.
+
+    A GPU adds the voxels of its large pieces one by one, which would lose small terms in single precision.
+    """
+    zeros = torch.zeros(labels, dtype=_added_in(values.device), device=values.device)
+    return [zeros.index_add(0, values, term.to(zeros.dtype)).to(term.dtype) for term in terms]
 
 
 def _focal(logits: Tensor, member: Tensor, gamma: float) -> Tensor:
@@ -187,6 +187,10 @@ def _order(logits: Tensor) -> torch.memory_format:
     """Return the memory format of the logits."""
     last = torch.channels_last_3d
     return last if logits.is_contiguous(memory_format=last) else torch.contiguous_format
+
+
+def _added_in(device: torch.device) -> torch.dtype:
+    return torch.float64 if device.type == "cuda" else torch.float32
 
 
 def _summed_in(logits: Tensor) -> torch.dtype:

@@ -46,15 +46,28 @@ def of(loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor)
     return value.detach(), gradient
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("channels_last", "added"), [(False, torch.float32), (True, torch.float64)])
 @pytest.mark.parametrize("name", PAIRS)
 def test_losses_of_labels_equal_those_of_monai(
-    name: str, channels_last: bool, monkeypatch: pytest.MonkeyPatch
+    name: str, channels_last: bool, added: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.losses.class_sums._PIECE", {"cpu": 300})  # several pieces a sample
+    monkeypatch.setattr("app.losses.class_sums._added_in", lambda device: added)
     logits, labels = drawn(4, 4, channels_last=channels_last)
     for ours, theirs in zip(*(of(loss, logits, labels) for loss in PAIRS[name]), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=2e-6)
+
+
+def test_a_large_piece_loses_no_small_terms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU adds: two million voxels in one piece, nearly all of them easy."""
+    monkeypatch.setattr("app.losses.class_sums._PIECE", {})
+    monkeypatch.setattr("app.losses.class_sums._added_in", lambda device: torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(1, 1, 128, 128, 128, generator=generator) < 0.01).float()
+    logits = torch.randn(1, 2, 128, 128, 128, generator=generator)
+    logits[:, 0] += 10 * (1 - labels[:, 0])
+    wanted = DiceCELoss(**softmax)(logits.double(), labels)
+    torch.testing.assert_close(dice_ce()(logits, labels).double(), wanted, atol=0.0, rtol=1e-6)
 
 
 REGIONS = {"whole": (1, 2, 3), "core": (2, 3), "active": (3,)}

@@ -10,6 +10,7 @@ from monai.losses import DeepSupervisionLoss, DiceCELoss
 from torch import Tensor
 
 from app.core.errors import InputError
+from app.models import torch_compile
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.machine.processes import ALONE, Processes
 from app.train.state import LossFunction, TrainingState
@@ -139,6 +140,15 @@ def test_compiling_without_a_compiler_is_refused(bench: Bench, monkeypatch: pyte
         stepped(bench, compile=True)
     for compiler in ("g++", "clang++", "c++"):
         assert compiler in str(error.value)
+
+
+def test_a_c_compiler_is_enough_off_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gcc").write_text("#!/bin/sh\n")
+    (tmp_path / "gcc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    torch_compile.compiled(torch.nn.Conv3d(1, 1, 1, device="meta"), "train.compile")
+    with pytest.raises(InputError, match=r"train\.compile"):
+        torch_compile.compiled(torch.nn.Conv3d(1, 1, 1), "train.compile")
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.002])

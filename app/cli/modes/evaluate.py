@@ -98,7 +98,7 @@ def _scores(
     scores: list[Score] = []
     sums: dict[str, CaseSums] = {}
 
-    def read(case: str) -> tuple[IntegerMap, LabelMap]:
+    def read(case: str) -> tuple[Labels, LabelMap]:
         return _read(*pairs[case], task, known.get(case))
 
     with progress_bar("Evaluating", len(pairs)) as advance:

@@ -163,6 +163,7 @@ class _Run:
                     restorer.add(finished)
                 with clock.step("confidence"):
                     soft_dice.add(finished)
+            del finished  # a view of the logits of this part: the next part must not be held beside them
         return Segmentation(
             arrays=arrays,
             geometry=prepared.geometry,

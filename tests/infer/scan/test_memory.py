@@ -1,11 +1,13 @@
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from app.core.errors import InputError
 from app.core.plan import Plan
@@ -68,7 +70,18 @@ def test_a_scan_in_parts_has_the_same_labels(
         parts.append(len(rows))
         return Restorer(geometry, canvases, rows)
 
+    held: list[StorageWeakRef] = []  # logits of the parts before
+    stream = segmentation.stream_logits
+
+    def watched(*words: Any, **more: Any) -> Iterator[torch.Tensor]:
+        assert all(storage.expired() for storage in held)
+        for piece in stream(*words, **more):
+            held.append(StorageWeakRef(piece.untyped_storage()))
+            yield piece
+            del piece
+
     monkeypatch.setattr(segmentation, "Restorer", counted)
+    monkeypatch.setattr(segmentation, "stream_logits", watched)
     bench = make_bench(make_task(cases=3), tmp_path / "cache")
     write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
     segmenter = Segmenter.load(tmp_path / "run", sliding=SLIDING)
