@@ -1,6 +1,7 @@
 """A data set whose cases are called after their patients: nothing that a run writes has their names."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ pytest.importorskip("pydicom")
 from app import run
 from app.core.files import read_json
 from app.infer.batch.case_dice import recorded_cases
+from app.io.privacy import known_as
 from app.io.volumes import write_voxels
 from tests.support.config import TINY
 from tests.support.dicom import save, slices
@@ -87,6 +89,7 @@ def test_no_file_and_no_line_of_a_training_names_a_patient(
     run("mode=report", f"report.runs={place}", f"report.output={tmp_path / 'page' / 'report.html'}")
     output = capsys.readouterr()
     assert not names_in({"lines": output.out + output.err, **told(place), **told(tmp_path / "page")})
+    assert not names_in(told(tmp_path / "cache"))
     split = read_json(place / "split.json")
     assert len(split["test"]) == 1 and len(split["train"]) == len(split["validation"]) == 2
     groups = {split["groups"][case] for case in split["train"]}
@@ -109,6 +112,25 @@ def test_a_check_names_them_by_their_place(
     assert rows.count("named_after_patient") == 6 and "number 6 of dataset.json" in rows
     shown = run("mode=check", *words(data, f"paths.run={tmp_path / 'shown'}", "task.anonymous=false"))
     assert "Brandauer_Xenia_v1" in (shown.path / "check.csv").read_text()
+
+
+def test_corrected_label_maps_of_renamed_cases_are_added(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `mode=predict` names them; dataset_2.json is the data set's own and has its own names."""
+    entry = json.loads((data / "dataset.json").read_text())["training"][3]
+    image = data / entry["image"]
+    name = known_as({image: image.name}, anonymous=True)[image].name
+    assert name.startswith("scan_")
+    corrected = tmp_path / "corrected" / f"{name}.nii.gz"
+    corrected.parent.mkdir()
+    shutil.copy(data / entry["label"], corrected)
+    found = run("mode=check", *words(data, f"paths.run={tmp_path / 'c'}", f"check.add={corrected.parent}"))
+    output = capsys.readouterr()
+    assert not names_in({"lines": output.out + output.err, **told(found.path)})
+    listed = json.loads((data / "dataset_2.json").read_text())["training"]
+    (data / "dataset_2.json").unlink()
+    assert [one["label"] for one in listed].index(str(corrected)) == 3 and len(listed) == 6
 
 
 def test_label_maps_called_after_patients_are_scored_without_their_names(

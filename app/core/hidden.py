@@ -29,6 +29,9 @@ class _Factory:
         record = self.before(*args, **named)
         if self.words:
             record.msg, record.args = hide_words(self.words, record.getMessage()), ()
+            if record.exc_info:  # formatters use this text, if there is one, as the traceback
+                traceback = logging.Formatter().formatException(record.exc_info)
+                record.exc_text = hide_words(self.words, traceback)
         return record
 
 

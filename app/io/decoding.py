@@ -1,4 +1,4 @@
-"""Messages of image decoders: kept from the terminal, and read, because decoders go on after damage.
+"""Messages of image decoders: kept from the terminal, and read, because decoders continue after damage.
 
 libjpeg and OpenJPEG, which GDCM uses, print what is wrong and return voxels all the same.
 """

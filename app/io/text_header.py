@@ -132,7 +132,7 @@ def _beside(path: Path, name: str) -> Path:
         InputError: it is in another folder, or is missing.
     """
     apart = suffix_of(path) in (".mhd", ".nhdr")
-    if not apart or Path(name).name != name or "\\" in name or not name.isprintable():
+    if not apart or not name or Path(name).name != name or "\\" in name or not name.isprintable():
         where = "in the file itself, or for .mhd and .nhdr in a file next to it"
         raise InputError(f"{path}: its voxels are in {name[:80]!r}, wanted them {where}")
     beside = path.with_name(name)

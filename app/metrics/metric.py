@@ -34,6 +34,7 @@ METRICS = (
     Metric("hd95_mm", "HD95", "mm", -1, 0, _INFINITE),
     Metric("nsd", "NSD", "", 1, 0, 1),
     Metric("assd_mm", "ASSD", "mm", -1, 0, _INFINITE),
+    Metric("iou", "IoU", "", 1, 0, 1),
     Metric("sensitivity", "Sensitivity", "", 1, 0, 1),
     Metric("precision", "Precision", "", 1, 0, 1),
     Metric("volume_error", "Volume error", "", 0, -1, _INFINITE),

@@ -27,6 +27,12 @@ class VoxelCounts:
         return 2 * self.both / (self.predicted + self.reference) if self.reference else None
 
     @property
+    def iou(self) -> float | None:
+        """The overlap divided by the union; None if the reference is empty."""
+        union = self.predicted + self.reference - self.both
+        return self.both / union if self.reference else None
+
+    @property
     def sensitivity(self) -> float | None:
         """Share of the reference that is predicted; None if the reference is empty."""
         return self.both / self.reference if self.reference else None

@@ -17,6 +17,8 @@ from app.metrics.surface import surface_distances
 from app.metrics.tubes import centreline_dice
 
 Slices = tuple[slice, ...]
+_COUNTED = ("dice", "iou", "sensitivity", "precision", "volume_error")
+"""Metrics that are properties of an `Overlap`."""
 
 
 def score_case(
@@ -87,7 +89,7 @@ def _values(
     known["false_positive_mm3"] = lesions.false_positive_voxels * voxel_mm3
     if not count.reference:
         return known
-    known |= {name: getattr(count, name) for name in ("dice", "sensitivity", "precision", "volume_error")}
+    known |= {name: getattr(count, name) for name in _COUNTED}
     known |= {"lesion_f1": lesions.f1, "lesion_sensitivity": lesions.sensitivity}
     known["panoptic_quality"] = lesions.panoptic_quality
     known["false_negative_mm3"] = lesions.false_negative_voxels * voxel_mm3

@@ -25,6 +25,17 @@ def test_words_are_left_out_of_lines_and_errors(caplog: pytest.LogCaptureFixture
     hide(["Doe"])  # nothing listens
 
 
+def test_words_are_left_out_of_tracebacks(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("app.some.module")
+    with hiding():
+        hide(["Doe_Jane"])
+        try:
+            raise ValueError("x/Doe_Jane/y")
+        except ValueError as error:
+            log.error("a defect", exc_info=error)
+    assert "ValueError: x/(patient)/y" in caplog.text and "Doe_Jane/y" not in caplog.text
+
+
 def test_short_words_are_hidden_in_paths_alone() -> None:
     assert hide_words(["7", "123"], "/data/7/123: got 7 of 123 slices") == (
         "/data/(patient)/(patient): got 7 of 123 slices"

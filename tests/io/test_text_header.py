@@ -64,6 +64,13 @@ def test_what_a_metaimage_cannot_say(tmp_path: Path, old: str, new: str, named: 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "other/a.raw", "b.raw"])
+def test_voxels_are_in_a_file_beside_the_header(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "a.mhd"
+    with pytest.raises(InputError, match=re.escape(str(path))):
+        header(path, META.replace("LOCAL", name))
+
+
 def test_no_nrrd_and_names_that_no_file_can_have(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="b'x'"):
         header(tmp_path / "a.nrrd", "x")

@@ -27,6 +27,7 @@ def test_a_missed_label_has_the_worst_values_and_an_absent_one_has_none() -> Non
     for predicted in (nothing, label):
         absent = overlaps(predicted, nothing, {"1": (1,)})["1"]
         assert (absent.dice, absent.sensitivity, absent.precision, absent.volume_error) == (None,) * 4
+    assert (missed.iou, absent.iou) == (0.0, None)
     assert dice_by_target(label, label, {"1": (1,)}) == {"1": 1.0}
 
 
@@ -43,4 +44,4 @@ def test_counts_equal_those_of_masks_on_random_maps_whatever_their_type() -> Non
         assert (found[name].both, found[name].predicted, found[name].reference) == counts
     half = overlaps(np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0]), {"1": (1,)})["1"]
     assert half.dice == pytest.approx(0.8) and half.precision == pytest.approx(2 / 3)
-    assert half.sensitivity == 1.0 and half.volume_error == 0.5
+    assert half.sensitivity == 1.0 and half.volume_error == 0.5 and half.iou == pytest.approx(2 / 3)

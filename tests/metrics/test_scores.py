@@ -8,6 +8,7 @@ import torch
 from monai.metrics.confusion_matrix import compute_confusion_matrix_metric, get_confusion_matrix
 from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 from monai.metrics.meandice import compute_dice
+from monai.metrics.meaniou import compute_iou
 from monai.metrics.panoptic_quality import compute_panoptic_quality
 from monai.metrics.surface_dice import compute_surface_dice
 from monai.metrics.surface_distance import compute_average_surface_distance
@@ -54,7 +55,18 @@ def test_a_miss_has_the_worst_values_and_what_is_absent_none() -> None:
     assert (missed.status, absent.status) == ("missed", "absent")
     diagonal = math.sqrt(12**2 + 8**2 + 10**2)
     assert missed.values["hd95_mm"] == missed.values["assd_mm"] == pytest.approx(diagonal)
-    zeros = ("dice", "nsd", "sensitivity", "precision", "lesion_f1", "lesion_sensitivity", "panoptic_quality")
+    zeros = (
+        *(
+            "dice",
+            "iou",
+            "nsd",
+            "sensitivity",
+            "precision",
+            "lesion_f1",
+            "lesion_sensitivity",
+            "panoptic_quality",
+        ),
+    )
     assert [missed.values[name] for name in zeros] == [0.0] * len(zeros)
     assert missed.values["volume_error"] == -1.0 and missed.values["false_negative_mm3"] == 16.0
     assert {name for name, value in absent.values.items() if value is not None} == {
@@ -84,6 +96,7 @@ def test_overlap_metrics_as_monai_on_random_masks(seed: int) -> None:
     matrix = get_confusion_matrix(*batches, include_background=True)
     expected = {
         "dice": compute_dice(*batches)[0],
+        "iou": compute_iou(*batches)[0],
         "sensitivity": compute_confusion_matrix_metric("sensitivity", matrix)[0],
         "precision": compute_confusion_matrix_metric("precision", matrix)[0],
     }
