@@ -27,8 +27,9 @@ from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
+from app.train.assemble import assemble
 from app.train.fine_tuning import Origin
-from app.train.inputs import make_batches, prepare_cases
+from app.train.inputs import prepare_cases
 from app.train.machine.processes import Processes
 from app.train.run import train_network
 from app.train.training import Recipe, Training
@@ -109,24 +110,22 @@ def train_first_stage(
     plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
     cached = prepare_cases(cache, plan, None, 1.0, processes)
     stage = folder / run_folder.LOCATE
-    training = [cached[case.id] for case in inner.training]
     log.info("first stage: a coarse network learns to find the region")
-    this = Training(
-        folder=stage,
-        recipe=coarse,
-        settings=settings,
+    training = assemble(
+        stage,
+        coarse,
+        settings,
         task=found,
         plan=plan,
         split=inner,
         network=coarse_network(found, plan),
-        batches=make_batches(training, plan, found, recipe=coarse, settings=settings, processes=processes),
         cached=cached,
         facts={},
         resumed=(stage / run_folder.LAST).is_file(),
         processes=processes,
         origin=origin,
     )
-    return train_locator(this, inner.validation)
+    return train_locator(training, inner.validation)
 
 
 def _inner_split(split: Split, folds: Folds) -> Split:
@@ -138,7 +137,7 @@ def _inner_split(split: Split, folds: Folds) -> Split:
     return split_cases(split.training, Folds(0, parts, folds.seed, folds.group))
 
 
-def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
+def train_locator(training: Training, calibrating: Sequence[Case]) -> Locator:
     """Train a first stage, or resume it, and determine its margin and the least share of a part.
 
     The margin is measured on `calibrating` cases, which the network was not trained on; the share on these
@@ -148,27 +147,29 @@ def train_locator(this: Training, calibrating: Sequence[Case]) -> Locator:
         Interrupted: the user stopped it; the checkpoint is written.
         InputError: the training failed.
     """
-    state = train_network(this)
-    checkpoint = this.checkpoint(state)
-    network = to_device(checkpoint.trained_network(), this.recipe.device)
+    state = train_network(training)
+    checkpoint = training.checkpoint(state)
+    network = to_device(checkpoint.trained_network(), training.recipe.device)
 
     def missed(case: Case) -> dict[float, Spacing]:
-        volume, label_map = read_case(case, this.task)
-        parts, geometry = locate(network, volume, this.plan)
-        wanted = reference_box(label_map.voxels, geometry, this.task.ignore)
+        volume, label_map = read_case(case, training.task)
+        parts, geometry = locate(network, volume, training.plan)
+        wanted = reference_box(label_map.voxels, geometry, training.task.ignore)
         return misses_by_share(parts, wanted, geometry)
 
-    misses = this.processes.over(calibrating, missed)
-    references = [_dropped(this.cached[case.id], this.task.ignore) for case in this.split.training]
-    share = learnt_share(misses, references, this.plan.spacing)
+    misses = training.processes.over(calibrating, missed)
+    references = [
+        _dropped(training.cached[case.id], training.task.ignore) for case in training.split.training
+    ]
+    share = learnt_share(misses, references, training.plan.spacing)
     reached = _furthest([miss[share] for miss in misses if miss])
-    margin = as_spacing([miss + mm for miss, mm in zip(reached, this.plan.spacing, strict=True)])
+    margin = as_spacing([miss + mm for miss, mm in zip(reached, training.plan.spacing, strict=True)])
     log.info(
         "first stage: labels reach up to %s mm beyond the region it finds in %d cases; margin %s mm; parts "
         "under %.0f %% of the largest are ignored",
         *(_rounded(reached), sum(bool(miss) for miss in misses), _rounded(margin), 100 * share),
     )
-    return Locator(checkpoint.network, this.plan, checkpoint.inference_weights, margin, share)
+    return Locator(checkpoint.network, training.plan, checkpoint.inference_weights, margin, share)
 
 
 def misses_by_share(parts: MaskComponents, wanted: Region | None, geometry: Geometry) -> dict[float, Spacing]:

@@ -76,60 +76,79 @@ def plan_from(
     Raises:
         InputError: settings that contradict each other, the data or the memory.
     """
-    fingerprint = facts.fingerprint
-    described = settings.device
-    on_gpu = settings.on_gpu if described else recipe.device.type == "cuda"
-    if on_gpu and described is None:
+    estimate = _Estimate(facts, task, settings, build, recipe)
+    if estimate.on_gpu and settings.device is None:
         settings = replace(settings, device={"kind": "cuda", "memory_gb": None, "gmac_per_s": None})
-
-    measure = step_bytes if on_gpu else process_peak_bytes
-    limit = _memory_limit(settings, recipe.device, on_gpu=on_gpu)
-
-    def network(plan: Plan) -> NetworkSpec:
-        try:
-            return build(plan)
-        except InputError:  # the layout is for another plan: estimate with a network like it
-            return coarse_network(task, plan)
-
-    def predict(plan: Plan) -> int:
-        return measure(build(plan), plan, recipe.loss, process_count())
-
-    def fits(plan: Plan) -> bool:
-        return measure(network(plan), plan, recipe.loss, process_count()) <= limit
-
-    def seconds(spec: NetworkSpec, plan: Plan, recipe: Recipe) -> float:
-        accumulate = recipe.settings.accumulate
-        if described is None:
-            return accumulate * step_seconds(spec, plan, recipe, facts.speeds, labels=len(task.labels))
-        macs = plan.batch * accumulate * spec.cost(plan.patch).macs
-        return _PASSES * macs / (1e9 * float(described["gmac_per_s"]))
-
-    other = _other_seconds(fingerprint, task)
-    minutes = _minutes(settings, recipe, "cuda" if on_gpu else recipe.device.type, other)
+    fingerprint, device = facts.fingerprint, "cuda" if estimate.on_gpu else recipe.device.type
+    minutes = _minutes(settings, recipe, device, estimate.other_seconds)
     make = partial(plan_in_two_stages if settings.stages == 2 else make_plan, fingerprint, task)
     if minutes is not None:
-        make = partial(
-            plan_in_time,
-            fingerprint,
-            task,
-            minutes=minutes,
-            pace=Pace(
-                step_seconds=lambda plan: seconds(network(plan), plan, recipe),
-                coarse_seconds=lambda plan: seconds(
-                    coarse_network(found_in(task), plan), plan, coarse_recipe(recipe, task)
-                ),
-                other_seconds=other,
-                fits=fits,
-            ),
-            ceilings=facts.ceilings,
-        )
-    plan, reasons = plan_within(make, fingerprint, task, settings, MemoryBudget(limit, predict))
+        pace, ceilings = estimate.pace(), facts.ceilings
+        make = partial(plan_in_time, fingerprint, task, minutes=minutes, pace=pace, ceilings=ceilings)
+    budget = MemoryBudget(estimate.limit_bytes, estimate.predict_bytes)
+    plan, reasons = plan_within(make, fingerprint, task, settings, budget)
     clocked = recipe.settings.max_minutes is not None
     steps = None if clocked else recipe.settings.steps or plan.steps
     plan, reasons["augment"] = with_augment(plan, fingerprint, steps)
     for name, value in plan.to_dict().items():
         log.debug("plan: %s %s: %s", name, value, reasons[name])
     return plan, reasons
+
+
+class _Estimate:
+    """Memory and time of a training, on this machine or on the device that plan.device describes."""
+
+    def __init__(
+        self, facts: Facts, task: Task, settings: PlanSettings, build: BuildNetwork, recipe: Recipe
+    ) -> None:
+        self._facts = facts
+        self._task = task
+        self._described = settings.device
+        self._build = build
+        self._recipe = recipe
+        self.on_gpu = settings.on_gpu if self._described else recipe.device.type == "cuda"
+        self.limit_bytes = _memory_limit(settings, recipe.device, on_gpu=self.on_gpu)
+        self.other_seconds = _other_seconds(facts.fingerprint, task)
+
+    def predict_bytes(self, plan: Plan) -> int:
+        """Return the bytes that a training of a plan takes.
+
+        Raises:
+            InputError: the network cannot be built for the plan.
+        """
+        return self._bytes(self._build(plan), plan)
+
+    def pace(self) -> Pace:
+        """Return the times of steps and of the rest, and what fits into memory."""
+        return Pace(
+            step_seconds=lambda plan: self._seconds(self._network(plan), plan, self._recipe),
+            coarse_seconds=self._coarse_seconds,
+            other_seconds=self.other_seconds,
+            fits=lambda plan: self._bytes(self._network(plan), plan) <= self.limit_bytes,
+        )
+
+    def _coarse_seconds(self, plan: Plan) -> float:
+        network = coarse_network(found_in(self._task), plan)
+        return self._seconds(network, plan, coarse_recipe(self._recipe, self._task))
+
+    def _network(self, plan: Plan) -> NetworkSpec:
+        try:
+            return self._build(plan)
+        except InputError:  # the layout is for another plan: estimate with a network like it
+            return coarse_network(self._task, plan)
+
+    def _bytes(self, network: NetworkSpec, plan: Plan) -> int:
+        measure = step_bytes if self.on_gpu else process_peak_bytes
+        return measure(network, plan, self._recipe.loss, process_count())
+
+    def _seconds(self, network: NetworkSpec, plan: Plan, recipe: Recipe) -> float:
+        """Return the seconds of an optimizer step: measured here, or derived for the described device."""
+        accumulate = recipe.settings.accumulate
+        if not self._described:
+            labels = len(self._task.labels)
+            return accumulate * step_seconds(network, plan, recipe, self._facts.speeds, labels=labels)
+        macs = plan.batch * accumulate * network.cost(plan.patch).macs
+        return _PASSES * macs / (1e9 * float(self._described["gmac_per_s"]))
 
 
 def _minutes(settings: PlanSettings, recipe: Recipe, kind: str, other_seconds: float) -> float | None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,11 @@ from app.data.sample.partial import partial_labels
 from app.data.sample.split import Folds, Split, split_cases
 from app.infer.scan.distant_parts import joining_distance
 from app.layers.device_policy import choose_precision
-from app.models.checkpoint import read_checkpoint
+from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
+from app.train.assemble import assemble
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, warn_of_seen
-from app.train.inputs import make_batches, prepare_cases
+from app.train.inputs import prepare_cases
 from app.train.label_presence import warn_of_absent, warn_of_vanished
 from app.train.locate import train_first_stage
 from app.train.machine.environment import environment
@@ -90,17 +91,9 @@ def open_training(
     if not processes.leads:
         processes.agree(None)
     planned = resumed or not processes.leads
-    known = folder if planned else like
-    plan, reasons = _choose_plan(
-        task, recipe, known, cache=cache, settings=plan_settings, build_network=build_network
-    )
-    _refuse_uneven(plan, processes)
-    split = draw_split(task, folds, cache)
-    if known is not None:
-        split = recorded_split(known, split, task)
-    if resumed and processes.leads:
-        _refuse_changed_data(folder, task, split, cache)
-    _refuse_unjudged(split, recipe.settings)
+    setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else like)
+    plan, reasons = setup.choose_plan(plan_settings, build_network)
+    split = setup.choose_split(resumed=resumed)
     last = folder / run_folder.LAST
     before = read_checkpoint(last) if resumed and last.is_file() else None
     network = build_network(plan) if before is None else before.network
@@ -114,74 +107,102 @@ def open_training(
     origin = None if before is not None or like is not None else kept_origin(folder)
     other = read_checkpoint(like / run_folder.LAST) if like is not None and before is None else None
     locator = next((found.locator for found in (before, other) if found is not None), None)
-    share = 1.0 if plan.locate is None else region_share(read_fingerprint(cache))
     if plan.locate is not None and locator is None:
-        if processes.leads:
-            cache.check_space(plan, share)
-        announce()
-        first = None if origin is None else origin.first_stage()
-        locator = train_first_stage(
-            folder,
-            task,
-            recipe,
-            plan.locate,
-            split=split,
-            folds=folds,
-            cache=cache,
-            processes=processes,
-            origin=first,
-        )
-    cached = prepare_cases(cache, plan, None if locator is None else locator.margin_mm, share, processes)
+        locator = setup.first_stage(plan, split, origin, announce)
+    cached = setup.prepare(plan, locator)
     if processes.leads and not resumed:
         warn_of_absent(task, split, label_volumes(cache))
         warn_of_vanished(task, plan, case_labels(cache), cached)
-    joining_mm = learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm
     recipe = recipe.following(plan)
-    settings = recipe.settings.with_steps(plan.steps, factor=factor)
-    training = [cached[case.id] for case in split.training]
-    return Training(
-        folder=folder,
-        recipe=recipe,
-        settings=settings,
+    training = assemble(
+        folder,
+        recipe,
+        recipe.settings.with_steps(plan.steps, factor=factor),
         task=task,
         plan=plan,
         split=split,
         network=network,
-        batches=make_batches(training, plan, task, recipe=recipe, settings=settings, processes=processes),
         cached=cached,
         facts=facts,
         resumed=before is not None,
         processes=processes,
-        locator=locator,
-        joining_mm=joining_mm,
         origin=origin,
     )
+    joining_mm = learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm
+    return replace(training, locator=locator, joining_mm=joining_mm)
 
 
-def _choose_plan(
-    task: Task,
-    recipe: Recipe,
-    known: Path | None,
-    *,
-    cache: Cache,
-    settings: PlanSettings,
-    build_network: BuildNetwork,
-) -> tuple[Plan, dict[str, str]]:
-    """Return the plan of the `known` run folder, or a new one, and its reasons."""
-    if known is not None:
-        return _read_plan(known, settings)
-    plan, reasons = plan_for(task, cache, settings, build=build_network, recipe=recipe)
-    if plan.minutes is not None:
-        log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
-    return plan, reasons
+@dataclass(frozen=True)
+class _Setup:
+    """The parts of a training that all steps of its preparation need."""
 
+    folder: Path
+    task: Task
+    recipe: Recipe
+    cache: Cache
+    folds: Folds
+    processes: Processes
+    known: Path | None
+    """The run folder whose plan and folds are used; None for new ones."""
 
-def _refuse_uneven(plan: Plan, processes: Processes) -> None:
-    """Refuse a batch that the processes cannot share evenly."""
-    if plan.batch % processes.count:
-        raise InputError(
-            f"plan.batch: got {plan.batch}, wanted a multiple of {processes.count}, the number of processes"
+    def choose_plan(self, settings: PlanSettings, build: BuildNetwork) -> tuple[Plan, dict[str, str]]:
+        """Return the plan of the known run folder, or a new one, and its reasons.
+
+        Raises:
+            InputError: there is none, or the processes cannot share its batch evenly.
+        """
+        if self.known is not None:
+            plan, reasons = _read_plan(self.known, settings)
+        else:
+            plan, reasons = plan_for(self.task, self.cache, settings, build=build, recipe=self.recipe)
+            if plan.minutes is not None:
+                log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
+        count = self.processes.count
+        if plan.batch % count:
+            raise InputError(
+                f"plan.batch: got {plan.batch}, wanted a multiple of {count}, the number of processes"
+            )
+        return plan, reasons
+
+    def choose_split(self, *, resumed: bool) -> Split:
+        """Return the split of the known run folder, or a new one.
+
+        Raises:
+            InputError: the data of a resumed run have changed, or no case is held out for early stopping.
+        """
+        split = draw_split(self.task, self.folds, self.cache)
+        if self.known is not None:
+            split = recorded_split(self.known, split, self.task)
+        if resumed and self.processes.leads:
+            _refuse_changed_data(self.folder, self.task, split, self.cache)
+        _refuse_unjudged(split, self.recipe.settings)
+        return split
+
+    def first_stage(
+        self, plan: Plan, split: Split, origin: Origin | None, announce: Callable[[], None]
+    ) -> Locator:
+        """Train the plan's first stage, or resume it; `announce` is called before."""
+        assert plan.locate is not None
+        if self.processes.leads:
+            self.cache.check_space(plan, region_share(read_fingerprint(self.cache)))
+        announce()
+        return train_first_stage(
+            self.folder,
+            self.task,
+            self.recipe,
+            plan.locate,
+            split=split,
+            folds=self.folds,
+            cache=self.cache,
+            processes=self.processes,
+            origin=None if origin is None else origin.first_stage(),
         )
+
+    def prepare(self, plan: Plan, locator: Locator | None) -> Mapping[str, CachedCase]:
+        """Return the prepared cases: whole scans, or with a first stage the region that it finds."""
+        share = 1.0 if plan.locate is None else region_share(read_fingerprint(self.cache))
+        margin_mm = None if locator is None else locator.margin_mm
+        return prepare_cases(self.cache, plan, margin_mm, share, self.processes)
 
 
 def learn_joining(
