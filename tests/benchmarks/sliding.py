@@ -107,7 +107,7 @@ def show(title: str, outcomes: Mapping[str, Outcome]) -> None:
 
 
 def largest_loss(before: CaseDice, after: CaseDice) -> float:
-    """Of a single case and label; having no Dice, as nothing is there and nothing found, counts as 1."""
+    """Return the largest loss of a single case and label; a Dice that is undefined counts as 1."""
     losses = [0.0]
     for case, labels in before.items():
         for name, old in labels.items():

@@ -105,7 +105,7 @@ def test_impossible_settings_are_named() -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize("method", ["paper_cost", "paper_performance"])
 def test_most_channels_find_the_planted_axis(method: str) -> None:
-    """Of 32 channels by chance a third keeps lines along D, and 20 or more in one of 1400 searches."""
+    """By chance a third of 32 channels keeps lines along D, and 20 or more do in one of 1400 searches."""
     torch.manual_seed(0)
     settings = replace(SETTINGS, method=method, kernels="1d")
     search, network = planted_search(settings, 0.25)

@@ -345,7 +345,7 @@ def test_cases_are_left_out_and_the_others_shared_out_by_their_labels(call: Call
 
 
 def test_a_run_that_begins_with_other_weights_resumes_without_them(call: Call, tmp_path: Path) -> None:
-    """Of the whole run and of one that stopped after an epoch, whose first network is gone: every bit."""
+    """A run that stopped after an epoch, whose first network is gone, ends with the bits of a whole run."""
     first, whole, half = (tmp_path / name for name in ("first", "whole", "half"))
     assert call("op=conv3d", f"paths.run={first}") == (0, "")
     tuned = ("op=conv3d", "task.regions={blob: [1]}", "train.freeze=[encoder.0.*]", "train.layer_decay=0.8")
