@@ -3,9 +3,9 @@
 The folder of a case is written under a temporary name and then renamed, so it is never seen incomplete. Two
 runs may prepare the same case at once: the first to finish keeps its folder, the other drops its copy.
 
-Arrays are .npy files, large ones in bricks. Reading a patch of 40x56x56 voxels takes 0.6 ms from a memory
-map, 43 ms from blosc2 and 270 ms from zarr. The memory map takes 1.7 and 4 times their disk space
-(tests/benchmarks/cache_formats.py, six scans of CT and PET, in single precision).
+Arrays are .npy files, large ones in bricks, and are mapped: a patch reads only its bricks, and nothing
+is decompressed. Compressed formats take less disk space; tests/benchmarks/cache_formats.py compares the time
+to read a patch.
 """
 
 from collections.abc import Callable, Sequence
