@@ -24,6 +24,9 @@ FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 If grids are isotropic, each has half the voxels of the one before.
 """
 _ENOUGH = 2000  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
+_ENOUGH_THIN = (
+    8000  # the same on a grid with thinner slices than most scans have: it adds little, and costs much
+)
 _MOST_STEPS = 250_000  # as nnU-Net; time beyond them goes into a larger region, or the training ends early
 _LEAST_SHARE = 0.5  # smallest share of the minutes left for training, however long the rest takes
 _PLENTY = 150  # passes over all scans; beyond them, a wider network uses the time better
@@ -129,12 +132,12 @@ class _Choice:
         hold a part of the field on the coarsest grid. The network is then as wide as the time allows.
         """
         a_voxel = self._voxel_seconds()
-        affordable = self.seconds / (_ENOUGH * a_voxel)  # voxels of a patch that leave time for enough steps
-        most = min(affordable, self.settings.max_patch_voxels or affordable)
         grids = [grid for grid in kept if kept[grid] >= _LEAST_CEILING] or [next(iter(kept))]
         rejected: list[str] = []
         for grid in grids:
             plan, reasons = self._plan(grid, None)
+            affordable = self.seconds / (self._enough(grid) * a_voxel)  # voxels that leave time for the steps
+            most = min(affordable, self.settings.max_patch_voxels or affordable)
             if self.settings.patch is not None or (math.prod(plan.patch) <= most and self.pace.fits(plan)):
                 break
             rejected.append(self._rejected(grid, plan, a_voxel))
@@ -179,6 +182,11 @@ class _Choice:
         most = max(512, int(voxels)) if voxels is not None else math.prod(self.field.median_size) * 1000
         return make_plan(self.field, self.task, replace(self.settings, spacing=grid, max_patch_voxels=most))
 
+    def _enough(self, grid: Spacing) -> int:
+        """Return the fewest steps for which a grid is taken."""
+        thin = any(mm < usual for mm, usual in zip(grid, self.field.median_spacing, strict=True))
+        return _ENOUGH_THIN if thin and self.settings.spacing is None else _ENOUGH
+
     def _voxel_seconds(self) -> float:
         """Return the seconds of a step per voxel of the patch, from patches of about _MIDDLING voxels."""
         levels = self.settings if self.settings.strides else replace(self.settings, widths=None, kernels=None)
@@ -187,7 +195,7 @@ class _Choice:
 
     def _rejected(self, grid: Spacing, plan: Plan, a_voxel: float) -> str:
         steps = self.seconds / (a_voxel * math.prod(plan.patch))
-        if steps >= _ENOUGH:
+        if steps >= self._enough(grid):
             return f"{short(grid)} mm would take patches of {by(plan.patch)} voxels, more than allowed"
         return f"{short(grid)} mm would leave {steps:.0f} steps of {by(plan.patch)} voxels"
 

@@ -56,6 +56,18 @@ def test_a_coarser_grid_lets_a_patch_hold_the_scan_where_time_is_short(make_task
         assert all(mm >= 0.9 * whole for mm, whole in zip(seen, (100, 200, 200), strict=True))
 
 
+def test_slices_thinner_than_most_scans_have_need_more_steps(make_task: MakeTask) -> None:
+    thick = {
+        "median_spacing": (10.0, 1.0, 1.0),
+        "fine_spacing": (5.0, 1.0, 1.0),
+        "median_size": (10, 100, 100),
+        "base_width": 16,
+    }
+    plans = [planned(make_task, minutes, pace(4e-6), **thick)[0] for minutes in (40, 160)]
+    assert [plan.spacing for plan in plans] == [(10.0, 1.0, 1.0), (5.0, 1.0, 1.0)]
+    assert plans[0].steps > 3000 and plans[1].steps >= 8000
+
+
 @pytest.mark.parametrize("minutes", [10, 30, 120])
 def test_steps_fill_the_time_that_all_else_leaves(make_task: MakeTask, minutes: float) -> None:
     speed = pace(4e-6, other=120)
