@@ -107,6 +107,36 @@ def small(words: list[str]) -> list[str]:
     return [*flags, *SMALL, *generated, *one, *ours, *SHORT]
 
 
+EXAMPLES = (
+    *(
+        "split.file",
+        "split.test",
+        "split.exclude",
+        "split.stratify",
+        "split=nnunet",
+        "fold=none",
+        "task.folder=[",
+    ),
+    *(
+        "task.labels",
+        "task.ignore",
+        "task.dataset",
+        "annotated",
+        "train.init",
+        "train.freeze",
+        "train.layer_decay",
+    ),
+    *("train.resume=auto", "check.add", "check.scans", "check.repair", "channel_names", "track=wandb"),
+    "--max-restarts",
+)
+"""Options of trainings and data sets, each of which a command or code of a page shows."""
+
+
+def test_options_have_an_example_that_runs() -> None:
+    blocks = [text for page in PAGES for _, _, text in BLOCK.findall(page.read_text(encoding="utf-8"))]
+    assert not [name for name in EXAMPLES if not any(name in text for text in blocks)]
+
+
 def documents() -> Iterator[Path]:
     yield from (*PAGES, ROOT / "README.md", ROOT / "ARCHITECTURE.md")
 

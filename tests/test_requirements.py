@@ -23,7 +23,7 @@ def test_both_lists_of_what_runs_are_the_same() -> None:
 
 def test_extras_and_ci_have_the_releases_that_messages_name() -> None:
     extras = {split(line) for lines in PROJECT["optional-dependencies"].values() for line in lines}
-    named = {(name, versions) for name, versions in extras if not name.startswith(("hydra-", "mkdocs"))}
+    named = {(name, versions) for name, versions in extras if not name.startswith("mkdocs")}
     ranges = dict(named)
     assert len(ranges) == len(named)
     assert ranges == {name: versions for name, versions in RELEASES.items() if versions}

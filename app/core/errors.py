@@ -20,6 +20,10 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
+NOT_BEGUN = "interrupted before it began; the same command starts again"
+"""Message of a command that is interrupted before its mode runs."""
+
+
 @contextmanager
 def noting(doing: str) -> Iterator[None]:
     """Add `doing`, the current activity, as a note to any error raised in the block; tracebacks show it."""

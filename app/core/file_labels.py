@@ -28,3 +28,9 @@ class FileLabels:
         if values is None:
             return None
         return cls(*(tuple(values[name]) for name in ("names", "values", "classes")))
+
+
+def recorded_labels(split: Mapping[str, Any], case: str) -> FileLabels | None:
+    """Return the labels in the reference of a case by split.json; None if they are the task's."""
+    entry = (split.get("files") or {}).get(case) or {}
+    return FileLabels.from_dict(entry.get("file_labels") or split.get("file_labels"))

@@ -7,6 +7,9 @@ from app.core.errors import InputError
 
 RELEASES = {
     "highdicom": ">=0.28,<1",
+    "hydra-joblib-launcher": ">=1.2,<2",
+    "hydra-ray-launcher": ">=1.2,<2",
+    "hydra-submitit-launcher": ">=1.2,<2",
     "mlflow": ">=3.17,<4",
     "nncf": ">=3.4,<4",
     "onnx": ">=1.23,<2",
@@ -20,6 +23,13 @@ RELEASES = {
 }
 _IMPORTED_AS = {"scikit-image": "skimage"}
 """Packages that are imported by another name."""
+LAUNCHERS = {
+    "joblib": "hydra-joblib-launcher",
+    "ray": "hydra-ray-launcher",
+    "submitit_local": "hydra-submitit-launcher",
+    "submitit_slurm": "hydra-submitit-launcher",
+}
+"""Packages of the launchers of Hydra that options of hydra/launcher are based on."""
 
 
 def absent(packages: Iterable[str]) -> list[str]:
@@ -35,5 +45,10 @@ def require_packages(setting: str, *packages: str) -> None:
     """
     missing = absent(packages)
     if missing:
-        wanted = " ".join(f'"{package}{RELEASES[package]}"' for package in missing)
-        raise InputError(f"{setting}: not installed; pip install {wanted}")
+        raise InputError(not_installed(setting, *missing))
+
+
+def not_installed(setting: str, *packages: str) -> str:
+    """Return the message about packages that a setting needs, with the command that installs them."""
+    wanted = " ".join(f'"{package}{RELEASES[package]}"' for package in packages)
+    return f"{setting}: not installed; pip install {wanted}"

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.core.errors import InputError
@@ -40,11 +40,20 @@ class Case:
     """The labels in its label file; None if they are the task's."""
     hidden: Hidden | None = None
     """Facts that would name the patient; None if there are none."""
+    part: int = 0
+    """The number of its folder, if a task has cases of several folders."""
+    listed_as: str | None = None
+    """Its name in its own folder, if another folder of the task has a case of that name."""
 
     @property
     def own_id(self) -> str:
         """Return its name in the data set, in split files and in CSV files of the user."""
         return self.id if self.hidden is None else self.hidden.own_id
+
+    @property
+    def grouped_as(self) -> str:
+        """Return the name by which cases are grouped: that in its own folder."""
+        return self.listed_as or self.own_id
 
     def annotates(self, values: tuple[int, ...]) -> bool:
         """Return whether all of these classes are annotated."""
@@ -100,14 +109,20 @@ class GroupRule:
 
 @dataclass(frozen=True)
 class KnownGroups(GroupRule):
-    """A group rule for cases whose own names are hidden."""
+    """A group rule for cases with other names than their own, or of folders with other rules."""
 
     known: Mapping[str, str] = field(default_factory=dict)
     """The group of each case, by its current name."""
+    everyone: bool = False
+    """Whether `known` also has the names that the user gives to cases, for rules that differ by folder."""
 
     def key(self, case_id: str) -> str:
         """Return the name of the group of a case."""
         return self.known[case_id] if case_id in self.known else self.captured(case_id)
+
+    def captured(self, case_id: str) -> str:
+        """Return the group of a name that the user gives to a case."""
+        return self.known.get(case_id, case_id) if self.everyone else super().captured(case_id)
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,7 @@ class Task:
     cases: tuple[Case, ...]
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ignore: int | None = None
-    folder: Path | None = None
+    folders: tuple[Path, ...] = ()
     reading: Reading = field(default_factory=Reading)
     values: tuple[int, ...] = ()
     """The value in label maps of each of `labels`, rising from 0; empty for 0, 1, 2, ..."""
@@ -161,8 +176,22 @@ class Task:
 
     @property
     def file_labels(self) -> FileLabels | None:
-        """The labels in the data set's files; None if they are the task's."""
+        """The labels in the files of the first case; None if they are the task's.
+
+        All cases have the same, except those of several folders (`parts`).
+        """
         return self.cases[0].file_labels if self.cases else None
+
+    @property
+    def parts(self) -> "tuple[Task, ...]":
+        """The task with the cases of each of its folders alone; itself if all are of one folder."""
+        numbers = sorted({case.part for case in self.cases})
+        if len(numbers) < 2:
+            return (self,)
+        return tuple(
+            replace(self, cases=tuple(case for case in self.cases if case.part == number), test=())
+            for number in numbers
+        )
 
     @property
     def file_values(self) -> dict[int, str]:
@@ -171,9 +200,10 @@ class Task:
         names, values = (self.labels, self.label_values) if files is None else (files.names, files.values)
         return dict(zip(values, names, strict=True))
 
-    def values_in_files(self, label: int) -> tuple[int, ...]:
-        """Return the label values that stand for a class in the data set's files."""
-        return (self.label_values[label],) if self.file_labels is None else self.file_labels.values_of(label)
+    def values_in_files(self, label: int, case: Case | None = None) -> tuple[int, ...]:
+        """Return the label values that stand for a class in the files of a case, by default the first."""
+        files = self.file_labels if case is None else case.file_labels
+        return (self.label_values[label],) if files is None else files.values_of(label)
 
     @property
     def foreground(self) -> tuple[str, ...]:

@@ -16,10 +16,14 @@ _SHOWN = 5  # cases named in a message
 
 def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str]) -> None:
     """Write split.json; `digests` maps the id of a case to the digest of the contents of its files."""
-    files = {case.id: {**_place(case), **_digest(digests, case.id)} for case in (*task.cases, *task.test)}
+    several = len(task.folders) > 1
+    files = {
+        case.id: {**_place(case), **(_part(case) if several else {}), **_digest(digests, case.id)}
+        for case in (*task.cases, *task.test)
+    }
     who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
     values: dict[str, Any] = {"label_values": list(task.values)} if task.values else {}
-    if task.file_labels is not None:
+    if len(task.parts) == 1 and task.file_labels is not None:
         values["file_labels"] = task.file_labels.to_dict()
     if task.regions:
         held = {
@@ -28,7 +32,7 @@ def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str])
         values["regions"] = held
     if task.ignore is not None:
         values["ignored_value"] = task.label_values[task.ignore]
-    write_json(run / run_folder.SPLIT, {**who, "folder": str(task.folder), "files": files, **values})
+    write_json(run / run_folder.SPLIT, {**who, "folder": _folder(task), "files": files, **values})
 
 
 def sides(split: Split) -> dict[str, list[str]]:
@@ -42,6 +46,22 @@ def _place(case: Case) -> dict[str, Any]:
     if case.hidden is not None:
         return {"dataset": case.hidden.dataset, "position": case.hidden.position}
     return {"image": str(case.image), "label": str(case.label)}
+
+
+def _folder(task: Task) -> str | list[str] | None:
+    """Return the folder of the data set, or a list if there are several."""
+    folders = [str(folder) for folder in task.folders]
+    return folders if len(folders) > 1 else next(iter(folders), None)
+
+
+def _shown(task: Task) -> str:
+    return ", ".join(map(str, task.folders)) or task.name
+
+
+def _part(case: Case) -> dict[str, Any]:
+    """Return the number of a case's folder, and the labels of its file if they are not the task's."""
+    labels = {} if case.file_labels is None else {"file_labels": case.file_labels.to_dict()}
+    return {"part": case.part, **labels}
 
 
 def _digest(digests: Mapping[str, str], case: str) -> dict[str, str]:
@@ -64,7 +84,7 @@ def recorded_split(run: Path, split: Split, task: Task) -> Split:
         return Split(split.fold, training, validation, split.groups, test)
     crossed = len(set(before["train"]) & set(now["validation"]))
     raise InputError(
-        f"task.folder: {task.folder or task.name}: its cases are not those of {run / run_folder.SPLIT}: "
+        f"task.folder: {_shown(task)}: its cases are not those of {run / run_folder.SPLIT}: "
         f"{len(found_ids - known)} are new, {len(known - found_ids)} are gone, {crossed} that trained "
         "would be held out; restore the data set, or start a new run"
     )
@@ -89,6 +109,6 @@ def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash:
     else:
         return
     raise InputError(
-        f"task.folder: {task.folder or task.name}: {what} have changed since {run} started; "
+        f"task.folder: {_shown(task)}: {what} have changed since {run} started; "
         "restore them, or start a new run"
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.file_labels import FileLabels
+from app.core.file_labels import recorded_labels
 from app.core.listed import listed
 from app.core.moved import UNMOVED, Moved
 from app.core.reading import BY_NAME, Reading
@@ -43,7 +43,7 @@ def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> Viewe
     scan = load_volume(image, _reading(run))
     path = run_folder.prediction_path(run.folder, chosen)
     maps = {
-        REFERENCE: _reference(run, Path(files[chosen]["label"]), scan, image),
+        REFERENCE: _reference(run, chosen, Path(files[chosen]["label"]), scan, image),
         PREDICTION: _label_values(path, scan, image),
     }
     return ViewedCase(f"{run.data_set}: {chosen}", scan, maps, run.label_values, run.ignored_value)
@@ -72,9 +72,9 @@ def _reading(run: Run) -> Reading:
     return Reading(order, task.get("slice_jitter", Reading.slice_jitter))
 
 
-def _reference(run: Run, path: Path, scan: Volume, image: Path) -> LabelMap:
+def _reference(run: Run, case: str, path: Path, scan: Volume, image: Path) -> LabelMap:
     """Return a reference with the label values that the run writes."""
-    files = FileLabels.from_dict((run.split or {}).get("file_labels"))
+    files = recorded_labels(run.split or {}, case)
     found = find_label_map(path) if path.exists() else None
     if found is None or (files is None and not holds_labels(found)):
         return _label_values(path, scan, image)

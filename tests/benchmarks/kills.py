@@ -152,7 +152,10 @@ def _finish(name: str, folder: Path, sessions: Sequence[int], wanted: Any) -> li
     """Let the same command end; return what is wrong then."""
     before = _steps(folder)
     last = Command(KINDS[name].words(folder), folder.with_suffix(".log"))
-    code = last.exit_code()
+    try:
+        code = last.exit_code()
+    except TimeoutError as error:
+        return [str(error)]
     faults = [] if code == 0 else [f"the last command ended with {code}: {' '.join(last.printed()[-1:])}"]
     faults += [*_lost(last.printed(), before), *broken_files(folder), *left_behind(folder)]
     faults += [f"left running: {line}" for line in left_running([*sessions, last.session])]

@@ -17,7 +17,7 @@ FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["tests.support.all_imported"])
 """Commands are forked from a process that has imported everything: kills meet work instead of imports."""
 _LOOK = 0.05  # seconds between looks at how long it has worked
-PATIENCE = 900  # seconds after a signal until a command is taken to hang
+PATIENCE = 900  # seconds until a command is taken to hang
 
 
 class Command:
@@ -58,16 +58,21 @@ class Command:
             (os.killpg if whole else os.kill)(self.session, number)
 
     def exit_code(self, patience: float = PATIENCE) -> int:
-        """Wait for its end.
+        """Wait for its end; `patience` does not run out on a machine that is merely slow.
 
         Raises:
-            TimeoutError: it has not ended after that many seconds.
+            TimeoutError: it has used no time of a CPU for that many seconds, or more than that in all.
         """
-        self._process.join(patience)
-        if self._process.exitcode is None:
-            os.killpg(self.session, signal.SIGKILL)
-            self._process.join()
-            raise TimeoutError(f"still running after {patience} s, see {self.log}")
+        used, since = self.cpu_seconds, time.monotonic()
+        while self._process.exitcode is None:
+            self._process.join(_LOOK)
+            self._look()
+            if self.cpu_seconds > used:
+                used, since = self.cpu_seconds, time.monotonic()
+            if used > patience or time.monotonic() - since > patience:
+                os.killpg(self.session, signal.SIGKILL)
+                self._process.join()
+                raise TimeoutError(f"still running after {used:.0f} s of a CPU, see {self.log}")
         return self._process.exitcode
 
     def printed(self) -> list[str]:

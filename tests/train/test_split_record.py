@@ -11,7 +11,7 @@ from app.data.sample.split import Split
 from app.train.split_record import recorded_split, refuse_changed, write_split
 
 CASES = tuple(Case(name, Path(f"/d/{name}.nii.gz"), Path(f"/d/{name}_l.nii.gz")) for name in "abc")
-TASK = Task("T", ("CT",), ("background", "liver"), CASES, folder=Path("/d"))
+TASK = Task("T", ("CT",), ("background", "liver"), CASES, folders=(Path("/d"),))
 SPLIT = Split(0, CASES[:2], CASES[2:])
 DIGESTS = {"a": "1", "b": "2", "c": "3"}
 

@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
 from app.cli.config.suggest import nearest_option
-from app.core.errors import InputError, Interrupted
+from app.core.errors import NOT_BEGUN, InputError, Interrupted
 from app.train.machine.torchrun import one_voice, process_count, process_rank
 
 INTERRUPTED = 130
@@ -41,7 +41,7 @@ def exit_codes() -> Iterator[None]:
 def end_interrupted(note: KeyboardInterrupt) -> NoReturn:
     """Print in one line how to resume, from one process only, and exit."""
     if process_rank() == 0:
-        print(note if isinstance(note, Interrupted) else "interrupted", file=sys.stderr)
+        print(note if isinstance(note, Interrupted) else NOT_BEGUN, file=sys.stderr)
     sys.exit(INTERRUPTED)
 
 

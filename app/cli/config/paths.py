@@ -24,12 +24,12 @@ ONE = frozenset(
             "paths.scratch",
             "paths.run",
             "paths.sweep",
-            "task.folder",
             "plan.file",
         ),
         *("train.resume", "train.init", "compress.model", "op.layout", "decoder_op.layout"),
         *("split.file", "check.repair", "check.add", "predict.output", "task.strata"),
-        *("evaluate.predictions", "evaluate.labels", "evaluate.output", "export.model", "export.output"),
+        *("evaluate.predictions", "evaluate.labels", "evaluate.output", "evaluate.probabilities"),
+        *("export.model", "export.output", "search.model", "task.dataset"),
         *(
             "report.runs",
             "report.output",
@@ -45,7 +45,7 @@ ONE = frozenset(
 SEVERAL = frozenset(
     (
         *("predict.model", "predict.input", "check.scans", "cleanup.runs", "split.test", "split.exclude"),
-        "view.labels",
+        *("view.labels", "task.folder"),
     )
 )
 """Options that take a path or a list."""
@@ -86,6 +86,9 @@ def _value(value: str, *, listed: bool, several: bool) -> str:
     means: Any = override.value() if override is not None and single else None
     if _exists(value) or ("${" in value and _lies_there(value)):
         return value if means == value and "${" not in value else quoted(value)
+    parts = _existing(value[1:-1]) if listed and value[0] + value[-1] == "[]" else None
+    if parts is not None:
+        return f"[{','.join(map(_quoted, parts))}]"
     if single:
         kept = means is None or isinstance(means, str) or (listed and _is_list(means))
         return value if kept else _quoted(value)
@@ -93,9 +96,22 @@ def _value(value: str, *, listed: bool, several: bool) -> str:
     parts = [part.strip() for part in inside.split(",")]
     if inside != value:
         return f"[{','.join(_quoted(part) for part in parts)}]"
+    parts = (_existing(value) or parts) if several else parts
     if several and len(parts) > 1 and (override is not None or all(map(_exists, parts))):
         return ",".join(part if _is_plain(part) else _quoted(part) for part in parts)
     return _quoted(value)
+
+
+def _existing(text: str) -> list[str] | None:
+    """Return the existing paths that text lists; commas separate them, and may also be in paths."""
+    pieces = text.split(",")
+    for count in range(1, len(pieces) + 1):
+        first, rest = ",".join(pieces[:count]).strip(), pieces[count:]
+        if first and _exists(first):
+            others = _existing(",".join(rest)) if rest else []
+            if others is not None:
+                return [first, *others]
+    return None
 
 
 def _is_list(value: Any) -> bool:

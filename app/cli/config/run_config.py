@@ -18,7 +18,7 @@ from app.core import run_folder
 from app.core.errors import InputError, Interrupted
 from app.core.files import write_text, writing
 from app.core.lock import locked
-from app.core.moved import UNMOVED, Moved
+from app.core.moved import UNMOVED, Moved, listed_folders
 from app.core.nested import dotted
 from app.core.plan import read_plan
 from app.core.renamed import renamed_config
@@ -147,7 +147,7 @@ def data_moved() -> Moved:
     typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     said = {each.key_or_group: each.value() for each in typed if not each.is_sweep_override()}
     data, folder = (said.get(key) for key in ("paths.data", "task.folder"))
-    return Moved(None if data is None else Path(str(data)), None if folder is None else Path(str(folder)))
+    return Moved(None if data is None else Path(str(data)), listed_folders(folder))
 
 
 def where_it_is(stored: DictConfig) -> DictConfig:
@@ -158,8 +158,9 @@ def where_it_is(stored: DictConfig) -> DictConfig:
     """
     moved = data_moved()
     data = OmegaConf.select(stored, "paths.data")
-    folder = moved.folder_of(Path(stored.task.folder), None if data is None else Path(data))
-    changed: dict[str, Any] = {"task": {"folder": str(folder)}}
+    before = listed_folders(OmegaConf.to_container(stored.task)["folder"])  # type: ignore[call-overload,index]
+    folders = [str(each) for each in moved.folders_of(before, None if data is None else Path(data))]
+    changed: dict[str, Any] = {"task": {"folder": folders if len(folders) > 1 else folders[0]}}
     if moved.data is not None:
         changed["paths"] = {"data": str(moved.data)}
     merged = OmegaConf.merge(stored, literal(changed))

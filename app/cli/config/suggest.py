@@ -7,13 +7,15 @@ from difflib import SequenceMatcher
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from app.core.nested import dotted
+from app.core.optional import LAUNCHERS, not_installed
 
 _ROOT = "config"
+_LAUNCHER = "hydra/launcher"
 _ALIKE = 0.72  # smallest ratio of SequenceMatcher: trian and train have 0.8, rate and train 0.67
 _MOST = 3  # names suggested
 _OPTIONS = re.compile(r"got '([^']+)', wanted (?:one of )?([\w.]+(?:(?:, | or )[\w.]+)+)")
@@ -24,6 +26,9 @@ def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override, loader)
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(words))
+    if isinstance(error, MissingConfigException) and (package := _launcher_of(error)):
+        chosen_launcher = next(str(each.value()) for each in overrides if each.key_or_group == _LAUNCHER)
+        return not_installed(f"{_LAUNCHER}={chosen_launcher}", package)
     chosen = [each for each in overrides if loader.get_group_options(each.key_or_group)]
     wrong = [_wrong_option(each, loader.get_group_options(each.key_or_group)) for each in chosen]
     if not any(wrong):
@@ -31,6 +36,12 @@ def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -
         config = loader.load_configuration(_ROOT, lines, RunMode.RUN)
         wrong = [_wrong_key(each, config) for each in overrides if each not in chosen]
     return next(filter(None, wrong), " ".join(str(error).split()))
+
+
+def _launcher_of(error: MissingConfigException) -> str | None:
+    """Return the package of the launcher that could not be loaded; None if it was another file."""
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    return LAUNCHERS.get(name) if group == _LAUNCHER else None
 
 
 def nearest(name: str, known: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.settings import read_settings, section_values
 from app.core.errors import InputError
+from app.core.moved import listed_folders
 from app.core.optional import require_packages
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading
 from app.core.task import Case, GroupRule, KnownGroups, Task
@@ -20,6 +21,7 @@ from app.data.sets.anonymous import without_patients
 from app.data.sets.dataset_json import DATASET_JSON
 from app.data.sets.decathlon import read_task
 from app.data.sets.download import Archive, fetch_task
+from app.data.sets.joined import joined
 from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
 from app.data.sets.relabel import labels_text, relabelled
@@ -45,7 +47,8 @@ class SplitSettings:
 class TaskSettings:
     """Settings of a task that its data set does not contain."""
 
-    folder: str
+    folder: Any
+    """Folder of the data set, or a list of folders whose cases train together."""
     download: bool
     archive: dict[str, Any] | None
     phantom: dict[str, Any] | None
@@ -72,33 +75,62 @@ class TaskSettings:
     anonymous: bool = False
     """Whether cases named after their patients are renamed; runs from older versions lack this."""
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders that `folder` names."""
+        return listed_folders(self.folder)
+
+    def only_folder(self, setting: str) -> Path:
+        """Return the folder of the data set, for a setting that works on one folder.
+
+        Raises:
+            InputError: there are several.
+        """
+        if len(self.folders) != 1:
+            raise InputError(f"{setting}: got {len(self.folders)} folders in task.folder, wanted one")
+        return self.folders[0]
+
     def group_rule(self, task: Task) -> GroupRule | None:
         """Return how cases are grouped: as set, or as the cases' names clearly show, which is logged."""
         if not self.group or self.group["pattern"] is None:
             return None
         if self.group["pattern"] != "auto":
             return _named(read_settings(GroupRule, self.group, "task.group"), task)
-        found = groups_by_prefix([case.own_id for case in task.cases])
-        if found is None:
+        rule = _found_in_names(task)
+        if rule is None:
             return None
-        rule, first = _named(found, task), task.cases[0].id
+        example = next(case.id for case in task.cases if rule.key(case.id) != case.id)
         log.info(
             "%d cases belong to %d groups by their names (%s belongs to %s), and a group stays in one fold; "
             "task.group.pattern=null makes each case a group of its own",
-            *(len(task.cases), len({rule.key(case.id) for case in task.cases}), first, rule.key(first)),
+            *(len(task.cases), len({rule.key(case.id) for case in task.cases}), example, rule.key(example)),
         )
         return rule
 
 
+def _found_in_names(task: Task) -> GroupRule | None:
+    """Return the rule that the names of cases clearly show, looked for in each folder by itself."""
+    found = [groups_by_prefix([case.grouped_as for case in part.cases]) for part in task.parts]
+    if len(found) == 1 or not any(found):
+        return None if found[0] is None else _named(found[0], task)
+    known: dict[str, str] = {}
+    for part, rule in zip(task.parts, found, strict=True):
+        own = None if rule is None else _named(rule, part)
+        for case in part.cases:
+            known[case.id] = known[case.own_id] = case.id if own is None else own.key(case.id)
+    pattern = next(rule.pattern for rule in found if rule)
+    return KnownGroups(pattern, None, known, everyone=True)
+
+
 def _named(rule: GroupRule, task: Task) -> GroupRule:
-    """Return the rule for renamed cases; with hidden names, a group is called after its first case."""
+    """Return the rule for renamed cases; a group of theirs is called after its first case."""
     cases = (*task.cases, *task.test)
-    if not any(case.hidden for case in cases):
+    if all(case.grouped_as == case.id for case in cases):
         return rule
     first: dict[str, str] = {}
     for case in cases:
-        first.setdefault(rule.captured(case.own_id), case.id)
-    known = {case.id: first[rule.captured(case.own_id)] for case in cases}
+        first.setdefault(rule.captured(case.grouped_as), case.id)
+    known = {case.id: first[rule.captured(case.grouped_as)] for case in cases}
     return KnownGroups(rule.pattern, rule.block, known)
 
 
@@ -111,18 +143,29 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
     if OmegaConf.is_missing(cfg.task, "folder"):
         raise InputError("task.folder: not set; set task.folder=<folder with a dataset.json>")
     settings = read_settings(TaskSettings, section_values(cfg.task), "task")
-    folder = Path(settings.folder)
-    if settings.phantom is not None:
-        generate_phantom(folder, settings=read_settings(PhantomSettings, settings.phantom, "task.phantom"))
-    if settings.planted is not None:
-        generate_planted(folder, settings=read_settings(PlantedSettings, settings.planted, "task.planted"))
-    if settings.download and settings.archive and not folder.is_dir():
-        fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
-    task = with_targets(read_task(folder, settings.dataset), settings)
+    _make_data_set(settings)
+    tasks = [anonymised(read_task(folder, settings.dataset), settings) for folder in settings.folders]
+    task = with_targets(joined(tasks), settings)
     chosen = cfg.get("split")  # runs from older versions have no such section
     if chosen is not None:
         task = _set_aside(task, read_settings(SplitSettings, chosen, "split"), settings, read_fold(cfg.fold))
     return task, settings
+
+
+def _make_data_set(settings: TaskSettings) -> None:
+    """Generate or download the data set if it is missing."""
+    if not settings.folders:
+        raise InputError("task.folder: got an empty list, wanted one folder or several")
+    if settings.phantom is not None:
+        folder = settings.only_folder("task.phantom")
+        generate_phantom(folder, settings=read_settings(PhantomSettings, settings.phantom, "task.phantom"))
+    if settings.planted is not None:
+        folder = settings.only_folder("task.planted")
+        generate_planted(folder, settings=read_settings(PlantedSettings, settings.planted, "task.planted"))
+    if settings.download and settings.archive:
+        folder = settings.only_folder("task.download")
+        if not folder.is_dir():
+            fetch_task(read_settings(Archive, settings.archive, "task.archive"), folder.parent, folder.name)
 
 
 def read_fold(value: Any) -> int | None:
@@ -191,15 +234,19 @@ def _warn_of_leak(kept: Sequence[Case], test: Sequence[Case], group: GroupRule |
         )
 
 
+def anonymised(task: Task, settings: TaskSettings) -> Task:
+    """Return the task of one folder with its cases not named after patients, unless that is switched off."""
+    return without_patients(task, settings.dataset) if settings.anonymous else task
+
+
 def with_targets(task: Task, settings: TaskSettings) -> Task:
-    """Return the task with its regions and its ignored label, its cases not named after patients."""
-    if settings.anonymous:
-        task = without_patients(task, settings.dataset)
+    """Return the task with its regions and its ignored label."""
     ignored = [] if settings.ignore is None else settings.ignore
     ignored = list(ignored) if isinstance(ignored, list | tuple) else [ignored]
     if settings.labels or len(ignored) > 1 or (ignored and ignored != [task.labels[-1]]):
         task = relabelled(task, settings.labels, ignored)
-        log.info("labels of %s: %s", task.name, labels_text(task))
+        for part in task.parts:
+            log.info("labels of %s: %s", task.folders[part.cases[0].part], labels_text(part))
     elif ignored:
         task = replace(task, ignore=len(task.labels) - 1)
     regions = {name: _classes(name, values, task) for name, values in (settings.regions or {}).items()}

@@ -19,6 +19,7 @@ from app.analyze.stages import arrange
 from app.cli.config.run_config import open_folder
 from app.cli.config.settings import read_settings
 from app.cli.config.training import plan_configured
+from app.cli.modes.next_steps import command
 from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_text
@@ -60,7 +61,7 @@ def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, 
     listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     write_text(folder / "model" / "arranged.yaml", yaml.safe_dump(listed, sort_keys=False))
     log.info("mean score %.3f -> %.3f", found.before, found.after)
-    log.info("to train it: python run.py --config-dir %s model=arranged ...", folder.resolve())
+    log.info("to train it: %s ...", command("--config-dir", str(folder.resolve()), "model=arranged"))
 
 
 def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
@@ -72,7 +73,7 @@ def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, f
         "follow our formulation"
     )
     log.info("mean score %.3f with 8 groups -> %.3f", found.before, found.after)
-    log.info("to train it: python run.py --config-dir %s op=mixes ...", folder.resolve())
+    log.info("to train it: %s ...", command("--config-dir", str(folder.resolve()), "op=mixes"))
 
 
 def _config_of(described: Model | Operator) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _optimise_kernels(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings,
     write_layout(folder / run_folder.LAYOUT, found.layout)
     log.info("CAKES kernels chosen by our score; the paper's own kernels are analyze.optimise=mix")
     log.info("mean score %.3f with 1D kernels -> %.3f", found.before, found.after)
-    log.info("to train it: python run.py op=cakes op.layout=%s ...", folder / run_folder.LAYOUT)
+    log.info("to train it: %s ...", command("op=cakes", f"op.layout={folder / run_folder.LAYOUT}"))
 
 
 def _row(layer: Layer) -> dict[str, object]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from app.cli.config.run_config import open_folder
 from app.cli.config.settings import required
-from app.cli.config.task import TaskSettings, open_task, with_targets
+from app.cli.config.task import TaskSettings, anonymised, open_task, with_targets
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import write_json
@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> Path:
         task, facts = open_task(cfg)
         added = None if cfg.check.add is None else _added(cfg, task, facts)
         if added is not None:
-            task = with_targets(task_of(added), facts)
+            task = with_targets(anonymised(task_of(added), facts), facts)
         task = replace(task, cases=(*task.cases, *task.test))
         checked = check_task(task, facts.group_rule(task), workers=len(usable_cores()))
         _print(checked, task.name)
@@ -62,7 +62,7 @@ def run(cfg: DictConfig) -> Path:
         log.info("check: %s", folder / run_folder.CHECK_PAGE)
         if cfg.check.repair is not None:
             target = Path(cfg.check.repair)
-            source = read_task_file(Path(facts.folder), facts.dataset)
+            source = read_task_file(facts.only_folder("check.repair"), facts.dataset)
             repaired = repair_task(source, checked, target, task.reading)
             log.info("%d of %d cases repaired in a copy: %s", repaired, len(task.cases), target)
             _warn_of_guesses(checked)
@@ -84,7 +84,7 @@ def _added(cfg: DictConfig, current: Task, facts: TaskSettings) -> TaskFile:
         raise InputError("check.add: leave out task.labels; label maps are added with the data set's values")
     if cfg.check.repair is not None:
         raise InputError("check.repair: cannot be combined with check.add; run one command for each")
-    known, masks = read_task_file(Path(facts.folder), facts.dataset), Path(cfg.check.add)
+    known, masks = read_task_file(facts.only_folder("check.add"), facts.dataset), Path(cfg.check.add)
     names: dict[str, Path] = {}
     if cfg.check.scans is not None:
         found = find_scans(_listed(cfg.check.scans), masks, current.reading).names
@@ -116,6 +116,8 @@ def _listed(value: Any) -> list[Path]:
 
 def _describe(cfg: DictConfig) -> None:
     """Write dataset.json; ask for the names that no file contains."""
+    if isinstance(cfg.task.folder, ListConfig):
+        raise InputError("check.write_dataset_json: got several folders in task.folder, wanted one")
     described = describe_folder(Path(required(cfg.task, "folder", "task")))
     modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
     values = [f"label value {value}" for value in described.values]

@@ -14,6 +14,7 @@ from app.cli.config.task import TaskSettings, open_task, read_strata
 from app.core import run_folder
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
+from app.core.file_labels import FileLabels
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.read_ahead import read_ahead
@@ -149,7 +150,7 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
     if predicted is not None and not holds_labels(predicted):
         ours = read_label_map(predicted, task.label_values)
     grid = _scan_grid(reference, known, task) if ours is None and holds_labels(reference) else ours
-    theirs = _reference(reference, task, grid)
+    theirs = _reference(reference, task, grid, task.file_labels if known is None else known.file_labels)
     if predicted is None:
         return np.zeros_like(theirs.voxels), theirs
     if ours is None:
@@ -159,9 +160,8 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
     return ours.voxels, theirs
 
 
-def _reference(path: Path, task: Task, like: LabelMap | None) -> LabelMap:
+def _reference(path: Path, task: Task, like: LabelMap | None, files: FileLabels | None) -> LabelMap:
     """Return a reference with the labels of the data set's files, on the grid of `like` if it is DICOM."""
-    files = task.file_labels
     if like is not None:
         return read_reference_map(path, task.labels, task.label_values, like, files)
     if files is None:

@@ -4,9 +4,13 @@ import os
 import shlex
 from pathlib import Path
 
+from app.core.task import Task
+
 _WIDTH = 100
 _OUTPUT = "predictions"
-_OWN_DATA = ("python", "run.py", "task=decathlon", "task.folder=<folder with a dataset.json>")
+_ANY_FOLDER = "decathlon"
+"""The option of task= that does not say which folder."""
+_OWN_DATA = ("python", "run.py", f"task={_ANY_FOLDER}", "task.folder=<folder with a dataset.json>")
 
 
 def next_steps(run: Path, report: Path, scan: Path | None) -> str:
@@ -29,12 +33,29 @@ def next_steps(run: Path, report: Path, scan: Path | None) -> str:
     return "\n".join(["next:", *(f"  {title}:\n{_wrapped(words)}" for title, words in steps)])
 
 
+def command(*words: str) -> str:
+    """Return a command in one line that a shell accepts; <...> is left for the user to fill in."""
+    return " ".join(("python", "run.py", *map(_quoted, words)))
+
+
+def on_task(choice: str, task: Task) -> tuple[str, ...]:
+    """Return the words that choose a task, with its folders if its name does not imply them."""
+    if choice != _ANY_FOLDER:
+        return (f"task={choice}",)
+    folders = ",".join(map(str, task.folders))
+    return (f"task={choice}", f"task.folder={folders if len(task.folders) == 1 else f'[{folders}]'}")
+
+
+def _quoted(word: str) -> str:
+    return word if "<" in word else shlex.quote(word)
+
+
 def _wrapped(words: tuple[str, ...]) -> str:
     """Return a command on as many lines as its width needs, continued so that a shell accepts all of them."""
     mark = " ^" if os.name == "nt" else " \\"
     lines = [""]
     for word in words:
-        shown = word if "<" in word else shlex.quote(word)
+        shown = _quoted(word)
         longer = f"{lines[-1]} {shown}".strip()
         if lines[-1] and len(longer) > _WIDTH - 8:
             lines.append(shown)

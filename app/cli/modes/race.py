@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from app.cli.config.build import network_builder
 from app.cli.config.search_costs import network_prices, search_settings
 from app.cli.config.training import open_configured
+from app.cli.modes.next_steps import command, on_task
 from app.core import run_folder
 from app.core.files import write_json
 from app.core.layout import Layout, Outline, write_layout
@@ -180,10 +181,9 @@ def _write(training: Training, track: _Track, found: Layout, facts: Mapping[str,
         *(network, list(found.network.widths), found.network.decoder_width),
         *(own.params / 1e6, whole.params / 1e6, own.macs / 1e9, whole.macs / 1e9),
     )
-    log.info(
-        "to train it: python run.py task=%s op=cakes op.layout=%s plan.file=%s",
-        *(training.facts["task"], network, training.folder / run_folder.PLAN),
-    )
+    words = (f"op.layout={network}", f"plan.file={training.folder / run_folder.PLAN}")
+    chosen = on_task(str(training.facts["task"]), training.task)
+    log.info("to train it: %s", command(*chosen, "op=cakes", *words))
 
 
 def _figures(cost: Cost) -> dict[str, int]:

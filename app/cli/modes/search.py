@@ -16,6 +16,7 @@ from app.cli.config.run_config import adopted_config
 from app.cli.config.search_costs import budget_of, search_settings
 from app.cli.config.settings import read_settings
 from app.cli.config.training import open_configured, refuse_init
+from app.cli.modes.next_steps import command, on_task
 from app.cli.modes.race import run_race
 from app.compress.patches import training_patches
 from app.compress.shrink import shrink
@@ -204,7 +205,8 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
         "the whole network: %.3f M parameters (dense %.3f M), %.2f GMAC per patch (dense %.2f)",
         *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
     )
-    log.info("to train it: python run.py task=%s op=cakes op.layout=%s", training.facts["task"], path)
+    chosen = on_task(str(training.facts["task"]), training.task)
+    log.info("to train it: %s", command(*chosen, "op=cakes", f"op.layout={path}"))
 
 
 def _network_costs(training: Training, layout: Layout) -> tuple[Cost, Cost]:

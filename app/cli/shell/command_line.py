@@ -38,7 +38,7 @@ Users set it to see the traceback.
 
 
 def main() -> None:
-    """Run the command in sys.argv, as `python run.py` and the installed command do."""
+    """Run the command in sys.argv."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a console without UTF-8 shows ? for unknown characters
@@ -62,9 +62,9 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     """
     with exit_codes():
         _answer(words)
-    words = today(words)
-    sys.argv[1:] = [*words, *(["--multirun"] if ALL_FOLDS in words else [])]
-    find_plugins()
+        words = today(words)
+        sys.argv[1:] = [*words, *(["--multirun"] if ALL_FOLDS in words else [])]
+        find_plugins()
     if os.environ.get(_RAISE) == "1":
         yield
         return

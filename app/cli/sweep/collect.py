@@ -7,6 +7,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Column, Table
 
+from app.cli.config.paths import shell_word
 from app.core import run_folder
 from app.core.sweep import Sweep, read_record
 from app.report.compare.folds import CrossValidation, Estimate, write_folds
@@ -41,9 +42,9 @@ def collect(folder: Path, sweep: Sweep) -> None:
             log.error("failed: %s: %s", entry.name, record.error)
     if len(crossed) == len({entry.group for entry in sweep.entries}) == 1 and not crossed[0].missing:
         log.info(
-            "to predict with the average of their networks: python run.py mode=predict predict.model=%s "
+            "to predict with the average of their networks: python run.py mode=predict %s "
             "predict.input=<scans> predict.output=<folder>",
-            folder,
+            shell_word("predict.model", folder),
         )
 
 

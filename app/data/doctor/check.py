@@ -3,9 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
-from app.core.task import GroupRule, Task
+from app.core.task import Case, GroupRule, Task
 from app.data.doctor.examine import Examined, examine
 from app.data.doctor.finding import Finding, Severity, error
 from app.data.doctor.grid_rules import GRID_RULES, report_header_warnings
@@ -30,11 +29,15 @@ class Checked:
 
 def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
     """Read every case of a task once, apply all rules and return the findings."""
-    look = partial(examine, task=task)
+    parts = {part.cases[0].part: part for part in task.parts}  # their label values may differ
+
+    def look(case: Case) -> Examined:
+        return examine(case, task=parts[case.part])
+
     cases = over_cases("Checking cases", task.cases, look, workers=workers, reading=task.reading)
     findings: dict[str, list[Finding]] = defaultdict(list)
     for case, examined in cases.items():
-        findings[case] += check_case(examined, task)
+        findings[case] += check_case(examined, parts[examined.case.part])
     for rule in SET_RULES:
         for case, finding in rule(list(cases.values()), task, group):
             findings[case].append(finding)

@@ -146,11 +146,10 @@ def not_hounsfield(examined: Sequence[Examined], task: Task, group: GroupRule | 
 
 def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Report labels of dataset.json that no case has."""
-    seen = {value for one in examined if one.label for value in one.label.values}
     absent = [
         f"{value} ({name})"
-        for n, (value, name) in enumerate(zip(task.label_values, task.labels, strict=True))
-        if n and not seen & set(task.values_in_files(n))
+        for n, value, name in _named(task)
+        if not any(_has(one, n, task) for one in examined)
     ]
     if absent:
         what = f"label {absent[0]}" if len(absent) == 1 else f"{len(absent)} labels: {listed(absent)}"
@@ -160,11 +159,10 @@ def absent_label(examined: Sequence[Examined], task: Task, group: GroupRule | No
 
 def rare_label(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
     """Report labels of a single group of cases: a fold cannot both train on them and score them."""
-    for n, (value, name) in enumerate(zip(task.label_values, task.labels, strict=True)):
-        made_of = set(task.values_in_files(n))
-        having = [one.case.id for one in examined if one.label and made_of & set(one.label.values)]
+    for n, value, name in _named(task):
+        having = [one.case.id for one in examined if _has(one, n, task)]
         units = {group.key(case) if group else case for case in having}
-        if value and len(units) == 1 and len(examined) > len(having):
+        if len(units) == 1 and len(examined) > len(having):
             yield (
                 having[0],
                 warning(
@@ -180,7 +178,7 @@ def vanishing_label(examined: Sequence[Examined], task: Task, group: GroupRule |
     for one, own_mm3, voxel_mm3 in _grids(examined):
         assert one.label
         for n, value, name in _named(task):
-            count = sum(one.label.values.get(found, 0) for found in task.values_in_files(n))
+            count = sum(one.label.values.get(found, 0) for found in task.values_in_files(n, one.case))
             if 0 < count * own_mm3 < _HALF * voxel_mm3:
                 yield (
                     one.case.id,
@@ -199,7 +197,8 @@ def vanishing_lesions(examined: Sequence[Examined], task: Task, group: GroupRule
         gone, all_ = dict[str, int](), 0
         for one, own_mm3, voxel_mm3 in _grids(examined):
             assert one.label
-            places = [found - 1 for found in task.values_in_files(n) if found <= len(one.label.lesions)]
+            made_of = task.values_in_files(n, one.case)
+            places = [found - 1 for found in made_of if found <= len(one.label.lesions)]
             lesions = [one.label.lesions[place] for place in places]
             sizes = [own_mm3 * lesion.voxels for each in lesions for lesion in each.smallest]
             small = sum(size < _HALF * voxel_mm3 for size in sizes)
@@ -225,6 +224,11 @@ def _grids(examined: Sequence[Examined]) -> Iterator[tuple[Examined, float, floa
     if known:
         median = float(np.prod(np.median([sorted(spacing) for _, spacing in known], axis=0)))
         yield from ((one, float(np.prod(spacing)), median) for one, spacing in known)
+
+
+def _has(one: Examined, label: int, task: Task) -> bool:
+    """Return whether the label map of a case has a label."""
+    return one.label is not None and bool(set(task.values_in_files(label, one.case)) & set(one.label.values))
 
 
 def _named(task: Task) -> Iterator[tuple[int, int, str]]:

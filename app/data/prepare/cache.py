@@ -118,7 +118,7 @@ class Cache:
         partial = {case.id: case.annotated for case in self._task.cases if case.annotated is not None}
         more = [*ignored, *order, *([partial] if partial else [])]
         more += self._odd_values()
-        more += [] if self._task.file_labels is None else [self._task.file_labels.to_dict()]
+        more += [labels] if (labels := self._file_labels()) else []
         return digest_of([self._task.labels, self._task.modalities, listed, *more])
 
     def digests(self) -> dict[str, str]:
@@ -198,7 +198,7 @@ class Cache:
             "normalisation": plan.to_dict()["normalisation"],
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
             **({"values": values} if (values := self._odd_values()) else {}),
-            **({} if self._task.file_labels is None else {"labels": self._task.file_labels.to_dict()}),
+            **({"labels": labels} if (labels := self._file_labels()) else {}),
             **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch}),
         }
         folder = self._folder / digest_of(settings)[:16]
@@ -241,6 +241,11 @@ class Cache:
         except (InputError, OSError):
             if not folder.is_dir():
                 raise
+
+    def _file_labels(self) -> Any:
+        """Return the labels in files if they are not the task's, for several folders as a list."""
+        found = [part.file_labels.to_dict() for part in self._task.parts if part.file_labels is not None]
+        return found[0] if len(found) == 1 else found
 
     def _odd_values(self) -> tuple[int, ...]:
         """Return the label values if they differ from the classes or do not fit into a byte, else ()."""

@@ -55,7 +55,7 @@ def named(names: Sequence[str], cases: Sequence[Case], group: GroupRule | None, 
     """
     known: dict[str, set[str]] = {name: {case.id} for case in cases for name in (case.id, case.own_id)}
     for case in cases if group is not None else ():
-        known.setdefault(group.captured(case.own_id), set()).add(case.id)  # type: ignore[union-attr]
+        known.setdefault(group.captured(case.grouped_as), set()).add(case.id)  # type: ignore[union-attr]
     unknown = [name for name in names if name not in known]
     if unknown:
         close = get_close_matches(unknown[0], list(known), 1)

@@ -71,7 +71,7 @@ def task_of(file: TaskFile) -> Task:
             modalities=_numbered(facts, "modality", path),
             labels=labels,
             cases=cases,
-            folder=folder,
+            folders=(folder,),
             values=values,
         )
     except InputError as error:

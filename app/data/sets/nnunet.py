@@ -45,7 +45,7 @@ def read_nnunet(folder: Path, facts: Mapping[str, Any], path: Path) -> Task:
         cases=_cases(folder, ending, len(channels)),
         regions=regions,
         ignore=ignore,
-        folder=folder,
+        folders=(folder,),
         reading=Reading(BY_SUFFIX, modalities=channels),
         values=() if values == tuple(range(len(values))) else values,
     )

@@ -129,4 +129,7 @@ def _case(case: Case, files: FileLabels, count: int) -> Case:
         members = {n: [i for i, found in enumerate(files.classes) if found == n] for n in range(1, count + 1)}
         annotated = tuple(n for n, inside in members.items() if set(inside) <= set(annotated or ()))
         annotated = None if len(annotated) == count else annotated
+    own = case.file_labels  # of a folder whose values are not those of the task
+    if own is not None:
+        files = FileLabels(own.names, own.values, tuple(files.classes[index] for index in own.classes))
     return replace(case, annotated=annotated, file_labels=files)

@@ -1,6 +1,6 @@
 """The Dice of a segmenter on labelled cases, to compare engines or settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -10,7 +10,7 @@ import yaml
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.file_labels import FileLabels
+from app.core.file_labels import recorded_labels
 from app.core.files import read_json
 from app.core.hidden import hide
 from app.core.moved import HOW, UNMOVED, Moved
@@ -43,10 +43,9 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
         settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
         places = moved.files(split, settings)
         files = {case: places[case] for case in split[part]}
-        files_hold = FileLabels.from_dict(split.get("file_labels"))
-        found = moved.data_set(split, settings)
+        folders = [now for _, now in moved.data_sets(split, settings)]
         cases = [
-            replace(_case(case, entry, found and found[1]), file_labels=files_hold)
+            replace(_case(case, entry, folders), file_labels=recorded_labels(split, case))
             for case, entry in files.items()
         ]
     except (KeyError, TypeError) as error:
@@ -59,15 +58,15 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
     return cases
 
 
-def _case(name: str, entry: Mapping[str, Any], folder: Path | None) -> Case:
+def _case(name: str, entry: Mapping[str, Any], folders: Sequence[Path]) -> Case:
     """Return a case by its recorded paths.
 
     If the paths would identify the patient, the record has the case's position in the data set's list
     instead.
     """
-    if "position" not in entry or folder is None:
+    if "position" not in entry or not folders:
         return Case(name, Path(entry["image"]), Path(entry["label"]))
-    file = read_task_file(folder, entry["dataset"])
+    file = read_task_file(folders[entry.get("part", 0)], entry["dataset"])
     listed = case_of(file, file.facts["training"][entry["position"]])
     alias = known_as({listed.image: listed.id}, anonymous=True, beside={listed.image: listed.label})
     hide(alias[listed.image].words)

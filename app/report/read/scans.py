@@ -10,7 +10,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from app.core import run_folder
-from app.core.file_labels import FileLabels
+from app.core.file_labels import FileLabels, recorded_labels
 from app.io.several import numbered_files
 from app.report.read.runs import Run
 
@@ -42,7 +42,7 @@ def read_scan(run: Run, case: str) -> Scan:
         raise NotDrawable(f"{run_folder.SPLIT} has no paths of its image and label")
     image, spacing = _canonical(Path(files["image"]))
     reference, _ = _canonical(Path(files["label"]))
-    reference = _merged(reference, FileLabels.from_dict((run.split or {}).get("file_labels")), run)
+    reference = _merged(reference, recorded_labels(run.split or {}, case), run)
     prediction, _ = _canonical(run_folder.prediction_path(run.folder, case))
     for name, volume in (("label", reference), ("prediction", prediction)):
         if volume.shape != image.shape:

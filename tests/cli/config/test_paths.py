@@ -1,5 +1,6 @@
 """Paths with any character, as a user types them."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,17 @@ def test_a_path_to_be_made_is_that_path(name: str) -> None:
     assert composed(*readable([f"paths.run=new/{name}"])).paths.run == f"new/{name}"
 
 
+def test_paths_in_a_list_may_contain_commas(tmp_path: Path) -> None:
+    names = ["a, b", "a", "c [1],d"]
+    paths = [f"{tmp_path}/{name}" for name in names]
+    for path in paths:
+        Path(path).mkdir()
+    cfg = composed(*readable([f"predict.input=[{','.join(paths)}]", f"task.folder=[{', '.join(paths)}]"]))
+    assert (list(cfg.predict.input), list(cfg.task.folder)) == (paths, paths)
+    jobs = plan_jobs({"": ""}, readable([f"train.init={','.join(paths)}"], several=True))
+    assert len(jobs) == len(paths)
+
+
 def test_lists_sweeps_and_interpolations_keep_their_meaning(tmp_path: Path) -> None:
     for name in ("a b", "ü"):
         (tmp_path / name).mkdir()
@@ -56,6 +68,24 @@ def test_a_reference_to_a_job_in_an_odd_folder_is_read() -> None:
     words = trained.resolved({"mixed": "/a b/größe/mixed"})
     cfg = composed(*words)
     assert (cfg.op.layout, cfg.paths.data) == ("/a b/größe/mixed/layout.yaml", "me@home")
+
+
+PATH_OPTION = re.compile(r"(\w+): *(?:null|\S+[/.]\S+|data) +# *(.*\b(?:file|folder|checkpoint|scan)s?\b)")
+NOT_PATHS = {"predict.memory_gb", "predict.channels", "sweep.name"}  # their comments only mention files
+
+
+def test_every_option_that_takes_a_path_is_known() -> None:
+    """Found by their comments in conf/, which say file, folder, checkpoint or scan."""
+    found = set()
+    for path in Path("conf").glob("*/*.yaml"):
+        section = path.stem if path.parent.name == "settings" else path.parent.name
+        for line in path.read_text(encoding="utf-8").splitlines():
+            key = re.match(
+                r"(\w+): *(?:null|\S+[/.]\S+|data) +# *(.*\b(?:file|folder|checkpoint|scan)s?\b)", line
+            )
+            if key and section not in ("experiment", "sweep"):
+                found.add(f"{section}.{key[1]}")
+    assert len(found) > 30 and found - NOT_PATHS <= ONE | SEVERAL
 
 
 def test_the_options_exist_and_advice_can_be_pasted() -> None:

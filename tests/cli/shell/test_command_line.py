@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra.errors import InstantiationException
+import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import InstantiationException, MissingConfigException
 
 from app import __version__
 from app.cli.config.exit_codes import in_one_line
-from app.cli.config.suggest import nearest
+from app.cli.config.suggest import explain, nearest
 from app.cli.shell.command_line import command_line
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
+from app.core.optional import LAUNCHERS, RELEASES
 
 pytestmark = pytest.mark.e2e
 
@@ -63,6 +67,21 @@ def test_a_wrong_name_is_answered_in_one_line(
         found = re.findall(rf"(?<![\w.]){re.escape(token)}(?!\w)", done.stderr)
         assert len(found) >= times, (token, done.stderr)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("option", "based_on"), [("cores", "joblib"), ("slurm", "submitit_slurm")])
+def test_a_launcher_that_is_not_installed_is_named_with_its_package(option: str, based_on: str) -> None:
+    error = MissingConfigException("Could not load", f"hydra/launcher/{based_on}")
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        said = explain(error, [f"hydra/launcher={option}", "seed=0,1"], loader)
+    assert f"hydra/launcher={option}" in said and f'"{LAUNCHERS[based_on]}' in said
+
+
+def test_every_launcher_has_a_package() -> None:
+    for path in Path("conf/hydra/launcher").glob("*.yaml"):
+        (based_on,) = yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"]
+        assert LAUNCHERS[based_on] in RELEASES
 
 
 def test_the_nearest_comes_first() -> None:
