@@ -54,7 +54,7 @@ def _merged(reference: Voxels, files: FileLabels | None, run: Run) -> Voxels:
     """Return label values as the run predicts them, if it merges values of the files."""
     if files is None:
         return reference
-    values = run.predicted_values(len(set(files.classes)))
+    values = run.predicted_values(1 + max(files.classes))
     merged = np.zeros(reference.shape, np.uint16)
     for value, found in zip(files.values, files.classes, strict=True):
         if found:
