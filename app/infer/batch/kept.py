@@ -23,7 +23,7 @@ class Fate(StrEnum):
     SEGMENT = "segment"
     KEEP = "keep"
     AGAIN = "again"
-    """The scan was replaced after its label map was made, or failed before; it is segmented again."""
+    """The scan was replaced, failed, or was interrupted while it was written; it is segmented again."""
     CLASH = "clash"
     """The label map belongs to another scan; the scan is not segmented and the label map is kept."""
 
@@ -49,7 +49,7 @@ def decide(scan: Path, alias: Alias, outputs: Outputs, record: dict[str, Any], r
     """
     if not outputs.labels.is_file():
         return Fate.SEGMENT
-    if record.get("status") == "failed":
+    if record.get("status") in ("failed", "begun"):
         return Fate.AGAIN
     try:
         same = _is_of(scan, alias, outputs.labels, record, reading)

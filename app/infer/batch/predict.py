@@ -120,7 +120,11 @@ def predict_scans(
 def _finish(
     scan: Path, alias: Alias, write: Callable[[], None], manifest: Manifest, failed: dict[Path, str]
 ) -> None:
-    """Write the results of a scan, or record the error if there are none."""
+    """Write the results of a scan, or record the error if there are none.
+
+    A scan whose writing began but did not end, as after a kill, is segmented again by the next command.
+    """
+    manifest.record(alias.name, status="begun", input=alias.shown)
     try:
         write()
     except Exception as error:

@@ -81,6 +81,28 @@ def test_the_mask_does_not_depend_on_how_the_scan_is_stored(
     np.testing.assert_array_equal(masks[1][0], canonical)
 
 
+def test_a_kill_between_label_map_and_record_loses_no_record(
+    segmenter: Segmenter, make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans, output = list_scans([make_task(cases=3) / "imagesTr"], tmp_path / "out"), tmp_path / "out"
+    record = Manifest.record
+
+    def killed(self: Manifest, case: str, *, status: str, **facts: object) -> None:
+        if (case, status) == ("blob_002", "written"):
+            raise KeyboardInterrupt
+        record(self, case, status=status, **facts)
+
+    monkeypatch.setattr(Manifest, "record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict(segmenter, scans, output)
+    monkeypatch.undo()
+    assert (output / "blob_002.nii.gz").is_file()
+    done = predict(segmenter, scans, output)
+    assert [path.name for path in done.written] == ["blob_002.nii.gz", "blob_003.nii.gz"]
+    cases = read_json(output / "manifest.json")["cases"]
+    assert [cases[f"blob_00{n}"]["status"] for n in (1, 2, 3)] == ["written"] * 3
+
+
 def test_wrong_input_is_named(segmenter: Segmenter, make_task: MakeTask, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, tokens in (("nowhere", ()), ("empty", SUFFIXES)):
