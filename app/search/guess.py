@@ -1,28 +1,45 @@
-"""Ridge regression that predicts the loss of a network from the networks evaluated so far."""
+"""Estimates of the loss of networks in a race from all losses so far: a linear mixed model.
+
+A network's loss is the sum of effects of its features (shares of kernels, widths, decoder, levels), an effect
+of its own, luck of its first weights, which children inherit, and noise of each training. All are drawn from
+normal distributions, so each estimate is shrunk as far as the noise demands, and every training of the race
+counts for all networks with the same features. How large the effects of features and networks are is
+integrated out over a grid, weighted by restricted likelihood.
+"""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import block_diag, helmert
 
 from app.core.layout import Layout
 from app.search.race_record import RaceEntry
 
-_RIDGE = 1.0  # features have a standard deviation of about .3 over networks, losses of 1
-_LEAST = 4  # networks of a rung to learn from
+_EFFECTS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # variances of the effect of a feature, for noise of variance 1
+_OWN = (0.03, 0.1, 0.3, 1.0)  # and of the effect of a network
+_ALIKE = 6.0  # contrasts that the spread of all rungs counts for in the spread of each
+_Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A linear model of the loss: the weight of each feature, in standard deviations within a rung."""
+    """What features and networks add to the loss, in standard deviations of the first losses."""
 
     weights: Mapping[str, float]
+    own: Mapping[int, float]
+    """By the number of a network that has raced, what its features do not explain."""
 
     def __call__(self, layout: Layout) -> float:
         """Return the predicted loss of a network except for a constant; lower is better."""
         return sum(self.weights.get(name, 0.0) * value for name, value in _features(layout).items())
+
+    def of(self, entry: RaceEntry) -> float:
+        """Estimate the loss of a network that has raced; infinite for one whose loss was not finite."""
+        return math.inf if entry.loss is None else self(entry.layout) + self.own.get(entry.number, 0.0)
 
     def worth(self, layout: Layout) -> dict[str, dict[str, float]]:
         """Return by convolution how good each kernel is predicted to be; above 1 is better than the mean."""
@@ -37,30 +54,78 @@ class Guess:
     def _added(self, name: str, kernel: str, convolutions: int) -> float:
         """Return the predicted change of the loss if all channels of one convolution have the kernel."""
         own, all_over = self.weights.get(f"{name} {kernel}", 0.0), self.weights.get(kernel, 0.0)
-        return own + all_over / convolutions
+        return own + all_over / math.sqrt(convolutions)
 
 
 def learn_guess(rungs: Sequence[Sequence[RaceEntry]]) -> Guess:
-    """Fit the model to all networks that were judged; with too few of them all predictions are 0.
+    """Learn from all networks that were judged; where losses tell nothing apart, all guesses are 0.
 
-    Losses are relative to the mean of their rung, because rungs have different lengths. Features are the
-    shares of kernels (of each convolution and on average), the widths, the decoder and the levels.
+    Losses are compared within their rung, and each rung is scaled so that its losses vary about as much as
+    the features of its networks let expect.
     """
-    seen: list[dict[str, float]] = []
-    losses: list[float] = []
-    for rung in rungs:
-        known = [entry for entry in rung if entry.loss is not None]
-        values = np.array([entry.rank for entry in known])
-        if len(values) >= _LEAST and values.std() > 0:
-            seen += [_features(entry.layout) for entry in known]
-            losses += ((values - values.mean()) / values.std()).tolist()
+    known = [[entry for entry in rung if entry.loss is not None] for rung in rungs]
+    known = [rung for rung in known if len({entry.loss for entry in rung}) > 1]
+    if not known:
+        return Guess({}, {})
+    entries = [entry for rung in known for entry in rung]
+    seen = [_features(entry.layout) for entry in entries]
     names = sorted({name for features in seen for name in features})
-    if not names:
-        return Guess({})
-    rows = np.array([[features.get(name, 0.0) for name in names] for features in seen])
-    rows -= rows.mean(axis=0)
-    weights = rows.T @ np.linalg.solve(rows @ rows.T + _RIDGE * np.eye(len(rows)), np.array(losses))
-    return Guess(dict(zip(names, weights.tolist(), strict=True)))
+    numbers = sorted({entry.number for entry in entries})
+    sizes = [len(rung) - 1 for rung in known]
+    within: _Array = block_diag(*(helmert(len(rung)) for rung in known))  # differences within each rung
+    rows = within @ np.array([[features.get(name, 0.0) for name in names] for features in seen])
+    own = within @ np.array([[float(entry.number == number) for number in numbers] for entry in entries])
+    losses = within @ np.array([entry.rank for entry in entries])
+    luck = within @ _same_weights(rungs, entries)
+    weights, remain = _effects(rows, own, luck, losses, np.repeat(np.arange(len(sizes)), sizes))
+    return Guess(
+        dict(zip(names, weights.tolist(), strict=True)), dict(zip(numbers, remain.tolist(), strict=True))
+    )
+
+
+def _effects(
+    rows: _Array, own: _Array, luck: _Array, losses: _Array, rung: NDArray[np.int64]
+) -> tuple[_Array, _Array]:
+    """The effects of features and of networks, averaged over the grid of variances."""
+    found = list(_solved(rows, own, luck, losses, rung))
+    likely = np.exp(np.array([one[0] for one in found]) - max(one[0] for one in found))
+    likely /= likely.sum()
+    weights = sum(p * one[1] for p, one in zip(likely, found, strict=True))
+    remain = sum(p * one[2] for p, one in zip(likely, found, strict=True))
+    return np.asarray(weights), np.asarray(remain)
+
+
+def _solved(
+    rows: _Array, own: _Array, luck: _Array, losses: _Array, rung: NDArray[np.int64]
+) -> Iterator[tuple[float, _Array, _Array]]:
+    """The logarithm of the restricted likelihood and both kinds of effects, for each pair of variances."""
+    members = np.equal.outer(np.arange(rung.max() + 1), rung).astype(float)  # (rungs, contrasts)
+    count = members.sum(axis=1)
+    for effect in _EFFECTS:
+        for network in _OWN:
+            spread = effect * rows @ rows.T + network * own @ own.T + luck @ luck.T + np.eye(len(losses))
+            expected = members @ spread.diagonal() / count
+            seen = members @ np.square(losses) / expected
+            variance = (seen + _ALIKE * seen.sum() / count.sum()) / (count + _ALIKE)
+            scaled = losses / np.sqrt(variance)[rung]
+            solved = np.linalg.solve(spread, scaled)
+            likelihood = -(np.linalg.slogdet(spread)[1] + scaled @ solved + count @ np.log(variance)) / 2
+            unit = math.sqrt(expected[0])
+            yield float(likelihood), effect * rows.T @ solved / unit, network * own.T @ solved / unit
+
+
+def _same_weights(rungs: Sequence[Sequence[RaceEntry]], entries: Sequence[RaceEntry]) -> _Array:
+    """One column for each network that first weights came from: 1 for entries that continue them.
+
+    Entries of the last rung, which begin again, continue none.
+    """
+    roots, found = dict[int, int](), dict[int, int]()
+    for rung in rungs:
+        before = roots
+        roots = {one.number: before.get(-1 if one.parent is None else one.parent, one.number) for one in rung}
+        found |= {id(one): roots[one.number] if one.parent is not None or not before else -1 for one in rung}
+    names = sorted(set(found.values()) - {-1})
+    return np.array([[float(found[id(one)] == name) for name in names] for one in entries])
 
 
 def _features(layout: Layout) -> dict[str, float]:
@@ -70,10 +135,11 @@ def _features(layout: Layout) -> dict[str, float]:
     deepest = len(network.widths) - 1
     for level, width in enumerate(network.widths):
         found[f"width {deepest - level} from below"] = math.log2(width)
+    common = math.sqrt(len(layout.convolutions))  # so that a kernel matters as much all over as in each place
     for name, counts in layout.convolutions.items():
         channels = sum(counts.values())
         for kernel, count in counts.items():
             share = count / channels
             found[f"{name} {kernel}"] = share
-            found[str(kernel)] = found.get(str(kernel), 0.0) + share / len(layout.convolutions)
+            found[str(kernel)] = found.get(str(kernel), 0.0) + share / common
     return found

@@ -4,7 +4,7 @@ This is successive halving (Jamieson and Talwalkar, AISTATS 2016) with short tra
 many networks train for twice as many steps. In later rungs half of the networks are children of the best ones
 and start from a parent's weights. All networks of a rung train on the same batches, with a learning-rate
 schedule of the rung's own. They are compared by their loss on patches of training cases on which none of them
-trains. The finalists are trained and judged once more, from new weights.
+trains. The finalists are trained and judged once more, from new weights; the best estimate wins.
 """
 
 import logging
@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from app.core import run_folder
+from app.core.errors import InputError
 from app.core.layout import Layout
 from app.core.progress import Advance, progress_bar
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 _STEPS = 16  # of a network in the first rung, at least
 _SIZES = (24, 12, 6)  # networks at the start; the largest number that the steps allow
 _FINALISTS = 3  # at least
-_PROPOSED = 12  # children, of which the one with the lowest predicted loss joins a rung
+_PROPOSED = 32  # children, of which the one with the lowest predicted loss joins a rung
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,45 @@ class Rung:
 
 
 @dataclass(frozen=True)
+class Finalist:
+    """One of the last networks, and how it was judged."""
+
+    number: int
+    estimate: float
+    """Of its loss, apart from a constant, before the last rung."""
+    loss: float
+    again: float
+    """With fresh weights of another seed."""
+
+
+@dataclass(frozen=True)
 class Finish:
     """The result of a race: the winner, its checkpoint, times and the losses of the finalists."""
 
     winner: Layout
     checkpoint: Checkpoint
+    number: int
+    """The winner's."""
+    contestants: int
+    """Networks that were trained."""
     train_seconds: float
     judge_seconds: float
     draw_seconds: float
-    losses: list[float]
-    """Losses of the finalists in the last rung, best first."""
-    losses_again: list[float]
-    """Their losses after training again from new weights with another seed, in the same order."""
+    finalists: list[Finalist]
+    """Best estimate first."""
 
     @property
     def agreement(self) -> float | None:
-        """Spearman's rank correlation of `losses` and `losses_again`; None for fewer than three finalists."""
-        if len(self.losses) < _FINALISTS:
+        """Spearman's rank correlation of the estimates before the last rung with the losses in it.
+
+        None for fewer than three finalists, or if they are all equal.
+        """
+        if len(self.finalists) < _FINALISTS:
             return None
-        return float(spearmanr(self.losses, self.losses_again).statistic)
+        pairs = [(one.estimate, one.again) for one in self.finalists]
+        if any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
+            return None
+        return float(spearmanr(pairs).statistic)
 
 
 def rungs(steps: int, networks: int | None) -> tuple[Rung, ...]:
@@ -148,12 +169,13 @@ class Race:
                     found.append(RaceEntry(index, self.space.first(index, seed)))
                     advance()
             return found
+        guess = learn_guess(record.rungs)
         before = sorted(record.rungs[-1], key=lambda entry: entry.rank)
         if rung.again:
             return [RaceEntry(entry.number, entry.layout) for entry in before]
         kept = before[: rung.networks - rung.networks // 2]
         entries = [RaceEntry(entry.number, entry.layout, parent=entry.number) for entry in kept]
-        guess = learn_guess(record.rungs)
+        known = [entry.layout for entries in record.rungs for entry in entries]
         taken = 1 + max(entry.number for entries in record.rungs for entry in entries)
         for child in range(rung.networks // 2):
             first = kept[child % len(kept)]
@@ -162,7 +184,9 @@ class Race:
             worth = multiplied(mean_worth(before, first.layout.network.strides), guess.worth(first.layout))
             parents = (first.layout, second.layout)
             proposed = [self.space.child(parents, worth, seed, number, child, n) for n in range(_PROPOSED)]
-            entries.append(RaceEntry(taken + child, min(proposed, key=guess), parent=first.number))
+            fresh = [layout for layout in proposed if layout not in known] or proposed
+            entries.append(RaceEntry(taken + child, min(fresh, key=guess), parent=first.number))
+            known.append(entries[-1].layout)
         return entries
 
     def _train(self, record: Record, number: int, entry: RaceEntry, advance: Advance) -> None:
@@ -205,12 +229,15 @@ class Race:
         record.write()
 
     def _finish(self, record: Record) -> Finish:
-        last = sorted(record.rungs[-2], key=lambda entry: entry.rank)
+        before, guess = learn_guess(record.rungs[:-1]), learn_guess(record.rungs)
+        last = sorted(record.rungs[-2], key=before.of)
         again = {entry.number: entry for entry in record.rungs[-1]}
-        finalists = [
-            entry for entry in last if entry.loss is not None and again[entry.number].loss is not None
-        ]
-        winner = min(finalists or last, key=lambda entry: entry.rank + again[entry.number].rank)
+        finalists = [one for one in last if one.loss is not None and again[one.number].loss is not None]
+        if not finalists:
+            raise InputError(
+                "search.method=race: no loss stayed finite to the end; try a smaller optimizer.lr"
+            )
+        winner = min(finalists, key=guess.of)
         every = [entry for entries in record.rungs for entry in entries]
         weights = self.folder / f"{len(self.rungs) - 2}-{winner.number}.pt"
         if not weights.is_file():  # the race had already ended
@@ -218,11 +245,12 @@ class Race:
         return Finish(
             winner.layout,
             read_checkpoint(weights),
+            winner.number,
+            len({entry.number for entry in every}),
             sum(entry.train_seconds for entry in every),
             sum(entry.judge_seconds for entry in every),
             record.draw_seconds,
-            [entry.rank for entry in finalists],
-            [again[entry.number].rank for entry in finalists],
+            [Finalist(one.number, before.of(one), one.rank, again[one.number].rank) for one in finalists],
         )
 
 

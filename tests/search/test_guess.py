@@ -1,10 +1,12 @@
 """Guesses at losses from networks whose losses are known."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from app.core.kernel import Kernel
 from app.core.layout import Layout
-from app.search.guess import learn_guess
+from app.search.guess import _same_weights, learn_guess
 from app.search.race_record import RaceEntry
 from tests.support.searching import KERNELS, small_space
 
@@ -17,13 +19,13 @@ def line_share(layout: Layout) -> float:
     return float(np.mean([of.get(Kernel((3, 1, 1)), 0) / sum(of.values()) for of in counts]))
 
 
-def raced(numbers: range, scale: float) -> list[RaceEntry]:
+def raced(numbers: range, scale: float, noise: float = 0.03) -> list[RaceEntry]:
     """Return networks whose loss falls with the share of lines, in noise."""
     layouts = [SPACE.random(number) for number in numbers]
-    noise = np.random.default_rng(numbers.start).normal(0, 0.03, len(layouts))
+    errors = np.random.default_rng(numbers.start).normal(0, noise, len(layouts))
     return [
         RaceEntry(number, layout, done=True, loss=scale * (1 - line_share(layout) + wrong))
-        for number, layout, wrong in zip(numbers, layouts, noise, strict=True)
+        for number, layout, wrong in zip(numbers, layouts, errors, strict=True)
     ]
 
 
@@ -37,7 +39,26 @@ def test_networks_that_never_raced_are_ranked() -> None:
     assert means.pop("3x1x1") > max(means.values())
 
 
-def test_without_enough_networks_all_are_alike() -> None:
-    assert learn_guess([raced(range(3), 1.0)])(SPACE.random(5)) == 0.0
+def test_without_losses_that_differ_all_are_alike() -> None:
+    alike = [replace(entry, loss=0.5) for entry in raced(range(3), 1.0)]
+    assert learn_guess([alike, raced(range(1), 1.0)])(SPACE.random(5)) == 0.0
     unfinished = [RaceEntry(number, SPACE.random(number)) for number in range(6)]
     assert learn_guess([unfinished])(SPACE.random(5)) == 0.0
+
+
+def test_estimates_of_networks_that_raced_lie_nearer_to_the_truth_than_their_losses() -> None:
+    rung = raced(range(24), 1.0, noise=0.2)
+    truth = np.array([1 - line_share(entry.layout) for entry in rung])
+    guess = learn_guess([rung])
+    found = np.corrcoef([guess.of(entry) for entry in rung], truth)[0, 1]
+    assert found > np.corrcoef([entry.rank for entry in rung], truth)[0, 1]
+    rung[3].loss = None
+    assert guess.of(rung[3]) == float("inf")
+
+
+def test_children_share_the_luck_of_first_weights_until_all_begin_again() -> None:
+    first = [RaceEntry(number, SPACE.random(number)) for number in range(3)]
+    second = [RaceEntry(2, first[2].layout, parent=2), RaceEntry(3, first[0].layout, parent=2)]
+    last = [RaceEntry(number, first[0].layout) for number in (2, 3)]
+    found = _same_weights([first, second, last], [*first, *second, *last])
+    assert found.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]

@@ -92,7 +92,7 @@ def _race(training: Training, track: _Track) -> Finish:
     log.info(
         "the race took %.1f min (%.1f min of it to judge networks); %d finalists%s",
         (finish.train_seconds + finish.judge_seconds + finish.draw_seconds) / 60,
-        *(finish.judge_seconds / 60, len(finish.losses), said),
+        *(finish.judge_seconds / 60, len(finish.finalists), said),
     )
     return finish
 
@@ -137,8 +137,12 @@ def _facts(training: Training, settings: SearchSettings, finish: Finish) -> dict
         "race": {
             "networks": [rung.networks for rung in found],
             "steps": [rung.steps for rung in found],
-            "finalists": [round(loss, 5) for loss in finish.losses],
-            "finalists_again": [round(loss, 5) for loss in finish.losses_again],
+            "contestants": finish.contestants,
+            "finalists": [round(one.loss, 5) for one in finish.finalists],
+            "finalists_again": [round(one.again, 5) for one in finish.finalists],
+            "estimates": [round(one.estimate, 5) for one in finish.finalists],
+            "numbers": [one.number for one in finish.finalists],
+            "winner": finish.number,
             "spearman": agreement,
         },
     }

@@ -27,6 +27,7 @@ from app.report.page.missing import (
     without_file,
     without_scores,
 )
+from app.report.page.race import race
 from app.report.read.ranking import best_run
 from app.report.read.runs import Run, read_runs, with_results
 from app.report.wording import DASH
@@ -151,6 +152,7 @@ def _one_run(run: Run, *, alone: bool) -> dict[str, Any]:
         "dash": DASH,
         "shown": run.name,
         "cost": tables.cost(run.summary),
+        "race": race(run),
         "plan": tables.plan(run),
         "plan_notes": without_file([run], run_folder.PLAN),
         "by_label": scores.by_label(run.scores or (), run.labels()),

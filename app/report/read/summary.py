@@ -34,6 +34,8 @@ class Summary:
     """Scores on a test set, which no choice was based on."""
     hd95_mm: DiceByLabel = field(default_factory=dict)
     nsd: DiceByLabel = field(default_factory=dict)
+    race: Mapping | None = None
+    """What summary.json says of a race of networks."""
 
     @property
     def of_search(self) -> bool:
@@ -76,7 +78,8 @@ def read_summary(folder: Path, config: Mapping | None) -> Summary:
     scores: Mapping = {name: numbers(found.get(name), where=f"{path}: {name}") for name in _SCORES}
     tested = numbers((found.get("test") or {}).get("dice"), where=f"{path}: test.dice")
     patch = tuple(int(size) for size in found.get("patch") or ())
-    return Summary(**_words(found), **figures, **scores, test_dice=tested, patch=patch)
+    race = found.get("race")
+    return Summary(**_words(found), **figures, **scores, test_dice=tested, patch=patch, race=race)
 
 
 def _words(found: Mapping) -> Mapping:

@@ -55,6 +55,8 @@ def test_a_race_ends_with_a_network_that_trains(tmp_path: Path, call: Call) -> N
     assert summary["race"]["networks"] == [6, 3, 3] and summary["race"]["steps"] == [1, 2, 2]
     assert len(summary["race"]["finalists"]) == len(summary["race"]["finalists_again"]) == 3
     assert -1 <= summary["race"]["spearman"] <= 1 and summary["train_seconds"] > 0
+    assert summary["race"]["contestants"] == 7 and len(set(summary["race"]["numbers"])) == 3
+    assert summary["race"]["winner"] in summary["race"]["numbers"]
     assert 0 < summary["layout"]["spent"]["macs"] <= 1
     found = read_layout(run / "network.yaml")
     assert found.network is not None and read_layout(run / "layout.yaml").network is None

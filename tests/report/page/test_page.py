@@ -254,6 +254,25 @@ def test_a_series_is_no_missing_file_and_a_search_lacks_no_scores(tmp_path: Path
     assert "cases.csv" not in report(tmp_path, folder).text
 
 
+def test_a_race_says_what_it_took_and_who_won(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    losses = {"finalists": [0.51234, 0.52, 0.53], "finalists_again": [0.64321, 0.65, 0.66]}
+    judged = {**losses, "spearman": -0.5, "networks": [6, 3, 3], "steps": [1, 2, 4]}
+    times = {"train_seconds": 100.0, "decode_seconds": 25.0}
+    write_json(folder / "summary.json", {**summary, **times, "race": judged})  # as earlier versions wrote it
+    text = report(tmp_path, folder).texts["race"]
+    for found in (duration(125), duration(25), "-0.50", "6 of 1 steps, 3 of 2 steps, 3 of 4 steps", "0.5123"):
+        assert found in text
+    named = {"contestants": 9, "winner": 7, "numbers": [7, 2, 5]}
+    write_json(folder / "summary.json", {**summary, **times, "race": {**judged, **named}})
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", report(tmp_path, folder).source.partition('id="race"')[2])
+    assert cells[2] == "9" and cells[5] == "network 7"
+    assert [cells[6], cells[7]] == ["1,234,567", "4.32 G"]
+    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert "race" not in report(tmp_path, folder).ids
+
+
 def test_folder_without_results_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(str(tmp_path / "nothing"))) as error:
         write_report([tmp_path / "nothing"], tmp_path / "report.html")
