@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.core.files import writing
 from app.core.progress import progress_bar
 from app.core.reading import Reading
 from app.core.task import Case
@@ -41,7 +42,7 @@ def repair_task(source: TaskFile, checked: Checked, target: Path, reading: Readi
     if target.exists() or target.resolve().is_relative_to(source.folder.resolve()):
         raise InputError(f"check.repair: {target}: wanted a new folder outside {source.folder}")
     repaired, pairs = 0, []
-    with temporary_folder(target) as temporary:
+    with writing(target), temporary_folder(target) as temporary:
         with progress_bar("Writing the copy", len(checked.cases)) as advance:
             for name, examined in checked.cases.items():
                 repairs = [found for found in checked.findings.get(name, ()) if found.repairable]

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from app.core.digest import digest_of_file
 from app.core.errors import InputError
+from app.core.files import writing
 from app.core.progress import progress_bar
 from app.core.temporary import temporary_folder
 from app.data.sets.dataset_json import DATASET_JSON
@@ -64,8 +65,10 @@ def fetch_task(archive: Archive, data_folder: Path, task_folder_name: str) -> Pa
     """
     task = data_folder / task_folder_name
     if not task.exists():
+        with writing(data_folder):
+            data_folder.mkdir(parents=True, exist_ok=True)
         tar = download(archive, data_folder)
-        with temporary_folder(data_folder / "fetching") as temporary:
+        with writing(task), temporary_folder(data_folder / "fetching") as temporary:
             max_bytes = MAX_GROWTH * tar.stat().st_size
             unpacked = extract_tar(tar, temporary, max_bytes=max_bytes, max_files=MAX_FILES)
             if unpacked.name != task.name:

@@ -26,6 +26,7 @@ from app.data.doctor.table import COLUMNS, rows, write_check
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare.cache import Cache
 from app.data.sets.decathlon import read_task, read_task_file
+from tests.support.cli import no_room
 from tests.support.volumes import REAL_DATA, MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -256,6 +257,19 @@ def test_sides_of_one_patient_under_neighbouring_numbers_are_suspected(make_task
 def test_sound_data_have_no_finding(make_task: MakeTask) -> None:
     _, checked = check(make_task(cases=4))
     assert checked.findings == {}
+
+
+def test_a_copy_that_cannot_be_written_is_one_line_and_leaves_nothing(
+    make_task: MakeTask, tmp_path: Path
+) -> None:
+    source = make_task(cases=3)
+    _, checked = check(source)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be written"):
+        repair_task(read_task_file(source), checked, tmp_path / "file" / "copy", Reading())
+    with no_room(1000), pytest.raises(InputError, match=r"cannot be written"):
+        repair_task(read_task_file(source), checked, tmp_path / "copy", Reading())
+    assert {path.name for path in tmp_path.iterdir()} == {source.name, "file"}
 
 
 def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, tmp_path: Path) -> None:
