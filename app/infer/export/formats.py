@@ -4,6 +4,7 @@ The exported graph is written under a temporary name, run on random windows (one
 also a longer one) and compared with torch. It gets its name only if they agree.
 """
 
+import io
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -59,7 +60,9 @@ def save_exported(path: Path, checkpoint: Checkpoint) -> None:
     windows = torch.export.Dim("windows", min=1)
     with torch.no_grad():
         graph = torch.export.export(checkpoint.trained_network(), (sample,), dynamic_shapes=({0: windows},))
-    torch.export.save(graph, path)
+    packed = io.BytesIO()  # saving to a file would not report a full disk as such
+    torch.export.save(graph, packed)
+    path.write_bytes(packed.getvalue())
 
 
 def load_exported(path: Path) -> Engine:

@@ -24,6 +24,7 @@ from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings
 from app.models.checkpoint import write_checkpoint
 from app.train.fine_tuning import read_origin
+from tests.support.cli import no_room
 from tests.support.config import composed
 from tests.support.networks import SETTINGS, SLIDING, make_bench
 from tests.support.runs import trained_run
@@ -55,6 +56,13 @@ def test_exports_agree_and_say_how_to_prepare_a_scan(begun: Member, tmp_path: Pa
     if not missing_packages("onnxruntime"):
         assert export_onnx(begun, tmp_path / "onnx", SLIDING) <= 1e-4
         assert (tmp_path / "onnx" / "model.onnx").is_file()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(begun: Member, tmp_path: Path) -> None:
+    for export in (export_torch, export_bundle):
+        with no_room(600), pytest.raises(InputError, match=r"cannot be written"):
+            export(begun, tmp_path / "full", SLIDING)
+    assert not [path for path in (tmp_path / "full").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("line", SWEPT)
