@@ -56,7 +56,7 @@ class Finalist:
 
     number: int
     estimate: float
-    """Of its loss, apart from a constant, before the last rung."""
+    """Estimated loss before the last rung, apart from a constant."""
     loss: float
     again: float
     """With fresh weights of another seed."""
