@@ -1,6 +1,6 @@
 """The ranking of judges: which layouts are drawn, what a table says, and that a command continues."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,14 +11,14 @@ from app.core.csv_file import read_csv
 from app.core.errors import InputError
 from app.core.layout import read_layout
 from app.models.model import Shape
-from app.models.network import design
+from app.models.network import NetworkSpec, design
 from app.models.unet import UNetModel
 from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from tests.benchmarks.ranking import __main__ as command
 from tests.benchmarks.ranking import jobs, table
-from tests.benchmarks.ranking.judges import JUDGES, halving
-from tests.benchmarks.ranking.layouts import draw_alike
+from tests.benchmarks.ranking.judges import JUDGES, race
+from tests.benchmarks.ranking.layouts import Candidate, draw_alike
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -84,46 +84,36 @@ def test_a_layout_without_all_seeds_does_not_count() -> None:
     assert table.by_layout(rows, "loss") == [[1.0, 1.0]]
 
 
-@dataclass
-class Curve:
-    """A stand-in for a layout and its network, whose loss is known after every step."""
-
-    number: int
-    late: float
-    early: float
-    steps: int = 0
-
-    def spec(self, _dense: None) -> "Curve":
-        return self
-
-
-class Curves:
-    """A stand-in for a bench, for judges that only train and ask for the loss."""
+class Losses:
+    """A stand-in for a bench whose networks are numbers; their loss is known by number and steps so far."""
 
     asked = SimpleNamespace(short_steps=8)
-    dense = teaching = judging = None
+    dense, teaching, judging = DENSE, None, None
 
-    def __init__(self) -> None:
+    def __init__(self, drawn: Sequence[Candidate], early: Sequence[float], late: Sequence[float]) -> None:
+        self._specs = [one.spec(DENSE) for one in drawn]
+        self._early, self._late = early, late
         self.trained: list[int] = []
 
-    def fresh(self, spec: Curve, _seed: int) -> Curve:
-        return spec
+    def fresh(self, spec: NetworkSpec, _seed: int) -> tuple[int, int]:
+        return self._specs.index(spec), 0
 
-    def fit(self, network: Curve, _cases: None, *, steps: int, seed: int) -> Curve:
+    def fit(self, network: tuple[int, int], _cases: None, *, steps: int, seed: int) -> tuple[int, int]:
         self.trained.append(steps)
-        network.steps += steps
-        return network
+        return network[0], network[1] + steps
 
-    def loss(self, network: Curve, _cases: None) -> float:
-        return network.early if network.steps < 4 else network.late
+    def loss(self, network: tuple[int, int], _cases: None) -> float:
+        return (self._early if network[1] < 4 else self._late)[network[0]]
 
 
-def test_half_go_on_and_those_that_drop_out_stay_behind() -> None:
-    """Number 0 starts last and would be first in the end; 3 starts first and falls back."""
-    bench, late, early = Curves(), (0, 1, 2, 3, 4, 5), (9, 5, 4, 1, 6, 7)
-    places = halving(bench, [Curve(*values) for values in zip(range(6), late, early, strict=True)])  # type: ignore[arg-type]
-    assert places == [5, 0, 1, 2, 3, 4]
-    assert bench.trained == [2] * 6 + [4] * 3 + [8] * 2
+def test_half_of_a_race_continue_and_the_finalists_train_again() -> None:
+    """Number 3 is first at the start and falls behind; 1 is the best in the end; 0 drops out at once."""
+    operator = SuperNet("12d", "all", "sampled", "shared", 0.1, unit=4, most_units=8)
+    drawn = draw_alike(DENSE, operator, share=0.25, count=6, seed=0)
+    bench = Losses(drawn, early=(9, 5, 4, 1, 6, 7), late=(0, 1, 2, 3, 4, 5))
+    estimates = race(bench, drawn)  # type: ignore[arg-type]
+    assert bench.trained == [2] * 6 + [4] * 3 + [8] * 2 + [8] * 2
+    assert min(estimates) == estimates[1] and max(estimates) == estimates[0]
 
 
 def nothing_left(*_: object) -> None:

@@ -12,9 +12,12 @@ from functools import partial
 import torch
 from torch import nn
 
+from app.core.layout import Layout, Outline
 from app.models.network import NetworkSpec
+from app.search.guess import learn_guess
 from app.search.inherit import inherit
 from app.search.penalty import super_convolutions
+from app.search.race_record import RaceEntry
 from app.search.search import choose, searched_sites
 from tests.benchmarks.ranking.bench import Bench
 from tests.benchmarks.ranking.layouts import Candidate
@@ -56,23 +59,31 @@ def inherited(bench: Bench, candidates: Sequence[Candidate]) -> list[float]:
     return losses
 
 
-def halving(bench: Bench, candidates: Sequence[Candidate]) -> list[float]:
-    """Place of each layout in successive halving, as `search.method=race` does: 0 is the best.
+def race(bench: Bench, candidates: Sequence[Candidate]) -> list[float]:
+    """Estimated loss of each layout after a race as `search.method=race` runs one, but without children.
 
-    In each of three rungs the better half goes on, for twice as many steps.
+    In each of three rungs the better half continues for twice as many steps; the finalists are then trained
+    once more, from new weights. The estimates come from all these losses.
     """
     networks = {one.number: bench.fresh(one.spec(bench.dense), _SEED) for one in candidates}
-    steps, order = max(1, bench.asked.short_steps // 4), list[int]()
-    for rung in range(_RUNGS):
-        losses = {}
+    entries = {one.number: RaceEntry(one.number, _outlined(bench, one)) for one in candidates}
+    steps, rungs = max(1, bench.asked.short_steps // 4), list[list[RaceEntry]]()
+    for seed in range(_SEED, _SEED + _RUNGS):
         for number, network in networks.items():
-            networks[number] = bench.fit(network, bench.teaching, steps=steps, seed=_SEED + rung)
-            losses[number] = bench.loss(networks[number], bench.judging)
-        best = sorted(losses, key=lambda number: losses[number])
-        order = [*best, *order[len(best) :]]  # those out before stay behind
+            networks[number] = bench.fit(network, bench.teaching, steps=steps, seed=seed)
+            entries[number] = replace(entries[number], loss=bench.loss(networks[number], bench.judging))
+        rungs.append([entries[number] for number in networks])
+        best = sorted(networks, key=lambda number: entries[number].rank)
         networks = {number: networks[number] for number in best[: (len(best) + 1) // 2]}
+        entries = {number: replace(entry, parent=number) for number, entry in entries.items()}
         steps *= 2
-    return [float(order.index(one.number)) for one in candidates]
+    specs, again = {one.number: one.spec(bench.dense) for one in candidates}, []
+    for entry in rungs[-1]:
+        network = bench.fresh(specs[entry.number], _SEED + 1)
+        network = bench.fit(network, bench.teaching, steps=steps // 2, seed=_SEED + _RUNGS)
+        again.append(RaceEntry(entry.number, entry.layout, loss=bench.loss(network, bench.judging)))
+    guess = learn_guess([*rungs, again])
+    return [guess.of(entry) for entry in rungs[0]]
 
 
 JUDGES: dict[str, Judge] = {
@@ -81,7 +92,7 @@ JUDGES: dict[str, Judge] = {
     "super-network, separate weights": partial(super_network, weights="separate"),
     "short training": alone,
     "short training, inherited weights": inherited,
-    "successive halving, as race": halving,
+    "race": race,
 }
 WEIGHTS: dict[str, str] = {
     "super-network, as evolve": "shared",
@@ -90,6 +101,13 @@ WEIGHTS: dict[str, str] = {
     "short training, inherited weights": "shared",
 }
 """The super-network that a judge uses; it has one width a level, so it cannot judge layouts of others."""
+
+
+def _outlined(bench: Bench, one: Candidate) -> Layout:
+    """The layout with the levels of its network, as a race knows it."""
+    shape, model = bench.dense.shape, bench.dense.model
+    decoder = getattr(model, "decoder_width", 1.0)
+    return replace(one.layout, network=Outline(one.widths, shape.strides, shape.kernels, decoder))
 
 
 def _trained(bench: Bench, network: nn.Module) -> float:
