@@ -70,7 +70,8 @@ def test_a_run_folder_explains_itself(trained: Path) -> None:
         4,
         8,
     )
-    assert set(summary["dice"]) == {"organ", "vessel", "lesion"}
+    assert set(summary["dice"]) == set(summary["precision"]) == {"organ", "vessel", "lesion"}
+    assert summary["dtype"] == "float32"
     held_out = json.loads((trained / "split.json").read_text(encoding="utf-8"))["validation"]
     with (trained / "cases.csv").open() as file:
         rows = list(csv.DictReader(file))

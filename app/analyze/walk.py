@@ -21,11 +21,13 @@ from app.analyze.field import (
 from app.core.errors import InputError
 from app.core.types import as_size
 from app.layers.connection import Connected, Connection, grouped_links
+from app.layers.graph import trace
 
 _PASSING = (
     *(nn.GroupNorm, nn.BatchNorm3d, nn.InstanceNorm3d, nn.Identity, nn.Dropout3d),
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.SiLU, nn.GELU, nn.Sigmoid),
 )
+_KNOWN = (*_PASSING, nn.Conv3d, nn.ConvTranspose3d, nn.AvgPool3d, Connected)
 _SUMS = (operator.add, operator.iadd, torch.add, "add", "add_")
 
 
@@ -88,10 +90,9 @@ def _primitive(module: nn.Module, seen: list[ReceptiveFields]) -> ReceptiveField
 
 
 def _interpret(module: nn.Module, path: str, seen: list[ReceptiveFields], stops: _Stops) -> ReceptiveFields:
-    tracer = _Tracer(stops.below(path))
     inputs = iter(seen)
     known: dict[fx.Node, Any] = {}
-    for node in tracer.trace(module).nodes:
+    for node in trace(module, _KNOWN, stops.below(path)):
         given = [known[arg] for arg in node.all_input_nodes if arg in known]
         if node.op == "placeholder":
             known[node] = next(inputs)
@@ -117,19 +118,6 @@ def _function(node: fx.Node, given: list[ReceptiveFields]) -> ReceptiveFields:
         f"mode=analyze: the receptive field of {node.target} in {node.format_node()} is unknown; choose "
         "another model or op"
     )
-
-
-class _Tracer(fx.Tracer):
-    """A tracer that does not enter modules with a known connection, or modules that are walked separately."""
-
-    def __init__(self, stops: Collection[str]) -> None:
-        super().__init__()
-        self._stops = stops
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Return whether a module is a leaf, which the tracer does not enter."""
-        known = (*_PASSING, nn.Conv3d, nn.ConvTranspose3d, nn.AvgPool3d)
-        return module_qualified_name in self._stops or isinstance(m, (*known, Connected))
 
 
 def _connection(conv: nn.Conv3d) -> Connection:

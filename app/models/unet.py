@@ -119,7 +119,7 @@ class UNet(nn.Module):
         super().__init__()
         self.deep_supervision = model.deep_supervision
         block, style = BLOCKS[model.block], Style(model.norm, model.activation)
-        told = style if shape.version > 1 else None
+        own_style = style if shape.version > 1 else None
         self.encoder = nn.ModuleList()
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -130,7 +130,7 @@ class UNet(nn.Module):
         reached = [shape.in_channels]  # output channels of each encoder level, after those of the input
         for level, width in enumerate(shape.widths):
             kernel, stride = shape.kernels[level], shape.strides[level]
-            first = ConvSpec(f"encoder.{level}", reached[-1], width, kernel, stride, sizes[-1], told)
+            first = ConvSpec(f"encoder.{level}", reached[-1], width, kernel, stride, sizes[-1], own_style)
             convs = _level(first, block, encoder_blocks[level], encoder)
             self.encoder.append(_stage(convs, block, encoder, style))
             reached.append(encoder.width(convs[-1]))
@@ -140,7 +140,7 @@ class UNet(nn.Module):
         for level, width in enumerate(model.decoder_widths(shape.widths)):
             kernel, size = shape.kernels[level], sizes[level + 1]
             joined = width + skipped[level]
-            first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size, told)
+            first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size, own_style)
             decoded.append(_level(first, block, decoder_blocks[level], decoder))
         given = [decoder.width(convs[-1]) for convs in decoded]
         below = (*given[1:], skipped[-1])  # channels that each level receives from the next deeper one

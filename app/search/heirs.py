@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from app.layers.graph import trace
 from app.operators.mixed import MixedConv3d
 
+_LEAVES = (MixedConv3d, nn.Conv3d, nn.ConvTranspose3d, nn.GroupNorm)  # with subclasses of our own
 _FRESH = -1
 _Kernel = tuple[tuple[int, ...], tuple[int, ...]]
 """Taps and dilation."""
@@ -22,7 +24,7 @@ _Kernel = tuple[tuple[int, ...], tuple[int, ...]]
 def take_over(target: nn.Module, source: nn.Module) -> None:
     """Copy the weights of `source` that fit into `target`; both have the same modules, but of other sizes."""
     channels: dict[fx.Node, _Channels] = {}
-    for node in _Tracer().trace(target.train()).nodes:
+    for node in trace(target.train(), _LEAVES):
         inputs = [channels[one] for one in node.all_input_nodes if one in channels]
         if node.op == "call_module":
             path = str(node.target)
@@ -41,12 +43,6 @@ class _Channels:
     """For each channel, the index of the source's channel, or -1."""
     source: int
     """Number of channels of the source's map."""
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = MixedConv3d | nn.Conv3d | nn.ConvTranspose3d | nn.GroupNorm  # with subclasses of our own
-        return isinstance(m, ours) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _joined(parts: Sequence[_Channels]) -> _Channels:

@@ -12,6 +12,7 @@ from torch import Tensor, fx, nn
 
 from app.core.errors import InputError
 from app.core.layout import Layout
+from app.layers.graph import trace
 from app.models.checkpoint import Checkpoint
 from app.models.network import NetworkSpec
 from app.operators.mixed import MixedConv3d
@@ -21,6 +22,7 @@ from app.search.decode import assign_slots
 from app.search.penalty import super_convolutions
 from app.search.search import searched_sites
 
+_LEAVES = (SampledConv3d, nn.Conv3d, nn.ConvTranspose3d, nn.GroupNorm)  # with subclasses of our own
 _ADDITIONS = (operator.add, operator.iadd, "add", "add_")
 
 
@@ -90,7 +92,7 @@ class _Carrier:
         """Channel i of a node's output is slot order[i] of the super-network's."""
 
     def run(self) -> None:
-        for node in _Tracer().trace(self._source.train()).nodes:
+        for node in trace(self._source.train(), _LEAVES):
             if node.op == "call_module":
                 order = self._module(str(node.target), self._orders.get(node.all_input_nodes[0]))
             else:
@@ -136,12 +138,6 @@ class _Carrier:
                 "inherit with model.block=plain, or leave train.init out"
             )
         return orders[0]
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        ours = SampledConv3d | nn.Conv3d | nn.ConvTranspose3d | nn.GroupNorm  # with subclasses of our own
-        return isinstance(m, ours) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _side_by_side(orders: list[Tensor]) -> Tensor:

@@ -105,7 +105,7 @@ def _noting(order: dict[str, list[str]], layer: str) -> Any:
 def _layer(name: str) -> str:
     """Return the name of a parameter's layer: the parameter's name up to its first number.
 
-    The wrapper `net` of foreign networks is part of that name.
+    The wrapper `net` of networks of other libraries is part of that name.
     """
     parts = name.split(".")[:-1]
     numbers = [index for index, part in enumerate(parts) if part.isdigit()]

@@ -27,9 +27,8 @@ from app.models.model import Shape
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
-from app.train.assemble import assemble
 from app.train.fine_tuning import Origin
-from app.train.inputs import prepare_cases
+from app.train.inputs import make_batches, prepare_cases
 from app.train.machine.processes import Processes
 from app.train.run import train_network
 from app.train.training import Recipe, Training
@@ -111,14 +110,16 @@ def train_first_stage(
     cached = prepare_cases(cache, plan, None, 1.0, processes)
     stage = folder / run_folder.LOCATE
     log.info("first stage: a coarse network learns to find the region")
-    training = assemble(
-        stage,
-        coarse,
-        settings,
+    cases = [cached[case.id] for case in inner.training]
+    training = Training(
+        folder=stage,
+        recipe=coarse,
+        settings=settings,
         task=found,
         plan=plan,
         split=inner,
         network=coarse_network(found, plan),
+        batches=make_batches(cases, plan, found, recipe=coarse, settings=settings, processes=processes),
         cached=cached,
         facts={},
         resumed=(stage / run_folder.LAST).is_file(),

@@ -174,7 +174,7 @@ def training_facts(training: Training, state: TrainingState) -> dict[str, Any]:
         "patch": list(training.plan.patch),
         "steps": state.step,
         "processes": training.processes.count,
-        "precision": str(state.precision).removeprefix("torch."),
+        "dtype": str(state.precision).removeprefix("torch."),
         "samples": state.step * training.plan.batch * training.settings.accumulate,
         "train_seconds": round(state.seconds, 1),
         "validation_seconds": round(state.validation_seconds, 1),

@@ -27,9 +27,8 @@ from app.infer.scan.distant_parts import joining_distance
 from app.layers.device_policy import choose_precision
 from app.models.checkpoint import Locator, read_checkpoint
 from app.models.network import NetworkSpec
-from app.train.assemble import assemble
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, warn_of_seen
-from app.train.inputs import prepare_cases
+from app.train.inputs import make_batches, prepare_cases
 from app.train.label_presence import warn_of_absent, warn_of_vanished
 from app.train.locate import train_first_stage
 from app.train.machine.environment import environment
@@ -114,22 +113,25 @@ def open_training(
         warn_of_absent(task, split, label_volumes(cache))
         warn_of_vanished(task, plan, case_labels(cache), cached)
     recipe = recipe.following(plan)
-    training = assemble(
-        folder,
-        recipe,
-        recipe.settings.with_steps(plan.steps, factor=factor),
+    settings = recipe.settings.with_steps(plan.steps, factor=factor)
+    cases = [cached[case.id] for case in split.training]
+    return Training(
+        folder=folder,
+        recipe=recipe,
+        settings=settings,
         task=task,
         plan=plan,
         split=split,
         network=network,
+        batches=make_batches(cases, plan, task, recipe=recipe, settings=settings, processes=processes),
         cached=cached,
         facts=facts,
         resumed=before is not None,
         processes=processes,
+        locator=locator,
+        joining_mm=learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm,
         origin=origin,
     )
-    joining_mm = learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm
-    return replace(training, locator=locator, joining_mm=joining_mm)
 
 
 @dataclass(frozen=True)

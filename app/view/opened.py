@@ -20,7 +20,7 @@ from app.io.scan_paths import case_name
 from app.io.volumes import LabelMap, Volume, check_same_grid, load_labels, load_volume, reorient_like
 from app.report.read.ranking import notable_cases
 from app.report.read.runs import Run, read_runs
-from app.view.shown import PREDICTION, REFERENCE, ViewedCase
+from app.view.viewed_case import PREDICTION, REFERENCE, ViewedCase
 
 
 def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> ViewedCase:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from app.view.server import Content
-from app.view.shown import ViewedCase, show
+from app.view.viewed_case import ViewedCase, show
 
 _HERE = Path(__file__).parent
 _FILES = {

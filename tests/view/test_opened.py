@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from app.core.errors import InputError
 from app.view.opened import case_of_files, case_of_run
-from app.view.shown import PREDICTION, REFERENCE
+from app.view.viewed_case import PREDICTION, REFERENCE
 from tests.support.dicom import TO_MM, a_scan, save, slices
 from tests.support.runs import HOSTILE, make_run, write_volume
 

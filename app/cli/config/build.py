@@ -26,7 +26,7 @@ from app.data.sample.partial import partial_labels
 from app.infer.window.sliding import SlidingSettings
 from app.layers.device_policy import set_up
 from app.layers.eca import EcaSettings
-from app.losses.foreign import ExternalLoss, with_weights
+from app.losses.external import ExternalLoss, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
 from app.models.model import Shape

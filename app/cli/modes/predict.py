@@ -131,13 +131,13 @@ def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) ->
         with suppress(InputError):  # the segmentation of this scan will report it
             chosen = channels_of(scan, reading) if not scan.is_file() else []
             pairs = zip(reading.modalities, chosen, strict=False)
-            told = ", ".join(f"{name} = {channel.shown}" for name, channel in pairs)
+            order = ", ".join(f"{name} = {channel.shown}" for name, channel in pairs)
             unused = (
                 [channel.shown for channel in find_channels(scan) if channel not in chosen] if chosen else []
             )
-            orders[alias.clean(told + f"; not used: {', '.join(unused)}" * bool(unused))] += bool(chosen)
-    for told, count in (+orders).items():
-        log.info("channels of %d scans: %s", count, told)
+            orders[alias.clean(order + f"; not used: {', '.join(unused)}" * bool(unused))] += bool(chosen)
+    for order, count in (+orders).items():
+        log.info("channels of %d scans: %s", count, order)
 
 
 def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from app.core.errors import InputError
 from app.view.opened import case_of_files, case_of_run
 from app.view.page import contents
 from app.view.server import ViewServer
-from app.view.shown import ViewedCase
+from app.view.viewed_case import ViewedCase
 
 log = logging.getLogger(__name__)
 _MEGA = 1e6

@@ -31,7 +31,7 @@ def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], object])
         write_record(folder, record.now("failed", error=line))
     except Exception as error:
         log.exception("failed")
-        told = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
-        write_record(folder, record.now("failed", error=f"{told}, see {folder}"))
+        message = "; ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        write_record(folder, record.now("failed", error=f"{message}, see {folder}"))
     else:
         write_record(folder, record.now("done", seconds=round(time.perf_counter() - started, 1)))

@@ -19,9 +19,9 @@ class Pruning:
     def look(self) -> None:
         """Read the curves on disk and ask trials that fall behind to stop."""
         for run, trial in self._running.items():
-            told = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+            reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
             for step, dice in _curve(run):
-                if step not in told:
+                if step not in reported:
                     trial.report(dice, step)
             if run not in self.pruned and trial.should_prune():
                 self.pruned.add(run)

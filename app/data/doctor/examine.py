@@ -87,7 +87,7 @@ def examine(case: Case, task: Task) -> Examined:
     label, label_fault = _facts_or_fault(partial(_label_facts, task=task, image=image), case.label)
     if case.hidden is not None:
         image_fault, label_fault = (
-            hide_words(case.hidden.words, told) for told in (image_fault, label_fault)
+            hide_words(case.hidden.words, fault) for fault in (image_fault, label_fault)
         )
     found = {} if image is None else header_warnings(case.image, task.reading)
     return Examined(case, image, image_fault, label, label_fault, found)

@@ -112,7 +112,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
 
 
 def _warnings(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple[ScanWarning, ...]:
-    found = [ScanWarning(kind, told) for kind, told in header_warnings(case.image, task.reading).items()]
+    found = [ScanWarning(kind, text) for kind, text in header_warnings(case.image, task.reading).items()]
     if outside:
         found.append(ScanWarning("label_outside", "labels are outside the non-zero part of the scan"))
     constant = [

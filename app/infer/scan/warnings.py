@@ -32,8 +32,8 @@ def scan_warnings(
             " x ".join(part if isinstance(part, str) else f"{part:.3g}" for part in parts)
             for parts in zip(*odd_axes, strict=True)
         )
-        told = f"spacing {own} mm along {names}, the networks were trained at {trained} mm"
-        found.append(ScanWarning("spacing", told))
+        text = f"spacing {own} mm along {names}, the networks were trained at {trained} mm"
+        found.append(ScanWarning("spacing", text))
     brightest = plan.brightest or (None,) * len(modalities)
     ranges = intensity_ranges(volume.voxels)
     known = list(zip(plan.normalisation, brightest, strict=True))
@@ -46,11 +46,11 @@ def scan_warnings(
         if not _intensity_remark(*ranges[one], *known[other]) and not _intensity_remark(
             *ranges[other], *known[one]
         ):
-            told = f"{modalities[one]} looks like {modalities[other]} and vice versa; are they swapped?"
-            return [*found, ScanWarning("channels_swapped", told)]
+            text = f"{modalities[one]} looks like {modalities[other]} and vice versa; are they swapped?"
+            return [*found, ScanWarning("channels_swapped", text)]
     for i, remark in odd.items():
-        told = f"{modalities[i]} from {ranges[i][0]:.4g} to {ranges[i][1]:.4g}, {remark}"
-        found.append(ScanWarning(f"intensity_{modalities[i]}", told))
+        text = f"{modalities[i]} from {ranges[i][0]:.4g} to {ranges[i][1]:.4g}, {remark}"
+        found.append(ScanWarning(f"intensity_{modalities[i]}", text))
     return found
 
 

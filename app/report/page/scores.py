@@ -142,11 +142,11 @@ def method_note(run: Run) -> str:
     counts: dict[str, set[int]] = {}
     for interval in (*found, *([of_mean] if of_mean else ())):
         counts.setdefault(interval.method, set()).add(interval.groups)
-    told = [f"{_METHODS[method]} over {_span(groups)} groups" for method, groups in sorted(counts.items())]
-    if not told:
+    parts = [f"{_METHODS[method]} over {_span(groups)} groups" for method, groups in sorted(counts.items())]
+    if not parts:
         return ""
     why = f"; Student's t is used below {BOOTSTRAP_FROM} groups" if "t" in counts else ""
-    return f"Intervals of means are {' and '.join(told)} (patients, or single cases){why}."
+    return f"Intervals of means are {' and '.join(parts)} (patients, or single cases){why}."
 
 
 _METHODS = {"bootstrap": "percentiles of a bootstrap", "t": "Student's t"}

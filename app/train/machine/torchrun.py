@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STEP = timedelta(minutes=30)
 # Timeout for plain data, which processes wait for while others plan, prepare or evaluate.
 _PATIENCE = timedelta(days=7)
-_TELLING = timedelta(seconds=20)
+_PRINTING = timedelta(seconds=20)
 
 
 def process_count() -> int:
@@ -86,9 +86,9 @@ def one_voice() -> Iterator[bool]:
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    failed, told = f"failed/{attempt}", f"told/{attempt}"
+    failed, printed = f"failed/{attempt}", f"printed/{attempt}"
     try:
-        store = TCPStore(address, port, timeout=_TELLING)
+        store = TCPStore(address, port, timeout=_PRINTING)
         first = store.add(failed, 1) == 1
     except RuntimeError:  # torchrun itself is gone
         yield process_rank() == 0
@@ -96,7 +96,7 @@ def one_voice() -> Iterator[bool]:
     yield first
     sys.stderr.flush()
     if first:
-        store.set(told, "yes")
+        store.set(printed, "yes")
     else:
         with suppress(RuntimeError):
-            store.wait([told], _TELLING)
+            store.wait([printed], _PRINTING)

@@ -1,9 +1,8 @@
 """mode=search by a race: from the command line to a network that trains, interrupted, and by chance."""
 
 import json
-import runpy
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from app.core.layout import read_layout
 from app.models.checkpoint import read_checkpoint
 from app.search import judge
 from app.search.judge import Judge
-from tests.support.config import TINY
+from tests.support.cli import call_on_blobs
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -30,17 +29,7 @@ def call(tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -
     make_task(cases=6)
     monkeypatch.setattr(judge, "JUDGED", 2)
 
-    def run(*overrides: str) -> int:
-        resumes = any(word.startswith("train.resume") for word in overrides)
-        places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
-        monkeypatch.setattr(sys, "argv", ["run.py", *(() if resumes else (*TINY, *places)), *overrides])
-        try:
-            runpy.run_path("run.py", run_name="__main__")
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        return 0
-
-    return run
+    return partial(call_on_blobs, tmp_path, monkeypatch=monkeypatch)
 
 
 def summary_of(run: Path) -> dict[str, Any]:

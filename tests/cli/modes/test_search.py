@@ -2,11 +2,10 @@
 
 import json
 import os
-import runpy
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from app.search.evolve import Evolution, UnitKernels
 from app.search.inherit import inherit_search
 from app.search.search import choose, searched_sites
 from app.train import run as training
-from tests.support.config import TINY
+from tests.support.cli import call_on_blobs
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -34,17 +33,7 @@ def call(tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -
     """A function that gives the exit code of `python run.py`."""
     make_task()
 
-    def run(*overrides: str) -> int:
-        resumes = any(word.startswith("train.resume") for word in overrides)
-        places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
-        monkeypatch.setattr(sys, "argv", ["run.py", *(() if resumes else (*TINY, *places)), *overrides])
-        try:
-            runpy.run_path("run.py", run_name="__main__")
-        except SystemExit as ended:
-            return int(ended.code or 0)
-        return 0
-
-    return run
+    return partial(call_on_blobs, tmp_path, monkeypatch=monkeypatch)
 
 
 @pytest.mark.parametrize("method", ["gates", "paper_cost", "paper_performance", "random"])

@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import re
-import runpy
-import sys
 from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
@@ -25,7 +23,7 @@ from app.operators import merging
 from app.operators.merging import use_recorded
 from app.train import run as training
 from app.train.machine import speed_record as yardstick
-from tests.support.cli import no_room
+from tests.support.cli import call_on_blobs, no_room
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
@@ -42,17 +40,13 @@ def call(
     make_task()
 
     def run(*overrides: str) -> tuple[int, str]:
-        places = (f"task.folder={tmp_path / 'Task90_Blobs'}", f"paths.cache={tmp_path / 'cache'}")
         resumes = any(word.startswith("train.resume") for word in overrides)
-        words = [] if resumes else [*TINY, *places, f"paths.run={tmp_path / 'run'}"]
-        monkeypatch.setattr(sys, "argv", ["run.py", *words, *overrides])
-        try:
-            runpy.run_path("run.py", run_name="__main__")
-        except SystemExit as ended:
-            told = capfd.readouterr().err
-            assert "Traceback" not in told
-            return int(ended.code or 0), told.strip().splitlines()[-1]
-        return 0, ""
+        place = () if resumes else (f"paths.run={tmp_path / 'run'}",)
+        if not (code := call_on_blobs(tmp_path, *place, *overrides, monkeypatch=monkeypatch)):
+            return 0, ""
+        told = capfd.readouterr().err
+        assert "Traceback" not in told
+        return code, told.strip().splitlines()[-1]
 
     return run
 

@@ -2,15 +2,13 @@
 
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 from hydra import initialize_config_dir
 
 from app.core.errors import InputError
-from tests.support.cli import no_room
+from tests.support.cli import call_here, no_room
 from tests.support.config import TINY, composed
 from tests.support.volumes import MakeTask
 
@@ -178,13 +176,8 @@ def call(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None
     """Run run.py; with a written experiment the settings come from its file."""
     task = f"task.folder={folder / 'Task90_Blobs'}"
     given = () if any(word.startswith("experiment=") for word in arguments) else (*TINY, task)
-    monkeypatch.setattr(
-        sys, "argv", ["run.py", *arguments, *given, f"paths.cache={folder / 'cache'}", "threads=1"]
-    )
-    try:
-        runpy.run_path("run.py", run_name="__main__")
-    except SystemExit as ended:  # how a study ends; a single run returns
-        assert not ended.code
+    words = (*arguments, *given, f"paths.cache={folder / 'cache'}", "threads=1")
+    assert not call_here(*words, monkeypatch=monkeypatch)
 
 
 def test_a_study_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

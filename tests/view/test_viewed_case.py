@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from app.io.volumes import LabelMap, Volume
-from app.view.shown import (
+from app.view.viewed_case import (
     EXTRA,
     MISSED,
     OTHER,

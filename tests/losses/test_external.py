@@ -8,7 +8,7 @@ from monai.losses import DiceCELoss, DiceFocalLoss
 from torch import nn
 
 from app.core.errors import InputError
-from app.losses.foreign import ExternalLoss, with_weights
+from app.losses.external import ExternalLoss, with_weights
 
 NAMES = ("background", "organ", "tumour")
 SOFT = {"to_onehot_y": True, "softmax": True, "include_background": False}
