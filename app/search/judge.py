@@ -1,18 +1,24 @@
-"""The judge of a race: the loss on patches of training cases on which no network of the race trains."""
+"""The judge of a race: the loss on patches of training cases on which no network of the race trains.
 
+All patches count as one batch, because a label with a few voxels in one patch can have a loss so large there
+that a mean over patches says little about the network.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from app.data.sample.batches import BatchSource
+from app.data.sample.batches import Batch, BatchSource
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
 from app.data.sample.split import Folds, split_cases
 from app.models.regions import without_labels
 from app.train.inputs import make_batches
-from app.train.state import batch_loss
+from app.train.machine.shared_loss import exchanging_sums
+from app.train.state import LossFunction, batch_loss
 from app.train.training import Training
 
 JUDGED = 24
@@ -28,11 +34,23 @@ class Judge:
 
     @torch.inference_mode()
     def __call__(self, training: Training, network: nn.Module) -> float:
-        """Return the mean loss of a network."""
-        inner, losses = without_labels(network.eval()), []
-        for number in range(JUDGED):
-            losses.append(batch_loss(inner, self.batches.batch(number), training.recipe.loss).item())
-        return fmean(losses)
+        """Return the loss of a network."""
+        batches = (self.batches.batch(number) for number in range(JUDGED))
+        return loss_over(without_labels(network.eval()), batches, training.recipe.loss)
+
+
+@torch.inference_mode()
+def loss_over(network: nn.Module, batches: Iterable[Batch], loss: LossFunction) -> float:
+    """Return the loss of all batches as of one, or the mean of their losses if the loss needs all logits."""
+    gathered: list[Tensor] = []
+
+    def with_earlier(sums: Tensor) -> Tensor:
+        gathered.append(sums)
+        return torch.cat(gathered)
+
+    of_all = exchanging_sums(loss, with_earlier)
+    losses = [batch_loss(network, batch, of_all or loss).item() for batch in batches]
+    return fmean(losses) if of_all is None else losses[-1]
 
 
 def part_cases(training: Training) -> tuple[BatchSource, Judge]:

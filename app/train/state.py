@@ -211,7 +211,7 @@ def batch_loss(
         logits = network(image)
     labels = batch.labels.to(device, torch.int16)
     if processes.count > 1:
-        exchanging = exchanging_sums(loss, processes)
+        exchanging = exchanging_sums(loss, processes.whole)
         if exchanging is not None:
             return exchanging(logits, labels[:, None].float())
         labels = processes.whole(labels.int())  # gloo cannot exchange 16-bit integers

@@ -42,7 +42,7 @@ def step_bytes(network: NetworkSpec, plan: Plan, loss: LossFunction, processes: 
     with device:
         module = to_device(network.build(), device).train()
         batch = -(-plan.batch // processes)
-        gathered = 1 if exchanging_sums(loss, ALONE) is not None else processes
+        gathered = 1 if exchanging_sums(loss, ALONE.whole) is not None else processes
         image = torch.empty(batch, network.shape.in_channels, *plan.patch)
         labels = torch.empty(batch * gathered, 1, *plan.patch)
     with _Alive() as alive:

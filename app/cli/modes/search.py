@@ -36,6 +36,7 @@ from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
 from app.search.decode import Decoded
 from app.search.evolve import FIRST, UnitKernels
+from app.search.judge import loss_over
 from app.search.paper import PUBLISHED_PULL, PaperSettings
 from app.search.search import (
     Search,
@@ -45,7 +46,7 @@ from app.search.search import (
 )
 from app.train.planning import BuildNetwork
 from app.train.run import score_held_out, train_network, training_facts
-from app.train.state import TrainingState, batch_loss
+from app.train.state import TrainingState
 from app.train.training import Recipe, Training
 
 log = logging.getLogger(__name__)
@@ -168,7 +169,7 @@ def _evolve(training: Training, search: Search, state: TrainingState) -> tuple[D
     @torch.inference_mode()
     def judge(choice: UnitKernels) -> float:
         choose(network, search.sites, choice)
-        return fmean(batch_loss(judged_network, batch, training.recipe.loss).item() for batch in batches)
+        return loss_over(judged_network, batches, training.recipe.loss)
 
     evolution = search.evolution()
     choice, judged = evolution.run(judge, trials=search.settings.trials, seed=training.recipe.seed)

@@ -1,7 +1,7 @@
 """What all trainings of a ranking share: data, plan and recipe; one training, and what it is judged by."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -29,12 +29,13 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.search.costs import Budget, MacsCost
 from app.search.evolve import even_chances
+from app.search.judge import loss_over
 from app.search.methods import SearchSettings
 from app.search.search import searched_sites
 from app.train.inputs import make_batches
 from app.train.planning import plan_for
 from app.train.setup import draw_split, open_cache
-from app.train.state import TrainingState, batch_loss
+from app.train.state import TrainingState
 from app.train.training import Recipe
 from app.train.validate import validation_dice
 from tests.support.config import NONE, composed
@@ -45,7 +46,7 @@ SMALL = (
 )
 """Overrides of every ranking; those of the command are behind them."""
 BATCHES = 24
-"""Batches of patches that a loss is the mean of."""
+"""Batches of patches on which a loss is computed."""
 _INNER = 5  # parts of the training cases, one of which judges while the others train
 _JUDGED_SEED = 31337  # of the patches that losses are of
 
@@ -124,16 +125,14 @@ class Bench:
         return make_batches(cases, self.plan, self.task, recipe=recipe, settings=recipe.settings)
 
     def loss(self, network: nn.Module, cases: Sequence[CachedCase]) -> float:
-        """Mean loss on patches of cases, not augmented; the same ones for every network."""
+        """Loss on patches of cases, not augmented; the same ones for every network."""
         plainly = replace(self.recipe, augment=NONE, seed=_JUDGED_SEED)
         batches = self.batches(cases, plainly)
-        return self.mean_loss(network, [batches.batch(step) for step in range(BATCHES)])
+        return self.loss_on(network, (batches.batch(step) for step in range(BATCHES)))
 
-    @torch.inference_mode()
-    def mean_loss(self, network: nn.Module, batches: Sequence[Batch]) -> float:
-        """Mean loss on these batches."""
-        judged = without_labels(network)
-        return fmean(batch_loss(judged, batch, self.recipe.loss).item() for batch in batches)
+    def loss_on(self, network: nn.Module, batches: Iterable[Batch]) -> float:
+        """Loss on these batches, as one."""
+        return loss_over(without_labels(network), batches, self.recipe.loss)
 
     def dice(self, network: nn.Module) -> float:
         """Mean Dice over held-out cases and targets, on the network's grid, without mirroring."""

@@ -33,7 +33,7 @@ def as_evolve(bench: Bench, candidates: Sequence[Candidate]) -> list[float]:
     spec, network = bench.super_network("shared")
     source = bench.batches(bench.teaching, replace(bench.recipe, seed=_SEED))
     batches = [source.batch(step) for step in range(_EVOLVES_BATCHES)]
-    return [bench.mean_loss(_chosen(network, spec, one), batches) for one in candidates]
+    return [bench.loss_on(_chosen(network, spec, one), batches) for one in candidates]
 
 
 def super_network(bench: Bench, candidates: Sequence[Candidate], *, weights: str) -> list[float]:

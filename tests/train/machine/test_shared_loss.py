@@ -91,10 +91,10 @@ def test_two_and_four_processes_compute_what_one_does(tmp_path: Path) -> None:
 
 def test_losses_of_sums_exchange_them_at_every_level() -> None:
     processes = Processes(0, 1)
-    assert exchanging_sums(DiceCELoss(), processes) is None
-    assert exchanging_sums(DeepSupervisionLoss(DiceCELoss()), processes) is None
+    assert exchanging_sums(DiceCELoss(), processes.whole) is None
+    assert exchanging_sums(DeepSupervisionLoss(DiceCELoss()), processes.whole) is None
     levels = DeepSupervisionLoss(dice_ce())
-    found = exchanging_sums(levels, processes)
+    found = exchanging_sums(levels, processes.whole)
     assert found is not None and found is not levels and levels.loss.exchange is None
     logits = [torch.randn(2, 3, 4, 4, 4), torch.randn(2, 3, 2, 2, 2)]
     labels = torch.randint(3, (2, 1, 4, 4, 4)).float()
