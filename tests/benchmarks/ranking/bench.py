@@ -101,10 +101,15 @@ class Bench:
         *,
         steps: int,
         seed: int,
+        averaged: bool = False,
     ) -> nn.Module:
-        """Train a network for that many steps and return it in eval mode, averaged if the recipe says so."""
+        """Train a network for that many steps and return it in eval mode.
+
+        With `averaged` its weights are the recipe's moving average, which a short training would ruin.
+        """
         recipe = replace(self.recipe, seed=seed)
-        settings = replace(recipe.settings, steps=steps)
+        decay = recipe.settings.ema_decay if averaged else None
+        settings = replace(recipe.settings, steps=steps, ema_decay=decay)
         network = to_device(network, recipe.device)
         optimizer = recipe.make_optimizer(network.parameters())
         state = TrainingState(network, optimizer, recipe.make_schedule(optimizer, steps), settings)
@@ -167,7 +172,7 @@ class Bench:
             self.earlier_seconds += found["seconds"]
             return spec, network.eval()
         started = time.process_time()
-        network = self.fit(network, self.teaching, steps=self.asked.super_steps, seed=0)
+        network = self.fit(network, self.teaching, steps=self.asked.super_steps, seed=0, averaged=True)
         seconds = time.process_time() - started
         with atomic_path(path) as temporary:
             torch.save({"weights": network.state_dict(), "seconds": seconds}, temporary)

@@ -53,9 +53,8 @@ def work(asked: Asked, candidates: Sequence[Candidate], job: Job) -> Rows:
     bench.earlier_seconds, started = 0.0, process_time()
     if job.kind == TRAINED:
         (one,) = [one for one in candidates if one.number == job.layout]
-        network = bench.fit(
-            bench.fresh(one.spec(bench.dense), job.seed), bench.training, steps=asked.steps, seed=job.seed
-        )
+        network = bench.fresh(one.spec(bench.dense), job.seed)
+        network = bench.fit(network, bench.training, steps=asked.steps, seed=job.seed, averaged=True)
         seconds = process_time() - started
         loss, dice = bench.loss(network, bench.held_out), bench.dice(network)
         return [_row(TRAINED, one, job.seed, loss, dice, seconds)]
