@@ -27,6 +27,7 @@ from app.train.machine.torchrun import local_count, process_count
 from app.train.step_memory import process_peak_bytes, step_bytes
 from app.train.step_speed import step_seconds
 from app.train.training import Recipe
+from app.train.validate import expected_share
 
 BuildNetwork = Callable[[Plan], NetworkSpec]
 
@@ -123,6 +124,7 @@ class _Estimate:
         return Pace(
             step_seconds=lambda plan: self._seconds(self._network(plan), plan, self._recipe),
             coarse_seconds=self._coarse_seconds,
+            validation=lambda plan, patches: expected_share(self._recipe.settings, plan.batch, patches),
             other_seconds=self.other_seconds,
             fits=lambda plan: self._bytes(self._network(plan), plan) <= self.limit_bytes,
         )

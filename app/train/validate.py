@@ -16,9 +16,11 @@ from app.data.prepare.parallel import spread
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
 from app.metrics.overlap import dice_by_target
 from app.train.machine.processes import ALONE, Processes
+from app.train.settings import TrainSettings
 
 _SHARE = 0.1  # share of an epoch's time, including validation, that validation may take
 _PASSES = 3  # a training step takes as long as this many forward passes
+_OVERLAPPING = 1.5  # windows per patch that a case is worth
 
 
 def validation_dice(
@@ -74,3 +76,15 @@ def affordable(
     return Credit(
         spread(cases, chosen if most is None else min(most, chosen)), math.ceil(1 / min(1.0, count))
     )
+
+
+def expected_share(settings: TrainSettings, batch: int, patches: float) -> float:
+    """Return the expected seconds of validation per second of training, before cases are prepared.
+
+    `patches` is the number of patches that a typical case is worth by volume.
+    """
+    most = _SHARE / (1 - _SHARE)
+    if settings.validation_cases is None:
+        return most
+    epoch = _PASSES * settings.epoch_steps * settings.accumulate * batch
+    return min(most, settings.validation_cases * _OVERLAPPING * patches / epoch)

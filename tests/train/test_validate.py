@@ -6,8 +6,9 @@ import pytest
 
 from app.data.prepare.cache import CachedCase
 from app.infer.window.sliding import SlidingSettings
-from app.train.validate import affordable
+from app.train.validate import affordable, expected_share
 from tests.support.config import PLAN as ANY_PLAN
+from tests.support.networks import SETTINGS
 
 PLAN = replace(
     ANY_PLAN, patch=(8, 8, 8), strides=((1, 1, 1), (2, 2, 2)), widths=(4, 8), kernels=((3, 3, 3),) * 2
@@ -40,3 +41,14 @@ def test_cases_judged_take_a_tenth_of_the_time(
 ) -> None:
     found = affordable(cases, most=most, patches=patches, plan=PLAN, sliding=SLIDING)
     assert ("".join(case.id for case in found.cases), found.every) == (chosen, every)
+
+
+@pytest.mark.parametrize(
+    ("most", "patches", "share"),
+    [(None, 1, 1 / 9), (8, 1, 8 * 1.5 / (3 * 100 * 2)), (8, 100, 1 / 9)],
+)
+def test_the_time_of_validation_is_expected_from_the_cases_and_at_most_a_tenth(
+    most: int | None, patches: float, share: float
+) -> None:
+    settings = replace(SETTINGS, validation_cases=most, epoch_steps=100, accumulate=1)
+    assert expected_share(settings, batch=2, patches=patches) == pytest.approx(share)

@@ -24,9 +24,7 @@ FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 If grids are isotropic, each has half the voxels of the one before.
 """
 _ENOUGH = 2000  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
-_ENOUGH_THIN = (
-    8000  # the same on a grid with thinner slices than most scans have: it adds little, and costs much
-)
+_ENOUGH_THIN = 8000  # the same on a grid with thinner slices than most scans have, which adds little
 _MOST_STEPS = 250_000  # as nnU-Net; time beyond them goes into a larger region, or the training ends early
 _LEAST_SHARE = 0.5  # smallest share of the minutes left for training, however long the rest takes
 _PLENTY = 150  # passes over all scans; beyond them, a wider network uses the time better
@@ -37,7 +35,6 @@ _WIDTHS = (16, 24, 32, 48)
 _GROWTH = 1.6  # a step's time grows with this power of the width
 _COARSE_SHARE = 0.12  # share of the time spent on the first stage
 _MOST_COARSE_STEPS = 20_000
-_VALIDATING = 0.1  # time of validation, as a share of the training's
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,8 @@ class Pace:
     """Seconds of one training step of a plan, for its whole batch."""
     coarse_seconds: Callable[[Plan], float]
     """Seconds of one training step of a first stage."""
+    validation: Callable[[Plan, float], float]
+    """Seconds of validation per second of training steps, if a case is worth so many patches."""
     other_seconds: float
     """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]
@@ -68,34 +67,36 @@ def plan_in_time(
     Raises:
         InputError: settings that contradict each other or the data.
     """
-    seconds = 60 * max(minutes - pace.other_seconds / 60, _LEAST_SHARE * minutes) / (1 + _VALIDATING)
+    seconds = 60 * max(minutes - pace.other_seconds / 60, _LEAST_SHARE * minutes)
     locate, why_stages = first_stage(fingerprint, task, settings, ceilings)
     fields, first = [fingerprint], 0.0
     if locate is not None:
-        fields, step = [in_region(fingerprint, margin) for margin in MARGINS], pace.coarse_seconds(locate)
+        fields = [in_region(fingerprint, margin) for margin in MARGINS]
+        validation = pace.validation(locate, parts(fingerprint, locate))
+        step = pace.coarse_seconds(locate) * (1 + validation)
         steps = min(_MOST_COARSE_STEPS, round(_COARSE_SHARE * seconds / step))
         locate = replace(locate, steps=max(COARSE_STEPS, steps))
         first = locate.steps * step
     grids = list_grids(fingerprint, settings)
     kept = dict(zip(grids, ceilings(grids), strict=True))
     choices = [_Choice(field, task, settings, max(1.0, seconds - first), pace) for field in fields]
-    plan, reasons = choices[0].of(kept)
+    choice = choices[0]
+    plan, reasons = choice.of(kept)
     for wider in choices[1:]:
         if plan.steps < _MOST_STEPS:
             break
         found = wider.of(kept)
         if found[0].steps >= _MOST_STEPS:
-            plan, reasons = found
+            choice, (plan, reasons) = wider, found
     reasons["locate"] = why_stages
     reasons["steps"] += f"; as many as fit in {minutes:g} minutes (plan.minutes) after all other work"
     if plan.steps > _MOST_STEPS:
         plan = replace(plan, steps=_MOST_STEPS)
         reasons["steps"] += f", but {_MOST_STEPS} at most"
-    training = plan.steps * pace.step_seconds(plan) * (1 + _VALIDATING)
     taken = {
         "reading, preparing and scoring": pace.other_seconds,
-        "first stage": first * (1 + _VALIDATING),
-        "training": training,
+        "first stage": first,
+        "training": plan.steps * choice.step_seconds(plan),
     }
     reasons["minutes"] = ", ".join(f"{name} {part / 60:.1f}" for name, part in taken.items() if part)
     return replace(plan, locate=locate, minutes=round(sum(taken.values()) / 60, 1)), reasons
@@ -146,6 +147,10 @@ class _Choice:
         reasons["spacing"] = self._spacing_reason(plan.spacing, kept[plan.spacing], rejected)
         return self._widened(plan, reasons)
 
+    def step_seconds(self, plan: Plan) -> float:
+        """Return the seconds of a training step with its share of the validation."""
+        return self.pace.step_seconds(plan) * (1 + self.pace.validation(plan, parts(self.field, plan)))
+
     def _part(self, grid: Spacing, voxels: float) -> tuple[Plan, dict[str, str]]:
         """Return the plan on a grid with patches that hold a part of the field and fit into memory."""
         plan, reasons = self._plan(grid, voxels)
@@ -160,7 +165,7 @@ class _Choice:
     def _widened(self, plan: Plan, reasons: dict[str, str]) -> tuple[Plan, dict[str, str]]:
         """Return the plan with its steps and the widest network that passes over all scans often enough."""
         plenty = max(_ENOUGH, _PLENTY * self.field.cases * parts(self.field, plan) / plan.batch)
-        step, width = self.pace.step_seconds(plan), self.settings.finest_width
+        step, width = self.step_seconds(plan), self.settings.finest_width
         free = self.settings.widths is None and self.settings.base_width is None
         for wider in reversed(_WIDTHS if free else ()):
             if wider <= width or self.seconds / (step * (wider / width) ** _GROWTH) < plenty:
@@ -172,9 +177,9 @@ class _Choice:
                 continue
             plan, reasons = found, {**why, "spacing": reasons["spacing"], "patch": reasons["patch"]}
             reasons["widths"] = f"{wider} channels at full resolution: time allows {plenty:.0f} steps"
-            step = self.pace.step_seconds(plan)
+            step = self.step_seconds(plan)
             break
-        reasons["steps"] = f"a step takes {step:.2g} s"
+        reasons["steps"] = f"a step takes {self.pace.step_seconds(plan):.2g} s"
         return replace(plan, steps=max(1, round(self.seconds / step))), reasons
 
     def _plan(self, grid: Spacing, voxels: float | None) -> tuple[Plan, dict[str, str]]:
@@ -191,7 +196,7 @@ class _Choice:
         """Return the seconds of a step per voxel of the patch, from patches of about _MIDDLING voxels."""
         levels = self.settings if self.settings.strides else replace(self.settings, widths=None, kernels=None)
         middling, _ = make_plan(self.field, self.task, replace(levels, max_patch_voxels=_MIDDLING))
-        return self.pace.step_seconds(middling) / math.prod(middling.patch)
+        return self.step_seconds(middling) / math.prod(middling.patch)
 
     def _rejected(self, grid: Spacing, plan: Plan, a_voxel: float) -> str:
         steps = self.seconds / (a_voxel * math.prod(plan.patch))

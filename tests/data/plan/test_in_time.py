@@ -18,7 +18,10 @@ def pace(seconds_a_voxel: float, other: float = 0.0, fits: float = math.inf) -> 
     def step_seconds(plan: Plan) -> float:
         return seconds_a_voxel * math.prod(plan.patch) * (plan.widths[0] / 16) ** 1.6
 
-    return Pace(step_seconds, step_seconds, other, lambda plan: math.prod(plan.patch) <= fits)
+    return Pace(
+        step_seconds, step_seconds, lambda plan, patches: min(0.1, 0.02 * patches), other,
+        lambda plan: math.prod(plan.patch) <= fits,
+    )  # fmt: skip
 
 
 def planned(
@@ -73,7 +76,8 @@ def test_steps_fill_the_time_that_all_else_leaves(make_task: MakeTask, minutes: 
     speed = pace(4e-6, other=120)
     plan, reasons = planned(make_task, minutes, speed)
     training = plan.steps * speed.step_seconds(plan)
-    assert training * 1.1 + 120 == pytest.approx(60 * minutes, rel=0.01)
+    patches = math.prod((100, 200, 200)) / math.prod(plan.patch) / math.prod(plan.spacing)
+    assert training * (1 + 0.02 * patches) + 120 == pytest.approx(60 * minutes, rel=0.02)
     assert "plan.minutes" in reasons["steps"]
 
 
