@@ -55,7 +55,9 @@ def call_on_blobs(folder: Path, *overrides: str, monkeypatch: pytest.MonkeyPatch
     """The exit code of `python run.py` on the blobs in `folder`."""
     places = (f"task.folder={folder / 'Task90_Blobs'}", f"paths.cache={folder / 'cache'}")
     resumes = any(word.startswith("train.resume") for word in overrides)
-    return call_here(*(() if resumes else (*TINY, *places)), *overrides, monkeypatch=monkeypatch)
+    given = {word.split("=")[0] for word in overrides}
+    tiny = [word for word in TINY if word.split("=")[0] not in given]
+    return call_here(*overrides, *(() if resumes else (*tiny, *places)), monkeypatch=monkeypatch)
 
 
 def call_here(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -9,7 +9,6 @@ import SimpleITK as sitk
 from app.core.errors import InputError
 from app.view.opened import case_of_files, case_of_run
 from app.view.viewed_case import PREDICTION, REFERENCE
-from tests.support.dicom import TO_MM, a_scan, save, slices
 from tests.support.runs import HOSTILE, make_run, write_volume
 
 
@@ -33,6 +32,9 @@ def test_cases_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
 
 
 def test_a_dicom_series_with_a_label_map_whose_axes_are_turned(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.support.dicom import TO_MM, a_scan, save, slices
+
     voxels = a_scan()
     folder = save(tmp_path / "series", slices(voxels, TO_MM))
     labels = (voxels > 0).astype(np.uint8)
