@@ -32,7 +32,6 @@ class Judge:
 
     batches: BatchSource
 
-    @torch.inference_mode()
     def __call__(self, training: Training, network: nn.Module) -> float:
         """Return the loss of a network."""
         batches = (self.batches.batch(number) for number in range(JUDGED))

@@ -16,6 +16,7 @@ from app.core.kernel import Kernel
 from app.core.layout import Layout, Outline
 from app.search.costs import Site
 from app.search.race_record import Worth
+from app.search.units import counts_of, moved, shares_of
 
 Shares = dict[str, NDArray[np.float64]]
 """Shares of a convolution's channels, one per kernel, by convolution; they sum to 1."""
@@ -147,7 +148,7 @@ class Space:
         for site in self.sites(outline):
             name = site.conv.name
             source = second if crossed and rng.random() < 0.5 else first
-            own = _shares(site, source)
+            own = shares_of(site, source)
             known = worth.get(name, {})
             values = np.array([max(known.get(str(kernel), 1.0), 1e-6) for kernel in site.kernels])
             own = (own + _RENEWED / len(own)) * values**power
@@ -188,7 +189,7 @@ class Space:
 
     def _layout(self, outline: Outline, shares: Shares) -> Layout:
         return Layout(
-            {site.conv.name: _counts(site, shares[site.conv.name]) for site in self.sites(outline)},
+            {site.conv.name: counts_of(site, shares[site.conv.name]) for site in self.sites(outline)},
             network=outline,
         )
 
@@ -205,12 +206,12 @@ class Space:
         low, high = 0, len(turns)
         while low < high:
             middle = (low + high + 1) // 2 if larger else (low + high) // 2
-            keeps = max(self.prices(_moved(layout, turns[:middle], larger=larger))) <= 1
+            keeps = max(self.prices(moved(layout, turns[:middle], larger=larger))) <= 1
             if larger:
                 low, high = (middle, high) if keeps else (low, middle - 1)
             else:
                 low, high = (low, middle) if keeps else (middle + 1, high)
-        return _moved(layout, turns[:low], larger=larger)
+        return moved(layout, turns[:low], larger=larger)
 
     def _even(self, outline: Outline) -> Shares:
         return {
@@ -252,50 +253,3 @@ def _rounded(widths: Sequence[float], step: int) -> tuple[int, ...]:
 
 def _dense(site: Site) -> Kernel:
     return Kernel(site.conv.kernel)
-
-
-def _shares(site: Site, layout: Layout) -> NDArray[np.float64]:
-    """Return the shares of kernels in a layout; equal ones for a convolution that it lacks."""
-    counts = layout.convolutions.get(site.conv.name, {})
-    found = np.array([float(counts.get(kernel, 0)) for kernel in site.kernels])
-    return found / found.sum() if found.any() else np.full(len(found), 1 / len(found))
-
-
-def _counts(site: Site, shares: NDArray[np.float64]) -> dict[Kernel, int]:
-    """Return the channels per kernel in whole units; the largest share takes the remainder."""
-    channels = site.conv.out_channels
-    units = channels // site.unit
-    wanted = shares * units
-    whole = np.floor(wanted).astype(int)
-    for index in np.argsort(whole - wanted, kind="stable")[: units - int(whole.sum())]:
-        whole[index] += 1
-    whole *= site.unit
-    whole[int(np.argmax(shares))] += channels - int(whole.sum())
-    return {kernel: int(n) for kernel, n in zip(site.kernels, whole, strict=True) if n}
-
-
-def _moved(layout: Layout, turns: Sequence[Site], *, larger: bool) -> Layout:
-    """Return the layout after one move per turn: a unit takes the next larger (or smaller) kernel."""
-    named = {name: dict(counts) for name, counts in layout.convolutions.items()}
-    for site in turns:
-        counts = named[site.conv.name]
-        steps = _steps(site, larger=larger)
-        start = next((kernel for kernel in steps if kernel in counts), None)
-        if start is None:
-            continue
-        moved = min(site.unit, counts[start])
-        counts[start] -= moved
-        counts[steps[start]] = counts.get(steps[start], 0) + moved
-        named[site.conv.name] = {k: counts[k] for k in site.kernels if counts.get(k, 0)}
-    return replace(layout, convolutions=named)
-
-
-def _steps(site: Site, *, larger: bool) -> dict[Kernel, Kernel]:
-    """Return the next kernel with more (or fewer) taps by kernel, the smallest (or largest) first."""
-    order = sorted(site.kernels, key=lambda kernel: kernel.taps, reverse=not larger)
-    found = {}
-    for index, kernel in enumerate(order):
-        after = next((other for other in order[index:] if other.taps != kernel.taps), None)
-        if after is not None:
-            found[kernel] = after
-    return found
