@@ -26,6 +26,7 @@ class SearchMethod:
 
 
 SEARCHED_COSTS = ("params", "macs", "latency")
+SPACES = ("kernels", "network", "levels")
 _MOST_UNITS = 8  # per layer; the effect of smaller units is below the noise of a trial
 
 SEARCH_METHODS = {
@@ -74,9 +75,12 @@ class SearchSettings:
     rows: int
     """Voxels in these patches per convolution."""
     space: str | None = None
-    """kernels, or network (also widths, decoder and levels); None: network for race, kernels for others."""
+    """kernels, network (also widths and decoder) or levels (also fewer levels).
+
+    None: network for race, kernels for others.
+    """
     networks: int | None = None
-    """Networks at the start of a race; None: 24, or fewer if each would train fewer than 16 steps."""
+    """Networks at the start of a race; None: 12, or fewer if each would train fewer than 16 steps."""
     steps: int | None = None
     """Steps of all trainings of a race together; None: as many as one planned training."""
 
@@ -100,12 +104,12 @@ class SearchSettings:
                 "random"
             )
         free = ("race", "random")
-        if self.space not in (None, "kernels", "network") or (
+        if self.space not in (None, *SPACES) or (
             self.draws_networks and self.method not in free
         ):
             raise InputError(
                 f"search.space: got {self.space!r} with search.method {self.method}, wanted kernels, or "
-                "network with race or random"
+                "network or levels with race or random"
             )
         for name, value in {"budget": self.budget, **self.limits}.items():
             if value is not None and value <= 0:
@@ -128,8 +132,8 @@ class SearchSettings:
 
     @property
     def draws_networks(self) -> bool:
-        """Whether widths, decoder and levels are chosen too."""
-        return self.space == "network" or (self.space is None and self.method == "race")
+        """Whether widths and decoder are chosen too."""
+        return self.space in ("network", "levels") or (self.space is None and self.method == "race")
 
     @property
     def published(self) -> bool:

@@ -9,7 +9,7 @@ trains. The finalists are trained and judged once more, from new weights; the be
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from app.train.training import Training
 log = logging.getLogger(__name__)
 
 _STEPS = 16  # of a network in the first rung, at least
-_SIZES = (24, 12, 6)  # networks at the start; the largest number that the steps allow
+_SIZES = (12, 6)  # networks at the start; the largest number that the steps allow
 _FINALISTS = 3  # at least
 _PROPOSED = 32  # children, of which the one with the lowest predicted loss joins a rung
 
@@ -173,7 +173,7 @@ class Race:
         before = sorted(record.rungs[-1], key=lambda entry: entry.rank)
         if rung.again:
             return [RaceEntry(entry.number, entry.layout) for entry in before]
-        kept = before[: rung.networks - rung.networks // 2]
+        kept = _better(before, rung.networks - rung.networks // 2)
         entries = [RaceEntry(entry.number, entry.layout, parent=entry.number) for entry in kept]
         known = [entry.layout for entries in record.rungs for entry in entries]
         taken = 1 + max(entry.number for entries in record.rungs for entry in entries)
@@ -252,6 +252,13 @@ class Race:
             record.draw_seconds,
             [Finalist(one.number, before.of(one), one.rank, again[one.number].rank) for one in finalists],
         )
+
+
+def _better(before: Sequence[RaceEntry], count: int) -> list[RaceEntry]:
+    """Return the best entries, with the first network always among them: the winner is measured against it."""
+    kept = list(before[:count])
+    planned = next(entry for entry in before if entry.number == 0)
+    return kept if planned in kept or planned.loss is None else [*kept[:-1], planned]
 
 
 class _Worth:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout, Outline
+from app.operators.cakes import split
 from app.search.costs import Site
 from app.search.race_record import Worth
 from app.search.units import counts_of, moved, shares_of
@@ -33,6 +34,7 @@ _NARROW = 1.0  # concentration of a network's preferences for kernels; 1: all ar
 _LIKE_IT = 3.0  # concentration of a convolution's kernels around these preferences
 _POWERS = (0.0, 1.0, 2.0, 4.0, 8.0)  # exponents of the importance of kernels in a child
 _RENEWED = 0.05  # share of a child's channels that all kernels share equally before importance counts
+_ALIGN = 16  # channels per kernel of the first network are multiples of this, as op=cakes has them
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,9 @@ class Space:
     def first(self, number: int, seed: int) -> Layout:
         """Return one of the networks with which a race starts.
 
-        Number 0 has the planned levels and all kernels in equal shares, number 1 only the dense kernel; both
-        are as wide as the budget allows. All others are random.
+        Number 0 is the planned network with the equal split of lines and planes that `op=cakes` has, number 1
+        has all kernels in equal shares, number 2 only the dense kernel; all are as wide as the budget allows.
+        Of the others, those with odd numbers differ little from number 0, and those with even ones are random.
 
         Raises:
             InputError: no network within the budget was found.
@@ -60,10 +63,14 @@ class Space:
         rng = np.random.default_rng([seed, number])
         planned = self.outlines[0]
         if number == 0:
+            return self._fitted(lambda: (planned, self._flat(planned)), rng)
+        if number == 1:
             return self._fitted(lambda: (planned, self._even(planned)), rng)
-        if number == 1 and self.free and self._has_dense():
+        if number == 2 and self.free and self._has_dense():
             return self._fitted(lambda: (planned, self._dense(planned)), rng)
-        return self.random(seed, number)
+        if number % 2 == 0:
+            return self.random(seed, number)
+        return self.child([self.first(0, seed)] * 2, {}, seed, number)
 
     def random(self, *seed: int) -> Layout:
         """Return a random network within the budget.
@@ -213,6 +220,16 @@ class Space:
                 low, high = (low, middle) if keeps else (middle + 1, high)
         return moved(layout, turns[:low], larger=larger)
 
+    def _flat(self, outline: Outline) -> Shares:
+        """Return the shares of `op=cakes`: an equal split of lines and planes, or of all if there are none."""
+        found = Shares()
+        for turn, site in enumerate(self.sites(outline)):
+            flat = [kernel for kernel in site.kernels if _is_flat(kernel, site)]
+            counts = split(site.conv, flat or site.kernels, _ALIGN, turn)
+            shares = np.array([float(counts.get(kernel, 0)) for kernel in site.kernels])
+            found[site.conv.name] = shares / shares.sum()
+        return found
+
     def _even(self, outline: Outline) -> Shares:
         return {
             site.conv.name: np.full(len(site.kernels), 1 / len(site.kernels)) for site in self.sites(outline)
@@ -253,3 +270,9 @@ def _rounded(widths: Sequence[float], step: int) -> tuple[int, ...]:
 
 def _dense(site: Site) -> Kernel:
     return Kernel(site.conv.kernel)
+
+
+def _is_flat(kernel: Kernel, site: Site) -> bool:
+    """Return whether a kernel is a line or plane: one tap along an axis on which the dense kernel has more."""
+    thin = any(taps == 1 < whole for taps, whole in zip(kernel.size, site.conv.kernel, strict=True))
+    return thin and kernel.taps > 1 and kernel.dilation == 1

@@ -31,8 +31,30 @@ def test_all_that_begin_a_race_use_up_the_budget_and_no_more() -> None:
     assert space.first(4, seed=0) == layouts[4] != space.first(4, seed=1)
 
 
+def test_the_first_is_the_planned_network_with_lines_and_planes() -> None:
+    space = small_space(0.3)
+    first = space.first(0, seed=0)
+    kernels = [(kernel, n) for counts in first.convolutions.values() for kernel, n in counts.items()]
+    flat = sum(n for kernel, n in kernels if min(kernel.size) == 1 and kernel.dilation == 1)
+    assert flat > 0.8 * sum(n for _, n in kernels)
+    assert first.network is not None and first.network.strides == DENSE.shape.strides
+
+
+def test_networks_of_odd_number_are_near_the_first() -> None:
+    space = replace(small_space(0.3), outlines=(outline_of(DENSE),))
+
+    def change(number: int) -> float:
+        outlines = [space.first(one, seed=0).network for one in (0, number)]
+        widths = [np.log2(outline.widths) for outline in outlines if outline is not None]
+        return float(np.abs(widths[1] - widths[0]).sum())
+
+    assert np.mean([change(number) for number in (3, 5, 7, 9)]) < np.mean(
+        [change(number) for number in (4, 6, 8, 10)]
+    )
+
+
 def test_one_of_them_has_the_dense_kernel_alone() -> None:
-    layout = small_space(0.6).first(1, seed=0)
+    layout = small_space(0.6).first(2, seed=0)
     assert {kernel for counts in layout.convolutions.values() for kernel in counts} == {Kernel((3, 3, 3))}
     assert 0.8 * 0.6 < spent(layout)[0] <= 0.6
 

@@ -117,8 +117,7 @@ def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: 
     planned = outline_of(dense)
     prices = network_prices(cfg, dense, design(dense.model, dense.shape, supernet, decoder), plan)
     named = not isinstance(settings.where, str)
-    fixed = named or not settings.draws_networks
-    outlines = (planned,) if fixed else variants(planned)
+    outlines = variants(planned) if settings.space == "levels" and not named else (planned,)
     return _Track(settings, dense, Space(outlines, sites, prices, settings.draws_networks), prices)
 
 
