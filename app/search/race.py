@@ -164,9 +164,12 @@ class Race:
         seed = self.training.recipe.seed
         if number == 0:
             with progress_bar("Drawing networks", rung.networks) as advance:
-                found = []
+                found = list[RaceEntry]()
                 for index in range(rung.networks):
-                    found.append(RaceEntry(index, self.space.first(index, seed)))
+                    layout = self.space.first(index, seed)
+                    if layout in [entry.layout for entry in found]:
+                        layout = self.space.random(seed, index)
+                    found.append(RaceEntry(index, layout))
                     advance()
             return found
         guess = learn_guess(record.rungs)
