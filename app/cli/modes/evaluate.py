@@ -67,7 +67,6 @@ def run(cfg: DictConfig) -> Path:
     settings = read_settings(EvaluateSettings, section_values(cfg.evaluate), "evaluate")
     output = Path(str(settings.output))
     task, facts = open_task(cfg)
-    columns = read_strata(task, facts)
     called = {case.own_id: case.id for case in (*task.cases, *task.test)}
     pairs = _pairs(Path(str(settings.predictions)), Path(str(settings.labels)), called)
     missing = [case for case, (predicted, _) in pairs.items() if predicted is None]
@@ -75,6 +74,7 @@ def run(cfg: DictConfig) -> Path:
         log.warning("evaluate.predictions: got none for %s: %s", _how(settings), ", ".join(missing))
     if settings.missing == "left_out":
         pairs = {case: pair for case, pair in pairs.items() if case not in missing}
+    columns = read_strata(task, facts, pairs)
     scores, sums = _scores(pairs, task, facts, settings.probabilities)
     summary = {
         **{"task": task.name, "cases": len(pairs), "missing_predictions": missing},
