@@ -48,7 +48,7 @@ class Sound:
 
 def sound_files(folder: Path) -> list[Sound]:
     """Write and collect one of each kind; those of DICOM if its libraries are there."""
-    found = [*_nifti(folder / "nifti"), *_itk(folder / "itk"), _set(folder / "set")]
+    found = [*_nifti(folder / "nifti"), *_itk(folder / "itk"), _set(), *_nnunet()]
     if find_spec("pydicom") and find_spec("highdicom"):
         found += _dicom(folder / "dicom")
     return found
@@ -106,12 +106,30 @@ def _itk(folder: Path) -> Iterator[Sound]:
                 (folder / each).unlink()
 
 
-def _set(folder: Path) -> Sound:
+def _cases(ending: str) -> dict[str, bytes]:
+    """Scans and label maps of the cases b and c by name; names of scans end with `ending`."""
     files = {}
-    for number in (1, 2):
-        for kind, voxels in (("imagesTr", a_scan() + number), ("labelsTr", a_label_map())):
-            image = nib.Nifti1Image(voxels, AFFINE)
-            files[f"{kind}/{'abc'[number]}.nii.gz"] = gzip.compress(image.to_bytes(), mtime=0)
+    for number, case in enumerate("bc", start=1):
+        for name, voxels in (
+            (f"imagesTr/{case}{ending}", a_scan() + number),
+            (f"labelsTr/{case}", a_label_map()),
+        ):
+            files[f"{name}.nii.gz"] = gzip.compress(nib.Nifti1Image(voxels, AFFINE).to_bytes(), mtime=0)
+    return files
+
+
+def _nnunet() -> Iterator[Sound]:
+    whole = {"background": 0, "a": 1, "b": 2}
+    regions = {"background": 0, "whole": [1, 2], "b": [2], "ignore": 3}
+    for name, labels in (("labels", whole), ("regions", regions)):
+        facts = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz", "numTraining": 2}
+        facts |= {"regions_class_order": [1, 2]} if labels is regions else {}
+        files = {**_cases("_0000"), "dataset.json": json.dumps(facts).encode()}
+        yield Sound(f"nnU-Net's {name}", "set", files, ".", {"dataset.json": of_json})
+
+
+def _set() -> Sound:
+    files = _cases("")
     files["imagesTr/a.nii.gz"] = files["imagesTr/b.nii.gz"]
     facts = {
         "name": "Task",
