@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from app.io.itk import as_itk
-from tests.support.mutate import Mutate, of_dicom, of_header, of_json, of_text, packed
+from tests.support.mutate import Mutate, deflated, of_dicom, of_header, of_json, of_text, packed
 
 SIZE, NAMES = (12, 10, 8), ("background", "a", "b")
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2, 0, 28], [0, 0, 4, -20], [0, 0, 0, 1]])
@@ -150,7 +150,7 @@ def _set() -> Sound:
 
 
 def _dicom(folder: Path) -> Iterator[Sound]:
-    from pydicom.uid import JPEGLosslessSV1, RLELossless
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
     from app.core.reading import Reading
     from app.infer.batch.dicom_seg import write_dicom_seg
@@ -162,12 +162,14 @@ def _dicom(folder: Path) -> Iterator[Sound]:
         "slices": (slices(a_scan(), AFFINE), None),
         "MONOCHROME1": (slices(a_scan(), AFFINE, photometric="MONOCHROME1"), RLELossless),
         "jpeg": (slices(a_scan(), AFFINE), JPEGLosslessSV1),
+        "deflated": (slices(a_scan(), AFFINE), DeflatedExplicitVRLittleEndian),
         "enhanced": ([enhanced(slices(a_scan(), AFFINE), [3, 1, 0, 2, 7, 5, 6, 4])], None),
     }
     for name, (data, syntax) in made.items():
         series = save(folder / name, data, syntax=syntax)
         files = {f"s/{path.name}": path.read_bytes() for path in sorted(series.iterdir())}
-        yield Sound(f"DICOM {name}", "scan", files, "s", dict.fromkeys(files, of_dicom))
+        kind = deflated(of_dicom) if name == "deflated" else of_dicom
+        yield Sound(f"DICOM {name}", "scan", files, "s", dict.fromkeys(files, kind))
     frames = scan_frames(folder / "slices", Reading())
     for name, writer in (("segmentation", write_dicom_seg), ("structure set", write_rtstruct)):
         writer(folder / "labels.dcm", a_label_map(), NAMES, frames)
