@@ -64,9 +64,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically, with LF line ends on every system."""
+    """Write UTF-8 text atomically, with LF line ends on every system.
+
+    Bytes of file names that are not UTF-8, as old archives have, are written as escapes.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
