@@ -103,8 +103,11 @@ def _refuse_other_order(facts: Mapping[str, Any], foreground: list[int], path: P
     nnU-Net writes one value per region into predictions; this application writes the values of the files.
     """
     order = facts.get("regions_class_order")
-    whole = isinstance(order, list) and all(isinstance(value, int) for value in order)
-    if not whole or sorted(order) != foreground:
+    if (
+        not isinstance(order, list)
+        or not all(isinstance(value, int) for value in order)
+        or sorted(order) != foreground
+    ):
         raise InputError(
             f"{path}: regions_class_order: got {order!r}, wanted each of the values {foreground} once"
         )
