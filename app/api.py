@@ -88,6 +88,7 @@ def run(*overrides: str) -> RunFolder:
     from hydra.errors import HydraException
     from omegaconf import open_dict
 
+    from app.cli.config.exit_codes import USER_ERRORS, in_one_line
     from app.cli.config.suggest import explain
     from app.cli.shell.command_line import CONF, today
     from app.cli.shell.main import run_mode
@@ -102,7 +103,10 @@ def run(*overrides: str) -> RunFolder:
         HydraConfig.instance().set_config(config)
         with open_dict(config):
             del config["hydra"]  # Hydra also removes it before it calls a command
-        folder = run_mode(config)
+        try:
+            folder = run_mode(config)
+        except USER_ERRORS as error:
+            raise error if isinstance(error, InputError) else InputError(in_one_line(error)) from None
     assert folder is not None, "every mode that runs in a process of the caller returns its folder"
     return RunFolder(folder)
 

@@ -80,6 +80,7 @@ def test_a_run_folder_gives_what_its_run_wrote(make_task: MakeTask, tmp_path: Pa
         (("trian.steps=3",), ("trian.steps", "train.steps")),
         (("train.steps=abc",), ("train.steps",)),
         (("mode=tune",), ("mode=tune",)),
+        (("task=decathlon", "task.folder=${nowhere}/x"), ("nowhere",)),
     ],
 )
 def test_errors_are_those_of_the_command_line_and_leave_nothing(
@@ -91,6 +92,7 @@ def test_errors_are_those_of_the_command_line_and_leave_nothing(
     assert state_of_the_process() == before
     for token in tokens:
         assert token in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_importing_the_package_imports_nothing_slow() -> None:

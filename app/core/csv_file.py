@@ -3,10 +3,13 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from app.core.errors import InputError
-from app.core.files import write_text
+from app.core.files import read_text, write_text
+
+_SEPARATORS = ",;\t"
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], *, header: Sequence[str] = ()) -> None:
@@ -28,20 +31,41 @@ def csv_text(rows: Sequence[Mapping[str, object]], *, header: Sequence[str] = ()
 
 
 def read_csv(path: Path, *, columns: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read a file with a header; missing cells of short rows are empty.
+    """Read a file with a header; missing cells of short rows are empty, and empty rows are left out.
+
+    Cells are separated by commas or, as spreadsheets write in some countries, by semicolons or tabs.
 
     Raises:
-        InputError: the file is missing, or one of `columns` is not in its header.
+        InputError: the file is missing, is not text in UTF-8, has unpaired quotes, a column twice or a row
+            with more cells than the header, or one of `columns` is not in the header.
     """
+    text = read_text(path)
+    separator = max(_SEPARATORS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, restkey="", restval="")
-            absent = [name for name in columns if name not in (reader.fieldnames or ())]
-            if absent:
-                raise InputError(f"{path}: no column {', '.join(absent)}; the header is {reader.fieldnames}")
-            return list(reader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(path, header, columns)
+        rows = []
+        for cells in reader:
+            if any(cells[len(header) :]):
+                raise InputError(
+                    f"{path}: line {reader.line_num}: got {len(cells)} cells, wanted {len(header)} as in the "
+                    "header; put quotes around a cell that contains the separator"
+                )
+            if any(cells):
+                rows.append(dict(zip_longest(header, cells[: len(header)], fillvalue="")))
+        return rows
+    except csv.Error as error:
+        raise InputError(f"{path}: line {reader.line_num}: not valid CSV ({error})") from None
+
+
+def _check_header(path: Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    absent = [name for name in columns if name not in header]
+    if absent:
+        raise InputError(f"{path}: no column {', '.join(absent)}; the header is {', '.join(header)!r}")
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: got the column {twice[0]} twice, wanted each name once")
 
 
 def six_digits(value: float | None) -> str | None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from app.core.errors import InputError
 from app.core.temporary import remove_leftovers, temporary_beside
 
@@ -62,14 +64,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically, with LF line ends on every system."""
+    """Write UTF-8 text atomically, with LF line ends on every system.
+
+    Bytes of file names that are not UTF-8, as old archives have, are written as escapes.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented so that a person can read it; NaN is refused."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_text(path: Path) -> str:
+    """Read UTF-8 text; a byte order mark, which some Windows programs add, is left out.
+
+    Raises:
+        InputError: the file is missing, cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: byte {error.start} is not text in UTF-8; save the file with that encoding"
+        ) from None
 
 
 def read_json(path: Path) -> Any:
@@ -78,17 +101,24 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: the file is missing or is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))  # some Windows editors add a BOM
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # also too long numbers and too deep nesting
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # also too long numbers and too deep nesting
         raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Read YAML as plain values; nothing in it is executed.
+
+    Raises:
+        InputError: the file is missing or is not YAML.
+    """
+    text = read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also dates such as 2020-13-45
+        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
 
 
 def _sync(path: Path) -> None:

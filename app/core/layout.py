@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from app.core.errors import InputError
-from app.core.files import write_text
+from app.core.files import read_yaml, write_text
 from app.core.kernel import Kernel
 from app.core.types import Size, as_size
 
@@ -100,13 +100,7 @@ def read_layout(path: Path) -> Layout:
     Raises:
         InputError: the file is missing or is not a layout.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such layout") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML data ({' '.join(str(error).split())})") from None
-    return Layout.from_dict(values, str(path))
+    return Layout.from_dict(read_yaml(path), str(path))
 
 
 def write_layout(path: Path, layout: Layout) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from app.core.errors import InputError
-from app.core.files import write_text
+from app.core.files import read_yaml, write_text
 from app.core.types import Size, Spacing, as_size, as_spacing
 
 _EARLIER: dict[str, Any] = {
@@ -160,15 +160,13 @@ def read_plan(path: Path) -> tuple[Plan, dict[str, str]]:
     Raises:
         InputError: the file is missing or is not a plan.
     """
+    entries = read_yaml(path)
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
         plan = Plan.from_dict({name: entry["value"] for name, entry in entries.items()})
         reasons = {name: str(entry["reason"]) for name, entry in entries.items()}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such plan") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error!r})") from None
     return plan, {**dict.fromkeys(_EARLIER, "usual when this plan was made"), **reasons}
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from app.core.errors import InputError
 from app.io import dicom_frames
 from app.io.decoding import decoding
+from app.io.dicom_elements import with_elements
 from app.io.dicom_files import DicomFile, Frame, is_dicom, other_object, read_file
 from app.io.dicom_grid import Stack, stack
 from app.io.header import Header, make_header
@@ -178,9 +179,8 @@ def _as_stored(file: Path, copy: Path) -> Path:
     Raises:
         InputError: the file's encoding of MONOCHROME1 is not supported.
     """
-    changed, count = _INVERTED.subn(rb"\g<1>2", file.read_bytes())
-    copy.write_bytes(changed)
-    if not count or read_file(copy).inverted:
+    copy.write_bytes(with_elements(file, lambda elements: _INVERTED.sub(rb"\g<1>2", elements)))
+    if read_file(copy).inverted:
         raise InputError(
             f"{file}: got MONOCHROME1 in a form that cannot be read here; convert it to explicit VR"
         )

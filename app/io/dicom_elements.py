@@ -4,11 +4,15 @@ GDCM allocates memory for the stated length of an element, up to 4 GB, before it
 length beyond the end of the file is therefore refused here.
 """
 
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from app.core.errors import InputError
+from app.core.machine import memory_bytes
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -32,6 +36,8 @@ class Pixels:
     bytes: int | None = None
     has_lut: bool = False
     """Whether a modality LUT, not slope and intercept, maps stored values to intensities."""
+    deflated_from: int | None = None
+    """Byte from which the file is compressed as a whole, so that no element has a place in it."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +53,13 @@ class _Element:
 def find_pixels(path: Path) -> Pixels:
     """Check all elements of a file up to its pixels and return how the pixels are stored.
 
-    Files that are compressed as a whole (deflated) are not checked.
-
     Raises:
-        InputError: an element up to the pixels is longer than the rest of the file.
+        InputError: an element up to the pixels is longer than the rest of the file, or a file that is
+            compressed as a whole (deflated) is damaged.
     """
-    size = path.stat().st_size
-    with path.open("rb") as stream:
+    size, deflated_from = path.stat().st_size, None
+    with path.open("rb") as file:
+        stream: BinaryIO = file
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
         order: _Order = "little"
         explicit, syntax, has_lut = True, b"", False
@@ -62,11 +68,12 @@ def find_pixels(path: Path) -> Pixels:
             explicit = start[4:6] in _LONG | _SHORT
         while (found := _next(stream, order, explicit)) is not None:
             if syntax and found.tag[0] != _META:  # the meta information ends: apply its syntax
-                if syntax == _DEFLATED:
-                    return Pixels()
                 order, explicit = "big" if syntax == _BIG_ENDIAN else "little", syntax != _IMPLICIT
-                syntax = b""
                 stream.seek(found.begin)
+                if syntax == _DEFLATED:
+                    deflated_from, content = found.begin, _inflated(path, file.read())
+                    size, stream = len(content), BytesIO(content)
+                syntax = b""
                 continue
             inside = found.tag[0] == _ITEMS or found.length == _UNDEFINED
             if found.length != _UNDEFINED and found.first + found.length > size:
@@ -74,14 +81,44 @@ def find_pixels(path: Path) -> Pixels:
             if found.tag == _PIXELS and inside:
                 _check_fragments(path, stream, order, size)
             if found.tag == _PIXELS:
-                return Pixels(None if inside else found.length, has_lut)
+                return Pixels(None if inside else found.length, has_lut, deflated_from)
             has_lut = has_lut or found.tag == _MODALITY_LUT
             value = stream.read(min(found.length, 64)) if not inside else b""
             if found.tag == _SYNTAX:
                 syntax = value.rstrip(b"\0 ")
             inside = inside or value.startswith(_ITEM_START[order])
             stream.seek(found.first + (0 if inside else found.length))
-    return Pixels(has_lut=has_lut)
+    return Pixels(has_lut=has_lut, deflated_from=deflated_from)
+
+
+def with_elements(path: Path, change: Callable[[bytes], bytes]) -> bytes:
+    """Return the content of a file with its elements changed, in the file's own compression."""
+    content, begin = path.read_bytes(), find_pixels(path).deflated_from
+    if begin is None:
+        return change(content)
+    deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    changed = change(_inflated(path, content[begin:]))
+    return content[:begin] + deflate.compress(changed) + deflate.flush()
+
+
+def _inflated(path: Path, stored: bytes) -> bytes:
+    """Return what was compressed as a whole.
+
+    Raises:
+        InputError: it is damaged or cut short, or takes more than a quarter of the machine's memory.
+    """
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        content = inflate.decompress(stored, memory_bytes() // 4)
+    except zlib.error as error:
+        raise InputError(f"{path}: its compressed elements are damaged ({error})") from None
+    if inflate.unconsumed_tail:
+        raise InputError(
+            f"{path}: its elements take more than {len(content)} bytes decompressed; is it damaged?"
+        )
+    if not inflate.eof:
+        raise InputError(f"{path}: its compressed elements end early; is it cut short?")
+    return content
 
 
 def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> None:

@@ -42,7 +42,8 @@ def read_data(path: Path, kind: str, **options: Any) -> Any:
     import pydicom
 
     warnings.filterwarnings("ignore", module="pydicom")
-    find_pixels(path)
+    if find_pixels(path).deflated_from is not None:
+        options.pop("defer_size", None)  # pydicom would look for deferred values in the compressed file
     with faults_named(path, "DICOM"):
         return pydicom.dcmread(path, **options)
 

@@ -117,8 +117,9 @@ def _segment_frames(
 
     kind = str(data.get("SegmentationType", "BINARY"))
     least = int(data.get("MaximumFractionalValue", 1)) / 2
+    source = data if data.file_meta.TransferSyntaxUID.is_deflated else path  # a path is read by frames
     groups, shared = data.PerFrameFunctionalGroupsSequence, data.SharedFunctionalGroupsSequence[0]
-    for frame, group, pixels in zip(frames_of(path, data), groups, iter_pixels(path), strict=True):
+    for frame, group, pixels in zip(frames_of(path, data), groups, iter_pixels(source), strict=True):
         assert frame.index is not None
         mm = np.eye(4)
         mm[:3, 0] = np.array(frame.axes[:3]) * frame.spacing[0]

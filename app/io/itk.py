@@ -111,12 +111,16 @@ def file_order(image: sitk.Image) -> NDArray[np.generic]:
 def affine_from(
     direction: tuple[float, ...], spacing: tuple[float, ...], origin: tuple[float, ...]
 ) -> NDArray[np.float64]:
-    """Return ITK's geometry (LPS, three or more axes) as an affine from (i, j, k) to RAS millimetres."""
+    """Return ITK's geometry (LPS, three or more axes) as an affine from (i, j, k) to RAS millimetres.
+
+    Values of a damaged header that overflow are infinite or NaN in it.
+    """
     axes = np.array(direction).reshape(len(spacing), len(spacing))[:3, :3]
     affine = np.eye(4)
-    affine[:3, :3] = axes * np.array(spacing[:3])
     affine[:3, 3] = origin[:3]
-    return np.asarray(LPS_TO_RAS @ affine)
+    with np.errstate(all="ignore"):
+        affine[:3, :3] = axes * np.array(spacing[:3])
+        return np.asarray(LPS_TO_RAS @ affine)
 
 
 def _reader(path: Path) -> sitk.ImageFileReader:

@@ -21,6 +21,7 @@ _PLAIN = int(np.flatnonzero(_TEMPERATURES == 1)[0])
 _BINS = 15
 _SAMPLED = 2**15  # voxels per case
 _MARGIN_MM = 10.0
+_EQUAL = 1e-6  # difference of negative log-likelihoods that counts as none; `_LEAST` alone causes 1e-7
 _LEAST = 1e-7  # smallest probability; float32 cannot represent 1 minus a smaller one
 
 
@@ -132,8 +133,13 @@ def _halves(groups: Sequence[str]) -> tuple[set[str], set[str]]:
 
 
 def _fit(cases: Sequence[CaseSums]) -> int:
-    """Return the index of the temperature with the lowest negative log-likelihood; cases weigh equally."""
-    return int(np.mean([sums.nll / sums.voxels for sums in cases], axis=0).argmin())
+    """Return the index of the temperature with the lowest negative log-likelihood; cases weigh equally.
+
+    Of several, as for probabilities that are all equal, it is the one nearest to 1.
+    """
+    means = np.mean([sums.nll / sums.voxels for sums in cases], axis=0)
+    best = np.flatnonzero(means <= means.min() + _EQUAL)
+    return int(best[np.abs(best - _PLAIN).argmin()])
 
 
 def _judged(cases: Sequence[tuple[CaseSums, int]]) -> dict[str, Any]:

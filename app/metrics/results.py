@@ -30,16 +30,21 @@ def read_columns(path: Path | None) -> Columns:
     Without a file there are none.
 
     Raises:
-        InputError: the file is missing, has a case twice, or a column has more than 12 values.
+        InputError: the file cannot be read, has a case twice or a row without one, has no other column, or a
+            column has more than 12 values.
     """
     if path is None:
         return {}
-    rows = read_csv(path, columns=("case",))
+    rows = [{name: cell.strip() for name, cell in row.items()} for row in read_csv(path, columns=("case",))]
     names = [row["case"] for row in rows]
+    if "" in names:
+        raise InputError(f"{path}: got a row without a name in the column case, wanted one in each row")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(f"{path}: got case {', '.join(twice[:5])} twice, wanted one row per case")
     columns = [name for name in (rows[0] if rows else {}) if name and name != "case"]
+    if not columns:
+        raise InputError(f"{path}: wanted a row per case and a column besides case, for example site")
     found = {name: {row["case"]: row[name] for row in rows if row[name]} for name in columns}
     for name, values in found.items():
         count = len(set(values.values()))

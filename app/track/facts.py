@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app.core import run_folder
-from app.core.files import read_json
+from app.core.files import read_json, read_yaml
 from app.core.nested import dotted
 
 _DECIDING = (
@@ -18,7 +16,7 @@ _DECIDING = (
 
 def run_settings(run: Path) -> dict[str, Any]:
     """Return the run's settings, for example optimizer.lr -> 0.002; lists as text, without nulls."""
-    config = yaml.safe_load((run / run_folder.CONFIG).read_text(encoding="utf-8"))
+    config = read_yaml(run / run_folder.CONFIG)
     found = dotted({section: config[section] for section in _DECIDING if section in config})
     return {name: _simple(value) for name, value in found if not isinstance(value, dict | None)}
 

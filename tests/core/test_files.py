@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import InputError
-from app.core.files import atomic_path, read_json, write_json, write_text
+from app.core.files import atomic_path, read_json, read_text, read_yaml, write_json, write_text
 from tests.support.cli import no_room
 
 
@@ -38,6 +38,31 @@ def test_read_json_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="dir"):
         (tmp_path / "dir").mkdir()
         read_json(tmp_path / "dir")
+
+
+def test_text_is_read_with_and_without_a_byte_order_mark(tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "a.yaml").write_text("name: Gefäß\r\n", encoding=encoding)
+        assert read_text(tmp_path / "a.yaml") == "name: Gefäß\n"
+        assert read_yaml(tmp_path / "a.yaml") == {"name": "Gefäß"}
+
+
+@pytest.mark.parametrize("content", ["Gefäß".encode("latin-1"), "a: b".encode("utf-16"), None])
+def test_what_is_no_text_is_named_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.txt"
+    path.mkdir() if content is None else path.write_bytes(content)
+    for read in (read_text, read_json, read_yaml):
+        with pytest.raises(InputError, match=r"a\.txt") as error:
+            read(path)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "a: 2020-13-45", "[" * 10_000, "!!python/name:os.system"])
+def test_read_yaml_names_the_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"bad\.yaml") as error:
+        read_yaml(tmp_path / "bad.yaml")
+    assert "\n" not in str(error.value)
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Lengths in DICOM files: what is longer than its file is refused before anything is allocated for it."""
 
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 
 from pydicom.data import get_testdata_file  # noqa: E402
-from pydicom.uid import JPEGLosslessSV1  # noqa: E402
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1  # noqa: E402
 
 from app.core.errors import InputError  # noqa: E402
 from app.io.dicom_elements import find_pixels  # noqa: E402
@@ -26,6 +27,8 @@ def test_bytes_of_the_pixels_in_every_form(tmp_path: Path) -> None:
         assert find_pixels(path).bytes == PIXELS
     for path in save(tmp_path / "jpeg", slices(a_scan()), syntax=JPEGLosslessSV1).iterdir():
         assert find_pixels(path).bytes is None
+    for path in save(tmp_path / "whole", slices(a_scan()), syntax=DeflatedExplicitVRLittleEndian).iterdir():
+        assert find_pixels(path).bytes == PIXELS and find_pixels(path).deflated_from
     (path,) = save(tmp_path / "enhanced", [enhanced(made)]).iterdir()
     assert find_pixels(path).bytes == 6 * PIXELS
 
@@ -35,7 +38,7 @@ def test_bytes_of_the_pixels_in_every_form(tmp_path: Path) -> None:
     [
         ("ExplVR_BigEnd.dcm", 14_400),
         ("MR_small_implicit.dcm", 8192),
-        ("image_dfl.dcm", None),
+        ("image_dfl.dcm", 262_144),
         ("rtdose_rle.dcm", None),
         ("UN_sequence.dcm", None),
         ("nested_priv_SQ.dcm", 2),
@@ -77,18 +80,36 @@ def test_compressed_pixels_that_are_no_items(tmp_path: Path) -> None:
     assert find_pixels(path).bytes is None
 
 
-def test_pixels_cut_short(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", ["cut", "bytes", "length"])
+def test_damage_of_a_file_that_is_compressed_as_a_whole(tmp_path: Path, damage: str) -> None:
+    made = slices(a_scan((9, 8, 1)))
+    path = save(tmp_path / "a", made, syntax=DeflatedExplicitVRLittleEndian) / "IM0000.dcm"
+    content = path.read_bytes()
+    first = 144 + struct.unpack_from("<I", content, 140)[0]
+    elements = zlib.decompress(content[first:], -zlib.MAX_WBITS)
+    at = elements.rindex(b"\xe0\x7f\x10\x00OW") + 8
+    longer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = longer.compress(elements[:at] + struct.pack("<I", 2**31) + elements[at + 4 :]) + longer.flush()
+    rest = {"cut": content[first:-40], "bytes": b"\xff" * 100, "length": packed}[damage]
+    path.write_bytes(content[:first] + rest)
+    with pytest.raises(InputError, match=str(path)):
+        find_pixels(path)
+
+
+@pytest.mark.parametrize("syntax", [None, DeflatedExplicitVRLittleEndian])
+def test_pixels_cut_short(tmp_path: Path, syntax: str | None) -> None:
     made = slices(a_scan((9, 8, 1)))
     made[0].Rows = 60_000
-    folder = save(tmp_path / "a", made)
+    folder = save(tmp_path / "a", made, syntax=syntax)
     with pytest.raises(InputError, match=f"{PIXELS} bytes .* {9 * 60_000 * 2}"):
         read_header(folder)
 
 
-def test_a_table_in_place_of_slope_and_intercept_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("syntax", [None, DeflatedExplicitVRLittleEndian])
+def test_a_table_in_place_of_slope_and_intercept_is_named(tmp_path: Path, syntax: str | None) -> None:
     made = slices(a_scan((9, 8, 1)))
     table = pydicom.Dataset()
     table.LUTDescriptor, table.ModalityLUTType, table.LUTData = [4, 0, 16], "HU", bytes(8)
     made[0].ModalityLUTSequence = [table]
     with pytest.raises(InputError, match=r"0028,3000"):
-        read_header(save(tmp_path / "a", made))
+        read_header(save(tmp_path / "a", made, syntax=syntax))

@@ -10,6 +10,8 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 highdicom = pytest.importorskip("highdicom")
 
+from pydicom.uid import DeflatedExplicitVRLittleEndian  # noqa: E402
+
 from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
 from app.infer.batch.dicom_seg import write_dicom_seg  # noqa: E402
@@ -52,6 +54,15 @@ def test_what_is_written_is_read(tmp_path: Path, kind: str, affine: np.ndarray, 
     path = written(tmp_path, scan, kind)
     assert holds_labels(path) and not holds_labels(next(scan.iterdir()))
     np.testing.assert_array_equal(read(path, scan), classes())
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_labels_that_are_compressed_as_a_whole(tmp_path: Path, kind: str) -> None:
+    scan = save(tmp_path / "scan", slices(a_scan()))
+    data = pydicom.dcmread(written(tmp_path, scan, kind))
+    data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    data.save_as(tmp_path / "whole.dcm", enforce_file_format=True)
+    np.testing.assert_array_equal(read(tmp_path / "whole.dcm", scan), classes())
 
 
 @pytest.mark.parametrize(("labels", "kind"), [(255, "BINARY"), (300, "LABELMAP")])

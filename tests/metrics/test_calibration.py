@@ -65,3 +65,10 @@ def test_as_monai_and_torch_on_random_probabilities(seed: int) -> None:
     own = torch.nn.functional.one_hot(torch.from_numpy(labels), 3).float()
     errors = torch.nn.functional.mse_loss(torch.from_numpy(drawn), own, reduction="none").sum(dim=1)
     assert found["brier"] == pytest.approx(float(errors.mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize("probabilities", [[0.5, 0.5], [1.0, 0.0]])
+def test_probabilities_that_no_temperature_improves_keep_theirs(probabilities: list[float]) -> None:
+    sums = sums_of(np.tile(np.float32(probabilities), (10, 1)), np.zeros(10, dtype=np.uint8))
+    found = calibration({"a": sums, "b": sums}, {})["temperature"]
+    assert (found["fitted"], found["of_halves"]) == (1.0, [1.0, 1.0])

@@ -19,6 +19,10 @@ def test_columns_that_divide_cases(tmp_path: Path) -> None:
     path.write_text("case,age\n" + "".join(f"{n},{n}\n" for n in range(13)))
     with pytest.raises(InputError, match=r"age.*13"):
         read_columns(path)
+    for text in ("case\na\n", "case,site\n", "case,site\n,north\n", "case,site\na,north\n a ,north\n"):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"sites\.csv"):
+            read_columns(path)
 
 
 def test_voxels_outside_the_region_are_added_up(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import (
     CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
     EnhancedCTImageStorage,
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
@@ -83,6 +84,8 @@ def save(
             continue
         if syntax == JPEG2000Lossless:
             _by_pillow(one)
+        elif syntax == DeflatedExplicitVRLittleEndian:  # the whole file, which pydicom does as it writes
+            one.file_meta.TransferSyntaxUID = syntax
         elif syntax is not None:
             one.compress(syntax)
         one.save_as(path, enforce_file_format=True)

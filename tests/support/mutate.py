@@ -3,6 +3,7 @@
 import gzip
 import json
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -95,6 +96,20 @@ def packed(mutate: Mutate) -> Mutate:
         if rng.integers(0, 8) == 0:
             return of_header(len(content))(content, rng)
         return gzip.compress(mutate(gzip.decompress(content), rng), mtime=0)
+
+    return outer
+
+
+def deflated(mutate: Mutate) -> Mutate:
+    """Damage what a DICOM file holds that is compressed as a whole, or one time in eight the file itself."""
+
+    def outer(content: bytes, rng: np.random.Generator) -> bytes:
+        if rng.integers(0, 8) == 0:
+            return of_header(len(content))(content, rng)
+        first = 144 + struct.unpack_from("<I", content, 140)[0]  # after the meta information
+        whole = mutate(content[:first] + zlib.decompress(content[first:], -zlib.MAX_WBITS), rng)
+        deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        return whole[:first] + deflate.compress(whole[first:]) + deflate.flush()
 
     return outer
 

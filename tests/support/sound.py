@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from app.io.itk import as_itk
-from tests.support.mutate import Mutate, of_dicom, of_header, of_json, of_text, packed
+from tests.support.mutate import Mutate, deflated, of_dicom, of_header, of_json, of_text, packed
 
 SIZE, NAMES = (12, 10, 8), ("background", "a", "b")
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2, 0, 28], [0, 0, 4, -20], [0, 0, 0, 1]])
@@ -48,7 +48,7 @@ class Sound:
 
 def sound_files(folder: Path) -> list[Sound]:
     """Write and collect one of each kind; those of DICOM if its libraries are there."""
-    found = [*_nifti(folder / "nifti"), *_itk(folder / "itk"), _set(folder / "set")]
+    found = [*_nifti(folder / "nifti"), *_itk(folder / "itk"), _set(), *_nnunet()]
     if find_spec("pydicom") and find_spec("highdicom"):
         found += _dicom(folder / "dicom")
     return found
@@ -106,12 +106,30 @@ def _itk(folder: Path) -> Iterator[Sound]:
                 (folder / each).unlink()
 
 
-def _set(folder: Path) -> Sound:
+def _cases(ending: str) -> dict[str, bytes]:
+    """Scans and label maps of the cases b and c by name; names of scans end with `ending`."""
     files = {}
-    for number in (1, 2):
-        for kind, voxels in (("imagesTr", a_scan() + number), ("labelsTr", a_label_map())):
-            image = nib.Nifti1Image(voxels, AFFINE)
-            files[f"{kind}/{'abc'[number]}.nii.gz"] = gzip.compress(image.to_bytes(), mtime=0)
+    for number, case in enumerate("bc", start=1):
+        for name, voxels in (
+            (f"imagesTr/{case}{ending}", a_scan() + number),
+            (f"labelsTr/{case}", a_label_map()),
+        ):
+            files[f"{name}.nii.gz"] = gzip.compress(nib.Nifti1Image(voxels, AFFINE).to_bytes(), mtime=0)
+    return files
+
+
+def _nnunet() -> Iterator[Sound]:
+    whole = {"background": 0, "a": 1, "b": 2}
+    regions = {"background": 0, "whole": [1, 2], "b": [2], "ignore": 3}
+    for name, labels in (("labels", whole), ("regions", regions)):
+        facts = {"channel_names": {"0": "CT"}, "labels": labels, "file_ending": ".nii.gz", "numTraining": 2}
+        facts |= {"regions_class_order": [1, 2]} if labels is regions else {}
+        files = {**_cases("_0000"), "dataset.json": json.dumps(facts).encode()}
+        yield Sound(f"nnU-Net's {name}", "set", files, ".", {"dataset.json": of_json})
+
+
+def _set() -> Sound:
+    files = _cases("")
     files["imagesTr/a.nii.gz"] = files["imagesTr/b.nii.gz"]
     facts = {
         "name": "Task",
@@ -132,7 +150,7 @@ def _set(folder: Path) -> Sound:
 
 
 def _dicom(folder: Path) -> Iterator[Sound]:
-    from pydicom.uid import JPEGLosslessSV1, RLELossless
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1, RLELossless
 
     from app.core.reading import Reading
     from app.infer.batch.dicom_seg import write_dicom_seg
@@ -144,12 +162,14 @@ def _dicom(folder: Path) -> Iterator[Sound]:
         "slices": (slices(a_scan(), AFFINE), None),
         "MONOCHROME1": (slices(a_scan(), AFFINE, photometric="MONOCHROME1"), RLELossless),
         "jpeg": (slices(a_scan(), AFFINE), JPEGLosslessSV1),
+        "deflated": (slices(a_scan(), AFFINE), DeflatedExplicitVRLittleEndian),
         "enhanced": ([enhanced(slices(a_scan(), AFFINE), [3, 1, 0, 2, 7, 5, 6, 4])], None),
     }
     for name, (data, syntax) in made.items():
         series = save(folder / name, data, syntax=syntax)
         files = {f"s/{path.name}": path.read_bytes() for path in sorted(series.iterdir())}
-        yield Sound(f"DICOM {name}", "scan", files, "s", dict.fromkeys(files, of_dicom))
+        kind = deflated(of_dicom) if name == "deflated" else of_dicom
+        yield Sound(f"DICOM {name}", "scan", files, "s", dict.fromkeys(files, kind))
     frames = scan_frames(folder / "slices", Reading())
     for name, writer in (("segmentation", write_dicom_seg), ("structure set", write_rtstruct)):
         writer(folder / "labels.dcm", a_label_map(), NAMES, frames)

@@ -101,7 +101,7 @@ def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
         device=choose_device(cfg),
         seed=int(cfg.seed),
         nsd_tolerance_mm=facts.nsd_tolerance_mm,
-        strata=read_strata(task, facts),
+        strata=read_strata(task, facts, (case.id for case in (*task.cases, *task.test))),
         measure_speed=bool(cfg.train.get("yardstick")),
     )
 

@@ -10,13 +10,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
+from yaml import YAMLError
 
 from app.cli.config.paths import shell_word
 from app.cli.config.run_log import log_into
 from app.cli.config.settings import literal
 from app.core import run_folder
 from app.core.errors import InputError, Interrupted
-from app.core.files import write_text, writing
+from app.core.files import read_text, write_text, writing
 from app.core.lock import locked
 from app.core.moved import UNMOVED, Moved, listed_folders
 from app.core.nested import dotted
@@ -213,7 +214,7 @@ def stored_config(folder: Path, setting: str, *, resumes: bool = False) -> DictC
     With `resumes`, a run that has only trained a part of its first stage is accepted.
 
     Raises:
-        InputError: that folder holds no run.
+        InputError: that folder holds no run, or its configuration cannot be read.
     """
     path = folder / run_folder.CONFIG
     begun = run_folder.can_resume(folder) if resumes else (folder / run_folder.LAST).is_file()
@@ -221,8 +222,13 @@ def stored_config(folder: Path, setting: str, *, resumes: bool = False) -> DictC
         raise InputError(
             f"{setting}: {folder}: wanted a run folder with {run_folder.CONFIG} and {run_folder.LAST}"
         )
-    values = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(values, dict)
+    text = read_text(path)
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(text))
+    except (YAMLError, ValueError, AssertionError) as error:  # OmegaConf asserts that it is no number
+        raise InputError(f"{path}: not a configuration ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: not a configuration (it holds a list)")
     return OmegaConf.create(renamed_config({str(key): value for key, value in values.items()}))
 
 

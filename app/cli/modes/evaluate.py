@@ -38,6 +38,7 @@ from app.train.machine.environment import environment
 log = logging.getLogger(__name__)
 
 _STRUCTURES = ".rtstruct"  # follows the case in the name of a structure set that mode=predict writes
+_ROUNDED = 0.05  # of a sum of probabilities that were stored with eight bits
 Pairs = Mapping[str, tuple[Path | None, Path]]
 """Prediction and reference by case; a missing prediction is None."""
 
@@ -67,7 +68,6 @@ def run(cfg: DictConfig) -> Path:
     settings = read_settings(EvaluateSettings, section_values(cfg.evaluate), "evaluate")
     output = Path(str(settings.output))
     task, facts = open_task(cfg)
-    columns = read_strata(task, facts)
     called = {case.own_id: case.id for case in (*task.cases, *task.test)}
     pairs = _pairs(Path(str(settings.predictions)), Path(str(settings.labels)), called)
     missing = [case for case, (predicted, _) in pairs.items() if predicted is None]
@@ -75,6 +75,7 @@ def run(cfg: DictConfig) -> Path:
         log.warning("evaluate.predictions: got none for %s: %s", _how(settings), ", ".join(missing))
     if settings.missing == "left_out":
         pairs = {case: pair for case, pair in pairs.items() if case not in missing}
+    columns = read_strata(task, facts, pairs)
     scores, sums = _scores(pairs, task, facts, settings.probabilities)
     summary = {
         **{"task": task.name, "cases": len(pairs), "missing_predictions": missing},
@@ -108,7 +109,8 @@ def _scores(
             group = None if rule is None else rule.key(case)
             targets = task.targets_in(known[case]) if case in known else task.targets
             if probabilities is not None and pairs[case][0] is not None and targets == task.targets:
-                sums[case] = _sums(Path(probabilities) / f"{case}.nii.gz", theirs, task)
+                place = Path(probabilities) / f"{case}.nii.gz"
+                sums[case] = _sums(place, theirs, pairs[case][1], task)
             scores += score_case(
                 case,
                 ours,
@@ -125,17 +127,31 @@ def _scores(
     return scores, sums
 
 
-def _sums(path: Path, reference: LabelMap, task: Task) -> CaseSums:
-    """Return the sums that the calibration of a case is computed from."""
+def _sums(path: Path, reference: LabelMap, reference_path: Path, task: Task) -> CaseSums:
+    """Return the sums that the calibration of a case is computed from.
+
+    Raises:
+        InputError: the file at `path` is missing, is on another grid than the reference, or has not one
+            probability per class.
+    """
     if not path.is_file():
         raise InputError(
             f"evaluate.probabilities: {path}: no such file; predict.probabilities=true writes it"
         )
+    grid = grid_of(path, task.reading)
+    reference = reorient_like(reference, grid)
+    check_same_grid(grid, reference, path, reference_path)
     voxels = sample_voxels(reference.voxels, reference.spacing, task.ignore)
     found = read_at(path, voxels)
     if found.shape[1] != len(task.segmented):
         raise InputError(
             f"{path}: got {found.shape[1]} classes, wanted {len(task.segmented)}, those of the task"
+        )
+    whole = np.abs(found.sum(axis=1) - 1) <= _ROUNDED
+    if not (whole & (found >= 0).all(axis=1)).all():  # NaN is neither
+        raise InputError(
+            f"{path}: got values from {found.min():g} to {found.max():g}, wanted probabilities with a sum "
+            "of 1 in each voxel"
         )
     return sums_of(found, reference.voxels[tuple(voxels.T)])
 

@@ -92,7 +92,7 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
     image, labels = forward_image(volume.voxels, geometry), forward_labels(label_map.voxels, geometry)
     inside = image[:, (labels > 0) & (labels < len(task.segmented))]
     if inside.shape[1] > _SAMPLES:
-        rng = np.random.default_rng(zlib.crc32(case.id.encode()))
+        rng = np.random.default_rng(zlib.crc32(case.id.encode(errors="surrogateescape")))
         inside = inside[:, rng.choice(inside.shape[1], _SAMPLES, replace=False)]
     return CaseFacts(
         size=as_size(labels.shape),

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.core.csv_file import read_csv
 from app.core.errors import InputError
-from app.core.files import read_json
+from app.core.files import read_json, read_text
 from app.core.task import Case, GroupRule
 
 SIDES = {
@@ -43,7 +43,7 @@ def names_in(value: Any, setting: str) -> tuple[str, ...]:
     path = Path(str(value))
     if not path.is_file():
         raise InputError(f"{setting}: {path}: no such file; wanted a text file or a list of cases, [a,b]")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_text(path).splitlines()
     return tuple(name for line in lines if (name := line.strip()) and not name.startswith("#"))
 
 
@@ -92,6 +92,8 @@ def _from_json(found: Any, path: Path, fold: int) -> Names:
     sides: dict[str, tuple[str, ...]] = {}
     for key, names in found.items():
         if key in SIDES:
+            if not isinstance(names, list):
+                raise InputError(f"split.file: {path}: {key}: got {names!r:.60}, wanted a list of names")
             sides[SIDES[key]] = tuple(str(name) for name in names)
     return Names(**sides)
 
@@ -106,11 +108,11 @@ def _from_rows(rows: Sequence[Mapping[str, str]], path: Path, fold: int) -> Name
     for number, row in enumerate(rows, start=2):
         word = row[how].strip()
         side = SIDES.get(word.lower())
-        if how == "fold" and word.isdigit():
+        if how == "fold" and word.isdecimal():
             side = "validation" if int(word) == fold else "train"
         if side is None:
             raise InputError(f"split.file: {path}: line {number}: got {word!r}, wanted {', '.join(SIDES)}")
-        sides[side].append(row[who])
+        sides[side].append(row[who].strip())
     if how == "fold" and not sides["validation"]:
         raise InputError(f"fold: got {fold}, {path} has no such fold")
     return Names(**{side: tuple(names) for side, names in sides.items()})

@@ -3,6 +3,7 @@
 Only files that dataset.json lists are read; hidden and AppleDouble files next to the scans are ignored.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,20 @@ def case_of(file: TaskFile, entry: Any) -> Case:
     """
     if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in ("image", "label")):
         raise InputError(f"{file.path}: training: got {entry!r}, wanted {{image: path, label: path}}")
-    image, label = file.folder / entry["image"], file.folder / entry["label"]
+    image, label = (_below(file, key, entry[key]) for key in ("image", "label"))
     name = entry.get("id", None) or case_name(image)
     if not isinstance(name, str) or "/" in name:
         raise InputError(f"{file.path}: training: id: got {name!r}, wanted a name")
     return Case(name, image, label, _annotated(entry, _labels(file.facts, file.path)[1], file.path))
+
+
+def _below(file: TaskFile, key: str, listed: str) -> Path:
+    """Return the path that an entry lists, which may lie anywhere but cannot contain the whole data set."""
+    path = file.folder / listed
+    whole, here = (os.path.normpath(one.absolute()) for one in (file.folder, path))
+    if Path(whole).is_relative_to(here):
+        raise InputError(f"{file.path}: training: {key}: got {listed!r}, which holds the whole data set")
+    return path
 
 
 def _entry(facts: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:

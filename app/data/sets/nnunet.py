@@ -53,8 +53,8 @@ def read_nnunet(folder: Path, facts: Mapping[str, Any], path: Path) -> Task:
 
 def _channels(facts: Mapping[str, Any], path: Path) -> tuple[str, ...]:
     names = facts["channel_names"]
-    wanted = [str(number) for number in range(len(names))]
-    if not isinstance(names, dict) or sorted(names, key=lambda text: (len(text), text)) != wanted:
+    wanted = [str(number) for number in range(len(names))] if isinstance(names, dict) else []
+    if not wanted or sorted(names, key=lambda text: (len(text), text)) != wanted:
         raise InputError(f"{path}: channel_names: got {names!r}, wanted names of 0, 1, ...")
     return tuple(str(names[number]) for number in wanted)
 
@@ -74,6 +74,8 @@ def _labels(
     values = (0, *foreground, *ignored)
     if list(values) != sorted(set(values)) or values[-1] > LARGEST_VALUE or len(ignored) > 1:
         raise InputError(f"{path}: labels: ignore: got {list(ignored)}, wanted one value, the highest")
+    if not of_regions and len(single) < len(made_of):
+        raise InputError(f"{path}: labels: got {named!r}, wanted each value once")
     if not of_regions:
         names = tuple(single[value] for value in (0, *foreground))
         regions = {}
@@ -101,7 +103,11 @@ def _refuse_other_order(facts: Mapping[str, Any], foreground: list[int], path: P
     nnU-Net writes one value per region into predictions; this application writes the values of the files.
     """
     order = facts.get("regions_class_order")
-    if not isinstance(order, list) or sorted(order) != foreground:
+    if (
+        not isinstance(order, list)
+        or not all(isinstance(value, int) for value in order)
+        or sorted(order) != foreground
+    ):
         raise InputError(
             f"{path}: regions_class_order: got {order!r}, wanted each of the values {foreground} once"
         )

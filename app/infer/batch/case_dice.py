@@ -6,12 +6,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.file_labels import recorded_labels
-from app.core.files import read_json
+from app.core.files import read_json, read_yaml
 from app.core.hidden import hide
 from app.core.moved import HOW, UNMOVED, Moved
 from app.core.progress import progress_bar
@@ -40,7 +38,7 @@ def recorded_cases(run: Path, part: str, moved: Moved = UNMOVED) -> list[Case]:
     split = read_json(path)
     config = run / run_folder.CONFIG
     try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
+        settings = read_yaml(config) if config.is_file() else None
         places = moved.files(split, settings)
         files = {case: places[case] for case in split[part]}
         folders = [now for _, now in moved.data_sets(split, settings)]

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -59,7 +59,7 @@ class Manifest:
         """Write the manifest a last time, and a table of the volumes of all label maps in ml."""
         self._write()
         done = {case: facts for case, facts in self._cases.items() if "volumes_ml" in facts}
-        rows = [{"case": case, **facts["volumes_ml"]} for case, facts in sorted(done.items())]
+        rows = [{"case": case, **_columns(facts["volumes_ml"])} for case, facts in sorted(done.items())]
         write_csv(self._path.with_name(run_folder.VOLUMES), rows, header=("case",))
 
     def _write(self) -> None:
@@ -74,6 +74,11 @@ class Manifest:
         """
         found = {case: self._cases.get(case, {}).get("made_by") or {} for case in cases}
         return [case for case, makers in found.items() if {"precision": "fp32", **makers} != self._makers]
+
+
+def _columns(volumes: Mapping[str, float]) -> dict[str, float]:
+    """Return volumes by column; a label that is called case, as the first column, is told apart from it."""
+    return {"case (label)" if name == "case" else name: volume for name, volume in volumes.items()}
 
 
 def describe_segmenter(

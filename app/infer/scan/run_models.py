@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.files import read_yaml
 from app.core.renamed import renamed_config
 from app.core.sweep import read_record, read_sweep
 from app.infer.engines.engine import Member
@@ -114,13 +113,12 @@ def _stored(run: Path, *keys: str) -> Any:
         InputError: the configuration or a key is missing.
     """
     path = run / run_folder.CONFIG
+    stored = read_yaml(path)
     try:
-        value = renamed_config(yaml.safe_load(path.read_text(encoding="utf-8")))
+        value = renamed_config(stored)
         for key in keys:
             value = value[key]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a run folder holds its configuration") from None
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: has no {'.'.join(keys)} ({error!r})") from None
     return value
 

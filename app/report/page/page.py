@@ -127,7 +127,7 @@ def _card(run: Run, words: Words | None) -> dict[str, Any]:
     if not _has_card(run):
         return {"card": (), "card_file": ""}
     card = model_card(run, words)
-    text = as_markdown(title([run]), card).encode()
+    text = as_markdown(title([run]), card).encode(errors="backslashreplace")
     return {"card": card, "card_file": "data:text/markdown;base64," + base64.b64encode(text).decode("ascii")}
 
 

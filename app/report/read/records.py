@@ -4,11 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app.core.csv_file import read_csv
 from app.core.errors import InputError
-from app.core.files import read_json
+from app.core.files import read_json, read_yaml
 
 Mapping = dict[str, Any]
 CsvRow = dict[str, str]
@@ -22,7 +20,7 @@ def read_mapping(path: Path) -> Mapping | None:
     """
     if not path.is_file():
         return None
-    value = read_json(path) if path.suffix == ".json" else _read_yaml(path)
+    value = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds a {type(value).__name__}, wanted a mapping of names to values")
     return {str(key): item for key, item in value.items()}
@@ -57,10 +55,3 @@ def numbers(value: Any, *, where: str) -> dict[str, float | None]:
     if not isinstance(value or {}, dict):
         raise InputError(f"{where}: got {value!r}, wanted a mapping of names to numbers")
     return {str(key): number(item, where=f"{where}.{key}") for key, item in (value or {}).items()}
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from omegaconf import OmegaConf
 
-from app.cli.config.run_config import _fresh_folder, adopted_config
+from app.cli.config.run_config import _fresh_folder, adopted_config, stored_config
 from app.cli.config.settings import read_settings
 from app.cli.config.task import TaskSettings
+from app.core.errors import InputError
 from app.data.plan.settings import PlanSettings
 from tests.support.config import composed
 
@@ -40,3 +42,12 @@ def test_two_runs_of_one_second_get_folders_of_their_own(tmp_path: Path) -> None
         "12-00-00-2",
         "12-00-00-3",
     ]
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"- 1\n", b"3\n", b"\xff\xfe", b"a: 1\na: 2\n"])
+def test_a_configuration_that_cannot_be_read_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.pt").touch()
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"config\.yaml") as error:
+        stored_config(tmp_path, "train.resume")
+    assert "\n" not in str(error.value)

@@ -73,6 +73,44 @@ def test_missing_predictions_are_misses_by_name(make_task: MakeTask, tmp_path: P
         run(*words, f"evaluate.output={tmp_path / 'no'}", "evaluate.missing=skip")
 
 
+def probabilities(label: Path, target: Path, values: np.ndarray, *, to: np.ndarray | None = None) -> None:
+    """Write probabilities (i, j, k, class) on the grid of a label map, or with another affine."""
+    target.parent.mkdir(exist_ok=True)
+    nib.save(nib.Nifti1Image(values.astype(np.float32), nib.load(label).affine if to is None else to), target)
+
+
+def test_probabilities_are_checked_and_read_in_their_own_orientation(
+    make_task: MakeTask, tmp_path: Path
+) -> None:
+    data = make_task(cases=1)
+    label = data / "labelsTr" / "blob_001.nii.gz"
+    image, target = nib.load(label), tmp_path / "sure" / "blob_001.nii.gz"
+    sure = np.where(np.asarray(image.dataobj) > 0, 0.8, 0.1)
+    right = np.stack([1 - sure, sure], axis=-1)
+    words = ("mode=evaluate", "task=decathlon", f"task.folder={data}", f"evaluate.labels={label.parent}")
+    words = (*words, f"evaluate.predictions={label.parent}", f"evaluate.probabilities={target.parent}")
+
+    def briers() -> float:
+        return run(*words, f"evaluate.output={tmp_path / 'scores'}").summary["calibration"]["brier"]
+
+    probabilities(label, target, right)
+    plain = briers()
+    flip = np.diag([-1.0, 1, 1, 1])
+    flip[0, 3] = len(right) - 1
+    probabilities(label, target, right[::-1], to=image.affine @ flip)
+    assert briers() == pytest.approx(plain, rel=1e-6)
+    away = image.affine.copy()
+    away[0, 3] += 20
+    wrong = [(right, away), (np.pad(right, ((0, 2), (0, 0), (0, 0), (0, 0))), None)]
+    wrong += [(right * np.nan, None), (right * np.inf, None), (np.log(right), None), (right * 100, None)]
+    wrong += [(right * 0, None), (right[..., :1], None), (right[..., 0], None)]
+    for values, to in wrong:
+        probabilities(label, target, values, to=to)
+        with pytest.raises(InputError, match=r"sure.blob_001\.nii\.gz") as error:
+            briers()
+        assert "\n" not in str(error.value)
+
+
 DICOM_NAMES = ("background", "a", "b")
 
 

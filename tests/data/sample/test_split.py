@@ -111,8 +111,17 @@ def test_files_of_folds(tmp_path: Path) -> None:
         read_split_file(tmp_path / "splits_final.json", 2)
     (tmp_path / "s.csv").write_text("case,fold\na,0\nb,1\nc,test\n")
     assert read_split_file(tmp_path / "s.csv", 1) == Names(("a",), ("b",), ("c",))
-    for name, text in (("s.csv", "case,fold\na,first\n"), ("s.csv", "id,fold\na,0\n"), ("s.json", "{}")):
-        (tmp_path / name).write_text(text)
+    wrong = (
+        "case,fold\na,first\n",
+        "case,fold\na,²\n",
+        "id,fold\na,0\n",
+        "{}",
+        '{"train": 5}',
+        '{"train": "ab"}',
+    )
+    for text in wrong:
+        name = "s.json" if text[0] == "{" else "s.csv"
+        (tmp_path / name).write_text(text, encoding="utf-8")
         with pytest.raises(InputError, match=r"split\.file"):
             read_split_file(tmp_path / name, 0)
     (tmp_path / "s.txt").write_text("# doubtful\ncase_004\n\n")

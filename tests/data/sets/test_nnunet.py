@@ -58,6 +58,10 @@ def test_regions_and_the_ignored_label_are_the_task_s(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "tokens"),
     [
+        ({"channel_names": 2}, ["channel_names", "2"]),
+        ({"channel_names": {}}, ["channel_names"]),
+        ({"labels": {**PLAIN, "again": 2}}, ["labels", "again"]),
+        ({"labels": {**PLAIN, "both": [1, 2]}, "regions_class_order": ["1", 2]}, ["regions_class_order"]),
         ({"file_ending": ".png"}, ["file_ending", "'.png'", ".nii.gz"]),
         ({"channel_names": {"0": "T1", "2": "T2"}}, ["channel_names"]),
         ({"channel_names": {"0": "T0", "1": "T1", "2": "T2"}}, ["a_1", "3 files", "_0002"]),

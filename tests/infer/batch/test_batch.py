@@ -1,6 +1,8 @@
 """A folder of scans of which some are odd, bad or another's: each is named, and the others are done."""
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 
 from app.core.csv_file import read_csv
 from app.core.errors import InputError
+from app.core.files import read_json
 from app.core.plan import Normalisation
 from app.core.scan_warning import ScanWarning, warning_lines
 from app.data.plan.fingerprint import read_fingerprint
@@ -162,6 +165,26 @@ def test_warnings_of_headers_are_in_the_manifest_and_counted(tmp_path: Path) -> 
     assert list(warning_lines({scan.name: done.warnings[scan] for scan in scans})) == [
         f"1 of 2 scans (a.nii.gz): {told}"
     ]
+
+
+def test_a_label_called_case_has_a_column_of_its_own(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path, {})
+    manifest.record("a", status="written", volumes_ml={"case": 1.5, "b": 2.0})
+    manifest.close()
+    (row,) = read_csv(tmp_path / "volumes_ml.csv")
+    assert row == {"case": "a", "case (label)": "1.5", "b": "2.0"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_segmented_and_recorded(tmp_path: Path) -> None:
+    output, name = tmp_path / "out", os.fsdecode(b"caf\xe9")
+    manifest = Manifest(output, {})
+    predict_scans(SEGMENTER, [save(tmp_path / f"{name}.nii.gz", 0)], output, NIFTI, manifest)
+    manifest.close()
+    assert (output / f"{name}.nii.gz").is_file() and list(read_json(output / "manifest.json")["cases"]) == [
+        name
+    ]
+    assert [row["case"] for row in read_csv(output / "volumes_ml.csv")] == [r"caf\udce9"]
 
 
 def test_warnings_are_counted_by_kind() -> None:
