@@ -14,10 +14,13 @@ from app.core.temporary import remove_leftovers, temporary_beside
 
 log = logging.getLogger(__name__)
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy's error for a short write has no errno
-_REFUSED = (
-    *_NO_ROOM,
-    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # not writable
-)
+_NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_GONE = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
+_NEXT = {
+    **dict.fromkeys(_NO_ROOM, "free disk space and run the same command again"),
+    **dict.fromkeys(_NOT_OURS, "set a folder you can write to"),
+    **dict.fromkeys(_GONE, "check the disk or its connection, then run the same command again"),
+}
 
 
 @contextmanager
@@ -25,17 +28,15 @@ def writing(path: Path) -> Iterator[None]:
     """Turn an error of writing to `path` into one line with its reason.
 
     Raises:
-        InputError: the disk is full, the folder is read-only or a file, or the user lacks permission.
+        InputError: the disk is full or gone, the folder is read-only or a file, or the user lacks permission.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in _NEXT:
             raise
         why = f"is the disk full? {error}" if error.errno is None else os.strerror(error.errno)
-        full = error.errno in _NO_ROOM
-        step = "free disk space and run the same command again" if full else "set a folder you can write to"
-        raise InputError(f"{path}: cannot be written ({why}); {step}") from error
+        raise InputError(f"{path}: cannot be written ({why}); {_NEXT[error.errno]}") from error
 
 
 @contextmanager
