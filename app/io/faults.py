@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app.core.errors import InputError
+from app.core.errors import InputError, interrupts_kept
 
 _LONGEST = 300  # characters of a library's message
 
@@ -22,7 +22,7 @@ def faults_named(path: Path, form: str) -> Iterator[None]:
         InputError: the file cannot be read; the message ends with the library's, in one line.
     """
     try:
-        with np.errstate(all="ignore"):
+        with interrupts_kept(), np.errstate(all="ignore"):
             yield
     except (InputError, MemoryError):
         raise

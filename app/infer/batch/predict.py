@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from app.core.errors import InputError
+from app.core.errors import InputError, interrupts_kept
 from app.core.listed import listed
 from app.core.progress import progress_bar
 from app.core.read_ahead import read_ahead
@@ -98,11 +98,12 @@ def predict_scans(
         for scan, load in reading:
             write: Callable[[], None]
             try:
-                loaded = load()
-                warnings[scan] = loaded.warnings
-                write = _segment(
-                    segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
-                )
+                with interrupts_kept():
+                    loaded = load()
+                    warnings[scan] = loaded.warnings
+                    write = _segment(
+                        segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
+                    )
             except Exception as error:  # an error of one scan must not stop the others
                 write = partial(_raise, error)
             if writing is not None:
