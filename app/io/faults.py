@@ -1,5 +1,6 @@
 """Clear errors for whatever libraries raise on damaged files."""
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,5 +28,7 @@ def faults_named(path: Path, form: str) -> Iterator[None]:
     except (InputError, MemoryError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a bad offset
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         told = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
         raise InputError(f"{path}: cannot be read as {form}, is it damaged or cut short? ({told})") from None
