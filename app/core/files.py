@@ -13,14 +13,20 @@ from app.core.errors import InputError
 from app.core.temporary import remove_leftovers, temporary_beside
 
 log = logging.getLogger(__name__)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy's error for a short write has no errno
-_NOT_OURS = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-_GONE = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN)
-_NEXT = {
-    **dict.fromkeys(_NO_ROOM, "free disk space and run the same command again"),
-    **dict.fromkeys(_NOT_OURS, "set a folder you can write to"),
-    **dict.fromkeys(_GONE, "check the disk or its connection, then run the same command again"),
+_STEPS: dict[str, tuple[int | None, ...]] = {
+    "free disk space and run the same command again": (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        None,  # numpy's error for a short write has no errno
+    ),
+    "set a folder you can write to": (
+        *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    ),
+    "check the disk or its connection, then run the same command again": (
+        *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+    ),
 }
+_NEXT = {number: step for step, numbers in _STEPS.items() for number in numbers}
+"""The next step after an error of writing, by the system's number of it."""
 
 
 @contextmanager
