@@ -25,6 +25,33 @@ NOT_BEGUN = "interrupted before it began; the same command starts again"
 
 
 @contextmanager
+def interrupts_kept() -> Iterator[None]:
+    """Raise an interrupt again if an error of a library replaced it.
+
+    An interrupt can leave a library's objects half made; an error in its `finally` then takes the interrupt's
+    place, as in OmegaConf.
+
+    Raises:
+        KeyboardInterrupt: the error was raised while an interrupt was handled, and is no `InputError`.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if _behind(error):
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _behind(error: BaseException | None) -> bool:
+    """Return whether an error, or one during whose handling it was raised, is an interrupt."""
+    if error is None or isinstance(error, KeyboardInterrupt):
+        return error is not None
+    return _behind(error.__cause__) or _behind(error.__context__)
+
+
+@contextmanager
 def noting(doing: str) -> Iterator[None]:
     """Add `doing`, the current activity, as a note to any error raised in the block; tracebacks show it."""
     try:

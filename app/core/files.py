@@ -15,11 +15,20 @@ from app.core.errors import InputError
 from app.core.temporary import remove_leftovers, temporary_beside
 
 log = logging.getLogger(__name__)
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # numpy's error for a short write has no errno
-_REFUSED = (
-    *_NO_ROOM,
-    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),  # not writable
-)
+_STEPS: dict[str, tuple[int | None, ...]] = {
+    "free disk space and run the same command again": (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        None,  # numpy's error for a short write has no errno
+    ),
+    "set a folder you can write to": (
+        *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    ),
+    "check the disk or its connection, then run the same command again": (
+        *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
+    ),
+}
+_NEXT = {number: step for step, numbers in _STEPS.items() for number in numbers}
+"""The next step after an error of writing, by the system's number of it."""
 
 
 @contextmanager
@@ -27,17 +36,15 @@ def writing(path: Path) -> Iterator[None]:
     """Turn an error of writing to `path` into one line with its reason.
 
     Raises:
-        InputError: the disk is full, the folder is read-only or a file, or the user lacks permission.
+        InputError: the disk is full or gone, the folder is read-only or a file, or the user lacks permission.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSED:
+        if error.errno not in _NEXT:
             raise
         why = f"is the disk full? {error}" if error.errno is None else os.strerror(error.errno)
-        full = error.errno in _NO_ROOM
-        step = "free disk space and run the same command again" if full else "set a folder you can write to"
-        raise InputError(f"{path}: cannot be written ({why}); {step}") from error
+        raise InputError(f"{path}: cannot be written ({why}); {_NEXT[error.errno]}") from error
 
 
 @contextmanager

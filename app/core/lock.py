@@ -64,7 +64,7 @@ def locked(folder: Path, *, beat: float = BEAT, patience: float = PATIENCE) -> I
 
     Raises:
         Locked: a running process holds it; the message names the process, its machine and its command.
-        InputError: nothing can be written there.
+        InputError: nothing can be written there, or the folder was moved or removed before the block ended.
     """
     path, owner = folder / LOCK, _ourselves()
     with writing(folder):
@@ -77,6 +77,11 @@ def locked(folder: Path, *, beat: float = BEAT, patience: float = PATIENCE) -> I
     keeper.start()
     try:
         yield
+        if _lost(path, owner):
+            raise InputError(
+                f"{folder}: was moved, removed or taken over while this command ran, so its files are "
+                "incomplete; run the command again in a new folder"
+            )
     finally:
         over.set()
         keeper.join()
@@ -141,6 +146,14 @@ def _read(path: Path) -> Owner | None:
         return Owner(**{field.name: values[field.name] for field in fields(Owner)})
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _lost(path: Path, owner: Owner) -> bool:
+    """Return whether the file is gone or another owner's; a file that cannot be read now does not count."""
+    found = _read(path)
+    with suppress(OSError):
+        return found != owner if found else not path.exists()
+    return False
 
 
 def _settled(path: Path) -> Owner | None:

@@ -258,7 +258,7 @@ class Race:
 
 
 def _better(before: Sequence[RaceEntry], count: int) -> list[RaceEntry]:
-    """Return the best entries, with the first network always among them: the winner is measured against it."""
+    """Return the best entries, and always the first network: the winner is measured against it."""
     kept = list(before[:count])
     planned = next(entry for entry in before if entry.number == 0)
     return kept if planned in kept or planned.loss is None else [*kept[:-1], planned]

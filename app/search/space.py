@@ -55,7 +55,7 @@ class Space:
 
         Number 0 is the planned network with the equal split of lines and planes that `op=cakes` has, number 1
         has all kernels in equal shares, number 2 only the dense kernel; all are as wide as the budget allows.
-        Of the others, those with odd numbers differ little from number 0, and those with even ones are random.
+        Of the others, those with odd numbers differ little from number 0; those with even ones are random.
 
         Raises:
             InputError: no network within the budget was found.
@@ -221,7 +221,7 @@ class Space:
         return moved(layout, turns[:low], larger=larger)
 
     def _flat(self, outline: Outline) -> Shares:
-        """Return the shares of `op=cakes`: an equal split of lines and planes, or of all if there are none."""
+        """Return the shares of `op=cakes`: an equal split of lines and planes, if there are any."""
         found = Shares()
         for turn, site in enumerate(self.sites(outline)):
             flat = [kernel for kernel in site.kernels if _is_flat(kernel, site)]
@@ -273,6 +273,6 @@ def _dense(site: Site) -> Kernel:
 
 
 def _is_flat(kernel: Kernel, site: Site) -> bool:
-    """Return whether a kernel is a line or plane: one tap along an axis on which the dense kernel has more."""
+    """Return whether a kernel is a line or plane: 1 tap along an axis where the dense one has more."""
     thin = any(taps == 1 < whole for taps, whole in zip(kernel.size, site.conv.kernel, strict=True))
     return thin and kernel.taps > 1 and kernel.dilation == 1

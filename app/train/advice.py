@@ -41,6 +41,15 @@ def naming_the_checkpoint(training: Training, state: TrainingState, begin: Begin
         raise InputError(f"{error}; {_checkpoint_of(training)}") from None
 
 
+@contextmanager
+def naming_the_trained(training: Training) -> Iterator[None]:
+    """Add to an error after the last step that the trained network is kept, and how to evaluate it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; the network is trained: {training.resumes_by} evaluates it") from None
+
+
 def _out_of_memory(training: Training, state: TrainingState) -> str:
     """Return a message that names what did not fit into the device's memory, and what to change."""
     batch, patch = training.plan.batch, "x".join(map(str, training.plan.patch))

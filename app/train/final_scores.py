@@ -15,6 +15,7 @@ from app.core.progress import progress_bar
 from app.core.read_ahead import read_ahead
 from app.core.task import Case, Task
 from app.core.types import Spacing
+from app.data.prepare.case_errors import naming
 from app.data.prepare.geometry import Geometry, network_view
 from app.data.prepare.parallel import fitting_workers
 from app.data.prepare.prepare import Prepared, read_case
@@ -134,7 +135,8 @@ class _Evaluation:
         read, labels, task = segmented.read, segmented.arrays.labels, self.task
         case, reference = read.case, read.reference.voxels
         path = run_folder.prediction_path(self.run, case.id)
-        write_label_map(path, labels, task.label_values, case.image, task.reading)
+        with naming(case):
+            write_label_map(path, labels, task.label_values, case.image, task.reading)
         region = self.segmenter.find_region is not None
         scores = score_case(
             case.id,

@@ -29,7 +29,7 @@ import yaml
 from app.core.csv_file import write_csv
 from app.core.files import read_json
 from app.core.lock import LOCK
-from app.core.run_folder import LAST, SUMMARY
+from app.core.run_folder import LAST, NETWORK, RACE_RECORD, SUMMARY
 from app.core.sweep import read_record
 from app.models.checkpoint import read_checkpoint
 from tests.support.config import TINY
@@ -122,7 +122,7 @@ def _round(
     sessions: list[int] = []
     for _ in range(chance.randint(1, most)):
         sent, whole, moment = chance.choice(SIGNALS), chance.random() < 0.5, chance.uniform(0, 1.1 * seconds)
-        before = _steps(folder)
+        before = steps_kept(folder)
         command = Command(KINDS[name].words(folder), folder.with_suffix(".log"))
         sessions.append(command.session)
         if command.ends_within(moment):
@@ -130,7 +130,7 @@ def _round(
         command.kill(sent, whole=whole)
         code, faults = _end(command, sent)
         faults += [*broken_files(folder), *_lost(command.printed(), before)]
-        kept = max(_steps(folder).values(), default=None)
+        kept = max(steps_kept(folder).values(), default=None)
         kills.append(Kill(number, name, sent.name, whole, round(moment, 2), code, kept, tuple(faults)))
     if kills:
         *others, ended = kills
@@ -150,7 +150,7 @@ def _end(command: Command, sent: signal.Signals) -> tuple[int, list[str]]:
 
 def _finish(name: str, folder: Path, sessions: Sequence[int], wanted: Any) -> list[str]:
     """Let the same command end; return what is wrong then."""
-    before = _steps(folder)
+    before = steps_kept(folder)
     last = Command(KINDS[name].words(folder), folder.with_suffix(".log"))
     try:
         code = last.exit_code()
@@ -172,9 +172,10 @@ def _outcome(lines: Sequence[str], sent: signal.Signals, code: int) -> list[str]
     return faults if code in (*wanted, 0) else [*faults, f"exit code {code}: {' '.join(lines[-1:])}"]
 
 
-def _steps(folder: Path) -> dict[Path, int]:
-    """Steps of all checkpoints there."""
-    return {path: int(read_checkpoint(path).training["step"]) for path in folder.rglob(LAST)}
+def steps_kept(folder: Path) -> dict[Path, int]:
+    """Steps of all checkpoints at or below a folder that a training continues from: a race leaves weights."""
+    states = {path: read_checkpoint(path).training for path in folder.rglob(LAST)}
+    return {path: int(state["step"]) for path, state in states.items() if state}
 
 
 def _lost(lines: Sequence[str], kept: dict[Path, int]) -> list[str]:
@@ -249,7 +250,14 @@ def _trained(place: Path) -> Any:
 
 
 def _searched(place: Path) -> Any:
-    return yaml.safe_load((place / "run" / "layout.yaml").read_text())["convolutions"]
+    """Return the network that was found, its weights, and the losses of all that raced."""
+    run = place / "run"
+    rungs = read_json(run / RACE_RECORD)["rungs"]
+    return {
+        "network": yaml.safe_load((run / NETWORK).read_text()),
+        "weights": read_checkpoint(run / LAST).digest,
+        "losses": [[(entry["number"], entry["loss"]) for entry in entries] for entries in rungs],
+    }
 
 
 def _swept(place: Path) -> Any:

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.kills import killed, left_behind, table
+from app.models.checkpoint import write_checkpoint
+from tests.benchmarks.kills import killed, left_behind, steps_kept, table
+from tests.support.networks import make_bench
+from tests.support.volumes import MakeTask
 from tests.support.whole import broken_files
 
 
@@ -29,3 +32,11 @@ def test_what_is_broken_or_left_is_found(tmp_path: Path) -> None:
         *("run/a.json", "run/b.csv", "run/c.html", "run/d.pt"),
     ]
     assert left_behind(tmp_path) == ["left behind: run/.half.json", "left behind: run/lock.json"]
+
+
+def test_weights_that_no_training_continues_from_have_no_steps(make_task: MakeTask, tmp_path: Path) -> None:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    checkpoint = bench.checkpoint(bench.state())
+    write_checkpoint(tmp_path / "trained" / "last.pt", checkpoint)
+    write_checkpoint(tmp_path / "raced" / "last.pt", checkpoint.without_training())
+    assert steps_kept(tmp_path) == {tmp_path / "trained" / "last.pt": 0}

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.core import lock
+from app.core.errors import InputError
 from app.core.lock import LOCK, Locked, locked
 
 
@@ -67,6 +70,26 @@ def test_a_lock_that_was_taken_over_meanwhile_is_put_back(tmp_path: Path) -> Non
     (tmp_path / "other" / LOCK).replace(tmp_path / LOCK)
     lock._remove_dead(tmp_path / LOCK, dead)
     assert lock._read(tmp_path / LOCK) is not None
+
+
+@pytest.mark.parametrize("lost", ["moved", "removed", "taken"])
+def test_a_folder_that_is_lost_while_it_is_locked_is_an_error(tmp_path: Path, lost: str) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match=re.escape(str(folder))), locked(folder):
+        if lost == "moved":
+            folder.rename(tmp_path / "elsewhere")
+        elif lost == "removed":
+            shutil.rmtree(folder)
+        else:
+            facts = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+            (folder / LOCK).write_text(json.dumps({**facts, "token": "other"}), encoding="utf-8")
+    assert (folder / LOCK).exists() == (lost == "taken")  # it is not ours to release
+
+
+def test_an_error_in_a_folder_that_is_lost_stays_the_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "run"):
+        shutil.rmtree(tmp_path / "run")
+        raise ZeroDivisionError
 
 
 def test_of_many_processes_one_gets_the_lock(tmp_path: Path) -> None:

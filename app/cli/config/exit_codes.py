@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
 from app.cli.config.suggest import nearest_option
-from app.core.errors import NOT_BEGUN, InputError, Interrupted
+from app.core.errors import NOT_BEGUN, InputError, Interrupted, interrupts_kept
 from app.train.machine.torchrun import one_voice, process_count, process_rank
 
 INTERRUPTED = 130
@@ -21,7 +21,8 @@ USER_ERRORS = (InputError, OmegaConfBaseException, InstantiationException)
 def exit_codes() -> Iterator[None]:
     """Exit with 1 after a user's error, or 130 if interrupted, and print one line from one process only."""
     try:
-        yield
+        with interrupts_kept():
+            yield
     except KeyboardInterrupt as note:
         end_interrupted(note)
     except USER_ERRORS as error:

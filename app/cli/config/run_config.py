@@ -16,7 +16,7 @@ from app.cli.config.paths import shell_word
 from app.cli.config.run_log import log_into
 from app.cli.config.settings import literal
 from app.core import run_folder
-from app.core.errors import InputError, Interrupted
+from app.core.errors import InputError, Interrupted, interrupts_kept
 from app.core.files import read_text, write_text, writing
 from app.core.lock import locked
 from app.core.moved import UNMOVED, Moved, listed_folders
@@ -54,7 +54,8 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
                 "or set paths.run"
             )
         try:
-            yield folder, resumes
+            with interrupts_kept():
+                yield folder, resumes
         except Interrupted:
             raise
         except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from app.report.wording import dice_text
 from app.search.inherit import inherit_search
 from app.search.search import searched_sites
 from app.track.tracker import Tracker
+from app.train.advice import naming_the_trained
 from app.train.fine_tuning import Origin
 from app.train.machine.torchrun import open_processes
 from app.train.run import score_held_out, take_origin, train_network
@@ -52,10 +53,11 @@ def finish(training: Training, state: TrainingState, tracker: Tracker) -> dict[s
 
     The summary is empty in all processes except the leading one.
     """
-    summary = score_held_out(training, state)
-    if not summary:
-        return {}
-    write_report([training.folder], training.folder / run_folder.REPORT)
+    with naming_the_trained(training):
+        summary = score_held_out(training, state)
+        if not summary:
+            return {}
+        write_report([training.folder], training.folder / run_folder.REPORT)
     tracker.finish()
     if training.split.validation:
         log.info("mean Dice %s", _format_dice(summary))

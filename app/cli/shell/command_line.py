@@ -20,6 +20,7 @@ from app.cli.config.suggest import explain
 from app.cli.shell.help import fitted, general_help, group_help
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
+from app.core.errors import interrupts_kept
 from app.core.renamed import renamed_override
 from app.core.signals import ignore_at_exit, interruptible
 from app.train.machine.torchrun import one_voice, process_rank
@@ -30,6 +31,11 @@ CONF = next(folder for folder in (_PACKAGE.parent / "conf", _PACKAGE / "conf") i
 _PLUGINS = str(_PACKAGE / "cli" / "plugins")
 _SEVERAL = ("-m", "--multirun", "sweep=", "mode=tune", ALL_FOLDS)
 """Beginnings of words that make a command run several jobs."""
+_VALUED = (
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
+)
+"""Flags of Hydra that a value follows."""
 _RAISE = "HYDRA_FULL_ERROR"
 """Variable that makes Hydra raise its errors instead of printing them over several lines.
 
@@ -63,14 +69,15 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     with exit_codes():
         _answer(words)
         words = today(words)
-        sys.argv[1:] = [*words, *(["--multirun"] if ALL_FOLDS in words else [])]
+        sys.argv[1:] = [*flags_last(words), *(["--multirun"] if ALL_FOLDS in words else [])]
         find_plugins()
     if os.environ.get(_RAISE) == "1":
         yield
         return
     os.environ[_RAISE] = "1"
     try:
-        yield
+        with interrupts_kept():
+            yield
     except KeyboardInterrupt as note:
         end_interrupted(note)
     except CompactHydraException as error:
@@ -89,6 +96,14 @@ def today(words: Sequence[str]) -> list[str]:
         if old != new and process_rank() == 0:
             print(f"note: {old} is now called {new}", file=sys.stderr)
     return readable(found, several=any(word.startswith(_SEVERAL) for word in found))
+
+
+def flags_last(words: Sequence[str]) -> list[str]:
+    """Return overrides, then flags with their values: Hydra takes overrides on one side of a flag only."""
+    found: dict[bool, list[str]] = {False: [], True: []}
+    for before, word in zip(("", *words), words, strict=False):
+        found[word.startswith("-") or before in _VALUED].append(word)
+    return [*found[False], *found[True]]
 
 
 def find_plugins() -> None:

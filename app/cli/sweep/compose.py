@@ -12,7 +12,7 @@ from app.cli.config.run_config import PLACES
 from app.cli.config.suggest import explain
 from app.cli.sweep.jobs import Job
 from app.core.digest import digest_of
-from app.core.errors import InputError
+from app.core.errors import InputError, interrupts_kept
 
 _OF_ONE_MODE = ("analyze", "check", "compress", "evaluate", "export", "predict", "search", "time")
 """Sections of the configuration that only the mode of the same name reads."""
@@ -26,7 +26,8 @@ def compose(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     loader = GlobalHydra.instance().config_loader()
     try:
-        return loader.load_sweep_config(config, list(overrides))
+        with interrupts_kept():
+            return loader.load_sweep_config(config, list(overrides))
     except HydraException as error:
         raise InputError(f"sweep: {explain(error, overrides, loader)}") from None
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.run_log import log_into
+from app.core.errors import interrupts_kept
 from app.core.sweep import read_record, write_record
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ def run_job(folder: Path, cfg: DictConfig, mode: Callable[[DictConfig], object])
     write_record(folder, record.now("running"))
     started = time.perf_counter()
     try:
-        mode(cfg)
+        with interrupts_kept():
+            mode(cfg)
     except USER_ERRORS as error:
         log.error("error: %s", line := in_one_line(error))
         write_record(folder, record.now("failed", error=line))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from app.cli.config.run_log import log_into
 from app.cli.sweep.compose import digests, launched
 from app.cli.sweep.jobs import Job, with_references
-from app.core.errors import InputError
+from app.core.errors import InputError, interrupts_kept
 from app.core.sweep import JobRecord, read_record, write_record
 
 
@@ -37,9 +37,11 @@ class Launching:
             hydra_context=self.context, task_function=self.task, config=self.config
         )
         try:
-            launcher.launch(overrides, initial_job_idx=first)
+            with interrupts_kept():
+                launcher.launch(overrides, initial_job_idx=first)
         except Exception as error:
-            return f"{type(error).__name__}: {error}"
+            told = error if str(error) or error.__cause__ is None else error.__cause__
+            return f"{type(told).__name__}: {told}"
         finally:  # the last job's log ends here
             configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         return None

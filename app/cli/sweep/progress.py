@@ -46,7 +46,7 @@ class _Line:
         spent = time.perf_counter() - self._started
         left = len(self._names) - len(self._known)
         eta = spent / (self._todo - left) * left
-        failed = sum(record.state == "failed" for record in ended.values())
+        failed = sum(ended[known].state == "failed" for known in self._known)
         counts = f"{len(self._known) - failed} of {len(self._names)} done" + (
             f", {failed} failed" * bool(failed)
         )

@@ -8,7 +8,7 @@ is decompressed. Compressed formats take less disk space; tests/benchmarks/cache
 to read a patch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from app.core.temporary import temporary_folder
 from app.core.types import Spacing, as_size
 from app.data.prepare.bricks import Bricks, stored_image, to_bricks
 from app.data.prepare.cache_list import SETTINGS
+from app.data.prepare.case_errors import reading_only
 from app.data.prepare.disk import make_room
 from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
@@ -83,9 +84,10 @@ class CachedCase:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (FileNotFoundError, ValueError, EOFError) as error:
             why = "no such file" if isinstance(error, FileNotFoundError) else f"not a whole array ({error})"
+            delete = f"delete {self.folder}, and " if self.folder.exists() else ""
             raise InputError(
                 f"case {self.id}: {path}: {why}; the cache was changed from outside: "
-                f"delete {self.folder}, and the next run prepares it again"
+                f"{delete}the next run prepares the case again"
             ) from None
         return array
 
@@ -102,7 +104,7 @@ class Cache:
         self._folder = folder / task.name
         self._task = task
         self._workers = workers
-        self._digests: dict[str, str] = {}
+        self._contents: dict[str, str] = {}  # digests by case id
 
     @property
     def speeds(self) -> Path:
@@ -112,7 +114,7 @@ class Cache:
     def data_hash(self) -> str:
         """Return a SHA-256 over ids and contents of all cases, and the task's labels and modalities."""
         self._digest_files()
-        listed = [(case.id, self._content(case)) for case in self._task.cases]
+        listed = list(self._contents.items())
         ignored = [] if self._task.ignore is None else [self._task.ignore]
         order = self._task.reading.words  # empty for the usual order, so that earlier caches stay valid
         partial = {case.id: case.annotated for case in self._task.cases if case.annotated is not None}
@@ -124,7 +126,7 @@ class Cache:
     def digests(self) -> dict[str, str]:
         """Return, by case id, the first 16 digits of a SHA-256 over the contents of the case's files."""
         self._digest_files()
-        return {case.id: self._content(case)[:16] for case in self._task.cases}
+        return {case: content[:16] for case, content in self._contents.items()}
 
     def remember(self, name: str, version: int, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Return the result of `make`, which is stored as JSON and made once per content and `version`."""
@@ -191,7 +193,6 @@ class Cache:
 
         Returned cases that `mine` did not choose may be missing on disk. Other arguments are as in `prepare`.
         """
-        self._digest_files()
         settings = {
             "format": FORMAT,
             "spacing": plan.spacing,
@@ -203,8 +204,7 @@ class Cache:
         }
         folder = self._folder / digest_of(settings)[:16]
         cached = {
-            case.id: CachedCase(case.id, folder / f"{case.id}-{self._content(case)[:16]}")
-            for case in self._task.cases
+            case: CachedCase(case, folder / f"{case}-{digest}") for case, digest in self.digests().items()
         }
         missing = [case for case in mine(self._task.cases) if not cached[case.id].folder.is_dir()]
         make_room(self._folder, missing, plan, self._task.reading, share=share)
@@ -252,27 +252,34 @@ class Cache:
         values = self._task.label_values
         return self._task.values or (values if len(values) > 256 else ())
 
-    def _content(self, case: Case) -> str:
-        return digest_of([self._digests[str(path)] for path in _files(case)])
-
     def _digest_files(self) -> None:
         """Hash every file once; later runs recognise it by its size and modification time.
 
         The record has digests of paths, because a path may name a patient.
         """
-        if self._digests:
+        if self._contents:
             return
         memo_path = self._folder / "digests.json"
         memo: dict[str, list[Any]] = read_json(memo_path) if memo_path.is_file() else {}
         known: dict[str, list[Any]] = {}
-        for name in sorted({str(path) for case in self._task.cases for path in _files(case)}):
-            stat, key = Path(name).stat(), digest_of(name)
-            stamp = [stat.st_size, stat.st_mtime_ns]
-            entry = memo.get(key) or memo.get(name, [])  # older records have the path itself
-            known[key] = entry if entry[:2] == stamp else [*stamp, digest_of_file(Path(name))]
-            self._digests[name] = known[key][2]
+        contents: dict[str, str] = {}
+        for case in self._task.cases:
+            with reading_only(case):
+                contents[case.id] = digest_of([_digested(path, memo, known) for path in _files(case)])
+        self._contents = contents
         if known != memo:
             write_json(memo_path, known)
+
+
+def _digested(path: Path, memo: Mapping[str, list[Any]], known: dict[str, list[Any]]) -> str:
+    """Return the digest of a file, which is added to `known` and taken from `memo` if it has not changed."""
+    key = digest_of(str(path))
+    if key not in known:
+        stat = path.stat()
+        stamp = [stat.st_size, stat.st_mtime_ns]
+        entry = memo.get(key) or memo.get(str(path), [])  # older records have the path itself
+        known[key] = entry if entry[:2] == stamp else [*stamp, digest_of_file(path)]
+    return str(known[key][2])
 
 
 def _files(case: Case) -> list[Path]:

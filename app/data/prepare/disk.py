@@ -34,10 +34,10 @@ def make_room(
     free = shutil.disk_usage(next(parent for parent in (folder, *folder.parents) if parent.is_dir())).free
     regions = "" if share == 1 else f" of their regions, about {100 * share:.0f} % of a scan,"
     takes = f"preparing {len(cases)} cases{regions} takes up to {wanted / 1e9:.2f} GB"
-    log.info("%s in %s, which has %.1f GB free", takes, folder, free / 1e9)
+    log.info("%s in %s, which has %.2f GB free", takes, folder, free / 1e9)
     if wanted > free:
         raise InputError(
-            f"paths.cache: {folder}: got {free / 1e9:.1f} GB free, {takes}; "
+            f"paths.cache: {folder}: got {free / 1e9:.2f} GB free, {takes}; "
             "set paths.cache to another disk, or free some: python run.py mode=cache"
         )
 

@@ -12,6 +12,7 @@ from app.core.machine import memory_bytes
 from app.core.progress import progress_bar
 from app.core.reading import Reading
 from app.core.task import Case
+from app.data.prepare.case_errors import naming
 from app.io.volumes import read_header
 
 _COPIES = 5  # copies of a scan in single precision held at once: 512x512x600 voxels take 3 GB to prepare
@@ -68,10 +69,8 @@ def fitting_workers(cases: Sequence[Case], workers: int, reading: Reading) -> in
 def _timed(title: str, case: Case, work: Callable[[Case], _Result]) -> _Result:
     started = time.perf_counter()
     try:
-        with noting(f"{title}: case {case.id}, {case.image}"):
+        with noting(f"{title}: case {case.id}, {case.image}"), naming(case):
             result = work(case)
-    except InputError as error:
-        raise error if case.id in str(error) else InputError(f"case {case.id}: {error}") from None
     except MemoryError:
         raise InputError(f"case {case.id}: {title.lower()}: out of memory; {case.image}") from None
     log.debug("%s: %s in %.2f s", title, case.id, time.perf_counter() - started)

@@ -11,6 +11,7 @@ from app.core.machine import memory_bytes
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.core.types import Labels, by
+from app.data.prepare.case_errors import naming
 from app.data.prepare.geometry import (
     Geometry,
     Region,
@@ -80,13 +81,11 @@ def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:
             not have the same geometry.
     """
     assert case.label is not None
-    try:
+    with naming(case):
         volume = read_volume(case.image, task.reading)
         label_map = read_reference_map(case.label, task.labels, task.label_values, volume, case.file_labels)
         check_channels(volume, task.modalities, str(case.image))
         check_same_grid(label_map, volume, case.label, case.image)
-    except InputError as error:
-        raise InputError(f"case {case.id}: {error}") from None
     return volume, label_map
 
 

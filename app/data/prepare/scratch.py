@@ -23,8 +23,8 @@ def copy_to(scratch: Path, folders: Sequence[Path]) -> list[Path]:
     free = shutil.disk_usage(scratch).free
     if wanted > free:
         raise InputError(
-            f"paths.scratch: {scratch}: got {free / 1e9:.1f} GB free, {len(missing)} prepared cases take "
-            f"{wanted / 1e9:.1f} GB; set another disk, or null to read from paths.cache"
+            f"paths.scratch: {scratch}: got {free / 1e9:.2f} GB free, {len(missing)} prepared cases take "
+            f"{wanted / 1e9:.2f} GB; set another disk, or null to read from paths.cache"
         )
     for folder in missing:
         _copy(folder, copies[folder])

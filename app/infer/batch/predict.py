@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from app.core.errors import InputError
+from app.core.errors import InputError, interrupts_kept
 from app.core.listed import listed
 from app.core.progress import progress_bar
 from app.core.read_ahead import read_ahead
@@ -98,11 +98,12 @@ def predict_scans(
         for scan, load in reading:
             write: Callable[[], None]
             try:
-                loaded = load()
-                warnings[scan] = loaded.warnings
-                write = _segment(
-                    segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
-                )
+                with interrupts_kept():
+                    loaded = load()
+                    warnings[scan] = loaded.warnings
+                    write = _segment(
+                        segmenter, scan, loaded, outputs[scan], record=manifest.record, alias=called[scan]
+                    )
             except Exception as error:  # an error of one scan must not stop the others
                 write = partial(_raise, error)
             if writing is not None:
@@ -140,7 +141,9 @@ def _format_error(scan: Path, error: Exception) -> str:
     if isinstance(error, MemoryError) or "memory" in lines[0].lower():
         return f"{scan}: out of memory ({lines[0]}); lower predict.memory_gb, or crop the scan"
     if isinstance(error, OSError):  # such as a disk or a network folder that is gone
-        return f"{scan}: {error.strerror or lines[0]}; run the same command again once it can be read"
+        other = f"{error.filename}: " if error.filename not in (None, str(scan)) else ""
+        why = error.strerror or lines[0]
+        return f"{scan}: {other}{why}; run the same command again once that file can be used"
     log.error("%s: this is a defect of this program, not of your data", scan.name, exc_info=error)
     return f"{scan}: {type(error).__name__}: {lines[0]}"
 

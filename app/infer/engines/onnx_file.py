@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from app.core import run_folder
-from app.core.errors import InputError
+from app.core.errors import InputError, interrupts_kept
 from app.core.files import atomic_path
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.parity import check_parity
@@ -41,7 +41,8 @@ def cached_onnx(member: Member, make: Callable[[Path], Engine]) -> Path:
 def _refusing(member: Member) -> Iterator[None]:
     """Convert the many kinds of errors of exporter and runtimes into one InputError."""
     try:
-        yield
+        with interrupts_kept():
+            yield
     except OSError:
         raise  # an error of the disk, not of the network
     except Exception as error:

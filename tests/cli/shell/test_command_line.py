@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException, MissingConfigException
 from app import __version__
 from app.cli.config.exit_codes import in_one_line
 from app.cli.config.suggest import explain, nearest
-from app.cli.shell.command_line import command_line
+from app.cli.shell.command_line import command_line, flags_last
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
 from app.core.optional import LAUNCHERS, RELEASES
@@ -108,6 +108,16 @@ def test_the_error_of_an_object_that_is_not_built_is_that_of_its_setting() -> No
     error = InstantiationException("Error in call to target 'app.X'\nfull_key: model")
     error.__cause__ = InputError("model.block: got 1, wanted 2")
     assert in_one_line(error) == "model.block: got 1, wanted 2"
+
+
+def test_overrides_may_stand_on_both_sides_of_a_flag() -> None:
+    assert flags_last(["seed=1", "-m", "op=a,b"]) == ["seed=1", "op=a,b", "-m"]
+    assert flags_last(["--config-dir", "a=b", "~x", "-m", "+y=2", "--cfg", "job"]) == [
+        *("~x", "+y=2", "--config-dir", "a=b", "-m", "--cfg", "job")
+    ]
+    for words in ("trian.steps=1 -m seed=0,1", "-m seed=0,1 --config-dir . trian.steps=1"):
+        done = call(*words.split())
+        assert done.returncode == 1 and "train.steps" in done.stderr and "usage" not in done.stderr
 
 
 def test_version_is_printed_with_those_of_the_libraries() -> None:

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import re
 import shutil
 import threading
@@ -179,6 +181,27 @@ def test_a_full_disk_leaves_no_half_case(make_task: MakeTask, tmp_path: Path) ->
     assert list((tmp_path / "cache").rglob("*.npy")) == []
     assert sorted(path for path in (tmp_path / "cache").rglob("*") if path.is_file()) == before
     assert cache.prepare(plan)["blob_001"].labels().whole(np.uint8).any()
+
+
+@pytest.mark.parametrize("number", [None, errno.EIO])
+def test_a_file_that_vanishes_while_it_is_hashed_names_its_case(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    task = read_task(make_task(cases=2))
+    usual = cache_module.digest_of_file
+
+    def failing(path: Path) -> str:
+        if path != task.cases[1].image:
+            return usual(path)
+        if number is None:
+            path.unlink()
+            return usual(path)
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(cache_module, "digest_of_file", failing)
+    with pytest.raises(InputError, match=f"^case blob_002: {re.escape(str(task.cases[1].image))}: ") as error:
+        Cache(tmp_path / "cache", task, workers=1).data_hash()
+    assert os.strerror(number or errno.ENOENT) in str(error.value)
 
 
 def test_the_record_of_hashed_files_has_no_paths(make_task: MakeTask, tmp_path: Path) -> None:

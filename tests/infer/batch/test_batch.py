@@ -108,6 +108,7 @@ def test_two_scans_of_one_name_are_refused_and_the_others_done(tmp_path: Path) -
         (MemoryError(), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory"),
         (TypeError("odd"), "TypeError: odd"),
+        (FileNotFoundError(2, "gone", "out/b.nii.gz"), "out/b.nii.gz: gone"),
     ],
 )
 def test_whatever_is_wrong_with_a_scan_the_others_are_done(
