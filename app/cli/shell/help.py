@@ -52,7 +52,7 @@ def group_help(conf: Path, name: str) -> str:
         return "\n".join([*_options(name, files), *_default(conf, name), *found])
     if key := _key(conf, name):
         return key
-    wanted = ", ".join(_names(conf))
+    wanted = ", ".join(setting_names(conf))
     raise InputError(f"--help: got {name!r}, wanted one of {wanted}{proposed(_similar(conf, name))}")
 
 
@@ -73,8 +73,8 @@ def _parts(line: str) -> list[str]:
     )
 
 
-def _names(conf: Path) -> list[str]:
-    """Return what help can be asked for: groups, sections and the keys of the root file."""
+def setting_names(conf: Path) -> list[str]:
+    """Return the groups, the sections and the keys of the root file, for which there is help."""
     groups = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {SECTIONS, "hydra"}
     sections = {path.stem for path in (conf / SECTIONS).glob("*.yaml")} - {"hydra"}
     return sorted(groups | sections | {*_keys(_text(conf / _ROOT))} - {"defaults"})
@@ -83,13 +83,13 @@ def _names(conf: Path) -> list[str]:
 def _similar(conf: Path, name: str) -> list[str]:
     """Return the most similar names: for a dotted name in its section, else keys of that name."""
     section, _, key = name.rpartition(".")
-    sections = [section] if section else _names(conf)
+    sections = [section] if section else setting_names(conf)
     keys = _dotted(conf, sections)
     if not section and (same := [dotted for dotted, found in keys.items() if found == key]):
         return same
     if section:
-        return nearest(name, [*_names(conf), *(keys or _dotted(conf, _names(conf)))])
-    return nearest(name, _names(conf))
+        return nearest(name, [*setting_names(conf), *(keys or _dotted(conf, setting_names(conf)))])
+    return nearest(name, setting_names(conf))
 
 
 def _dotted(conf: Path, sections: Iterable[str]) -> dict[str, str]:

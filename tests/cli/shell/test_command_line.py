@@ -56,6 +56,8 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["--help", "max_minutes"], ["--help", "train.max_minutes"]),
         (["--help", "trian.steps"], ["--help", "trian.steps", "train.steps"]),
         (["seed=abc"], ["seed", "abc"]),
+        (["--mode", "predict"], ["--mode", "mode=predict"]),
+        (["--train.steps=5"], ["--train.steps=5", "train.steps=5"]),
     ],
 )
 def test_a_wrong_name_is_answered_in_one_line(
