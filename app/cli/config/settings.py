@@ -25,7 +25,7 @@ def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any],
         InputError: a key is missing or unknown, or a value has the wrong type; the message names section and
             key.
     """
-    values: dict[str, Any] = section_values(section) if isinstance(section, DictConfig) else {**section}
+    values = section_values(section) if isinstance(section, DictConfig) else dict[str, Any](section)
     try:
         checked = OmegaConf.merge(OmegaConf.structured(cls), literal(values))
         typed = OmegaConf.to_container(checked, resolve=True, throw_on_missing=True)
