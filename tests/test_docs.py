@@ -187,6 +187,12 @@ def test_the_options_page_has_every_group_and_section() -> None:
             assert f"| `{group}={option.stem}` |" in page, option
 
 
+def test_the_options_page_explains_every_key() -> None:
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    without = re.findall(r"^\| `([\w.]+)` \| .* \|  \|$", page, re.MULTILINE)
+    assert [key for key in without if not key.startswith("tune.space.")] == []  # its key explains examples
+
+
 def test_the_site_lists_every_page() -> None:
     site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert {*re.findall(r"^      - .+: (\S+\.md)$", site, re.MULTILINE)} == {page.name for page in PAGES}

@@ -317,11 +317,12 @@ def test_quiet_prints_nothing_and_verbose_prints_reasons(place: Path) -> None:
     assert (asked["plan"]["steps"], asked["train"]["steps"]) == (1, None)
     decided = yaml.safe_load((place / "quiet" / "plan.yaml").read_text(encoding="utf-8"))
     assert decided["steps"]["value"] == 1 and 0.5 <= decided["foreground_share"]["value"] <= 0.67
-    verbose = call(place, "mode=plan", "log=verbose", f"paths.run={place / 'verbose'}")
+    verbose = call(place, "mode=plan", "log=verbose", "train.steps=7", f"paths.run={place / 'verbose'}")
     plan = yaml.safe_load((place / "verbose" / "plan.yaml").read_text(encoding="utf-8"))
     lines = re.findall(r"^\S+ \S+ app\.\S+ .*$", verbose.stdout, re.MULTILINE)  # time and module first
     for name, value in plan.items():
         assert any(name in line and line.endswith(value["reason"]) for line in lines), name
+    assert any(re.search(r" train\.steps.*\b7\b", line) for line in lines)
     size = (place / "verbose" / "plan.yaml").stat().st_size
     assert any(str(place / "verbose" / "plan.yaml") in line and str(size) in line for line in lines)
 

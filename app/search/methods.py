@@ -104,9 +104,7 @@ class SearchSettings:
                 "random"
             )
         free = ("race", "random")
-        if self.space not in (None, *SPACES) or (
-            self.draws_networks and self.method not in free
-        ):
+        if self.space not in (None, *SPACES) or (self.draws_networks and self.method not in free):
             raise InputError(
                 f"search.space: got {self.space!r} with search.method {self.method}, wanted kernels, or "
                 "network or levels with race or random"

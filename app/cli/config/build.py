@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from app.cli.config.run_config import job_number
 from app.cli.config.settings import literal, read_settings, section_values, train_settings
 from app.cli.config.task import TaskSettings, read_strata
+from app.cli.config.wanted import check_arguments
 from app.core.errors import InputError
 from app.core.layout import Outline, read_layout
 from app.core.machine import keep_freed_memory, usable_cores
@@ -48,11 +49,20 @@ def set_up_process(cfg: DictConfig) -> None:
     """Set PyTorch's threads and GPU, and how freed memory is kept; call once per process, before a mode.
 
     Raises:
-        InputError: this machine does not have the device.
+        InputError: this machine does not have the device, or OMP_NUM_THREADS is no number.
     """
     keep_freed_memory()
-    torch.set_num_threads(int(cfg.threads or os.environ.get("OMP_NUM_THREADS") or len(usable_cores())))
+    torch.set_num_threads(cfg.threads or _inherited_threads() or len(usable_cores()))
     set_up(choose_device(cfg))
+
+
+def _inherited_threads() -> int | None:
+    """Return the number of threads of the variable OMP_NUM_THREADS; None if it is not set."""
+    said = os.environ.get("OMP_NUM_THREADS", "").strip()
+    outermost = said.partition(",")[0].strip()  # a list has the threads of each nested region
+    if said and not (outermost.isdecimal() and int(outermost) > 0):
+        raise InputError(f"OMP_NUM_THREADS: got {said!r}, wanted a whole number from 1, or threads=<number>")
+    return int(outermost) if said else None
 
 
 def choose_device(cfg: DictConfig) -> torch.device:
@@ -143,13 +153,13 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
         InputError: an operator's settings are wrong. The returned function raises it if a layout is for
             another network.
     """
-    encoder = operator or _build_operator(cfg.op)
+    encoder = operator or _build_operator(cfg.op, "op")
     if cfg.decoder_op.get("attention") and "_target_" not in cfg.decoder_op:
         raise InputError(
             "decoder_op.attention: the decoder follows the encoder; set op@decoder_op too, or op.attention"
         )
-    decoder = _build_operator(cfg.decoder_op) if "_target_" in cfg.decoder_op else None
-    model = _instantiate(cfg.model)
+    decoder = _build_operator(cfg.decoder_op, "decoder_op") if "_target_" in cfg.decoder_op else None
+    model = _instantiate(cfg.model, "model")
 
     def build(plan: Plan) -> NetworkSpec:
         found = None if operator else _searched_levels(cfg)
@@ -196,7 +206,7 @@ def _configured_loss(cfg: DictConfig, task: Task) -> LossFunction:
     make = get_object(values["_target_"])
     if make.__module__.startswith(f"{SumLoss.__module__.rpartition('.')[0]}."):
         _refuse_unknown(values, make, where)
-        ours: LossFunction = _instantiate(values)
+        ours: LossFunction = _instantiate(values, where)
         return ours
     found = with_weights(make, values, list(names), where)
     tensors = {key: found.pop(key) for key in ("weight",) if isinstance(found.get(key), torch.Tensor)}
@@ -217,7 +227,9 @@ def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str
 def build_optimizer(cfg: DictConfig, *, rate: float = 1.0) -> Callable[..., torch.optim.Optimizer]:
     """Return a function from parameters to the optimizer, with its learning rate multiplied by `rate`."""
     values = section_values(cfg.optimizer)
-    make: Callable[..., torch.optim.Optimizer] = _instantiate({**values, "lr": rate * values["lr"]})
+    check_arguments(get_object(values["_target_"]), values, "optimizer")
+    scaled = {**values, "lr": rate * values["lr"]}
+    make: Callable[..., torch.optim.Optimizer] = _instantiate(scaled, "optimizer")
     return make
 
 
@@ -231,7 +243,8 @@ def build_schedule(cfg: DictConfig) -> Callable[[torch.optim.Optimizer, int], LR
     name = values.pop("steps_as", None)
 
     def make(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-        schedule: LRScheduler = _instantiate({**values, **({name: steps} if name else {})})(optimizer)
+        with_steps = {**values, **({name: steps} if name else {})}
+        schedule: LRScheduler = _instantiate(with_steps, "schedule")(optimizer)
         return schedule
 
     return make
@@ -254,18 +267,25 @@ def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
 def build_tracker(cfg: DictConfig, run: Path, *, resumed: bool) -> Tracker:
     """Return the tracker of the run, which does nothing unless one is configured."""
     chosen = cfg.get("track")  # runs from older versions have no such key
-    make: Callable[..., Tracker] = _instantiate(chosen) if chosen else NoTracker
+    make: Callable[..., Tracker] = _instantiate(chosen, "track") if chosen else NoTracker
     return make(run, resumed=resumed)
 
 
-def _build_operator(section: DictConfig) -> Operator:
+def _build_operator(section: DictConfig, where: str) -> Operator:
     values = section_values(section)
     attention, eca = values.pop("attention", None), values.pop("eca", {})  # older runs have no `eca`
-    operator: Operator = _instantiate(values)
+    operator: Operator = _instantiate(values, where)
     if attention is None:
         return operator
     return Attended(operator, attention, read_settings(EcaSettings, eca, "op.eca"))
 
 
-def _instantiate(section: DictConfig | dict[str, Any]) -> Any:
+def _instantiate(section: DictConfig | dict[str, Any], where: str) -> Any:
+    """Return the object that a section describes.
+
+    Raises:
+        InputError: an argument has the wrong type.
+    """
+    values = section_values(section) if isinstance(section, DictConfig) else section
+    check_arguments(get_object(values["_target_"]), values, where)
     return instantiate(section if isinstance(section, DictConfig) else literal(section), _convert_="all")

@@ -6,8 +6,9 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
+from app.cli.config.wanted import hint_of, wrong_type
 from app.core.errors import InputError
 from app.train.settings import TrainSettings
 
@@ -18,19 +19,45 @@ _REFERENCE = re.compile(r"(\\*)\$\{")
 def read_settings(cls: type[_Settings], section: DictConfig | Mapping[str, Any], name: str) -> _Settings:
     """Return a section as `cls`: values are checked against the types of its fields, lists become tuples.
 
+    The name is empty for keys outside of sections.
+
     Raises:
         InputError: a key is missing or unknown, or a value has the wrong type; the message names section and
             key.
     """
-    values = section_values(section) if isinstance(section, DictConfig) else dict(section)
+    values = section_values(section) if isinstance(section, DictConfig) else dict[str, Any](section)
     try:
         checked = OmegaConf.merge(OmegaConf.structured(cls), literal(values))
         typed = OmegaConf.to_container(checked, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        key = f"{name}.{error.full_key}" if error.full_key else name
-        raise InputError(f"{key}: {str(error.msg or error).splitlines()[0]}") from None
+        key = ".".join(filter(None, (name, error.full_key)))
+        raise InputError(_wrong(error, cls, values, name) or f"{key}: {_first_line(error)}") from None
     assert isinstance(typed, dict)
     return cls(**{field.name: _tuples(typed[field.name]) for field in fields(cls)})  # type: ignore[arg-type]
+
+
+def _wrong(error: OmegaConfBaseException, cls: type, values: Mapping[str, Any], name: str) -> str | None:
+    """Return the message about a value of the wrong type; None for other errors."""
+    if not isinstance(error, ValidationError):
+        return None
+    key = error.full_key or next((key for key in values if not _accepted(cls, key, values[key])), None)
+    if not key:
+        return None
+    value = OmegaConf.select(OmegaConf.create(literal(values)), key)
+    plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return wrong_type(".".join(filter(None, (name, key))), plain, hint_of(cls, key))
+
+
+def _accepted(cls: type, key: str, value: Any) -> bool:
+    try:
+        OmegaConf.merge(OmegaConf.structured(cls), literal({key: value}))
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
+def _first_line(error: OmegaConfBaseException) -> str:
+    return str(error.msg or error).splitlines()[0]
 
 
 def train_settings(section: DictConfig) -> TrainSettings:
@@ -40,14 +67,14 @@ def train_settings(section: DictConfig) -> TrainSettings:
     )
 
 
-def required(section: DictConfig, key: str, name: str, *, hint: str = "") -> str:
-    """Return a setting that the mode needs; `hint` ends the error if it is not set.
+def required(section: DictConfig, key: str, name: str, *, wanted: str, hint: str = "") -> str:
+    """Return a setting that the mode needs; if it is not set, the error says what is wanted and the hint.
 
     Raises:
         InputError: it is not set.
     """
     if section[key] is None:
-        raise InputError(f"{name}.{key}: not set; this mode needs {name}.{key}=<...>{hint}")
+        raise InputError(f"{name}.{key}: not set; this mode needs {name}.{key}=<{wanted}>{hint}")
     return str(section[key])
 
 

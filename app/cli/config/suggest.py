@@ -14,6 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from app.core.nested import dotted
 from app.core.optional import LAUNCHERS, not_installed
 
+SECTIONS = "settings"
+"""Folder of conf whose files are sections of modes; none of them can be chosen."""
 _ROOT = "config"
 _LAUNCHER = "hydra/launcher"
 _ALIKE = 0.72  # smallest ratio of SequenceMatcher: trian and train have 0.8, rate and train 0.67
@@ -62,7 +64,8 @@ def nearest_option(message: str) -> str:
 
 
 def _unreadable(word: str, loader: ConfigLoader) -> str:
-    meant = [group for group in loader.list_groups("") if word in loader.get_group_options(group)]
+    groups = [group for group in loader.list_groups("") if group != SECTIONS]
+    meant = [group for group in groups if word in loader.get_group_options(group)]
     return f"got {word!r}, wanted key=value{proposed([f'{group}={word}' for group in meant])}"
 
 

@@ -118,7 +118,7 @@ def _describe(cfg: DictConfig) -> None:
     """Write dataset.json; ask for the names that no file contains."""
     if isinstance(cfg.task.folder, ListConfig):
         raise InputError("check.write_dataset_json: got several folders in task.folder, wanted one")
-    described = describe_folder(Path(required(cfg.task, "folder", "task")))
+    described = describe_folder(Path(required(cfg.task, "folder", "task", wanted="folder")))
     modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
     values = [f"label value {value}" for value in described.values]
     labels = cfg.check.labels or ["background", *_ask(values, "labels")]
@@ -133,14 +133,16 @@ def _ask(things: list[str], key: str) -> list[str]:
 
 
 def _print(checked: Checked, name: str) -> None:
-    """Print one row per case; the files have more columns."""
+    """Print one row per case with a finding; the files have the other cases and more columns."""
     table = Table(title=name)
     for column in _PRINTED[:-1]:
         table.add_column(column, no_wrap=True)
     table.add_column(_PRINTED[-1], ratio=1)
     for row in rows(checked):
-        table.add_row(*(Text(row[column], style=_style(column, row)) for column in _PRINTED))
-    Console().print(table)
+        if row["findings"]:
+            table.add_row(*(Text(row[column], style=_style(column, row)) for column in _PRINTED))
+    if table.row_count:
+        Console().print(table)
     counts = [(checked.count(severity), severity) for severity in Severity]
     found = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts)
     log.info("%d cases: %s", len(checked.cases), found)

@@ -19,7 +19,11 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> Path:
     """Write cleanup.json into every run; mode=predict applies it from then on."""
     value = cfg.cleanup.runs
-    listed = value if isinstance(value, ListConfig) else [required(cfg.cleanup, "runs", "cleanup")]
+    listed = (
+        value
+        if isinstance(value, ListConfig)
+        else [required(cfg.cleanup, "runs", "cleanup", wanted="run folder")]
+    )
     runs = list_runs([Path(item) for item in listed])
     checkpoint = read_members(runs, "last")[0].checkpoint
     cleanup, evidence = choose_cleanup(runs, checkpoint.labels, checkpoint.label_values, data_moved())

@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> Path:
     A resumed run keeps its decomposed network and its table. Returns the run folder.
     """
     refuse_init(cfg, "compress", "its weights are those of compress.model")
-    source = Path(required(cfg.compress, "model", "compress"))
+    source = Path(required(cfg.compress, "model", "compress", wanted="run folder"))
     settings = read_settings(
         CompressSettings, leave_out(section_values(cfg.compress), "model", "finetune"), "compress"
     )

@@ -27,7 +27,7 @@ _FORMATS: dict[str, _Export] = {"onnx": export_onnx, "torch": export_torch, "bun
 
 def run(cfg: DictConfig) -> Path:
     """Write the export and log its difference to PyTorch; 8 bits go where predict.engine finds them."""
-    run = Path(required(cfg.export, "model", "export"))
+    run = Path(required(cfg.export, "model", "export", wanted="run folder"))
     (member,) = read_members([run], cfg.export.weights)
     if member.checkpoint.locator is not None:
         raise InputError(

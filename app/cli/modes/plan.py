@@ -48,6 +48,8 @@ def run(cfg: DictConfig) -> Path:
     for name, value in planned.plan.to_dict().items():
         table.add_row(name, _rounded(value), planned.reasons[name])
     Console().print(table)
+    if cfg.train.steps is not None:
+        log.info("train.steps: a training takes %s steps instead of those planned", cfg.train.steps)
     log.info("plan: %s", folder / run_folder.PLAN)
     return folder
 

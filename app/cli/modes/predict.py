@@ -30,7 +30,8 @@ from app.io.scan_paths import channels_of, find_channels
 
 log = logging.getLogger(__name__)
 _LISTED = 5  # most files named in a message
-_NO_MODEL = ", the run folder of a training: docs/models/phantom to try, or train one with python run.py"
+_WANTED = {"model": "run folder", "input": "scan or folder of scans", "output": "folder for label maps"}
+_NO_MODEL = "; docs/models/phantom is one to try, and python run.py trains one"
 _Settings = TypeVar("_Settings")
 
 
@@ -59,10 +60,11 @@ class _Running:
 def run(cfg: DictConfig) -> Path:
     """Segment every scan; raise an InputError at the end if some failed."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
-    runs = list_runs(_paths(cfg.predict, "model"))
-    output = Path(required(cfg.predict, "output", "predict"))
+    models, inputs = _paths(cfg.predict, "model"), _paths(cfg.predict, "input")
+    output = _paths(cfg.predict, "output")[0]
+    runs = list_runs(models)
     segmenter = _segmenter(cfg, runs, running)
-    found = find_scans(_paths(cfg.predict, "input"), output, segmenter.reading)
+    found = find_scans(inputs, output, segmenter.reading)
     aliases = known_as(found.names, anonymous=running.anonymous)
     hide(word for alias in aliases.values() for word in alias.words)
     scans = found.scans
@@ -172,4 +174,5 @@ def _paths(section: DictConfig, key: str) -> list[Path]:
     value = section[key]
     if isinstance(value, ListConfig):
         return [Path(item) for item in value]
-    return [Path(required(section, key, "predict", hint=_NO_MODEL if key == "model" else ""))]
+    hint = _NO_MODEL if key == "model" else ""
+    return [Path(required(section, key, "predict", wanted=_WANTED[key], hint=hint))]

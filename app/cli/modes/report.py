@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> Path:
     """Write the page into the folder of the runs, or to `report.output`."""
-    runs = Path(required(cfg.report, "runs", "report"))
+    runs = Path(required(cfg.report, "runs", "report", wanted="run folder or folder of runs"))
     output = Path(cfg.report.output) if cfg.report.output else runs / run_folder.REPORT
     words = {name: cfg.report[name] for name in ("intended_use", "limits")}
     write_report([runs], output, sweep=read_sweep(runs), words=words, moved=data_moved())

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> Path:
     """Time every trained network below `time.runs`; write timings.csv there."""
-    folder = Path(required(cfg.time, "runs", "time"))
+    folder = Path(required(cfg.time, "runs", "time", wanted="folder of runs"))
     timings = time_runs(folder, cfg)
     table = Table("Run", "Forward pass per patch [ms]", "Training step [ms]")
     for name, timing in timings.items():

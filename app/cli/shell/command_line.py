@@ -16,11 +16,11 @@ from omegaconf import DictConfig
 import app
 from app.cli.config.exit_codes import end_interrupted, exit_codes
 from app.cli.config.paths import readable
-from app.cli.config.suggest import explain
-from app.cli.shell.help import fitted, general_help, group_help
+from app.cli.config.suggest import explain, proposed
+from app.cli.shell.help import fitted, general_help, group_help, setting_names
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
-from app.core.errors import interrupts_kept
+from app.core.errors import InputError, interrupts_kept
 from app.core.renamed import renamed_override
 from app.core.signals import ignore_at_exit, interruptible
 from app.train.machine.torchrun import one_voice, process_rank
@@ -68,6 +68,7 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
     """
     with exit_codes():
         _answer(words)
+        _refuse_dashes(words)
         words = today(words)
         sys.argv[1:] = [*flags_last(words), *(["--multirun"] if ALL_FOLDS in words else [])]
         find_plugins()
@@ -131,6 +132,15 @@ def _answer(words: Sequence[str]) -> None:
         named = words[0] in ("--help", "-h") and len(words) == 2
         print(fitted(group_help(CONF, words[1]) if named else general_help(CONF)))
         sys.exit(0)
+
+
+def _refuse_dashes(words: Sequence[str]) -> None:
+    """Raise an InputError for a setting that is written like a flag, such as `--mode predict`."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, _, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name.partition(".")[0] in setting_names(CONF):
+            meant = f"{name}={value or following or '<value>'}"
+            raise InputError(f"got {word!r}, wanted key=value without dashes{proposed([meant])}")
 
 
 def _explained(error: CompactHydraException, words: Sequence[str]) -> str:

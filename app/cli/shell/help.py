@@ -1,16 +1,16 @@
 """The help: of the whole command, or of `--help <name>`: a group of options, a section, or a single key."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from string import Template
 from textwrap import dedent, wrap
 
 import yaml
 
-from app.cli.config.suggest import nearest, proposed
+from app.cli.config.suggest import SECTIONS, nearest, proposed
 from app.core.errors import InputError
 
-_SECTIONS = "settings"
 _ROOT = "config.yaml"
 _WIDTH = 100
 
@@ -23,7 +23,7 @@ def general_help(conf: Path) -> str:
     listed = [
         f"{name}: {', '.join(options)}"
         for name, options in groups.items()
-        if len(options) > 1 and name not in (_SECTIONS, "hydra")
+        if len(options) > 1 and name not in (SECTIONS, "hydra")
     ]
     return Template(template).substitute(APP_CONFIG_GROUPS="\n".join(listed) + "\n")
 
@@ -46,13 +46,13 @@ def group_help(conf: Path, name: str) -> str:
     if chosen and (path := conf / group / f"{option}.yaml").is_file():
         return _text(path)
     files = sorted((conf / name).glob("*.yaml"))
-    section = conf / _SECTIONS / f"{name}.yaml"
+    section = conf / SECTIONS / f"{name}.yaml"
     found = [_text(section)] if section.is_file() and name != "hydra" else []
     if files or found:
         return "\n".join([*_options(name, files), *_default(conf, name), *found])
     if key := _key(conf, name):
         return key
-    wanted = ", ".join(_names(conf))
+    wanted = ", ".join(setting_names(conf))
     raise InputError(f"--help: got {name!r}, wanted one of {wanted}{proposed(_similar(conf, name))}")
 
 
@@ -73,23 +73,30 @@ def _parts(line: str) -> list[str]:
     )
 
 
-def _names(conf: Path) -> list[str]:
-    """Return what help can be asked for: groups, sections and the keys of the root file."""
-    groups = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {_SECTIONS, "hydra"}
-    sections = {path.stem for path in (conf / _SECTIONS).glob("*.yaml")} - {"hydra"}
+def setting_names(conf: Path) -> list[str]:
+    """Return the groups, the sections and the keys of the root file, for which there is help."""
+    groups = {folder.name for folder in conf.iterdir() if folder.is_dir()} - {SECTIONS, "hydra"}
+    sections = {path.stem for path in (conf / SECTIONS).glob("*.yaml")} - {"hydra"}
     return sorted(groups | sections | {*_keys(_text(conf / _ROOT))} - {"defaults"})
 
 
 def _similar(conf: Path, name: str) -> list[str]:
     """Return the most similar names: for a dotted name in its section, else keys of that name."""
     section, _, key = name.rpartition(".")
-    sections = [section] if section else _names(conf)
-    keys = {
-        f"{one}.{found}": found for one in sections for text in _texts(conf, one) for found in _keys(text)
-    }
+    sections = [section] if section else setting_names(conf)
+    keys = _dotted(conf, sections)
     if not section and (same := [dotted for dotted, found in keys.items() if found == key]):
         return same
-    return nearest(name, [*_names(conf), *(keys if section else ())])
+    if section:
+        return nearest(name, [*setting_names(conf), *(keys or _dotted(conf, setting_names(conf)))])
+    return nearest(name, setting_names(conf))
+
+
+def _dotted(conf: Path, sections: Iterable[str]) -> dict[str, str]:
+    """Return the keys of sections by their dotted names."""
+    return {
+        f"{one}.{found}": found for one in sections for text in _texts(conf, one) for found in _keys(text)
+    }
 
 
 def _key(conf: Path, name: str) -> str | None:
@@ -104,7 +111,7 @@ def _key(conf: Path, name: str) -> str | None:
 
 def _texts(conf: Path, section: str) -> list[str]:
     """Return the files that set the keys of a section: a mode's section and a group's default."""
-    files = [conf / _SECTIONS / f"{section}.yaml", _default_file(conf, section)]
+    files = [conf / SECTIONS / f"{section}.yaml", _default_file(conf, section)]
     return [_text(path) for path in files if path and path.is_file()]
 
 

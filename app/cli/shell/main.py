@@ -7,6 +7,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
+from app.cli.config.command_settings import command_settings
 from app.cli.config.exit_codes import exit_codes
 from app.cli.config.run_config import AUTO, begun_or_resumed, is_multirun, resumed_config
 from app.cli.sweep.job import run_job
@@ -36,6 +37,7 @@ def run_mode(cfg: DictConfig) -> Path | None:
         cfg = begun_or_resumed(cfg)
     elif resumes:
         cfg = resumed_config(cfg)
+    command_settings(cfg)
     mode = HydraConfig.get().runtime.choices["mode"]
     if cfg.mode.get("launches", False):
         raise InputError(f"mode={mode}: starts jobs itself; run it as a command, not as a job of a sweep")

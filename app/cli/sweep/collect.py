@@ -30,7 +30,7 @@ def collect(folder: Path, sweep: Sweep) -> None:
         write_report(runs, folder / run_folder.REPORT, sweep=sweep)
         log.info("report: %s", folder / run_folder.REPORT)
     if comparison is not None:
-        Console().print(_table(comparison))
+        Console().print(comparison_table(comparison))
     for line in baseline_absent(comparison):
         log.warning(line)
     crossed = write_folds(folder, sweep)
@@ -67,11 +67,12 @@ def _with_error(of: Estimate) -> str:
     return f"{decimals(of.mean, 4)} +- {decimals(of.standard_error, 4)}"
 
 
-def _table(comparison: Comparison) -> Table:
-    """Return a table that fits 80 columns if names are short; results.csv has every figure."""
-    names = ("Group", "Runs", "Mean Dice", "Difference (95 %)", "Params", "MACs")
+def comparison_table(comparison: Comparison) -> Table:
+    """Return a table that fits 80 columns: long names are wrapped, and figures are never cut."""
+    figures = ("Runs", "Mean Dice", "Difference (95 %)", "Params", "MACs")
     title = f"Mean Dice, and its paired difference to {comparison.baseline}"
-    table = Table(*(Column(name, no_wrap=True) for name in names), title=title, box=SIMPLE)
+    columns = (Column("Group", overflow="fold"), *(Column(name, no_wrap=True) for name in figures))
+    table = Table(*columns, title=title, box=SIMPLE)
     for group in comparison.groups:
         table.add_row(group.name, str(len(group.runs)), *_figures(group))
     return table

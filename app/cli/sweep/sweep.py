@@ -10,6 +10,7 @@ from hydra.core.utils import configure_log
 from hydra.utils import get_method
 
 from app.cli.config.build import set_up_process
+from app.cli.config.command_settings import command_settings
 from app.cli.config.settings import read_settings
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, plan_jobs, sweep_name, with_all_folds, with_references
@@ -70,12 +71,12 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
         InputError: the sweep cannot be planned, or its folder holds a job with another configuration.
     """
     config = launching.config
-    settings = read_settings(SweepSettings, config.sweep, "sweep")
-    command = [with_all_folds(word, config.folds) for word in command]
+    settings, folds = read_settings(SweepSettings, config.sweep, "sweep"), command_settings(config).folds
+    command = [with_all_folds(word, folds) for word in command]
     if any(word.startswith("paths.run=") for word in command):
         raise InputError("paths.run: is the folder of a single run; set paths.sweep for the runs of a sweep")
     texts = settings.jobs or {"": ""}
-    lines = {name: with_all_folds(line, config.folds) for name, line in texts.items()}
+    lines = {name: with_all_folds(line, folds) for name, line in texts.items()}
     jobs = plan_jobs(lines, command)
     chosen = with_references((job for job in jobs if job.line in (settings.only or lines)), jobs)
     name = sweep_name(lines, command, settings.name or config.hydra.runtime.choices.get("sweep"))

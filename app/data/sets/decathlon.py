@@ -6,6 +6,7 @@ Only files that dataset.json lists are read; hidden and AppleDouble files next t
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,19 @@ def read_task_file(folder: Path, name: str = DATASET_JSON) -> TaskFile:
     """
     path = folder / name
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; set paths.data and task.folder, or task.download=true")
+        raise InputError(f"{folder}: no such folder; {_instead(folder)}")
     facts = read_json(path)
     if not isinstance(facts, dict):
         raise InputError(f"{path}: got {type(facts).__name__}, wanted an object")
     return TaskFile(folder, path, facts)
+
+
+def _instead(folder: Path) -> str:
+    """Return what to set instead of a missing folder: one of a similar name, or where it may be."""
+    beside = [path for path in folder.parent.glob("*") if path.is_dir()]
+    if alike := get_close_matches(folder.name, [path.name for path in beside], n=1):
+        return f"did you mean {folder.parent / alike[0]}?"
+    return "set paths.data, task.folder=<folder with a dataset.json> or task.download=true"
 
 
 def task_of(file: TaskFile) -> Task:

@@ -54,6 +54,10 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["--config-dir", "nowhere"], ["nowhere"]),
         (["--help", "nothing"], ["--help", "nothing", "analyze"]),
         (["--help", "max_minutes"], ["--help", "train.max_minutes"]),
+        (["--help", "trian.steps"], ["--help", "trian.steps", "train.steps"]),
+        (["seed=abc"], ["seed", "abc"]),
+        (["--mode", "predict"], ["--mode", "mode=predict"]),
+        (["--train.steps=5"], ["--train.steps=5", "train.steps=5"]),
     ],
 )
 def test_a_wrong_name_is_answered_in_one_line(
@@ -82,6 +86,11 @@ def test_every_launcher_has_a_package() -> None:
     for path in Path("conf/hydra/launcher").glob("*.yaml"):
         (based_on,) = yaml.safe_load(path.read_text(encoding="utf-8"))["defaults"]
         assert LAUNCHERS[based_on] in RELEASES
+
+
+def test_a_section_of_a_mode_is_not_proposed_as_a_choice() -> None:
+    done = call("predict")
+    assert "mode=predict?" in done.stderr and "settings" not in done.stderr
 
 
 def test_the_nearest_comes_first() -> None:

@@ -1,19 +1,26 @@
 """fold=all: one job per fold, one summary of all folds, and their networks as one ensemble."""
 
+import io
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from app.cli.sweep.collect import comparison_table
 from app.core.errors import InputError
 from app.core.sweep import Sweep, SweepJob, read_record, write_record, write_sweep
 from app.infer.scan.run_models import list_runs
 from app.infer.scan.segmenter import Segmenter
 from app.models.checkpoint import read_checkpoint
+from app.report.compare.comparison import Difference
+from app.report.compare.groups import Comparison, Group
+from app.report.read.runs import read_runs
 from tests.support.cli import call_here
 from tests.support.config import TINY
+from tests.support.runs import make_run
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -76,3 +83,16 @@ def test_networks_of_several_configurations_are_not_averaged(tmp_path: Path) -> 
     for group in ("dense", "mixed"):
         assert group in str(error.value)
     assert list_runs([tmp_path / "elsewhere"]) == [tmp_path / "elsewhere"]
+
+
+def test_the_printed_table_has_whole_figures_in_80_columns(tmp_path: Path) -> None:
+    (run,) = read_runs([make_run(tmp_path / "run")])
+    large = replace(run, summary=replace(run.summary, params=1_062_657, macs_per_patch=2_580_000_000))
+    better = Difference(0.0970, 0.0916, 0.1024, 41, 29, "t", 0.001)
+    groups = (Group("op-conv3d", (large,), None), Group("a-very-long-name-of-a-group", (large,), better))
+    printed = io.StringIO()
+    Console(file=printed, width=80).print(comparison_table(Comparison("op-conv3d", groups, {})))
+    lines = printed.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    for figure in ("+0.0970 (+0.0916 to +0.1024)", "1.06 M", "2.58 G", "op-conv3d"):
+        assert any(figure in line for line in lines), figure

@@ -100,3 +100,12 @@ def test_real_data_sets_are_read() -> None:
     assert len(hippocampus.cases) == 219 and hippocampus.foreground == ("Anterior", "Posterior")
     sarcoma = read_task(REAL_DATA / "Task50_SoftTissueSarcoma")
     assert sarcoma.modalities == ("CT", "PET")
+
+
+def test_a_missing_folder_is_answered_with_one_of_a_similar_name(make_task: MakeTask) -> None:
+    folder = make_task(cases=1)
+    for name, tokens in {f"{folder.name}s": [str(folder)], "qqqq": ["task.folder", "paths.data"]}.items():
+        with pytest.raises(InputError, match="no such folder") as error:
+            read_task(folder.parent / name)
+        assert str(folder.parent / name) in str(error.value)
+        assert all(token in str(error.value) for token in tokens)

@@ -1,0 +1,116 @@
+"""What an error says about a value of the wrong type: the key, the value and the type in words."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+
+from app.cli.config.build import build_optimizer, build_schedule
+from app.cli.config.command_settings import command_settings
+from app.cli.config.settings import read_settings
+from app.cli.config.wanted import check_arguments, wrong_type
+from app.core.errors import InputError
+from app.models.unet import UNetModel
+from app.operators.cakes import Cakes
+from tests.support.config import composed
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A section with a field of every kind."""
+
+    steps: int | None = None
+    switch: bool = False
+    size: tuple[int, ...] = ()
+    range: tuple[float, float] = (0.0, 1.0)
+    grid: tuple[list[int], ...] | None = None
+    names: dict[str, Any] | None = None
+    limits: dict[str, float | None] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": "abc"}, "part.steps: got 'abc', wanted a whole number or null"),
+        ({"steps": 1.5}, "part.steps: got 1.5, wanted a whole number or null"),
+        ({"switch": "maybe"}, "part.switch: got 'maybe', wanted true or false"),
+        ({"switch": None}, "part.switch: got null, wanted true or false"),
+        ({"size": 64}, "part.size: got 64, wanted a list of whole numbers"),
+        ({"size": [1, "a"]}, "part.size[1]: got 'a', wanted a whole number"),
+        ({"range": "abc"}, "part.range: got 'abc', wanted a list of 2 numbers"),
+        ({"grid": [1, 2]}, "part.grid: got [1, 2], wanted a list or null"),
+        ({"names": "gpu"}, "part.names: got 'gpu', wanted values by name, such as {name: value} or null"),
+        ({"limits": {"macs": "abc"}}, "part.limits.macs: got 'abc', wanted a number or null"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_named_with_the_value_and_the_type(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        read_settings(Outer, given, "part")
+    assert str(error.value) == message
+
+
+def test_a_type_without_words_has_no_message() -> None:
+    assert wrong_type("a.b", 1, Any) is None
+    assert wrong_type("a.b", 1, Callable[[], int]) is None
+    assert wrong_type("a.b", "x", int | float) == "a.b: got 'x', wanted a number"
+
+
+@pytest.mark.parametrize(
+    ("make", "values", "message"),
+    [
+        (Cakes, {"align": "abc"}, "op.align: got 'abc', wanted a whole number"),
+        (Cakes, {"align": 1.5}, "op.align: got 1.5, wanted a whole number"),
+        (UNetModel, {"encoder_blocks": "abc"}, "a whole number or a list of whole numbers"),
+        (torch.optim.AdamW, {"lr": "abc"}, "op.lr: got 'abc', wanted a number"),
+        (torch.optim.AdamW, {"lr": [1]}, "op.lr: got [1], wanted a number"),
+        (torch.optim.lr_scheduler.PolynomialLR, {"power": "abc"}, "op.power: got 'abc', wanted a number"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_refused(
+    make: Callable[..., Any], values: Mapping[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        check_arguments(make, values, "op")
+    assert message in str(error.value) and len(str(error.value).splitlines()) == 1
+
+
+def anything(
+    number: float | torch.Tensor, any_of: Any, text: str | float, many: Sequence[int] | int, on: bool
+) -> None:
+    """Take arguments of the kinds that other libraries have."""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"number": 1, "any_of": "abc", "text": "abc", "many": [1, 2], "on": True},
+        {"number": 0.5, "any_of": [1], "text": 1, "many": 3, "unknown": "abc"},
+        {"number": None, "many": 2.0, "on": 1},
+    ],
+)
+def test_arguments_that_may_be_right_are_left_to_the_function(values: Mapping[str, Any]) -> None:
+    check_arguments(anything, values, "op")
+    check_arguments(partial(anything), values, "op")
+
+
+def test_the_optimizer_and_the_schedule_are_checked() -> None:
+    with pytest.raises(InputError, match=r"optimizer\.lr: got 'abc'"):
+        build_optimizer(composed("optimizer.lr=abc"))
+    optimizer = torch.optim.AdamW([torch.zeros(1)])
+    with pytest.raises(InputError, match=r"schedule\.power: got 'abc'"):
+        build_schedule(composed("schedule.power=abc"))(optimizer, 4)
+
+
+@pytest.mark.parametrize(
+    "word", ["seed=abc", "seed=-3", "split_seed=1.5", "folds=abc", "threads=abc", "threads=0"]
+)
+def test_settings_outside_of_sections_are_checked(word: str) -> None:
+    key, _, value = word.partition("=")
+    with pytest.raises(InputError) as error:
+        command_settings(composed(word))
+    assert str(error.value).startswith(f"{key}: got ") and value in str(error.value)
