@@ -39,9 +39,9 @@ def warn_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
             continue
         if having:
             log.warning(
-                "label %s (%d) is in none of %d training cases, only in %d held-out ones (%s): it cannot be "
-                "learnt; choose another fold, split.stratify=true or fold=none",
-                *(name, index + 1, len(split.training), len(having), listed(having)),
+                "label %s (%d) is in none of %d training cases but in others that are held out (%s): it cannot "
+                "be learnt; choose another fold, split.stratify=true or fold=none",
+                *(name, index + 1, len(split.training), listed(having)),
             )
         else:
             log.warning(
