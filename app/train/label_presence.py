@@ -39,7 +39,7 @@ def warn_of_absent(task: Task, split: Split, volumes: Volumes) -> None:
             continue
         if having:
             log.warning(
-                "label %s (%d) is in none of %d training cases but in others that are held out (%s): it cannot "
+                "label %s (%d) is in none of %d training cases but in others, held out (%s): it cannot "
                 "be learnt; choose another fold, split.stratify=true or fold=none",
                 *(name, index + 1, len(split.training), listed(having)),
             )
