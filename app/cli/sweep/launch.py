@@ -113,5 +113,8 @@ def _unmet(folder: Path, job: Job, jobs: Sequence[Job]) -> list[str]:
 
 def _fail(folder: Path, job: Job, error: str) -> None:
     record = read_record(folder / job.name)
-    assert record is not None
+    if record is None:
+        raise InputError(
+            f"{folder / job.name}: was moved or removed while the sweep ran; run the same command again"
+        )
     write_record(folder / job.name, record.now("failed", error=" ".join(error.split())))

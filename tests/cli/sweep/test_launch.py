@@ -2,12 +2,20 @@
 
 import csv
 import importlib.util
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from omegaconf import OmegaConf
 
+from app.cli.sweep.jobs import Job
+from app.cli.sweep.launch import Launching, launch_in_order
+from app.core.errors import InputError
+from app.core.sweep import JobRecord, write_record
 from tests.support.config import TINY
 from tests.support.volumes import MakeTask
 
@@ -17,6 +25,20 @@ LAUNCHERS = {
     "hydra_ray_launcher": ("hydra/launcher=cluster", "hydra.launcher.ray.init.num_cpus=2"),
 }
 _TIMES = ("train_seconds",)
+
+
+def test_a_job_whose_folder_is_removed_while_the_sweep_runs_is_named(tmp_path: Path) -> None:
+    job = Job("dense", {"op": "conv3d"}, ())
+    write_record(tmp_path / job.name, JobRecord("hash", job.described))
+
+    class Removing(Launching):
+        def launch(self, overrides: Sequence[Sequence[str]], first: int) -> str | None:
+            shutil.rmtree(tmp_path / job.name)
+            return None
+
+    launching = Removing(OmegaConf.create(), cast(Any, None), cast(Any, None))
+    with pytest.raises(InputError, match=str(tmp_path / job.name)):
+        launch_in_order(launching, tmp_path, [job], [job])
 
 
 @pytest.mark.slow
