@@ -72,7 +72,7 @@ def comparison_table(comparison: Comparison) -> Table:
     figures = ("Runs", "Mean Dice", "Difference (95 %)", "Params", "MACs")
     title = f"Mean Dice, and its paired difference to {comparison.baseline}"
     columns = (Column("Group", overflow="fold"), *(Column(name, no_wrap=True) for name in figures))
-    table = Table(*columns, title=title, box=SIMPLE)
+    table = Table(*columns, title=title, box=SIMPLE, pad_edge=False, collapse_padding=True)
     for group in comparison.groups:
         table.add_row(group.name, str(len(group.runs)), *_figures(group))
     return table
