@@ -53,11 +53,11 @@ def read_task_file(folder: Path, name: str = DATASET_JSON) -> TaskFile:
 
 
 def _instead(folder: Path) -> str:
-    """Return what to set instead of a missing folder: one of a similar name, or where it may be."""
-    beside = [path for path in folder.parent.glob("*") if path.is_dir()]
-    if alike := get_close_matches(folder.name, [path.name for path in beside], n=1):
-        return f"did you mean {folder.parent / alike[0]}?"
-    return "set paths.data, task.folder=<folder with a dataset.json> or task.download=true"
+    """Return what to set instead of a missing folder, and a data set of a similar name beside it."""
+    beside = [path.parent.name for path in folder.parent.glob(f"*/{DATASET_JSON}")]
+    alike = get_close_matches(folder.name, beside, n=1)
+    meant = f"; did you mean {folder.parent / alike[0]}?" if alike else ""
+    return f"set paths.data, task.folder=<folder with a dataset.json> or task.download=true{meant}"
 
 
 def task_of(file: TaskFile) -> Task:

@@ -102,10 +102,13 @@ def test_real_data_sets_are_read() -> None:
     assert sarcoma.modalities == ("CT", "PET")
 
 
-def test_a_missing_folder_is_answered_with_one_of_a_similar_name(make_task: MakeTask) -> None:
+def test_a_missing_folder_is_answered_with_a_data_set_of_a_similar_name(make_task: MakeTask) -> None:
     folder = make_task(cases=1)
-    for name, tokens in {f"{folder.name}s": [str(folder)], "qqqq": ["task.folder", "paths.data"]}.items():
+    (folder.parent / "qqqq").mkdir()  # no data set
+    for name, meant in {f"{folder.name}s": True, "qqqqq": False}.items():
         with pytest.raises(InputError, match="no such folder") as error:
             read_task(folder.parent / name)
-        assert str(folder.parent / name) in str(error.value)
-        assert all(token in str(error.value) for token in tokens)
+        assert all(
+            token in str(error.value) for token in (str(folder.parent / name), "task.folder", "paths.data")
+        )
+        assert ("did you mean" in str(error.value) and f"{folder}?" in str(error.value)) is meant
