@@ -4,7 +4,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -108,11 +108,7 @@ def read_json(path: Path) -> Any:
     Raises:
         InputError: the file is missing or is not JSON.
     """
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # also too long numbers and too deep nesting
-        raise InputError(f"{path}: not valid JSON ({str(error).splitlines()[0]})") from None
+    return _parsed(path, json.loads, "JSON")
 
 
 def read_yaml(path: Path) -> Any:
@@ -121,11 +117,16 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: the file is missing or is not YAML.
     """
+    return _parsed(path, yaml.safe_load, "YAML")
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
+    """Return what `parse` makes of a text; too long numbers, wrong dates and deep nesting are errors too."""
     text = read_text(path)
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also dates such as 2020-13-45
-        raise InputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        return parse(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid {form} ({' '.join(str(error).split())})") from None
 
 
 def _sync(path: Path) -> None:

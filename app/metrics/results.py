@@ -24,17 +24,13 @@ from app.metrics.statistics import (
 _MOST_STRATA = 12
 
 
-def read_columns(path: Path | None) -> Columns:
+def read_columns(path: Path) -> Columns:
     """Read the columns that divide cases into strata, from a CSV file with the column `case` and others.
-
-    Without a file there are none.
 
     Raises:
         InputError: the file cannot be read, has a case twice or a row without one, has no other column, or a
             column has more than 12 values.
     """
-    if path is None:
-        return {}
     rows = [{name: cell.strip() for name, cell in row.items()} for row in read_csv(path, columns=("case",))]
     names = [row["case"] for row in rows]
     if "" in names:

@@ -12,7 +12,6 @@ def test_columns_that_divide_cases(tmp_path: Path) -> None:
     path = tmp_path / "sites.csv"
     path.write_text("case,site,age\na,north,40\nb,,41\n")
     assert read_columns(path) == {"site": {"a": "north"}, "age": {"a": "40", "b": "41"}}
-    assert read_columns(None) == {}
     path.write_text("case,site\na,north\na,south\n")
     with pytest.raises(InputError, match=r"a twice"):
         read_columns(path)

@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from app.cli.config.run_config import job_number
 from app.cli.config.settings import literal, read_settings, section_values, train_settings
-from app.cli.config.task import TaskSettings, read_strata
+from app.cli.config.strata import read_strata
+from app.cli.config.task import TaskSettings
 from app.cli.config.wanted import check_arguments
 from app.core.errors import InputError
 from app.core.layout import Outline, read_layout

@@ -1,7 +1,7 @@
 """The task that a configuration names: its data set, downloaded or generated if missing, and its settings."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.settings import read_settings, section_values
 from app.core.errors import InputError
-from app.core.listed import listed
 from app.core.moved import listed_folders
 from app.core.optional import require_packages
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading
@@ -27,8 +26,6 @@ from app.data.sets.phantom import PhantomSettings, generate_phantom
 from app.data.sets.planted import PlantedSettings, generate_planted
 from app.data.sets.relabel import labels_text, relabelled
 from app.io.label_values import listed_values
-from app.metrics.results import read_columns
-from app.metrics.score import Columns
 
 log = logging.getLogger(__name__)
 
@@ -259,31 +256,6 @@ def with_targets(task: Task, settings: TaskSettings) -> Task:
     found = replace(task, regions=regions, reading=reading)
     found.check_distinguishable()
     return replace(found, tubes=_tubes(settings, found))
-
-
-def read_strata(task: Task, settings: TaskSettings, scored: Iterable[str]) -> Columns:
-    """Return the columns of `task.strata` by the cases' current names; log which cases have no value there.
-
-    `scored` are the cases whose scores are divided.
-
-    Raises:
-        InputError: the file of `task.strata` is wrong.
-    """
-    if settings.strata is None:
-        return {}
-    called = {case.own_id: case.id for case in (*task.cases, *task.test)}
-    columns = {
-        name: {called.get(case, case): value for case, value in values.items()}
-        for name, values in read_columns(Path(settings.strata)).items()
-    }
-    valued = set().union(*columns.values())
-    cases = list(scored)
-    if lacking := [case for case in cases if case not in valued]:
-        log.warning(
-            "task.strata: %s has no value for %d of %d cases, which are in no stratum: %s",
-            *(settings.strata, len(lacking), len(cases), listed(lacking)),
-        )
-    return columns
 
 
 def _tubes(settings: TaskSettings, task: Task) -> tuple[str, ...]:

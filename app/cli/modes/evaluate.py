@@ -10,7 +10,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from app.cli.config.settings import read_settings, section_values
-from app.cli.config.task import TaskSettings, open_task, read_strata
+from app.cli.config.strata import read_strata
+from app.cli.config.task import TaskSettings, open_task
 from app.core import run_folder
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError

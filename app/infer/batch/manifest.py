@@ -77,7 +77,7 @@ class Manifest:
 
 
 def _columns(volumes: Mapping[str, float]) -> dict[str, float]:
-    """Return volumes by column; a label that is called case, as the first column, is told apart from it."""
+    """Return volumes by column; a label called case gets another name, as the first column has this one."""
     return {"case (label)" if name == "case" else name: volume for name, volume in volumes.items()}
 
 

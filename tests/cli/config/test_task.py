@@ -1,14 +1,11 @@
 """What a task's options make of a data set."""
 
-import logging
-from pathlib import Path
-
 import pytest
 
 from app.cli.config.settings import read_settings, section_values
-from app.cli.config.task import TaskSettings, read_strata, with_targets
+from app.cli.config.task import TaskSettings, with_targets
 from app.core.errors import InputError
-from app.core.task import Case, Task
+from app.core.task import Task
 from tests.support.config import composed
 
 
@@ -26,16 +23,3 @@ def test_tubes_are_labels_or_regions_of_the_task() -> None:
     assert with_targets(task, settings("task.tubes=[tree]", regions)).tubes == ("tree",)
     with pytest.raises(InputError, match=r"task\.tubes.*vein.*vessel, organ"):
         with_targets(task, settings("task.tubes=[vein]"))
-
-
-def test_cases_without_a_stratum_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "sites.csv").write_text("case;site\na;north\nb.nii.gz;south\nc;\n")
-    cases = tuple(Case(name, Path(name), None) for name in "abc")
-    task = Task("t", ("CT",), ("background", "organ"), cases)
-    with caplog.at_level(logging.WARNING):
-        found = read_strata(task, settings(f"task.strata={tmp_path / 'sites.csv'}"), "abc")
-    assert found == {"site": {"a": "north", "b.nii.gz": "south"}}
-    assert "2 of 3" in caplog.text and caplog.text.rstrip().endswith("b, c")
-    caplog.clear()
-    read_strata(task, settings(f"task.strata={tmp_path / 'sites.csv'}"), "a")
-    assert read_strata(task, settings(), "abc") == {} and not caplog.text
