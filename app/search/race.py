@@ -9,13 +9,12 @@ trains. The finalists are trained and judged once more, from new weights; the be
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from scipy.stats import spearmanr
-from torch import nn
 
 from app.core import run_folder
 from app.core.errors import InputError
@@ -23,12 +22,13 @@ from app.core.layout import Layout
 from app.core.progress import Advance, progress_bar
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, build_named, to_device
+from app.search.channel_worth import ChannelWorth
 from app.search.guess import learn_guess
 from app.search.heirs import take_over
 from app.search.judge import JUDGED, Judge
 from app.search.race_record import RaceEntry, Record, mean_worth, multiplied
 from app.search.space import Space
-from app.train.state import NotFinite, TrainingState
+from app.train.state import NotFinite
 from app.train.training import Training
 
 log = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ class Race:
             parent = read_checkpoint(self.folder / f"{number - 1}-{entry.parent}.pt")
             take_over(network, parent.trained_network())
         state = training.state(to_device(network, training.recipe.device))
-        worth = _Worth(state, entry.layout, paths)
+        worth = ChannelWorth(state, entry.layout, paths)
         try:
             for batch in training.batches.ahead(rung.first, rung.first + rung.steps):
                 state.network.train()
@@ -262,45 +262,6 @@ def _better(before: Sequence[RaceEntry], count: int) -> list[RaceEntry]:
     kept = list(before[:count])
     planned = next(entry for entry in before if entry.number == 0)
     return kept if planned in kept or planned.loss is None else [*kept[:-1], planned]
-
-
-class _Worth:
-    """The importance of the channels of each kernel: the squared change of the loss without the channel.
-
-    The change is that of a first-order expansion around the parameters of the channel's norm, summed over
-    steps (Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019).
-    """
-
-    def __init__(self, state: TrainingState, layout: Layout, paths: Mapping[str, str]) -> None:
-        self._layout = layout
-        self._norms: dict[str, nn.Module] = {}
-        for name in layout.convolutions:
-            parent, _, _ = paths[name].rpartition(".")
-            block = state.network.get_submodule(parent)
-            assert isinstance(block, nn.Sequential)
-            self._norms[name] = block[1]
-        self._sums = {name: torch.zeros(()) for name in self._norms}
-
-    @torch.no_grad()
-    def add(self) -> None:
-        """Add the importance by the gradients of the last step."""
-        for name, norm in self._norms.items():
-            change = torch.zeros(())
-            for parameter in norm.parameters():
-                if parameter.grad is not None:
-                    change = change + (parameter * parameter.grad).double().cpu()
-            self._sums[name] = self._sums[name] + change.square()
-
-    def found(self) -> dict[str, dict[str, float]]:
-        """Return the mean over each kernel's channels, by convolution, relative to the convolution's mean."""
-        found: dict[str, dict[str, float]] = {}
-        for name, sums in self._sums.items():
-            counts = self._layout.convolutions[name]
-            if sums.dim() == 0 or not float(sums.sum()) > 0:
-                continue
-            parts = torch.split(sums / sums.mean(), list(counts.values()))
-            found[name] = {str(k): float(part.mean()) for k, part in zip(counts, parts, strict=True)}
-        return found
 
 
 def clear(folder: Path) -> None:
