@@ -13,34 +13,19 @@ and seeds.
 """
 
 import argparse
-import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 
-from app.api import RunFolder, run
 from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_json
 from app.core.plan import Plan, read_plan
-from app.data.sample.groups import groups_by_prefix
 from app.data.sets.decathlon import read_task
-from app.metrics.statistics import interval_over_seeds
+from tests.benchmarks.paired_runs import Outcome, difference, outcome, shuffled_groups, trained
 
 SCRATCH = "scratch"
-_SHUFFLED = 12345  # seed of the order of patients, the same for every seed of a training
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One training: what it began with, on how many patients, and the mean Dice of each held-out case."""
-
-    start: str
-    patients: int
-    seed: int
-    dice: dict[str, float]
+Measured = list[tuple[int, Outcome]]  # each with the number of patients it trained on
 
 
 def main() -> None:
@@ -63,7 +48,7 @@ def main() -> None:
     print(table(outcomes))
 
 
-def measure(asked: argparse.Namespace) -> Iterable[Outcome]:
+def measure(asked: argparse.Namespace) -> Iterable[tuple[int, Outcome]]:
     """Train, or read what was trained before."""
     common = ["plan.stages=1", *asked.overrides, f"paths.cache={asked.out / 'cache'}"]
     target = [*common, "task=decathlon", f"task.folder={asked.target}"]
@@ -86,15 +71,7 @@ def measure(asked: argparse.Namespace) -> Iterable[Outcome]:
                     *(*target, f"plan.file={plan_file}", f"split.file={split}", f"seed={seed}"),
                     *(f"train.steps={asked.steps}", *([] if folder is None else [f"train.init={folder}"])),
                 )
-                yield Outcome(start, count, seed, dice_by_case(RunFolder(done)))
-
-
-def trained(folder: Path, *overrides: str, made: str = run_folder.SUMMARY) -> Path:
-    """Return the folder of a run, once its last file is there."""
-    if not (folder / made).is_file():
-        resumes = run_folder.can_resume(folder)
-        run(*([f"train.resume={folder}"] if resumes else [*overrides, f"paths.run={folder}"]))
-    return folder
+                yield count, outcome(start, seed, done)
 
 
 def as_overrides(plan: Plan) -> list[str]:
@@ -105,68 +82,35 @@ def as_overrides(plan: Plan) -> list[str]:
 
 def write_split(asked: argparse.Namespace, count: int) -> Path:
     """Write who trains and who judges: of one shuffled order, the first patients judge, the next train."""
-    cases = [case.id for case in read_task(asked.target).cases]
-    rule = groups_by_prefix(cases)
-    by_patient: dict[str, list[str]] = defaultdict(list)
-    for case in cases:
-        by_patient[rule.key(case) if rule else case].append(case)
-    order = sorted(by_patient)
-    random.Random(_SHUFFLED).shuffle(order)
-    judge, train = order[: asked.held_out], order[asked.held_out :][:count]
+    patients = shuffled_groups(read_task(asked.target).cases)
+    judge, train = patients[: asked.held_out], patients[asked.held_out :][:count]
     if len(train) < count:
-        raise SystemExit(f"{asked.target}: got {len(order)} patients, wanted {asked.held_out + count}")
+        raise SystemExit(f"{asked.target}: got {len(patients)} patients, wanted {asked.held_out + count}")
     sides = {"train": train, "validation": judge}
     path = Path(asked.out / f"split_{count}.json")
-    write_json(path, {side: [case for one in who for case in by_patient[one]] for side, who in sides.items()})
+    write_json(path, {side: [case for ids in who for case in ids] for side, who in sides.items()})
     return path
 
 
-def dice_by_case(done: RunFolder) -> dict[str, float]:
-    """Return the mean Dice over labels of each held-out case."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for row in done.cases:
-        if row["dice"]:
-            found[row["case"]].append(float(row["dice"]))
-    return {case: fmean(values) for case, values in found.items()}
-
-
-def rows(outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+def rows(outcomes: Measured) -> list[dict[str, object]]:
     """Return one row per run."""
     return [
-        {"start": one.start, "patients": one.patients, "seed": one.seed, "mean_dice": _mean(one)}
-        for one in outcomes
+        {"start": one.name, "patients": count, "seed": one.seed, "mean_dice": one.mean}
+        for count, one in outcomes
     ]
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def table(outcomes: Measured) -> str:
     """Return a Markdown table: one row per number of patients and start."""
     lines = ["| patients | begins with | mean Dice | difference to scratch |", "|---|---|---|---|"]
-    for count in dict.fromkeys(one.patients for one in outcomes):
-        some = [one for one in outcomes if one.patients == count]
-        base = [one for one in some if one.start == SCRATCH]
-        for start in dict.fromkeys(one.start for one in some):
-            ours = [one for one in some if one.start == start]
-            told = "" if start == SCRATCH else _difference(ours, base)
-            lines.append(f"| {count} | {start} | {fmean(map(_mean, ours)):.4f} | {told} |")
+    for count in dict.fromkeys(count for count, _ in outcomes):
+        some = [one for patients, one in outcomes if patients == count]
+        base = [one for one in some if one.name == SCRATCH]
+        for start in dict.fromkeys(one.name for one in some):
+            ours = [one for one in some if one.name == start]
+            told = "" if start == SCRATCH else difference(ours, base)
+            lines.append(f"| {count} | {start} | {fmean(one.mean for one in ours):.4f} | {told} |")
     return "\n".join(lines)
-
-
-def _difference(ours: Sequence[Outcome], base: Sequence[Outcome]) -> str:
-    cases = sorted(set.intersection(*(set(one.dice) for one in (*ours, *base))))
-    rule = groups_by_prefix(cases)
-    by_case = {
-        case: fmean(one.dice[case] for one in ours) - fmean(one.dice[case] for one in base) for case in cases
-    }
-    values = [(rule.key(case) if rule else case, value) for case, value in by_case.items()]
-    interval = interval_over_seeds(values, [[_mean(one) for one in side] for side in (ours, base)])
-    mean = fmean(by_case.values())
-    return (
-        f"{mean:+.4f}" if interval is None else f"{mean:+.4f} ({interval.low:+.4f} to {interval.high:+.4f})"
-    )
-
-
-def _mean(one: Outcome) -> float:
-    return fmean(one.dice.values())
 
 
 def _listed(values: Iterable[object]) -> str:

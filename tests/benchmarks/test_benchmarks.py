@@ -4,15 +4,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion
 
 from app.core.csv_file import read_csv
-from app.core.files import read_json, write_text
+from app.core.files import read_json, write_json, write_text
+from app.data.sets.decathlon import read_task
 from app.infer.batch.case_dice import dice_of_cases, recorded_cases
 from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import predict_scans
 from app.infer.scan.segmenter import Segmenter
-from tests.benchmarks import fine_tuning
+from tests.benchmarks import fine_tuning, paired_runs, partial_labels
 from tests.benchmarks.confidence import ALL, Point, draw, means_of_cases, pairs_of, points_of_run, spearman
 from tests.benchmarks.processes import spend
 from tests.benchmarks.sliding import largest_loss, outcome, variants
@@ -61,10 +65,35 @@ def test_fine_tuning_is_measured_on_the_same_patients_and_goes_on(
     assert (len(split["train"]), len(split["validation"])) == (1, 2)
     record = read_json(tmp_path / "out" / "Task91_Source_1_0" / "init.json")
     assert not [name for name in record["fresh"] if not name.startswith("heads")]
-    monkeypatch.setattr(fine_tuning, "run", None)  # everything is there
+    monkeypatch.setattr(paired_runs, "run", None)  # everything is there
     fine_tuning.main()
     assert read_csv(tmp_path / "out" / "fine_tuning.csv") == rows
     assert capsys.readouterr().out.count("| scratch |") == 2
+
+
+def test_partial_labels_are_measured_on_the_same_cases(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_task(cases=4, name="Task92_Data")
+    facts = read_json(data / "dataset.json")
+    write_json(data / "dataset.json", {**facts, "labels": {"0": "background", "1": "blob", "2": "middle"}})
+    for path in data.glob("labelsTr/*"):
+        labels = np.asarray(nib.load(path).dataobj)
+        nib.save(nib.Nifti1Image(labels + binary_erosion(labels).astype(np.uint8), np.eye(4)), path)
+    small = " ".join(word for word in TINY if not word.startswith("task="))
+    words = f"--data {data} --held-out 2 --seeds 0 --steps 1 --out {tmp_path / 'out'} {small}".split()
+    monkeypatch.setattr(sys, "argv", ["partial_labels", *words])
+    partial_labels.main()
+    rows = read_csv(tmp_path / "out" / "partial_labels.csv")
+    assert [row["annotation"] for row in rows] == ["full", "partial", "unsaid"]
+    train = read_json(tmp_path / "out" / "split.json")["train"]
+    task = read_task(tmp_path / "out" / "sets" / "partial")
+    kept = {case.id: case.annotated for case in task.cases if case.annotated}
+    assert kept == {train[0]: (1,), train[1]: (2,)}
+    for case in task.cases:
+        found = set(np.unique(np.asarray(nib.load(case.label).dataobj)))
+        assert found == {0, *kept.get(case.id, (1, 2))}
+    assert capsys.readouterr().out.count("| full |") == 1
 
 
 def test_confidence_is_correlated_by_label_and_over_labels(tmp_path: Path) -> None:
