@@ -45,6 +45,8 @@ MEASURED = {
     "planted": "Dice",
     "recipe_hippocampus": "Dice difference steps parameters GMAC",
     "recipe_hippocampus_two_cores": "Dice difference steps parameters GMAC",
+    "fine_tuning_acdc": "Dice",
+    "partial_labels_hippocampus": "Dice",
 }
 """Columns of `docs/scripts/tables.py` that the pages show, by file in docs/results."""
 IN_TEXT = {("compress_hippocampus", "dense"), ("planted", "equal_1d")}
@@ -234,7 +236,7 @@ def test_tables_show_the_figures_of_their_files(name: str) -> None:
     rows = runpy.run_path(str(ROOT / "docs" / "scripts" / "tables.py"))["table"](
         ROOT / "docs" / "results" / f"{name}.csv"
     )
-    pages = [ROOT / "docs" / page for page in ("results.md", "recipe.md")]
+    pages = [ROOT / "docs" / page for page in ("results.md", "recipe.md", "fine-tuning.md", "own-data.md")]
     lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
     shown = [line.replace("*", "") for line in lines if line.startswith("|")]
     columns = ["group", "Dice", "difference", "runs", "parameters", "GMAC", "forward", "step", "steps"]

@@ -95,7 +95,13 @@ def write_split(asked: argparse.Namespace, count: int) -> Path:
 def rows(outcomes: Measured) -> list[dict[str, object]]:
     """Return one row per run."""
     return [
-        {"start": one.name, "patients": count, "seed": one.seed, "mean_dice": one.mean}
+        {
+            "group": f"{count} patients, {one.name}",
+            "start": one.name,
+            "patients": count,
+            "seed": one.seed,
+            "mean_dice": one.mean,
+        }
         for count, one in outcomes
     ]
 

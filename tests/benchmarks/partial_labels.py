@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="more overrides for all trainings, such as op=conv3d")
     asked = parser.parse_args()
     outcomes = measure(asked)
-    rows = [{"annotation": one.name, "seed": one.seed, "mean_dice": one.mean} for one in outcomes]
+    rows = [{"group": one.name, "seed": one.seed, "mean_dice": one.mean} for one in outcomes]
     write_csv(asked.out / "partial_labels.csv", rows)
     print(table(outcomes))
 

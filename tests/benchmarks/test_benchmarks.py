@@ -85,7 +85,7 @@ def test_partial_labels_are_measured_on_the_same_cases(
     monkeypatch.setattr(sys, "argv", ["partial_labels", *words])
     partial_labels.main()
     rows = read_csv(tmp_path / "out" / "partial_labels.csv")
-    assert [row["annotation"] for row in rows] == ["full", "partial", "unsaid"]
+    assert [row["group"] for row in rows] == ["full", "partial", "unsaid"]
     train = read_json(tmp_path / "out" / "split.json")["train"]
     task = read_task(tmp_path / "out" / "sets" / "partial")
     kept = {case.id: case.annotated for case in task.cases if case.annotated}
