@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.files import remove
 from app.core.layout import Layout
 from app.core.progress import Advance, progress_bar
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -156,7 +157,7 @@ class Race:
                     f"steps, best loss {best.rank:.4f} (network {best.number})"
                 )
                 for path in self.folder.glob(f"{number - 1}-*.pt") if not rung.again else ():
-                    path.unlink()
+                    remove(path)
         return self._finish(record)
 
     def _entries(self, record: Record, number: int, rung: Rung) -> list[RaceEntry]:
@@ -267,4 +268,4 @@ def _better(before: Sequence[RaceEntry], count: int) -> list[RaceEntry]:
 def clear(folder: Path) -> None:
     """Remove the checkpoints of a race that has ended; its record stays."""
     for path in (folder / run_folder.RACE).glob("*.pt"):
-        path.unlink()
+        remove(path)
