@@ -9,7 +9,8 @@ trains. The finalists are trained and judged once more, from new weights; the be
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -126,6 +127,10 @@ class Race:
         return self.training.folder / run_folder.RACE
 
     @property
+    def _record(self) -> Path:
+        return self.training.folder / run_folder.RACE_RECORD
+
+    @property
     def equivalent_steps(self) -> float:
         """Number of steps as long as all trainings and judgements; a forward pass takes a third of a step."""
         return sum(rung.networks * (rung.steps + JUDGED / 3) for rung in self.rungs)
@@ -134,15 +139,15 @@ class Race:
         """Run the race, or resume it after the last network in the record in the run's folder.
 
         Raises:
-            InputError: no network within the budget was found.
+            InputError: no network within the budget was found, or a file cannot be written.
         """
-        record = Record.read(self.training.folder / run_folder.RACE_RECORD)
+        record = Record.read(self._record)
         total = sum(rung.networks * rung.steps for rung in self.rungs)
         done = sum(
             len([entry for entry in entries if entry.done]) * rung.steps
             for rung, entries in zip(self.rungs, record.rungs, strict=False)
         )
-        with progress_bar("Racing", total, done=done) as advance:
+        with self._naming_what_is_kept(), progress_bar("Racing", total, done=done) as advance:
             for number, rung in enumerate(self.rungs):
                 if len(record.rungs) == number:
                     started = time.perf_counter()
@@ -159,6 +164,18 @@ class Race:
                 for path in self.folder.glob(f"{number - 1}-*.pt") if not rung.again else ():
                     remove(path)
         return self._finish(record)
+
+    @contextmanager
+    def _naming_what_is_kept(self) -> Iterator[None]:
+        """Add to an error that stops the race how many trainings are kept, and how to resume."""
+        try:
+            yield
+        except InputError as error:
+            if not self._record.is_file():
+                raise
+            kept = sum(entry.done for entries in Record.read(self._record).rungs for entry in entries)
+            known = f"{kept} of {sum(rung.networks for rung in self.rungs)} trainings are kept"
+            raise InputError(f"{error}; {known}, resume with {self.training.resumes_by}") from None
 
     def _entries(self, record: Record, number: int, rung: Rung) -> list[RaceEntry]:
         """Return the networks of a rung: the first ones, the better half with children, or the finalists."""
