@@ -1,5 +1,6 @@
 """Arrays in unnamed temporary files, deleted with the array; 20 classes of a large CT take 13 GB."""
 
+import errno
 import math
 import os
 import tempfile
@@ -22,6 +23,16 @@ def on_disk(shape: tuple[int, ...], folder: Path | None = None) -> Mapped:
     with writing(place):
         place.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=place) as file:
-            if hasattr(os, "posix_fallocate"):  # else a disk that fills later would kill the process
-                os.posix_fallocate(file.fileno(), 0, 4 * math.prod(shape))
+            _reserve(file.fileno(), 4 * math.prod(shape))
             return np.memmap(file, dtype=np.float32, mode="w+", shape=shape)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the room of a file now, if its system can: a disk that fills later would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+            raise
