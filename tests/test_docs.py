@@ -129,6 +129,7 @@ EXAMPLES = (
         "train.freeze",
         "train.layer_decay",
     ),
+    *("task.folder=data/Task00_Moved", "loss.class_weights", "predict.channels=suffix"),
     *("train.resume=auto", "check.add", "check.scans", "check.repair", "channel_names", "track=wandb"),
     "--max-restarts",
 )

@@ -128,6 +128,14 @@ def sweep(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return call_here(*words, monkeypatch=monkeypatch)
 
 
+def search(place: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit code of a race that begins in a folder or continues there."""
+    plan = f"plan.file={place / 'whole' / 'run' / run_folder.PLAN}"
+    places = (f"task.folder={place / 'Task90_Blobs'}", f"paths.cache={place / 'whole' / 'cache'}", plan)
+    words = (*TINY, "folds=4", "train.steps=12", *places, f"paths.run={place / name}", "train.resume=auto")
+    return call_here("mode=search", *words, monkeypatch=monkeypatch)
+
+
 MODES = {"predict": predict, "sweep": sweep}
 
 
@@ -162,6 +170,23 @@ def test_predictions_and_sweeps_name_what_cannot_be_written_and_continue(
     assert lines and "Traceback" not in told
     assert MODES[mode](place, name, monkeypatch) == 0
     assert_whole(mode, place / name)
+
+
+def test_a_race_that_cannot_write_says_what_is_kept_and_continues(
+    place: Path, whole: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    capfd.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_sync", failing("0-1.pt", errno.ENOSPC))
+        assert search(place, "race", patch) == 1
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    for token in ("0-1.pt", os.strerror(errno.ENOSPC), " 1 of ", f"train.resume={place / 'race'}"):
+        assert token in line  # one network was recorded before
+    assert search(place, "race", monkeypatch) == 0
+    assert (place / "race" / run_folder.NETWORK).is_file()
+    assert not [
+        path for path in (place / "race").rglob("*") if path.name.startswith(".") or path.name == LOCK
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -118,24 +118,36 @@ def _acquire(path: Path, owner: Owner, patience: float) -> None:
 def _create(path: Path, owner: Owner) -> bool:
     """Create the file and its content in one step, so that no reader sees a partial file."""
     written = temporary_beside(path)
-    written.write_text(json.dumps(asdict(owner), indent=1), encoding="utf-8")
+    try:
+        written.write_text(json.dumps(asdict(owner), indent=1), encoding="utf-8")
+        return _linked(written, path)
+    finally:
+        written.unlink(missing_ok=True)
+
+
+def _linked(written: Path, path: Path) -> bool:
+    """Give a file its second name, and return whether that was free."""
     try:
         os.link(written, path)
     except FileExistsError:
         return False
     except OSError:  # a file system without hard links
         return _create_slowly(path, written)
-    finally:
-        written.unlink(missing_ok=True)
     return True
 
 
 def _create_slowly(path: Path, written: Path) -> bool:
+    content = written.read_text(encoding="utf-8")
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(written.read_text(encoding="utf-8"))
+        file = path.open("x", encoding="utf-8")
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(content)
+    except OSError:  # the disk is full
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

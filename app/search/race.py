@@ -9,7 +9,8 @@ trains. The finalists are trained and judged once more, from new weights; the be
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from scipy.stats import spearmanr
 
 from app.core import run_folder
 from app.core.errors import InputError
+from app.core.files import remove
 from app.core.layout import Layout
 from app.core.progress import Advance, progress_bar
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -125,6 +127,10 @@ class Race:
         return self.training.folder / run_folder.RACE
 
     @property
+    def _record(self) -> Path:
+        return self.training.folder / run_folder.RACE_RECORD
+
+    @property
     def equivalent_steps(self) -> float:
         """Number of steps as long as all trainings and judgements; a forward pass takes a third of a step."""
         return sum(rung.networks * (rung.steps + JUDGED / 3) for rung in self.rungs)
@@ -133,15 +139,15 @@ class Race:
         """Run the race, or resume it after the last network in the record in the run's folder.
 
         Raises:
-            InputError: no network within the budget was found.
+            InputError: no network within the budget was found, or a file cannot be written.
         """
-        record = Record.read(self.training.folder / run_folder.RACE_RECORD)
+        record = Record.read(self._record)
         total = sum(rung.networks * rung.steps for rung in self.rungs)
         done = sum(
             len([entry for entry in entries if entry.done]) * rung.steps
             for rung, entries in zip(self.rungs, record.rungs, strict=False)
         )
-        with progress_bar("Racing", total, done=done) as advance:
+        with self._naming_what_is_kept(), progress_bar("Racing", total, done=done) as advance:
             for number, rung in enumerate(self.rungs):
                 if len(record.rungs) == number:
                     started = time.perf_counter()
@@ -156,8 +162,20 @@ class Race:
                     f"steps, best loss {best.rank:.4f} (network {best.number})"
                 )
                 for path in self.folder.glob(f"{number - 1}-*.pt") if not rung.again else ():
-                    path.unlink()
+                    remove(path)
         return self._finish(record)
+
+    @contextmanager
+    def _naming_what_is_kept(self) -> Iterator[None]:
+        """Add to an error that stops the race how many trainings are kept, and how to resume."""
+        try:
+            yield
+        except InputError as error:
+            if not self._record.is_file():
+                raise
+            kept = sum(entry.done for entries in Record.read(self._record).rungs for entry in entries)
+            known = f"{kept} of {sum(rung.networks for rung in self.rungs)} trainings are kept"
+            raise InputError(f"{error}; {known}, resume with {self.training.resumes_by}") from None
 
     def _entries(self, record: Record, number: int, rung: Rung) -> list[RaceEntry]:
         """Return the networks of a rung: the first ones, the better half with children, or the finalists."""
@@ -267,4 +285,4 @@ def _better(before: Sequence[RaceEntry], count: int) -> list[RaceEntry]:
 def clear(folder: Path) -> None:
     """Remove the checkpoints of a race that has ended; its record stays."""
     for path in (folder / run_folder.RACE).glob("*.pt"):
-        path.unlink()
+        remove(path)

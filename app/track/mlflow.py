@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.core import run_folder
+from app.core.files import writing
 from app.core.optional import require_packages
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
@@ -32,7 +33,8 @@ class Mlflow:
         from mlflow import MlflowClient
 
         store = Path(folder).resolve()
-        store.mkdir(parents=True, exist_ok=True)
+        with writing(store):
+            store.mkdir(parents=True, exist_ok=True)
         self._run = run
         self._client = MlflowClient(tracking_uri=f"sqlite:///{store / 'mlflow.db'}")
         self._id = self._open(experiment, store, resumed)

@@ -7,6 +7,7 @@ from pathlib import Path
 from app.core import run_folder
 from app.core.digest import digest_of
 from app.core.errors import InputError
+from app.core.files import writing
 from app.core.optional import require_packages
 from app.track.facts import run_results, run_settings
 from app.track.pictures import case_pictures
@@ -31,7 +32,8 @@ class Wandb:
         import wandb
 
         store = Path(folder).resolve()
-        store.mkdir(parents=True, exist_ok=True)
+        with writing(store):
+            store.mkdir(parents=True, exist_ok=True)
         self._run = run
         try:
             self._wandb = wandb.init(

@@ -10,7 +10,7 @@ from torch import nn
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.files import read_json, write_json
+from app.core.files import read_json, remove, write_json
 from app.core.listed import listed
 from app.core.task import Case, Task
 from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -60,7 +60,7 @@ def keep_origin(folder: Path, origin: Origin | None) -> None:
     """Copy the origin of a new run into its folder, so that the run resumes without the original file."""
     if origin is None:
         for name in (run_folder.INIT, run_folder.INIT_RECORD):
-            (folder / name).unlink(missing_ok=True)  # left by a run that ended before its first checkpoint
+            remove(folder / name)  # left by a run that ended before its first checkpoint
         return
     record = {"from": origin.name, "weights_sha256": origin.checkpoint.digest}
     write_json(folder / run_folder.INIT_RECORD, record)

@@ -11,7 +11,7 @@ from torch import nn
 
 from app.core import run_folder
 from app.core.errors import InputError, Interrupted
-from app.core.files import write_json
+from app.core.files import remove, write_json
 from app.core.machine import peak_bytes
 from app.data.sample.split import Split
 from app.infer.scan.segmenter import Segmenter
@@ -206,7 +206,7 @@ def _take_request(training: Training) -> bool:
     path = training.resumes_at / run_folder.STOP
     asked = path.exists()
     if training.folder == training.resumes_at:
-        path.unlink(missing_ok=True)
+        remove(path)
     return asked
 
 

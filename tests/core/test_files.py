@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.core.errors import InputError
-from app.core.files import atomic_path, read_json, read_text, read_yaml, write_json, write_text
+from app.core.files import atomic_path, read_json, read_text, read_yaml, remove, write_json, write_text
 from tests.support.cli import no_room
 
 
@@ -100,3 +100,17 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 def test_other_faults_of_the_system_keep_their_traceback(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
         (tmp_path / "missing").read_text(encoding="utf-8")
+
+
+def test_files_and_folders_are_removed_and_what_cannot_be_removed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "inside").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with pytest.raises(InputError) as error:
+        remove(tmp_path / "file" / "below")
+    assert str(tmp_path / "file" / "below") in str(error.value) and "\n" not in str(error.value)
+    for name in ("missing", "link", "folder"):
+        remove(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    remove(tmp_path / "file")
+    assert not list(tmp_path.iterdir())

@@ -1,5 +1,6 @@
 """One process at a time in a folder, on this machine and on others."""
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 from app.core import lock
 from app.core.errors import InputError
 from app.core.lock import LOCK, Locked, locked
+from tests.support.cli import no_room
 
 
 def held_by(folder: Path, **changed: object) -> None:
@@ -84,6 +86,18 @@ def test_a_folder_that_is_lost_while_it_is_locked_is_an_error(tmp_path: Path, lo
             facts = json.loads((folder / LOCK).read_text(encoding="utf-8"))
             (folder / LOCK).write_text(json.dumps({**facts, "token": "other"}), encoding="utf-8")
     assert (folder / LOCK).exists() == (lost == "taken")  # it is not ours to release
+
+
+def test_a_full_disk_leaves_neither_a_lock_nor_a_part_of_one(tmp_path: Path) -> None:
+    """Also on a file system without hard links, where the lock is a copy."""
+    folder, written = tmp_path / "run", tmp_path / "written"
+    written.write_text("content", encoding="utf-8")
+    with no_room():
+        with pytest.raises(InputError) as error, locked(folder):
+            pass
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            lock._create_slowly(folder / LOCK, written)
+    assert str(folder / LOCK) in str(error.value) and not list(folder.iterdir())
 
 
 def test_an_error_in_a_folder_that_is_lost_stays_the_error(tmp_path: Path) -> None:

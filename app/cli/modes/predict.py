@@ -166,7 +166,10 @@ def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manife
             names,
         )
     if done.failed:
-        raise InputError(f"{len(done.failed)} of {len(aliases)} scans could not be segmented, see above")
+        raise InputError(
+            f"{len(done.failed)} of {len(aliases)} scans could not be segmented, see above; the same command "
+            "tries them again"
+        )
 
 
 def _paths(section: DictConfig, key: str) -> list[Path]:

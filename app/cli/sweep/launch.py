@@ -1,7 +1,6 @@
 """Launching of jobs with Hydra's launchers, in the order of their references; results are read from disk."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from app.cli.config.run_log import log_into
 from app.cli.sweep.compose import digests, launched
 from app.cli.sweep.jobs import Job, with_references
 from app.core.errors import InputError, interrupts_kept
+from app.core.files import remove
 from app.core.sweep import JobRecord, read_record, write_record
 
 
@@ -63,7 +63,7 @@ def record_jobs(
     for job, digest in zip(concerned, digests(config, concerned), strict=True):
         record = records[job.name]
         if replace and record is not None and record.hash != digest and record.state != "done":
-            shutil.rmtree(folder / job.name)
+            remove(folder / job.name)
             record = None
         if record is not None and record.hash != digest:
             raise InputError(

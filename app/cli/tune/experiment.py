@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.types import Override
 
 from app.cli.sweep.jobs import parse
-from app.core.files import write_text
+from app.core.files import remove, write_text
 
 _GROUP = "experiment"
 
@@ -38,7 +38,7 @@ def write_experiment(folder: Path, name: str, overrides: Sequence[str], remark: 
 def remove_experiments(folder: Path) -> None:
     """Remove files of earlier calls, because a later trial may be better."""
     for path in (folder / _GROUP).glob("*.yaml"):
-        path.unlink()
+        remove(path)
 
 
 def _is_group(key: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from optuna.trial import Trial
 
 from app.core import run_folder
+from app.core.files import write_text
 from app.report.read.runs import read_metrics
 
 
@@ -25,7 +26,7 @@ class Pruning:
                     trial.report(dice, step)
             if run not in self.pruned and trial.should_prune():
                 self.pruned.add(run)
-                (run / run_folder.STOP).touch()
+                write_text(run / run_folder.STOP, "")
 
 
 def _curve(run: Path) -> list[tuple[int, float]]:

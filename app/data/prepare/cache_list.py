@@ -1,13 +1,12 @@
 """The contents of a folder of caches: prepared cases by task and settings, and their removal."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from app.core.errors import InputError
-from app.core.files import read_json
+from app.core.files import read_json, remove
 
 SETTINGS = "settings.json"
 
@@ -63,7 +62,7 @@ def choose_caches(entries: Sequence[CacheEntry], selection: str, format_now: int
 def clear_caches(entries: Sequence[CacheEntry]) -> int:
     """Delete the entries and return the bytes they took."""
     for entry in entries:
-        shutil.rmtree(entry.folder)
+        remove(entry.folder)
     return sum(entry.bytes for entry in entries)
 
 

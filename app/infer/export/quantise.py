@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.core.files import write_json
+from app.core.files import remove, write_json
 from app.core.moved import UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
@@ -55,7 +55,7 @@ def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> di
     facts = {"cases": len(chosen), "dice": exact, "dice_int8": rounded, "dice_lost": exact - rounded}
     write_json(record, facts)
     if facts["dice_lost"] > LARGEST_LOSS:
-        graph.unlink()
+        remove(graph)
         raise InputError(
             f"8 bits lose {facts['dice_lost']:.4f} mean Dice on {len(chosen)} held-out cases of "
             f"{member.run}, {LARGEST_LOSS} is the largest loss accepted; use predict.engine=openvino"

@@ -80,9 +80,7 @@ def test_every_option_that_takes_a_path_is_known() -> None:
     for path in Path("conf").glob("*/*.yaml"):
         section = path.stem if path.parent.name == "settings" else path.parent.name
         for line in path.read_text(encoding="utf-8").splitlines():
-            key = re.match(
-                r"(\w+): *(?:null|\S+[/.]\S+|data) +# *(.*\b(?:file|folder|checkpoint|scan)s?\b)", line
-            )
+            key = PATH_OPTION.match(line)
             if key and section not in ("experiment", "sweep"):
                 found.add(f"{section}.{key[1]}")
     assert len(found) > 30 and found - NOT_PATHS <= ONE | SEVERAL

@@ -44,6 +44,8 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["op=cakes", "op.kernel=1d"], ["op.kernel", "op.kernels"]),
         (["op=cake"], ["op", "cake", "antblock", "cakes", "cakes"]),
         (["-m", "op=conv3d,cake"], ["op", "cake", "antblock", "cakes", "cakes"]),
+        (["track=[tensorboard,mlflow]"], ["track", "tensorboard", "mlflow", "wandb"]),
+        (["op=[conv3d,p3d]"], ["op", "p3d", "p3d", "cakes"]),
         (["sweep=smok"], ["sweep", "smok", "kernels", "smoke", "smoke"]),
         (["train"], ["train", "mode=train"]),
         (

@@ -15,10 +15,12 @@ import pytest
 
 from app.cli.config.training import plan_configured
 from app.cli.sweep.prepare import prepare_once
+from app.core.lock import LOCK, locked
 from app.core.sweep import read_record
 from app.models.checkpoint import read_checkpoint
 from app.train import step_speed
 from app.train.timing import Subject, Timing
+from tests.support.cli import call_here
 from tests.support.config import TINY, composed
 from tests.support.volumes import MakeTask
 
@@ -83,6 +85,30 @@ def test_jobs_build_on_one_another_and_outlive_a_failure(
     assert 'id="comparison"' in (tmp_path / "sweep" / "report.html").read_text(encoding="utf-8")
     assert "9d" in (tmp_path / "sweep" / "broken" / "run.log").read_text(encoding="utf-8")
     assert sorted(progress(capfd.readouterr().err)[:3]) == [2, 3, 5]  # failed, done, all
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("paths.run={}",), ("--multirun", "seed=0,1", "paths.sweep={}"), ("mode=tune", "paths.sweep={}")],
+)
+def test_the_folder_of_another_command_is_refused(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    make_task: MakeTask,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    if "mode=tune" in words:
+        pytest.importorskip("optuna")
+    folder, task = tmp_path / "used", f"task.folder={make_task(cases=2)}"
+    with locked(folder):
+        given = [word.format(folder) for word in words]
+        assert (
+            call_here(*given, *TINY, task, f"paths.cache={tmp_path / 'cache'}", monkeypatch=monkeypatch) == 1
+        )
+        assert [path.name for path in folder.iterdir()] == [LOCK]
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert str(folder) in line and str(os.getpid()) in line
 
 
 def test_a_job_that_cannot_be_prepared_is_logged_and_left_to_fail_by_itself(
