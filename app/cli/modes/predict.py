@@ -15,9 +15,9 @@ from app.cli.config.settings import read_settings, required, section_values
 from app.core.errors import InputError, Interrupted
 from app.core.hidden import hide
 from app.core.listed import listed
+from app.core.optional import require_packages
 from app.core.reading import Reading
 from app.core.scan_warning import warning_lines
-from app.infer.batch.dicom_sources import check_dicom_output
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import DICOM, OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
@@ -60,6 +60,8 @@ class _Running:
 def run(cfg: DictConfig) -> Path:
     """Segment every scan; raise an InputError at the end if some failed."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
+    if settings.format in DICOM:
+        require_packages(f"predict.format={settings.format}", "highdicom", "pydicom")
     models, inputs = _paths(cfg.predict, "model"), _paths(cfg.predict, "input")
     output = _paths(cfg.predict, "output")[0]
     runs = list_runs(models)
@@ -69,9 +71,6 @@ def run(cfg: DictConfig) -> Path:
     hide(word for alias in aliases.values() for word in alias.words)
     scans = found.scans
     _log_scans(found, aliases, segmenter.reading)
-    if settings.format in DICOM:
-        for scan in scans:
-            check_dicom_output(scan, segmenter.reading, settings.format)
     header = describe_segmenter(
         segmenter, list(map(str, runs)), running.weights, running.engine, running.precision
     )

@@ -29,7 +29,7 @@ from app.io.volumes import Volume
 from tests.support.config import CUBES
 from tests.support.networks import SLIDING
 from tests.support.runs import NIFTI
-from tests.support.volumes import MakeTask
+from tests.support.volumes import MakeTask, write_series
 
 SHAPE = (12, 11, 10)
 
@@ -139,6 +139,18 @@ def test_a_scan_in_wrong_units_is_named_with_its_size(tmp_path: Path) -> None:
     assert [path.name for path in done.written] == ["b.nii.gz"]
     for token in ("10x11x12", "5000 x 5000 x 5000 mm", "50000x55000x60000", "1 x 1 x 1 mm", "millimetres"):
         assert token in done.failed[huge]
+
+
+def test_a_scan_that_is_no_series_does_not_stop_series_from_becoming_dicom(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    voxels = np.random.default_rng(0).normal(50, 5, SHAPE).round().astype(np.int16)
+    series = write_series(tmp_path / "a", voxels, np.diag([2.0, 2, 3, 1]))
+    other = save(tmp_path / "b.nii.gz", 2)
+    done = predict([other, series], tmp_path / "out", format="dicom")
+    assert [path.name for path in done.written] == ["a.dcm"]
+    assert list(done.failed) == [other] and "predict.format" in done.failed[other]
+    cases = content(tmp_path / "out")["cases"]
+    assert {name: facts["status"] for name, facts in cases.items()} == {"a": "written", "b": "failed"}
 
 
 def test_an_empty_scan_is_background_and_named(tmp_path: Path) -> None:
