@@ -67,9 +67,12 @@ def run(cfg: DictConfig) -> Path:
     runs = list_runs(models)
     segmenter = _segmenter(cfg, runs, running)
     found = find_scans(inputs, output, segmenter.reading)
-    aliases = known_as(found.names, anonymous=running.anonymous)
+    left_out = _by_reason(found.left_out)
+    listed_names = {path.name for files in left_out.values() for path in files[:_LISTED]}
+    aliases = known_as(found.names, anonymous=running.anonymous, others=listed_names)
     hide(word for alias in aliases.values() for word in alias.words)
     scans = found.scans
+    _log_left_out(left_out)
     _log_scans(found, aliases, segmenter.reading)
     header = describe_segmenter(
         segmenter, list(map(str, runs)), running.weights, running.engine, running.precision
@@ -112,12 +115,22 @@ def _reading(running: _Running, trained: Reading) -> Reading:
     return Reading(channels if isinstance(channels, str) else tuple(channels), jitter, trained.modalities)
 
 
-def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
-    """Log the files left out, the scans that are named unlike their files, and the order of channels."""
-    for reason in sorted(set(found.left_out.values())):
-        files = [path.name for path, why in found.left_out.items() if why == reason]
+def _by_reason(left_out: Mapping[Path, str]) -> dict[str, list[Path]]:
+    """Return the files left out by reason, in alphabetical order of the reasons."""
+    return {
+        reason: [path for path, why in left_out.items() if why == reason]
+        for reason in sorted(set(left_out.values()))
+    }
+
+
+def _log_left_out(left_out: Mapping[str, Sequence[Path]]) -> None:
+    for reason, files in left_out.items():
         more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-        log.warning("left out: %s%s: %s", ", ".join(files[:_LISTED]), more, reason)
+        log.warning("left out: %s%s: %s", ", ".join(path.name for path in files[:_LISTED]), more, reason)
+
+
+def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
+    """Log the scans that are named unlike their files, and the order of channels."""
     renamed = sum(aliases[scan].name != name for scan, name in found.names.items())
     if renamed:
         log.warning(

@@ -25,6 +25,7 @@ from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import Predicted, predict_scans
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
+from app.io.privacy import known_as
 from app.io.volumes import Volume
 from tests.support.config import CUBES
 from tests.support.networks import SLIDING
@@ -81,6 +82,24 @@ def test_a_label_map_is_kept_for_the_same_content_and_no_other(tmp_path: Path) -
     assert replaced.again == (first,) and len(replaced.written) == 1
     assert nib.load(output / "scan.nii.gz").shape == (9, 9, 9)
     assert predict([first], output).kept == (first,)
+
+
+def test_a_label_map_of_another_patient_is_kept_if_their_names_are_hidden(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.support import dicom
+
+    output, before = tmp_path / "out", b""
+    for number, name in enumerate(("Doe_Jane", "Roe_John")):
+        voxels = np.random.default_rng(number).normal(50, 5, SHAPE).round().astype(np.int16)
+        made = dicom.slices(voxels, series=name, PatientName=name.replace("_", "^"))
+        scan = dicom.save(tmp_path / name / "series", made)
+        aliases = known_as({scan: "series"}, anonymous=True)
+        done = predict_scans(SEGMENTER, [scan], output, NIFTI, Manifest(output, {}), aliases=aliases)
+        assert len(done.failed) == number and not done.again
+        before = before or (output / "series.nii.gz").read_bytes()
+    assert (output / "series.nii.gz").read_bytes() == before
+    text = (output / "manifest.json").read_text(encoding="utf-8")
+    assert len(content(output)["refused"]) == 1 and "Doe" not in text and "Roe" not in text
 
 
 def test_a_label_map_without_record_is_kept_on_the_same_grid_alone(tmp_path: Path) -> None:
