@@ -32,6 +32,7 @@ def test_codes_differ_and_names_stay(tmp_path: Path) -> None:
     assert [one.SegmentDescription for one in segments] == list(NAMES[1:])
     assert len({one.SegmentLabel for one in segments}) == len(NAMES) - 1
     assert data.SpecificCharacterSet == "ISO_IR 192" and data.PatientName == "Müller^Jürgen"
+    assert "ContentCreatorName" in data and not data.ContentCreatorName
 
 
 @pytest.mark.parametrize("many", [False, True])
