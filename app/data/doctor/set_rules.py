@@ -242,14 +242,18 @@ def _named(task: Task) -> Iterator[tuple[int, int, str]]:
 
 
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Report scans in the folders of listed scans that dataset.json does not list."""
+    """Report scans in the folders of listed scans that dataset.json does not list.
+
+    None is named if cases are named after patients, because they may be too.
+    """
     listed = {file for case in task.cases for file in (case.image, *numbered_files(case.image))}
     folders = {case.image.parent for case in task.cases}
     files = {path for folder in folders for path in folder.iterdir() if path.name[0] != "."}
     extra = sorted(path.name for path in files - listed if is_scan_file(path))
     if extra:
         advice = "list them with their labels in dataset.json to train on them"
-        yield "", note("unlisted", f"{len(extra)} scans are not listed, such as {extra[0]}", advice)
+        example = "" if any(case.hidden for case in task.cases) else f", such as {extra[0]}"
+        yield "", note("unlisted", f"{len(extra)} scans are not listed{example}", advice)
 
 
 def mixed_orientations(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
