@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from app import run
 from app.core.files import read_json
 from app.data.prepare.cache import Cache
 from app.data.sets.decathlon import read_task
@@ -17,6 +18,7 @@ from app.infer.batch.predict import predict_scans
 from app.infer.scan.segmenter import Segmenter
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.final_scores import evaluate_held_out
+from tests.support.config import TINY
 from tests.support.networks import SLIDING, Bench, make_bench
 from tests.support.runs import NIFTI
 from tests.support.volumes import MakeTask
@@ -87,3 +89,18 @@ def test_other_values_are_prepared_apart(folder: Path, tmp_path: Path, bench: Be
     other = Cache(tmp_path / "cache", task, workers=1).prepare(bench.plan)["blob_001"]
     assert other.labels().whole().dtype == np.int16 and set(np.unique(other.labels().whole())) == {0, VALUE}
     assert set(np.unique(bench.cached[0].labels().whole())) == {0, 1}
+
+
+def test_more_labels_than_a_byte_counts_train_by_command(folder: Path, tmp_path: Path) -> None:
+    facts = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    facts["labels"] = {"0": "background", **{str(value): f"part {value}" for value in range(1, 300)}}
+    (folder / "dataset.json").write_text(json.dumps(facts))
+    place = (f"task.folder={folder}", f"paths.run={tmp_path / 'run'}", f"paths.cache={tmp_path / 'cache'}")
+    trained = run(*TINY, *place, "train.steps=4")
+    assert len(read_checkpoint(trained.checkpoint).labels) == 300
+    rows = {(row["case"], row["label"]): row["status"] for row in trained.cases}
+    assert {status for (_, label), status in rows.items() if label == f"part {VALUE}"} <= {"found", "missed"}
+    scan = folder / "imagesTr" / "blob_001.nii.gz"
+    words = (f"predict.model={trained.path}", f"predict.input={scan}", f"predict.output={tmp_path / 'out'}")
+    done = run("mode=predict", *words)
+    assert nib.load(done.predictions["blob_001"]).get_data_dtype() == np.uint16

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("pydicom")
 
 from app import run
+from app.core.errors import InputError
 from app.core.files import read_json
 from app.infer.batch.case_dice import recorded_cases
 from app.io.privacy import known_as
@@ -21,6 +22,7 @@ from tests.support.volumes import draw_blob
 PEOPLE = ("Brandauer^Xenia", "Quirinus^Waldemar", "Zwettler^Philomena")
 SECRET = ("brandauer", "xenia", "quirinus", "waldemar", "zwettler", "philomena", "19610203", "secret-id")
 SIZE = (24, 22, 18)
+MODEL = Path(__file__).parents[1] / "docs" / "models" / "phantom"
 
 pytestmark = pytest.mark.e2e
 
@@ -146,3 +148,32 @@ def test_label_maps_called_after_patients_are_scored_without_their_names(
     output = capsys.readouterr()
     assert scored.summary["dice"] == {"blob": 1.0} and len(scored.cases) == 6
     assert not names_in({"lines": output.out + output.err, **told(scored.path)})
+
+
+def test_no_file_and_no_line_of_a_prediction_names_a_patient(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One scan is good, one lacks a slice, one is named twice, and a letter lies beside them."""
+    scans, output = tmp_path / "scans", tmp_path / "out"
+    for name in ("Brandauer_Xenia_v1", "Quirinus_Waldemar_v1"):
+        shutil.copytree(data / "imagesTr" / name, scans / name / "series")
+    shutil.copytree(data / "imagesTr" / "Zwettler_Philomena_v2", scans / "Zwettler_Philomena")
+    sorted((scans / "Zwettler_Philomena").iterdir())[3].unlink()
+    (scans / "Quirinus_Waldemar_v1" / "letter_to_Quirinus.txt").write_text("a letter")
+    (scans / "Zwettler_letter.txt").write_text("a letter")
+    words = [
+        *("mode=predict", f"predict.model={MODEL}", f"predict.output={output}"),
+        *("sliding=fast", "sliding.mirror_axes=[]"),
+    ]
+    with pytest.raises(InputError) as error:
+        run(*words, f"predict.input={scans}")
+    assert not names_in({"error": str(error.value)})
+    twice = scans / "Brandauer_Xenia_v1" / "series"
+    with pytest.raises(InputError) as error:
+        run(*words, f"predict.input=[{twice},{scans / 'Quirinus_Waldemar_v1' / 'series'}]")
+    texts = capsys.readouterr()
+    assert not names_in({"lines": texts.out + texts.err, "error": str(error.value), **told(output)})
+    cases = read_json(output / "manifest.json")["cases"]
+    assert sorted(one["status"] for one in cases.values()) == ["failed", "written", "written"]
+    assert len(read_json(output / "manifest.json")["refused"]) == 2
+    assert texts.out.startswith("left out: (patient), (patient): no known format\n")

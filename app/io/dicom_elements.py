@@ -24,7 +24,10 @@ _FRAGMENT, _LAST_FRAGMENT = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _ITEM_START = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
 _Order = Literal["little", "big"]
-
+_JPEG_HEAD = 2**16  # bytes of a fragment in which the image's own header is looked for
+_FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+"""JPEG and JPEG-LS markers of the header that has the bits of a sample."""
+_SCAN, _MOST_BITS = 0xDA, 16
 
 _MODALITY_LUT = (0x0028, 0x3000)
 
@@ -122,15 +125,35 @@ def _inflated(path: Path, stored: bytes) -> bytes:
 
 
 def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> None:
-    """Check that compressed pixels are a sequence of items within the file.
+    """Check that compressed pixels are a sequence of items within the file, and the bits of JPEG images.
+
+    GDCM's JPEG decoder crashes if an image's own header has more than 16 bits per sample.
 
     Raises:
-        InputError: another element is among them, or an item is longer than the rest of the file.
+        InputError: another element is among them, an item is longer than the rest of the file, or a JPEG
+            image has more than 16 bits per sample.
     """
     while (found := _next(stream, order, True)) is not None and found.tag != _LAST_FRAGMENT:
         if found.tag != _FRAGMENT or found.first + found.length > size:
             raise InputError(_too_long(path, found, size))
+        bits = _jpeg_bits(stream.read(min(found.length, _JPEG_HEAD)))
+        if bits > _MOST_BITS:
+            raise InputError(
+                f"{path}: its JPEG image has {bits} bits per sample, at most {_MOST_BITS} are possible"
+            )
         stream.seek(found.first + found.length)
+
+
+def _jpeg_bits(image: bytes) -> int:
+    """Return the bits per sample that a JPEG image states; 0 if it states none or is no JPEG image."""
+    at = 2
+    while image[:2] == b"\xff\xd8" and image[at : at + 1] == b"\xff" and at + 4 < len(image):
+        if image[at + 1] in _FRAME_HEADERS:
+            return image[at + 4]
+        if image[at + 1] == _SCAN:
+            break
+        at += 2 + int.from_bytes(image[at + 2 : at + 4], "big")
+    return 0
 
 
 def _too_long(path: Path, found: _Element, size: int) -> str:

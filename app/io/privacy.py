@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,33 +19,39 @@ class Alias:
 
     name: str
     shown: str
-    """The path of the scan, with parts that identify the patient hidden."""
+    """The path of the scan, with a digest of its series UID in place of parts that identify the patient."""
     words: tuple[str, ...] = ()
     """Words that are hidden in messages."""
     telling: bool = False
     """Whether its name, a file or a folder of it names the patient."""
+    path: str = ""
+    """The path that `shown` stands for; empty if nothing is hidden."""
 
     def clean(self, message: str) -> str:
-        """Return the message with `words` hidden."""
-        return hide_words(self.words, message)
+        """Return the message with `shown` in place of the path and other `words` hidden."""
+        return hide_words(self.words, message.replace(self.path, self.shown) if self.path else message)
 
 
 def known_as(
-    names: Mapping[Path, str], *, anonymous: bool, beside: Mapping[Path, Path | None] | None = None
+    names: Mapping[Path, str],
+    *,
+    anonymous: bool,
+    beside: Mapping[Path, Path | None] | None = None,
+    others: Collection[str] = (),
 ) -> dict[Path, Alias]:
     """Return the alias of each scan by path.
 
     With `anonymous`, a scan whose name identifies the patient is named by a digest of its series UID, and
     words that identify the patient are hidden in paths and messages. `beside` has the label map of each
-    scan, whose path is searched for such words too.
+    scan, whose path is searched for such words too. `others` are the names of further files in messages.
     """
     if not anonymous:
         return {scan: Alias(name, str(scan)) for scan, name in names.items()}
     labels = beside or {}
-    return {scan: _alias(scan, name, labels.get(scan)) for scan, name in names.items()}
+    return {scan: _alias(scan, name, labels.get(scan), others) for scan, name in names.items()}
 
 
-def _alias(scan: Path, name: str, label: Path | None) -> Alias:
+def _alias(scan: Path, name: str, label: Path | None, others: Collection[str]) -> Alias:
     file = _first_dicom(scan)
     if file is None or file.identity_removed:
         return Alias(name, str(scan))
@@ -53,11 +59,13 @@ def _alias(scan: Path, name: str, label: Path | None) -> Alias:
     below = [path.name for path in scan.rglob("*")] if scan.is_dir() else []
     seen = {*scan.parts, *below, name, *(label.parts if label else ())}
     words = sorted(filter(telling, seen), key=len, reverse=True)
-    parts = [HIDDEN if part in words else part for part in scan.parts]
+    digest = digest_of([file.series])[:10]
+    parts = [f"{HIDDEN}_{digest}" if part in words else part for part in scan.parts]
     shown = str(Path(*parts))
     tags = tuple(value for value in file.patient if len(value) >= LEAST_LETTERS)
-    called = f"scan_{digest_of([file.series])[:10]}" if telling(name) else name
-    return Alias(called, shown, (*words, *tags), telling=bool(words))
+    called = f"scan_{digest}" if telling(name) else name
+    hidden = (*words, *filter(telling, others), *tags)
+    return Alias(called, shown, hidden, telling=bool(words), path=str(scan))
 
 
 class _Telling:

@@ -80,6 +80,18 @@ def test_compressed_pixels_that_are_no_items(tmp_path: Path) -> None:
     assert find_pixels(path).bytes is None
 
 
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, "1.2.840.10008.1.2.4.80"])
+def test_a_jpeg_image_of_more_bits_than_a_decoder_can_take(tmp_path: Path, syntax: str) -> None:
+    """GDCM's decoder ended the program: the image's header had 72 bits, the elements 16."""
+    path = save(tmp_path / "a", slices(a_scan((9, 8, 1))), syntax=syntax) / "IM0000.dcm"
+    content = path.read_bytes()
+    header = content.rindex(b"\xff\xc3" if syntax == JPEGLosslessSV1 else b"\xff\xf7")
+    assert content[header + 4] == 16 and find_pixels(path).bytes is None
+    path.write_bytes(content[: header + 4] + b"\x48" + content[header + 5 :])
+    with pytest.raises(InputError, match=r"IM0000\.dcm.* 72 bits"):
+        read_header(path.parent)
+
+
 @pytest.mark.parametrize("damage", ["cut", "bytes", "length"])
 def test_damage_of_a_file_that_is_compressed_as_a_whole(tmp_path: Path, damage: str) -> None:
     made = slices(a_scan((9, 8, 1)))

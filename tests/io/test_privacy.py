@@ -56,6 +56,12 @@ def test_names_that_tell_nothing_stay(tmp_path: Path) -> None:
     assert alias(tmp_path / "Doe.nii.gz").name == "Doe"
 
 
+def test_paths_of_two_patients_stay_apart(tmp_path: Path) -> None:
+    first = save(tmp_path / "Doe_Jane" / "st", slices(SMALL, series="1"))
+    other = save(tmp_path / "Roe_John" / "st", slices(SMALL, series="2", PatientName="Roe^John"))
+    assert alias(first).shown != alias(other).shown and alias(first).name == alias(other).name == "st"
+
+
 def test_short_ids_hide_paths_but_no_numbers(tmp_path: Path) -> None:
     folder = save(tmp_path / "7" / "st", slices(SMALL, PatientID="7", PatientName="A^B"))
     found = alias(folder)

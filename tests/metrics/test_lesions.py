@@ -66,3 +66,17 @@ def test_as_monai_on_random_masks(seed: int) -> None:
     assert [found.detected, found.false_positives, missed] == counts[:3]
     expected = compute_panoptic_quality(*instances, smooth_numerator=0).item()
     assert found.panoptic_quality == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stray_lesions_as_scikit_image_on_random_masks(seed: int) -> None:
+    label = pytest.importorskip("skimage.measure").label
+    masks = (
+        ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(2, 18, 17, 16)), (0, 1, 1, 1)) > 0.2
+    )
+    stray = []
+    for mask, other in (masks, masks[::-1]):
+        lesions = label(mask, connectivity=3)
+        stray.append(int((mask & ~np.isin(lesions, lesions[mask & other])).sum()))
+    found = match_lesions(*masks)
+    assert [found.false_positive_voxels, found.false_negative_voxels] == stray and min(stray) > 0

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 pytest.importorskip("skimage")
 
@@ -29,6 +30,24 @@ def test_shares_of_centre_lines_by_hand() -> None:
     assert centreline_dice(tube(2, 38, 5), line) == pytest.approx(
         1.0
     )  # thickness does not count, Dice is .07
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_as_scikit_image_on_random_masks(seed: int) -> None:
+    """The shares as Shit et al. publish them, of scikit-image's centre lines."""
+    from skimage.morphology import skeletonize
+
+    ours, theirs = (
+        ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=(2, 20, 18, 16)), (0, 2, 2, 2)) > 0
+    )
+    precision, sensitivity = (
+        np.sum(skeletonize(one) * other) / np.sum(skeletonize(one))
+        for one, other in ((ours, theirs), (theirs, ours))
+    )
+    assert centreline_dice(ours, theirs) == pytest.approx(
+        2 * precision * sensitivity / (precision + sensitivity)
+    )
+    assert 0 < centreline_dice(ours, theirs) < 1
 
 
 def test_one_voxel_a_miss_and_an_absent_tube(tmp_path: Path) -> None:

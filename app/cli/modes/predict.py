@@ -15,9 +15,9 @@ from app.cli.config.settings import read_settings, required, section_values
 from app.core.errors import InputError, Interrupted
 from app.core.hidden import hide
 from app.core.listed import listed
+from app.core.optional import require_packages
 from app.core.reading import Reading
 from app.core.scan_warning import warning_lines
-from app.infer.batch.dicom_sources import check_dicom_output
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import DICOM, OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
@@ -60,18 +60,20 @@ class _Running:
 def run(cfg: DictConfig) -> Path:
     """Segment every scan; raise an InputError at the end if some failed."""
     settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
+    if settings.format in DICOM:
+        require_packages(f"predict.format={settings.format}", "highdicom", "pydicom")
     models, inputs = _paths(cfg.predict, "model"), _paths(cfg.predict, "input")
     output = _paths(cfg.predict, "output")[0]
     runs = list_runs(models)
     segmenter = _segmenter(cfg, runs, running)
     found = find_scans(inputs, output, segmenter.reading)
-    aliases = known_as(found.names, anonymous=running.anonymous)
+    left_out = _by_reason(found.left_out)
+    listed_names = {path.name for files in left_out.values() for path in files[:_LISTED]}
+    aliases = known_as(found.names, anonymous=running.anonymous, others=listed_names)
     hide(word for alias in aliases.values() for word in alias.words)
     scans = found.scans
+    _log_left_out(left_out)
     _log_scans(found, aliases, segmenter.reading)
-    if settings.format in DICOM:
-        for scan in scans:
-            check_dicom_output(scan, segmenter.reading, settings.format)
     header = describe_segmenter(
         segmenter, list(map(str, runs)), running.weights, running.engine, running.precision
     )
@@ -113,12 +115,22 @@ def _reading(running: _Running, trained: Reading) -> Reading:
     return Reading(channels if isinstance(channels, str) else tuple(channels), jitter, trained.modalities)
 
 
-def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
-    """Log the files left out, the scans that are named unlike their files, and the order of channels."""
-    for reason in sorted(set(found.left_out.values())):
-        files = [path.name for path, why in found.left_out.items() if why == reason]
+def _by_reason(left_out: Mapping[Path, str]) -> dict[str, list[Path]]:
+    """Return the files left out by reason, in alphabetical order of the reasons."""
+    return {
+        reason: [path for path, why in left_out.items() if why == reason]
+        for reason in sorted(set(left_out.values()))
+    }
+
+
+def _log_left_out(left_out: Mapping[str, Sequence[Path]]) -> None:
+    for reason, files in left_out.items():
         more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-        log.warning("left out: %s%s: %s", ", ".join(files[:_LISTED]), more, reason)
+        log.warning("left out: %s%s: %s", ", ".join(path.name for path in files[:_LISTED]), more, reason)
+
+
+def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
+    """Log the scans that are named unlike their files, and the order of channels."""
     renamed = sum(aliases[scan].name != name for scan, name in found.names.items())
     if renamed:
         log.warning(

@@ -17,6 +17,7 @@ from app.core.task import GroupRule, Task
 from app.core.types import by
 from app.data.doctor.examine import Examined
 from app.data.doctor.finding import Finding, error, note, warning
+from app.data.prepare.prepare import GROWTH
 from app.io.scan_paths import is_scan_file
 from app.io.several import numbered_files
 
@@ -90,17 +91,19 @@ def sibling_numbers(examined: Sequence[Examined], task: Task, group: GroupRule |
 
 
 def too_large(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Report scans that, on a grid of the median spacing, take more than this machine's memory."""
+    """Report scans that preparing refuses: too large for this machine or grown too much at the set's spacing.
+
+    The set's spacing is the median over its scans.
+    """
     known = [(one.case.id, one.image.header) for one in examined if one.image]
     median = np.median([sorted(header.spacing) for _, header in known], axis=0) if known else np.ones(3)
     for case, header in known:
-        voxels = math.prod(header.size) * math.prod(header.spacing) / float(np.prod(median))
-        needed = _FLOAT_BYTES * header.channels * voxels
-        if needed > memory_bytes():
+        growth = math.prod(header.spacing) / float(np.prod(median))
+        needed = _FLOAT_BYTES * header.channels * math.prod(header.size) * growth
+        if needed > memory_bytes() or growth > GROWTH:
             spacing = " x ".join(f"{mm:.4g}" for mm in header.spacing)
-            found = (
-                f"{by(header.size)} voxels of {spacing} mm need {needed / 1e9:.0f} GB at the set's spacing"
-            )
+            what = f"need {needed / 1e9:.0f} GB" if needed > memory_bytes() else f"grow {growth:.0f} times"
+            found = f"{by(header.size)} voxels of {spacing} mm {what} at the set's spacing"
             yield (
                 case,
                 error("too_large", found, "are the lengths in its header millimetres? Correct the header"),
@@ -239,14 +242,18 @@ def _named(task: Task) -> Iterator[tuple[int, int, str]]:
 
 
 def unlisted(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:
-    """Report scans in the folders of listed scans that dataset.json does not list."""
+    """Report scans in the folders of listed scans that dataset.json does not list.
+
+    None is named if cases are named after patients, because they may be too.
+    """
     listed = {file for case in task.cases for file in (case.image, *numbered_files(case.image))}
     folders = {case.image.parent for case in task.cases}
     files = {path for folder in folders for path in folder.iterdir() if path.name[0] != "."}
     extra = sorted(path.name for path in files - listed if is_scan_file(path))
     if extra:
         advice = "list them with their labels in dataset.json to train on them"
-        yield "", note("unlisted", f"{len(extra)} scans are not listed, such as {extra[0]}", advice)
+        example = "" if any(case.hidden for case in task.cases) else f", such as {extra[0]}"
+        yield "", note("unlisted", f"{len(extra)} scans are not listed{example}", advice)
 
 
 def mixed_orientations(examined: Sequence[Examined], task: Task, group: GroupRule | None) -> SetFindings:

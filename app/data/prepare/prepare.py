@@ -24,6 +24,11 @@ from app.data.prepare.intensity import find_scaling
 from app.io.references import read_reference_map
 from app.io.volumes import LabelMap, Volume, check_same_grid, read_volume
 
+GROWTH = 1000
+"""Voxels on the network's grid per voxel of a scan, above which its spacing is not in millimetres.
+
+Slices of 20 mm with pixels of 5 mm become 500 times as many voxels of 1 mm.
+"""
 _FLOAT_BYTES = 4
 
 
@@ -48,7 +53,8 @@ def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Regi
     there is a region.
 
     Raises:
-        InputError: on the network's grid, the scan takes more than this machine's memory.
+        InputError: on the network's grid, the scan takes more than this machine's memory, or has more than
+            `GROWTH` times as many voxels.
     """
     geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, region)
     _refuse_too_large(geometry, plan, channels=len(volume.voxels))
@@ -62,15 +68,19 @@ def prepare(volume: Volume, label_map: LabelMap | None, plan: Plan, region: Regi
 
 
 def _refuse_too_large(geometry: Geometry, plan: Plan, *, channels: int) -> None:
-    """Raise InputError if the scan takes more than this machine's memory on the network's grid."""
+    """Raise InputError if the scan takes too much memory on the network's grid, or grows too much."""
     needed = _FLOAT_BYTES * channels * math.prod(geometry.resampled)
     if needed > memory_bytes():
-        own, grid = (" x ".join(f"{mm:.4g}" for mm in each) for each in (geometry.spacing, plan.spacing))
-        raise InputError(
-            f"{by(geometry.cropped)} voxels of {own} mm (D x H x W) are {by(geometry.resampled)} voxels on "
-            f"the network's grid of {grid} mm and need {needed / 1e9:.0f} GB of memory, this machine has "
-            f"{memory_bytes() / 1e9:.0f} GB; check that the lengths in the header are millimetres"
-        )
+        why = f"need {needed / 1e9:.0f} GB of memory, this machine has {memory_bytes() / 1e9:.0f} GB"
+    elif math.prod(geometry.resampled) > GROWTH * math.prod(geometry.cropped):
+        why = f"are more than {GROWTH} times as many"
+    else:
+        return
+    own, grid = (" x ".join(f"{mm:.4g}" for mm in each) for each in (geometry.spacing, plan.spacing))
+    raise InputError(
+        f"{by(geometry.cropped)} voxels of {own} mm (D x H x W) are {by(geometry.resampled)} voxels on "
+        f"the network's grid of {grid} mm and {why}; check that the lengths in the header are millimetres"
+    )
 
 
 def read_case(case: Case, task: Task) -> tuple[Volume, LabelMap]:

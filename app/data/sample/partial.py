@@ -7,11 +7,12 @@ background and all labels that the case does not annotate.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from app.core.errors import InputError
 from app.core.task import Task
 from app.data.plan.sides import mirrored_values
-
-_VALUES = 256  # distinct values of a label map's voxels
+from app.io.label_values import class_type
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ def partial_labels(task: Task) -> PartialLabels:
     mirrored = [tuple(sorted(mirror[label] for label in each)) for each in by_case.values()]
     sets = tuple(dict.fromkeys([*by_case.values(), *mirrored]))
     first = len(task.labels)
-    if first + len(sets) > _VALUES:
+    most = int(np.iinfo(class_type(first)).max) + 1 - first  # that voxels of label maps can express
+    if len(sets) > most:
         raise InputError(
-            f"{task.name}: got {len(sets)} combinations of annotated labels, wanted at most {_VALUES - first}"
+            f"{task.name}: got {len(sets)} combinations of annotated labels, wanted at most {most}"
         )
     codes = {case: first + sets.index(each) for case, each in by_case.items()}
     return PartialLabels(first, sets, codes)

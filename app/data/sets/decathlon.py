@@ -109,6 +109,10 @@ def _below(file: TaskFile, key: str, listed: str) -> Path:
     whole, here = (os.path.normpath(one.absolute()) for one in (file.folder, path))
     if Path(whole).is_relative_to(here):
         raise InputError(f"{file.path}: training: {key}: got {listed!r}, which holds the whole data set")
+    try:
+        path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{file.path}: training: {key}: {error.strerror}: {listed[:80]!r}") from None
     return path
 
 

@@ -63,6 +63,7 @@ def write_dicom_seg(
             "choose predict.format=nii.gz"
         ) from None
     segmentation.SpecificCharacterSet = UTF_8
+    segmentation.ContentCreatorName = ""  # DICOM wants this element, possibly empty
     with atomic_path(path) as temporary:
         segmentation.save_as(temporary)
 

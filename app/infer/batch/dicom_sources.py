@@ -6,7 +6,6 @@ from typing import Any
 
 from app.core.digest import digest_of
 from app.core.errors import InputError
-from app.core.optional import require_packages
 from app.core.reading import Reading
 from app.io.dicom import frames_in_order
 from app.io.dicom_files import Frame
@@ -22,9 +21,8 @@ _PATIENT = (
 """Tags that every DICOM object must have, possibly empty; archives sort objects by them."""
 
 
-def check_dicom_output(scan: Path, reading: Reading, wanted: str) -> None:
-    """Raise InputError unless the format `wanted` can be written for this scan: it must be a DICOM series."""
-    require_packages(f"predict.format={wanted}", "highdicom", "pydicom")
+def check_is_series(scan: Path, reading: Reading, wanted: str) -> None:
+    """Raise InputError if a scan is no DICOM series, for which the format `wanted` cannot be written."""
     if series_of(scan, reading) is None:
         raise InputError(
             f"predict.format: got {wanted}, but {scan} is no DICOM series; choose nii.gz, nrrd or mha"
@@ -34,7 +32,7 @@ def check_dicom_output(scan: Path, reading: Reading, wanted: str) -> None:
 def scan_frames(scan: Path, reading: Reading) -> tuple[Frame, ...]:
     """Return the slices of a scan's first channel, in the order of the voxels' last axis."""
     series = series_of(scan, reading)
-    assert series is not None, "checked before the first scan"
+    assert series is not None, "checked before the scan is read"
     return frames_in_order(series)
 
 

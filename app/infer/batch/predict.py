@@ -17,9 +17,10 @@ from app.core.progress import progress_bar
 from app.core.read_ahead import read_ahead
 from app.core.scan_warning import ScanWarning
 from app.data.prepare.prepare import Prepared, check_channels
+from app.infer.batch.dicom_sources import check_is_series
 from app.infer.batch.kept import Fate, ScanIdentity, clash, decide
 from app.infer.batch.manifest import Manifest, volumes_ml
-from app.infer.batch.outputs import Outputs, OutputSettings
+from app.infer.batch.outputs import DICOM, Outputs, OutputSettings
 from app.infer.scan.clock import Clock
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
@@ -94,7 +95,8 @@ def predict_scans(
     warnings: dict[Path, tuple[ScanWarning, ...]] = {}
     with progress_bar("Segmenting", len(scans), done=len(kept)) as advance, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
-        reading = read_ahead(todo, partial(_load, segmenter), ahead=segmenter.memory_gb is None)
+        load_scan = partial(_load, segmenter, settings.format)
+        reading = read_ahead(todo, load_scan, ahead=segmenter.memory_gb is None)
         for scan, load in reading:
             write: Callable[[], None]
             try:
@@ -152,7 +154,9 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def _load(segmenter: Segmenter, scan: Path) -> _Loaded:
+def _load(segmenter: Segmenter, wanted: str, scan: Path) -> _Loaded:
+    if wanted in DICOM:
+        check_is_series(scan, segmenter.reading, wanted)
     clock = Clock()
     with clock.step("read"):
         volume = read_volume(scan, segmenter.reading)

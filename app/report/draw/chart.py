@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,9 @@ def key(name: str, index: int) -> Key:
 
 def chart(title: str, alt: str, draw: Callable[[Axes], None], *, height: float = 2.6) -> Chart:
     """Return the chart that `draw` draws on one pair of axes, `height` inches high."""
-    with rc_context(_STYLE):
+    with rc_context(_STYLE), warnings.catch_warnings():
+        # The page's font draws the text; matplotlib only measures it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         draw(figure.add_subplot())
         stream = io.StringIO()

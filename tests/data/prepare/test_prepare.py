@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
 from app.data.prepare.prepare import prepare
 from app.io.volumes import Volume
@@ -39,3 +40,14 @@ def test_preparing_leaves_the_scan_as_it_is(mm: float) -> None:
     kept = scan.copy()
     prepare(Volume(np.eye(4), scan), None, replace(PLAN, spacing=(mm, mm, mm)))
     np.testing.assert_array_equal(scan, kept)
+
+
+def test_a_small_scan_that_would_grow_beyond_measure_is_refused() -> None:
+    """12 x 10 x 8 voxels of which one side is 102.4 m long would take 150 MB."""
+    volume = Volume(np.diag([102400.0, 2, 4, 1]), np.ones((1, 12, 10, 8), dtype=np.float32))
+    with pytest.raises(InputError, match="millimetres") as error:
+        prepare(volume, None, PLAN)
+    for token in ("8x10x12", "4 x 2 x 1.024e+05 mm", "32x20x1228800", "1 x 1 x 1 mm", "1000 times"):
+        assert token in str(error.value)
+    coarse = Volume(np.diag([5.0, 5, 20, 1]), np.ones((1, 2, 2, 2), dtype=np.float32))
+    assert prepare(coarse, None, PLAN).image.shape == (1, 40, 10, 10)

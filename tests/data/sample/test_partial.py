@@ -32,6 +32,19 @@ def test_sets_change_places_as_the_sides_of_the_body_do() -> None:
         found.swapped((0, 3, 2, 1))
 
 
+@pytest.mark.parametrize(("labels", "most"), [(250, 6), (256, 0), (257, 32511), (300, 32468)])
+def test_sets_share_the_values_of_voxels_with_the_labels(labels: int, most: int) -> None:
+    names = ("background", *(f"a{number}" for number in range(1, labels)))
+    whole = replace(task(None, None), labels=names)
+    assert partial_labels(whole).sets == ()
+    some = replace(task(*((number,) for number in range(1, 8))), labels=names)
+    if most < 7:
+        with pytest.raises(InputError, match=f"got 7 .* at most {most}$"):
+            partial_labels(some)
+    else:
+        assert partial_labels(some).first == labels and len(partial_labels(some).sets) == 7
+
+
 def test_targets_of_a_case_are_those_it_annotates() -> None:
     known = task((1, 3))
     assert known.targets_in(known.cases[0]) == {"left kidney": (1,), "liver": (3,)}

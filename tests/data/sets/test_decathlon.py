@@ -53,6 +53,8 @@ ENTRY = {"image": "./imagesTr/blob_001.nii.gz", "label": "./labelsTr/blob_001.ni
         ({"training": [{**ENTRY, "image": "/"}]}, ["image", "'/'"]),
         ({"training": [{**ENTRY, "label": "./"}]}, ["label", "'./'"]),
         ({"training": [{**ENTRY, "image": "imagesTr/../../"}]}, ["'imagesTr/../../'"]),
+        ({"training": [{**ENTRY, "image": "x" * 300}]}, ["image", "too long"]),
+        ({"training": [{**ENTRY, "label": "x" * 300 + ".nii.gz"}]}, ["label", "too long"]),
         ({"training": [3]}, ["training", "3", "image", "label"]),
         ({"training": [{**ENTRY, "annotated": [["blob"]]}]}, ["annotated", "[['blob']]", "blob"]),
         ({"training": [{**ENTRY, "annotated": "blob"}]}, ["annotated", "'blob'"]),

@@ -25,11 +25,12 @@ from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import Predicted, predict_scans
 from app.infer.scan.segmenter import Segmenter
 from app.infer.scan.warnings import scan_warnings
+from app.io.privacy import known_as
 from app.io.volumes import Volume
 from tests.support.config import CUBES
 from tests.support.networks import SLIDING
 from tests.support.runs import NIFTI
-from tests.support.volumes import MakeTask
+from tests.support.volumes import MakeTask, write_series
 
 SHAPE = (12, 11, 10)
 
@@ -81,6 +82,24 @@ def test_a_label_map_is_kept_for_the_same_content_and_no_other(tmp_path: Path) -
     assert replaced.again == (first,) and len(replaced.written) == 1
     assert nib.load(output / "scan.nii.gz").shape == (9, 9, 9)
     assert predict([first], output).kept == (first,)
+
+
+def test_a_label_map_of_another_patient_is_kept_if_their_names_are_hidden(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.support import dicom
+
+    output, before = tmp_path / "out", b""
+    for number, name in enumerate(("Doe_Jane", "Roe_John")):
+        voxels = np.random.default_rng(number).normal(50, 5, SHAPE).round().astype(np.int16)
+        made = dicom.slices(voxels, series=name, PatientName=name.replace("_", "^"))
+        scan = dicom.save(tmp_path / name / "series", made)
+        aliases = known_as({scan: "series"}, anonymous=True)
+        done = predict_scans(SEGMENTER, [scan], output, NIFTI, Manifest(output, {}), aliases=aliases)
+        assert len(done.failed) == number and not done.again
+        before = before or (output / "series.nii.gz").read_bytes()
+    assert (output / "series.nii.gz").read_bytes() == before
+    text = (output / "manifest.json").read_text(encoding="utf-8")
+    assert len(content(output)["refused"]) == 1 and "Doe" not in text and "Roe" not in text
 
 
 def test_a_label_map_without_record_is_kept_on_the_same_grid_alone(tmp_path: Path) -> None:
@@ -139,6 +158,18 @@ def test_a_scan_in_wrong_units_is_named_with_its_size(tmp_path: Path) -> None:
     assert [path.name for path in done.written] == ["b.nii.gz"]
     for token in ("10x11x12", "5000 x 5000 x 5000 mm", "50000x55000x60000", "1 x 1 x 1 mm", "millimetres"):
         assert token in done.failed[huge]
+
+
+def test_a_scan_that_is_no_series_does_not_stop_series_from_becoming_dicom(tmp_path: Path) -> None:
+    pytest.importorskip("highdicom")
+    voxels = np.random.default_rng(0).normal(50, 5, SHAPE).round().astype(np.int16)
+    series = write_series(tmp_path / "a", voxels, np.diag([2.0, 2, 3, 1]))
+    other = save(tmp_path / "b.nii.gz", 2)
+    done = predict([other, series], tmp_path / "out", format="dicom")
+    assert [path.name for path in done.written] == ["a.dcm"]
+    assert list(done.failed) == [other] and "predict.format" in done.failed[other]
+    cases = content(tmp_path / "out")["cases"]
+    assert {name: facts["status"] for name, facts in cases.items()} == {"a": "written", "b": "failed"}
 
 
 def test_an_empty_scan_is_background_and_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ highdicom = pytest.importorskip("highdicom")
 from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
 from app.infer.batch.dicom_seg import write_dicom_seg  # noqa: E402
-from app.infer.batch.dicom_sources import check_dicom_output, scan_frames  # noqa: E402
+from app.infer.batch.dicom_sources import scan_frames  # noqa: E402
 from tests.support.dicom import OBLIQUE, a_scan, enhanced, save, slices  # noqa: E402
 
 LONG = tuple(f"{'a' * 60} of the {side} side" for side in ("left", "right"))
@@ -32,6 +32,7 @@ def test_codes_differ_and_names_stay(tmp_path: Path) -> None:
     assert [one.SegmentDescription for one in segments] == list(NAMES[1:])
     assert len({one.SegmentLabel for one in segments}) == len(NAMES) - 1
     assert data.SpecificCharacterSet == "ISO_IR 192" and data.PatientName == "Müller^Jürgen"
+    assert "ContentCreatorName" in data and not data.ContentCreatorName
 
 
 @pytest.mark.parametrize("many", [False, True])
@@ -68,9 +69,3 @@ def test_a_series_that_lacks_what_it_must_have_is_named(tmp_path: Path) -> None:
         write_dicom_seg(
             tmp_path / "s.dcm", np.ones((9, 8, 6), np.uint8), ("b", "a"), scan_frames(scan, Reading())
         )
-
-
-def test_scans_of_other_formats_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"predict\.format"):
-        check_dicom_output(tmp_path / "a.nii.gz", Reading(), "dicom")
