@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 import hydra
@@ -136,7 +137,7 @@ def _answer(words: Sequence[str]) -> None:
 
 def _refuse_dashes(words: Sequence[str]) -> None:
     """Raise an InputError for a setting that is written like a flag, such as `--mode predict`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, _, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and name.partition(".")[0] in setting_names(CONF):
             meant = f"{name}={value or following or '<value>'}"

@@ -129,6 +129,12 @@ def test_overrides_may_stand_on_both_sides_of_a_flag() -> None:
         assert done.returncode == 1 and "train.steps" in done.stderr and "usage" not in done.stderr
 
 
+def test_a_command_without_words_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    with command_line([]):
+        assert sys.argv == ["run.py"]
+
+
 def test_version_is_printed_with_those_of_the_libraries() -> None:
     done = call("--version")
     assert done.returncode == 0
