@@ -1,4 +1,4 @@
-"""The page in a browser: it draws every layer, asks nobody else, and reports no error."""
+"""The page in a browser: it draws every layer, loads nothing from elsewhere, and reports no error."""
 
 import hashlib
 import re
