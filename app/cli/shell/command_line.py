@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 import app
 from app.cli.config.exit_codes import end_interrupted, exit_codes
 from app.cli.config.paths import readable
-from app.cli.config.suggest import explain, proposed
+from app.cli.config.suggest import check_choices, explain, proposed
 from app.cli.shell.help import fitted, general_help, group_help, setting_names
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
@@ -71,6 +71,7 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
         _answer(words)
         _refuse_dashes(words)
         words = today(words)
+        check_choices([word for word in words if not word.startswith("-")], CONF)
         sys.argv[1:] = [*flags_last(words), *(["--multirun"] if ALL_FOLDS in words else [])]
         find_plugins()
     if os.environ.get(_RAISE) == "1":

@@ -55,6 +55,11 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["--help", "nothing"], ["--help", "nothing", "analyze"]),
         (["--help", "max_minutes"], ["--help", "train.max_minutes"]),
         (["--help", "trian.steps"], ["--help", "trian.steps", "train.steps"]),
+        (["op=conv3d", "op.kernels=12d"], ["op.kernels", "op=conv3d", "op=cakes", "op=supernet"]),
+        (["decoder_op.align=8"], ["decoder_op.align", "op@decoder_op=cakes"]),
+        (["track.experiment=a"], ["track.experiment", "track=csv", "track=mlflow"]),
+        (["op=null"], ["op", "null", "antblock", "cakes"]),
+        (["-m", "op=conv3d,4"], ["op", "4", "antblock", "cakes"]),
         (["seed=abc"], ["seed", "abc"]),
         (["--mode", "predict"], ["--mode", "mode=predict"]),
         (["--train.steps=5"], ["--train.steps=5", "train.steps=5"]),
@@ -146,15 +151,18 @@ def test_help_has_the_options_of_a_group_and_the_comments_of_files_and_keys(tmp_
     for name in ("color", "settings"):
         (tmp_path / name).mkdir()
     root = "defaults:\n  - color: red\n\nseed: 0  # of chance\nlamp:\n  bulb:\n    watts: 5  # W\nfold: 1\n"
+    root += "color:\n  glow: 2  # s\n"
     (tmp_path / "config.yaml").write_text(root)
     (tmp_path / "settings" / "color.yaml").write_text("color:\n  depth: 8  # bits\n")
     (tmp_path / "color" / "blue.yaml").write_text("# @package _global_\n# cold\nhue: 240\n")
     (tmp_path / "color" / "red.yaml").write_text("# warm\nhue: 0  # degrees\n")
-    options, default, of_the_default, section = group_help(tmp_path, "color").split("\n\n")
+    help_on_group = group_help(tmp_path, "color")
+    options, default, of_the_default, section, of_all = help_on_group.split("\n\n", 4)
     assert options.splitlines() == ["color=blue  cold", "color=red   warm"]
     assert "red" in default and "blue" not in default
     assert of_the_default.splitlines() == ["# warm", "hue: 0  # degrees"]
     assert section.splitlines() == ["color:", "  depth: 8  # bits"]
+    assert of_all.splitlines() == ["color with any option:", "", "  glow: 2  # s"]
     with pytest.raises(InputError, match="--help") as error:
         group_help(tmp_path, "color.hu")
     for token in ("color.hu'", "seed", "color.hue "):  # what was asked for, what there is, what is alike
