@@ -108,6 +108,15 @@ def test_page_needs_nothing_from_outside(page: Page) -> None:
     assert len(page.ids) == len(set(page.ids))
 
 
+def test_a_page_may_load_the_empty_icon_that_it_names() -> None:
+    """Browsers ask for an icon; a page that names one but forbids it writes an error to the console."""
+    for path in Path("app/report/page").glob("*.html"):
+        source = path.read_text(encoding="utf-8")
+        assert 'rel="icon" href="data:,"' in source
+        (policy,) = re.findall(r'"Content-Security-Policy" content="(.+?)"', source)
+        assert "img-src data:" in policy
+
+
 def test_hostile_label_is_text(page: Page) -> None:
     assert "<script" not in page.source
     for section in ("results", "curves", "spread", "cases"):
