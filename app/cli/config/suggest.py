@@ -90,7 +90,7 @@ def _unreadable(word: str, loader: ConfigLoader) -> str:
 
 
 def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
-    """Return a message about the first choice that does not exist; null and lists are left to Hydra."""
+    """Return a message about the first choice that does not exist; lists are left to Hydra."""
     for option in _choices(override):
         if isinstance(option, str) and option not in options:
             group = override.key_or_group
@@ -101,7 +101,7 @@ def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
 
 def _wrong_key(override: Override, config: DictConfig, loader: ConfigLoader) -> str | None:
     name = override.key_or_group
-    keys = {name for name, _ in dotted(OmegaConf.to_container(config, resolve=False))}  # type: ignore[arg-type]
+    keys = _keys(config)
     if override.is_add() or name in keys:
         return None
     section, _, key = name.partition(".")
@@ -133,10 +133,13 @@ def _options_with(key: str, group: str, loader: ConfigLoader) -> list[str]:
         path = f"{folder}/{option}"
         source = next(each for each in loader.get_sources() if each.is_config(path))
         file = source.load_config(path)
-        keys = {name for name, _ in dotted(OmegaConf.to_container(file.config, resolve=False))}
-        if file.header["package"] is None and key in keys:
+        if file.header["package"] is None and key in _keys(file.config):
             found.append(option)
     return found
+
+
+def _keys(config: DictConfig) -> set[str]:
+    return {name for name, _ in dotted(OmegaConf.to_container(config, resolve=False))}  # type: ignore[arg-type]
 
 
 def _choices(override: Override) -> Iterator[object]:
