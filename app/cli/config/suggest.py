@@ -49,7 +49,8 @@ def check_choices(words: Sequence[str], conf: Path) -> None:
         InputError: a group is set to null, to a number or to values by name.
     """
     try:
-        overrides = OverridesParser.create().parse_overrides([word for word in words if "=" in word])
+        choices = [word for word in words if "=" in word and not word.startswith("-")]
+        overrides = OverridesParser.create().parse_overrides(choices)
     except HydraException:
         return
     for each in overrides:
@@ -57,7 +58,7 @@ def check_choices(words: Sequence[str], conf: Path) -> None:
         for option in _choices(each) if options else ():
             if not isinstance(option, str | list):
                 got = "null" if option is None else option
-                raise InputError(f"{each.key_or_group}: got {got}, wanted one of {', '.join(options)}")
+                raise InputError(f"{each.get_key_element()}: got {got}, wanted one of {', '.join(options)}")
 
 
 def _launcher_of(error: MissingConfigException) -> str | None:

@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException, MissingConfigException
 from app import __version__
 from app.cli.config.exit_codes import in_one_line
 from app.cli.config.suggest import explain, nearest
-from app.cli.shell.command_line import command_line, flags_last
+from app.cli.shell.command_line import command_line, flags_last, today
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
 from app.core.optional import LAUNCHERS, RELEASES
@@ -132,6 +132,14 @@ def test_overrides_may_stand_on_both_sides_of_a_flag() -> None:
     for words in ("trian.steps=1 -m seed=0,1", "-m seed=0,1 --config-dir . trian.steps=1"):
         done = call(*words.split())
         assert done.returncode == 1 and "train.steps" in done.stderr and "usage" not in done.stderr
+
+
+def test_null_leaves_out_a_group_without_a_default() -> None:
+    words = ["experiment=null", "decoder_op=same", "op=conv3d", "task.steps=null"]
+    assert today(words) == ["~experiment", "~op@decoder_op", "op=conv3d", "task.steps=null"]
+    for word in ("op=null", "op@decoder_op=3", "op=conv3d,null", "hydra/launcher=null"):
+        with pytest.raises(InputError, match=word.partition("=")[0]):
+            today([word])
 
 
 def test_a_command_without_words_runs(monkeypatch: pytest.MonkeyPatch) -> None:
