@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 
 from app.core.errors import InputError
 from app.core.nested import dotted
@@ -139,7 +139,7 @@ def _options_with(key: str, group: str, loader: ConfigLoader) -> list[str]:
     return found
 
 
-def _keys(config: DictConfig) -> set[str]:
+def _keys(config: Container) -> set[str]:
     return {name for name, _ in dotted(OmegaConf.to_container(config, resolve=False))}  # type: ignore[arg-type]
 
 
