@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, spread_slices
+from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, planes, spread_slices
 from app.report.page.page import write_report
 from app.report.read.ranking import notable_cases
 from app.report.read.runs import find_runs, read_runs
-from app.report.read.scans import read_scan
+from app.report.read.scans import Scan, read_scan
 from app.report.wording import DASH, duration, probability, scaled
 from tests.support.runs import HOSTILE, make_run, write_volume
 
@@ -158,6 +158,16 @@ def test_scan_is_turned_to_canonical_and_its_first_channel_is_taken(tmp_path: Pa
     assert scan.spacing == (1.0, 1.0, 2.5)
     assert scan.reference[12 - 1 - 2, 3, 2] == 1
     assert scan.prediction[12 - 1 - 2, 3, 3] == 1
+
+
+def test_pictures_of_noisy_scans_stay_small() -> None:
+    """Six cases of 21 slices, in base64, have to stay below 3 MB."""
+    reference = np.zeros((96, 96, 4), np.uint8)
+    reference[20:80, 20:80, 1] = 1
+    noise = np.random.default_rng(0).normal(0, 0.1, reference.shape)
+    scan = Scan((0.5 * reference + noise).astype(np.float32), reference, reference, (1.0, 1.0, 1.0))
+    (axial,) = planes(scan, [(1,)], None)[0].slices
+    assert 6 * 21 * len(axial.image) < 3e6
 
 
 def test_planes_and_grey_window() -> None:
