@@ -78,7 +78,7 @@ def test_a_run_of_the_gpu_predicts_on_the_cpu_as_there(trained: Path, place: Pat
 
 
 def test_a_resumed_run_goes_on_as_it_would_have(trained: Path, place: Path) -> None:
-    """But for the order in which a GPU adds."""
+    """Equal except for the order in which a GPU adds."""
     run = place / "resumed"
     run.mkdir()
     (run / "stop").touch()
@@ -132,7 +132,7 @@ def test_batches_made_on_the_gpu_are_those_of_the_cpu(bench: Bench) -> None:
 
 
 def test_gradients_that_overflow_leave_the_weights(bench: Bench) -> None:
-    """Half precision halves its scale and goes on; the step is counted."""
+    """Half precision halves its scale and training continues; the step is counted."""
     state = bench.state(replace(SETTINGS, precision="fp16"), GPU)
     before = [parameter.clone() for parameter in state.network.parameters()]
     scale = state.scaler.get_scale()

@@ -152,9 +152,10 @@ def test_texts_have_no_outdated_forms() -> None:
 
 
 def test_the_code_has_no_outdated_forms() -> None:
-    """Docstrings, comments and messages; no docstring begins with "Of"."""
+    """Docstrings, comments and messages, also of tests and scripts; no docstring begins with "Of"."""
     files = [path for kind in ("*.py", "*.html", "view.js") for path in (ROOT / "app").rglob(kind)]
-    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    others = [path for folder in ("tests", "docs/scripts") for path in (ROOT / folder).rglob("*.py")]
+    texts = {path: path.read_text(encoding="utf-8") for path in (*files, *others) if path != Path(__file__)}
     texts[ROOT / "CHANGELOG.md"] = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     found = [(path, match[0]) for path, text in texts.items() for match in OUTDATED.finditer(text)]
     assert not found

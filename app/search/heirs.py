@@ -54,7 +54,7 @@ def _joined(parts: Sequence[_Channels]) -> _Channels:
 
 
 def _filled(target: nn.Module, source: nn.Module, inputs: Sequence[_Channels]) -> _Channels | None:
-    """Fill one module; return the origin of its output channels."""
+    """Fill one module with the weights of another; return the origin of its output channels."""
     before = inputs[0] if inputs else None
     if isinstance(target, MixedConv3d | nn.Conv3d):
         return _fill_convolution(target, source, before)
@@ -87,7 +87,7 @@ def _fill_convolution(target: nn.Module, source: nn.Module, before: _Channels | 
 def _fill_upsampling(
     target: nn.ConvTranspose3d, source: nn.ConvTranspose3d, before: _Channels | None
 ) -> _Channels:
-    """Fill the first channels, as many as both have; return the origin of the output channels."""
+    """Copy the output channels that both layers have; return the origin of each output channel."""
     shared = min(target.weight.shape[1], source.weight.shape[1])
     ours, theirs = (module.weight.transpose(0, 1) for module in (target, source))
     for own, other in zip(ours[:shared], theirs[:shared], strict=True):

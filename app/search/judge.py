@@ -40,7 +40,10 @@ class Judge:
 
 @torch.inference_mode()
 def loss_over(network: nn.Module, batches: Iterable[Batch], loss: LossFunction) -> float:
-    """Return the loss of all batches as of one, or the mean of their losses if the loss needs all logits."""
+    """Return the loss of all batches as if they were one batch.
+
+    A loss that needs all logits at once is computed per batch, and the mean is returned.
+    """
     gathered: list[Tensor] = []
 
     def with_earlier(sums: Tensor) -> Tensor:

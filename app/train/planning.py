@@ -120,7 +120,7 @@ class _Estimate:
         return self._bytes(self._build(plan), plan)
 
     def pace(self) -> Pace:
-        """Return the times of steps and of the rest, and what fits into memory."""
+        """Return what a plan is weighed by: seconds per step, seconds beside the steps, and memory."""
         return Pace(
             step_seconds=lambda plan: self._seconds(self._network(plan), plan, self._recipe),
             coarse_seconds=self._coarse_seconds,

@@ -13,6 +13,7 @@ const STEPS = {
 };
 const TURNS = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, 10], ArrowDown: [0, -10] };
 const LARGE = 2 ** 25; // voxels above which the 3D view is slow, so that it is drawn on request only
+const PAINTED_MS = 50; // time after which a browser shows a new message, even if the page is then busy
 const element = (id) => document.getElementById(id);
 const digits = (value, most = 3) => Number(value.toPrecision(most)).toString();
 
@@ -63,11 +64,16 @@ function differenceTable() {
   return table(DIFFERENCE.map((entry, index) => ({ ...entry, value: index + 1, alpha: 255 })));
 }
 
+function isLarge() {
+  return facts.size.reduce((product, size) => product * size) > LARGE;
+}
+
 function describe() {
   document.title = facts.title;
   element("title").textContent = facts.title;
   const spacing = facts.spacing_mm.map((mm) => digits(mm)).join(" x ");
-  element("facts").textContent = `${facts.size.join(" x ")} voxels of ${spacing} mm`;
+  const slow = isLarge() ? "; without a graphics card, drawing takes minutes" : "";
+  element("facts").textContent = `${facts.size.join(" x ")} voxels of ${spacing} mm${slow}`;
   for (const name of ["reference", "prediction", "difference"]) {
     layer(name).parentElement.hidden = !facts.maps.includes(name);
   }
@@ -173,16 +179,22 @@ async function bytes(name) {
   return answer.arrayBuffer();
 }
 
+/** Show a message before work during which the page shows nothing new. */
+async function announce(text) {
+  element("status").textContent = text;
+  await new Promise((done) => setTimeout(done, PAINTED_MS));
+}
+
 async function load() {
   const scan = facts.scans[Math.max(0, Number(element("channel").value) - 1)];
   const [low, high] = scan.window;
   const volumes = [];
   for (const name of [scan.file, ...facts.maps.map((role) => `${role}.nii`)]) {
-    element("status").textContent = `Loading ${name}`;
+    await announce(`Loading ${name}`);
     const options = name === scan.file ? { colormap: "gray", cal_min: low, cal_max: high } : {};
     volumes.push(await niivue.NVImage.loadFromUrl({ url: await bytes(name), name, ...options }));
   }
-  element("status").textContent = "Drawing";
+  await announce("Drawing");
   ["scan", ...facts.maps].forEach((name, index) => {
     volumes[index].opacity = opacityOf(name);
   });
@@ -267,11 +279,10 @@ function listen() {
 async function begin() {
   facts = await (await fetch("case.json")).json();
   describe();
-  const large = facts.size.reduce((product, size) => product * size) > LARGE;
   viewer = new niivue.Niivue({
     dragAndDropEnabled: false, isRadiologicalConvention: true, viewModeHotKey: "", logLevel: "error",
     backColor: [0, 0, 0, 1], crosshairColor: [1, 1, 1, 0.55], crosshairWidth: 0.25, crosshairWidthUnit: "percent", fontColor: [0.85, 0.88, 0.92, 1],
-    multiplanarShowRender: niivue.SHOW_RENDER[large ? "NEVER" : "ALWAYS"], tileMargin: 4, isOrientCube: true,
+    multiplanarShowRender: niivue.SHOW_RENDER[isLarge() ? "NEVER" : "ALWAYS"], tileMargin: 4, isOrientCube: true,
   });
   await viewer.attachToCanvas(element("canvas"));
   await load();

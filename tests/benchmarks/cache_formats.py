@@ -69,7 +69,7 @@ def formats() -> dict[str, tuple[Store, Open]]:
 
 
 def read_ms(reopen: Open, path: Path, shape: tuple[int, ...]) -> list[float]:
-    """Milliseconds of cutting patches at random places, the array opened anew each time as training does."""
+    """Milliseconds of cutting patches at random places, with the array opened each time, as training does."""
     rng = np.random.default_rng(0)
     spent = []
     for _ in range(DRAWN):

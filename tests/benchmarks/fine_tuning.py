@@ -6,7 +6,7 @@
 The target is planned once, in one stage. Each source trains a network of the same levels, widths and kernels
 on all of its cases. Then, for each number of patients and each seed, one training begins with fresh weights
 and one with those of each source; all have the same steps, the same patients and the same held-out patients,
-whom no training has seen. Patients of a larger set include those of a smaller one. A run that is there
+that no training has seen. Patients of a larger set include those of a smaller one. A run that is there
 already is not repeated, so the same command continues. Writes fine_tuning.csv (one row per run) and prints,
 per number of patients, the mean Dice and its paired difference to scratch with a 95 % interval over patients
 and seeds.

@@ -168,7 +168,7 @@ def monai_method(plans: Path, labels: int) -> Method:
 def write_scans(folder: Path, size: Sequence[int], count: int) -> int:
     """A labelled data set in `data`, its scans as `scans/<case>_0000.nii.gz` and one in `first`.
 
-    All lie axis-parallel in voxels of 1 mm, so that nobody has to resample. Returns the number of labels.
+    All lie axis-parallel in voxels of 1 mm, so that no program has to resample. Returns the number of labels.
     """
     depth, height, width = size
     settings = PhantomSettings(cases=count, seed=0, size=(depth, height, width), spacing=(1.0, 1.0, 1.0))

@@ -20,10 +20,10 @@ def test_the_hull_leaves_out_what_a_mixture_beats() -> None:
 
 
 def test_the_best_error_for_its_cost_comes_first() -> None:
-    cheap, dear = choices((1, 0.6), (3, 0.0)), choices((1, 1.0), (9, 0.0))
+    cheap, costly = choices((1, 0.6), (3, 0.0)), choices((1, 1.0), (9, 0.0))
     assert costs(allocate({"a": choices((1, 1.0), (3, 0.0)), "b": cheap}, 4)) == {"a": 3, "b": 1}
-    assert costs(allocate({"a": dear, "b": cheap}, 4)) == {"a": 1, "b": 3}
-    assert costs(allocate({"a": dear, "b": cheap}, 12)) == {"a": 9, "b": 3}
+    assert costs(allocate({"a": costly, "b": cheap}, 4)) == {"a": 1, "b": 3}
+    assert costs(allocate({"a": costly, "b": cheap}, 12)) == {"a": 9, "b": 3}
 
 
 def test_a_budget_below_the_least_is_named() -> None:

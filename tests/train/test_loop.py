@@ -102,7 +102,7 @@ def test_resume_equals_an_uninterrupted_run(
 ) -> None:
     """Interrupted by a signal after `stop` steps, in the middle or at the end of an epoch.
 
-    The loss draws from torch's generator, so that it has to go on where it was too.
+    The loss draws from torch's generator, so that its state has to be restored too.
     """
     if not hasattr(signal, name):
         pytest.skip("not a signal of this system")

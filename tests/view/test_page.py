@@ -1,4 +1,4 @@
-"""The page in a browser: it draws every layer, asks nobody else, and reports no error."""
+"""The page in a browser: it draws every layer, loads nothing from elsewhere, and reports no error."""
 
 import hashlib
 import re
@@ -9,20 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from app.io.volumes import LabelMap, Volume
 from app.view.opened import case_of_run
 from app.view.page import contents
 from app.view.server import ViewServer
+from app.view.viewed_case import PREDICTION, REFERENCE, ViewedCase
 from tests.support.runs import HOSTILE, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SOFTWARE_WEBGL = ("--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 PATIENCE_MS = 120_000
+LARGE = (512, 512, 300)
 
 
 @contextmanager
-def opened(page: dict[str, Any], width: int, scheme: str) -> Iterator[tuple[Any, list[str], list[str]]]:
+def opened(
+    page: dict[str, Any], width: int, scheme: str, patience_ms: int = PATIENCE_MS
+) -> Iterator[tuple[Any, list[str], list[str]]]:
     """The page once it is drawn, everything it asked for, and everything that went wrong."""
     playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
@@ -38,7 +44,7 @@ def opened(page: dict[str, Any], width: int, scheme: str) -> Iterator[tuple[Any,
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
         tab.goto(server.url)
-        tab.wait_for_selector("body[data-state]", timeout=PATIENCE_MS)
+        tab.wait_for_selector("body[data-state]", timeout=patience_ms)
         yield tab, asked, wrong
         browser.close()
         server.shutdown()
@@ -91,6 +97,29 @@ def test_in_a_browser(tmp_path: Path, width: int, scheme: str) -> None:
         tab.screenshot(path=tmp_path / f"view-{width}.png")
 
 
-def picture(tab: Any) -> bytes:
-    shot: bytes = tab.locator("#canvas").screenshot(timeout=PATIENCE_MS)
+@pytest.mark.slow
+def test_a_large_scan_is_drawn_in_slices(tmp_path: Path) -> None:
+    """In software this takes minutes and, with three maps, 2.8 GB in the browser."""
+    affine = np.diag([0.8, 0.8, 1.0, 1.0])
+    scan = np.full((1, *LARGE), -1000, np.float32)
+    scan[:, 100:400, 100:400] = 40
+    labels = np.zeros(LARGE, np.uint8)
+    labels[200:300, 200:300, 100:200] = 1
+    predicted = np.roll(labels, 10, axis=0)
+    maps = {REFERENCE: LabelMap(affine, labels), PREDICTION: LabelMap(affine, predicted)}
+    case = ViewedCase("large", Volume(affine, scan), maps, {"block": (1,)})
+    patience_ms = 8 * PATIENCE_MS
+    with opened(contents(case), 1400, "light", patience_ms) as (tab, asked, wrong):
+        assert (tab.get_attribute("body", "data-state"), wrong) == ("ready", [])
+        assert {"scan-0.nii", "reference.nii", "prediction.nii", "difference.nii"} <= set(asked)
+        assert not tab.evaluate("viewer.opts.multiplanarShowRender")  # 3D is drawn on request only
+        both = picture(tab, patience_ms)
+        assert len(set(both)) > 50
+        tab.keyboard.press("2")
+        assert picture(tab, patience_ms) != both
+        tab.screenshot(path=tmp_path / "view-large.png", timeout=patience_ms)
+
+
+def picture(tab: Any, patience_ms: int = PATIENCE_MS) -> bytes:
+    shot: bytes = tab.locator("#canvas").screenshot(timeout=patience_ms)
     return shot

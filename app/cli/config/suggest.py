@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
+from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 
+from app.core.errors import InputError
 from app.core.nested import dotted
 from app.core.optional import LAUNCHERS, not_installed
 
@@ -36,8 +38,27 @@ def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -
     if not any(wrong):
         lines = [each.input_line for each in chosen if each.input_line and not each.is_sweep_override()]
         config = loader.load_configuration(_ROOT, lines, RunMode.RUN)
-        wrong = [_wrong_key(each, config) for each in overrides if each not in chosen]
+        wrong = [_wrong_key(each, config, loader) for each in overrides if each not in chosen]
     return next(filter(None, wrong), " ".join(str(error).split()))
+
+
+def check_choices(words: Sequence[str], conf: Path) -> None:
+    """Validate that groups of `conf` are set to names; words that cannot be read are left to `explain`.
+
+    Raises:
+        InputError: a group is set to null, to a number or to values by name.
+    """
+    try:
+        choices = [word for word in words if "=" in word and not word.startswith("-")]
+        overrides = OverridesParser.create().parse_overrides(choices)
+    except HydraException:
+        return
+    for each in overrides:
+        options = sorted(path.stem for path in (conf / each.key_or_group).glob("*.yaml"))
+        for option in _choices(each) if options else ():
+            if not isinstance(option, str | list):
+                got = "null" if option is None else option
+                raise InputError(f"{each.get_key_element()}: got {got}, wanted one of {', '.join(options)}")
 
 
 def _launcher_of(error: MissingConfigException) -> str | None:
@@ -70,7 +91,7 @@ def _unreadable(word: str, loader: ConfigLoader) -> str:
 
 
 def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
-    """Return a message about the first choice that does not exist; null and lists are left to Hydra."""
+    """Return a message about the first choice that does not exist; lists are left to Hydra."""
     for option in _choices(override):
         if isinstance(option, str) and option not in options:
             group = override.key_or_group
@@ -79,14 +100,47 @@ def _wrong_option(override: Override, options: Sequence[str]) -> str | None:
     return None
 
 
-def _wrong_key(override: Override, config: DictConfig) -> str | None:
+def _wrong_key(override: Override, config: DictConfig, loader: ConfigLoader) -> str | None:
     name = override.key_or_group
-    keys = {name for name, _ in dotted(OmegaConf.to_container(config, resolve=False))}  # type: ignore[arg-type]
+    keys = _keys(config)
     if override.is_add() or name in keys:
         return None
+    section, _, key = name.partition(".")
+    group, chosen = _group_of(section, config)
+    if having := [f"{group}={option}" for option in _options_with(key, group, loader)]:
+        beside = [known for known in keys if known.rpartition(".")[0] == section]
+        verb = "have" if len(having) > 1 else "has"
+        found = f"{' and '.join(having)} {verb} it{proposed(nearest(name, beside))}"
+        return f"{name}: {group}={chosen or 'null'} has no such option, {found}"
     wanted = [key for key in keys if name.startswith("hydra") or not key.startswith("hydra")]
     found = proposed(nearest(name, wanted)) or "; python run.py --help lists all options"
     return f"{name}: no such option{found}"
+
+
+def _group_of(section: str, config: DictConfig) -> tuple[str, str | None]:
+    """Return the group that fills a section, such as `op@decoder_op`, and its chosen option."""
+    choices: dict[str, str | None] = OmegaConf.to_container(config.hydra.runtime.choices)  # type: ignore[assignment]
+    for group, chosen in choices.items():
+        if group.rpartition("@")[2] == section:
+            return group, chosen
+    return section, None
+
+
+def _options_with(key: str, group: str, loader: ConfigLoader) -> list[str]:
+    """Return the options of a group whose own file has a key; files of several sections are left out."""
+    folder = group.partition("@")[0]
+    found = []
+    for option in loader.get_group_options(folder) if key else []:
+        path = f"{folder}/{option}"
+        source = next(each for each in loader.get_sources() if each.is_config(path))
+        file = source.load_config(path)
+        if file.header["package"] is None and key in _keys(file.config):
+            found.append(option)
+    return found
+
+
+def _keys(config: Container) -> set[str]:
+    return {name for name, _ in dotted(OmegaConf.to_container(config, resolve=False))}  # type: ignore[arg-type]
 
 
 def _choices(override: Override) -> Iterator[object]:

@@ -77,7 +77,7 @@ def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, f
 
 
 def _config_of(described: Model | Operator) -> dict[str, Any]:
-    """Return the values of a configuration file that builds the same model or operator."""
+    """Return the values of a configuration file that builds a model or operator equal to `described`."""
     kind = type(described)
     values = {name: value for name, value in described.describe().items() if name != "kind"}
     return {"_target_": f"{kind.__module__}.{kind.__name__}", **values}

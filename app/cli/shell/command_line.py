@@ -5,9 +5,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 import hydra
+import yaml
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import CompactHydraException
@@ -16,7 +18,7 @@ from omegaconf import DictConfig
 import app
 from app.cli.config.exit_codes import end_interrupted, exit_codes
 from app.cli.config.paths import readable
-from app.cli.config.suggest import explain, proposed
+from app.cli.config.suggest import check_choices, explain, proposed
 from app.cli.shell.help import fitted, general_help, group_help, setting_names
 from app.cli.shell.main import run
 from app.cli.sweep.jobs import ALL_FOLDS
@@ -36,6 +38,7 @@ _VALUED = (
     *("--config-dir", "-cd", "--experimental-rerun", "--info", "-i"),
 )
 """Flags of Hydra that a value follows."""
+_NULL = "=null"
 _RAISE = "HYDRA_FULL_ERROR"
 """Variable that makes Hydra raise its errors instead of printing them over several lines.
 
@@ -91,12 +94,28 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
 
 
 def today(words: Sequence[str]) -> list[str]:
-    """Return words with current names and readable paths; print a note for each replaced name."""
+    """Return words with current names and readable paths; print a note for each replaced name.
+
+    `experiment=null`, and null for any other group without a default, becomes `~experiment`.
+
+    Raises:
+        InputError: a group is set to null, to a number or to values by name.
+    """
     found = [word if word.startswith("-") else renamed_override(word) for word in words]
     for old, new in zip(words, found, strict=True):
         if old != new and process_rank() == 0:
             print(f"note: {old} is now called {new}", file=sys.stderr)
+    removed = _without_default()
+    found = [f"~{word.removesuffix(_NULL)}" if word in removed else word for word in found]
+    check_choices(found, CONF)
     return readable(found, several=any(word.startswith(_SEVERAL) for word in found))
+
+
+def _without_default() -> set[str]:
+    """Return the words that leave a group without a default as it is, such as `experiment=null`."""
+    defaults = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    choices = [choice for entry in defaults if isinstance(entry, dict) for choice in entry.items()]
+    return {f"{group}{_NULL}" for group, option in choices if option is None}
 
 
 def flags_last(words: Sequence[str]) -> list[str]:
@@ -136,7 +155,7 @@ def _answer(words: Sequence[str]) -> None:
 
 def _refuse_dashes(words: Sequence[str]) -> None:
     """Raise an InputError for a setting that is written like a flag, such as `--mode predict`."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         name, _, value = word.removeprefix("--").partition("=")
         if word.startswith("--") and name.partition(".")[0] in setting_names(CONF):
             meant = f"{name}={value or following or '<value>'}"

@@ -36,8 +36,8 @@ def fitted(text: str) -> str:
 def group_help(conf: Path, name: str) -> str:
     """Return help on a group of options, a mode's section, or a key such as `seed` or `train.steps`.
 
-    A group gives its options, one per line, then the default's file; `group=option` gives the option's file.
-    A key gives its lines with their comments.
+    A group gives its options, one per line, then the default's file and the keys that every option has;
+    `group=option` gives the option's file. A key gives its lines with their comments.
 
     Raises:
         InputError: there is no group, section, key or option of that name.
@@ -49,7 +49,9 @@ def group_help(conf: Path, name: str) -> str:
     section = conf / SECTIONS / f"{name}.yaml"
     found = [_text(section)] if section.is_file() and name != "hydra" else []
     if files or found:
-        return "\n".join([*_options(name, files), *_default(conf, name), *found])
+        return "\n".join(
+            [*_options(name, files), *_default(conf, name), *found, *_of_every_option(conf, name)]
+        )
     if key := _key(conf, name):
         return key
     wanted = ", ".join(setting_names(conf))
@@ -154,3 +156,9 @@ def _default(conf: Path, name: str) -> list[str]:
     """Return the default's file with its comments; nothing if there is none."""
     path = _default_file(conf, name)
     return ["", f"default: {path.stem}", "", _text(path)] if path else []
+
+
+def _of_every_option(conf: Path, name: str) -> list[str]:
+    """Return the root file's keys in the section of a group; nothing if there are none."""
+    found = _lines(_text(conf / _ROOT), [name])
+    return [f"{name} with any option:", "", found.partition("\n")[2]] if found else []

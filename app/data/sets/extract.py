@@ -171,7 +171,10 @@ class _Stream(BufferedIOBase):
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; a damaged or missing one raises ReadError, whereas tarfile would end the archive."""
+    """The header of an archive's member; a damaged or missing one raises ReadError.
+
+    Without this class tarfile takes it for the end of the archive.
+    """
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:

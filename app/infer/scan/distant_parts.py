@@ -57,7 +57,7 @@ def drop_distant(labels: Labels, spacing: Spacing, distance_mm: float) -> int:
 
 
 def _lengths(spacing: Spacing) -> list[int]:
-    """Return the voxels of a cell along each axis."""
+    """Return the number of voxels of a cell along each axis."""
     return [max(1, int(_CELL_MM // mm)) for mm in spacing]
 
 

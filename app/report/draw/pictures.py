@@ -17,7 +17,9 @@ from app.report.read.scans import Scan, Voxels
 Outlined = Sequence[tuple[int, ...]]
 """The label values inside each contour."""
 _LONGEST = 3.4  # inches
-_DPI = 140  # sharp on a phone, and sixty slices still take only a few megabytes
+_DPI = 140  # sharp on a phone
+_QUALITIES = (85, 60, 30, 5)
+_MOST_BYTES = 16_000  # of one slice; six cases of 21 slices then stay below 3 MB in base64
 _SLICES = 7  # per plane
 
 
@@ -183,6 +185,10 @@ def _letters(axes: Axes, view: _View) -> None:
 
 
 def _encode(figure: Figure) -> str:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="webp", facecolor="black", pil_kwargs={"quality": 85})
+    """Return the picture in the best quality that keeps it small enough, or in the lowest."""
+    for quality in _QUALITIES:
+        stream = io.BytesIO()
+        figure.savefig(stream, format="webp", facecolor="black", pil_kwargs={"quality": quality})
+        if stream.tell() <= _MOST_BYTES:
+            break
     return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -98,6 +98,7 @@ def _top(runs: Sequence[Run], labels: Sequence[str]) -> dict[str, Any]:
         "machines": machines(runs),
         "headline": headline(runs[0]) if len(runs) == 1 else [],
         "results": tables.results(runs, labels),
+        "effort": tables.effort(runs),
         "results_notes": without_file(runs, run_folder.SUMMARY)
         + without_file(runs, run_folder.ENVIRONMENT)
         + one_machine(runs),

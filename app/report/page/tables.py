@@ -35,13 +35,20 @@ class Table:
 
 def results(runs: Sequence[Run], labels: Sequence[str]) -> Table:
     """Return one row per run; HD95 and NSD are means over the labels for which they are defined."""
-    timed = any(run.timing.machine for run in runs)
     scores = ("Mean Dice", *(f"Dice {label}" for label in labels), "HD95 (mm)", "NSD", "Missed")
-    costs = ("Parameters", "MACs per patch", *_TIMES * timed, "Training, search")
-    rest = ("Steps", "Samples", "Peak RSS (MB)", "Model", "Operator", "Fold", "Seed")
-    columns = ("Run", *scores, *costs, *rest)
-    rows = [(run.name, *_scores(run, labels), *_costs(run, timed=timed), *_rest(run.summary)) for run in runs]
-    return Table("Results, one row per run", columns, rows, wordy=(len(columns) - 4, len(columns) - 3))
+    columns = ("Run", *scores, "Parameters", "MACs per patch", "Training, search")
+    rows = [(run.name, *_scores(run, labels), *_costs(run.summary)) for run in runs]
+    return Table("Results, one row per run", columns, rows)
+
+
+def effort(runs: Sequence[Run]) -> Table:
+    """Return how each run was made, one row per run: steps, memory, milliseconds if measured, choices."""
+    timed = any(run.timing.machine for run in runs)
+    figures = ("Steps", "Samples", "Peak RSS (MB)", *_TIMES * timed)
+    columns = ("Run", *figures, "Model", "Operator", "Fold", "Seed")
+    rows = [(run.name, *_figures(run, timed=timed), *_choices(run.summary)) for run in runs]
+    words = (columns.index("Model"), columns.index("Operator"))
+    return Table("Settings and effort, one row per run", columns, rows, wordy=words)
 
 
 def _scores(run: Run, labels: Sequence[str]) -> tuple[str, ...]:
@@ -63,20 +70,18 @@ def missed(run: Run) -> str:
     return f"{len(there.missed)} of {there.cases}"
 
 
-def _costs(run: Run, *, timed: bool) -> tuple[str, ...]:
+def _costs(of: Summary) -> tuple[str, ...]:
+    return whole(of.params), scaled(of.macs_per_patch), duration(of.search_seconds or of.train_seconds)
+
+
+def _figures(run: Run, *, timed: bool) -> tuple[str, ...]:
     of = run.summary
     times = _times([run]) if timed else ()
-    return (
-        whole(of.params),
-        scaled(of.macs_per_patch),
-        *times,
-        duration(of.search_seconds or of.train_seconds),
-    )
+    return *(whole(figure) for figure in (of.steps, of.samples, of.peak_rss_mb)), *times
 
 
-def _rest(of: Summary) -> tuple[str, ...]:
-    figures = (whole(figure) for figure in (of.steps, of.samples, of.peak_rss_mb))
-    return *figures, *(word or DASH for word in (of.model, of.op, of.fold, of.seed))
+def _choices(of: Summary) -> tuple[str, ...]:
+    return tuple(word or DASH for word in (of.model, of.op, of.fold, of.seed))
 
 
 def _times(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ def test_what_evolution_judged_best_is_what_a_training_begins_with(
     choose(source, searched_sites(searched.network), chosen[0])
     x = torch.randn(1, 1, 16, 16, 16)
     torch.testing.assert_close(target.eval()(x), source(x), atol=1e-4, rtol=1e-4)
-    assert all(values.isfinite().all() for values in searched.weights.values())  # a longer search can go on
+    assert all(values.isfinite().all() for values in searched.weights.values())  # a search can continue
 
 
 def test_an_interrupted_search_resumes_as_a_search(

@@ -19,7 +19,7 @@ from hydra.errors import InstantiationException, MissingConfigException
 from app import __version__
 from app.cli.config.exit_codes import in_one_line
 from app.cli.config.suggest import explain, nearest
-from app.cli.shell.command_line import command_line, flags_last
+from app.cli.shell.command_line import command_line, flags_last, today
 from app.cli.shell.help import group_help
 from app.core.errors import InputError
 from app.core.optional import LAUNCHERS, RELEASES
@@ -57,6 +57,11 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
         (["--help", "nothing"], ["--help", "nothing", "analyze"]),
         (["--help", "max_minutes"], ["--help", "train.max_minutes"]),
         (["--help", "trian.steps"], ["--help", "trian.steps", "train.steps"]),
+        (["op=conv3d", "op.kernels=12d"], ["op.kernels", "op=conv3d", "op=cakes", "op=supernet"]),
+        (["decoder_op.align=8"], ["decoder_op.align", "op@decoder_op=cakes"]),
+        (["track.experiment=a"], ["track.experiment", "track=csv", "track=mlflow"]),
+        (["op=null"], ["op", "null", "antblock", "cakes"]),
+        (["-m", "op=conv3d,4"], ["op", "4", "antblock", "cakes"]),
         (["seed=abc"], ["seed", "abc"]),
         (["--mode", "predict"], ["--mode", "mode=predict"]),
         (["--train.steps=5"], ["--train.steps=5", "train.steps=5"]),
@@ -131,6 +136,20 @@ def test_overrides_may_stand_on_both_sides_of_a_flag() -> None:
         assert done.returncode == 1 and "train.steps" in done.stderr and "usage" not in done.stderr
 
 
+def test_null_leaves_out_a_group_without_a_default() -> None:
+    words = ["experiment=null", "decoder_op=same", "op=conv3d", "task.steps=null"]
+    assert today(words) == ["~experiment", "~op@decoder_op", "op=conv3d", "task.steps=null"]
+    for word in ("op=null", "op@decoder_op=3", "op=conv3d,null", "hydra/launcher=null"):
+        with pytest.raises(InputError, match=word.partition("=")[0]):
+            today([word])
+
+
+def test_a_command_without_words_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py"])
+    with command_line([]):
+        assert sys.argv == ["run.py"]
+
+
 def test_version_is_printed_with_those_of_the_libraries() -> None:
     done = call("--version")
     assert done.returncode == 0
@@ -142,15 +161,18 @@ def test_help_has_the_options_of_a_group_and_the_comments_of_files_and_keys(tmp_
     for name in ("color", "settings"):
         (tmp_path / name).mkdir()
     root = "defaults:\n  - color: red\n\nseed: 0  # of chance\nlamp:\n  bulb:\n    watts: 5  # W\nfold: 1\n"
+    root += "color:\n  glow: 2  # s\n"
     (tmp_path / "config.yaml").write_text(root)
     (tmp_path / "settings" / "color.yaml").write_text("color:\n  depth: 8  # bits\n")
     (tmp_path / "color" / "blue.yaml").write_text("# @package _global_\n# cold\nhue: 240\n")
     (tmp_path / "color" / "red.yaml").write_text("# warm\nhue: 0  # degrees\n")
-    options, default, of_the_default, section = group_help(tmp_path, "color").split("\n\n")
+    help_on_group = group_help(tmp_path, "color")
+    options, default, of_the_default, section, of_all = help_on_group.split("\n\n", 4)
     assert options.splitlines() == ["color=blue  cold", "color=red   warm"]
     assert "red" in default and "blue" not in default
     assert of_the_default.splitlines() == ["# warm", "hue: 0  # degrees"]
     assert section.splitlines() == ["color:", "  depth: 8  # bits"]
+    assert of_all.splitlines() == ["color with any option:", "", "  glow: 2  # s"]
     with pytest.raises(InputError, match="--help") as error:
         group_help(tmp_path, "color.hu")
     for token in ("color.hu'", "seed", "color.hue "):  # what was asked for, what there is, what is alike

@@ -58,7 +58,7 @@ def change(path: Path, edit: Callable[[Voxels], Any], dtype: type = np.float32, 
 
 
 def header(path: Path, **fields: Any) -> None:
-    """Overwrite header fields in the file itself; nibabel would mend them on the way."""
+    """Overwrite header fields in the file itself; nibabel would repair them while writing."""
     stored = nib.load(path).header.copy()
     content = bytearray(gzip.decompress(path.read_bytes()))
     for field, value in fields.items():
@@ -314,7 +314,7 @@ def test_a_copy_keeps_ids_and_what_each_case_annotates(make_task: MakeTask, tmp_
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_label_beside_its_scan_and_turned_is_mended_by_both(
+def test_a_label_beside_its_scan_and_turned_is_repaired_by_both(
     make_task: MakeTask, tmp_path: Path, dtype: type
 ) -> None:
     """Turned first, then given the scan's geometry: the voxels stay on the anatomy."""
@@ -326,9 +326,9 @@ def test_a_label_beside_its_scan_and_turned_is_mended_by_both(
     _, checked = check(folder)
     assert {"other_grid", "other_orientation"} <= kinds(checked)
     repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
-    mended = nib.load(tmp_path / "copy" / LABEL)
-    np.testing.assert_array_equal(np.asarray(mended.dataobj), drawn)
-    np.testing.assert_allclose(mended.affine, nib.load(folder / IMAGE).affine)
+    repaired = nib.load(tmp_path / "copy" / LABEL)
+    np.testing.assert_array_equal(np.asarray(repaired.dataobj), drawn)
+    np.testing.assert_allclose(repaired.affine, nib.load(folder / IMAGE).affine)
     assert check(tmp_path / "copy")[1].findings == {}
 
 

@@ -22,7 +22,7 @@ def test_slabs_make_the_whole(size: tuple[int, int, int], monkeypatch: pytest.Mo
     monkeypatch.setattr(resample, "_LABEL_SLAB", 200)
     found = torch.from_numpy(resample_labels(labels, size)).long()
     chosen = whole.gather(0, found[None])[0]
-    assert ((whole.amax(0) - chosen) < 1e-6).all()  # the largest share, but for ties and rounding
+    assert ((whole.amax(0) - chosen) < 1e-6).all()  # the largest share, except for ties and rounding
 
 
 def test_classes_beyond_a_byte_are_resampled_as_themselves() -> None:

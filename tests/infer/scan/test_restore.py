@@ -180,4 +180,4 @@ def test_labels_alone_are_those_of_interpolated_logits(resampled: Size) -> None:
     wanted = F.interpolate(logits[None], size=size, mode="trilinear", align_corners=False)[0]
     chosen = wanted.gather(0, torch.from_numpy(labels.astype(np.int64))[None])[0]
     assert len(np.unique(labels)) > 10
-    assert (wanted.amax(0) - chosen).max() < 1e-5  # the largest, but for ties and rounding
+    assert (wanted.amax(0) - chosen).max() < 1e-5  # the largest, except for ties and rounding

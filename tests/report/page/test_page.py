@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, spread_slices
+from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, planes, spread_slices
 from app.report.page.page import write_report
 from app.report.read.ranking import notable_cases
 from app.report.read.runs import find_runs, read_runs
-from app.report.read.scans import read_scan
+from app.report.read.scans import Scan, read_scan
 from app.report.wording import DASH, duration, probability, scaled
 from tests.support.runs import HOSTILE, make_run, write_volume
 
@@ -92,13 +92,10 @@ def test_warnings_about_scans_are_listed(tmp_path: Path) -> None:
 
 
 def test_page_has_the_numbers_of_the_run(page: Page) -> None:
-    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
-    (row,) = [row for row in rows if ">cakes<" in row]
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
-    assert cells == [
-        *("0.775", "0.800", "0.750", "2.50", "0.910", "0 of 6", "1,234,567", "4.32 G", "1 min 02 s"),
-        *("1,000", "2,000", "512", "unet", "cakes", "0", "7"),
+    assert cells_with(page, ">4.32 G<") == [
+        ["0.775", "0.800", "0.750", "2.50", "0.910", "0 of 6", "1,234,567", "4.32 G", "1 min 02 s"]
     ]
+    assert cells_with(page, ">cakes<") == [["1,000", "2,000", "512", "unet", "cakes", "0", "7"]]
     for text in ("phantom", "2025-03-04", "2.6.0", duration(61.5), "32, 40, 48", "fits the memory"):
         assert text in page.text
     assert not any(page.remarks.values())  # nothing is missing
@@ -109,6 +106,15 @@ def test_page_needs_nothing_from_outside(page: Page) -> None:
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert not {"script", "iframe", "object"} & set(page.tags)
     assert len(page.ids) == len(set(page.ids))
+
+
+def test_a_page_may_load_the_empty_icon_that_it_names() -> None:
+    """Browsers ask for an icon; a page that names one but forbids it writes an error to the console."""
+    for path in Path("app/report/page").glob("*.html"):
+        source = path.read_text(encoding="utf-8")
+        assert 'rel="icon" href="data:,"' in source
+        (policy,) = re.findall(r'"Content-Security-Policy" content="(.+?)"', source)
+        assert "img-src data:" in policy
 
 
 def test_hostile_label_is_text(page: Page) -> None:
@@ -152,6 +158,16 @@ def test_scan_is_turned_to_canonical_and_its_first_channel_is_taken(tmp_path: Pa
     assert scan.spacing == (1.0, 1.0, 2.5)
     assert scan.reference[12 - 1 - 2, 3, 2] == 1
     assert scan.prediction[12 - 1 - 2, 3, 3] == 1
+
+
+def test_pictures_of_noisy_scans_stay_small() -> None:
+    """Six cases of 21 slices, in base64, have to stay below 3 MB."""
+    reference = np.zeros((96, 96, 4), np.uint8)
+    reference[20:80, 20:80, 1] = 1
+    noise = np.random.default_rng(0).normal(0, 0.1, reference.shape)
+    scan = Scan((0.5 * reference + noise).astype(np.float32), reference, reference, (1.0, 1.0, 1.0))
+    (axial,) = planes(scan, [(1,)], None)[0].slices
+    assert 6 * 21 * len(axial.image) < 3e6
 
 
 def test_planes_and_grey_window() -> None:
@@ -324,9 +340,8 @@ def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
     assert len([machine for machine in page.machines if "two cores" in machine]) == 1
     assert not page.remarks["results"]
     assert page.figures["comparison"] == 1  # Dice against latency, the only cost that differs
-    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
-    cells = [re.findall(r"<td[^>]*>(.*?)</td>", row)[8:10] for row in rows if "4.32 G" in row]
-    assert cells[:3] == [["41.2", "180.5"], [DASH, DASH], ["20.8", DASH]]  # by name: dense, later, mixed
+    cells = [row[3:5] for row in cells_with(page, ">cakes<")]
+    assert cells == [["41.2", "180.5"], [DASH, DASH], ["20.8", DASH]]  # by name: dense, later, mixed
     (runs / "timings.csv").write_text("run,forward_ms,step_ms,machine\ndense,1,2,host_1\nmixed,3,4,host_2\n")
     (remark,) = report(tmp_path, runs).remarks["results"]
     assert "host_1" in remark and "host_2" in remark
@@ -341,6 +356,12 @@ def test_wording() -> None:
     assert [scaled(value) for value in (12, 4.32e9, 999_999)] == ["12", "4.32 G", "1 M"]
     assert [probability(value) for value in (0.0213, 0.0004, None)] == ["0.021", "< 0.001", DASH]
     assert [duration(value) for value in (59, 61.5, 4000)] == ["59 s", "1 min 02 s", "1 h 06 min"]
+
+
+def cells_with(page: Page, mark: str) -> list[list[str]]:
+    """Return the cells of every table row that contains a mark, without the row's name."""
+    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows if mark in row]
 
 
 def report(tmp_path: Path, runs: Path) -> Page:
