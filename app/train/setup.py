@@ -25,7 +25,7 @@ from app.data.sample.partial import partial_labels
 from app.data.sample.split import Folds, Split, split_cases
 from app.infer.scan.distant_parts import joining_distance
 from app.layers.device_policy import choose_precision
-from app.models.checkpoint import Locator, read_checkpoint
+from app.models.checkpoint import Checkpoint, Locator, read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, warn_of_seen
 from app.train.inputs import make_batches, prepare_cases
@@ -54,6 +54,24 @@ def open_cache(folder: Path, task: Task, scratch: Path | None = None) -> Cache:
     return Cache(folder, task, workers=workers, scratch=scratch)
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a run begins: anew, resumed, as another run did, or with the weights of another network."""
+
+    resumed: bool = False
+    """Whether the run goes on. It keeps its plan, because the memory here may differ from that of the first
+    machine, and the network of its checkpoint."""
+    like: Path | None = None
+    """The run folder whose plan, folds and first stage are used."""
+    origin: Origin | None = None
+    """The network whose weights a new run and its first stage begin with; they are copied into the folder.
+
+    A run that resumes without a checkpoint reads this copy, never the original.
+    """
+    announce: Callable[[], None] = lambda: None
+    """Called before a first stage is trained: from then on the run can be resumed."""
+
+
 def open_training(
     folder: Path,
     task: Task,
@@ -64,24 +82,15 @@ def open_training(
     folds: Folds,
     build_network: BuildNetwork,
     facts: Mapping[str, Any],
-    resumed: bool = False,
+    start: Start = Start(),
     processes: Processes = ALONE,
     factor: int = 1,
-    announce: Callable[[], None] = lambda: None,
-    like: Path | None = None,
-    origin: Origin | None = None,
 ) -> Training:
     """Plan, split and prepare; write everything known before the first step into a new run's folder.
 
-    - A resumed run keeps its plan, because the memory here may differ from that of the first machine, and the
-      network of its checkpoint.
     - The training takes `factor` times the steps.
     - With several processes the leading one decides and writes; the others wait and read.
-    - If the plan has a first stage, it is trained here, after a call of `announce`: from then on the run can
-      be resumed.
-    - With `like`, a run folder, its plan, folds and first stage are used.
-    - A new run and its first stage begin with the weights of `origin`, which are copied into the folder. A
-      run that resumes without a checkpoint reads this copy, never the original.
+    - If the plan has a first stage, it is trained here.
 
     Raises:
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
@@ -89,27 +98,23 @@ def open_training(
     choose_precision(recipe.settings.precision, recipe.device)  # raises now, not after the preparation
     if not processes.leads:
         processes.agree(None)
-    planned = resumed or not processes.leads
-    setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else like)
+    planned = start.resumed or not processes.leads
+    setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else start.like)
     plan, reasons = setup.choose_plan(plan_settings, build_network)
-    split = setup.choose_split(resumed=resumed)
+    split = setup.choose_split(resumed=start.resumed)
     last = folder / run_folder.LAST
-    before = read_checkpoint(last) if resumed and last.is_file() else None
+    before = read_checkpoint(last) if start.resumed and last.is_file() else None
     network = build_network(plan) if before is None else before.network
     if not planned:
-        keep_origin(folder, origin)
-        if origin is not None:
-            warn_of_seen(origin, (*split.validation, *split.test), cache.digests())
-        _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
+        setup.write_facts(plan, split, network, reasons=reasons, origin=start.origin)
     if processes.leads:
         processes.agree(None)
-    origin = None if before is not None or like is not None else kept_origin(folder)
-    other = read_checkpoint(like / run_folder.LAST) if like is not None and before is None else None
-    locator = next((found.locator for found in (before, other) if found is not None), None)
+    origin = None if before is not None or start.like is not None else kept_origin(folder)
+    locator = _known_locator(before, start.like)
     if plan.locate is not None and locator is None:
-        locator = setup.first_stage(plan, split, origin, announce)
+        locator = setup.first_stage(plan, split, origin, start.announce)
     cached = setup.prepare(plan, locator)
-    if processes.leads and not resumed:
+    if processes.leads and not start.resumed:
         warn_of_absent(task, split, label_volumes(cache))
         warn_of_vanished(task, plan, case_labels(cache), cached)
     recipe = recipe.following(plan)
@@ -180,6 +185,28 @@ class _Setup:
         _refuse_unjudged(split, self.recipe.settings)
         return split
 
+    def write_facts(
+        self,
+        plan: Plan,
+        split: Split,
+        network: NetworkSpec,
+        *,
+        reasons: Mapping[str, str],
+        origin: Origin | None,
+    ) -> None:
+        """Write the files of a run that are known before its first step."""
+        folder, digests = self.folder, self.cache.digests()
+        keep_origin(folder, origin)
+        if origin is not None:
+            warn_of_seen(origin, (*split.validation, *split.test), digests)
+        write_json(folder / run_folder.ENVIRONMENT, environment(self.cache.data_hash()))
+        write_json(folder / run_folder.FINGERPRINT, read_fingerprint(self.cache).to_dict())
+        write_plan(folder / run_folder.PLAN, plan, reasons)
+        layout = network.layout()
+        if layout is not None:
+            write_layout(folder / run_folder.LAYOUT, layout)
+        write_split(folder, split, self.task, digests)
+
     def first_stage(
         self, plan: Plan, split: Split, origin: Origin | None, announce: Callable[[], None]
     ) -> Locator:
@@ -205,6 +232,13 @@ class _Setup:
         share = 1.0 if plan.locate is None else region_share(read_fingerprint(self.cache))
         margin_mm = None if locator is None else locator.margin_mm
         return prepare_cases(self.cache, plan, margin_mm, share, self.processes)
+
+
+def _known_locator(before: Checkpoint | None, like: Path | None) -> Locator | None:
+    """Return the first stage of a checkpoint, or else of the run `like`; None if there is none."""
+    if before is None and like is not None:
+        before = read_checkpoint(like / run_folder.LAST)
+    return None if before is None else before.locator
 
 
 def learn_joining(
@@ -249,26 +283,6 @@ def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, st
     plan, reasons = read_plan(folder / run_folder.PLAN)
     share = settings.foreground_share
     return plan if share is None else replace(plan, foreground_share=share), reasons
-
-
-def _write_facts(
-    folder: Path,
-    task: Task,
-    plan: Plan,
-    split: Split,
-    network: NetworkSpec,
-    *,
-    reasons: Mapping[str, str],
-    cache: Cache,
-) -> None:
-    """Write the files of a run that are known before its first step."""
-    write_json(folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
-    write_json(folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
-    write_plan(folder / run_folder.PLAN, plan, reasons)
-    layout = network.layout()
-    if layout is not None:
-        write_layout(folder / run_folder.LAYOUT, layout)
-    write_split(folder, split, task, cache.digests())
 
 
 def draw_split(task: Task, folds: Folds, cache: Cache) -> Split:
