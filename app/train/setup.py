@@ -1,13 +1,10 @@
 """Preparation of a training before its first step: plan, folds, network and batches, saved in its folder."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from app.core import run_folder
 from app.core.errors import InputError
@@ -21,14 +18,13 @@ from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import region_share
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.label_volumes import case_labels, label_volumes
-from app.data.sample.partial import partial_labels
 from app.data.sample.split import Folds, Split, split_cases
-from app.infer.scan.distant_parts import joining_distance
 from app.layers.device_policy import choose_precision
 from app.models.checkpoint import Checkpoint, Locator, read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, warn_of_seen
 from app.train.inputs import make_batches, prepare_cases
+from app.train.joining import learn_joining
 from app.train.label_presence import warn_of_absent, warn_of_vanished
 from app.train.locate import train_first_stage
 from app.train.machine.environment import environment
@@ -38,9 +34,6 @@ from app.train.planning import BuildNetwork, plan_for
 from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
 from app.train.training import Recipe, Training
-
-_SURE = 50  # cases that show no distant parts: then at most 6 of 100 others do, with 95 % confidence
-_LOOKED_AT = 200
 
 log = logging.getLogger(__name__)
 
@@ -102,8 +95,7 @@ def open_training(
     setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else start.like)
     plan, reasons = setup.choose_plan(plan_settings, build_network)
     split = setup.choose_split(resumed=start.resumed)
-    last = folder / run_folder.LAST
-    before = read_checkpoint(last) if start.resumed and last.is_file() else None
+    before = setup.checkpoint() if start.resumed else None
     network = build_network(plan) if before is None else before.network
     if not planned:
         setup.write_facts(plan, split, network, reasons=reasons, origin=start.origin)
@@ -115,8 +107,7 @@ def open_training(
         locator = setup.first_stage(plan, split, origin, start.announce)
     cached = setup.prepare(plan, locator)
     if processes.leads and not start.resumed:
-        warn_of_absent(task, split, label_volumes(cache))
-        warn_of_vanished(task, plan, case_labels(cache), cached)
+        setup.warn_of_labels(plan, split, cached)
     recipe = recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     cases = [cached[case.id] for case in split.training]
@@ -170,6 +161,11 @@ class _Setup:
                 f"plan.batch: got {plan.batch}, wanted a multiple of {count}, the number of processes"
             )
         return plan, reasons
+
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the run's last checkpoint; None if it has none yet."""
+        last = self.folder / run_folder.LAST
+        return read_checkpoint(last) if last.is_file() else None
 
     def choose_split(self, *, resumed: bool) -> Split:
         """Return the split of the known run folder, or a new one.
@@ -233,36 +229,17 @@ class _Setup:
         margin_mm = None if locator is None else locator.margin_mm
         return prepare_cases(self.cache, plan, margin_mm, share, self.processes)
 
+    def warn_of_labels(self, plan: Plan, split: Split, cached: Mapping[str, CachedCase]) -> None:
+        """Warn of labels that no training case has, or that the plan's grid loses."""
+        warn_of_absent(self.task, split, label_volumes(self.cache))
+        warn_of_vanished(self.task, plan, case_labels(self.cache), cached)
+
 
 def _known_locator(before: Checkpoint | None, like: Path | None) -> Locator | None:
     """Return the first stage of a checkpoint, or else of the run `like`; None if there is none."""
     if before is None and like is not None:
         before = read_checkpoint(like / run_folder.LAST)
     return None if before is None else before.locator
-
-
-def learn_joining(
-    split: Split, task: Task, plan: Plan, folds: Folds, cached: Mapping[str, CachedCase]
-) -> float | None:
-    """Return the distance that joins the foreground of every training case; None if there is no such rule.
-
-    With few training cases another case may well differ: the rule wants at least `_SURE` of them, each of
-    another group, and all labels annotated in each. At most `_LOOKED_AT` are read.
-    """
-    groups = {folds.group.key(case.id) if folds.group else case.id: case.id for case in split.training}
-    if len(groups) < _SURE or partial_labels(task).sets:
-        return None
-    looked_at = list(groups.values())[:: math.ceil(len(groups) / _LOOKED_AT)]
-    ignored = -1 if task.ignore is None else task.ignore
-    labels = (cached[case].labels().whole(np.int64)[0] for case in looked_at)
-    distance = joining_distance(((part > 0) & (part != ignored) for part in labels), plan.spacing)
-    if distance is not None:
-        log.info(
-            "foreground parts of one case lie at most %g mm apart in %d training cases; predictions drop "
-            "parts that lie farther from the rest",
-            *(distance, len(looked_at)),
-        )
-    return distance
 
 
 def _refuse_changed_data(folder: Path, task: Task, split: Split, cache: Cache) -> None:
