@@ -8,9 +8,12 @@
 The package is quick to import, because its contents are imported at first use.
 """
 
-from app.core.user import name_user
+from os import environ
 
-name_user()
+if not any(environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
+    from app.core.user import name_user  # here, because most users have a name
+
+    name_user()
 
 TYPE_CHECKING = False  # replaces typing.TYPE_CHECKING, because importing typing would double the import time
 if TYPE_CHECKING:

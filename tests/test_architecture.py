@@ -83,6 +83,20 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def test_nothing_of_one_system_alone_is_imported_at_the_top() -> None:
+    alone = {"fcntl", "grp", "msvcrt", "posix", "pty", "pwd", "resource", "termios", "tty", "winreg"}
+    for path in [*Path("app").rglob("*.py"), *Path("tests").rglob("*.py")]:
+        names = (
+            alias.name for node in parsed(path).body if isinstance(node, ast.Import) for alias in node.names
+        )
+        assert not alone & {*names}, path
+
+
+def test_help_starts_without_what_computes() -> None:
+    roots = {name.split(".")[0] for name in loaded_by("app.cli.shell.command_line")}
+    assert "hydra" in roots and not roots & {"torch", "numpy", "monai", "psutil", "matplotlib"}
+
+
 def test_a_prediction_starts_without_what_training_and_reports_need() -> None:
     roots = {name.split(".")[0] for name in loaded_by("app.cli.modes.predict")}
     assert {"torch", "nibabel"} <= roots and not roots & {"monai", "matplotlib", "optuna", "onnxruntime"}

@@ -69,7 +69,7 @@ def enlarged(seen: ReceptiveFields, channels: int, stride: Size) -> ReceptiveFie
     return replace(mixed, jump=seen.jump / np.array(stride))
 
 
-def joined(fields: Sequence[ReceptiveFields]) -> ReceptiveFields:
+def concatenated(fields: Sequence[ReceptiveFields]) -> ReceptiveFields:
     """Return the field of maps concatenated along channels."""
     first = fields[0]
     if all(seen.space is first.space for seen in fields):

@@ -10,10 +10,10 @@ from torch import fx, nn
 
 from app.analyze.field import (
     ReceptiveFields,
+    concatenated,
     enlarged,
     entering,
     input_field,
-    joined,
     narrowed,
     through,
     united,
@@ -109,7 +109,7 @@ def _interpret(module: nn.Module, path: str, seen: list[ReceptiveFields], stops:
 
 def _function(node: fx.Node, given: list[ReceptiveFields]) -> ReceptiveFields:
     if node.target is torch.cat:
-        return joined(given)
+        return concatenated(given)
     if node.target in _SUMS:
         return united(*given)
     if node.target is operator.getitem and isinstance(node.args[1], tuple):

@@ -4,12 +4,11 @@ import os
 
 
 def name_user() -> None:
-    """Set USER to `uid<number>` if the user has no entry in the password database and no name is set.
+    """Set USER to `uid<number>` if the user has no entry in the password database.
 
-    Some libraries look up the user's name when they are imported, and fail if there is none.
+    Call it where the environment names no user. Some libraries look up the name when they are imported, and
+    fail if there is none.
     """
-    if any(os.environ.get(name) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")):
-        return
     try:
         import pwd
     except ImportError:  # Windows, where USERNAME is always set

@@ -56,9 +56,9 @@ def warn_of_vanished(
 ) -> None:
     """Warn of labels and lesions that cases have in their own grid but not in their prepared arrays."""
 
-    def prepared(case: str) -> _OnGrid:
+    def prepared(case: str) -> _PlannedLabels:
         one = cached[case]
-        return _OnGrid(one.geometry(), one.labels(), {int(value) for value in one.foreground()[:, 0]})
+        return _PlannedLabels(one.geometry(), one.labels(), {int(value) for value in one.foreground()[:, 0]})
 
     _warn_of_lost(task, plan, {case: _lost(labels, plan, prepared(case)) for case, labels in found.items()})
 
@@ -77,19 +77,19 @@ def warn_of_vanishing(task: Task, plan: Plan, found: Mapping[str, CaseLabels]) -
         log.info("small lesions are counted in %d of %d cases that have lesions", _LOOKED_AT, len(others))
     by_id = {case.id: case for case in task.cases}
 
-    def resampled(case: str) -> _OnGrid:
+    def resampled(case: str) -> _PlannedLabels:
         volume, label_map = read_case(by_id[case], task)
         crop = labelled_crop(volume, label_map, ignore=task.ignore)
         geometry = plan_geometry(volume.voxels, volume.affine, plan.spacing, crop)
         labels = forward_labels(label_map.voxels, geometry)
         present = {int(value) for value in count_values(labels)}
-        return _OnGrid(geometry, Bricks(labels[np.newaxis], geometry.resampled), present)
+        return _PlannedLabels(geometry, Bricks(labels[np.newaxis], geometry.resampled), present)
 
     _warn_of_lost(task, plan, {case: _lost(found[case], plan, resampled(case)) for case in chosen})
 
 
 @dataclass(frozen=True)
-class _OnGrid:
+class _PlannedLabels:
     """The labels of a case on the planned grid."""
 
     geometry: Geometry
@@ -120,7 +120,7 @@ def _small_lesions(labels: CaseLabels, plan: Plan) -> dict[int, list[LesionBox]]
     }
 
 
-def _lost(labels: CaseLabels, plan: Plan, grid: _OnGrid) -> _Lost:
+def _lost(labels: CaseLabels, plan: Plan, grid: _PlannedLabels) -> _Lost:
     whole = {value for value, mm3 in enumerate(labels.volumes_mm3, start=1) if mm3 > 0} - grid.present
     lesions = {
         value: (sum(not grid.has(value, lesion) for lesion in small), labels.lesions[value - 1].count)

@@ -1,13 +1,10 @@
 """Preparation of a training before its first step: plan, folds, network and batches, saved in its folder."""
 
 import logging
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from app.core import run_folder
 from app.core.errors import InputError
@@ -21,14 +18,13 @@ from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import region_share
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.label_volumes import case_labels, label_volumes
-from app.data.sample.partial import partial_labels
 from app.data.sample.split import Folds, Split, split_cases
-from app.infer.scan.distant_parts import joining_distance
 from app.layers.device_policy import choose_precision
-from app.models.checkpoint import Locator, read_checkpoint
+from app.models.checkpoint import Checkpoint, Locator, read_checkpoint
 from app.models.network import NetworkSpec
 from app.train.fine_tuning import Origin, keep_origin, kept_origin, warn_of_seen
 from app.train.inputs import make_batches, prepare_cases
+from app.train.joining import learn_joining
 from app.train.label_presence import warn_of_absent, warn_of_vanished
 from app.train.locate import train_first_stage
 from app.train.machine.environment import environment
@@ -38,9 +34,6 @@ from app.train.planning import BuildNetwork, plan_for
 from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
 from app.train.training import Recipe, Training
-
-_SURE = 50  # cases that show no distant parts: then at most 6 of 100 others do, with 95 % confidence
-_LOOKED_AT = 200
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +47,24 @@ def open_cache(folder: Path, task: Task, scratch: Path | None = None) -> Cache:
     return Cache(folder, task, workers=workers, scratch=scratch)
 
 
+@dataclass(frozen=True)
+class Start:
+    """How a run begins: anew, resumed, as another run did, or with the weights of another network."""
+
+    resumed: bool = False
+    """Whether the run goes on. It keeps its plan, because the memory here may differ from that of the first
+    machine, and the network of its checkpoint."""
+    like: Path | None = None
+    """The run folder whose plan, folds and first stage are used."""
+    origin: Origin | None = None
+    """The network whose weights a new run and its first stage begin with; they are copied into the folder.
+
+    A run that resumes without a checkpoint reads this copy, never the original.
+    """
+    announce: Callable[[], None] = lambda: None
+    """Called before a first stage is trained: from then on the run can be resumed."""
+
+
 def open_training(
     folder: Path,
     task: Task,
@@ -64,24 +75,15 @@ def open_training(
     folds: Folds,
     build_network: BuildNetwork,
     facts: Mapping[str, Any],
-    resumed: bool = False,
+    start: Start = Start(),
     processes: Processes = ALONE,
     factor: int = 1,
-    announce: Callable[[], None] = lambda: None,
-    like: Path | None = None,
-    origin: Origin | None = None,
 ) -> Training:
     """Plan, split and prepare; write everything known before the first step into a new run's folder.
 
-    - A resumed run keeps its plan, because the memory here may differ from that of the first machine, and the
-      network of its checkpoint.
     - The training takes `factor` times the steps.
     - With several processes the leading one decides and writes; the others wait and read.
-    - If the plan has a first stage, it is trained here, after a call of `announce`: from then on the run can
-      be resumed.
-    - With `like`, a run folder, its plan, folds and first stage are used.
-    - A new run and its first stage begin with the weights of `origin`, which are copied into the folder. A
-      run that resumes without a checkpoint reads this copy, never the original.
+    - If the plan has a first stage, it is trained here.
 
     Raises:
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
@@ -89,29 +91,23 @@ def open_training(
     choose_precision(recipe.settings.precision, recipe.device)  # raises now, not after the preparation
     if not processes.leads:
         processes.agree(None)
-    planned = resumed or not processes.leads
-    setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else like)
+    planned = start.resumed or not processes.leads
+    setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else start.like)
     plan, reasons = setup.choose_plan(plan_settings, build_network)
-    split = setup.choose_split(resumed=resumed)
-    last = folder / run_folder.LAST
-    before = read_checkpoint(last) if resumed and last.is_file() else None
+    split = setup.choose_split(resumed=start.resumed)
+    before = setup.checkpoint() if start.resumed else None
     network = build_network(plan) if before is None else before.network
     if not planned:
-        keep_origin(folder, origin)
-        if origin is not None:
-            warn_of_seen(origin, (*split.validation, *split.test), cache.digests())
-        _write_facts(folder, task, plan, split, network, reasons=reasons, cache=cache)
+        setup.write_facts(plan, split, network, reasons=reasons, origin=start.origin)
     if processes.leads:
         processes.agree(None)
-    origin = None if before is not None or like is not None else kept_origin(folder)
-    other = read_checkpoint(like / run_folder.LAST) if like is not None and before is None else None
-    locator = next((found.locator for found in (before, other) if found is not None), None)
+    origin = None if before is not None or start.like is not None else kept_origin(folder)
+    locator = _known_locator(before, start.like)
     if plan.locate is not None and locator is None:
-        locator = setup.first_stage(plan, split, origin, announce)
+        locator = setup.first_stage(plan, split, origin, start.announce)
     cached = setup.prepare(plan, locator)
-    if processes.leads and not resumed:
-        warn_of_absent(task, split, label_volumes(cache))
-        warn_of_vanished(task, plan, case_labels(cache), cached)
+    if processes.leads and not start.resumed:
+        setup.warn_of_labels(plan, split, cached)
     recipe = recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     cases = [cached[case.id] for case in split.training]
@@ -166,6 +162,11 @@ class _Setup:
             )
         return plan, reasons
 
+    def checkpoint(self) -> Checkpoint | None:
+        """Return the run's last checkpoint; None if it has none yet."""
+        last = self.folder / run_folder.LAST
+        return read_checkpoint(last) if last.is_file() else None
+
     def choose_split(self, *, resumed: bool) -> Split:
         """Return the split of the known run folder, or a new one.
 
@@ -179,6 +180,28 @@ class _Setup:
             _refuse_changed_data(self.folder, self.task, split, self.cache)
         _refuse_unjudged(split, self.recipe.settings)
         return split
+
+    def write_facts(
+        self,
+        plan: Plan,
+        split: Split,
+        network: NetworkSpec,
+        *,
+        reasons: Mapping[str, str],
+        origin: Origin | None,
+    ) -> None:
+        """Write the files of a run that are known before its first step."""
+        folder, digests = self.folder, self.cache.digests()
+        keep_origin(folder, origin)
+        if origin is not None:
+            warn_of_seen(origin, (*split.validation, *split.test), digests)
+        write_json(folder / run_folder.ENVIRONMENT, environment(self.cache.data_hash()))
+        write_json(folder / run_folder.FINGERPRINT, read_fingerprint(self.cache).to_dict())
+        write_plan(folder / run_folder.PLAN, plan, reasons)
+        layout = network.layout()
+        if layout is not None:
+            write_layout(folder / run_folder.LAYOUT, layout)
+        write_split(folder, split, self.task, digests)
 
     def first_stage(
         self, plan: Plan, split: Split, origin: Origin | None, announce: Callable[[], None]
@@ -206,29 +229,17 @@ class _Setup:
         margin_mm = None if locator is None else locator.margin_mm
         return prepare_cases(self.cache, plan, margin_mm, share, self.processes)
 
+    def warn_of_labels(self, plan: Plan, split: Split, cached: Mapping[str, CachedCase]) -> None:
+        """Warn of labels that no training case has, or that the plan's grid loses."""
+        warn_of_absent(self.task, split, label_volumes(self.cache))
+        warn_of_vanished(self.task, plan, case_labels(self.cache), cached)
 
-def learn_joining(
-    split: Split, task: Task, plan: Plan, folds: Folds, cached: Mapping[str, CachedCase]
-) -> float | None:
-    """Return the distance that joins the foreground of every training case; None if there is no such rule.
 
-    With few training cases another case may well differ: the rule wants at least `_SURE` of them, each of
-    another group, and all labels annotated in each. At most `_LOOKED_AT` are read.
-    """
-    groups = {folds.group.key(case.id) if folds.group else case.id: case.id for case in split.training}
-    if len(groups) < _SURE or partial_labels(task).sets:
-        return None
-    looked_at = list(groups.values())[:: math.ceil(len(groups) / _LOOKED_AT)]
-    ignored = -1 if task.ignore is None else task.ignore
-    labels = (cached[case].labels().whole(np.int64)[0] for case in looked_at)
-    distance = joining_distance(((part > 0) & (part != ignored) for part in labels), plan.spacing)
-    if distance is not None:
-        log.info(
-            "foreground parts of one case lie at most %g mm apart in %d training cases; predictions drop "
-            "parts that lie farther from the rest",
-            *(distance, len(looked_at)),
-        )
-    return distance
+def _known_locator(before: Checkpoint | None, like: Path | None) -> Locator | None:
+    """Return the first stage of a checkpoint, or else of the run `like`; None if there is none."""
+    if before is None and like is not None:
+        before = read_checkpoint(like / run_folder.LAST)
+    return None if before is None else before.locator
 
 
 def _refuse_changed_data(folder: Path, task: Task, split: Split, cache: Cache) -> None:
@@ -249,26 +260,6 @@ def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, st
     plan, reasons = read_plan(folder / run_folder.PLAN)
     share = settings.foreground_share
     return plan if share is None else replace(plan, foreground_share=share), reasons
-
-
-def _write_facts(
-    folder: Path,
-    task: Task,
-    plan: Plan,
-    split: Split,
-    network: NetworkSpec,
-    *,
-    reasons: Mapping[str, str],
-    cache: Cache,
-) -> None:
-    """Write the files of a run that are known before its first step."""
-    write_json(folder / run_folder.ENVIRONMENT, environment(cache.data_hash()))
-    write_json(folder / run_folder.FINGERPRINT, read_fingerprint(cache).to_dict())
-    write_plan(folder / run_folder.PLAN, plan, reasons)
-    layout = network.layout()
-    if layout is not None:
-        write_layout(folder / run_folder.LAYOUT, layout)
-    write_split(folder, split, task, cache.digests())
 
 
 def draw_split(task: Task, folds: Folds, cache: Cache) -> Split:

@@ -8,7 +8,6 @@ overrides, such as plan.minutes=10. Linux and macOS only.
 """
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -94,6 +93,8 @@ def lost_voxels(segmenter: Segmenter, image: Path, label: Path) -> tuple[int, in
 
 def main(arguments: Sequence[str]) -> None:
     """See the module."""
+    import resource  # Windows has no such module
+
     place, overrides = Path(arguments[0]), arguments[1:]
     data, trained = place / "Task99_FullSize", place / "run"
     write_set(data)

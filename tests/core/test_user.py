@@ -1,10 +1,12 @@
 """A process under a number that the system has no name for."""
 
 import getpass
+import importlib
 import os
 
 import pytest
 
+import app
 from app.core.user import name_user
 
 pwd = pytest.importorskip("pwd")
@@ -20,8 +22,8 @@ def test_a_number_without_a_name_gets_one(monkeypatch: pytest.MonkeyPatch) -> No
     name_user()
     assert "USER" not in os.environ  # the system has one
     monkeypatch.setattr(pwd, "getpwuid", unknown)
-    name_user()
+    importlib.reload(app)
     assert getpass.getuser() == f"uid{os.getuid()}"
     monkeypatch.setenv("USER", "chosen")
-    name_user()
+    importlib.reload(app)
     assert getpass.getuser() == "chosen"

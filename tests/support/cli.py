@@ -1,6 +1,5 @@
 """run.py as a user calls it."""
 
-import resource
 import runpy
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from tests.support.config import TINY
 @contextmanager
 def no_room(size: int = 0) -> Iterator[None]:
     """Let no file of this process grow beyond `size` bytes: writing fails as on a full disk."""
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -7,6 +7,8 @@ from omegaconf import DictConfig
 from app.cli.config.settings import read_settings
 from app.core.errors import InputError
 
+ALL_FOLDS = "fold=all"
+"""The word that makes a command hold out every fold, one after the other."""
 _SEEDS = 2**63  # above, PyTorch refuses a seed
 
 

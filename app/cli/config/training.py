@@ -21,7 +21,7 @@ from app.track.tracker import NoTracker, Tracker
 from app.train.fine_tuning import read_origin
 from app.train.machine.processes import ALONE, Processes
 from app.train.planning import BuildNetwork, plan_for
-from app.train.setup import open_cache, open_training
+from app.train.setup import Start, open_cache, open_training
 from app.train.training import Recipe, Training
 
 
@@ -103,12 +103,14 @@ def open_configured(
             folds=configured_folds(cfg, task, task_facts),
             build_network=make_builder(cfg, task),
             facts={**section_values(cfg.choices), "fold": cfg.fold, "seed": cfg.seed, **(facts or {})},
-            resumed=resumed,
+            start=Start(
+                resumed=resumed,
+                like=like,
+                origin=read_origin(Path(init)) if leads and not resumed and init else None,
+                announce=partial(write_config, run, cfg) if leads and not resumed else lambda: None,
+            ),
             processes=processes,
             factor=factor,
-            like=like,
-            origin=read_origin(Path(init)) if leads and not resumed and init else None,
-            announce=partial(write_config, run, cfg) if leads and not resumed else lambda: None,
         )
         opened = replace(opened, follow=tracker.follow)
         if leads and resumed:  # only after a check that its limits leave something to do

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from torch import Tensor
-
 from app.core.errors import InputError
 
 _WORDS: dict[Any, tuple[str, str]] = {
@@ -40,21 +38,27 @@ def hint_of(cls: type, key: str) -> Any:
 
 
 def check_arguments(make: Callable[..., Any], values: Mapping[str, Any], where: str) -> None:
-    """Raise an InputError for an argument of the wrong type, if its type in `make` is of simple values."""
+    """Raise an InputError for an argument of the wrong type, if its type in `make` is of simple values.
+
+    Tensors are left out, because no value of a configuration is one.
+    """
+    from torch import Tensor  # here, because help and refused commands start without PyTorch
+
     try:
         hints = get_type_hints(make.__init__ if inspect.isclass(make) else make)
     except (NameError, TypeError):
         return  # another library, whose types are not known at run time
     for key, value in values.items():
-        if key in hints and not _fits(value, _members(hints[key])):
-            raise InputError(wrong_type(f"{where}.{key}", value, _without_tensors(hints[key])))
+        members = tuple(member for member in _members(hints.get(key, Any)) if member is not Tensor)
+        if not _fits(value, members):
+            raise InputError(wrong_type(f"{where}.{key}", value, Union[members]))  # noqa: UP007
 
 
 def _fits(value: Any, members: Sequence[Any]) -> bool:
     """Return whether a value read from YAML may be of one of the types; unknown types take any value."""
     lists = [member for member in members if (get_origin(member) or member) in _LISTS]
-    known = {int, float, bool, NoneType, Tensor, *lists}
-    if value is None or not known.issuperset(members):
+    known = {int, float, bool, NoneType, *lists}
+    if value is None or not members or not known.issuperset(members):
         return True
     if isinstance(value, list):
         return bool(lists)
@@ -65,10 +69,6 @@ def _fits(value: Any, members: Sequence[Any]) -> bool:
 
 def _members(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-
-
-def _without_tensors(hint: Any) -> Any:
-    return Union[tuple(member for member in _members(hint) if member is not Tensor)]  # noqa: UP007
 
 
 def _word(hint: Any) -> str | None:

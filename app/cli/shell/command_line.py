@@ -16,12 +16,11 @@ from hydra.errors import CompactHydraException
 from omegaconf import DictConfig
 
 import app
+from app.cli.config.command_settings import ALL_FOLDS
 from app.cli.config.exit_codes import end_interrupted, exit_codes
 from app.cli.config.paths import readable
 from app.cli.config.suggest import check_choices, explain, proposed
 from app.cli.shell.help import fitted, general_help, group_help, setting_names
-from app.cli.shell.main import run
-from app.cli.sweep.jobs import ALL_FOLDS
 from app.core.errors import InputError, interrupts_kept
 from app.core.renamed import renamed_override
 from app.core.signals import ignore_at_exit, interruptible
@@ -60,6 +59,8 @@ def main() -> None:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def _compose_and_run(cfg: DictConfig) -> None:
+    from app.cli.shell.main import run  # here, because help and refused commands start without it
+
     run(cfg)
 
 

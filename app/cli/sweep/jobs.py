@@ -10,12 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 
+from app.cli.config.command_settings import ALL_FOLDS
 from app.cli.config.paths import readable, readable_word
 from app.cli.config.run_config import PLACES
 from app.core.digest import digest_of_bytes
 from app.core.errors import InputError
 
-ALL_FOLDS = "fold=all"
 _REPEATED = ("seed", "fold")
 _REFERENCE = re.compile(r"(?<![\w.])@([A-Za-z][\w-]*)")
 _LONGEST = 32  # most characters of a value in a name

@@ -20,12 +20,12 @@ _ENDED = ("done", "failed")
 @contextmanager
 def progress_line(folder: Path, names: Sequence[str]) -> Iterator[None]:
     """Print a line to stderr whenever one of the named jobs ends, until the block ends."""
-    line = _Line(folder, names)
+    line = _SweepLine(folder, names)
     with watching(line.update):
         yield
 
 
-class _Line:
+class _SweepLine:
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self._folder, self._names = folder, names
         self._known = {name for name, record in self._records().items() if record.state in _ENDED}

@@ -22,7 +22,7 @@ _ITERATIONS = 50  # most iterations; about six are needed
 
 
 @dataclass(frozen=True)
-class _Sums:
+class _MaskSums:
     """The number of voxels in each label's mask (L,), and the sums of their probabilities (L,)."""
 
     count: Floats
@@ -66,7 +66,7 @@ def _thresholds(probabilities: NDArray[np.float32], total: Floats) -> Floats:
     return cuts
 
 
-def _sums(probabilities: NDArray[np.float32], cuts: Floats, *, alone: bool = False) -> _Sums:
+def _sums(probabilities: NDArray[np.float32], cuts: Floats, *, alone: bool = False) -> _MaskSums:
     """Return sums over the voxels above each label's threshold; `alone` leaves out voxels above several."""
     count, inside = np.zeros(len(probabilities)), np.zeros(len(probabilities))
     for piece, _ in _pieces(probabilities):
@@ -75,7 +75,7 @@ def _sums(probabilities: NDArray[np.float32], cuts: Floats, *, alone: bool = Fal
             masks &= masks.sum(axis=0) == 1
         count += masks.sum(axis=1)
         inside += np.where(masks, piece, 0).sum(axis=1, dtype=np.float64)
-    return _Sums(count, inside)
+    return _MaskSums(count, inside)
 
 
 def _pieces(probabilities: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.float32], slice]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from app.cli.config import build
 from app.cli.config.build import build_loss
@@ -22,7 +23,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def device(name: str) -> str:
-    return str(build.choose_device(composed(f"device={name}")))
+    return str(build.choose_device(OmegaConf.create({"device": name})))
 
 
 @pytest.mark.usefixtures("gpus")

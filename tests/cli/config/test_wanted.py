@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.build import build_optimizer, build_schedule
 from app.cli.config.command_settings import command_settings
@@ -106,11 +107,16 @@ def test_the_optimizer_and_the_schedule_are_checked() -> None:
         build_schedule(composed("schedule.power=abc"))(optimizer, 4)
 
 
+@pytest.fixture(scope="module")
+def settings() -> DictConfig:
+    return composed()
+
+
 @pytest.mark.parametrize(
     "word", ["seed=abc", "seed=-3", "split_seed=1.5", "folds=abc", "threads=abc", "threads=0"]
 )
-def test_settings_outside_of_sections_are_checked(word: str) -> None:
+def test_settings_outside_of_sections_are_checked(word: str, settings: DictConfig) -> None:
     key, _, value = word.partition("=")
     with pytest.raises(InputError) as error:
-        command_settings(composed(word))
+        command_settings(OmegaConf.merge(settings, OmegaConf.from_dotlist([word])))
     assert str(error.value).startswith(f"{key}: got ") and value in str(error.value)

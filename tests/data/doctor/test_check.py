@@ -10,51 +10,24 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from app.core.errors import InputError
-from app.core.reading import Reading
-from app.core.task import GroupRule, Task
-from app.data.doctor.check import Checked, check_task
+from app.core.task import GroupRule
+from app.data.doctor.check import check_task
 from app.data.doctor.finding import Severity
 from app.data.doctor.grid_rules import GRID_RULES, HEADER_ADVICE
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
-from app.data.doctor.repair import repair_task
 from app.data.doctor.set_rules import SET_RULES
 from app.data.doctor.table import COLUMNS, rows, write_check
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare.cache import Cache
 from app.data.sample.groups import groups_by_prefix
-from app.data.sets.decathlon import read_task, read_task_file
-from tests.support.cli import no_room
+from app.data.sets.decathlon import read_task
+from tests.support.edited import IMAGE, LABEL, TURN, Voxels, change, check, kinds, move, set_voxel, shifted
 from tests.support.volumes import REAL_DATA, MakeTask
 
 pytestmark = pytest.mark.e2e
-
-Voxels = NDArray[np.float32]
-TURN = np.array([[0, -1], [2, 1], [1, 1]])  # of the axes, as nibabel writes it
-IMAGE, LABEL = "imagesTr/blob_002.nii.gz", "labelsTr/blob_002.nii.gz"
-
-
-def check(folder: Path) -> tuple[Task, Checked]:
-    task = read_task(folder)
-    return task, check_task(task, None, workers=2)
-
-
-def kinds(checked: Checked, case: str = "blob_002") -> set[str]:
-    return {finding.kind for finding in checked.findings.get(case, ())}
-
-
-def change(path: Path, edit: Callable[[Voxels], Any], dtype: type = np.float32, **header: Any) -> None:
-    """Store edited voxels, and header fields, under the same name."""
-    image = nib.load(path)
-    changed = nib.Nifti1Image(
-        np.asarray(edit(np.asarray(image.get_fdata(), np.float32)), dtype), image.affine
-    )
-    for field, value in header.items():
-        changed.header[field] = value
-    nib.save(changed, path)
 
 
 def header(path: Path, **fields: Any) -> None:
@@ -66,24 +39,6 @@ def header(path: Path, **fields: Any) -> None:
     stored["vox_offset"] = 352
     content[:348] = stored.binaryblock
     path.write_bytes(gzip.compress(bytes(content)))
-
-
-def set_voxel(value: float) -> Callable[[Voxels], Voxels]:
-    def edit(voxels: Voxels) -> Voxels:
-        voxels[3, 4, 5] = value
-        return voxels
-
-    return edit
-
-
-def move(path: Path, affine: NDArray[np.float64]) -> None:
-    nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), affine), path)
-
-
-def shifted(mm: float) -> NDArray[np.float64]:
-    affine = np.eye(4)
-    affine[2, 3] = mm
-    return affine
 
 
 def copy(folder: Path, source: str, target: str, edit: Callable[[Voxels], Voxels]) -> None:
@@ -260,89 +215,6 @@ def test_sides_of_one_patient_under_neighbouring_numbers_are_suspected(make_task
 def test_sound_data_have_no_finding(make_task: MakeTask) -> None:
     _, checked = check(make_task(cases=4))
     assert checked.findings == {}
-
-
-def test_a_copy_that_cannot_be_written_is_one_line_and_leaves_nothing(
-    make_task: MakeTask, tmp_path: Path
-) -> None:
-    source = make_task(cases=3)
-    _, checked = check(source)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot be written"):
-        repair_task(read_task_file(source), checked, tmp_path / "file" / "copy", Reading())
-    with no_room(1000), pytest.raises(InputError, match=r"cannot be written"):
-        repair_task(read_task_file(source), checked, tmp_path / "copy", Reading())
-    assert {path.name for path in tmp_path.iterdir()} == {source.name, "file"}
-
-
-def test_a_repaired_copy_is_sound_and_the_source_untouched(make_task: MakeTask, tmp_path: Path) -> None:
-    folder = make_task(cases=5)
-    change(folder / "imagesTr/blob_001.nii.gz", set_voxel(np.nan))
-    move(folder / LABEL, shifted(0.6))
-    change(folder / "labelsTr/blob_003.nii.gz", lambda v: v * 1.004)
-    change(folder / "labelsTr/blob_004.nii.gz", np.copy)
-    before = {path: path.read_bytes() for path in folder.rglob("*.gz")}
-    _, checked = check(folder)
-    assert repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading()) == 4
-    task, repaired = check(tmp_path / "copy")
-    assert repaired.findings == {} and len(task.cases) == 5
-    assert {path: path.read_bytes() for path in folder.rglob("*.gz")} == before
-    image = np.asarray(nib.load(tmp_path / "copy/imagesTr/blob_001.nii.gz").dataobj)
-    assert image[3, 4, 5] == np.nanmin(np.asarray(nib.load(folder / "imagesTr/blob_001.nii.gz").dataobj))
-    for target in (tmp_path / "copy", folder / "copy"):  # one that exists, one inside the source
-        with pytest.raises(InputError, match=r"check\.repair") as error:
-            repair_task(read_task_file(folder), checked, target, Reading())
-        assert str(target) in str(error.value)
-
-
-def test_a_copy_keeps_ids_and_what_each_case_annotates(make_task: MakeTask, tmp_path: Path) -> None:
-    folder = make_task(cases=3)
-    facts = json.loads((folder / "dataset.json").read_text())
-    facts["labels"]["2"] = "other"
-    facts["training"][0]["annotated"] = ["blob"]
-    facts["training"][1] |= {"id": "patient_7", "annotated": ["blob", "other"]}
-    (folder / "dataset.json").write_text(json.dumps(facts))
-    task, checked = check(folder)
-    repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
-    copied = read_task(tmp_path / "copy")
-    wanted = {case.id: case.annotated for case in task.cases}
-    assert (
-        {case.id: case.annotated for case in copied.cases}
-        == wanted
-        == {"blob_001": (1,), "patient_7": (1, 2), "blob_003": None}
-    )
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_a_label_beside_its_scan_and_turned_is_repaired_by_both(
-    make_task: MakeTask, tmp_path: Path, dtype: type
-) -> None:
-    """Turned first, then given the scan's geometry: the voxels stay on the anatomy."""
-    folder = make_task(cases=3)
-    drawn = np.asarray(nib.load(folder / LABEL).dataobj)
-    change(folder / LABEL, np.copy, dtype)
-    move(folder / LABEL, shifted(0.6))
-    nib.save(nib.load(folder / LABEL).as_reoriented(TURN), folder / LABEL)
-    _, checked = check(folder)
-    assert {"other_grid", "other_orientation"} <= kinds(checked)
-    repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
-    repaired = nib.load(tmp_path / "copy" / LABEL)
-    np.testing.assert_array_equal(np.asarray(repaired.dataobj), drawn)
-    np.testing.assert_allclose(repaired.affine, nib.load(folder / IMAGE).affine)
-    assert check(tmp_path / "copy")[1].findings == {}
-
-
-@pytest.mark.parametrize(("value", "kind"), [(300.0, "unknown_labels"), (0.4, "fractional_labels")])
-def test_values_that_only_a_guess_could_mend_are_kept(
-    make_task: MakeTask, tmp_path: Path, value: float, kind: str
-) -> None:
-    folder = make_task(cases=3)
-    change(folder / LABEL, set_voxel(value))
-    move(folder / LABEL, shifted(0.6))
-    _, checked = check(folder)
-    repair_task(read_task_file(folder), checked, tmp_path / "copy", Reading())
-    assert np.asarray(nib.load(tmp_path / "copy" / LABEL).dataobj)[3, 4, 5] == np.float32(value)
-    assert kind in kinds(check(tmp_path / "copy")[1])
 
 
 def test_the_table_has_a_row_a_case(make_task: MakeTask, tmp_path: Path) -> None:

@@ -8,17 +8,16 @@ from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 
 from app.core.errors import InputError
-from app.report.draw.pictures import fullest_planes, fullest_slice, grey_window, planes, spread_slices
+from app.report.draw.pictures import fullest_planes
 from app.report.page.page import write_report
 from app.report.read.ranking import notable_cases
-from app.report.read.runs import find_runs, read_runs
-from app.report.read.scans import Scan, read_scan
-from app.report.wording import DASH, duration, probability, scaled
+from app.report.read.runs import read_runs
+from app.report.read.scans import read_scan
+from app.report.wording import DASH, duration
 from tests.support.runs import HOSTILE, make_run, write_volume
 
 pytestmark = pytest.mark.e2e
@@ -150,41 +149,6 @@ def test_pictures_show_the_best_of_several_runs(tmp_path: Path) -> None:
     assert page.source.count("checked>") == 9
 
 
-def test_scan_is_turned_to_canonical_and_its_first_channel_is_taken(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    scan = read_scan(read_runs([folder])[0], "case_a")
-    stored = nibabel.load(folder / "case_a_image.nii.gz").get_fdata()[..., 0]
-    np.testing.assert_allclose(scan.image, stored[::-1])
-    assert scan.spacing == (1.0, 1.0, 2.5)
-    assert scan.reference[12 - 1 - 2, 3, 2] == 1
-    assert scan.prediction[12 - 1 - 2, 3, 3] == 1
-
-
-def test_pictures_of_noisy_scans_stay_small() -> None:
-    """Six cases of 21 slices, in base64, have to stay below 3 MB."""
-    reference = np.zeros((96, 96, 4), np.uint8)
-    reference[20:80, 20:80, 1] = 1
-    noise = np.random.default_rng(0).normal(0, 0.1, reference.shape)
-    scan = Scan((0.5 * reference + noise).astype(np.float32), reference, reference, (1.0, 1.0, 1.0))
-    (axial,) = planes(scan, [(1,)], None)[0].slices
-    assert 6 * 21 * len(axial.image) < 3e6
-
-
-def test_planes_and_grey_window() -> None:
-    reference = np.zeros((4, 5, 6), np.uint8)
-    reference[3, :, 2] = 1
-    nothing = np.zeros_like(reference)
-    assert [fullest_slice(reference, nothing, axis) for axis in range(3)] == [3, 0, 2]
-    assert fullest_slice(nothing, reference, 2) == 2
-    assert fullest_slice(nothing, nothing, 2) == 3
-    assert [spread_slices(reference, nothing, axis) for axis in range(3)] == [[3], [0, 1, 2, 3, 4], [2]]
-    assert spread_slices(nothing, nothing, 2) == [3]
-    long = np.zeros((1, 1, 26), np.uint8)
-    long[..., 2:21] = 1
-    assert spread_slices(long, 0 * long, 2) == [2, 5, 8, 11, 14, 17, 20]
-    assert grey_window(np.arange(101.0).reshape(101, 1, 1)) == (1.0, 99.0)
-
-
 @pytest.mark.parametrize("absent", NAMED)
 def test_missing_file_is_named(tmp_path: Path, absent: str) -> None:
     folder = make_run(tmp_path / "run_7")
@@ -240,21 +204,6 @@ def test_contours_are_those_of_the_regions(tmp_path: Path) -> None:
         assert [re.findall(r"\d+", remark) for remark in remarks] == named
 
 
-def test_an_unfinished_run_is_called_by_what_was_chosen(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    (folder / "summary.json").unlink()
-    chosen = {"task": "hippocampus", "model": "unet", "op": "cakes"}
-    config = {
-        "choices": chosen,
-        "task": {"folder": "x"},
-        "op": {"_target_": "app.operators.cakes.Cakes"},
-        "seed": 3,
-    }
-    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
-    (run,) = read_runs([folder])
-    assert (run.summary.task, run.summary.model, run.summary.op, run.summary.seed) == (*chosen.values(), "3")
-
-
 def test_a_series_is_no_missing_file_and_a_search_lacks_no_scores(tmp_path: Path) -> None:
     """A DICOM series is a folder that is not drawn; a search never evaluates."""
     folder = make_run(tmp_path / "run")
@@ -305,15 +254,6 @@ def test_broken_number_is_an_input_error(tmp_path: Path) -> None:
         assert re.search(token, str(error.value))
 
 
-def test_find_runs(tmp_path: Path) -> None:
-    for name in ("b/run", "a", "a/.hydra", "c"):
-        (tmp_path / name).mkdir(parents=True, exist_ok=True)
-    for name in ("b/run/summary.json", "a/config.yaml", "a/.hydra/config.yaml", "c/notes.txt"):
-        (tmp_path / name).write_text("{}")
-    assert find_runs(tmp_path) == [tmp_path / "a", tmp_path / "b" / "run"]
-    assert find_runs(tmp_path / "a") == [tmp_path / "a"]
-
-
 def test_run_without_results_beside_others_is_left_out_and_named(tmp_path: Path) -> None:
     make_run(tmp_path / "runs" / "done")
     (tmp_path / "runs" / "planned").mkdir()
@@ -352,18 +292,6 @@ def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
     assert len([machine for machine in report(tmp_path, runs).machines if "host_1" in machine]) == 1
 
 
-def test_wording() -> None:
-    assert [scaled(value) for value in (12, 4.32e9, 999_999)] == ["12", "4.32 G", "1 M"]
-    assert [probability(value) for value in (0.0213, 0.0004, None)] == ["0.021", "< 0.001", DASH]
-    assert [duration(value) for value in (59, 61.5, 4000)] == ["59 s", "1 min 02 s", "1 h 06 min"]
-
-
-def cells_with(page: Page, mark: str) -> list[list[str]]:
-    """Return the cells of every table row that contains a mark, without the row's name."""
-    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
-    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows if mark in row]
-
-
 def report(tmp_path: Path, runs: Path) -> Page:
     write_report([runs], tmp_path / "report.html")
     return Page(tmp_path / "report.html")
@@ -371,3 +299,9 @@ def report(tmp_path: Path, runs: Path) -> Page:
 
 def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value))
+
+
+def cells_with(page: Page, mark: str) -> list[list[str]]:
+    """Return the cells of every table row that contains a mark, without the row's name."""
+    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
+    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows if mark in row]

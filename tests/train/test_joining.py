@@ -1,4 +1,4 @@
-"""What is decided before the first step."""
+"""The distance that joins the foreground of every training case."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import pytest
 
 from app.core.task import Task
 from app.data.sample.split import Folds, split_cases
-from app.train import setup
-from app.train.setup import learn_joining
+from app.train import joining
+from app.train.joining import learn_joining
 from tests.support.networks import make_bench
 from tests.support.volumes import MakeTask
 
@@ -23,7 +23,7 @@ def test_parts_are_dropped_only_where_enough_cases_show_none(
         return learn_joining(split_cases(task.cases, folds), task, bench.plan, folds, cached)
 
     assert learnt(bench.task) is None  # three cases show little
-    monkeypatch.setattr(setup, "_SURE", 3)
+    monkeypatch.setattr(joining, "_SURE", 3)
     assert learnt(bench.task) == 10
-    monkeypatch.setattr(setup, "_SURE", 4)
+    monkeypatch.setattr(joining, "_SURE", 4)
     assert learnt(bench.task) is None
