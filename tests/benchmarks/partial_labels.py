@@ -6,8 +6,8 @@ Every training case keeps one label of its label map, the labels in turn; the ot
 copy. Three trainings per seed have the same cases, patches and steps: with all labels (full), with the copies
 and `annotated` in dataset.json (partial), and with the copies as if they were complete (unsaid). Held-out
 cases keep all labels. A run that is there already is not repeated, so the same command continues. Writes
-partial_labels.csv (one row per run) and prints the mean Dice of each and its paired difference to full, with
-a 95 % interval over patients and seeds.
+partial_labels.csv (one row per run) and prints the mean Dice of each and its paired differences to full and
+to unsaid, with 95 % intervals over patients and seeds.
 """
 
 import argparse
@@ -100,12 +100,11 @@ def _with_one_label(source: Path, target: Path, value: int) -> Path:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return a Markdown table: one row per kind of annotation."""
-    full = [one for one in outcomes if one.name == FULL]
-    lines = ["| annotation | mean Dice | difference to full |", "|---|---|---|"]
-    for name in (FULL, PARTIAL, UNSAID):
-        ours = [one for one in outcomes if one.name == name]
-        told = "" if name == FULL else difference(ours, full)
-        lines.append(f"| {name} | {fmean(one.mean for one in ours):.4f} | {told} |")
+    by_name = {name: [one for one in outcomes if one.name == name] for name in (FULL, PARTIAL, UNSAID)}
+    lines = ["| annotation | mean Dice | difference to full | difference to unsaid |", "|---|---|---|---|"]
+    for name, ours in by_name.items():
+        told = ("" if name == other else difference(ours, by_name[other]) for other in (FULL, UNSAID))
+        lines.append(f"| {name} | {fmean(one.mean for one in ours):.4f} | {' | '.join(told)} |")
     return "\n".join(lines)
 
 
