@@ -1,9 +1,11 @@
 """Check of the element lengths of a DICOM file before GDCM reads it.
 
 GDCM allocates memory for the stated length of an element, up to 4 GB, before it reads any of its bytes. A
-length beyond the end of the file is therefore refused here.
+length beyond the end of the file is therefore refused here, and so are elements at places where GDCM would
+take other bytes for a length.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL
 _UNDEFINED = 0xFFFFFFFF
 _ITEMS, _META, _SYNTAX, _PIXELS = 0xFFFE, 0x0002, (0x0002, 0x0010), (0x7FE0, 0x0010)
 _FRAGMENT, _LAST_FRAGMENT = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_ENDS = ((0xFFFE, 0xE00D), _LAST_FRAGMENT)  # of an item and a sequence of undefined length
 _ITEM_START = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
 _Order = Literal["little", "big"]
@@ -57,10 +60,12 @@ def find_pixels(path: Path) -> Pixels:
     """Check all elements of a file up to its pixels and return how the pixels are stored.
 
     Raises:
-        InputError: an element up to the pixels is longer than the rest of the file, or a file that is
-            compressed as a whole (deflated) is damaged.
+        InputError: an element up to the pixels is longer than the rest of the file or at a place where it
+            cannot be, or a file that is compressed as a whole (deflated) is damaged.
     """
     size, deflated_from = path.stat().st_size, None
+    open_until: list[float] = []  # the ends of the sequences and items around an element
+    empty = in_data = False
     with path.open("rb") as file:
         stream: BinaryIO = file
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
@@ -78,6 +83,14 @@ def find_pixels(path: Path) -> Pixels:
                     size, stream = len(content), BytesIO(content)
                 syntax = b""
                 continue
+            while open_until and found.begin >= open_until[-1]:
+                open_until.pop()
+            if (found.tag[0] == _META and in_data) or (found.tag == _FRAGMENT and empty and not open_until):
+                raise InputError(
+                    f"{path}: the DICOM element ({found.tag[0]:04x},{found.tag[1]:04x}) cannot be at byte "
+                    f"{found.begin}; is the file damaged?"
+                )
+            in_data, empty = in_data or found.tag[0] != _META, found.length == 0
             inside = found.tag[0] == _ITEMS or found.length == _UNDEFINED
             if found.length != _UNDEFINED and found.first + found.length > size:
                 raise InputError(_too_long(path, found, size))
@@ -90,6 +103,10 @@ def find_pixels(path: Path) -> Pixels:
             if found.tag == _SYNTAX:
                 syntax = value.rstrip(b"\0 ")
             inside = inside or value.startswith(_ITEM_START[order])
+            if found.tag in _ENDS:
+                del open_until[-1:]
+            elif inside:
+                open_until.append(math.inf if found.length == _UNDEFINED else found.first + found.length)
             stream.seek(found.first + (0 if inside else found.length))
     return Pixels(has_lut=has_lut, deflated_from=deflated_from)
 

@@ -89,7 +89,8 @@ def frame_voxels(frames: Sequence[Frame]) -> NDArray[np.float32]:
     for k, frame in enumerate(frames):
         slope, intercept = frame.scale
         assert frame.index is not None
-        voxels[:, :, k] = stored[frame.file][frame.index].T.astype(np.float64) * slope + intercept
+        with np.errstate(over="ignore", invalid="ignore"):  # values out of range become infinite
+            voxels[:, :, k] = stored[frame.file][frame.index].T.astype(np.float64) * slope + intercept
     return voxels
 
 

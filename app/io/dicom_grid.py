@@ -31,12 +31,13 @@ class Stack:
     uneven: float
 
 
+@np.errstate(all="ignore")
 def stack(where: Path, frames: Sequence[Frame]) -> Stack:
     """Order slices along their normal and fit an even grid; a tilted gantry gives a sheared affine.
 
     Raises:
-        InputError: slices differ in size, direction or spacing, two have one position, there is a gap, or a
-            single slice has no thickness.
+        InputError: slices differ in size, direction or spacing, two have one position, there is a gap, a
+            single slice has no thickness, or positions are not finite.
     """
     _refuse_odd(where, frames)
     first = frames[0]
@@ -48,6 +49,10 @@ def stack(where: Path, frames: Sequence[Frame]) -> Stack:
     for axis, vector in enumerate((rows * first.spacing[0], columns * first.spacing[1], step)):
         affine[:3, axis] = vector * _LPS_TO_RAS
     affine[:3, 3] = origin * _LPS_TO_RAS
+    if not (np.isfinite(affine).all() and np.isfinite(uneven)):
+        raise InputError(
+            f"{where}: the positions, directions or distances of its slices are not finite; is it damaged?"
+        )
     return Stack(tuple(ordered), affine, uneven)
 
 

@@ -11,7 +11,7 @@ from app.core.errors import InputError
 from app.io.header import Header, make_header
 from app.io.packed import refuse_damaged
 from app.io.suffixes import suffix_of
-from app.io.text_header import read_text_header
+from app.io.text_header import TextHeader, read_text_header
 
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # warnings concern unused fields; errors are still raised
 
@@ -64,11 +64,31 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
             raise InputError(
                 f"{path}: CompressedDataSize: got {stored.packed_bytes}, its voxels take {packed} bytes"
             )
+    if not stored.zipped and not stored.raw and _KINDS[suffix_of(path)] == _META:
+        _refuse_other_text(path, stored)
     try:
         image = _reader(path).Execute()
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read, is it cut short? ({_last_line(error)})") from None
     return file_order(image)
+
+
+def _refuse_other_text(path: Path, stored: TextHeader) -> None:
+    """Check voxels that are stored as text; ITK returns undefined voxels where numbers are missing."""
+    header = read_header(path)
+    wanted = math.prod(header.size) * header.channels
+    text = stored.voxels.read_bytes()[stored.start :]
+    words = text.split()
+    try:
+        told = f"{len(list(map(float, words[:wanted])))} numbers"
+    except ValueError:
+        told = "other text than numbers"
+    if len(words) == wanted and not text[-1:].isspace():  # ITK reads no number at the very end of a file
+        told = "no line end after the last number"
+    if told != f"{wanted} numbers":
+        raise InputError(
+            f"{path}: got {told} in place of {wanted} voxels (BinaryData = False); is it damaged?"
+        )
 
 
 def files_of(path: Path) -> tuple[Path, ...]:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from app.io.packed import refuse_hollow
 from app.io.suffixes import pair_of
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # `nifti_warnings` reports these problems
+warnings.filterwarnings("ignore", "Extension size is not", module="nibabel")  # extensions are not read here
 
 _FORM = "NIfTI"
 _UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1 codes, factors to mm; 2 mm, 0 unknown

@@ -90,6 +90,8 @@ def _meta(path: Path, start: bytes) -> TextHeader:
         fields.get(field, usual)[:1].lower() in ("t", "y", "1")
         for field, usual in (("CompressedData", "False"), ("BinaryData", "True"))
     )
+    if zipped and not binary:
+        raise InputError(f"{path}: got CompressedData = True with BinaryData = False, wanted one of them")
     apart = name.upper() != "LOCAL"
     size = int(fields.get("CompressedDataSize", "0")) or None
     if zipped and not apart and size is None:

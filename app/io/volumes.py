@@ -93,7 +93,8 @@ def load_volume(path: Path, reading: Reading = DEFAULT_READING) -> Volume:
 def _as_volume(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> Volume:
     if voxels.ndim == 3:
         voxels = voxels[..., np.newaxis]
-    return Volume(affine, np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32))
+    with np.errstate(over="ignore"):  # values out of range become infinite
+        return Volume(affine, np.ascontiguousarray(np.moveaxis(voxels, -1, 0), dtype=np.float32))
 
 
 def read_label_map(path: Path, values: Sequence[int]) -> LabelMap:

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -101,6 +102,18 @@ def test_frames_of_enhanced_files_have_scales_of_their_own(tmp_path: Path, synta
         one.RescaleSlope, one.RescaleIntercept = f"{k + 1}", f"{-100 * k}"
     volume = read_volume(save(tmp_path / "a", [enhanced(made, MIXED)], syntax=syntax))
     np.testing.assert_array_equal(volume.voxels[0], scan * np.arange(1.0, 7) - 100 * np.arange(6))
+
+
+def test_numbers_out_of_range_are_refused_without_warnings(tmp_path: Path) -> None:
+    scaled, placed = slices(a_scan()), slices(a_scan())
+    for k, one in enumerate(scaled):
+        one.RescaleSlope = "1e300"
+        placed[k].ImagePositionPatient = [f"{(-1) ** k}e308", "1e308", f"{k}e308"]
+    with warnings.catch_warnings(action="error"):
+        with pytest.raises(InputError, match=r"infinite voxels"):
+            read_volume(save(tmp_path / "scaled", [enhanced(scaled)]))
+        with pytest.raises(InputError, match=r"placed"):
+            read_volume(save(tmp_path / "placed", [enhanced(placed)]))
 
 
 def test_enhanced_files_ask_for_pydicom_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,21 @@ def test_an_element_longer_than_the_file(tmp_path: Path, tag: bytes) -> None:
         read_header(path.parent)
 
 
+@pytest.mark.parametrize("damage", ["empty sequence", "late meta information"])
+def test_elements_where_they_cannot_be(tmp_path: Path, damage: str) -> None:
+    """GDCM took other bytes for a length and allocated gigabytes."""
+    path = save(tmp_path / "a", [enhanced(slices(a_scan((9, 8, 2))))]) / "IM0000.dcm"
+    content = bytearray(path.read_bytes())
+    if damage == "empty sequence":
+        at = content.index(b"R)\x92SQ")
+        content[at + 7 : at + 11] = bytes(4)  # its length; its items follow all the same
+    else:
+        content[132:134] = b"\x3d\x00"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"IM0000\.dcm.* at byte \d+"):
+        find_pixels(path)
+
+
 def test_compressed_pixels_that_are_no_items(tmp_path: Path) -> None:
     path = save(tmp_path / "a", slices(a_scan((9, 8, 1))), syntax=JPEGLosslessSV1) / "IM0000.dcm"
     content = path.read_bytes()

@@ -51,6 +51,11 @@ def test_where_voxels_are(tmp_path: Path) -> None:
         ("BinaryData = True", f"BinaryData = {'x' * 300}", "BinaryData: got 'x{80}', wanted True"),
         ("CompressedData = False", "CompressedData = True\nCompressedDataSize = true", "CompressedDataSize"),
         ("CompressedData = False", "CompressedData = True", "no CompressedDataSize"),
+        (
+            "BinaryData = True\nCompressedData = False",
+            "BinaryData = False\nCompressedData = True",
+            "BinaryData = False, wanted one of them",
+        ),
         ("Offset = 0 0 0", "Offset 0 0 0", "line 5.*'Offset 0 0 0'"),
         ("ElementDataFile = LOCAL\n", "", "no line ElementDataFile"),
         ("LOCAL", "x" * 300, "x{80}'"),

@@ -1,5 +1,6 @@
 import gzip
 import re
+import warnings
 from pathlib import Path
 
 import nibabel as nib
@@ -91,6 +92,33 @@ def test_other_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(str(two))) as error:
         read_label_map(two, range(2))
     assert "(2, 2, 2, 2)" in str(error.value)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_voxels_as_text_are_complete_or_refused(tmp_path: Path, apart: bool) -> None:
+    """ITK returned undefined voxels in place of missing ones."""
+    numbers = list(range(24))
+    head = "ObjectType = Image\nNDims = 3\nBinaryData = False\nElementSpacing = 1 1 1\nDimSize = 4 3 2\n"
+    head += f"ElementType = MET_SHORT\nElementDataFile = {'a.raw' if apart else 'LOCAL'}\n"
+    path = tmp_path / ("a.mhd" if apart else "a.mha")
+
+    def written(words: str) -> Path:
+        path.write_text(head if apart else head + words)
+        (tmp_path / "a.raw").write_text(words)
+        return path
+
+    text = " ".join(map(str, numbers))
+    voxels = read_volume(written(text + "\n")).voxels[0]
+    np.testing.assert_array_equal(voxels.ravel(order="F"), numbers)
+    for words, got in (("1 2 3\n", "3 numbers"), ("x " * 24, "other text"), (text, "no line end")):
+        with pytest.raises(InputError, match=f"{re.escape(str(path))}: got {got}"):
+            read_volume(written(words))
+
+
+def test_values_beyond_single_precision_are_infinite_without_a_warning(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.nii.gz", np.full((3, 3, 3), 1e300))
+    with warnings.catch_warnings(action="error"), pytest.raises(InputError, match=r"27 NaN or infinite"):
+        read_volume(path)
 
 
 @pytest.mark.parametrize("suffix", [".mha", ".nrrd"])

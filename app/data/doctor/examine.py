@@ -116,7 +116,9 @@ def _label_facts(path: Path, task: Task, image: ImageFacts | None) -> LabelFacts
         else {}
     )
     lesions = _lesions(voxels, values)
-    return LabelFacts(header, values, outside, lesions, _digest(voxels.astype(np.float32)))
+    with np.errstate(over="ignore"):  # values out of range become infinite
+        digest = _digest(voxels.astype(np.float32))
+    return LabelFacts(header, values, outside, lesions, digest)
 
 
 def _lesions(voxels: NDArray[np.generic], values: dict[float, int]) -> tuple[LesionSizes, ...]:
