@@ -49,10 +49,10 @@ def open_cache(folder: Path, task: Task, scratch: Path | None = None) -> Cache:
 
 @dataclass(frozen=True)
 class Start:
-    """How a run begins: anew, resumed, as another run did, or with the weights of another network."""
+    """How a run begins: as a new one, resumed, as another run did, or with the weights of another network."""
 
     resumed: bool = False
-    """Whether the run goes on. It keeps its plan, because the memory here may differ from that of the first
+    """Whether the run continues. It keeps its plan, because the memory here may differ from that of the first
     machine, and the network of its checkpoint."""
     like: Path | None = None
     """The run folder whose plan, folds and first stage are used."""
