@@ -26,6 +26,7 @@ _FRAGMENT, _LAST_FRAGMENT = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _ENDS = ((0xFFFE, 0xE00D), _LAST_FRAGMENT)  # of an item and a sequence of undefined length
 _ITEM_START = {"little": b"\xfe\xff\x00\xe0", "big": b"\xff\xfe\xe0\x00"}
 _IMPLICIT, _BIG_ENDIAN, _DEFLATED = (b"1.2.840.10008.1.2" + end for end in (b"", b".2", b".1.99"))
+_RUN_LENGTHS, _MOST_SEGMENTS = b"1.2.840.10008.1.2.5", 15
 _Order = Literal["little", "big"]
 _JPEG_HEAD = 2**16  # bytes of a fragment in which the image's own header is looked for
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -57,11 +58,11 @@ class _Element:
 
 
 def find_pixels(path: Path) -> Pixels:
-    """Check all elements of a file up to its pixels and return how the pixels are stored.
+    """Check all elements of a file, up to compressed pixels, and return how the pixels are stored.
 
     Raises:
-        InputError: an element up to the pixels is longer than the rest of the file or at a place where it
-            cannot be, or a file that is compressed as a whole (deflated) is damaged.
+        InputError: an element is longer than the rest of the file or at a place where it cannot be, or a file
+            that is compressed as a whole (deflated) is damaged.
     """
     size, deflated_from = path.stat().st_size, None
     open_until: list[float] = []  # the ends of the sequences and items around an element
@@ -71,6 +72,7 @@ def find_pixels(path: Path) -> Pixels:
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
         order: _Order = "little"
         explicit, syntax, has_lut = True, b"", False
+        stored_bytes, coded_runs = None, False
         if start[_PREAMBLE_BYTES:] != _MAGIC:
             stream.seek(0)
             explicit = start[4:6] in _LONG | _SHORT
@@ -95,20 +97,22 @@ def find_pixels(path: Path) -> Pixels:
             if found.length != _UNDEFINED and found.first + found.length > size:
                 raise InputError(_too_long(path, found, size))
             if found.tag == _PIXELS and inside:
-                _check_fragments(path, stream, order, size)
-            if found.tag == _PIXELS:
-                return Pixels(None if inside else found.length, has_lut, deflated_from)
+                _check_fragments(path, stream, order, size, coded_runs=coded_runs)
+                return Pixels(None, has_lut, deflated_from)
+            if found.tag == _PIXELS and not open_until:
+                stored_bytes = found.length
             has_lut = has_lut or found.tag == _MODALITY_LUT
             value = stream.read(min(found.length, 64)) if not inside else b""
             if found.tag == _SYNTAX:
                 syntax = value.rstrip(b"\0 ")
-            inside = inside or value.startswith(_ITEM_START[order])
+                coded_runs = syntax == _RUN_LENGTHS
+            inside = inside or (found.tag != _PIXELS and value.startswith(_ITEM_START[order]))
             if found.tag in _ENDS:
                 del open_until[-1:]
             elif inside:
                 open_until.append(math.inf if found.length == _UNDEFINED else found.first + found.length)
             stream.seek(found.first + (0 if inside else found.length))
-    return Pixels(has_lut=has_lut, deflated_from=deflated_from)
+    return Pixels(stored_bytes, has_lut, deflated_from)
 
 
 def with_elements(path: Path, change: Callable[[bytes], bytes]) -> bytes:
@@ -141,19 +145,26 @@ def _inflated(path: Path, stored: bytes) -> bytes:
     return content
 
 
-def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int) -> None:
-    """Check that compressed pixels are a sequence of items within the file, and the bits of JPEG images.
+def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int, *, coded_runs: bool) -> None:
+    """Check that compressed pixels are a sequence of items within the file, and their own headers.
 
-    GDCM's JPEG decoder crashes if an image's own header has more than 16 bits per sample.
+    GDCM crashes if a JPEG image has more than 16 bits per sample, or run lengths (RLE) have no segment.
 
     Raises:
-        InputError: another element is among them, an item is longer than the rest of the file, or a JPEG
-            image has more than 16 bits per sample.
+        InputError: another element is among them, an item is longer than the rest of the file, a JPEG image
+            has more than 16 bits per sample, or run lengths have no or too many segments.
     """
+    first = True  # the table of offsets
     while (found := _next(stream, order, True)) is not None and found.tag != _LAST_FRAGMENT:
         if found.tag != _FRAGMENT or found.first + found.length > size:
             raise InputError(_too_long(path, found, size))
-        bits = _jpeg_bits(stream.read(min(found.length, _JPEG_HEAD)))
+        head = stream.read(min(found.length, _JPEG_HEAD))
+        segments = int.from_bytes(head[:4], "little")
+        if coded_runs and not first and not 1 <= segments <= _MOST_SEGMENTS:
+            raise InputError(
+                f"{path}: its run lengths have {segments} segments, wanted 1 to {_MOST_SEGMENTS}"
+            )
+        first, bits = False, _jpeg_bits(head)
         if bits > _MOST_BITS:
             raise InputError(
                 f"{path}: its JPEG image has {bits} bits per sample, at most {_MOST_BITS} are possible"

@@ -78,7 +78,7 @@ def _meta(path: Path, start: bytes) -> TextHeader:
     fields: dict[str, str] = {}
     for number, line in enumerate(_text(start[: last.start()]).splitlines(), start=1):
         found = _META_FIELD.fullmatch(line)
-        if found is None:
+        if found is None or "\0" in line:  # ITK's text ends at the first NUL
             raise InputError(f"{path}: header line {number}: got {line[:80]!r}, wanted <field> = <value>")
         _refuse_other(path, found[1], found[2], fields)
         fields[found[1]] = found[2]

@@ -107,6 +107,32 @@ def test_a_jpeg_image_of_more_bits_than_a_decoder_can_take(tmp_path: Path, synta
         read_header(path.parent)
 
 
+def test_run_lengths_without_segments(tmp_path: Path) -> None:
+    """GDCM ended the program by a division by zero."""
+    path = save(tmp_path / "a", slices(a_scan((9, 8, 1))), syntax="1.2.840.10008.1.2.5") / "IM0000.dcm"
+    content = bytearray(path.read_bytes())
+    first = content.rindex(b"\xfe\xff\x00\xe0") + 8
+    assert content[first : first + 4] == struct.pack("<I", 2) and read_header(path.parent).size == (9, 8, 1)
+    content[first : first + 4] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"IM0000\.dcm.* 0 segments"):
+        read_header(path.parent)
+
+
+def test_what_follows_the_pixels_is_within_the_file(tmp_path: Path) -> None:
+    """GDCM took values of voxels for a length, because the pixels' own length was zero."""
+    path = save(tmp_path / "a", slices(a_scan((9, 8, 1)))) / "IM0000.dcm"
+    content = bytearray(path.read_bytes())
+    length = content.rindex(b"\xe0\x7f\x10\x00OW") + 8
+    content[length : length + 4] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"IM0000\.dcm"):
+        find_pixels(path)
+    padded = bytes(save(tmp_path / "b", slices(a_scan((9, 8, 1)))).joinpath("IM0000.dcm").read_bytes())
+    path.write_bytes(padded + bytes(513))  # as some archives do
+    assert find_pixels(path).bytes == PIXELS
+
+
 @pytest.mark.parametrize("damage", ["cut", "bytes", "length"])
 def test_damage_of_a_file_that_is_compressed_as_a_whole(tmp_path: Path, damage: str) -> None:
     made = slices(a_scan((9, 8, 1)))

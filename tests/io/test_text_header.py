@@ -57,6 +57,7 @@ def test_where_voxels_are(tmp_path: Path) -> None:
             "BinaryData = False, wanted one of them",
         ),
         ("Offset = 0 0 0", "Offset 0 0 0", "line 5.*'Offset 0 0 0'"),
+        ("BinaryData = True", "BinaryData\0x = False", "line 3"),
         ("ElementDataFile = LOCAL\n", "", "no line ElementDataFile"),
         ("LOCAL", "x" * 300, "x{80}'"),
         ("LOCAL", "a\0b", "wanted them in the file itself"),

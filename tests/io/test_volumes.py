@@ -77,6 +77,19 @@ def test_truncated_gzip_is_an_input_error(tmp_path: Path) -> None:
         read_volume(path)
 
 
+@pytest.mark.parametrize(("kind", "first"), [(nib.Nifti1Image, 352), (nib.Nifti2Image, 544)])
+def test_an_extension_longer_than_the_file(tmp_path: Path, kind: type, first: int) -> None:
+    image = kind(np.arange(27, dtype=np.int16).reshape(3, 3, 3), OBLIQUE)
+    image.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"x" * 40))
+    nib.save(image, tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").voxels[0].ravel(), np.arange(27))
+    content = bytearray(gzip.decompress((tmp_path / "a.nii.gz").read_bytes()))
+    content[first : first + 4] = (2**30).to_bytes(4, "little")
+    (tmp_path / "a.nii.gz").write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputError, match=r"a\.nii\.gz: a header extension of 1073741824 bytes"):
+        read_header(tmp_path / "a.nii.gz")
+
+
 def test_other_unreadable_files(tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_bytes(gzip.compress(b"not an image"))
     for name, tokens in (
