@@ -3,6 +3,7 @@
 Files are read in a process of their own, so that one that hangs or ends that process is a fault like others.
 """
 
+import logging
 import multiprocessing
 import os
 import re
@@ -123,7 +124,9 @@ class Judge:
 
 
 def serve(pipe: Connection) -> None:
-    """Judge files until the other end closes."""
+    """Judge files until the other end closes; log lines of the program itself are no fault."""
+    logging.getLogger("app").addHandler(logging.NullHandler())
+    logging.getLogger("app").propagate = False
     with tempfile.TemporaryFile() as printed:
         for stream in (1, 2):
             os.dup2(printed.fileno(), stream)
