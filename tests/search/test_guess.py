@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from app.core.kernel import Kernel
 from app.core.layout import Layout
@@ -29,6 +30,7 @@ def raced(numbers: range, scale: float, noise: float = 0.03) -> list[RaceEntry]:
     ]
 
 
+@pytest.mark.e2e
 def test_networks_that_never_raced_are_ranked() -> None:
     guess = learn_guess([raced(range(20), 1.0), raced(range(20, 30), 0.1)])
     others = [SPACE.random(number) for number in range(100, 120)]

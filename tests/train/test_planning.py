@@ -27,6 +27,7 @@ class Plans:
         return plan_configured(composed(*self._given, *overrides))
 
 
+@pytest.mark.e2e
 def test_the_time_there_is_becomes_steps(plan: Plans) -> None:
     short, long = (plan(f"plan.minutes={minutes}").plan for minutes in (2, 20))
     assert short.minutes == pytest.approx(2, abs=0.1) and long.minutes == pytest.approx(20, abs=0.1)
@@ -34,6 +35,7 @@ def test_the_time_there_is_becomes_steps(plan: Plans) -> None:
     assert plan().plan.minutes == pytest.approx(30, abs=0.1)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("limit", ["plan.steps=70", "task.steps=70", "train.steps=70", "train.max_minutes=1"])
 def test_steps_or_minutes_that_are_set_leave_time_unplanned(plan: Plans, limit: str) -> None:
     assert plan(limit).plan.minutes is None
@@ -41,6 +43,7 @@ def test_steps_or_minutes_that_are_set_leave_time_unplanned(plan: Plans, limit: 
     assert plan("plan.minutes=null").plan.minutes is None
 
 
+@pytest.mark.e2e
 def test_another_device_gets_its_own_plan(plan: Plans) -> None:
     ours, theirs = plan("plan.minutes=1").plan, plan("plan.minutes=1", GPU).plan
     assert ours.widths[0] == 16 and theirs.widths[0] >= 32

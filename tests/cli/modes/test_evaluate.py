@@ -16,6 +16,7 @@ from app.io.volumes import write_label_map
 from tests.support.volumes import MakeTask
 
 
+@pytest.mark.e2e
 def test_missing_predictions_are_misses_by_name(make_task: MakeTask, tmp_path: Path) -> None:
     data = make_task(cases=4)
     masks = tmp_path / "masks"
@@ -79,6 +80,7 @@ def probabilities(label: Path, target: Path, values: np.ndarray, *, to: np.ndarr
     nib.save(nib.Nifti1Image(values.astype(np.float32), nib.load(label).affine if to is None else to), target)
 
 
+@pytest.mark.e2e
 def test_probabilities_are_checked_and_read_in_their_own_orientation(
     make_task: MakeTask, tmp_path: Path
 ) -> None:
@@ -144,6 +146,7 @@ def dicom_set(folder: Path) -> tuple[Path, np.ndarray]:
     return folder, labels
 
 
+@pytest.mark.e2e
 def test_dicom_labels_on_either_side(tmp_path: Path) -> None:
     data, labels = dicom_set(tmp_path / "data")
     words = ["mode=evaluate", "task=decathlon", f"task.folder={data}", f"evaluate.labels={data / 'labelsTr'}"]

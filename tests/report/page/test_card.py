@@ -1,6 +1,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from app.metrics.score import Score
 from app.report.page.card import as_markdown, model_card
 from app.report.page.page import write_report
@@ -30,6 +32,7 @@ def test_a_card_has_counts_intervals_misses_and_what_a_person_said(tmp_path: Pat
     assert "## Limits" in as_markdown("phantom", card)
 
 
+@pytest.mark.e2e
 def test_the_card_is_a_file_beside_the_page_and_in_it(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run")
     write_report([folder], folder / "report.html")
