@@ -45,8 +45,10 @@ def explain(error: HydraException, words: Sequence[str], loader: ConfigLoader) -
 def check_choices(words: Sequence[str], conf: Path) -> None:
     """Validate that groups of `conf` are set to names; words that cannot be read are left to `explain`.
 
+    Hydra would merge a list of options into one; only presets (experiments) are made for that.
+
     Raises:
-        InputError: a group is set to null, to a number or to values by name.
+        InputError: a group is set to null, to a number, to values by name or to several options.
     """
     try:
         choices = [word for word in words if "=" in word and not word.startswith("-")]
@@ -56,8 +58,9 @@ def check_choices(words: Sequence[str], conf: Path) -> None:
     for each in overrides:
         options = sorted(path.stem for path in (conf / each.key_or_group).glob("*.yaml"))
         for option in _choices(each) if options else ():
-            if not isinstance(option, str | list):
-                got = "null" if option is None else option
+            several = isinstance(option, list) and each.key_or_group == "experiment"
+            if not isinstance(option, str) and not several:
+                got = "null" if option is None else str(option).replace("'", "")
                 raise InputError(f"{each.get_key_element()}: got {got}, wanted one of {', '.join(options)}")
 
 

@@ -3,9 +3,7 @@
 import warnings
 from pathlib import Path
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_method
 from omegaconf import DictConfig
 
@@ -34,7 +32,6 @@ def run_mode(cfg: DictConfig) -> Path | None:
 
     Returns the folder that it wrote.
     """
-    _refuse_several_options()
     resumes = cfg.train.resume is not None
     if cfg.train.resume == AUTO:
         cfg = begun_or_resumed(cfg)
@@ -58,14 +55,3 @@ def run_mode(cfg: DictConfig) -> Path | None:
     except KeyboardInterrupt:
         raise Interrupted(f"mode={mode}: interrupted; the same command starts again") from None
     return folder
-
-
-def _refuse_several_options() -> None:
-    """Check that the command chooses one option of a group; Hydra would merge several into one."""
-    if not GlobalHydra.instance().is_initialized():  # in a worker of a launcher that does not pass it on
-        return
-    loader = GlobalHydra.instance().config_loader()
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
-        group, several = override.key_or_group, isinstance(override.value(), list)
-        if several and group != "experiment" and (options := loader.get_group_options(group)):
-            raise InputError(f"{override.input_line}: wanted one option of {', '.join(options)}")
