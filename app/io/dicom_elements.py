@@ -57,6 +57,43 @@ class _Element:
     length: int
 
 
+class _Place:
+    """The place of an element in a file: in the meta information, in the data, or in sequences and items."""
+
+    def __init__(self) -> None:
+        self._ends: list[float] = []  # of the sequences and items around it
+        self._in_data = self._after_empty = False
+
+    @property
+    def is_top(self) -> bool:
+        """Whether it is in no sequence."""
+        return not self._ends
+
+    def reach(self, path: Path, found: _Element) -> None:
+        """Leave the sequences and items that end before an element.
+
+        Raises:
+            InputError: it is meta information among data, or an item after an empty sequence.
+        """
+        while self._ends and found.begin >= self._ends[-1]:
+            self._ends.pop()
+        late = found.tag[0] == _META and self._in_data
+        if late or (found.tag == _FRAGMENT and self._after_empty and self.is_top):
+            raise InputError(
+                f"{path}: the DICOM element ({found.tag[0]:04x},{found.tag[1]:04x}) cannot be at byte "
+                f"{found.begin}; is the file damaged?"
+            )
+        self._in_data |= found.tag[0] != _META
+        self._after_empty = found.length == 0
+
+    def enter(self, found: _Element, *, inside: bool) -> None:
+        """Enter an element that has others inside; leave a sequence or an item at its delimiter."""
+        if found.tag in _ENDS:
+            del self._ends[-1:]
+        elif inside:
+            self._ends.append(math.inf if found.length == _UNDEFINED else found.first + found.length)
+
+
 def find_pixels(path: Path) -> Pixels:
     """Check all elements of a file, up to compressed pixels, and return how the pixels are stored.
 
@@ -65,8 +102,7 @@ def find_pixels(path: Path) -> Pixels:
             that is compressed as a whole (deflated) is damaged.
     """
     size, deflated_from = path.stat().st_size, None
-    open_until: list[float] = []  # the ends of the sequences and items around an element
-    empty = in_data = False
+    place = _Place()
     with path.open("rb") as file:
         stream: BinaryIO = file
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
@@ -85,21 +121,16 @@ def find_pixels(path: Path) -> Pixels:
                     size, stream = len(content), BytesIO(content)
                 syntax = b""
                 continue
-            while open_until and found.begin >= open_until[-1]:
-                open_until.pop()
-            if (found.tag[0] == _META and in_data) or (found.tag == _FRAGMENT and empty and not open_until):
-                raise InputError(
-                    f"{path}: the DICOM element ({found.tag[0]:04x},{found.tag[1]:04x}) cannot be at byte "
-                    f"{found.begin}; is the file damaged?"
-                )
-            in_data, empty = in_data or found.tag[0] != _META, found.length == 0
+            place.reach(path, found)
             inside = found.tag[0] == _ITEMS or found.length == _UNDEFINED
             if found.length != _UNDEFINED and found.first + found.length > size:
                 raise InputError(_too_long(path, found, size))
             if found.tag == _PIXELS and inside:
                 _check_fragments(path, stream, order, size, coded_runs=coded_runs)
-                return Pixels(None, has_lut, deflated_from)
-            if found.tag == _PIXELS and not open_until:
+                if place.is_top:
+                    return Pixels(None, has_lut, deflated_from)
+                continue  # pixels of an icon
+            if found.tag == _PIXELS and place.is_top:
                 stored_bytes = found.length
             has_lut = has_lut or found.tag == _MODALITY_LUT
             value = stream.read(min(found.length, 64)) if not inside else b""
@@ -107,10 +138,7 @@ def find_pixels(path: Path) -> Pixels:
                 syntax = value.rstrip(b"\0 ")
                 coded_runs = syntax == _RUN_LENGTHS
             inside = inside or (found.tag != _PIXELS and value.startswith(_ITEM_START[order]))
-            if found.tag in _ENDS:
-                del open_until[-1:]
-            elif inside:
-                open_until.append(math.inf if found.length == _UNDEFINED else found.first + found.length)
+            place.enter(found, inside=inside)
             stream.seek(found.first + (0 if inside else found.length))
     return Pixels(stored_bytes, has_lut, deflated_from)
 

@@ -5,7 +5,6 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from struct import pack, unpack, unpack_from
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +17,7 @@ from app.core.types import as_size
 from app.io.faults import faults_named
 from app.io.grid import corners_apart_mm, is_invertible, is_sheared
 from app.io.header import Header, make_header
+from app.io.nifti_extensions import refuse_long_extension
 from app.io.packed import refuse_hollow
 from app.io.suffixes import pair_of
 
@@ -26,9 +26,7 @@ warnings.filterwarnings("ignore", "Extension size is not", module="nibabel")  # 
 
 _FORM = "NIfTI"
 _UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}  # NIfTI-1 codes, factors to mm; 2 mm, 0 unknown
-_TO_END = 2**20  # most bytes after the voxels, or read of an extension at once
-_OFFSETS = {348: ("f", 108), 540: ("q", 168)}
-"""Type and place of the offset of the voxels, by the bytes of the header: NIfTI-1 and NIfTI-2."""
+_TO_END = 2**20  # most bytes after the voxels
 _SIZES_AGREE = 0.1  # largest difference of an sform's voxel sizes from pixdim, as a share of pixdim
 _GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -182,38 +180,12 @@ def _loaded(path: Path) -> nib.Nifti1Pair:
         raise InputError(f"{path}: no such file")
     if lacking:
         raise InputError(f"{path}: got no {lacking[0].name} next to it, the other file of the pair")
-    _refuse_long_extension(path)
+    refuse_long_extension(path, files_of(path))
     image = nib.load(path)
     if not isinstance(image, nib.Nifti1Pair):
         why = "which does not record which side is left"
         raise InputError(f"{path}: got an Analyze 7.5 header, {why}; wanted NIfTI")
     return image
-
-
-def _refuse_long_extension(path: Path) -> None:
-    """Refuse a header extension longer than the file, for which nibabel would allocate memory."""
-    file, *beside = files_of(path)
-    with ImageOpener(file) as stream:
-        start = stream.read(4)
-        order = next((each for each in "<>" if start in (pack(f"{each}i", size) for size in _OFFSETS)), None)
-        if order is None:
-            return  # no NIfTI, which nibabel says
-        size = unpack(f"{order}i", start)[0]
-        kind, place = _OFFSETS[size]
-        header = start + stream.read(size - len(start) + 4)
-        if len(header) < size + 4 or header[size] == 0:
-            return  # without extensions
-        at, end = size + 4, math.inf if beside else unpack_from(f"{order}{kind}", header, place)[0]
-        while at < end and len(words := stream.read(8)) == 8:
-            length = unpack(f"{order}i", words[:4])[0]
-            left = length - len(words)
-            while left > 0 and (part := stream.read(min(left, _TO_END))):
-                left -= len(part)
-            if left > 0:
-                raise InputError(f"{path}: a header extension of {length} bytes ends after the file")
-            if length < len(words):
-                return  # damaged, which nibabel says
-            at += length
 
 
 def _is_packed(file: Path) -> bool:

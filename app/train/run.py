@@ -205,7 +205,7 @@ def _take_request(training: Training) -> bool:
     """
     path = training.resumes_at / run_folder.STOP
     asked = path.exists()
-    if training.folder == training.resumes_at:
+    if asked and training.folder == training.resumes_at:
         remove(path)
     return asked
 

@@ -102,15 +102,14 @@ def open_training(
     if processes.leads:
         processes.agree(None)
     origin = None if before is not None or start.like is not None else kept_origin(folder)
-    locator = _known_locator(before, start.like)
-    if plan.locate is not None and locator is None:
-        locator = setup.first_stage(plan, split, origin, start.announce)
+    locator = _known_locator(before, start.like) or setup.first_stage(plan, split, origin, start.announce)
     cached = setup.prepare(plan, locator)
     if processes.leads and not start.resumed:
         setup.warn_of_labels(plan, split, cached)
     recipe = recipe.following(plan)
     settings = recipe.settings.with_steps(plan.steps, factor=factor)
     cases = [cached[case.id] for case in split.training]
+    batches = make_batches(cases, plan, task, recipe=recipe, settings=settings, processes=processes)
     return Training(
         folder=folder,
         recipe=recipe,
@@ -119,7 +118,7 @@ def open_training(
         plan=plan,
         split=split,
         network=network,
-        batches=make_batches(cases, plan, task, recipe=recipe, settings=settings, processes=processes),
+        batches=batches,
         cached=cached,
         facts=facts,
         resumed=before is not None,
@@ -205,9 +204,10 @@ class _Setup:
 
     def first_stage(
         self, plan: Plan, split: Split, origin: Origin | None, announce: Callable[[], None]
-    ) -> Locator:
-        """Train the plan's first stage, or resume it; `announce` is called before."""
-        assert plan.locate is not None
+    ) -> Locator | None:
+        """Train the plan's first stage, or resume it; `announce` is called before. None if it has none."""
+        if plan.locate is None:
+            return None
         if self.processes.leads:
             self.cache.check_space(plan, region_share(read_fingerprint(self.cache)))
         announce()

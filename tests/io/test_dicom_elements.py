@@ -9,6 +9,7 @@ import pytest
 pydicom = pytest.importorskip("pydicom")
 
 from pydicom.data import get_testdata_file  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLosslessSV1  # noqa: E402
 
 from app.core.errors import InputError  # noqa: E402
@@ -31,6 +32,18 @@ def test_bytes_of_the_pixels_in_every_form(tmp_path: Path) -> None:
         assert find_pixels(path).bytes == PIXELS and find_pixels(path).deflated_from
     (path,) = save(tmp_path / "enhanced", [enhanced(made)]).iterdir()
     assert find_pixels(path).bytes == 6 * PIXELS
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_pixels_of_an_icon_are_not_those_of_the_image(tmp_path: Path, packed: bool) -> None:
+    (made,) = slices(a_scan((9, 8, 1)))
+    icon = pydicom.Dataset()
+    icon.Rows = icon.Columns = 1
+    icon.PixelData = encapsulate([b"\xff\xd8xx"]) if packed else b"xx"
+    icon["PixelData"].VR, icon["PixelData"].is_undefined_length = "OB", packed
+    made.IconImageSequence = [icon]
+    (path,) = save(tmp_path / "a", [made]).iterdir()
+    assert find_pixels(path).bytes == PIXELS
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from app.data.doctor.grid_rules import GRID_RULES, report_header_warnings
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
 from app.data.doctor.privacy_rules import named_after_patient
+from app.data.doctor.set_label_rules import SET_LABEL_RULES
 from app.data.doctor.set_rules import SET_RULES
 from app.data.prepare.parallel import over_cases
 
@@ -38,7 +39,7 @@ def check_task(task: Task, group: GroupRule | None, *, workers: int) -> Checked:
     findings: dict[str, list[Finding]] = defaultdict(list)
     for case, examined in cases.items():
         findings[case] += check_case(examined, parts[examined.case.part])
-    for rule in SET_RULES:
+    for rule in (*SET_RULES, *SET_LABEL_RULES):
         for case, finding in rule(list(cases.values()), task, group):
             findings[case].append(finding)
     return Checked(cases, {case: tuple(found) for case, found in findings.items() if found})

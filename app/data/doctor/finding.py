@@ -1,5 +1,6 @@
 """Findings of the check: a fault, its severity, and advice."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,6 +30,10 @@ class Finding:
     def __str__(self) -> str:
         """Return the finding as one line of text."""
         return f"{self.severity}: {self.found}; {self.advice}"
+
+
+SetFindings = Iterator[tuple[str, Finding]]
+"""Findings between cases, each with the id of its case, or "" for the data set as a whole."""
 
 
 def error(kind: str, found: str, advice: str, *, repairable: bool = False) -> Finding:

@@ -18,6 +18,7 @@ from app.data.doctor.finding import Severity
 from app.data.doctor.grid_rules import GRID_RULES, HEADER_ADVICE
 from app.data.doctor.image_rules import IMAGE_RULES
 from app.data.doctor.label_rules import LABEL_RULES
+from app.data.doctor.set_label_rules import SET_LABEL_RULES
 from app.data.doctor.set_rules import SET_RULES
 from app.data.doctor.table import COLUMNS, rows, write_check
 from app.data.plan.fingerprint import read_fingerprint
@@ -101,7 +102,7 @@ BETWEEN = {
 
 
 def test_no_kind_of_fault_is_without_a_test() -> None:
-    rules = (*IMAGE_RULES, *LABEL_RULES, *GRID_RULES, *SET_RULES)
+    rules = (*IMAGE_RULES, *LABEL_RULES, *GRID_RULES, *SET_RULES, *SET_LABEL_RULES)
     read = {"unreadable_image", "unreadable_label"}
     of_dicom = {"uneven_slices"}  # planted in tests of the rules about patients
     assert {rule.__name__ for rule in rules} | set(HEADER_ADVICE) | read == set(PLANTED) | BETWEEN | of_dicom
