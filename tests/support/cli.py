@@ -1,9 +1,10 @@
 """run.py as a user calls it."""
 
+import re
 import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import pytest
 
 from app.core import progress
 from tests.support.config import TINY
+
+Call = Callable[..., tuple[int, str]]
+"""The exit code and the last line on stderr, of overrides."""
 
 
 @contextmanager
@@ -71,3 +75,17 @@ def call_here(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
     finally:
         progress.log.setLevel(level)
     return 0
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], *tokens: str) -> None:
+    """Exit code 1 and one line of error, in which each of the regular expressions is found."""
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    (line,) = re.findall(r"^error\b.*$", done.stderr, re.MULTILINE | re.IGNORECASE)
+    for token in tokens:
+        assert re.search(token, line), f"{token!r} is not in {line!r}"
+
+
+def whole_numbers(line: str) -> list[str]:
+    """Return the whole numbers in a line, without those that are part of a path or of a fraction."""
+    return re.findall(r"(?<![\w./-])\d+(?!\w|\.\d)", line)

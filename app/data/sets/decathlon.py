@@ -109,6 +109,10 @@ def _below(file: TaskFile, key: str, listed: str) -> Path:
     whole, here = (os.path.normpath(one.absolute()) for one in (file.folder, path))
     if Path(whole).is_relative_to(here):
         raise InputError(f"{file.path}: training: {key}: got {listed!r}, which holds the whole data set")
+    try:
+        path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{file.path}: training: {key}: {error.strerror}: {listed[:80]!r}") from None
     return path
 
 
@@ -156,18 +160,11 @@ def _annotated(entry: dict[str, Any], labels: tuple[str, ...], path: Path) -> tu
 
 def _refuse_missing(cases: tuple[Case, ...], path: Path) -> None:
     files = [(case.id, file) for case in cases for file in (case.image, case.label) if file]
-    missing = [(case, file) for case, file in files if not _is_there(file, path)]
+    missing = [(case, file) for case, file in files if not scan_exists(file)]
     if missing:
         case, file = missing[0]
         more = f", and {len(missing) - 1} more listed files are missing" if len(missing) > 1 else ""
         raise InputError(f"{path}: case {case}: {file}: no such file{more}")
-
-
-def _is_there(file: Path, dataset: Path) -> bool:
-    try:
-        return scan_exists(file)
-    except OSError as error:  # such as a name that is too long
-        raise InputError(f"{dataset}: training: {error.strerror}: {file.name[:80]!r}") from None
 
 
 def _refuse_duplicates(cases: tuple[Case, ...], path: Path) -> None:

@@ -12,9 +12,7 @@ import torch
 from app.cli.modes.predict import _report
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
-from app.core.plan import Normalisation
 from app.core.reading import Reading
-from app.data.prepare.prepare import prepare
 from app.infer.batch.manifest import Manifest, describe_segmenter
 from app.infer.batch.outputs import OutputSettings
 from app.infer.batch.predict import Predicted, predict_scans
@@ -22,12 +20,10 @@ from app.infer.batch.scans import find_scans
 from app.infer.engines.eager import EagerEngine
 from app.infer.scan.cleanup import Cleanup
 from app.infer.scan.segmenter import Segmenter
-from app.infer.scan.warnings import scan_warnings
 from app.io.privacy import known_as
 from app.io.suffixes import SUFFIXES
-from app.io.volumes import Volume, read_volume, write_voxels
+from app.io.volumes import read_volume, write_voxels
 from app.models.checkpoint import write_checkpoint
-from tests.support.config import CUBES
 from tests.support.networks import SLIDING, Slope, make_bench
 from tests.support.runs import NIFTI
 from tests.support.volumes import ORIENTATIONS, MakeTask, in_orientation, write_series
@@ -261,47 +257,3 @@ def test_a_repeated_run_to_dicom_names_first_what_failed(
     for message in (strange, bare):
         assert "a.1" in message and "predict.overwrite" in message
     assert "probabilities" in bare and "probabilities" not in strange
-
-
-def test_an_image_of_simpleitk_gives_one_of_the_same_grid(segmenter: Segmenter) -> None:
-    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(16, 21, 17)).astype(np.float32))
-    image.SetSpacing((0.8, 1.1, 1.4))
-    image.SetOrigin((5.0, -7.0, 11.0))
-    labels = segmenter(image)
-    assert labels.GetSize() == (17, 21, 16) and labels.GetPixelID() == sitk.sitkUInt8
-    assert labels.GetOrigin() == image.GetOrigin() and labels.GetDirection() == image.GetDirection()
-    affine = np.diag([-0.8, -1.1, 1.4, 1.0])
-    affine[:3, 3] = -5, 7, 11
-    array = segmenter(sitk.GetArrayFromImage(image).transpose(2, 1, 0), affine)
-    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels).transpose(2, 1, 0), array)
-    with pytest.raises(InputError, match="affine"):
-        segmenter(np.zeros((4, 4, 4), dtype=np.float32))
-
-
-@pytest.mark.parametrize(
-    ("how", "brightest", "factor", "offset", "numbers"),
-    [
-        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1000, 0, ()),
-        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1, 0, ("-100", "200")),
-        (Normalisation("zscore"), ((200, 500),), 500, 500, ()),
-        (Normalisation("zscore"), ((200, 500),), 10_000, 10_000, ("200", "500")),
-        (Normalisation("zscore_nonzero"), ((200, 500),), 1, 1, ("200", "500")),
-        (Normalisation("zscore"), ((200, 500),), 0, 7, ("7",)),
-        (Normalisation("zscore"), (), 10_000, 0, ()),  # an earlier plan says nothing of it
-    ],
-)
-def test_intensities_far_from_the_training_set_are_noted(
-    how: Normalisation,
-    brightest: tuple[tuple[float, float], ...],
-    factor: float,
-    offset: float,
-    numbers: tuple[str, ...],
-) -> None:
-    """The note gives the range of the training set, or the value of a scan that is constant."""
-    plan = replace(CUBES, normalisation=(how,), brightest=brightest)
-    spread = np.random.default_rng(0).uniform(-1, 1, (1, 20, 20, 20))
-    volume = Volume(np.eye(4), (spread * factor + offset).astype(np.float32))
-    found = scan_warnings(volume, prepare(volume, None, plan), plan, ["image"])
-    assert len(found) == bool(numbers)
-    for line in map(str, found):
-        assert "image" in line and set(numbers) <= set(re.findall(r"-?\d[\d.]*", line))

@@ -4,8 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
+import SimpleITK as sitk
 import torch
 
+from app.core.errors import InputError
 from app.infer.scan.decode_dice import decode_dice
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
@@ -62,3 +65,22 @@ def test_networks_together_allow_the_largest_distance_of_any(make_task: MakeTask
 
     assert together("near", "wide") == 40
     assert together("near", "any") is None
+
+
+@pytest.mark.e2e
+def test_an_image_of_simpleitk_gives_one_of_the_same_grid(make_task: MakeTask, tmp_path: Path) -> None:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
+    segmenter = Segmenter.load(tmp_path / "run", sliding=SLIDING)
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(16, 21, 17)).astype(np.float32))
+    image.SetSpacing((0.8, 1.1, 1.4))
+    image.SetOrigin((5.0, -7.0, 11.0))
+    labels = segmenter(image)
+    assert labels.GetSize() == (17, 21, 16) and labels.GetPixelID() == sitk.sitkUInt8
+    assert labels.GetOrigin() == image.GetOrigin() and labels.GetDirection() == image.GetDirection()
+    affine = np.diag([-0.8, -1.1, 1.4, 1.0])
+    affine[:3, 3] = -5, 7, 11
+    array = segmenter(sitk.GetArrayFromImage(image).transpose(2, 1, 0), affine)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels).transpose(2, 1, 0), array)
+    with pytest.raises(InputError, match="affine"):
+        segmenter(np.zeros((4, 4, 4), dtype=np.float32))

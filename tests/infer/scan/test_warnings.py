@@ -1,5 +1,6 @@
 """Warnings about one scan: each kind once."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -44,3 +45,32 @@ def test_ct_is_compared_with_labels_and_with_whole_scans(
     volume = Volume(np.eye(4), voxels)
     found = scan_warnings(volume, prepare(volume, None, plan), plan, ("CT",))
     assert [warning.kind for warning in found] == told
+
+
+@pytest.mark.parametrize(
+    ("how", "brightest", "factor", "offset", "numbers"),
+    [
+        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1000, 0, ()),
+        (Normalisation("ct", -100, 200, 50, 80), ((190, 210),), 1, 0, ("-100", "200")),
+        (Normalisation("zscore"), ((200, 500),), 500, 500, ()),
+        (Normalisation("zscore"), ((200, 500),), 10_000, 10_000, ("200", "500")),
+        (Normalisation("zscore_nonzero"), ((200, 500),), 1, 1, ("200", "500")),
+        (Normalisation("zscore"), ((200, 500),), 0, 7, ("7",)),
+        (Normalisation("zscore"), (), 10_000, 0, ()),  # an earlier plan says nothing of it
+    ],
+)
+def test_intensities_far_from_the_training_set_are_noted(
+    how: Normalisation,
+    brightest: tuple[tuple[float, float], ...],
+    factor: float,
+    offset: float,
+    numbers: tuple[str, ...],
+) -> None:
+    """The note gives the range of the training set, or the value of a scan that is constant."""
+    plan = replace(CUBES, normalisation=(how,), brightest=brightest)
+    spread = np.random.default_rng(0).uniform(-1, 1, (1, 20, 20, 20))
+    volume = Volume(np.eye(4), (spread * factor + offset).astype(np.float32))
+    found = scan_warnings(volume, prepare(volume, None, plan), plan, ["image"])
+    assert len(found) == bool(numbers)
+    for line in map(str, found):
+        assert "image" in line and set(numbers) <= set(re.findall(r"-?\d[\d.]*", line))

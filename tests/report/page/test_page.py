@@ -3,9 +3,6 @@
 import base64
 import json
 import re
-import shutil
-from collections import defaultdict
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -18,61 +15,10 @@ from app.report.read.ranking import notable_cases
 from app.report.read.runs import read_runs
 from app.report.read.scans import read_scan
 from app.report.wording import DASH, duration
+from tests.support.pages import Page, cells_with, report
 from tests.support.runs import HOSTILE, make_run, write_volume
 
 pytestmark = pytest.mark.e2e
-
-NAMED = {
-    **{"environment.json": "results", "summary.json": "results", "metrics.csv": "curves"},
-    **{"cases.csv": "spread", "split.json": "cases", "plan.yaml": "cost"},
-}
-"""Files of a run, and the section of the page whose remark names a missing one."""
-
-
-class Page(HTMLParser):
-    """What a browser would load or run, and what it would show: as a whole and by the id of the section."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.ids: list[str] = []
-        self.text = ""
-        self.texts: defaultdict[str, str] = defaultdict(str)
-        self.figures: defaultdict[str, int] = defaultdict(int)
-        self.remarks: defaultdict[str, list[str]] = defaultdict(list)
-        self.machines: list[str] = []
-        self._section = "header"
-        self._paragraph: str | None = None
-        self.source = path.read_text(encoding="utf-8")
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        known = dict(attrs)
-        self.tags.append(tag)
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
-        if tag == "section":
-            self._section = known["id"] or ""
-        self.figures[self._section] += tag == "figure"
-        if tag == "p":
-            self._paragraph = known.get("class")
-            if self._paragraph == "remark":
-                self.remarks[self._section].append("")
-            if self._paragraph == "machine":
-                self.machines.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "p":
-            self._paragraph = None
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        self.texts[self._section] += data
-        if self._paragraph == "remark":
-            self.remarks[self._section][-1] += data
-        if self._paragraph == "machine":
-            self.machines[-1] += data
 
 
 @pytest.fixture(scope="module")
@@ -149,40 +95,6 @@ def test_pictures_show_the_best_of_several_runs(tmp_path: Path) -> None:
     assert page.source.count("checked>") == 9
 
 
-@pytest.mark.parametrize("absent", NAMED)
-def test_missing_file_is_named(tmp_path: Path, absent: str) -> None:
-    folder = make_run(tmp_path / "run_7")
-    (folder / absent).unlink()
-    shutil.rmtree(folder / "predictions")  # pictures take most of the time
-    remarks = report(tmp_path, folder).remarks[NAMED[absent]]
-    assert len([remark for remark in remarks if absent in remark and "run_7" in remark]) == 1
-
-
-def test_missing_prediction_and_layout_are_named(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run_7")
-    (folder / "predictions" / "case_b.nii.gz").unlink()
-    (folder / "layout.yaml").unlink()
-    page = report(tmp_path, folder)
-    (of_case,), (of_kernels,) = page.remarks["cases"], page.remarks["kernels"]
-    assert str(folder / "predictions" / "case_b.nii.gz") in of_case
-    assert "layout.yaml" in of_kernels and "run_7" in of_kernels
-
-
-def test_prediction_on_another_grid_is_named(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    write_volume(folder / "predictions" / "case_b.nii.gz", np.zeros((4, 4, 4), np.uint8))
-    (remark,) = report(tmp_path, folder).remarks["cases"]
-    for size in ("(4, 4, 4)", "(12, 14, 10)"):
-        assert size in remark
-
-
-def test_value_without_a_name_is_named(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    write_volume(folder / "predictions" / "case_b.nii.gz", np.full((12, 14, 10), 9, np.uint8))
-    (remark,) = report(tmp_path, folder).remarks["cases"]
-    assert re.findall(r"\d+", remark) == ["9"]
-
-
 def test_contours_are_those_of_the_regions(tmp_path: Path) -> None:
     """A region's contour holds all of its values; the ignored value needs none."""
     folder = make_run(tmp_path / "run")
@@ -204,40 +116,6 @@ def test_contours_are_those_of_the_regions(tmp_path: Path) -> None:
         assert [re.findall(r"\d+", remark) for remark in remarks] == named
 
 
-def test_a_series_is_no_missing_file_and_a_search_lacks_no_scores(tmp_path: Path) -> None:
-    """A DICOM series is a folder that is not drawn; a search never evaluates."""
-    folder = make_run(tmp_path / "run")
-    split = json.loads((folder / "split.json").read_text(encoding="utf-8"))
-    (tmp_path / "series").mkdir()
-    split["files"]["case_a"]["image"] = str(tmp_path / "series")
-    write_json(folder / "split.json", split)
-    (remark,) = report(tmp_path, folder).remarks["cases"]
-    assert str(tmp_path / "series") in remark and "NIfTI" in remark
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    write_json(folder / "summary.json", {**summary, "decode_seconds": 1.0})
-    (folder / "cases.csv").unlink()
-    assert "cases.csv" not in report(tmp_path, folder).text
-
-
-def test_a_race_says_what_it_took_and_who_won(tmp_path: Path) -> None:
-    folder = make_run(tmp_path / "run")
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    losses = {"finalists": [0.51234, 0.52, 0.53], "finalists_again": [0.64321, 0.65, 0.66]}
-    judged = {**losses, "spearman": -0.5, "networks": [6, 3, 3], "steps": [1, 2, 4]}
-    times = {"train_seconds": 100.0, "decode_seconds": 25.0}
-    write_json(folder / "summary.json", {**summary, **times, "race": judged})  # as earlier versions wrote it
-    text = report(tmp_path, folder).texts["race"]
-    for found in (duration(125), duration(25), "-0.50", "6 of 1 steps, 3 of 2 steps, 3 of 4 steps", "0.5123"):
-        assert found in text
-    named = {"contestants": 9, "winner": 7, "numbers": [7, 2, 5]}
-    write_json(folder / "summary.json", {**summary, **times, "race": {**judged, **named}})
-    cells = re.findall(r"<td[^>]*>(.*?)</td>", report(tmp_path, folder).source.partition('id="race"')[2])
-    assert cells[2] == "9" and cells[5] == "network 7"
-    assert [cells[6], cells[7]] == ["1,234,567", "4.32 G"]
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    assert "race" not in report(tmp_path, folder).ids
-
-
 def test_folder_without_results_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape(str(tmp_path / "nothing"))) as error:
         write_report([tmp_path / "nothing"], tmp_path / "report.html")
@@ -252,16 +130,6 @@ def test_broken_number_is_an_input_error(tmp_path: Path) -> None:
         write_report([folder], tmp_path / "report.html")
     for token in (r"\b2\b", r"\bdice\b", r"\bhigh\b"):  # line, column and value
         assert re.search(token, str(error.value))
-
-
-def test_run_without_results_beside_others_is_left_out_and_named(tmp_path: Path) -> None:
-    make_run(tmp_path / "runs" / "done")
-    (tmp_path / "runs" / "planned").mkdir()
-    (tmp_path / "runs" / "planned" / "config.yaml").write_text("seed: 0\n")
-    page = report(tmp_path, tmp_path / "runs")
-    (remark,) = [text for text in page.remarks["results"] if str(tmp_path / "runs" / "planned") in text]
-    assert "summary.json" in remark and "metrics.csv" in remark
-    assert "planned" not in page.text.replace(remark, "")
 
 
 def test_same_runs_give_the_same_page(tmp_path: Path) -> None:
@@ -290,18 +158,3 @@ def test_milliseconds_beside_the_runs_are_columns(tmp_path: Path) -> None:
     assert "host_" not in page.text and not page.figures["comparison"]  # its names are of another folder
     (tmp_path / "timings.csv").write_text("run,forward_ms,step_ms,machine\nruns/dense,1,2,host_1\n")
     assert len([machine for machine in report(tmp_path, runs).machines if "host_1" in machine]) == 1
-
-
-def report(tmp_path: Path, runs: Path) -> Page:
-    write_report([runs], tmp_path / "report.html")
-    return Page(tmp_path / "report.html")
-
-
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value))
-
-
-def cells_with(page: Page, mark: str) -> list[list[str]]:
-    """Return the cells of every table row that contains a mark, without the row's name."""
-    rows = re.findall(r"<tr>.*?</tr>", page.source, re.DOTALL)
-    return [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in rows if mark in row]
