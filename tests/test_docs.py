@@ -15,6 +15,9 @@ import yaml
 
 import app
 from app import __version__, api
+from app.core.csv_file import read_csv
+from app.core.task import GroupRule
+from tests.benchmarks import by_case
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -251,3 +254,10 @@ def test_tables_show_the_figures_of_their_files(name: str) -> None:
     for row in rows:
         wanted = [cell for column, cell in zip(columns, row, strict=True) if column in MEASURED[name].split()]
         assert any(all(cell in line for cell in wanted) for line in shown), (name, row)
+
+
+def test_the_table_against_nnunet_is_that_of_its_cases() -> None:
+    rows = read_csv(ROOT / "docs" / "results" / "cases_hippocampus.csv", columns=by_case.COLUMNS)
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").replace("`", "")
+    for line in by_case.table(rows, "nnU-Net", GroupRule(by_case.PATTERN, 2)).splitlines():
+        assert line in page

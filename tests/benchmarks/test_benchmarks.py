@@ -11,12 +11,13 @@ from scipy.ndimage import binary_erosion
 
 from app.core.csv_file import read_csv
 from app.core.files import read_json, write_json, write_text
+from app.core.task import GroupRule
 from app.data.sets.decathlon import read_task
 from app.infer.batch.case_dice import dice_of_cases, recorded_cases
 from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import predict_scans
 from app.infer.scan.segmenter import Segmenter
-from tests.benchmarks import fine_tuning, paired_runs, partial_labels
+from tests.benchmarks import by_case, fine_tuning, paired_runs, partial_labels
 from tests.benchmarks.confidence import ALL, Point, draw, means_of_cases, pairs_of, points_of_run, spearman
 from tests.benchmarks.processes import spend
 from tests.benchmarks.sliding import largest_loss, outcome, variants
@@ -94,6 +95,21 @@ def test_partial_labels_are_measured_on_the_same_cases(
         found = set(np.unique(np.asarray(nib.load(case.label).dataobj)))
         assert found == {0, *kept.get(case.id, (1, 2))}
     assert capsys.readouterr().out.count("| full |") == 1
+
+
+def test_networks_are_compared_on_the_cases_that_both_scored() -> None:
+    scores = {
+        "base": {"a1": (0.5, 0.7), "a2": (0.4, 0.4), "a3": (0.9, 0.9)},
+        "ours": {"a1": (0.8, 0.6), "a3": (1, 1)},
+    }
+    rows = [
+        {"network": name, "case": case, "label": label, "dice": str(value)}
+        for name, cases in scores.items()
+        for case, values in cases.items()
+        for label, value in zip(("x", "y"), values, strict=True)
+    ]
+    _, _, line = by_case.table(rows, "base", GroupRule(by_case.PATTERN, 2)).splitlines()
+    assert line.startswith("| ours | 2 | .8500 | .7500 | +.1000 (")
 
 
 def test_confidence_is_correlated_by_label_and_over_labels(tmp_path: Path) -> None:
