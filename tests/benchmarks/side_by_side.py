@@ -2,9 +2,8 @@
 
 python -m tests.benchmarks.side_by_side --nnunet-python <venv>/bin/python
 python -m tests.benchmarks.side_by_side --nnunet-python ... --size 128 160 128 --scans 3 --repeats 1
-Every method is a command of its own, timed whole, from its start to the last label map written, on the very
-same generated scans. Wanted is an environment with nnunetv2 (`pip install nnunetv2`), which this application
-does not need itself, and an otherwise idle machine; all methods take all its cores.
+Every method is a command, timed from its start to the last label map written, on the same generated scans. An
+environment with nnunetv2 (`pip install nnunetv2`) and an idle machine are needed; all methods use all cores.
 
 - ours: mode=predict as it is, for each engine named. The network is that of a run, or of the layout of
   conf/op/layouts/hippocampus_macs20.yaml after one training step: its time does not depend on its weights.
@@ -16,7 +15,6 @@ windows overlap, MONAI none), and nothing.
 """
 
 import argparse
-import csv
 import json
 import shutil
 import subprocess
@@ -32,7 +30,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from app.core.files import atomic_path
+from app.core.csv_file import read_csv, write_csv
 from app.data.sets.phantom import PhantomSettings, generate_phantom
 from tests.benchmarks.processes import Spent, spend
 
@@ -113,7 +111,7 @@ def main() -> None:
     versions = f"{_ask(sys.executable, _VERSIONS % (_PACKAGES,))}; nnU-Net: {nnunet['versions']}"
     show(rows, options, nnunet, versions)
     if options.csv:
-        write_csv(options.csv, rows, options, versions)
+        write_rows(options.csv, rows, options, versions)
 
 
 def segment(method: Method, scans: Path, output: Path) -> Spent:
@@ -245,10 +243,10 @@ def _against(row: Row, rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def write_csv(path: Path, rows: Sequence[Row], options: argparse.Namespace, versions: str) -> None:
-    """One line a method; lines of other sizes that the file has already stay."""
+def write_rows(path: Path, rows: Sequence[Row], options: argparse.Namespace, versions: str) -> None:
+    """Write one line per method; lines of other sizes that the file has already stay."""
     size = "x".join(map(str, options.size))
-    kept = [line for line in _read_csv(path) if line["size"] != size]
+    kept = [line for line in read_csv(path) if line["size"] != size] if path.is_file() else []
     about = {"size": size, "scans": options.scans}
     common = {"repeats": options.repeats, "machine": _ask(sys.executable, _MACHINE), "versions": versions}
     lines = [
@@ -264,17 +262,7 @@ def write_csv(path: Path, rows: Sequence[Row], options: argparse.Namespace, vers
         }
         for row in rows
     ]
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows([*kept, *lines])
-
-
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+    write_csv(path, [*kept, *lines])
 
 
 def _installed_engines() -> list[str]:
