@@ -39,6 +39,7 @@ OUTDATED = re.compile(
 )
 """Forms of words that readers stumble over; each has a plain one."""
 MEASURED = {
+    "presets": "Dice parameters GMAC steps",
     "kernels_hippocampus": "Dice difference runs parameters GMAC forward step",
     "race_hippocampus": "Dice difference runs parameters GMAC forward step",
     "operators_hippocampus": "Dice difference runs parameters GMAC forward step",
