@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image
 
 from app.core.palette import label_color
 from app.report.read.scans import Scan, Voxels
@@ -67,8 +68,20 @@ def planes(scan: Scan, outlined: Outlined, at: Voxels | None = None) -> list[Pla
     The fullest slice of a plane has the most voxels of `at`, by default of the reference.
     """
     window = grey_window(scan.image)
-    at = scan.reference if at is None else at
-    return [Plane(view.name, _slices(scan, view, outlined, window, at)) for view in _VIEWS]
+    at, encode = scan.reference if at is None else at, _Encoder()
+    found = []
+    for view in _VIEWS:
+        fullest, count = fullest_slice(at, scan.prediction, view.cut), scan.image.shape[view.cut]
+        slices = [
+            Slice(
+                f"slice {index + 1} of {count}",
+                encode(_draw(scan, view, index, outlined, window)),
+                index == fullest,
+            )
+            for index in spread_slices(scan.reference, scan.prediction, view.cut, at)
+        ]
+        found.append(Plane(view.name, slices))
+    return found
 
 
 def fullest_planes(scan: Scan, outlined: Outlined) -> list[tuple[str, Figure]]:
@@ -117,21 +130,6 @@ def grey_window(image: Voxels) -> tuple[float, float]:
     sample = image[np.isfinite(image)]
     low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
     return float(low), float(max(high, low + 1e-6))
-
-
-def _slices(
-    scan: Scan, view: _View, outlined: Outlined, window: tuple[float, float], at: Voxels
-) -> list[Slice]:
-    fullest = fullest_slice(at, scan.prediction, view.cut)
-    count = scan.image.shape[view.cut]
-    return [
-        Slice(
-            f"slice {index + 1} of {count}",
-            _encode(_draw(scan, view, index, outlined, window)),
-            index == fullest,
-        )
-        for index in spread_slices(scan.reference, scan.prediction, view.cut, at)
-    ]
 
 
 def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple[float, float]) -> Figure:
@@ -184,11 +182,27 @@ def _letters(axes: Axes, view: _View) -> None:
         axes.text(x, y, letter, color="white", fontsize=8, bbox=box, **at)
 
 
-def _encode(figure: Figure) -> str:
-    """Return the picture in the best quality that keeps it small enough, or in the lowest."""
-    for quality in _QUALITIES:
-        stream = io.BytesIO()
-        figure.savefig(stream, format="webp", facecolor="black", pil_kwargs={"quality": quality})
-        if stream.tell() <= _MOST_BYTES:
-            break
-    return "data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+class _Encoder:
+    """Encodes slices of one scan in the best quality that keeps them small enough, or in the lowest.
+
+    They are alike, so each begins with the quality of the one before.
+    """
+
+    def __init__(self) -> None:
+        self._qualities = list(_QUALITIES)
+
+    def __call__(self, figure: Figure) -> str:
+        """Return the picture as a data URL."""
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="raw", facecolor="black")
+        width, height = figure.canvas.get_width_height()
+        picture = Image.frombuffer("RGBA", (width, height), drawn.getvalue())
+        while len(encoded := _webp(picture, self._qualities[0])) > _MOST_BYTES and len(self._qualities) > 1:
+            del self._qualities[0]
+        return "data:image/webp;base64," + base64.b64encode(encoded).decode("ascii")
+
+
+def _webp(picture: Image.Image, quality: int) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format="webp", quality=quality)
+    return stream.getvalue()
