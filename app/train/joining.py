@@ -36,8 +36,7 @@ def learn_joining(
     distance = joining_distance(((part > 0) & (part != ignored) for part in labels), plan.spacing)
     if distance is not None:
         log.info(
-            "foreground parts of one case lie at most %g mm apart in %d training cases; predictions drop "
-            "parts that lie farther from the rest",
+            "predictions drop parts that lie over %g mm from all others: %d training cases have no such gap",
             *(distance, len(looked_at)),
         )
     return distance
