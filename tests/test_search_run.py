@@ -1,11 +1,12 @@
 """A search as a user calls it: what it writes, and what is refused."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import assert_refused, call, command, run_py
+from tests.support.cli import assert_refused, call, call_here, command
 
 pytestmark = pytest.mark.e2e
 
@@ -52,8 +53,7 @@ def test_a_search_under_milliseconds_keeps_what_it_measured(place: Path) -> None
 
 
 def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
-    searched: Path,
-    place: Path,
+    searched: Path, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     layout = f"op.layout={searched / 'layout.yaml'}"
     for number, (arguments, tokens) in enumerate(
@@ -74,5 +74,5 @@ def test_a_search_that_cannot_be_is_one_line_with_key_and_values(
     ):
         run = f"paths.run={place / 'impossible' / str(number)}"
         words = command(place, "train=smoke", *arguments, run)[2:]
-        done = run_py(place, *words)
-        assert_refused(done, *tokens)
+        code, told = call_here(*words, monkeypatch=monkeypatch), capfd.readouterr()
+        assert_refused(subprocess.CompletedProcess(words, code, *told), *tokens)
