@@ -24,6 +24,7 @@ from app.infer.window.decode import background_logits, most_probable_labels
 from app.infer.window.windows import Windows, lay_windows
 
 STRETCH = 1.25  # largest window per axis, in patches; in longer ones the statistics of norms differ too much
+_APART = 1040  # values between classes, a page and a cache line: powers of two would share places in caches
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,9 @@ class _Belt:
         if self._sums is None:
             self._weights = self._weights.to(logits.device)
             self._counts = self._counts.to(logits.device)
-            self._sums = logits.new_zeros(logits.shape[0], *self._counts.shape)
+            values = self._counts.numel()
+            padded = logits.new_zeros(logits.shape[0], values + _APART)
+            self._sums = padded[:, :values].view(logits.shape[0], *self._counts.shape)
         low, high = max(row, self._first), min(row + logits.shape[2], self._stop)
         inside, columns = slice(low - row, high - row), slice(column, column + logits.shape[3])
         place = (slice(None), slice(low - self._first, high - self._first), columns)
