@@ -142,12 +142,21 @@ def open_task(cfg: DictConfig) -> tuple[Task, TaskSettings]:
         raise InputError("task.folder: not set; set task.folder=<folder with a dataset.json>")
     settings = read_settings(TaskSettings, section_values(cfg.task), "task")
     _make_data_set(settings)
+    _refuse_outside_data(settings, cfg)
     tasks = [anonymised(read_task(folder, settings.dataset), settings) for folder in settings.folders]
     task = with_targets(joined(tasks), settings)
     chosen = cfg.get("split")  # runs from older versions have no such section
     if chosen is not None:
         task = _set_aside(task, read_settings(SplitSettings, chosen, "split"), settings, read_fold(cfg.fold))
     return task, settings
+
+
+def _refuse_outside_data(settings: TaskSettings, cfg: DictConfig) -> None:
+    """Refuse a missing folder that exists inside paths.data, where task.folder does not look."""
+    data = Path(str(cfg.paths.data))
+    for folder in settings.folders:
+        if not folder.is_dir() and (data / folder / settings.dataset).is_file():
+            raise InputError(f"task.folder: {folder}: no such folder; did you mean {data / folder}?")
 
 
 def _make_data_set(settings: TaskSettings) -> None:
