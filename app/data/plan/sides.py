@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from app.core.errors import InputError
 from app.core.task import Task
 from app.core.types import Spacing
+from app.io.label_values import listed_values
 
 _OTHER = {"left": "right", "lh": "rh", "lt": "rt", "l": "r"}
 _OTHER |= {right: left for left, right in _OTHER.items()}
@@ -27,11 +28,14 @@ def mirrored_values(names: Sequence[str]) -> tuple[int, ...]:
 def plan_mirror(
     task: Task, centres: Sequence[Spacing | None], given: bool | Sequence[Sequence[int]] | None
 ) -> tuple[tuple[int, ...], str]:
-    """Return the values that label values become in a mirror image, and the reason.
+    """Return the classes that classes become in a mirror image, and the reason.
 
-    They are empty if nothing may be mirrored left to right. `centres` has the centre of label values 1, 2,
-    ..., (D, H, W) in millimetres from the centre of the foreground; None for a label that is in no scan.
-    `given` is the setting plan.mirror.
+    They are empty if nothing may be mirrored left to right. `centres` has the centre of classes 1, 2, ...,
+    (D, H, W) in millimetres from the centre of the foreground; None for a label that is in no scan. `given`
+    is the setting plan.mirror.
+
+    Raises:
+        InputError: `given` holds anything but pairs of distinct foreground label values.
     """
     same = tuple(range(len(task.labels)))
     if given is False:
@@ -39,10 +43,22 @@ def plan_mirror(
     if given is True:
         return same, "set by plan.mirror: labels keep their values in mirror images"
     if given is not None:
-        return _swapped(given, len(same)), "set by plan.mirror"
+        return _swapped(_classes(given, task), len(same)), "set by plan.mirror"
+    return _found_in_names(task, centres)
+
+
+def _found_in_names(task: Task, centres: Sequence[Spacing | None]) -> tuple[tuple[int, ...], str]:
+    """Return the classes in a mirror image, and the reason, from the names of labels and where they lie."""
+    same = tuple(range(len(task.labels)))
     values = mirrored_values(task.labels)
     pairs = [(value, other) for value, other in enumerate(values) if value < other and values[other] == value]
     values = _swapped(pairs, len(same))
+    halved = [one for one, other in pairs if other == task.ignore]
+    if halved:
+        return (), (
+            f"the other side of {task.labels[halved[0]]} is ignored, so a mirror image would have a wrong "
+            "label: nothing is mirrored left to right"
+        )
     if not pairs:
         return (
             same,
@@ -60,18 +76,24 @@ def plan_mirror(
     return values, f"labels whose names give sides of the body swap in mirror images: {named}{more}"
 
 
-def _swapped(pairs: Sequence[Sequence[int]], count: int) -> tuple[int, ...]:
-    """Return the values 0 .. count - 1 with the two of each pair swapped.
+def _classes(pairs: Sequence[Sequence[int]], task: Task) -> list[tuple[int, int]]:
+    """Return pairs of classes for the pairs of label values that plan.mirror names.
 
     Raises:
         InputError: `pairs` are not pairs of distinct foreground label values.
     """
+    known = task.label_values[: task.ignore]
     named = [value for pair in pairs for value in pair] if all(map(_is_pair, pairs)) else [0]
-    if len(set(named)) < len(named) or not set(named) <= set(range(1, count)):
+    if len(set(named)) < len(named) or not set(named) <= set(known[1:]):
         raise InputError(
-            f"plan.mirror: got {list(pairs)}, wanted pairs of label values from 1 to {count - 1}, each once, "
-            "such as [[1, 2], [3, 4]]"
+            f"plan.mirror: got {list(pairs)}, wanted pairs of label values {listed_values(known[1:])}, each "
+            "once, such as [[1, 2], [3, 4]]"
         )
+    return [(known.index(one), known.index(other)) for one, other in pairs]
+
+
+def _swapped(pairs: Sequence[tuple[int, int]], count: int) -> tuple[int, ...]:
+    """Return the classes 0 .. count - 1 with the two of each pair swapped."""
     values = list(range(count))
     for first, second in pairs:
         values[first], values[second] = second, first

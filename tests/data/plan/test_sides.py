@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,19 @@ def test_mirror_images_swap_sides_that_lie_opposite_each_other(
     found, reason = plan_mirror(task(*labels), centres, given)
     assert found == mirror
     assert ("plan.mirror" in reason) == (given is not None)
+
+
+def test_given_pairs_are_label_values_of_files_not_classes() -> None:
+    gaps = replace(task("a", "b", "c"), values=(0, 1, 3, 4))
+    found, _ = plan_mirror(gaps, (None,) * 3, ((1, 3),))
+    assert found == (0, 2, 1, 3)
+    with pytest.raises(InputError, match="1, 3"):
+        plan_mirror(gaps, (None,) * 3, ((1, 2),))
+
+
+def test_nothing_is_mirrored_if_one_side_is_ignored() -> None:
+    names = ("left kidney", "liver", "right kidney")
+    found, reason = plan_mirror(replace(task(*names), ignore=3), (LEFT, None), None)
+    assert found == () and "left kidney is ignored" in reason
+    found, _ = plan_mirror(replace(task("left kidney", "right kidney", "rim"), ignore=3), (LEFT, RIGHT), None)
+    assert found == (0, 2, 1, 3)
