@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from app.core.types import Size, as_size
 
 _SIDE = 32
-_WHOLE = 64
+WHOLE = 64
 _HALF_LIMIT = 16.0  # half precision rounds larger values by more than 1/256
 
 
@@ -84,9 +84,9 @@ class Bricks:
 def to_bricks(voxels: NDArray[Any]) -> NDArray[Any]:
     """Return an array (C, D, H, W) in the form in which `Bricks` stores it."""
     size = voxels.shape[1:]
-    if max(size) <= _WHOLE:
+    if max(size) <= WHOLE:
         return voxels
-    counts = [1 if extent <= _WHOLE else math.ceil(extent / _SIDE) for extent in size]
+    counts = [1 if extent <= WHOLE else math.ceil(extent / _SIDE) for extent in size]
     sides = [math.ceil(extent / count) for extent, count in zip(size, counts, strict=True)]
     counts = [math.ceil(extent / side) for extent, side in zip(size, sides, strict=True)]
     bricks = np.zeros((*counts, len(voxels), *sides), dtype=voxels.dtype)
@@ -103,7 +103,7 @@ def stored_image(image: NDArray[np.float32]) -> NDArray[Any]:
     That is half precision for a large image if rounding changes no voxel by more than 1/256, else single.
     """
     low, high = float(image.min(initial=0)), float(image.max(initial=0))
-    exact = max(image.shape[1:]) <= _WHOLE or max(-low, high) > _HALF_LIMIT
+    exact = max(image.shape[1:]) <= WHOLE or max(-low, high) > _HALF_LIMIT
     return image if exact else image.astype(np.float16)
 
 

@@ -33,6 +33,7 @@ from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
 from app.data.prepare.region import labelled_crop, reference_region
 from app.data.prepare.scratch import copy_to
+from app.io.dicom_labels import holds_labels
 from app.io.scan_paths import scan_files
 
 _Result = TypeVar("_Result")
@@ -159,7 +160,7 @@ class Cache:
         Raises:
             InputError: the disk has less free space.
         """
-        make_room(self._folder, self._task.cases, plan, self._task.reading, share=share)
+        make_room(self._folder, self._task.cases, plan, self._task, share=share)
 
     def prepare(
         self, plan: Plan, margin_mm: Spacing | None = None, *, share: float = 1.0
@@ -200,6 +201,8 @@ class Cache:
             **({} if self._task.ignore is None else {"ignore": self._task.ignore}),
             **({"values": values} if (values := self._odd_values()) else {}),
             **({"labels": labels} if (labels := self._file_labels()) else {}),
+            **({"channels": words} if (words := self._task.reading.words) else {}),
+            **({"names": self._task.labels} if self._named_labels() else {}),
             **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch}),
         }
         folder = self._folder / digest_of(settings)[:16]
@@ -207,7 +210,7 @@ class Cache:
             case: CachedCase(case, folder / f"{case}-{digest}") for case, digest in self.digests().items()
         }
         missing = [case for case in mine(self._task.cases) if not cached[case.id].folder.is_dir()]
-        make_room(self._folder, missing, plan, self._task.reading, share=share)
+        make_room(self._folder, missing, plan, self._task, share=share)
         try:
             over_cases(
                 "Preparing cases",
@@ -251,6 +254,11 @@ class Cache:
         """Return the label values if they differ from the classes or do not fit into a byte, else ()."""
         values = self._task.label_values
         return self._task.values or (values if len(values) > 256 else ())
+
+    def _named_labels(self) -> bool:
+        """Return whether a reference is of DICOM, whose labels are found by their names."""
+        labels = (case.label for case in self._task.cases)
+        return any(label is not None and holds_labels(label) for label in labels)
 
     def _digest_files(self) -> None:
         """Hash every file once; later runs recognise it by its size and modification time.

@@ -13,6 +13,8 @@ import pytest
 
 from app.core.digest import digest_of
 from app.core.errors import InputError
+from app.core.reading import Reading
+from app.core.task import Task
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare import cache as cache_module
 from app.data.prepare.cache import Cache, CachedCase
@@ -59,6 +61,23 @@ def test_a_second_run_reuses_and_a_changed_file_is_prepared_anew(
     image = nib.load(path)
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj) + 1, image.affine), path)
     assert prepare() == ["blob_002"]
+
+
+def test_cases_are_prepared_anew_for_another_order_of_channels_or_of_labels_found_by_name(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = read_task(make_task(cases=1, channels=2))
+    plan = plan_for(Cache(tmp_path / "cache", task, workers=1), task)
+
+    def folder(task: Task) -> Path:
+        return Cache(tmp_path / "cache", task, workers=1).fill(plan, mine=lambda _: ())["blob_001"].folder
+
+    usual = folder(task)
+    assert folder(replace(task, reading=Reading(("second", "first")))) != usual
+    renamed = replace(task, labels=("background", "other"))
+    assert folder(renamed) == usual  # labels of NIfTI files are found by value
+    monkeypatch.setattr(cache_module, "holds_labels", lambda _: True)
+    assert folder(renamed) != folder(task)
 
 
 def test_two_runs_may_prepare_at_once(make_task: MakeTask, tmp_path: Path) -> None:
