@@ -19,6 +19,7 @@ _EARLIER: dict[str, Any] = {
     "oriented": True,
     "locate": None,
     "minutes": None,
+    "train_minutes": None,
     "augment": 1.0,
 }
 """Values for keys that older plans lack: those that training used when the plans were made."""
@@ -79,6 +80,8 @@ class Plan:
     without a first stage."""
     minutes: float | None = None
     """Predicted minutes of the whole command on the machine that planned it; None if not requested."""
+    train_minutes: float | None = None
+    """Predicted minutes of these steps with their validation; None if time was not planned."""
     augment: float = 1.0
     """Factor on the probabilities of augmentation, unless augment.strength is set."""
 
@@ -144,6 +147,7 @@ class Plan:
             oriented=bool(values["oriented"]),
             locate=None if values["locate"] is None else cls.from_dict(values["locate"]),
             minutes=None if values["minutes"] is None else float(values["minutes"]),
+            train_minutes=None if values["train_minutes"] is None else float(values["train_minutes"]),
             augment=float(values["augment"]),
         )
 

@@ -122,7 +122,8 @@ def _tried(training: Training, until: int, begin: Begin, checkpoint: Checkpoint 
     """Return the factor on the learning rate that works from a checkpoint, or from the start if None."""
     if training.processes.count > 1:  # a trial would need all processes at once
         return 0.1
-    first = None if checkpoint is None else checkpoint.training["history"][0]["train_loss"]
+    history = [] if checkpoint is None else checkpoint.training["history"]
+    first = history[0]["train_loss"] if history else None
     log.info("trying lower learning rates")
     return stable_factor(
         partial(_restored, begin, checkpoint),

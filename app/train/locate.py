@@ -104,7 +104,7 @@ def train_first_stage(
     recipe = recipe.following(plan)
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
     coarse = coarse_recipe(recipe, task)
-    settings = replace(coarse.settings, steps=steps)
+    settings = replace(coarse.settings.within(plan.train_minutes), steps=steps)
     coarse, found, inner = replace(coarse, settings=settings), found_in(task), _inner_split(split, folds)
     plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
     cached = prepare_cases(cache, plan, None, 1.0, processes)
@@ -152,13 +152,13 @@ def train_locator(training: Training, calibrating: Sequence[Case]) -> Locator:
     checkpoint = training.checkpoint(state)
     network = to_device(checkpoint.trained_network(), training.recipe.device)
 
-    def missed(case: Case) -> dict[float, Spacing]:
+    def missed(case: Case) -> list[tuple[float, Spacing]]:
         volume, label_map = read_case(case, training.task)
         parts, geometry = locate(network, volume, training.plan)
         wanted = reference_box(label_map.voxels, geometry, training.task.ignore)
-        return misses_by_share(parts, wanted, geometry)
+        return list(misses_by_share(parts, wanted, geometry).items())  # JSON would turn keys into strings
 
-    misses = training.processes.over(calibrating, missed)
+    misses = [dict(miss) for miss in training.processes.over(calibrating, missed)]
     references = [
         _dropped(training.cached[case.id], training.task.ignore) for case in training.split.training
     ]

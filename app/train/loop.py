@@ -59,8 +59,9 @@ def train(
             spent, signals = state.processes.largest(now - started, interrupted())
             state.seconds, started = state.seconds + spent, now
             state.follow(_clock(state, settings))
-            ended = "interrupted" if signals else limit(state, settings)
-            if state.step % settings.epoch_steps == 0 or ended in ("steps", "time"):
+            reached = limit(state, settings)
+            ended = "interrupted" if signals else reached
+            if state.step % settings.epoch_steps == 0 or reached:
                 best = _close_epoch(state, validate)
                 state.requested = not ended and stop()
                 ended = ended or _early(state, settings)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
 
+_LATE = 1.05  # minutes after which a training ends, per planned minute
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -56,6 +58,15 @@ class TrainSettings:
         """Optimizer steps in total, once the plan's number of steps is known."""
         assert self.steps is not None, "see with_steps"
         return self.steps
+
+    def within(self, minutes: float | None) -> "TrainSettings":
+        """Return the settings with a limit little above the planned minutes, unless steps or a limit are set.
+
+        So a training ends in time even if its steps take longer than measured.
+        """
+        if minutes is None or self.steps is not None or self.max_minutes is not None:
+            return self
+        return replace(self, max_minutes=_LATE * minutes)
 
     def with_steps(self, planned: int, *, factor: int = 1) -> "TrainSettings":
         """Return the settings with `factor` times the steps that are set, or else planned."""

@@ -95,7 +95,15 @@ def test_same_seed_same_numbers(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("stop", "name"),
-    [(1, "SIGINT"), (3, "SIGTERM"), (4, "SIGUSR1"), (3, "SIGUSR2"), (1, "SIGXCPU"), (4, "SIGHUP")],
+    [
+        (1, "SIGINT"),
+        (3, "SIGTERM"),
+        (4, "SIGUSR1"),
+        (3, "SIGUSR2"),
+        (1, "SIGXCPU"),
+        (4, "SIGHUP"),
+        (5, "SIGINT"),
+    ],
 )
 def test_resume_equals_an_uninterrupted_run(
     bench: Bench, tmp_path: Path, stop: int, name: str, by_default: Callable[[int], None]
@@ -207,6 +215,14 @@ def test_a_loss_that_is_not_finite_names_step_and_cases(bench: Bench) -> None:
     assert re.search(r"\b0\b", str(error.value))  # the step
     assert len(set(re.findall(r"blob_00\d", str(error.value)))) == bench.plan.batch
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
+
+
+def test_minutes_are_limited_a_little_above_those_planned_unless_something_is_set() -> None:
+    free = replace(SETTINGS, steps=None)
+    assert free.within(20.0).max_minutes == pytest.approx(21.0)
+    assert free.within(None) == free
+    assert SETTINGS.within(20.0) == SETTINGS  # steps are set
+    assert replace(free, max_minutes=3.0).within(20.0).max_minutes == 3.0
 
 
 def test_metrics_file_has_a_row_an_epoch(bench: Bench, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import fine_spacing, make_plan
+from app.data.plan.planner import fine_spacing, level_widths, make_plan
 from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
@@ -77,6 +77,7 @@ def plan_in_time(
         steps = min(_MOST_COARSE_STEPS, round(_COARSE_SHARE * seconds / step))
         locate = replace(locate, steps=max(COARSE_STEPS, steps))
         first = locate.steps * step
+        locate = replace(locate, train_minutes=round(first / 60, 2))
     grids = list_grids(fingerprint, settings)
     kept = dict(zip(grids, ceilings(grids), strict=True))
     choices = [_Choice(field, task, settings, max(1.0, seconds - first), pace) for field in fields]
@@ -93,13 +94,16 @@ def plan_in_time(
     if plan.steps > _MOST_STEPS:
         plan = replace(plan, steps=_MOST_STEPS)
         reasons["steps"] += f", but {_MOST_STEPS} at most"
+    training = plan.steps * choice.step_seconds(plan)
     taken = {
         "reading, preparing and scoring": pace.other_seconds,
         "first stage": first,
-        "training": plan.steps * choice.step_seconds(plan),
+        "training": training,
     }
     reasons["minutes"] = ", ".join(f"{name} {part / 60:.1f}" for name, part in taken.items() if part)
-    return replace(plan, locate=locate, minutes=round(sum(taken.values()) / 60, 1)), reasons
+    reasons["train_minutes"] = "the steps at the measured speed; slower steps leave time for fewer"
+    total = round(sum(taken.values()) / 60, 1)
+    return replace(plan, locate=locate, minutes=total, train_minutes=round(training / 60, 2)), reasons
 
 
 def list_grids(fingerprint: Fingerprint, settings: PlanSettings) -> list[Spacing]:
@@ -171,11 +175,10 @@ class _Choice:
             if wider <= width or self.seconds / (step * (wider / width) ** _GROWTH) < plenty:
                 continue
             most = self.settings.max_width or self.settings.widest * wider // width
-            settings = replace(self.settings, base_width=wider, max_width=most)
-            found, why = replace(self, settings=settings)._plan(plan.spacing, math.prod(plan.patch) + 1)
+            found = replace(plan, widths=level_widths(len(plan.widths), wider, most))
             if not self.pace.fits(found):
                 continue
-            plan, reasons = found, {**why, "spacing": reasons["spacing"], "patch": reasons["patch"]}
+            plan = found
             reasons["widths"] = f"{wider} channels at full resolution: time allows {plenty:.0f} steps"
             step = self.step_seconds(plan)
             break

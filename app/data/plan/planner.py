@@ -72,13 +72,14 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
     reasons["brightest"] = BRIGHTEST_REASON
     mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
     reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
-    reasons["locate"], reasons["minutes"] = "one stage", "time is not planned"
+    reasons["locate"] = "one stage"
+    reasons["minutes"] = reasons["train_minutes"] = "time is not planned"
     reasons["augment"] = "all augmentation at full probability"
     plan = Plan(
         spacing=spacing,
         patch=patch,
         batch=batch,
-        widths=tuple(min(settings.finest_width * 2**i, settings.widest) for i in range(len(strides))),
+        widths=level_widths(len(strides), settings.finest_width, settings.widest),
         strides=strides,
         kernels=kernels,
         normalisation=normalisation,
@@ -89,6 +90,11 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
         oriented=fingerprint.oriented,
     )
     return with_set(plan, reasons, settings)
+
+
+def level_widths(levels: int, finest: int, most: int) -> tuple[int, ...]:
+    """Return the channels of each level: doubled from `finest` with each level, up to `most`."""
+    return tuple(min(finest * 2**level, most) for level in range(levels))
 
 
 def with_set(plan: Plan, reasons: dict[str, str], settings: PlanSettings) -> tuple[Plan, dict[str, str]]:

@@ -44,10 +44,12 @@ def reuse_plan(
     plan, reasons["brightest"] = replace(plan, brightest=fingerprint.brightest), BRIGHTEST_REASON
     mirror, reasons["mirror"] = plan_mirror(task, fingerprint.centres, settings.mirror)
     reasons["oriented"] = oriented_reason(oriented=fingerprint.oriented)
-    reasons["minutes"] = "time is not planned, because the plan comes from another run"
-    plan = replace(plan, mirror=mirror, oriented=fingerprint.oriented, minutes=None)
+    untimed = "time is not planned, because the plan comes from another run"
+    reasons["minutes"] = reasons["train_minutes"] = untimed
+    plan = replace(plan, mirror=mirror, oriented=fingerprint.oriented, minutes=None, train_minutes=None)
     if plan.locate is not None:
-        locate = replace(plan.locate, normalisation=plan.normalisation)
+        kept = {name: getattr(plan, name) for name in ("normalisation", "brightest", "mirror", "oriented")}
+        locate = replace(plan.locate, **kept, train_minutes=None)
         plan = replace(plan, locate=None if settings.stages == 1 else locate)
     return with_set(plan, reasons, settings)
 

@@ -44,7 +44,8 @@ def plan_in_two_stages(
         InputError: settings that contradict each other or the data.
     """
     locate, why = first_stage(fingerprint, task, settings, lambda grids: [1.0] * len(grids))
-    plan, reasons = make_plan(in_region(fingerprint), task, settings)
+    field = fingerprint if locate is None else in_region(fingerprint)
+    plan, reasons = make_plan(field, task, settings)
     return replace(plan, locate=locate), {**reasons, "locate": why}
 
 

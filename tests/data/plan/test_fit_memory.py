@@ -92,6 +92,19 @@ def test_a_plan_is_reused_by_path(large: tuple[Fingerprint, Task], tmp_path: Pat
     assert "plan.spacing" in why["spacing"] and str(tmp_path) not in why["spacing"]
 
 
+def test_a_reused_first_stage_mirrors_the_labels_of_the_new_task(
+    large: tuple[Fingerprint, Task], tmp_path: Path
+) -> None:
+    plan, reasons = within(*large, AUTO, budget(250))
+    first = replace(plan, mirror=(0, 2, 1), train_minutes=3.0)
+    before = replace(plan, locate=first, mirror=(0, 2, 1), minutes=30.0, train_minutes=20.0)
+    write_plan(tmp_path / "plan.yaml", before, reasons)
+    reuse = replace(AUTO, file=str(tmp_path / "plan.yaml"))
+    again, _ = within(*large, reuse, budget(250))
+    assert again.locate is not None and again.locate.mirror == again.mirror == (0, 1)
+    assert again.minutes is again.train_minutes is again.locate.train_minutes is None
+
+
 def test_the_normalisation_of_other_channels_is_planned_anew(
     large: tuple[Fingerprint, Task], tmp_path: Path
 ) -> None:

@@ -7,6 +7,8 @@ import pytest
 from app.core.plan import Plan
 from app.core.types import Spacing
 from app.data.plan.in_time import Pace, list_grids, plan_in_time
+from app.data.plan.planner import make_plan
+from app.data.plan.stages import plan_in_two_stages
 from app.data.sets.decathlon import read_task
 from tests.support.config import AUTO, altered, fingerprint_of
 from tests.support.volumes import MakeTask
@@ -77,7 +79,9 @@ def test_steps_fill_the_time_that_all_else_leaves(make_task: MakeTask, minutes: 
     plan, reasons = planned(make_task, minutes, speed)
     training = plan.steps * speed.step_seconds(plan)
     patches = max(1.0, math.prod((100, 200, 200)) / math.prod(plan.patch) / math.prod(plan.spacing))
-    assert training * (1 + min(0.1, 0.02 * patches)) + 120 == pytest.approx(60 * minutes, rel=0.01)
+    training *= 1 + min(0.1, 0.02 * patches)
+    assert training + 120 == pytest.approx(60 * minutes, rel=0.01)
+    assert plan.train_minutes == pytest.approx(training / 60, abs=0.01)
     assert "plan.minutes" in reasons["steps"]
 
 
@@ -94,6 +98,17 @@ def test_time_that_is_left_widens_the_network_unless_widths_are_set(make_task: M
     narrow, wide = (planned(make_task, minutes, pace(1e-8))[0] for minutes in (1, 100))
     assert narrow.widths[0] == 16 and wide.widths[0] > 16
     assert planned(make_task, 100, pace(1e-8), base_width=16)[0].widths[0] == 16
+
+
+@pytest.mark.parametrize("size", [(24, 140, 60), (37, 61, 95), (100, 200, 200)])
+def test_a_wider_network_keeps_the_patch(make_task: MakeTask, size: tuple[int, int, int]) -> None:
+    speed, scans = pace(1e-8), {"median_size": size, "foreground_mm": tuple(map(float, size))}
+    narrow = planned(make_task, 100, speed, base_width=16, **scans)[0]
+    wide = planned(make_task, 100, speed, **scans)[0]
+    assert wide.widths[:3] == tuple(wide.widths[0] * 2**level for level in range(3))
+    assert wide.widths[0] > 16 and replace(wide, widths=narrow.widths, steps=narrow.steps) == replace(
+        narrow, minutes=wide.minutes, train_minutes=wide.train_minutes
+    )
 
 
 def test_a_first_stage_finds_labels_that_lie_in_a_small_part(make_task: MakeTask) -> None:
@@ -174,6 +189,14 @@ def test_levels_that_are_set_are_kept(make_task: MakeTask) -> None:
     strides = ([1, 1, 1], [2, 2, 2], [2, 2, 2])
     plan, _ = planned(make_task, 30, pace(4e-6), strides=strides, widths=(8, 16, 24))
     assert plan.widths == (8, 16, 24) and plan.total_stride == (4, 4, 4)
+
+
+def test_two_stages_without_foreground_leave_the_whole_scan(make_task: MakeTask) -> None:
+    task = read_task(make_task(cases=2))
+    empty = altered(fingerprint_of(task), median_size=(200, 200, 200), foreground_mm=(0.0, 0.0, 0.0))
+    two, _ = plan_in_two_stages(empty, task, replace(AUTO, stages=2))
+    one, _ = make_plan(empty, task, AUTO)
+    assert two == one
 
 
 def test_data_without_foreground_are_planned_in_one_stage(make_task: MakeTask) -> None:
