@@ -67,9 +67,18 @@ def make_batches(
         oriented=plan.oriented,
     )
     places = processes.places(sampler.batch, settings.accumulate)
-    readers = count_readers(recipe.device, len(usable_cores()), torch.get_num_threads() * local_count())
-    device = recipe.device if recipe.device.type == "cuda" else torch.device("cpu")  # MPS has no 3D sampling
+    readers, device = readers_beside(recipe.device), augmenting_device(recipe.device)
     return BatchSource(sampler, chain, seed=recipe.seed, places=places, readers=readers, device=device)
+
+
+def augmenting_device(device: torch.device) -> torch.device:
+    """Return the device that augments patches for a training on `device`; MPS cannot sample in 3D."""
+    return device if device.type == "cuda" else torch.device("cpu")
+
+
+def readers_beside(device: torch.device) -> int:
+    """Return the number of threads that make batches ahead of a training on this machine."""
+    return count_readers(device, len(usable_cores()), torch.get_num_threads() * local_count())
 
 
 def count_readers(device: torch.device, cores: int, taken: int) -> int:

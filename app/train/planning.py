@@ -35,7 +35,9 @@ _SHARE = 0.7  # share of memory for a training; the rest is for the system, othe
 _MINUTES = {"cpu": 30.0, "cuda": 240.0, "mps": 60.0}  # values of plan.minutes=auto
 _START_SECONDS = 15.0  # for starting Python and its packages, planning, and the report at the end
 _PASSES = 3  # a training step takes as long as this many forward passes
-_VOXEL_SECONDS = 2e-7  # per voxel and label of a scan: resampling to the scan's own grid and scoring
+# Seconds per voxel of a held-out scan, and more for each label, to segment and score it on its own grid; from
+# four scans of 256x256x256 voxels with 3 and 117 labels (tests/benchmarks/many_classes.py).
+_VOXEL_SECONDS, _LABEL_SECONDS = 4e-7, 6e-9
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,8 @@ def plan_from(
     estimate = _Estimate(facts, task, settings, build, recipe)
     if estimate.on_gpu and settings.device is None:
         settings = replace(settings, device={"kind": "cuda", "memory_gb": None, "gmac_per_s": None})
-    fingerprint, device = facts.fingerprint, "cuda" if estimate.on_gpu else recipe.device.type
+    fingerprint, described = facts.fingerprint, settings.device
+    device = recipe.device.type if described is None else str(described["kind"])
     minutes = _minutes(settings, recipe, device, estimate.other_seconds)
     make = partial(plan_in_two_stages if settings.stages == 2 else make_plan, fingerprint, task)
     if minutes is not None:
@@ -144,8 +147,12 @@ class _Estimate:
         return measure(network, plan, self._recipe.loss, process_count())
 
     def _seconds(self, network: NetworkSpec, plan: Plan, recipe: Recipe) -> float:
-        """Return the seconds of an optimizer step: measured here, or derived for the described device."""
+        """Return the seconds of an optimizer step: measured here, or derived for the described device.
+
+        Each of several processes trains on its part of the batch.
+        """
         accumulate = recipe.settings.accumulate
+        plan = replace(plan, batch=math.ceil(plan.batch / process_count()))
         if not self._described:
             labels = len(self._task.labels)
             return accumulate * step_seconds(network, plan, recipe, self._facts.speeds, labels=labels)
@@ -171,7 +178,8 @@ def _other_seconds(fingerprint: Fingerprint, task: Task) -> float:
     """Return the seconds besides training: every case is read twice, a fifth of them is evaluated."""
     voxels = math.prod(fingerprint.median_size) * len(task.modalities)
     reading = fingerprint.cases * voxels * 1e-6
-    judging = fingerprint.cases / 5 * math.prod(fingerprint.median_size) * len(task.labels) * _VOXEL_SECONDS
+    a_voxel = _VOXEL_SECONDS + _LABEL_SECONDS * len(task.labels)
+    judging = fingerprint.cases / 5 * math.prod(fingerprint.median_size) * a_voxel
     return _START_SECONDS + reading + judging
 
 

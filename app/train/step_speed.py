@@ -17,6 +17,7 @@ from app.core.plan import Plan
 from app.data.sample.augment import Augment
 from app.data.sample.batches import Batch
 from app.models.network import NetworkSpec, to_device
+from app.train.inputs import augmenting_device, readers_beside
 from app.train.machine.environment import machine
 from app.train.state import TrainingState
 from app.train.training import Recipe
@@ -45,7 +46,7 @@ def _known(kept: Path) -> dict[str, float]:
 
 
 def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> float:
-    """Return the seconds of a step plus those of making its batch, as on a CPU whose cores all train."""
+    """Return the seconds of a step and of augmenting its batch, which readers, if any, do meanwhile."""
     random = torch.get_rng_state()
     try:
         network = to_device(spec.build(), recipe.device)
@@ -64,16 +65,19 @@ def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> floa
             spent.append(time.perf_counter() - started)
     finally:
         torch.set_rng_state(random)
-    return median(spent[1:]) + _augmenting(plan, recipe, spec.shape.in_channels)
+    step, augmenting = median(spent[1:]), _augmenting(plan, recipe, spec.shape.in_channels)
+    return max(step, augmenting) if readers_beside(recipe.device) else step + augmenting
 
 
 def _augmenting(plan: Plan, recipe: Recipe, channels: int) -> float:
     margin = recipe.augment.margin(plan.patch, plan.spacing)
     chain = Augment(recipe.augment, patch=plan.patch, spacing=plan.spacing, oriented=plan.oriented)
-    image = torch.zeros(plan.batch, channels, *margin)
-    label = torch.zeros(plan.batch, *margin, dtype=torch.uint8)
+    device = augmenting_device(recipe.device)
+    image = torch.zeros(plan.batch, channels, *margin, device=device)
+    label = torch.zeros(plan.batch, *margin, dtype=torch.uint8, device=device)
     started = time.perf_counter()
     for step in range(_BATCHES):
         changes = chain.draw(plan.batch, channels, np.random.default_rng(step))
-        chain.apply(image.clone(), label, changes)
+        changed, _ = chain.apply(image.clone(), label, changes)
+    changed.sum().item()  # waits until a GPU has finished
     return (time.perf_counter() - started) / _BATCHES

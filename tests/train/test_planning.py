@@ -1,11 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.cli.config.training import Planned, plan_configured
 from app.core.errors import InputError
+from app.data.sets.decathlon import read_task
 from app.train import planning
-from tests.support.config import composed
+from tests.support.config import altered, composed, fingerprint_of
 from tests.support.volumes import MakeTask
 
 GPU = "plan.device={kind: cuda, memory_gb: 80, gmac_per_s: 20000}"
@@ -48,6 +50,21 @@ def test_another_device_gets_its_own_plan(plan: Plans) -> None:
     ours, theirs = plan("plan.minutes=1").plan, plan("plan.minutes=1", GPU).plan
     assert ours.widths[0] == 16 and theirs.widths[0] >= 32
     assert theirs.steps > ours.steps
+
+
+def test_minutes_are_those_of_the_described_device(plan: Plans) -> None:
+    cpu = "plan.device={kind: cpu, memory_gb: 16, gmac_per_s: 27}"
+    assert plan(cpu).plan.minutes == pytest.approx(30, abs=0.2)
+
+
+def test_many_labels_leave_most_of_the_time_for_training(make_task: MakeTask) -> None:
+    task = read_task(make_task(cases=2))
+    facts = altered(fingerprint_of(task), cases=100, median_size=(300, 300, 300))
+    few, many = (
+        planning._other_seconds(facts, replace(task, labels=tuple(map(str, range(count)))))
+        for count in (3, 118)
+    )
+    assert few < many < 2 * few
 
 
 @pytest.mark.parametrize(

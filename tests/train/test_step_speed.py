@@ -28,3 +28,17 @@ def test_a_step_is_measured_once_for_a_machine_a_network_and_a_batch(
     assert step_seconds(bench.network, bench.plan, recipe, kept, labels=2) == first
     monkeypatch.setattr(step_speed, "_measure", lambda *_: 7.0)
     assert step_seconds(bench.network, replace(bench.plan, batch=1), recipe, kept, labels=2) == 7.0
+
+
+@pytest.mark.parametrize(("readers", "seconds"), [(0, 7.0), (1, 4.0)])
+def test_readers_augment_while_a_step_is_taken(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, readers: int, seconds: float
+) -> None:
+    folder = make_task(cases=4)
+    bench, cfg = make_bench(folder, tmp_path / "cache"), composed(*TINY, f"task.folder={folder}")
+    ticks = iter(4.0 * tick for tick in range(100))
+    monkeypatch.setattr(step_speed.time, "perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(step_speed, "_augmenting", lambda *_: 3.0)
+    monkeypatch.setattr(step_speed, "readers_beside", lambda _: readers)
+    recipe = build_recipe(cfg, *open_task(cfg))
+    assert step_seconds(bench.network, bench.plan, recipe, tmp_path / "speeds.json", labels=2) == seconds
