@@ -98,6 +98,16 @@ def test_two_processes_train_as_one_does_and_resume_where_they_stopped(place: Pa
 
 
 @pytest.mark.slow
+def test_two_processes_train_two_stages(place: Path) -> None:
+    folder = place / "stages"
+    done = call(place, TORCHRUN, "plan.stages=2", f"paths.run={folder}")
+    assert done.returncode == 0, done.stderr
+    located = read_checkpoint(folder / "last.pt").locator
+    assert located is not None and min(located.margin_mm) > 0
+    assert (folder / "locate" / "last.pt").is_file() and (folder / "summary.json").is_file()
+
+
+@pytest.mark.slow
 def test_interrupted_from_the_terminal_processes_keep_one_checkpoint(place: Path) -> None:
     folder = place / "interrupted"
     process = start(place, TORCHRUN, "train.steps=100000", f"paths.run={folder}")
