@@ -10,7 +10,7 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.data.prepare.cache import CachedCase
 from app.data.sample.partial import partial_labels
-from app.data.sample.split import Folds, Split
+from app.data.sample.split import Split
 from app.infer.scan.distant_parts import joining_distance
 
 _SURE = 50  # cases that show no distant parts: then at most 6 of 100 others do, with 95 % confidence
@@ -19,15 +19,13 @@ _LOOKED_AT = 200
 log = logging.getLogger(__name__)
 
 
-def learn_joining(
-    split: Split, task: Task, plan: Plan, folds: Folds, cached: Mapping[str, CachedCase]
-) -> float | None:
+def learn_joining(split: Split, task: Task, plan: Plan, cached: Mapping[str, CachedCase]) -> float | None:
     """Return the distance that joins the foreground of every training case; None if there is no such rule.
 
     With few training cases another case may well differ: the rule wants at least `_SURE` of them, each of
     another group, and all labels annotated in each. At most `_LOOKED_AT` are read.
     """
-    groups = {folds.group.key(case.id) if folds.group else case.id: case.id for case in split.training}
+    groups = {split.groups.get(case.id, case.id): case.id for case in split.training}
     if len(groups) < _SURE or partial_labels(task).sets:
         return None
     looked_at = list(groups.values())[:: math.ceil(len(groups) / _LOOKED_AT)]

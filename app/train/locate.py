@@ -130,12 +130,17 @@ def train_first_stage(
 
 
 def _inner_split(split: Split, folds: Folds) -> Split:
-    """Return the split of a first stage: a fifth of the training cases determines its margin."""
-    groups = len({folds.group.key(case.id) if folds.group else case.id for case in split.training})
-    if groups == 1:
+    """Return the split of a first stage: a fifth of the training cases determines its margin.
+
+    Cases that the split keeps together stay together here.
+    """
+    together: dict[str, list[str]] = {}
+    for case in split.training:
+        together.setdefault(split.groups.get(case.id, case.id), []).append(case.id)
+    if len(together) == 1:
         return Split(0, split.training, split.training)
-    parts = min(_INNER, groups)
-    return split_cases(split.training, Folds(0, parts, folds.seed, folds.group))
+    inner = Folds(0, min(_INNER, len(together)), folds.seed, folds.group)
+    return split_cases(split.training, inner, duplicates=list(together.values()))
 
 
 def train_locator(training: Training, calibrating: Sequence[Case]) -> Locator:

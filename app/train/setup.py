@@ -127,7 +127,7 @@ def open_training(
         resumed=before is not None,
         processes=processes,
         locator=locator,
-        joining_mm=learn_joining(split, task, plan, folds, cached) if before is None else before.joining_mm,
+        joining_mm=learn_joining(split, task, plan, cached) if before is None else before.joining_mm,
         origin=origin,
     )
 

@@ -20,7 +20,7 @@ def test_parts_are_dropped_only_where_enough_cases_show_none(
     folds = Folds(None, 5, 0, None)
 
     def learnt(task: Task) -> float | None:
-        return learn_joining(split_cases(task.cases, folds), task, bench.plan, folds, cached)
+        return learn_joining(split_cases(task.cases, folds), task, bench.plan, cached)
 
     assert learnt(bench.task) is None  # three cases show little
     monkeypatch.setattr(joining, "_SURE", 3)

@@ -126,7 +126,7 @@ def _warnings(case: Case, task: Task, volume: Volume, *, outside: bool) -> tuple
 
 
 def _boxes(labels: Labels, count: int, spacing: Spacing) -> tuple[Box | None, ...]:
-    found = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
+    found = ndimage.find_objects(labels, max_label=count - 1)
     return tuple(
         box
         and Box(
@@ -139,7 +139,7 @@ def _boxes(labels: Labels, count: int, spacing: Spacing) -> tuple[Box | None, ..
 
 def _components(labels: Labels, count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
     """Return the volumes of the connected components of each label from 1; voxels connect by faces."""
-    boxes = [*ndimage.find_objects(labels), *[None] * count][: count - 1]
+    boxes = ndimage.find_objects(labels, max_label=count - 1)
     volumes: list[tuple[float, ...]] = []
     for value, box in enumerate(boxes, start=1):
         joined = ndimage.label(labels[box] == value)[0] if box is not None else np.zeros(1, dtype=np.int32)

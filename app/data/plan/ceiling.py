@@ -46,7 +46,7 @@ def _case_ceilings(case: Case, task: Task, grids: Sequence[Spacing]) -> list[lis
     crop = labelled_crop(volume, label_map, ignore=task.ignore)
     geometry = plan_geometry(volume.voxels, volume.affine, None, crop)
     labels = forward_labels(label_map.voxels, geometry)
-    boxes = [*ndimage.find_objects(labels), *[None] * len(task.segmented)][: len(task.segmented) - 1]
+    boxes = ndimage.find_objects(labels, max_label=len(task.foreground))
     return [
         [
             None if box is None else kept(labels, value, box, _factors(geometry.spacing, grid))
