@@ -104,7 +104,7 @@ def train_first_stage(
     recipe = recipe.following(plan)
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
     coarse = coarse_recipe(recipe, task)
-    settings = replace(coarse.settings.within(plan.train_minutes), steps=steps)
+    settings = replace(coarse.settings.in_minutes(plan.train_minutes), steps=steps)
     coarse, found, inner = replace(coarse, settings=settings), found_in(task), _inner_split(split, folds)
     plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
     cached = prepare_cases(cache, plan, None, 1.0, processes)

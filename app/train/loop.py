@@ -24,6 +24,8 @@ Dice is None for a label that no case shows, and for all labels if this epoch is
 SaveFunction = Callable[[TrainingState, bool], None]
 """A function that writes a checkpoint; the second argument is True if it is the best so far."""
 
+_LATE = 0.05  # share of its planned minutes by which a training may be late
+
 
 def train(
     state: TrainingState,
@@ -121,9 +123,14 @@ def _clock(state: TrainingState, settings: TrainSettings) -> int:
 
 
 def _time_share(state: TrainingState, settings: TrainSettings) -> float:
-    if settings.max_minutes is None:
-        return 0.0
-    return (state.seconds + state.validation_seconds) / (60 * settings.max_minutes)
+    """Return the share of the time that has passed; 1 ends a training, and less moves its schedule on.
+
+    Planned minutes count from `_LATE` of them on, so a training in time depends on its steps alone.
+    """
+    spent = (state.seconds + state.validation_seconds) / 60
+    if settings.max_minutes is not None:
+        return spent / settings.max_minutes
+    return 0.0 if settings.planned_minutes is None else max(0.0, spent / settings.planned_minutes - _LATE)
 
 
 def _judged(state: TrainingState) -> list[float]:

@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
 
-_LATE = 1.05  # minutes after which a training ends, per planned minute
-
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -37,6 +35,8 @@ class TrainSettings:
     """Factor on the learning rate from each layer to the layer before it; None: one rate for all layers."""
     smaller_batch: bool = False
     """Whether to split steps into more, smaller batches when memory runs out, instead of ending."""
+    planned_minutes: float | None = None
+    """Minutes planned for the steps; the schedule follows them if they pass faster than the steps."""
 
     def __post_init__(self) -> None:
         """Validate values."""
@@ -59,15 +59,14 @@ class TrainSettings:
         assert self.steps is not None, "see with_steps"
         return self.steps
 
-    def within(self, minutes: float | None) -> "TrainSettings":
-        """Return the settings with a limit little above the planned minutes, unless steps or a limit are set.
-
-        So a training ends in time even if its steps take longer than measured.
-        """
-        if minutes is None or self.steps is not None or self.max_minutes is not None:
+    def in_minutes(self, planned: float | None) -> "TrainSettings":
+        """Return the settings with the minutes that were planned, unless steps or a time limit are set."""
+        if self.steps is not None or self.max_minutes is not None:
             return self
-        return replace(self, max_minutes=_LATE * minutes)
+        return replace(self, planned_minutes=planned)
 
     def with_steps(self, planned: int, *, factor: int = 1) -> "TrainSettings":
         """Return the settings with `factor` times the steps that are set, or else planned."""
-        return replace(self, steps=factor * (planned if self.steps is None else self.steps))
+        minutes = None if self.planned_minutes is None else factor * self.planned_minutes
+        steps = factor * (planned if self.steps is None else self.steps)
+        return replace(self, steps=steps, planned_minutes=minutes)

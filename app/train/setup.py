@@ -107,10 +107,8 @@ def open_training(
     if processes.leads and not start.resumed:
         setup.warn_of_labels(plan, split, cached)
     recipe = recipe.following(plan)
-    settings = recipe.settings
-    if start.like is None and plan.train_minutes is not None:
-        settings = settings.within(factor * plan.train_minutes)
-    settings = settings.with_steps(plan.steps, factor=factor)
+    planned_minutes = plan.train_minutes if start.like is None else None
+    settings = recipe.settings.in_minutes(planned_minutes).with_steps(plan.steps, factor=factor)
     cases = [cached[case.id] for case in split.training]
     batches = make_batches(cases, plan, task, recipe=recipe, settings=settings, processes=processes)
     return Training(

@@ -13,6 +13,7 @@ import torch
 from app.core.errors import InputError
 from app.data.sample.batches import Batch
 from app.models.checkpoint import read_checkpoint, write_checkpoint
+from app.train import loop
 from app.train.metrics_csv import write_metrics
 from app.train.settings import TrainSettings
 from app.train.state import TrainingState
@@ -217,12 +218,41 @@ def test_a_loss_that_is_not_finite_names_step_and_cases(bench: Bench) -> None:
     assert all(torch.equal(value, before[name]) for name, value in state.network.state_dict().items())
 
 
-def test_minutes_are_limited_a_little_above_those_planned_unless_something_is_set() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "steps", "ended"),
+    [(60.0, 5, "steps"), (62.0, 5, "steps"), (90.0, 4, "time"), (120.0, 3, "time")],
+)
+def test_a_training_later_than_planned_follows_the_clock_and_ends_in_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, seconds: float, steps: int, ended: str
+) -> None:
+    """Five steps are planned for five minutes: with up to 63 s each they are in time at unchanged rates."""
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: 0.0)
+
+    def trained(settings: TrainSettings) -> tuple[TrainingState, str, list[float]]:
+        state, rates = bench.state(settings), list[float]()
+        step = state.update
+
+        def update(*given: Any) -> None:
+            rates.append(state.schedule.get_last_lr()[0])
+            step(*given)
+            state.seconds += seconds
+
+        state.update = update  # type: ignore[method-assign]
+        return state, bench.train(state, settings), rates
+
+    plain = replace(SETTINGS, steps=5, epoch_steps=50)
+    state, why, rates = trained(replace(plain, planned_minutes=5.0))
+    assert (state.step, state.clock, why) == (steps, 5, ended)
+    assert state.history[-1]["lr"] == 0.0
+    assert (rates == trained(plain)[2]) == (ended == "steps")
+
+
+def test_planned_minutes_do_not_replace_steps_or_minutes_that_are_set() -> None:
     free = replace(SETTINGS, steps=None)
-    assert free.within(20.0).max_minutes == pytest.approx(21.0)
-    assert free.within(None) == free
-    assert SETTINGS.within(20.0) == SETTINGS  # steps are set
-    assert replace(free, max_minutes=3.0).within(20.0).max_minutes == 3.0
+    assert free.in_minutes(20.0).with_steps(7, factor=2).planned_minutes == 40.0
+    assert free.in_minutes(None).planned_minutes is None
+    assert SETTINGS.in_minutes(20.0) == SETTINGS
+    assert replace(free, max_minutes=3.0).in_minutes(20.0).planned_minutes is None
 
 
 def test_metrics_file_has_a_row_an_epoch(bench: Bench, tmp_path: Path) -> None:
