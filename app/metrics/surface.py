@@ -48,9 +48,9 @@ def _distances(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the distance in mm from each point (n, 3) of either set to the nearest point of the other."""
     ours, theirs = (points * np.asarray(spacing) for points in (first, second))
-    there, _ = KDTree(theirs).query(ours)
-    back, _ = KDTree(ours).query(theirs)
-    return there, back
+    # Trees split in the middle are built twice as fast, and points on a grid are found faster in them.
+    trees = [KDTree(points, balanced_tree=False, compact_nodes=False) for points in (ours, theirs)]
+    return trees[1].query(ours)[0], trees[0].query(theirs)[0]
 
 
 def _edge_voxels(mask: Mask) -> NDArray[np.intp]:
