@@ -50,6 +50,17 @@ def test_as_scikit_image_on_random_masks(seed: int) -> None:
     assert 0 < centreline_dice(ours, theirs) < 1
 
 
+@pytest.mark.parametrize("sides", [(2, 2, 2), (2, 2, 10), (4, 4, 20)])
+def test_block_that_is_thinned_away_is_its_own_centre_line(sides: tuple[int, int, int]) -> None:
+    block, far = np.zeros((2, 8, 8, 40), dtype=bool)
+    block[tuple(slice(1, 1 + side) for side in sides)] = True
+    far[6, 6, 30:] = True
+    assert centreline_dice(block, block) == 1.0 and centreline_dice(block, far) == 0.0
+    half = block.copy()
+    half[..., 1 + sides[2] // 2 :] = False  # again a block, or one line of it
+    assert centreline_dice(half, block) == pytest.approx(2 * 0.5 / 1.5, abs=0.02)
+
+
 def test_one_voxel_a_miss_and_an_absent_tube(tmp_path: Path) -> None:
     reference = np.zeros((6, 6, 6), dtype=np.uint8)
     reference[2, 2, 2], reference[4, 1:5, 4] = 1, 2
