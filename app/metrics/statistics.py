@@ -2,7 +2,8 @@
 
 The unit of analysis is the group (a patient), because cases of one group are correlated. For up to 49 groups,
 the interval of a mean uses Student's t and the standard error of group sums, which has the right coverage for
-few cases (El Jurdi et al., arXiv 2307.10926). From 50 groups on it is a bootstrap over whole groups.
+few cases (El Jurdi et al., arXiv 2307.10926). From 50 groups on it is a bootstrap over whole groups. For a
+mean over labels, the label that the fewest groups have decides which of the two is used.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ class Interval:
     high: float
     method: str
     groups: int
+    """For a mean over labels: the groups of the label that the fewest groups have."""
 
 
 @dataclass(frozen=True)
@@ -152,18 +154,20 @@ def interval_of_mean(values: Valued, low: float, high: float) -> Interval | None
 
 
 def interval_of_means(parts: Sequence[Valued], low: float, high: float) -> Interval | None:
-    """Return the 95 % interval of the mean over parts of each part's mean; None for fewer than two groups.
+    """Return the 95 % interval of the mean over parts of each part's mean.
 
-    Parts may share groups. The bounds are cut to [`low`, `high`].
+    Parts may share groups. The bounds are cut to [`low`, `high`]. The interval is None if a part has fewer
+    than two groups, because the variance of its mean is then unknown.
     """
     groups = sorted({group for part in parts for group, _ in part})
-    if len(groups) < 2:
-        return None
     sums, counts = _by_group(parts, groups)
-    few = len(groups) < BOOTSTRAP_FROM
+    fewest = int((counts > 0).sum(axis=1).min())
+    if fewest < 2:
+        return None
+    few = fewest < BOOTSTRAP_FROM
     bounds = _t_bounds(sums, counts) if few else _bootstrap_bounds(sums, counts)
     lowest, highest = (min(max(bound, low), high) for bound in bounds)
-    return Interval(lowest, highest, "t" if few else "bootstrap", len(groups))
+    return Interval(lowest, highest, "t" if few else "bootstrap", fewest)
 
 
 def standard_error(values: Valued) -> float | None:
@@ -171,7 +175,7 @@ def standard_error(values: Valued) -> float | None:
     groups = sorted({group for group, _ in values})
     if len(groups) < 2:
         return None
-    return _standard_error(*_by_group([values], groups))
+    return float(np.sqrt((_pulls(*_by_group([values], groups)) ** 2).sum()))
 
 
 def interval_over_seeds(values: Valued, seeds: Sequence[Sequence[float]]) -> Interval | None:
@@ -253,26 +257,44 @@ def _by_group(
 
 
 def _t_bounds(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the t interval around the mean of the parts' means; degrees of freedom are groups minus 1."""
+    """Return the t interval around the mean of the parts' means."""
     mean = float((sums.sum(axis=1) / counts.sum(axis=1)).mean())
-    half = float(stats.t.ppf(0.975, sums.shape[1] - 1)) * _standard_error(sums, counts)
-    return mean - half, mean + half
+    pulls = _pulls(sums, counts)
+    variance = float((pulls.sum(axis=0) ** 2).sum())
+    half = stats.t.ppf(0.975, _freedom(pulls, counts > 0)) * np.sqrt(variance) if variance else 0.0
+    return mean - float(half), mean + float(half)
 
 
-def _standard_error(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
-    """Return the standard error of the mean of the parts' means, from the deviation each group causes."""
+def _pulls(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how far each group moves the mean of the parts' means, by (part, group).
+
+    Pulls of a part with g groups are scaled by sqrt(g / (g - 1)), so that the sum of their squares is an
+    unbiased variance.
+    """
     total = counts.sum(axis=1, keepdims=True)
     means = sums.sum(axis=1, keepdims=True) / total
-    pulls = ((sums - means * counts) / total).mean(axis=0)
-    groups = sums.shape[1]
-    return float(np.sqrt(groups / (groups - 1) * (pulls**2).sum()))
+    own = (counts > 0).sum(axis=1, keepdims=True)
+    scaled: NDArray[np.float64] = (sums - means * counts) / total * np.sqrt(own / (own - 1)) / len(sums)
+    return scaled
+
+
+def _freedom(pulls: NDArray[np.float64], has: NDArray[np.bool_]) -> float:
+    """Return Satterthwaite's degrees of freedom of a variance that is summed over parts and groups.
+
+    `has` says which part has which group. Parts with the same g groups have g - 1 together; the degrees of
+    parts without a common group are those of Welch's t-test.
+    """
+    variances = (pulls**2).sum(axis=1)
+    shared = has.astype(np.float64) @ has.T
+    own = np.diag(shared)
+    traces = shared - shared / own - shared / own[:, None] + shared**2 / np.outer(own, own)
+    return float(variances.sum() ** 2 / (variances @ (traces / np.outer(own - 1, own - 1)) @ variances))
 
 
 def _bootstrap_bounds(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
     """Return percentiles of the mean of the parts' means over groups drawn with replacement."""
     groups = sums.shape[1]
     drawn = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=_RESAMPLES)
-    with np.errstate(invalid="ignore"):  # a part may have none of the drawn groups
-        means = ((drawn @ sums.T) / (drawn @ counts.T)).mean(axis=1)
-    low, high = np.nanpercentile(means, (2.5, 97.5))
+    means = ((drawn @ sums.T) / (drawn @ counts.T)).mean(axis=1)
+    low, high = np.percentile(means, (2.5, 97.5))
     return float(low), float(high)

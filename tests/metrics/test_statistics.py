@@ -75,14 +75,50 @@ def test_many_groups_have_a_bootstrap_that_draws_groups() -> None:
 
 
 def test_the_mean_over_labels_and_its_interval() -> None:
-    scores = [score("a", 0.8), score("b", 0.6), score("a", 0.9, label="two"), score("b", None, label="two")]
+    scores = [score("a", 0.8), score("b", 0.6), score("a", 0.9, label="two"), score("b", 0.8, label="two")]
     mean, found = mean_dice(scores)
-    assert mean == pytest.approx(0.8) and found is not None and found.groups == 2
-    # By hand: a and b pull the mean of the first label by .05 and -.05; the second label has no spread.
-    half = stats.t.ppf(0.975, 1) * np.sqrt(2 * 2 * 0.025**2)
-    whole = interval_of_means([[("a", 0.8), ("b", 0.6)], [("a", 0.9)]], -9, 9)
+    assert mean == pytest.approx(0.775) and found is not None and found.groups == 2
+    # By hand: a and b pull the mean of the first label by .05 and -.05, that of the second by half as much.
+    half = stats.t.ppf(0.975, 1) * np.sqrt(2 * 2 * 0.0375**2)
+    whole = interval_of_means([[("a", 0.8), ("b", 0.6)], [("a", 0.9), ("b", 0.8)]], -9, 9)
     assert whole is not None and whole.high - whole.low == pytest.approx(2 * half)
     assert mean_dice([]) == (None, None)
+
+
+@pytest.mark.parametrize("groups", [5, BOOTSTRAP_FROM + 10])
+def test_label_of_one_group_leaves_the_mean_over_labels_without_interval(groups: int) -> None:
+    common = [score(str(case), 0.9 + case / 1000) for case in range(groups)]
+    mean, found = mean_dice([*common, score("0", 0.2, label="rare"), score("1", None, label="rare")])
+    assert mean is not None and found is None and mean_dice(common)[1] is not None
+
+
+def test_labels_of_all_groups_have_the_interval_of_the_groups_means() -> None:
+    table = np.random.default_rng(0).normal(0.5, 0.1, (3, 6))
+    found = interval_of_means([[(str(g), value) for g, value in enumerate(row)] for row in table], -9, 9)
+    own = interval_of_mean([(str(g), value) for g, value in enumerate(table.mean(axis=0))], -9, 9)
+    assert found is not None and own is not None
+    assert (found.low, found.high) == pytest.approx((own.low, own.high))
+
+
+def test_labels_of_different_groups_have_the_interval_of_welch() -> None:
+    generator = np.random.default_rng(1)
+    one, other = generator.normal(0.8, 0.02, 8), generator.normal(0.5, 0.2, 4)
+    found = interval_of_means(
+        [[(f"{name}{g}", x) for g, x in enumerate(part)] for name, part in (("a", one), ("b", other))], -9, 9
+    )
+    sums = stats.ttest_ind(one, -other, equal_var=False).confidence_interval()
+    assert found is not None and (found.low, found.high) == pytest.approx((sums.low / 2, sums.high / 2))
+
+
+@pytest.mark.parametrize("groups", [40, BOOTSTRAP_FROM + 10])
+def test_interval_covers_the_mean_if_two_groups_have_a_label(groups: int) -> None:
+    generator, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        common, rare = generator.normal(0.8, 0.05, groups), generator.normal(0.5, 0.2, 2)
+        parts = [[(f"{g:02d}", x) for g, x in enumerate(part)] for part in (common, rare)]
+        found = interval_of_means(parts, -9, 9)
+        covered += found is not None and found.low <= 0.65 <= found.high
+    assert covered > 175  # was 125 with g and the degrees of freedom of all groups together
 
 
 def test_missed_labels_and_false_alarms_are_named() -> None:
