@@ -6,15 +6,20 @@ from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from app.core import run_folder
+from app.core.errors import InputError
 from app.core.file_labels import FileLabels, recorded_labels
+from app.core.types import as_size
+from app.io import nifti
+from app.io.faults import faults_named
+from app.io.grid import Affine, reoriented_grid, reoriented_voxels
 from app.io.several import numbered_files
 from app.report.read.runs import Run
 
 Voxels = NDArray[Any]
+_CANONICAL = np.eye(4)
 
 
 class NotDrawable(Exception):
@@ -40,14 +45,26 @@ def read_scan(run: Run, case: str) -> Scan:
     files = ((run.split or {}).get("files") or {}).get(case)
     if not isinstance(files, dict) or not {"image", "label"} <= files.keys():
         raise NotDrawable(f"{run_folder.SPLIT} has no paths of its image and label")
-    image, spacing = _canonical(Path(files["image"]))
-    reference, _ = _canonical(Path(files["label"]))
-    reference = _merged(reference, recorded_labels(run.split or {}, case), run)
-    prediction, _ = _canonical(run_folder.prediction_path(run.folder, case))
-    for name, volume in (("label", reference), ("prediction", prediction)):
+    image, affine = _read(Path(files["image"]))
+    own, own_affine = _read(Path(files["label"]))
+    reference = _merged(own, recorded_labels(run.split or {}, case), run)
+    predicted, predicted_affine = _read(run_folder.prediction_path(run.folder, case))
+    maps = {
+        "label": reoriented_voxels(reference, own_affine, affine),
+        "prediction": reoriented_voxels(predicted, predicted_affine, affine),
+    }
+    for name, volume in maps.items():
         if volume.shape != image.shape:
             raise NotDrawable(f"its {name} has {volume.shape} voxels, its image {image.shape}")
-    return Scan(image, reference, prediction, spacing)
+    _, canonical = reoriented_grid(as_size(image.shape), affine, _CANONICAL)
+    turned = {name: reoriented_voxels(volume, affine, _CANONICAL) for name, volume in maps.items()}
+    right, anterior, superior = np.linalg.norm(canonical[:3, :3], axis=0).tolist()
+    return Scan(
+        image=reoriented_voxels(image, affine, _CANONICAL),
+        reference=turned["label"],
+        prediction=turned["prediction"],
+        spacing=(right, anterior, superior),
+    )
 
 
 def _merged(reference: Voxels, files: FileLabels | None, run: Run) -> Voxels:
@@ -62,19 +79,17 @@ def _merged(reference: Voxels, files: FileLabels | None, run: Run) -> Voxels:
     return merged
 
 
-def _canonical(path: Path) -> tuple[Voxels, tuple[float, float, float]]:
+def _read(path: Path) -> tuple[Voxels, Affine]:
+    """Return the voxels (i, j, k) of a file's first channel, and its affine to RAS millimetres."""
     path = next(iter(numbered_files(path)), path)
     if path.is_dir():
         raise NotDrawable(f"{path} is a folder, only NIfTI files are drawn")
     if not path.is_file():
         raise NotDrawable(f"{path} does not exist")
     try:
-        volume = nibabel.load(path)
-        while len(volume.shape) > 3:
-            volume = volume.slicer[..., 0]
-        turned = nibabel.as_closest_canonical(volume)
-        voxels = np.asanyarray(turned.dataobj)
-    except (ImageFileError, OSError, EOFError, ValueError, AttributeError) as error:
-        raise NotDrawable(f"{path} cannot be read as NIfTI ({error})") from error
-    right, anterior, superior = (float(size) for size in turned.header.get_zooms()[:3])
-    return voxels, (right, anterior, superior)
+        affine = nifti.read_header(path).affine
+        with faults_named(path, "NIfTI"):
+            stored = nibabel.load(path).dataobj
+            return np.asanyarray(stored[(..., *[0] * (len(stored.shape) - 3))]), affine
+    except InputError as error:
+        raise NotDrawable(str(error)) from error
