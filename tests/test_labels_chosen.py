@@ -10,7 +10,7 @@ import pytest
 
 from app import run
 from app.core.errors import InputError
-from app.infer.batch.case_dice import recorded_cases
+from app.data.sets.recorded import recorded_cases
 from app.report.read.runs import read_runs
 from app.report.read.scans import read_scan
 from tests.support.config import TINY

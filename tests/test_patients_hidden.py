@@ -12,7 +12,7 @@ pytest.importorskip("pydicom")
 from app import run
 from app.core.errors import InputError
 from app.core.files import read_json
-from app.infer.batch.case_dice import recorded_cases
+from app.data.sets.recorded import recorded_cases
 from app.io.privacy import known_as
 from app.io.volumes import write_voxels
 from tests.support.config import TINY

@@ -10,7 +10,7 @@ import pytest
 from app import RunFolder, run
 from app.core.errors import InputError
 from app.core.moved import UNMOVED
-from app.infer.batch.case_dice import recorded_cases
+from app.data.sets.recorded import recorded_cases
 from app.report.read.runs import read_runs
 from app.report.read.scans import read_scan
 from app.view.opened import case_of_run

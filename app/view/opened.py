@@ -8,10 +8,11 @@ import numpy as np
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.file_labels import recorded_labels
 from app.core.listed import listed
 from app.core.moved import UNMOVED, Moved
 from app.core.reading import BY_NAME, Reading
+from app.core.task import Case
+from app.data.sets.recorded import recorded_case
 from app.io.dicom_labels import holds_labels
 from app.io.label_values import LARGEST_VALUE, count_values, listed_values, to_values, value_type
 from app.io.privacy import known_as
@@ -39,12 +40,12 @@ def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> Viewe
         raise InputError(
             f"view.case: got {chosen!r}, wanted a held-out case of {folder}: {listed(predicted)}"
         )
-    image = Path(files[chosen]["image"])
-    scan = load_volume(image, _reading(run))
+    held_out = recorded_case(run.folder, chosen, moved)
+    scan = load_volume(held_out.image, _reading(run))
     path = run_folder.prediction_path(run.folder, chosen)
     maps = {
-        REFERENCE: _reference(run, chosen, Path(files[chosen]["label"]), scan, image),
-        PREDICTION: _label_values(path, scan, image),
+        REFERENCE: _reference(run, held_out, scan),
+        PREDICTION: _label_values(path, scan, held_out.image),
     }
     return ViewedCase(f"{run.data_set}: {chosen}", scan, maps, run.label_values, run.ignored_value)
 
@@ -72,15 +73,16 @@ def _reading(run: Run) -> Reading:
     return Reading(order, task.get("slice_jitter", Reading.slice_jitter))
 
 
-def _reference(run: Run, case: str, path: Path, scan: Volume, image: Path) -> LabelMap:
+def _reference(run: Run, case: Case, scan: Volume) -> LabelMap:
     """Return a reference with the label values that the run writes."""
-    files = recorded_labels(run.split or {}, case)
+    path, files = case.label, case.file_labels
+    assert path is not None
     found = find_label_map(path) if path.exists() else None
     if found is None or (files is None and not holds_labels(found)):
-        return _label_values(path, scan, image)
+        return _label_values(path, scan, case.image)
     names = ("background", *run.labels())
     own = read_reference_map(found, names, range(len(names)), scan, files)
-    check_same_grid(own, scan, path, image)
+    check_same_grid(own, scan, path, case.image)
     count = 1 + (max(files.classes) if files else len(names))
     return LabelMap(own.affine, to_values(own.voxels, run.predicted_values(count)))
 

@@ -24,7 +24,7 @@ from app.core.files import atomic_path
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.data.prepare.parallel import spread
-from app.infer.batch.case_dice import recorded_cases
+from app.data.sets.recorded import recorded_cases
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
 from app.io.references import read_reference_map

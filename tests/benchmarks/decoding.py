@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.data.prepare.parallel import spread
-from app.infer.batch.case_dice import CaseDice, dice_of_cases, recorded_cases
+from app.data.sets.recorded import recorded_cases
+from app.infer.batch.case_dice import CaseDice, dice_of_cases
 from app.infer.scan.segmenter import Segmenter
 from app.metrics.statistics import interval_of_mean
 from tests.benchmarks.of_runs import parser

@@ -19,7 +19,8 @@ from torch import Tensor
 from app.core.machine import keep_freed_memory
 from app.core.task import Case
 from app.data.prepare.parallel import spread
-from app.infer.batch.case_dice import CaseDice, dice_of_cases, mean_over_labels, recorded_cases
+from app.data.sets.recorded import recorded_cases
+from app.infer.batch.case_dice import CaseDice, dice_of_cases, mean_over_labels
 from app.infer.engines.engine import Engine
 from app.infer.scan.segmenter import Segmenter
 from app.infer.window.sliding import SlidingSettings

@@ -13,7 +13,8 @@ from app.core.csv_file import read_csv
 from app.core.files import read_json, write_json, write_text
 from app.core.task import GroupRule
 from app.data.sets.decathlon import read_task
-from app.infer.batch.case_dice import dice_of_cases, recorded_cases
+from app.data.sets.recorded import recorded_cases
+from app.infer.batch.case_dice import dice_of_cases
 from app.infer.batch.manifest import Manifest
 from app.infer.batch.predict import predict_scans
 from app.infer.scan.segmenter import Segmenter

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from app.core.errors import InputError
+from app.core.files import read_json, write_json
 from app.view.opened import case_of_files, case_of_run
 from app.view.viewed_case import PREDICTION, REFERENCE
 from tests.support.runs import HOSTILE, make_run, write_volume
@@ -20,6 +21,23 @@ def test_the_worst_case_of_a_run_or_the_one_named(tmp_path: Path) -> None:
     reference, prediction = (named.maps[role].voxels for role in (REFERENCE, PREDICTION))
     np.testing.assert_array_equal(np.roll(reference, 1, axis=2), prediction)
     assert reference[7, 4, 3] == 2
+
+
+def test_case_that_is_renamed_for_privacy_is_found_in_the_data_set(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    listed = [
+        {"image": f"case_{letter}_image.nii.gz", "label": f"case_{letter}_label.nii.gz"} for letter in "abc"
+    ]
+    facts = {"modality": {"0": "CT", "1": "PET"}, "labels": {"0": "background", "1": "one", "2": "two"}}
+    write_json(tmp_path / "run" / "dataset.json", {**facts, "training": listed})
+    places = {f"case_{letter}": {"dataset": "dataset.json", "position": n} for n, letter in enumerate("abc")}
+    split = read_json(run / "split.json")
+    write_json(run / "split.json", {**split, "folder": str(run), "files": places})
+    case = case_of_run(run, "case_c")
+    assert case.title.endswith("case_c") and case.maps[REFERENCE].voxels[7, 4, 3] == 2
+    (run / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"dataset\.json"):
+        case_of_run(run, "case_c")
 
 
 def test_cases_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from app.core.moved import UNMOVED, Moved
 from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import Labels
-from app.infer.batch.case_dice import recorded_cases
+from app.data.sets.recorded import recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.references import read_reference_map
 from app.io.volumes import read_label_map

@@ -16,7 +16,8 @@ from app.core.progress import progress_bar
 from app.core.task import Case
 from app.core.types import as_size
 from app.data.prepare.prepare import prepare
-from app.infer.batch.case_dice import dice_of_cases, mean_over_labels, recorded_cases
+from app.data.sets.recorded import recorded_cases
+from app.infer.batch.case_dice import dice_of_cases, mean_over_labels
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
 from app.infer.engines.int8_file import LARGEST_LOSS, int8_paths

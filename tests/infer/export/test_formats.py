@@ -10,7 +10,8 @@ import yaml
 from app.cli.config.build import network_builder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
-from app.infer.batch.case_dice import dice_of_cases, mean_over_labels, recorded_cases
+from app.data.sets.recorded import recorded_cases
+from app.infer.batch.case_dice import dice_of_cases, mean_over_labels
 from app.infer.engines import absent, find_engine, missing_packages
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
