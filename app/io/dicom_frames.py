@@ -33,10 +33,11 @@ def read_data(path: Path, kind: str, **options: Any) -> Any:
     """Read a file with pydicom and hide its warnings about odd values.
 
     pydicom parses a value on first access, so code that accesses values must run inside `faults_named` too.
-    `kind` names the kind of file in the error about a missing pydicom.
+    `kind` names the kind of file in the error about a missing pydicom. The file may lack a preamble and meta
+    information; then the transfer syntax is the one by which its elements could be read.
 
     Raises:
-        InputError: pydicom is not installed, or the file is not DICOM.
+        InputError: pydicom is not installed, or the file is damaged.
     """
     require_packages(f"{path}: {kind} needs pydicom", "pydicom")
     import pydicom
@@ -45,7 +46,18 @@ def read_data(path: Path, kind: str, **options: Any) -> Any:
     if find_pixels(path).deflated_from is not None:
         options.pop("defer_size", None)  # pydicom would look for deferred values in the compressed file
     with faults_named(path, "DICOM"):
-        return pydicom.dcmread(path, **options)
+        data = pydicom.dcmread(path, force=True, **options)
+        if "TransferSyntaxUID" not in data.file_meta:  # neither preamble nor meta information
+            data.file_meta.TransferSyntaxUID = _syntax(*data.original_encoding)
+        return data
+
+
+def _syntax(implicit: bool, little_endian: bool) -> str:
+    """Return the transfer syntax of a file that does not name it, as pydicom has read its elements."""
+    from pydicom import uid
+
+    explicit = uid.ExplicitVRLittleEndian if little_endian else uid.ExplicitVRBigEndian
+    return str(uid.ImplicitVRLittleEndian if implicit else explicit)
 
 
 def read_frames(path: Path) -> list[Frame]:

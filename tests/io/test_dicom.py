@@ -80,6 +80,8 @@ def test_files_without_preamble_or_suffix_are_dicom(tmp_path: Path) -> None:
     (folder / "README.txt").write_text("a note")
     assert is_dicom_folder(folder)
     np.testing.assert_array_equal(read_volume(folder).voxels[0], a_scan())
+    many = save_bare(tmp_path / "b", [enhanced(slices(a_scan()), MIXED)])
+    np.testing.assert_array_equal(read_volume(many).voxels[0], a_scan())
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])

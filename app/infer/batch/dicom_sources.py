@@ -44,7 +44,8 @@ def read_sources(frames: Sequence[Frame]) -> list[Any]:
     """
     import pydicom
 
-    files = {file: pydicom.dcmread(file, stop_before_pixels=True) for file in {f.file for f in frames}}
+    paths = {frame.file for frame in frames}
+    files = {file: pydicom.dcmread(file, stop_before_pixels=True, force=True) for file in paths}
     for file, data in files.items():
         if not data.get("FrameOfReferenceUID"):
             raise InputError(

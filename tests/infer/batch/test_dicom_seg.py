@@ -12,7 +12,7 @@ from app.core.errors import InputError  # noqa: E402
 from app.core.reading import Reading  # noqa: E402
 from app.infer.batch.dicom_seg import write_dicom_seg  # noqa: E402
 from app.infer.batch.dicom_sources import scan_frames  # noqa: E402
-from tests.support.dicom import OBLIQUE, a_scan, enhanced, save, slices  # noqa: E402
+from tests.support.dicom import OBLIQUE, a_scan, enhanced, save, save_bare, slices  # noqa: E402
 
 LONG = tuple(f"{'a' * 60} of the {side} side" for side in ("left", "right"))
 NAMES = ("background", "lung_upper_lobe_left", "lung_upper_lobe_right", "Gefäß", "腫瘍", "liver", *LONG)
@@ -33,6 +33,16 @@ def test_codes_differ_and_names_stay(tmp_path: Path) -> None:
     assert len({one.SegmentLabel for one in segments}) == len(NAMES) - 1
     assert data.SpecificCharacterSet == "ISO_IR 192" and data.PatientName == "Müller^Jürgen"
     assert "ContentCreatorName" in data and not data.ContentCreatorName
+
+
+def test_series_without_preamble_has_a_segmentation(tmp_path: Path) -> None:
+    classes = np.zeros((9, 8, 6), np.uint8)
+    classes[1:7, 1:7, 3] = 1
+    for name, made in (("a", slices(a_scan())), ("b", [enhanced(slices(a_scan()))])):
+        frames = scan_frames(save_bare(tmp_path / name, made), Reading())
+        write_dicom_seg(tmp_path / "s.dcm", classes, ("background", "one"), frames)
+        data = pydicom.dcmread(tmp_path / "s.dcm")
+        assert data.FrameOfReferenceUID == made[0].FrameOfReferenceUID and data.pixel_array.sum() == 36
 
 
 @pytest.mark.parametrize("many", [False, True])

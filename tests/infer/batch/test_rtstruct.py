@@ -11,7 +11,7 @@ pydicom = pytest.importorskip("pydicom")
 from app.core.reading import Reading  # noqa: E402
 from app.infer.batch.dicom_sources import scan_frames  # noqa: E402
 from app.infer.batch.rtstruct import write_rtstruct  # noqa: E402
-from tests.support.dicom import OBLIQUE, TILTED, a_scan, save, slices  # noqa: E402
+from tests.support.dicom import OBLIQUE, TILTED, a_scan, save, save_bare, slices  # noqa: E402
 
 SIZE = (9, 8, 6)
 
@@ -45,6 +45,13 @@ def test_others_fill_the_same_voxels(tmp_path: Path, affine: np.ndarray) -> None
     )
     for value in (1, 2):
         np.testing.assert_array_equal(filled(tmp_path / "s.dcm", series, value), classes == value)
+
+
+def test_series_without_preamble_has_a_structure_set(tmp_path: Path) -> None:
+    frames = scan_frames(save_bare(tmp_path / "a", slices(a_scan())), Reading())
+    write_rtstruct(tmp_path / "s.dcm", np.ones(SIZE, np.uint8), ("background", "one"), frames)
+    (drawn,) = pydicom.dcmread(tmp_path / "s.dcm").ROIContourSequence
+    assert len(drawn.ContourSequence) == SIZE[2]
 
 
 def test_it_names_the_patient_and_what_it_is_of(tmp_path: Path) -> None:
