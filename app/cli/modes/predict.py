@@ -66,6 +66,8 @@ def run(cfg: DictConfig) -> Path:
     output = _paths(cfg.predict, "output")[0]
     runs = list_runs(models)
     segmenter = _segmenter(cfg, runs, running)
+    trained = segmenter.reading
+    segmenter = replace(segmenter, reading=_reading(running, trained))
     found = find_scans(inputs, output, segmenter.reading)
     left_out = _by_reason(found.left_out)
     listed_names = {path.name for files in left_out.values() for path in files[:_LISTED]}
@@ -74,9 +76,8 @@ def run(cfg: DictConfig) -> Path:
     scans = found.scans
     _log_left_out(left_out)
     _log_scans(found, aliases, segmenter.reading)
-    header = describe_segmenter(
-        segmenter, list(map(str, runs)), running.weights, running.engine, running.precision
-    )
+    facts = (list(map(str, runs)), running.weights, running.engine, running.precision)
+    header = describe_segmenter(segmenter, *facts, trained=trained)
     manifest = Manifest(output, header)
     try:
         done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)
@@ -104,7 +105,6 @@ def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segm
         memory_gb=running.memory_gb,
         precision=running.precision,
     )
-    segmenter = replace(segmenter, reading=_reading(running, segmenter.reading))
     return segmenter if running.cleanup else replace(segmenter, cleanup=NO_CLEANUP, joining_mm=None)
 
 

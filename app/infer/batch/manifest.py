@@ -13,6 +13,7 @@ from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import read_json, write_json
 from app.core.machine import peak_bytes
+from app.core.reading import Reading
 from app.core.types import Labels
 from app.infer.engines import NEEDS
 from app.infer.engines.engine import precision_of
@@ -20,7 +21,7 @@ from app.infer.scan.segmenter import Segmenter
 from app.io.label_values import count_integers
 from app.layers.device_policy import precision_name
 
-_MAKERS = ("digests", "engine", "precision", "sliding", "cleanup")
+_MAKERS = ("digests", "engine", "precision", "sliding", "cleanup", "reading")
 """Facts at the head of a manifest that determine label maps."""
 
 
@@ -70,10 +71,12 @@ class Manifest:
     def by_others(self, cases: Iterable[str]) -> list[str]:
         """Return the cases for which other networks or settings, or none at all, are recorded.
 
-        Records of older versions have no precision: those computed in float32.
+        Records of older versions have no precision or reading: those computed in float32, and nearly all
+        read scans as in training.
         """
+        older = {"precision": "fp32", "reading": self._made_by.get("reading_trained")}
         found = {case: self._cases.get(case, {}).get("made_by") or {} for case in cases}
-        return [case for case, makers in found.items() if {"precision": "fp32", **makers} != self._makers]
+        return [case for case, makers in found.items() if {**older, **makers} != self._makers]
 
 
 def _columns(volumes: Mapping[str, float]) -> dict[str, float]:
@@ -82,11 +85,18 @@ def _columns(volumes: Mapping[str, float]) -> dict[str, float]:
 
 
 def describe_segmenter(
-    segmenter: Segmenter, runs: list[str], weights: str, engine: str, precision: str = "auto"
+    segmenter: Segmenter,
+    runs: list[str],
+    weights: str,
+    engine: str,
+    precision: str = "auto",
+    *,
+    trained: Reading | None = None,
 ) -> dict[str, Any]:
     """Return the head of a manifest: versions, networks and settings of the latest prediction.
 
-    `engine` and `precision` are as set; the precision that `auto` chose is recorded as well.
+    `engine` and `precision` are as set; the precision that `auto` chose is recorded as well. `trained` is how
+    scans were read in training; None if the segmenter reads them so.
     """
     packages = ("torch", "numpy", "nibabel", "SimpleITK", *NEEDS.get(engine, ()))
     versions = {"app": __version__, "python": platform.python_version()}
@@ -100,6 +110,8 @@ def describe_segmenter(
         "precision_set": precision,
         "sliding": asdict(segmenter.sliding),
         "cleanup": {**asdict(segmenter.cleanup), **joining},
+        "reading": segmenter.reading.to_dict(),
+        "reading_trained": (trained or segmenter.reading).to_dict(),
         "labels": list(segmenter.labels),
         "label_values": list(segmenter.label_values),
     }

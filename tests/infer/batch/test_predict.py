@@ -222,12 +222,17 @@ def test_label_maps_of_other_makers_or_unknown_ones_are_told(
         ),
         {**facts, "engine": "openvino_int8"},
         {**facts, "precision": "bf16"},
+        describe_segmenter(
+            replace(segmenter, reading=Reading(("T2", "T1"))), ["run"], "last", "torch", trained=Reading()
+        ),
     ]
     assert [Manifest(output, other).by_others(cases) for other in others] == [cases] * len(others)
     manifest = read_json(output / "manifest.json")
-    del manifest["cases"]["blob_001"]["made_by"]["precision"]  # as versions that computed in float32 left it
+    for name in ("precision", "reading"):  # as versions that computed in float32 left it
+        del manifest["cases"]["blob_001"]["made_by"][name]
     write_json(output / "manifest.json", manifest)
     assert Manifest(output, facts).by_others(cases) == ["blob_003"]
+    assert Manifest(output, others[-1]).by_others(cases) == cases
     first.write_bytes(b"broken")
     settings = replace(NIFTI, overwrite=True)
     done = predict_scans(segmenter, [first, second], output, settings, Manifest(output, others[0]))
