@@ -98,7 +98,10 @@ def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> Cros
 
 
 def pool_folds(runs: Sequence[Run]) -> list[Score]:
-    """Return the scores of all folds, one per case and label: means over repeats with other seeds."""
+    """Return the scores of all folds, one per case and label: means over repeats with other seeds.
+
+    A label that any repeat misses in a case counts as missed there, and so does a false alarm of any.
+    """
     found: dict[tuple[str, str], list[Score]] = {}
     for score in (score for run in runs for score in run.scores or ()):
         found.setdefault((score.case, score.label), []).append(score)
@@ -107,7 +110,10 @@ def pool_folds(runs: Sequence[Run]) -> list[Score]:
 
 def _mean_score(scores: Sequence[Score]) -> Score:
     values = {name: mean(score.values.get(name) for score in scores) for name in scores[0].values}
-    return replace(scores[0], values=values, volume_mm3=fmean(score.volume_mm3 for score in scores))
+    missed = any(score.status == "missed" for score in scores)
+    return replace(
+        scores[0], values=values, volume_mm3=0.0 if missed else fmean(score.volume_mm3 for score in scores)
+    )
 
 
 def _of_label(runs: Sequence[Run], metric: str, label: str) -> Estimate:

@@ -3,12 +3,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.core.sweep import Sweep, SweepJob
-from app.report.compare.folds import cross_validate, write_folds
+from app.metrics.score import Score
+from app.report.compare.folds import cross_validate, pool_folds, write_folds
 from app.report.read.runs import read_runs
 
 CASES = {
@@ -70,6 +72,18 @@ def test_means_over_folds_and_over_cases(swept: Sweep, tmp_path: Path) -> None:
     assert found.mean_dice.folds == pytest.approx({"0": 0.75, "1": 0.55})
     assert found.mean_dice.case_mean == pytest.approx((0.75 + 0.8 + 0.55) / 3)
     assert found.scores["nsd"]["one"].mean is None and found.scores["nsd"]["one"].cases == 0
+
+
+def test_miss_and_false_alarm_of_one_repeat_stay(swept: Sweep, tmp_path: Path) -> None:
+    runs = read_runs([tmp_path / entry.name for entry in swept.entries[:2]])
+    volumes = (((0.0, 50.0), (45.0, 50.0)), ((30.0, 0.0), (0.0, 0.0)), ((48.0, 50.0), (44.0, 50.0)))
+    repeats = [
+        replace(run, scores=tuple(Score(str(n), "one", {}, *each[seed]) for n, each in enumerate(volumes)))
+        for seed, run in enumerate(runs)
+    ]
+    pooled = pool_folds(repeats)
+    assert [one.status for one in pooled] == ["missed", "false alarm", "found"]
+    assert pooled[2].volume_mm3 == 46
 
 
 def test_folds_are_written_as_json_and_csv(swept: Sweep, tmp_path: Path) -> None:
