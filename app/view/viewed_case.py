@@ -42,7 +42,7 @@ def show(case: ViewedCase) -> tuple[dict[str, bytes], dict[str, Any]]:
     list of values if these are too large for a table of colours.
     """
     values = _values(case)
-    targets = _with_nameless(case.targets, values)
+    targets = _with_nameless(case, values)
     classes = {role: to_classes(found.voxels, values) for role, found in case.maps.items()}
     sent: Sequence[int] = values if values[-1] < _LONGEST_TABLE else range(len(values))
     files, scans = {}, []
@@ -122,9 +122,11 @@ def _values(case: ViewedCase) -> list[int]:
     return sorted({0, *named, *(int(value) for values in found for value in values)})
 
 
-def _with_nameless(targets: LabelGroups, values: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    named = {value for own in targets.values() for value in own}
-    return {**targets, **{f"label {value}": (value,) for value in values if value and value not in named}}
+def _with_nameless(case: ViewedCase, values: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    named = {value for own in case.targets.values() for value in own}
+    others = [value for value in values if value and value not in named]
+    ignored = {case.ignore: " (ignored)"}
+    return {**case.targets, **{f"label {value}{ignored.get(value, '')}": (value,) for value in others}}
 
 
 def _labels(
@@ -134,10 +136,19 @@ def _labels(
     values: Sequence[int],
     sent: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """Return one row per label: its name, colour, values in the files sent, volumes in ml and Dice."""
+    """Return one row per label: its name, colour, values in the files sent, volumes in ml and Dice.
+
+    Voxels that the reference ignores are in no volume and no Dice.
+    """
     places = {name: tuple(values.index(value) for value in own) for name, own in targets.items()}
     voxels = {role: count_integers(own, len(values)) for role, own in classes.items()}
     ignored = None if case.ignore is None or case.ignore not in values else values.index(case.ignore)
+    if ignored is not None and REFERENCE in classes:
+        unjudged = classes[REFERENCE] == ignored
+        voxels = {
+            role: count - count_integers(classes[role][unjudged], len(values))
+            for role, count in voxels.items()
+        }
     both = len(classes) == 2
     overlap = overlaps(classes[PREDICTION], classes[REFERENCE], places, ignored) if both else {}
     return [

@@ -73,6 +73,20 @@ def test_labels_have_names_volumes_and_dice() -> None:
     assert wrong[tuple(start)] > 0
 
 
+def test_ignored_voxels_are_in_no_volume_and_no_dice() -> None:
+    reference = REF.copy()
+    reference[1:3, 3, 1:3] = 9  # 4 of the 12 voxels of the organ, and of the prediction's
+    maps = {REFERENCE: LabelMap(AFFINE, reference), PREDICTION: LabelMap(AFFINE, PRED)}
+    _, facts = show(a_case(maps=maps, ignore=9, targets={"organ": (1,), "lesion": (7,)}))
+    organ, _, ignored = facts["labels"]
+    judged = (reference != 9) & (PRED == 1)
+    wanted = {"reference": 8 * 9 / 1000, "prediction": np.sum(judged) * 9 / 1000}
+    assert organ["ml"] == pytest.approx(wanted) and np.sum(judged) < np.sum(PRED == 1)
+    assert organ["dice"] == pytest.approx(2 * np.sum(judged & (reference == 1)) / (8 + np.sum(judged)))
+    assert ignored["name"] == "label 9 (ignored)" and ignored["ml"] == {"reference": 0, "prediction": 0}
+    assert ignored["dice"] is None
+
+
 def test_large_values_are_sent_as_positions_in_the_list_of_values() -> None:
     large = np.where(REF == 7, 60_000, REF).astype(np.uint16)
     files, facts = show(a_case(maps={PREDICTION: LabelMap(AFFINE, large)}))
