@@ -22,7 +22,9 @@ def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str])
         for case in (*task.cases, *task.test)
     }
     who = {"fold": split.fold, **sides(split), "groups": dict(split.groups)}
-    values: dict[str, Any] = {"label_values": list(task.values)} if task.values else {}
+    values: dict[str, Any] = {"modalities": list(task.modalities), "labels": list(task.labels)}
+    if task.values:
+        values["label_values"] = list(task.values)
     if len(task.parts) == 1 and task.file_labels is not None:
         values["file_labels"] = task.file_labels.to_dict()
     if task.regions:

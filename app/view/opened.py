@@ -70,7 +70,8 @@ def _reading(run: Run) -> Reading:
     task = (run.config or {}).get("task") or {}
     channels = task.get("channels", BY_NAME)
     order = channels if isinstance(channels, str) else tuple(channels)
-    return Reading(order, task.get("slice_jitter", Reading.slice_jitter))
+    modalities = tuple((run.split or {}).get("modalities", ()))
+    return Reading(order, task.get("slice_jitter", Reading.slice_jitter), modalities)
 
 
 def _reference(run: Run, case: Case, scan: Volume) -> LabelMap:
@@ -80,7 +81,7 @@ def _reference(run: Run, case: Case, scan: Volume) -> LabelMap:
     found = find_label_map(path) if path.exists() else None
     if found is None or (files is None and not holds_labels(found)):
         return _label_values(path, scan, case.image)
-    names = ("background", *run.labels())
+    names = (run.split or {}).get("labels") or ("background", *run.labels())  # older runs recorded no names
     own = read_reference_map(found, names, range(len(names)), scan, files)
     check_same_grid(own, scan, path, case.image)
     count = 1 + (max(files.classes) if files else len(names))

@@ -23,6 +23,11 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_names_of_channels_and_labels_are_recorded(run: Path) -> None:
+    split = read_json(run / "split.json")
+    assert (split["modalities"], split["labels"]) == (["CT"], ["background", "liver"])
+
+
 def test_cases_whose_files_changed_are_named(run: Path) -> None:
     refuse_changed(run, TASK, DIGESTS, "h")
     with pytest.raises(InputError, match=r"2 cases \(a, c\)") as error:

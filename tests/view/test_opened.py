@@ -7,7 +7,9 @@ import pytest
 import SimpleITK as sitk
 
 from app.core.errors import InputError
-from app.core.files import read_json, write_json
+from app.core.files import read_json, write_json, write_text
+from app.core.reading import Reading
+from app.io.volumes import write_voxels
 from app.view.opened import case_of_files, case_of_run
 from app.view.viewed_case import PREDICTION, REFERENCE
 from tests.support.runs import HOSTILE, make_run, write_volume
@@ -38,6 +40,38 @@ def test_case_that_is_renamed_for_privacy_is_found_in_the_data_set(tmp_path: Pat
     (run / "dataset.json").unlink()
     with pytest.raises(InputError, match=r"dataset\.json"):
         case_of_run(run, "case_c")
+
+
+def test_channels_are_ordered_by_the_modalities_of_the_run(tmp_path: Path) -> None:
+    run, scan = make_run(tmp_path / "run"), tmp_path / "scan"
+    for value, name in enumerate(("b_T1", "a_T2")):
+        write_volume(scan / f"{name}.nii.gz", np.full((12, 14, 10), value, np.float32))
+    write_text(run / "config.yaml", "task: {channels: modality}")
+    split = read_json(run / "split.json")
+    split["files"]["case_a"]["image"] = str(scan)
+    write_json(run / "split.json", {**split, "modalities": ["T1", "T2"]})
+    assert case_of_run(run, "case_a").scan.voxels.mean(axis=(1, 2, 3)).tolist() == [0, 1]
+
+
+def test_dicom_reference_of_a_run_with_regions(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from app.infer.batch.dicom_sources import scan_frames
+    from app.infer.batch.rtstruct import write_rtstruct
+    from tests.support.dicom import a_scan, save, slices
+
+    scan, run = save(tmp_path / "scan", slices(a_scan())), make_run(tmp_path / "run")
+    classes = np.zeros((9, 8, 6), np.uint8)
+    classes[1:4, 1:6, 2], classes[5:8, 1:6, 3] = 1, 2
+    write_rtstruct(tmp_path / "s.dcm", classes, ("background", "core", "rim"), scan_frames(scan, Reading()))
+    write_voxels(run / "predictions" / "case_a.nii.gz", classes, like=scan)
+    summary = read_json(run / "summary.json")
+    write_json(run / "summary.json", {**summary, "dice": {"whole": 1.0}})
+    files = {"case_a": {"image": str(scan), "label": str(tmp_path / "s.dcm")}}
+    known = {"labels": ["background", "core", "rim"], "regions": {"whole": [1, 2]}}
+    write_json(run / "split.json", {**read_json(run / "split.json"), "files": files, **known})
+    case = case_of_run(run, "case_a")
+    np.testing.assert_array_equal(case.maps[REFERENCE].voxels, classes)
+    assert case.targets == {"whole": (1, 2)}
 
 
 def test_cases_and_files_that_are_not_there_are_named(tmp_path: Path) -> None:
