@@ -50,13 +50,19 @@ def _view(run: Run, ranked: Ranked) -> CaseView:
     )
 
 
-def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Voxels | None:
-    """Return the voxels to look at: of failing labels, or for the worst case all differences; else None."""
+def _looked_at(run: Run, ranked: Ranked, scan: Scan) -> Voxels:
+    """Return the voxels to look at, without ignored ones.
+
+    They are those of failing labels, for the worst case all differences, else the reference's foreground.
+    """
+    judged = scan.reference != run.ignored_value
     if ranked.failing:
         values = [value for label in ranked.failing for value in run.label_values.get(label, ())]
-        failing: Voxels = np.isin(scan.reference, values) | np.isin(scan.prediction, values)
-        return failing
-    return scan.reference != scan.prediction if ranked.place == "Worst" else None
+        found = np.isin(scan.reference, values) | np.isin(scan.prediction, values)
+    else:
+        found = scan.reference != (scan.prediction if ranked.place == "Worst" else 0)
+    looked_at: Voxels = found & judged
+    return looked_at
 
 
 def _nameless(scan: Scan, known: Container[float | None]) -> str:
