@@ -17,13 +17,14 @@ _DICOM_SUFFIXES = (".dcm", ".DCM", ".dicom", ".ima", ".IMA")
 def case_name(path: Path) -> str:
     """Return the name of a scan: the file name without its suffix, or the whole name if it has no suffix.
 
-    Folders, DICOM files without suffix and scans of numbered files keep their whole names.
+    Folders, DICOM files without suffix and scans of numbered files keep their whole names. The folders . and
+    .. have the names of the folders that they stand for.
 
     Raises:
         InputError: the path is none of these.
     """
     if path.is_dir():
-        return path.name
+        return path.resolve().name if path.name in ("", "..") else path.name
     if suffix_of(path):
         return stem_of(path)
     for suffix in _DICOM_SUFFIXES:

@@ -121,6 +121,8 @@ def load_labels(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]]:
         InputError: as in `read_volume`, or the file has several channels.
     """
     voxels, affine = _read(path)
+    if voxels.shape[3:] == (1,):  # one channel, which NRRD and MetaImage keep as an axis
+        voxels = voxels[..., 0]
     if voxels.ndim != 3:
         raise InputError(
             f"{path}: got shape {voxels.shape}, wanted a label map (i, j, k) with a whole number per voxel; "

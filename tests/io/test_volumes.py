@@ -163,5 +163,23 @@ def test_written_label_map_has_exactly_the_scans_geometry(tmp_path: Path) -> Non
     np.testing.assert_array_equal(np.asarray(mask.dataobj), labels)
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_label_map_of_one_channel_is_read_from_every_format(tmp_path: Path, suffix: str) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (4, 3, 2)).astype(np.uint8)
+    image = sitk.JoinSeries([sitk.GetImageFromArray(labels.transpose(2, 1, 0))])
+    sitk.WriteImage(image, str(tmp_path / f"a{suffix}"))
+    np.testing.assert_array_equal(read_label_map(tmp_path / f"a{suffix}", (0, 1, 2)).voxels, labels)
+
+
+def test_this_folder_and_the_one_above_have_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "patient" / "series").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "patient", target_is_directory=True)
+    monkeypatch.chdir(tmp_path / "patient" / "series")
+    assert (case_name(Path()), case_name(Path(".."))) == ("series", "patient")
+    assert case_name(tmp_path / "link") == "link"
+
+
 def test_case_name_drops_the_whole_suffix() -> None:
     assert case_name(Path("x/case_1.v2.nii.gz")) == "case_1.v2"
