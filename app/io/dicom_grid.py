@@ -124,7 +124,7 @@ def _line(
             f"{where}: got {len(frames)} slices at {len(frames) - doubled.size} positions: {pairs} are at "
             "one position; remove the copies, or separate the volumes (times, echoes) into folders"
         )
-    wide = int(gaps.argmax())
+    wide, usual = int(gaps.argmax()), float(np.sort(gaps)[(len(gaps) - 1) // 2])  # half of them may be wide
     if gaps[wide] > _MISSING * usual:
         raise InputError(
             f"{where}: got {gaps[wide]:.3g} mm between slices {wide + 1} and {wide + 2} ({frames[wide].name} "

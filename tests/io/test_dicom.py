@@ -141,6 +141,8 @@ def test_doubled_and_missing_slices_name_their_files(tmp_path: Path) -> None:
         read_volume(save(tmp_path / "a", [*made, copy.deepcopy(made[3])]))
     with pytest.raises(InputError, match=r"8 mm .*IM0001\.dcm and IM0002\.dcm.* 4 mm"):
         read_volume(save(tmp_path / "b", [made[0], made[1], made[3], made[4]]))
+    with pytest.raises(InputError, match=r"8 mm .* 4 mm"):  # two gaps of four are wide
+        read_header(save(tmp_path / "e", [made[0], made[1], made[2], made[4], slices(a_scan((9, 8, 7)))[6]]))
     with pytest.raises(InputError, match=r"frame 3 and \S+ frame 4"):
         read_volume(save(tmp_path / "c", [enhanced([*made[:3], *made[2:]])]))
     for one in made[2:4]:
