@@ -211,10 +211,9 @@ def _environment(pairs: Pairs, facts: TaskSettings) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or of the digests of a series' files."""
-    if path.is_file():
-        return digest_of_file(path)
-    return digest_of([digest_of_file(file) for file in scan_files(path)])
+    """Return the SHA-256 of a file, or of the digests of the files of a pair or series."""
+    files = scan_files(path)
+    return digest_of_file(path) if files == [path] else digest_of([digest_of_file(file) for file in files])
 
 
 def _pairs(predictions: Path, labels: Path, called: Mapping[str, str]) -> dict[str, tuple[Path | None, Path]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from app import run
 from app.core.errors import InputError
@@ -72,6 +73,21 @@ def test_missing_predictions_are_misses_by_name(make_task: MakeTask, tmp_path: P
         run(*words, f"evaluate.output={tmp_path / 'no'}", f"evaluate.probabilities={tmp_path}")
     with pytest.raises(InputError, match=r"evaluate\.missing"):
         run(*words, f"evaluate.output={tmp_path / 'no'}", "evaluate.missing=skip")
+
+
+@pytest.mark.e2e
+def test_digest_of_a_pair_covers_both_files(make_task: MakeTask, tmp_path: Path) -> None:
+    data, masks = make_task(cases=1), tmp_path / "masks"
+    masks.mkdir()
+    labels = sitk.ReadImage(str(data / "labelsTr" / "blob_001.nii.gz"))
+    digests = []
+    for factor in (0, 1):  # the headers are equal
+        sitk.WriteImage(factor * labels, str(masks / "blob_001.mhd"), False)
+        words = ("mode=evaluate", "task=decathlon", f"task.folder={data}", f"evaluate.predictions={masks}")
+        scored = run(*words, f"evaluate.labels={data / 'labelsTr'}", f"evaluate.output={tmp_path / 'scores'}")
+        files = read_json(scored.path / "environment.json")["sha256_of_prediction_and_reference"]
+        digests.append(files["blob_001"])
+    assert digests[0][0] != digests[1][0] and digests[0][1] == digests[1][1]
 
 
 def probabilities(label: Path, target: Path, values: np.ndarray, *, to: np.ndarray | None = None) -> None:
