@@ -68,6 +68,11 @@ class Presence:
         """Number of cases whose reference has the label."""
         return self.found + len(self.missed)
 
+    @property
+    def without(self) -> int:
+        """Number of cases whose reference lacks the label."""
+        return self.absent + len(self.false_alarms)
+
 
 @dataclass(frozen=True)
 class Stratum:
@@ -129,7 +134,7 @@ def presence(scores: Sequence[Score]) -> Presence:
     return Presence(
         cases=len(scores),
         found=sum(score.status == "found" for score in scores),
-        absent=sum(score.reference_mm3 == 0 for score in scores),
+        absent=sum(score.status == "absent" for score in scores),
         missed=tuple(score.case for score in scores if score.status == "missed"),
         false_alarms=tuple(score.case for score in scores if score.status == "false alarm"),
     )
@@ -200,9 +205,7 @@ def interval_over_seeds(values: Valued, seeds: Sequence[Sequence[float]]) -> Int
     return Interval(mean - float(half), mean + float(half), "t over groups and seeds", groups)
 
 
-def strata(
-    scores: Sequence[Score], by: str, value_of: Mapping[str, str], metrics: Sequence[Metric] = METRICS
-) -> list[Stratum]:
+def strata(scores: Sequence[Score], by: str, value_of: Mapping[str, str]) -> list[Stratum]:
     """Return the statistics of every label for each value of a column.
 
     `by` is the column's name and `value_of` the value of each case; cases without a value are left out.
@@ -213,11 +216,11 @@ def strata(
         for score in scores:
             if score.label == label and score.case in value_of:
                 parts.setdefault(value_of[score.case], []).append(score)
-        found += [_stratum(by, value, label, parts[value], metrics) for value in sorted(parts)]
+        found += [_stratum(by, value, label, parts[value]) for value in sorted(parts)]
     return found
 
 
-def size_strata(scores: Sequence[Score], metrics: Sequence[Metric] = METRICS) -> list[Stratum]:
+def size_strata(scores: Sequence[Score]) -> list[Stratum]:
     """Return the statistics of every label for thirds of its cases by reference volume.
 
     Labels that fewer than nine cases have, or that have one volume in all cases, are left out.
@@ -233,14 +236,12 @@ def size_strata(scores: Sequence[Score], metrics: Sequence[Metric] = METRICS) ->
         thirds = [own[len(own) * third // 3 : len(own) * (third + 1) // 3] for third in range(3)]
         for name, third in zip(("small", "medium", "large"), thirds, strict=True):
             ends = (third[0].reference_mm3 / 1000, third[-1].reference_mm3 / 1000)
-            found.append(
-                _stratum("size", f"{name}, {ends[0]:.3g} to {ends[1]:.3g} ml", label, third, metrics)
-            )
+            found.append(_stratum("size", f"{name}, {ends[0]:.3g} to {ends[1]:.3g} ml", label, third))
     return found
 
 
-def _stratum(by: str, value: str, label: str, scores: Sequence[Score], metrics: Sequence[Metric]) -> Stratum:
-    return Stratum(by, value, label, {metric.name: describe_scores(scores, metric) for metric in metrics})
+def _stratum(by: str, value: str, label: str, scores: Sequence[Score]) -> Stratum:
+    return Stratum(by, value, label, {metric.name: describe_scores(scores, metric) for metric in METRICS})
 
 
 def _by_group(
@@ -268,14 +269,12 @@ def _t_bounds(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[f
 def _pulls(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how far each group moves the mean of the parts' means, by (part, group).
 
-    Pulls of a part with g groups are scaled by sqrt(g / (g - 1)), so that the sum of their squares is an
-    unbiased variance.
+    For a part with g groups they are scaled by sqrt(g / (g - 1)): the sum of squares is then unbiased.
     """
     total = counts.sum(axis=1, keepdims=True)
     means = sums.sum(axis=1, keepdims=True) / total
     own = (counts > 0).sum(axis=1, keepdims=True)
-    scaled: NDArray[np.float64] = (sums - means * counts) / total * np.sqrt(own / (own - 1)) / len(sums)
-    return scaled
+    return np.asarray((sums - means * counts) / total * np.sqrt(own / (own - 1)) / len(sums))
 
 
 def _freedom(pulls: NDArray[np.float64], has: NDArray[np.bool_]) -> float:

@@ -129,7 +129,8 @@ def test_missed_labels_and_false_alarms_are_named() -> None:
         score("d", None, reference_mm3=0.0, volume_mm3=0.0),
     ]
     found = presence(scores)
-    assert (found.cases, found.found, found.absent, found.reference) == (4, 1, 2, 2)
+    assert (found.cases, found.found, found.absent) == (4, 1, 1)
+    assert (found.reference, found.without) == (2, 2)
     assert (found.missed, found.false_alarms) == (("b",), ("c",))
 
 

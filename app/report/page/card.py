@@ -132,9 +132,9 @@ def _accuracy(run: Run) -> tuple[tuple[str, str], ...]:
                 f"median {measured(_DICE, dice.median)}, worst {measured(_DICE, dice.worst)}",
                 f"median HD95 {measured(_HD95, median)} mm",
                 f"missed in {len(there.missed)} of {there.reference} cases",
-                f"false alarms in {len(there.false_alarms)} of {there.absent} cases without it",
+                f"false alarms in {len(there.false_alarms)} of {there.without} cases without it",
             )
-            rows.append((label, "; ".join(words if there.absent else words[:-1])))
+            rows.append((label, "; ".join(words if there.without else words[:-1])))
     if not rows:
         return (("Held-out cases", "no case was scored"),)
     note = method_note(run)
