@@ -13,6 +13,7 @@ from app.core.types import Labels
 
 LARGEST_VALUE = 65_535  # 16 bits, the widest label type that all formats and readers support
 MOST_CLASSES = 32_768
+_NAMED = 5  # most values or runs of values in a message
 _AT_ONCE = 2**22  # voxels per chunk: numpy counts and indexes in 64 bits, eight times a label map's memory
 
 
@@ -77,7 +78,7 @@ def to_values(classes: Labels, values: Sequence[int]) -> Labels:
     return _looked_up(np.array(values, dtype=wanted), classes)
 
 
-def listed_values(values: Iterable[float], most: int = 5) -> str:
+def listed_values(values: Iterable[float]) -> str:
     """Return values as text: runs are joined ("0 to 7"), and digits show values that are not whole."""
     shown: list[str] = []
     found = list(values)
@@ -91,7 +92,7 @@ def listed_values(values: Iterable[float], most: int = 5) -> str:
         else:
             shown += [_digits(value) for value in found[start : stop + 1]]
         start = stop + 1
-    return listed(shown, most)
+    return listed(shown, _NAMED)
 
 
 def _digits(value: float) -> str:

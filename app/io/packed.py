@@ -12,8 +12,8 @@ _MEMBER = b"\x1f\x8b"  # start of another gzip stream in the same file
 _BELIEVED = 10  # times the size of the file: up to this size the header is accepted without counting
 
 
-def refuse_hollow(path: Path, file: Path, wanted: int, *, start: int = 0) -> None:
-    """Check that the compressed bytes of `file` from byte `start` expand to at least `wanted` bytes.
+def refuse_hollow(path: Path, file: Path, wanted: int) -> None:
+    """Check that the compressed bytes of `file` expand to at least `wanted` bytes.
 
     If `wanted` is at most ten times the file's size, nothing is counted: the memory at risk is small.
 
@@ -23,7 +23,6 @@ def refuse_hollow(path: Path, file: Path, wanted: int, *, start: int = 0) -> Non
     if wanted <= _BELIEVED * file.stat().st_size:
         return
     with file.open("rb") as stream:
-        stream.seek(start)
         held = _unpacked(stream, wanted)
     if held < wanted:
         raise InputError(

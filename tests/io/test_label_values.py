@@ -54,4 +54,4 @@ def test_values_are_listed_so_that_none_looks_whole_that_is_not() -> None:
     assert listed_values([0, 1, 2, 3]) == "0 to 3"
     assert listed_values([0, 1, 53, 54, 55, 65535]) == "0, 1, 53 to 55, 65535"
     assert listed_values([0.9999999, 2.0]) == "0.9999999, 2"
-    assert listed_values([1, 3, 5, 7], most=2) == "1, 3 and 2 more"
+    assert listed_values(range(1, 14, 2)) == "1, 3, 5, 7, 9 and 2 more"

@@ -80,10 +80,10 @@ def generate_phantom(folder: Path, *, settings: PhantomSettings) -> None:
     """
     facts = {"drawing": _DRAWING, **plain_values(settings)}
     cases = [partial(_draw_case, index, settings) for index in range(settings.cases)]
-    generate(folder, facts=facts, dataset=_dataset(settings), cases=cases)
+    generate(folder, facts=facts, dataset=_dataset(), cases=cases)
 
 
-def _dataset(settings: PhantomSettings) -> dict[str, Any]:
+def _dataset() -> dict[str, Any]:
     return {
         "name": "phantom",
         "description": "Made-up torsos with an organ, its vessels and its lesions; no patient was scanned",

@@ -15,6 +15,7 @@ from app.report.read.runs import Run
 
 KernelShares = dict[str, dict[str, float]]
 _ROW = 0.28  # inches per convolution
+_LONGEST_NAME = 24  # characters
 
 
 def layouts(runs: Sequence[Run]) -> dict[str, KernelShares]:
@@ -68,5 +69,5 @@ def _chart(run: str, layout: KernelShares, kernels: Sequence[str]) -> Chart:
     return chart(title, alt, draw, height=0.7 + _ROW * len(layout))
 
 
-def _short(name: str, longest: int = 24) -> str:
-    return name if len(name) <= longest else "…" + name[1 - longest :]
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :]

@@ -14,6 +14,7 @@ from app.report.draw.chart import INK, Chart, chart, series_color
 from app.report.read.runs import Run
 
 _ROW = 0.42  # inches per strip
+_LONGEST_NAME = 18  # characters
 
 
 def strips(runs: Sequence[Run], labels: Sequence[str]) -> list[Chart]:
@@ -67,5 +68,5 @@ def _draw_strip(axes: Axes, row: int, values: Sequence[float]) -> None:
         axes.plot([middle, middle], [row - 0.34, row + 0.34], color=INK, linewidth=1.6)
 
 
-def _short(name: str, longest: int = 18) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"

@@ -72,7 +72,7 @@ def _machine(run: Run) -> str:
     )
 
 
-def _short(value: str, longest: int = 12) -> str:
+def _short(value: str) -> str:
     """Return the first twelve characters of a hash, and a suffix such as -dirty."""
     digits, dash, mark = value.partition("-")
-    return digits[:longest] + dash + mark
+    return digits[:12] + dash + mark
