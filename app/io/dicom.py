@@ -21,6 +21,7 @@ from app.io.decoding import decoding
 from app.io.dicom_elements import with_elements
 from app.io.dicom_files import DicomFile, Frame, is_dicom, other_object, read_file
 from app.io.dicom_grid import Stack, stack
+from app.io.faults import last_line
 from app.io.header import Header, make_header
 from app.io.itk import file_order
 
@@ -168,7 +169,7 @@ def _read_slices(where: Path, files: Sequence[Path]) -> NDArray[np.generic]:
     try:
         return file_order(reader.Execute())
     except RuntimeError as error:
-        raise InputError(f"{where}: cannot be read ({str(error).strip().splitlines()[-1]})") from None
+        raise InputError(f"{where}: cannot be read ({last_line(error)})") from None
 
 
 def _as_stored(file: Path, copy: Path) -> Path:

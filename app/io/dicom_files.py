@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from app.core.errors import InputError
 from app.io.decoding import decoding
 from app.io.dicom_elements import find_pixels
+from app.io.faults import last_line
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _SEARCHED_BYTES = 65_536
@@ -139,7 +140,7 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
         with decoding(path) if compressed else nullcontext():
             reader.ReadImageInformation()
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read as DICOM ({str(error).strip().splitlines()[-1]})") from None
+        raise InputError(f"{path}: cannot be read as DICOM ({last_line(error)})") from None
     tags = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
     if reader.GetNumberOfComponents() != 1:
         raise InputError(

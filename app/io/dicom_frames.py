@@ -19,7 +19,7 @@ from app.core.optional import require_packages
 from app.io.decoding import decoding
 from app.io.dicom_elements import find_pixels
 from app.io.dicom_files import Frame
-from app.io.faults import faults_named
+from app.io.faults import faults_named, last_line
 
 _GREY_FRAMES = {8: "1.2.840.10008.5.1.4.1.1.7.2", 16: "1.2.840.10008.5.1.4.1.1.7.3"}
 """SOP classes of multi-frame secondary capture, an image without geometry, by bits per voxel."""
@@ -160,4 +160,4 @@ def _stored(path: Path) -> NDArray[np.generic]:
             with decoding(path):
                 return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(copy), imageIO="GDCMImageIO")))
         except RuntimeError as error:
-            raise InputError(f"{path}: cannot be decoded ({str(error).strip().splitlines()[-1]})") from None
+            raise InputError(f"{path}: cannot be decoded ({last_line(error)})") from None

@@ -32,3 +32,8 @@ def faults_named(path: Path, form: str) -> Iterator[None]:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         told = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
         raise InputError(f"{path}: cannot be read as {form}, is it damaged or cut short? ({told})") from None
+
+
+def last_line(error: Exception) -> str:
+    """Return the last line of ITK's message, which says what is wrong; the lines before say where in ITK."""
+    return str(error).strip().splitlines()[-1]

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.io.faults import last_line
 from app.io.header import Header, make_header
 from app.io.packed import refuse_damaged
 from app.io.suffixes import suffix_of
@@ -32,7 +33,7 @@ def read_header(path: Path) -> Header:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read ({_last_line(error)})") from None
+        raise InputError(f"{path}: cannot be read ({last_line(error)})") from None
     if reader.GetDimension() not in (3, 4):
         raise InputError(
             f"{path}: got {reader.GetDimension()} dimensions, wanted (i, j, k) or (i, j, k, channels)"
@@ -69,7 +70,7 @@ def read_voxels(path: Path) -> NDArray[np.generic]:
     try:
         image = _reader(path).Execute()
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read, is it cut short? ({_last_line(error)})") from None
+        raise InputError(f"{path}: cannot be read, is it cut short? ({last_line(error)})") from None
     return file_order(image)
 
 
@@ -155,7 +156,3 @@ def _components(reader: sitk.ImageFileReader) -> int:
     """Return the components of a vector image; 0 for a scalar image, as SimpleITK expects."""
     count = int(reader.GetNumberOfComponents())
     return count if count > 1 else 0
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

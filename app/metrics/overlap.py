@@ -1,14 +1,17 @@
-"""Overlap of two label maps, counted in one pass over the voxels for any number of labels."""
+"""Overlap of two label maps, counted in one pass over the voxels, and boxes, for any number of labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 _AT_ONCE = 2**20  # voxels counted at once, as pairs are 64-bit integers
 
 IntegerMap = NDArray[np.integer]
+Box = tuple[slice, ...]
 LabelGroups = Mapping[str, tuple[int, ...]]
 """The scored targets by name, each with its label values."""
 
@@ -79,3 +82,21 @@ def pair_counts(predicted: IntegerMap, reference: IntegerMap) -> NDArray[np.int6
         ours, theirs = (labels[start : start + layers].ravel() for labels in (predicted, reference))
         counts += np.bincount(theirs.astype(np.int64) * classes + ours, minlength=classes**2)
     return counts.reshape(classes, classes)
+
+
+def boxes_of(predicted: IntegerMap, reference: IntegerMap, targets: LabelGroups) -> dict[str, Box | None]:
+    """Return the box around each target in both maps; None if neither has it."""
+    found = [ndimage.find_objects(labels) for labels in (predicted, reference)]
+    return {
+        name: _around(boxes[value - 1] for boxes in found for value in values if value <= len(boxes))
+        for name, values in targets.items()
+    }
+
+
+def _around(boxes: Iterable[Box | None]) -> Box | None:
+    known = [box for box in boxes if box is not None]
+    return reduce(_union, known) if known else None
+
+
+def _union(one: Box, other: Box) -> Box:
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))

@@ -1,24 +1,21 @@
 """All metrics of a prediction, for each target, in the scan's own geometry."""
 
 import math
-from collections.abc import Collection, Iterable
-from functools import reduce
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from app.core.types import Spacing
 from app.metrics.lesions import match_lesions
 from app.metrics.metric import METRICS, OF_PREDICTION, OF_TUBES, Mask
-from app.metrics.overlap import IntegerMap, LabelGroups, VoxelCounts, overlaps
+from app.metrics.overlap import IntegerMap, LabelGroups, VoxelCounts, boxes_of, overlaps
 from app.metrics.score import Score
 from app.metrics.surface import surface_distances
 from app.metrics.tubes import centreline_dice
 
-Slices = tuple[slice, ...]
 _COUNTED = ("dice", "iou", "sensitivity", "precision", "volume_error")
-"""Metrics that are properties of an `Overlap`."""
+"""Metrics that are properties of `VoxelCounts`."""
 
 
 def score_case(
@@ -49,7 +46,7 @@ def score_case(
     if ignore is not None:
         known = reference != ignore
         predicted, reference = predicted * known, reference * known
-    boxes = _boxes(predicted, reference, targets)
+    boxes = boxes_of(predicted, reference, targets)
     diagonal_mm = math.dist((0, 0, 0), [n * mm for n, mm in zip(reference.shape, spacing, strict=True)])
     scores = []
     for name, values in targets.items():
@@ -103,24 +100,6 @@ def _of_tubes(count: VoxelCounts, masks: tuple[Mask, Mask] | None) -> dict[str, 
     if masks is None or not count.reference:
         return {"cldice": None}
     return {"cldice": centreline_dice(*masks) if count.predicted else 0.0}
-
-
-def _boxes(predicted: IntegerMap, reference: IntegerMap, targets: LabelGroups) -> dict[str, Slices | None]:
-    """Return the box around each target in both maps; None if neither has it."""
-    found = [ndimage.find_objects(labels) for labels in (predicted, reference)]
-    return {
-        name: _around(boxes[value - 1] for boxes in found for value in values if value <= len(boxes))
-        for name, values in targets.items()
-    }
-
-
-def _around(boxes: Iterable[Slices | None]) -> Slices | None:
-    known = [box for box in boxes if box is not None]
-    return reduce(_union, known) if known else None
-
-
-def _union(one: Slices, other: Slices) -> Slices:
-    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
 
 
 def _mask(labels: IntegerMap, values: tuple[int, ...]) -> Mask:

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.palette import label_color
+from app.core.palette import grey_window, label_color
 from app.core.types import Labels
 from app.io import nifti
 from app.io.label_values import count_integers, to_classes, to_values
@@ -19,7 +19,6 @@ REFERENCE, PREDICTION, DIFFERENCE = "reference", "prediction", "difference"
 MISSED, EXTRA, OTHER = 1, 2, 3
 """Values of the difference map: foreground of the reference only, of the prediction only, another label."""
 _LONGEST_TABLE = 4096  # colours that every graphics card can hold in one row of a texture
-_SAMPLED = 2_000_000  # voxels that are enough for percentiles
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def show(case: ViewedCase) -> tuple[dict[str, bytes], dict[str, Any]]:
     for number, channel in enumerate(case.scan.voxels):
         name = f"scan-{number}.nii"
         files[name] = nifti_bytes(compact(channel), case.scan.affine)
-        scans.append({"file": name, "window": display_range(channel)})
+        scans.append({"file": name, "window": grey_window(channel)})
     for role, own in classes.items():
         files[f"{role}.nii"] = nifti_bytes(to_values(own, sent), case.scan.affine)
     wrong = _difference(case)
@@ -88,14 +87,6 @@ def compact(channel: NDArray[np.float32]) -> NDArray[Any]:
         if np.array_equal(cast, channel):
             return cast
     return channel
-
-
-def display_range(channel: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the grey values shown as black and white: the 1st and 99th percentile of a sample of voxels."""
-    sample = channel.ravel(order="K")[:: max(1, channel.size // _SAMPLED)]
-    sample = sample[np.isfinite(sample)]
-    low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
-    return float(low), float(max(high, low + 1e-6))
 
 
 def difference_map(reference: Labels, predicted: Labels, ignore: int | None = None) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from app.core.errors import InputError
 from app.core.files import read_json
 from app.core.task import Case, Task
 from app.data.sets.dataset_json import DATASET_JSON
-from app.data.sets.nnunet import is_nnunet, read_nnunet
+from app.data.sets.nnunet import is_nnunet, numbered_names, read_nnunet
 from app.io.label_values import LARGEST_VALUE, MOST_CLASSES
 from app.io.scan_paths import case_name, scan_exists
 
@@ -78,7 +78,7 @@ def task_of(file: TaskFile) -> Task:
     try:
         return Task(
             name=folder.resolve().name,
-            modalities=_numbered(facts, "modality", path),
+            modalities=numbered_names(facts, "modality", path),
             labels=labels,
             cases=cases,
             folders=(folder,),
@@ -120,14 +120,6 @@ def _entry(facts: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     if not isinstance(facts.get(key), kind):
         raise InputError(f"{path}: {key}: got {facts.get(key)!r}, wanted a {kind.__name__}")
     return facts[key]
-
-
-def _numbered(facts: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    names = _entry(facts, key, dict, path)
-    wanted = [str(number) for number in range(len(names))]
-    if sorted(names, key=lambda text: (len(text), text)) != wanted:
-        raise InputError(f"{path}: {key}: got the numbers {sorted(names)}, wanted {wanted}")
-    return tuple(str(names[number]) for number in wanted)
 
 
 def _labels(facts: Mapping[str, Any], path: Path) -> tuple[tuple[int, ...], tuple[str, ...]]:

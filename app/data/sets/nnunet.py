@@ -36,7 +36,7 @@ def read_nnunet(folder: Path, facts: Mapping[str, Any], path: Path) -> Task:
         raise InputError(f"{path}: file_ending: got {ending!r}, wanted one of {', '.join(SUFFIXES)}")
     if "dataset" in facts:
         raise InputError(f"{path}: dataset: got files listed one by one, wanted imagesTr and labelsTr alone")
-    channels = _channels(facts, path)
+    channels = numbered_names(facts, "channel_names", path)
     names, values, regions, ignore = _labels(facts, path)
     return Task(
         name=folder.resolve().name,
@@ -51,12 +51,21 @@ def read_nnunet(folder: Path, facts: Mapping[str, Any], path: Path) -> Task:
     )
 
 
-def _channels(facts: Mapping[str, Any], path: Path) -> tuple[str, ...]:
-    names = facts["channel_names"]
+def numbered_names(facts: Mapping[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    """Return the names of 0, 1, ... that a dataset.json at `path` has under `key`.
+
+    Raises:
+        InputError: there is none, or the numbers are others.
+    """
+    names = facts.get(key)
     wanted = [str(number) for number in range(len(names))] if isinstance(names, dict) else []
-    if not wanted or sorted(names, key=lambda text: (len(text), text)) != wanted:
-        raise InputError(f"{path}: channel_names: got {names!r}, wanted names of 0, 1, ...")
+    if not isinstance(names, dict) or not names or sorted(names, key=_as_number) != wanted:
+        raise InputError(f"{path}: {key}: got {names!r}, wanted names of 0, 1, ...")
     return tuple(str(names[number]) for number in wanted)
+
+
+def _as_number(text: str) -> tuple[int, str]:
+    return len(text), text
 
 
 def _labels(

@@ -11,8 +11,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from scipy import ndimage
-
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.moved import UNMOVED, Moved
@@ -23,7 +21,7 @@ from app.data.sets.recorded import recorded_cases
 from app.infer.scan.cleanup import Cleanup, fill_holes, keep_largest
 from app.io.references import read_reference_map
 from app.io.volumes import read_label_map
-from app.metrics.overlap import dice_by_target
+from app.metrics.overlap import boxes_of, dice_by_target
 
 VARIANTS: dict[str, tuple[Callable[[Labels, int], None], ...]] = {
     "as predicted": (),
@@ -85,11 +83,11 @@ def _score(
         )
     predicted = read_label_map(path, values[: len(labels)])
     reference = read_reference_map(case.label, labels, values, predicted, case.file_labels)
-    boxes = boxes_of(predicted.voxels, reference.voxels, count=len(labels))
-    for value, name in enumerate(labels[1:], start=1):
-        box = boxes[value]
+    targets = {name: (value,) for value, name in enumerate(labels) if value}
+    for name, box in boxes_of(predicted.voxels, reference.voxels, targets).items():
         if box is None:
             continue
+        (value,) = targets[name]
         for variant, steps in VARIANTS.items():
             changed = predicted.voxels[box].copy()
             for step in steps:
@@ -97,21 +95,6 @@ def _score(
             dice = dice_by_target(changed, reference.voxels[box], {name: (value,)}, ignore=len(labels))[name]
             if dice is not None:
                 scores[name][variant].append(dice)
-
-
-def boxes_of(*maps: Labels, count: int) -> list[tuple[slice, ...] | None]:
-    """Return, for label values 0 .. count - 1, the box that holds the label in all maps.
-
-    It is None for 0, and for a label that no map has.
-    """
-    found = [ndimage.find_objects(labels, max_label=count - 1) for labels in maps]
-    return [None, *(_around([box for box in boxes if box]) for boxes in zip(*found, strict=True))]
-
-
-def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...] | None:
-    sides = zip(*boxes, strict=True)
-    around = tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in sides)
-    return around or None
 
 
 def _gains(before: Sequence[float], after: Sequence[float]) -> bool:

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from app.core.palette import label_color
+from app.core.palette import grey_window, label_color
 from app.report.read.scans import Scan, Voxels
 
 Outlined = Sequence[tuple[int, ...]]
@@ -123,13 +123,6 @@ def spread_slices(reference: Voxels, prediction: Voxels, axis: int, at: Voxels |
     even = np.round(np.linspace(marked[0], marked[-1], count)).astype(int)
     even[np.abs(even - fullest).argmin()] = fullest
     return [int(index) for index in even]
-
-
-def grey_window(image: Voxels) -> tuple[float, float]:
-    """Return the grey values shown as black and white: the 1st and 99th percentile."""
-    sample = image[np.isfinite(image)]
-    low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 1.0)
-    return float(low), float(max(high, low + 1e-6))
 
 
 def _draw(scan: Scan, view: _View, index: int, outlined: Outlined, window: tuple[float, float]) -> Figure:

@@ -1,12 +1,12 @@
-"""The slices that are drawn, and the grey values."""
+"""The slices that are drawn."""
 
 import numpy as np
 
-from app.report.draw.pictures import fullest_slice, grey_window, planes, spread_slices
+from app.report.draw.pictures import fullest_slice, planes, spread_slices
 from app.report.read.scans import Scan
 
 
-def test_planes_and_grey_window() -> None:
+def test_fullest_slices_and_those_around_them() -> None:
     reference = np.zeros((4, 5, 6), np.uint8)
     reference[3, :, 2] = 1
     nothing = np.zeros_like(reference)
@@ -18,7 +18,6 @@ def test_planes_and_grey_window() -> None:
     long = np.zeros((1, 1, 26), np.uint8)
     long[..., 2:21] = 1
     assert spread_slices(long, 0 * long, 2) == [2, 5, 8, 11, 14, 17, 20]
-    assert grey_window(np.arange(101.0).reshape(101, 1, 1)) == (1.0, 99.0)
 
 
 def test_pictures_of_noisy_scans_stay_small() -> None:
