@@ -68,7 +68,8 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     """Run the chosen jobs that are not done and collect all results; return whether the chosen ones are done.
 
     Raises:
-        InputError: the sweep cannot be planned, or its folder holds a job with another configuration.
+        InputError: the sweep cannot be planned, it has no group that is called as its baseline, or its folder
+            holds a job with another configuration.
     """
     config = launching.config
     settings, folds = read_settings(SweepSettings, config.sweep, "sweep"), command_settings(config).folds
@@ -78,6 +79,11 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     texts = settings.jobs or {"": ""}
     lines = {name: with_all_folds(line, folds) for name, line in texts.items()}
     jobs = plan_jobs(lines, command)
+    if settings.baseline not in (None, *(job.group for job in jobs)):
+        groups = ", ".join(dict.fromkeys(job.group for job in jobs))
+        raise InputError(
+            f"sweep.baseline: got {settings.baseline!r}, wanted one of {groups}, or null for the first"
+        )
     chosen = with_references((job for job in jobs if job.line in (settings.only or lines)), jobs)
     name = sweep_name(lines, command, settings.name or config.hydra.runtime.choices.get("sweep"))
     folder = sweep_folder(launching, name)
