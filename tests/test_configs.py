@@ -138,7 +138,8 @@ def test_every_tracker_follows_or_says_what_to_install(option: str, tmp_path: Pa
 @pytest.mark.parametrize("option", GROUPS["sweep"])
 def test_every_sweep_has_jobs_that_compose(option: str) -> None:
     cfg = composed(f"sweep={option}")
-    lines = {name: with_all_folds(line, cfg.folds) for name, line in section_values(cfg.sweep.jobs).items()}
+    texts = section_values(cfg.sweep.jobs)
+    lines = {name: with_all_folds(line, range(cfg.folds)) for name, line in texts.items()}
     jobs = plan_jobs(lines, [f"sweep={option}"])
     assert cfg.sweep.baseline in {job.group for job in jobs}
     for line in {tuple(word for word in job.overrides if not word.startswith("seed=")) for job in jobs}:

@@ -143,9 +143,9 @@ def choices(command: Sequence[str]) -> dict[str, str]:
     return {key: values[0] for key, values in found.items()}
 
 
-def with_all_folds(overrides: str, folds: int) -> str:
+def with_all_folds(overrides: str, folds: Iterable[int]) -> str:
     """Return a line of overrides with `fold=all` replaced by all folds."""
-    return re.sub(rf"(?<!\S){ALL_FOLDS}(?!\S)", f"fold={','.join(map(str, range(folds)))}", overrides)
+    return re.sub(rf"(?<!\S){ALL_FOLDS}(?!\S)", f"fold={','.join(map(str, folds))}", overrides)
 
 
 def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | None) -> str:

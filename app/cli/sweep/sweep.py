@@ -1,6 +1,7 @@
 """A sweep that can be continued: its jobs are determined here, and Hydra's launchers run them."""
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +9,14 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from hydra.utils import get_method
+from omegaconf import DictConfig
 
 from app.cli.config.build import set_up_process
-from app.cli.config.command_settings import command_settings
+from app.cli.config.command_settings import ALL_FOLDS, command_settings
+from app.cli.config.paths import readable
 from app.cli.config.settings import read_settings
 from app.cli.sweep.compose import compose
-from app.cli.sweep.jobs import Job, plan_jobs, sweep_name, with_all_folds, with_references
+from app.cli.sweep.jobs import Job, parse, plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
@@ -21,6 +24,7 @@ from app.cli.sweep.timings import all_timed, time_runs
 from app.core.errors import InputError
 from app.core.lock import locked
 from app.core.sweep import Sweep, SweepJob, write_sweep
+from app.data.sample.split_names import folds_in
 from app.train.machine.torchrun import refuse_several
 
 log = logging.getLogger(__name__)
@@ -72,12 +76,12 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
             holds a job with another configuration.
     """
     config = launching.config
-    settings, folds = read_settings(SweepSettings, config.sweep, "sweep"), command_settings(config).folds
-    command = [with_all_folds(word, folds) for word in command]
+    settings = read_settings(SweepSettings, config.sweep, "sweep")
+    command = [_with_folds(word, command, config) for word in command]
     if any(word.startswith("paths.run=") for word in command):
         raise InputError("paths.run: is the folder of a single run; set paths.sweep for the runs of a sweep")
     texts = settings.jobs or {"": ""}
-    lines = {name: with_all_folds(line, folds) for name, line in texts.items()}
+    lines = {name: _with_folds(line, [*shlex.split(line), *command], config) for name, line in texts.items()}
     jobs = plan_jobs(lines, command)
     if settings.baseline not in (None, *(job.group for job in jobs)):
         groups = ", ".join(dict.fromkeys(job.group for job in jobs))
@@ -92,6 +96,22 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
             name, settings.baseline, tuple(SweepJob(job.name, job.group, job.described) for job in jobs)
         )
         return _run_jobs(launching, sweep, folder, jobs, chosen, timed=settings.timed)
+
+
+def _with_folds(text: str, words: Sequence[str], config: DictConfig) -> str:
+    """Return overrides with `fold=all` replaced by all folds; the jobs' split is set by `words` or `config`.
+
+    Raises:
+        InputError: the file of the split has no folds, or there are several such files.
+    """
+    if ALL_FOLDS not in text:
+        return text
+    chosen = parse(readable(words, several=True), "sweep").get("split.file")
+    if chosen is not None and chosen.is_sweep_override():
+        raise InputError(f"{ALL_FOLDS}: got several files in split.file, wanted one")
+    file = config.split.file if chosen is None else chosen.value()
+    folds = range(command_settings(config).folds) if file is None else folds_in(Path(str(file)))
+    return with_all_folds(text, folds)
 
 
 def _run_jobs(

@@ -75,15 +75,47 @@ def read_split_file(path: Path, fold: int) -> Names:
     Raises:
         InputError: the file is missing or malformed, or does not have the fold.
     """
+    content = _content(path)
     if path.suffix.lower() == ".json":
-        return _from_json(read_json(path), path, fold)
+        return _from_json(content, path, fold)
+    return _from_rows(content, path, fold)
+
+
+def folds_in(path: Path) -> list[int]:
+    """Return the numbers of the folds in a file of `read_split_file`.
+
+    Raises:
+        InputError: the file is missing, or has no folds but one split.
+    """
+    content = _content(path)
+    if path.suffix.lower() == ".json":
+        folds = list(range(len(content))) if isinstance(content, list) else []
+    else:
+        words = {row.get("fold", "").strip() for row in content if "split" not in row}
+        folds = sorted(int(word) for word in words if word.isdecimal())
+    if not folds:
+        raise InputError(f"fold: got all, but {path} has one split and no folds; leave out fold=all")
+    return folds
+
+
+def _content(path: Path) -> Any:
+    """Return the value of a JSON file, or the rows of a CSV file."""
+    if path.suffix.lower() == ".json":
+        return read_json(path)
     if path.suffix.lower() == ".csv":
-        return _from_rows(read_csv(path), path, fold)
+        return read_csv(path)
     raise InputError(f"split.file: {path}: wanted a .json or .csv file")
 
 
+def _refuse_fold(fold: int, path: Path) -> None:
+    if fold != 0:
+        raise InputError(f"fold: got {fold}, but {path} has one split and no folds; leave out fold={fold}")
+
+
 def _from_json(found: Any, path: Path, fold: int) -> Names:
-    if isinstance(found, list):
+    if not isinstance(found, list):
+        _refuse_fold(fold, path)
+    else:
         if not 0 <= fold < len(found):
             raise InputError(f"fold: got {fold}, {path} has the folds 0 to {len(found) - 1}")
         found = found[fold]
@@ -104,6 +136,8 @@ def _from_rows(rows: Sequence[Mapping[str, str]], path: Path, fold: int) -> Name
     how = next((name for name in ("split", "fold") if name in columns), None)
     if who is None or how is None:
         raise InputError(f"split.file: {path}: wanted the columns case (or group) and split (or fold)")
+    if how == "split":
+        _refuse_fold(fold, path)
     sides: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for number, row in enumerate(rows, start=2):
         word = row[how].strip()

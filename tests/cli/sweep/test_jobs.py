@@ -119,8 +119,8 @@ def test_a_worker_keeps_its_share_from_job_to_job(monkeypatch: pytest.MonkeyPatc
 
 
 def test_all_folds_are_written_out() -> None:
-    assert with_all_folds("fold=all", 3) == "fold=0,1,2"
-    assert with_all_folds("op=cakes fold=all seed=0,1", 2) == "op=cakes fold=0,1 seed=0,1"
-    assert with_all_folds("manifold=all fold=allow", 2) == "manifold=all fold=allow"
-    (first, second) = plan_jobs({"": ""}, [with_all_folds("fold=all", 2)])
+    assert with_all_folds("fold=all", range(3)) == "fold=0,1,2"
+    assert with_all_folds("op=cakes fold=all seed=0,1", range(2)) == "op=cakes fold=0,1 seed=0,1"
+    assert with_all_folds("manifold=all fold=allow", range(2)) == "manifold=all fold=allow"
+    (first, second) = plan_jobs({"": ""}, [with_all_folds("fold=all", range(2))])
     assert (first.name, second.name, first.group) == ("fold-0", "fold-1", "run")

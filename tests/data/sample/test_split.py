@@ -8,7 +8,7 @@ import pytest
 from app.core.errors import InputError
 from app.core.task import Case, GroupRule
 from app.data.sample.split import Folds, split_cases
-from app.data.sample.split_names import Names, names_in, read_split_file
+from app.data.sample.split_names import Names, folds_in, names_in, read_split_file
 
 NNUNET = ["case_004", "case_009", "case_011", "case_018", "case_020"]
 CASES = tuple(Case(f"case_{number:03d}", Path("i"), Path("l")) for number in range(1, 24))
@@ -126,3 +126,27 @@ def test_files_of_folds(tmp_path: Path) -> None:
             read_split_file(tmp_path / name, 0)
     (tmp_path / "s.txt").write_text("# doubtful\ncase_004\n\n")
     assert names_in(str(tmp_path / "s.txt"), "split.exclude") == ("case_004",) == names_in(["case_004"], "")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "folds"),
+    [
+        ("s.json", json.dumps([{"train": ["a"], "val": ["b"]}] * 3), [0, 1, 2]),
+        ("s.csv", "case,fold\na,1\nb,2\nc,10\nd,test\n", [1, 2, 10]),
+        ("s.json", '{"train": ["a"], "val": ["b"]}', None),
+        ("s.csv", "case,split,fold\na,train,0\nb,val,1\n", None),
+    ],
+)
+def test_the_folds_of_a_file_are_counted_and_one_split_has_none(
+    name: str, text: str, folds: list[int] | None, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    if folds is not None:
+        assert folds_in(path) == folds
+        return
+    assert read_split_file(path, 0) == Names(("a",), ("b",))
+    with pytest.raises(InputError, match="fold: got 1"):
+        read_split_file(path, 1)
+    with pytest.raises(InputError, match="fold: got all"):
+        folds_in(path)
