@@ -167,6 +167,10 @@ def _minutes(settings: PlanSettings, recipe: Recipe, kind: str, other_seconds: f
     """
     train = recipe.settings
     if settings.steps is not None or train.steps is not None or train.max_minutes is not None:
+        if isinstance(settings.minutes, int | float):
+            found = {"plan.steps": settings.steps, "train.steps": train.steps}
+            by = next((key for key, value in found.items() if value is not None), "train.max_minutes")
+            log.warning("plan.minutes: %g has no effect, because %s is set", settings.minutes, by)
         return None
     if settings.minutes == "auto":
         return max(_MINUTES[kind], 2 * other_seconds / 60)

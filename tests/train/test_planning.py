@@ -39,9 +39,14 @@ def test_the_time_there_is_becomes_steps(plan: Plans) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("limit", ["plan.steps=70", "task.steps=70", "train.steps=70", "train.max_minutes=1"])
-def test_steps_or_minutes_that_are_set_leave_time_unplanned(plan: Plans, limit: str) -> None:
+def test_steps_or_minutes_that_are_set_leave_time_unplanned(
+    plan: Plans, limit: str, caplog: pytest.LogCaptureFixture
+) -> None:
     assert plan(limit).plan.minutes is None
+    assert "plan.minutes" not in caplog.text
     assert plan(limit, "plan.minutes=5").plan.minutes is None
+    key = limit.partition("=")[0].replace("task", "plan")
+    assert f"plan.minutes: 5 has no effect, because {key} is set" in caplog.text
     assert plan("plan.minutes=null").plan.minutes is None
 
 
