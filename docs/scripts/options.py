@@ -17,8 +17,10 @@ INTRODUCTION = """\
 <!-- Generated from conf/ by `python docs/scripts/options.py`. Change the comments in conf/, then run it. -->
 
 A **group** is a choice between files, written `group=option`; for example `op=conv3d` or `train=smoke`.
-A **key** is one value, written `section.key=value`; for example `train.max_minutes=15`. Later words on a
-command line override earlier ones. A value of `null` means that the program decides.
+A **key** is one value, written `section.key=value`; for example `train.max_minutes=15`. A key on
+the command line overrides every file, in any order of the words; values in a file of `experiment` or `sweep`
+override options of other groups. Of two words for one key the later counts. A value of `null` means that the
+program decides.
 
 `python run.py --help <name>` prints the same text for one group or section. `python run.py --cfg job <words>`
 prints the value of every key for a command, without running it.
