@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NoReturn
 
 from hydra.errors import InstantiationException
@@ -17,6 +18,19 @@ INTERRUPTED = 130
 USER_ERRORS = (InputError, OmegaConfBaseException, InstantiationException)
 
 
+_traceback_shown = ContextVar("traceback shown", default=False)
+
+
+@contextmanager
+def tracebacks(*, shown: bool) -> Iterator[None]:
+    """Let `exit_codes` print the traceback of a user's error before its line, if `shown`."""
+    before = _traceback_shown.set(shown)
+    try:
+        yield
+    finally:
+        _traceback_shown.reset(before)
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Exit with 1 after a user's error, or 130 if interrupted, and print one line from one process only."""
@@ -27,6 +41,8 @@ def exit_codes() -> Iterator[None]:
         end_interrupted(note)
     except USER_ERRORS as error:
         with one_voice() as speaks:
+            if speaks and _traceback_shown.get():
+                traceback.print_exc()
             if speaks:
                 print(f"error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(1)

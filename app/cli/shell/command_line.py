@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 import app
 from app.cli.config.command_settings import ALL_FOLDS
-from app.cli.config.exit_codes import end_interrupted, exit_codes
+from app.cli.config.exit_codes import end_interrupted, exit_codes, tracebacks
 from app.cli.config.paths import readable
 from app.cli.config.suggest import check_choices, explain, proposed
 from app.cli.shell.help import fitted, general_help, group_help, setting_names
@@ -70,14 +70,16 @@ def command_line(words: Sequence[str]) -> Iterator[None]:
 
     Earlier names in sys.argv are replaced, with a note. `fold=all` turns the command into a multirun.
     """
-    with exit_codes():
+    asked = os.environ.get(_RAISE) == "1"
+    with tracebacks(shown=asked), exit_codes():
         _answer(words)
         _refuse_dashes(words)
         words = today(words)
         sys.argv[1:] = [*flags_last(words), *(["--multirun"] if ALL_FOLDS in words else [])]
         find_plugins()
-    if os.environ.get(_RAISE) == "1":
-        yield
+    if asked:
+        with tracebacks(shown=True):
+            yield
         return
     os.environ[_RAISE] = "1"
     try:

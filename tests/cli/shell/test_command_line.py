@@ -37,6 +37,13 @@ def run(line: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("wanted", ["", "1"])
+def test_a_traceback_is_printed_before_the_line_if_the_user_asks_for_it(wanted: str) -> None:
+    done = run([sys.executable, "run.py", "seed=abc"], env=os.environ | {"HYDRA_FULL_ERROR": wanted})
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: seed: got 'abc'")
+    assert done.stderr.startswith("Traceback") == bool(wanted) == (done.stderr.count("\n") > 1)
+
+
 @pytest.mark.parametrize(
     ("words", "tokens"),
     [
