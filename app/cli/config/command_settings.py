@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 
 from omegaconf import DictConfig
 
-from app.cli.config.settings import read_settings
+from app.cli.config.settings import read_part, read_settings
 from app.core.errors import InputError
 
 ALL_FOLDS = "fold=all"
@@ -31,11 +31,23 @@ class CommandSettings:
             raise InputError(f"threads: got {self.threads}, wanted at least 1, or null for one per core")
 
 
+@dataclass(frozen=True)
+class _Places:
+    """The folders that a command reads and writes."""
+
+    data: str = "data"
+    cache: str = "data/cache"
+    scratch: str | None = None
+    run: str = "runs"
+    sweep: str | None = None
+
+
 def command_settings(cfg: DictConfig) -> CommandSettings:
     """Return the settings outside of sections.
 
     Raises:
-        InputError: a value has the wrong type or is out of range.
+        InputError: one of their values or one of `paths` has the wrong type or is out of range.
     """
+    read_part(_Places, cfg.paths, "paths")
     values = {field.name: cfg[field.name] for field in fields(CommandSettings)}
     return read_settings(CommandSettings, values, "")

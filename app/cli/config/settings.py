@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -58,6 +58,27 @@ def _accepted(cls: type, key: str, value: Any) -> bool:
 
 def _first_line(error: OmegaConfBaseException) -> str:
     return str(error.msg or error).splitlines()[0]
+
+
+def read_part(cls: type[_Settings], section: DictConfig, name: str) -> _Settings:
+    """Return the keys of a section that are fields of `cls`; keys that older runs lack have their defaults.
+
+    Raises:
+        InputError: a value has the wrong type.
+    """
+    values, names = section_values(section), [field.name for field in fields(cls)]  # type: ignore[arg-type]
+    return read_settings(cls, {key: values[key] for key in names if key in values}, name)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    yardstick: bool = False
+    """Whether the speed of the machine is measured."""
+
+
+def measures_speed(section: DictConfig) -> bool:
+    """Return `train.yardstick`, which belongs to the recipe and not to the training's own settings."""
+    return read_part(_Measured, section, "train").yardstick
 
 
 def train_settings(section: DictConfig) -> TrainSettings:

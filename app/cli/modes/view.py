@@ -18,6 +18,7 @@ from app.view.viewed_case import ViewedCase
 
 log = logging.getLogger(__name__)
 _MEGA = 1e6
+_PORTS = 2**16
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class _Settings:
     """A path, or a list of paths."""
     port: int | None
     browser: bool
+
+    def __post_init__(self) -> None:
+        """Validate values."""
+        if self.port is not None and not 0 <= self.port < _PORTS:
+            raise InputError(f"view.port: got {self.port}, wanted 0 to {_PORTS - 1}, or null for a free one")
 
 
 def run(cfg: DictConfig) -> Path:

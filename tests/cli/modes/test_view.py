@@ -43,6 +43,8 @@ def test_it_serves_until_interrupted_and_writes_nothing(tmp_path: Path) -> None:
         (["view.run=a", "view.scan=b"], "view.scan"),
         (["view.scan=b", "view.case=c"], "view.case"),
         (["view.scan=nowhere.nii.gz"], "nowhere.nii.gz"),
+        (["view.scan=b", "view.port=70000"], "view.port: got 70000"),
+        (["view.scan=b", "view.port=-1"], "view.port: got -1"),
     ],
 )
 def test_what_cannot_be_shown_is_named(words: list[str], named: str) -> None:
