@@ -11,7 +11,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import OmegaConf
 
-from app.cli.config.build import build_optimizer, build_schedule, build_sliding, build_tracker
+from app.cli.config.build import build_sliding, build_tracker
+from app.cli.config.optimizer import build_optimizer, build_schedule
 from app.cli.config.settings import read_settings, section_values, train_settings
 from app.cli.config.task import TaskSettings
 from app.cli.sweep.jobs import plan_jobs, with_all_folds
@@ -109,8 +110,7 @@ def test_every_optimizer_runs_with_every_schedule(optimizer: str, schedule: str)
 def test_a_schedule_of_an_earlier_run_has_its_steps_already() -> None:
     cfg = composed()
     stored = OmegaConf.create({**{key: cfg[key] for key in cfg}, "schedule": {**STORED_SCHEDULE}})
-    optimizer = build_optimizer(stored, rate=0.5)([torch.nn.Parameter(torch.ones(3))])
-    assert optimizer.param_groups[0]["lr"] == 0.5 * cfg.optimizer.lr
+    optimizer = build_optimizer(stored)([torch.nn.Parameter(torch.ones(3))])
     assert build_schedule(stored)(optimizer, 7).total_iters == 400
 
 

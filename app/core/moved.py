@@ -53,7 +53,7 @@ class Moved:
     ) -> list[tuple[Path, Path]]:
         """Return where the folders of a split.json were, and where they are now; none if no file says so."""
         settings = config or {}
-        before = listed_folders(split.get("folder") or (settings.get("task") or {}).get("folder"))
+        before = listed_paths(split.get("folder") or (settings.get("task") or {}).get("folder"))
         data = (settings.get("paths") or {}).get("data")
         return list(zip(before, self.folders_of(before, None if data is None else Path(data)), strict=True))
 
@@ -61,8 +61,8 @@ class Moved:
 UNMOVED = Moved()
 
 
-def listed_folders(value: Any) -> tuple[Path, ...]:
-    """Return the folders that `task.folder` names: one, or a list of them; none for None."""
+def listed_paths(value: Any) -> tuple[Path, ...]:
+    """Return the paths that a setting such as `task.folder` names: one, or a list of them; none for None."""
     if value is None:
         return ()
     return tuple(Path(str(each)) for each in (value if isinstance(value, list | tuple) else [value]))

@@ -2,21 +2,23 @@
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_object, instantiate
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig
-from torch.optim.lr_scheduler import LRScheduler
 
+from app.cli.config.objects import build_object, object_of
+from app.cli.config.optimizer import build_updates
 from app.cli.config.run_config import job_number
-from app.cli.config.settings import literal, read_settings, section_values, train_settings
+from app.cli.config.settings import measures_speed, read_settings, section_values, train_settings
 from app.cli.config.strata import read_strata
 from app.cli.config.task import TaskSettings
-from app.cli.config.wanted import check_arguments
 from app.core.errors import InputError
 from app.core.layout import Outline, read_layout
 from app.core.machine import keep_freed_memory, usable_cores
@@ -100,20 +102,27 @@ def _gpu(number: str, found: int) -> int:
 
 
 def build_recipe(cfg: DictConfig, task: Task, facts: TaskSettings) -> Recipe:
-    """Return how to train and evaluate, as configured."""
+    """Return how to train and evaluate, as configured.
+
+    Raises:
+        InputError: a setting is wrong, or the command sets a loss that this task does not train with.
+    """
+    if HydraConfig.initialized():
+        refuse_other_loss(HydraConfig.get().overrides.task, task)
     augment = read_settings(AugmentSettings, cfg.augment, "augment")
+    make_optimizer, make_schedule = build_updates(cfg)
     return Recipe(
         settings=train_settings(cfg.train),
         augment=augment,
         sliding=build_sliding(cfg, augment.flip_axes),
         loss=build_loss(cfg, task),
-        make_optimizer=build_optimizer(cfg),
-        make_schedule=build_schedule(cfg),
+        make_optimizer=make_optimizer,
+        make_schedule=make_schedule,
         device=choose_device(cfg),
         seed=int(cfg.seed),
         nsd_tolerance_mm=facts.nsd_tolerance_mm,
         strata=read_strata(task, facts, (case.id for case in (*task.cases, *task.test))),
-        measure_speed=bool(cfg.train.get("yardstick")),
+        measure_speed=measures_speed(cfg.train),
     )
 
 
@@ -160,7 +169,7 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
             "decoder_op.attention: the decoder follows the encoder; set op@decoder_op too, or op.attention"
         )
     decoder = _build_operator(cfg.decoder_op, "decoder_op") if "_target_" in cfg.decoder_op else None
-    model = _instantiate(cfg.model, "model")
+    model = build_object(cfg.model, "model")
 
     def build(plan: Plan) -> NetworkSpec:
         found = None if operator else _searched_levels(cfg)
@@ -200,14 +209,33 @@ def build_loss(cfg: DictConfig, task: Task) -> LossFunction:
     return summed
 
 
+def refuse_other_loss(words: Iterable[str], task: Task) -> None:
+    """Check that overrides do not set the loss of the other kind of task, which would have no effect.
+
+    Raises:
+        InputError: they do.
+    """
+    where, other, has = _loss_section(task)
+    for word in words:
+        if re.match(rf"[+~]*{other}\b(?!_)", word):
+            raise InputError(f"{word}: has no effect, because {task.name} has {has}; set {where} instead")
+
+
+def _loss_section(task: Task) -> tuple[str, str, str]:
+    """Return the section of the task's loss, that of other tasks, and what decides it."""
+    if task.regions:
+        return "region_loss", "loss", "regions (task.regions)"
+    return "loss", "region_loss", "labels and no regions"
+
+
 def _configured_loss(cfg: DictConfig, task: Task) -> LossFunction:
     """Return the configured loss, ours or another library's."""
-    where, names = ("region_loss", task.regions) if task.regions else ("loss", task.segmented)
+    where, names = _loss_section(task)[0], task.regions or task.segmented
     values = section_values(cfg[where])
-    make = get_object(values["_target_"])
+    make = object_of(values, where)
     if make.__module__.startswith(f"{SumLoss.__module__.rpartition('.')[0]}."):
         _refuse_unknown(values, make, where)
-        ours: LossFunction = _instantiate(values, where)
+        ours: LossFunction = build_object(values, where)
         return ours
     found = with_weights(make, values, list(names), where)
     tensors = {key: found.pop(key) for key in ("weight",) if isinstance(found.get(key), torch.Tensor)}
@@ -223,32 +251,6 @@ def _refuse_unknown(values: dict[str, Any], make: Callable[..., Any], where: str
                 f"{where}.{key}: got {value}, but {make.__name__} has no such option, wanted one of "
                 f"{', '.join(known)}; {where}.class_weights={{<label>: <factor>}} weighs classes"
             )
-
-
-def build_optimizer(cfg: DictConfig, *, rate: float = 1.0) -> Callable[..., torch.optim.Optimizer]:
-    """Return a function from parameters to the optimizer, with its learning rate multiplied by `rate`."""
-    values = section_values(cfg.optimizer)
-    check_arguments(get_object(values["_target_"]), values, "optimizer")
-    scaled = {**values, "lr": rate * values["lr"]}
-    make: Callable[..., torch.optim.Optimizer] = _instantiate(scaled, "optimizer")
-    return make
-
-
-def build_schedule(cfg: DictConfig) -> Callable[[torch.optim.Optimizer, int], LRScheduler]:
-    """Return a function from an optimizer and a number of steps to its schedule.
-
-    `schedule.steps_as` names the schedule's argument for the number of steps; without it, no number is
-    passed.
-    """
-    values = section_values(cfg.schedule)
-    name = values.pop("steps_as", None)
-
-    def make(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
-        with_steps = {**values, **({name: steps} if name else {})}
-        schedule: LRScheduler = _instantiate(with_steps, "schedule")(optimizer)
-        return schedule
-
-    return make
 
 
 def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
@@ -268,25 +270,14 @@ def build_sliding(cfg: DictConfig, flipped: Sequence[int]) -> SlidingSettings:
 def build_tracker(cfg: DictConfig, run: Path, *, resumed: bool) -> Tracker:
     """Return the tracker of the run, which does nothing unless one is configured."""
     chosen = cfg.get("track")  # runs from older versions have no such key
-    make: Callable[..., Tracker] = _instantiate(chosen, "track") if chosen else NoTracker
+    make: Callable[..., Tracker] = build_object(chosen, "track") if chosen else NoTracker
     return make(run, resumed=resumed)
 
 
 def _build_operator(section: DictConfig, where: str) -> Operator:
     values = section_values(section)
     attention, eca = values.pop("attention", None), values.pop("eca", {})  # older runs have no `eca`
-    operator: Operator = _instantiate(values, where)
+    operator: Operator = build_object(values, where)
     if attention is None:
         return operator
     return Attended(operator, attention, read_settings(EcaSettings, eca, "op.eca"))
-
-
-def _instantiate(section: DictConfig | dict[str, Any], where: str) -> Any:
-    """Return the object that a section describes.
-
-    Raises:
-        InputError: an argument has the wrong type.
-    """
-    values = section_values(section) if isinstance(section, DictConfig) else section
-    check_arguments(get_object(values["_target_"]), values, where)
-    return instantiate(section if isinstance(section, DictConfig) else literal(section), _convert_="all")

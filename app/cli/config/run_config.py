@@ -19,7 +19,7 @@ from app.core import run_folder
 from app.core.errors import InputError, Interrupted, interrupts_kept
 from app.core.files import read_text, write_text, writing
 from app.core.lock import locked
-from app.core.moved import UNMOVED, Moved, listed_folders
+from app.core.moved import UNMOVED, Moved, listed_paths
 from app.core.nested import dotted
 from app.core.plan import read_plan
 from app.core.renamed import renamed_config
@@ -149,7 +149,7 @@ def data_moved() -> Moved:
     typed = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     said = {each.key_or_group: each.value() for each in typed if not each.is_sweep_override()}
     data, folder = (said.get(key) for key in ("paths.data", "task.folder"))
-    return Moved(None if data is None else Path(str(data)), listed_folders(folder))
+    return Moved(None if data is None else Path(str(data)), listed_paths(folder))
 
 
 def where_it_is(stored: DictConfig) -> DictConfig:
@@ -160,7 +160,7 @@ def where_it_is(stored: DictConfig) -> DictConfig:
     """
     moved = data_moved()
     data = OmegaConf.select(stored, "paths.data")
-    before = listed_folders(OmegaConf.to_container(stored.task)["folder"])  # type: ignore[call-overload,index]
+    before = listed_paths(OmegaConf.to_container(stored.task)["folder"])  # type: ignore[call-overload,index]
     folders = [str(each) for each in moved.folders_of(before, None if data is None else Path(data))]
     changed: dict[str, Any] = {"task": {"folder": folders if len(folders) > 1 else folders[0]}}
     if moved.data is not None:

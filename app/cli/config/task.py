@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from app.cli.config.settings import read_settings, section_values
 from app.core.errors import InputError
-from app.core.moved import listed_folders
+from app.core.moved import listed_paths
 from app.core.optional import require_packages
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading
 from app.core.task import Case, GroupRule, KnownGroups, Task
@@ -76,7 +76,7 @@ class TaskSettings:
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders that `folder` names."""
-        return listed_folders(self.folder)
+        return listed_paths(self.folder)
 
     def only_folder(self, setting: str) -> Path:
         """Return the folder of the data set, for a setting that works on one folder.

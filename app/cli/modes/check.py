@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.cli.config.run_config import open_folder
-from app.cli.config.settings import required
+from app.cli.config.settings import read_settings, required
 from app.cli.config.task import TaskSettings, anonymised, open_task, with_targets
 from app.core import run_folder
 from app.core.errors import InputError
@@ -21,6 +21,7 @@ from app.core.files import write_json
 from app.core.hidden import hide
 from app.core.listed import listed
 from app.core.machine import usable_cores
+from app.core.moved import listed_paths
 from app.core.task import Task
 from app.data.doctor.check import Checked, check_task
 from app.data.doctor.finding import Severity
@@ -39,6 +40,19 @@ _PRINTED = ("case", "status", "voxels", "findings")
 _COLORS = {"error": "red", "warning": "yellow", "note": "cyan", "ok": "green"}
 
 
+@dataclass(frozen=True)
+class _Settings:
+    """What is written besides the result of the check."""
+
+    repair: str | None
+    add: str | None
+    scans: Any
+    """Path or list of paths."""
+    write_dataset_json: bool
+    modality: tuple[str, ...] | None
+    labels: tuple[str, ...] | None
+
+
 def run(cfg: DictConfig) -> Path:
     """Print and write check.csv and check.html.
 
@@ -47,11 +61,12 @@ def run(cfg: DictConfig) -> Path:
     Raises:
         InputError: there are errors that were not repaired.
     """
+    settings = read_settings(_Settings, cfg.check, "check")
     with open_folder(cfg) as folder:
-        if cfg.check.write_dataset_json:
-            _describe(cfg)
+        if settings.write_dataset_json:
+            _describe(cfg, settings)
         task, facts = open_task(cfg)
-        added = None if cfg.check.add is None else _added(cfg, task, facts)
+        added = None if settings.add is None else _added(settings, task, facts)
         if added is not None:
             task = with_targets(anonymised(task_of(added), facts), facts)
         task = replace(task, cases=(*task.cases, *task.test))
@@ -60,13 +75,13 @@ def run(cfg: DictConfig) -> Path:
         write_check(folder / run_folder.CHECK, checked)
         write_check_page(folder / run_folder.CHECK, folder / run_folder.CHECK_PAGE, name=task.name)
         log.info("check: %s", folder / run_folder.CHECK_PAGE)
-        if cfg.check.repair is not None:
-            target = Path(cfg.check.repair)
+        if settings.repair is not None:
+            target = Path(settings.repair)
             source = read_task_file(facts.only_folder("check.repair"), facts.dataset)
             repaired = repair_task(source, checked, target, task.reading)
             log.info("%d of %d cases repaired in a copy: %s", repaired, len(task.cases), target)
             _warn_of_guesses(checked)
-        _refuse_errors(checked, repaired=cfg.check.repair is not None, table=folder / run_folder.CHECK)
+        _refuse_errors(checked, repaired=settings.repair is not None, table=folder / run_folder.CHECK)
         if added is not None:
             write_json(added.path, added.facts)
             log.info(
@@ -78,16 +93,16 @@ def run(cfg: DictConfig) -> Path:
         return folder
 
 
-def _added(cfg: DictConfig, current: Task, facts: TaskSettings) -> TaskFile:
+def _added(settings: _Settings, current: Task, facts: TaskSettings) -> TaskFile:
     """Return the new content of dataset.json with the label maps of `check.add`, without writing it."""
     if facts.labels:
         raise InputError("check.add: leave out task.labels; label maps are added with the data set's values")
-    if cfg.check.repair is not None:
+    if settings.repair is not None:
         raise InputError("check.repair: cannot be combined with check.add; run one command for each")
-    known, masks = read_task_file(facts.only_folder("check.add"), facts.dataset), Path(cfg.check.add)
+    known, masks = read_task_file(facts.only_folder("check.add"), facts.dataset), Path(str(settings.add))
     names: dict[str, Path] = {}
-    if cfg.check.scans is not None:
-        found = find_scans(_listed(cfg.check.scans), masks, current.reading).names
+    if settings.scans is not None:
+        found = find_scans(listed_paths(settings.scans), masks, current.reading).names
         aliases = known_as(found, anonymous=True)
         names = {alias.name: scan for scan, alias in aliases.items()} | {name: s for s, name in found.items()}
         if facts.anonymous:
@@ -110,18 +125,14 @@ def _aliases(known: TaskFile, current: Task) -> dict[str, str]:
     return predicted | {case.id: case.own_id for case in (*current.cases, *current.test)}
 
 
-def _listed(value: Any) -> list[Path]:
-    return [Path(item) for item in value] if isinstance(value, ListConfig) else [Path(str(value))]
-
-
-def _describe(cfg: DictConfig) -> None:
+def _describe(cfg: DictConfig, settings: _Settings) -> None:
     """Write dataset.json; ask for the names that no file contains."""
     if isinstance(cfg.task.folder, ListConfig):
         raise InputError("check.write_dataset_json: got several folders in task.folder, wanted one")
     described = describe_folder(Path(required(cfg.task, "folder", "task", wanted="folder")))
-    modality = cfg.check.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
+    modality = settings.modality or _ask([f"channel {i}" for i in range(described.channels)], "modality")
     values = [f"label value {value}" for value in described.values]
-    labels = cfg.check.labels or ["background", *_ask(values, "labels")]
+    labels = settings.labels or ["background", *_ask(values, "labels")]
     path = write_dataset_json(described, modality=list(modality), labels=list(labels))
     log.info("%d cases listed in %s", len(described.pairs), path)
 

@@ -3,12 +3,13 @@
 import logging
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
 from app.cli.config.run_config import data_moved
-from app.cli.config.settings import required
+from app.cli.config.settings import required, section_values
+from app.core.moved import listed_paths
 from app.infer.batch.choose_cleanup import VARIANTS, choose_cleanup
 from app.infer.scan.cleanup import write_cleanup
 from app.infer.scan.run_models import list_runs, read_members
@@ -18,13 +19,8 @@ log = logging.getLogger(__name__)
 
 def run(cfg: DictConfig) -> Path:
     """Write cleanup.json into every run; mode=predict applies it from then on."""
-    value = cfg.cleanup.runs
-    listed = (
-        value
-        if isinstance(value, ListConfig)
-        else [required(cfg.cleanup, "runs", "cleanup", wanted="run folder")]
-    )
-    runs = list_runs([Path(item) for item in listed])
+    required(cfg.cleanup, "runs", "cleanup", wanted="run folder")
+    runs = list_runs(listed_paths(section_values(cfg.cleanup)["runs"]))
     checkpoint = read_members(runs, "last")[0].checkpoint
     cleanup, evidence = choose_cleanup(runs, checkpoint.labels, checkpoint.label_values, data_moved())
     table = Table("label", *VARIANTS, title=f"mean Dice over {evidence['cases']} held-out cases")

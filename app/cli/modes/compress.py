@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import yaml
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
-from app.cli.config.build import build_optimizer
 from app.cli.config.run_config import adopted_config
-from app.cli.config.settings import leave_out, read_settings, required, section_values
+from app.cli.config.settings import leave_out, read_part, read_settings, required, section_values
 from app.cli.config.training import open_configured, refuse_init
 from app.cli.modes.train import finish
 from app.compress.allocate import RankChoice
@@ -36,15 +37,23 @@ from app.layers.latency import latency_ms
 from app.metrics.results import summarise_scores
 from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
 from app.models.network import to_device
-from app.track.tracker import Tracker
+from app.track.tracker import NoTracker, Tracker
 from app.train.final_scores import evaluate_held_out
+from app.train.layer_rates import scale_rates
 from app.train.run import train_network
 from app.train.state import TrainingState
-from app.train.training import Training
+from app.train.training import Recipe, Training
 
 TableRow = dict[str, str | float | int | None]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Afterwards:
+    """What follows the compression itself."""
+
+    finetune: bool
 
 
 def run(cfg: DictConfig) -> Path:
@@ -57,16 +66,16 @@ def run(cfg: DictConfig) -> Path:
     settings = read_settings(
         CompressSettings, leave_out(section_values(cfg.compress), "model", "finetune"), "compress"
     )
+    finetune = read_part(_Afterwards, cfg.compress, "compress").finetune
     method = method_of(settings.method, settings)
     trained = read_checkpoint(source / run_folder.LAST)
     if cfg.train.resume is None:
         cfg = adopted_config(cfg, source, "compress.model")
     spec = replace(trained.network, shape=replace(trained.network.shape, patch=trained.plan.patch))
-    slower = build_optimizer(cfg, rate=settings.finetune_rate)
     with open_configured(
         cfg,
         make_builder=lambda _cfg, _task: lambda _plan: spec,
-        change=lambda recipe: replace(recipe, make_optimizer=slower),
+        change=partial(_slower, rate=settings.finetune_rate),
         facts={"op": f"{cfg.choices.op}-{settings.method}"},
         like=source,
     ) as (opened, tracker):
@@ -79,7 +88,7 @@ def run(cfg: DictConfig) -> Path:
             method,
             trained=trained,
             judge_before=first,
-            finetune=cfg.compress.finetune,
+            finetune=finetune,
         )
         _print_table(opened.folder / run_folder.COMPRESSION, rows)
         return opened.folder
@@ -97,6 +106,7 @@ def _rows(
 ) -> list[TableRow]:
     """Decompose, evaluate and fine-tune in the opened folder; write and return the rows of its table."""
     table = opened.folder / run_folder.COMPRESSION
+    first = NoTracker(opened.folder, resumed=False) if finetune else tracker  # finishing ends a tracker's run
     after = opened if opened.resumed else _decomposed(before, trained, method)
     if opened.resumed and table.is_file():
         rows: list[TableRow] = [dict(row) for row in read_csv(table)]
@@ -104,7 +114,7 @@ def _rows(
         state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
         rows = [
             _row("before", before, judge_before()),
-            _row("after", after, finish(after, state, tracker)),
+            _row("after", after, finish(after, state, first)),
         ]
         write_csv(table, rows)
     if finetune:
@@ -113,6 +123,17 @@ def _rows(
         write_csv(table, rows)
     log.info("report: %s", after.folder / run_folder.REPORT)
     return rows
+
+
+def _slower(recipe: Recipe, rate: float) -> Recipe:
+    """Return the recipe with the learning rates of its schedule multiplied by `rate`."""
+
+    def make(optimizer: Optimizer, steps: int) -> LRScheduler:
+        schedule = recipe.make_schedule(optimizer, steps)
+        scale_rates(schedule, [rate] * len(optimizer.param_groups))
+        return schedule
+
+    return replace(recipe, make_schedule=make)
 
 
 def _decomposed(training: Training, trained: Checkpoint, method: DecompositionMethod) -> Training:

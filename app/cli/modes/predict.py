@@ -4,17 +4,18 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from app.cli.config.build import build_sliding, choose_device
-from app.cli.config.settings import read_settings, required, section_values
+from app.cli.config.settings import read_part, required, section_values
 from app.core.errors import InputError, Interrupted
 from app.core.hidden import hide
 from app.core.listed import listed
+from app.core.moved import listed_paths
 from app.core.optional import require_packages
 from app.core.reading import Reading
 from app.core.scan_warning import warning_lines
@@ -32,7 +33,6 @@ log = logging.getLogger(__name__)
 _LISTED = 5  # most files named in a message
 _WANTED = {"model": "run folder", "input": "scan or folder of scans", "output": "folder for label maps"}
 _NO_MODEL = "; docs/models/phantom is one to try, and python run.py trains one"
-_Settings = TypeVar("_Settings")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class _Running:
 
 def run(cfg: DictConfig) -> Path:
     """Segment every scan; raise an InputError at the end if some failed."""
-    settings, running = _section(OutputSettings, cfg), _section(_Running, cfg)
+    settings = read_part(OutputSettings, cfg.predict, "predict")
+    running = read_part(_Running, cfg.predict, "predict")
     if settings.format in DICOM:
         require_packages(f"predict.format={settings.format}", "highdicom", "pydicom")
     models, inputs = _paths(cfg.predict, "model"), _paths(cfg.predict, "input")
@@ -87,12 +88,6 @@ def run(cfg: DictConfig) -> Path:
         manifest.close()
     _report(done, aliases, output, manifest)
     return output
-
-
-def _section(cls: type[_Settings], cfg: DictConfig) -> _Settings:
-    """Return the settings of a class, from the section `predict`."""
-    values = section_values(cfg.predict)
-    return read_settings(cls, {field.name: values[field.name] for field in fields(cls)}, "predict")  # type: ignore[arg-type]
 
 
 def _segmenter(cfg: DictConfig, runs: Sequence[Path], running: _Running) -> Segmenter:
@@ -184,10 +179,7 @@ def _report(done: Predicted, aliases: Mapping[Path, Alias], output: Path, manife
         )
 
 
-def _paths(section: DictConfig, key: str) -> list[Path]:
+def _paths(section: DictConfig, key: str) -> tuple[Path, ...]:
     """Return one path or a list of them."""
-    value = section[key]
-    if isinstance(value, ListConfig):
-        return [Path(item) for item in value]
-    hint = _NO_MODEL if key == "model" else ""
-    return [Path(required(section, key, "predict", wanted=_WANTED[key], hint=hint))]
+    required(section, key, "predict", wanted=_WANTED[key], hint=_NO_MODEL if key == "model" else "")
+    return listed_paths(section_values(section)[key])

@@ -2,13 +2,20 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterable
 
 from omegaconf import DictConfig
 
+from app.cli.config.build import refuse_other_loss
 from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.settings import section_values
+from app.cli.config.task import open_task
 from app.cli.config.training import plan_configured
+from app.cli.sweep.compose import compose
+from app.cli.sweep.jobs import Job
+from app.core.errors import InputError
+from app.core.task import Task
 
 _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augment")
 """Sections that the time of a step depends on, and with it plans for a given time."""
@@ -35,6 +42,28 @@ def prepare_once(configurations: Iterable[DictConfig]) -> None:
             planned.cache.prepare(planned.plan.locate or planned.plan)
         except USER_ERRORS as error:
             log.warning("not prepared: %s", in_one_line(error))
+
+
+def refuse_other_losses(config: DictConfig, jobs: Iterable[Job]) -> None:
+    """Check that no job sets a loss that its task does not train with; data errors are left to the jobs.
+
+    Raises:
+        InputError: one does.
+    """
+    tasks: dict[str, Task] = {}
+    for job in jobs:
+        if not any(re.match(r"[+~]*(region_)?loss\b", key) for key in job.choices):
+            continue
+        cfg = compose(config, job.overrides)
+        key = json.dumps([section_values(cfg.task), section_values(cfg.split)], sort_keys=True, default=str)
+        try:
+            tasks[key] = tasks.get(key) or open_task(cfg)[0]
+        except USER_ERRORS:
+            continue
+        try:
+            refuse_other_loss(job.overrides, tasks[key])
+        except InputError as error:
+            raise InputError(f"{job.name}: {error}") from None
 
 
 def _is_timed(cfg: DictConfig) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import configure_log
 from hydra.utils import get_method
-from omegaconf import DictConfig
 
 from app.cli.config.build import set_up_process
 from app.cli.config.command_settings import ALL_FOLDS, command_settings
@@ -18,7 +17,7 @@ from app.cli.config.settings import read_settings
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, parse, plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
-from app.cli.sweep.prepare import prepare_once
+from app.cli.sweep.prepare import prepare_once, refuse_other_losses
 from app.cli.sweep.progress import progress_line
 from app.cli.sweep.timings import all_timed, time_runs
 from app.core.errors import InputError
@@ -72,16 +71,20 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     """Run the chosen jobs that are not done and collect all results; return whether the chosen ones are done.
 
     Raises:
-        InputError: the sweep cannot be planned, it has no group that is called as its baseline, or its folder
+        InputError: the sweep cannot be planned, it has no group that is called as its baseline, a job
+            sets a loss that has no effect, or its folder
             holds a job with another configuration.
     """
     config = launching.config
-    settings = read_settings(SweepSettings, config.sweep, "sweep")
-    command = [_with_folds(word, command, config) for word in command]
+    settings, folds = read_settings(SweepSettings, config.sweep, "sweep"), command_settings(config).folds
+    file = config.split.file
+    command = [_with_folds(word, command, file, folds) for word in command]
     if any(word.startswith("paths.run=") for word in command):
         raise InputError("paths.run: is the folder of a single run; set paths.sweep for the runs of a sweep")
     texts = settings.jobs or {"": ""}
-    lines = {name: _with_folds(line, [*shlex.split(line), *command], config) for name, line in texts.items()}
+    lines = {
+        name: _with_folds(line, [*shlex.split(line), *command], file, folds) for name, line in texts.items()
+    }
     jobs = plan_jobs(lines, command)
     if settings.baseline not in (None, *(job.group for job in jobs)):
         groups = ", ".join(dict.fromkeys(job.group for job in jobs))
@@ -89,6 +92,7 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
             f"sweep.baseline: got {settings.baseline!r}, wanted one of {groups}, or null for the first"
         )
     chosen = with_references((job for job in jobs if job.line in (settings.only or lines)), jobs)
+    refuse_other_losses(config, chosen)
     name = sweep_name(lines, command, settings.name or config.hydra.runtime.choices.get("sweep"))
     folder = sweep_folder(launching, name)
     with locked(folder):
@@ -98,8 +102,10 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
         return _run_jobs(launching, sweep, folder, jobs, chosen, timed=settings.timed)
 
 
-def _with_folds(text: str, words: Sequence[str], config: DictConfig) -> str:
-    """Return overrides with `fold=all` replaced by all folds; the jobs' split is set by `words` or `config`.
+def _with_folds(text: str, words: Sequence[str], file: str | None, folds: int) -> str:
+    """Return overrides with `fold=all` replaced by all folds of the split file that `words` name, or `file`.
+
+    Without a file there are as many as `folds`.
 
     Raises:
         InputError: the file of the split has no folds, or there are several such files.
@@ -109,9 +115,8 @@ def _with_folds(text: str, words: Sequence[str], config: DictConfig) -> str:
     chosen = parse(readable(words, several=True), "sweep").get("split.file")
     if chosen is not None and chosen.is_sweep_override():
         raise InputError(f"{ALL_FOLDS}: got several files in split.file, wanted one")
-    file = config.split.file if chosen is None else chosen.value()
-    folds = range(command_settings(config).folds) if file is None else folds_in(Path(str(file)))
-    return with_all_folds(text, folds)
+    found = file if chosen is None else chosen.value()
+    return with_all_folds(text, range(folds) if found is None else folds_in(Path(str(found))))
 
 
 def _run_jobs(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from app.cli.config.build import build_loss, build_optimizer, build_schedule, choose_device
+from app.cli.config.build import build_loss, choose_device
+from app.cli.config.optimizer import build_optimizer, build_schedule
 from app.cli.config.run_config import completed, stored_config, where_it_is
 from app.cli.config.settings import train_settings
 from app.cli.config.task import open_task

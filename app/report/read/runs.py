@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.core import run_folder
 from app.core.errors import InputError
-from app.core.moved import UNMOVED, Moved, listed_folders
+from app.core.moved import UNMOVED, Moved, listed_paths
 from app.metrics.metric import METRICS, OF_PREDICTION
 from app.metrics.score import STRATUM, Columns, Score
 from app.report.read.records import CsvRow, Mapping, number, read_mapping, read_rows
@@ -49,7 +49,7 @@ class Run:
     @property
     def data_set(self) -> str | None:
         """The name of the data set's folder, or the task's name without a configuration."""
-        folders = listed_folders(self._task.get("folder"))
+        folders = listed_paths(self._task.get("folder"))
         return "+".join(folder.name for folder in folders) or self.summary.task
 
     @property

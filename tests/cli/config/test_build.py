@@ -1,6 +1,7 @@
 """Objects from the configuration, and which device a process takes, on machines that are only described."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from app.cli.config import build
-from app.cli.config.build import build_loss
+from app.cli.config.build import build_loss, refuse_other_loss
 from app.core.errors import InputError
 from app.data.sets.decathlon import read_task
 from tests.support.config import composed
@@ -76,3 +77,21 @@ def test_an_option_that_a_loss_lacks_is_named_with_those_it_has(
     with pytest.raises(InputError, match=r"^loss\.weight: got \[1, 5\].*loss\.class_weights"):
         build_loss(composed(f"loss={loss}", "+loss.weight=[1,5]"), task)
     build_loss(composed(f"loss={loss}", "loss.class_weights={blob: 5}"), task)
+
+
+@pytest.mark.parametrize("word", ["loss=focal", "loss.lambda_ce=2", "+loss.more=1", "~loss.lambda_ce"])
+def test_a_loss_that_the_task_does_not_train_with_is_refused(
+    word: str, make_task: MakeTask, tmp_path: Path
+) -> None:
+    task = read_task(make_task(cases=2))
+    regions = replace(task, regions={"whole": (1,)})
+    kept = ("seed=1", "lossless=1", "model.loss=3")
+    refuse_other_loss([word, *kept], task)
+    refuse_other_loss([word.replace("loss", "region_loss", 1), *kept], regions)
+    for wrong, of, instead in (
+        (word, regions, "region_loss"),
+        (word.replace("loss", "region_loss", 1), task, "loss"),
+    ):
+        with pytest.raises(InputError, match=f"set {instead} instead") as error:
+            refuse_other_loss([*kept, wrong], of)
+        assert str(error.value).startswith(wrong)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from app.cli.config.build import build_optimizer, build_schedule
 from app.cli.config.command_settings import command_settings
-from app.cli.config.settings import read_settings
+from app.cli.config.optimizer import build_optimizer, build_schedule, build_updates
+from app.cli.config.settings import measures_speed, read_part, read_settings
 from app.cli.config.wanted import check_arguments, wrong_type
 from app.core.errors import InputError
 from app.models.unet import UNetModel
@@ -107,16 +107,65 @@ def test_the_optimizer_and_the_schedule_are_checked() -> None:
         build_schedule(composed("schedule.power=abc"))(optimizer, 4)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer=sgd", "optimizer.momentum=0"], "optimizer: torch.optim.SGD .*Nesterov"),
+        (["optimizer.lr=-1"], "optimizer.lr: got -1"),
+        (["optimizer.lr=null"], "optimizer.lr: got null"),
+        (["optimizer._target_=torch.optim.Adamm"], "optimizer._target_: got 'torch.optim.Adamm'"),
+        (["schedule._target_=nowhere.Poly"], "schedule._target_: got 'nowhere.Poly'"),
+        (["schedule=onecycle", "schedule.pct_start=2"], "schedule: torch.*OneCycleLR .*pct_start"),
+        (["+schedule.speed=2"], "schedule: torch.*PolynomialLR .*speed"),
+    ],
+)
+def test_what_the_optimizer_or_the_schedule_refuses_is_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        build_updates(composed(*words))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_an_optimizer_without_a_rate_has_its_own() -> None:
+    cfg = composed()
+    kept = {key: value for key, value in cfg.optimizer.items() if key != "lr"}
+    make, _ = build_updates(OmegaConf.create({"optimizer": kept, "schedule": cfg.schedule}))
+    assert make([torch.nn.Parameter(torch.ones(1))]).param_groups[0]["lr"] == 1e-3
+
+
+@dataclass(frozen=True)
+class Part:
+    """Two keys of a section."""
+
+    finetune: bool
+    cases: int | None = None
+
+
+@pytest.mark.parametrize("word", ["no", "off", "false"])
+def test_a_part_of_a_section_is_read_by_its_types(word: str) -> None:
+    assert read_part(Part, OmegaConf.create({"finetune": word, "other": 1}), "part") == Part(False, None)
+    with pytest.raises(InputError, match=r"part\.cases: got 'abc', wanted a whole number"):
+        read_part(Part, OmegaConf.create({"finetune": word, "cases": "abc"}), "part")
+
+
+def test_words_for_no_switch_nothing_on() -> None:
+    assert not measures_speed(composed("train.yardstick=no").train)
+
+
 @pytest.fixture(scope="module")
 def settings() -> DictConfig:
     return composed()
 
 
 @pytest.mark.parametrize(
-    "word", ["seed=abc", "seed=-3", "split_seed=1.5", "folds=abc", "threads=abc", "threads=0"]
+    "word",
+    [
+        *("seed=abc", "seed=-3", "split_seed=1.5", "folds=abc", "threads=abc", "threads=0"),
+        *("paths.cache=null", "paths.run=null"),
+    ],
 )
 def test_settings_outside_of_sections_are_checked(word: str, settings: DictConfig) -> None:
     key, _, value = word.partition("=")
+    settings = OmegaConf.merge(settings, {"paths": {"run": "runs"}})  # the default needs Hydra
     with pytest.raises(InputError) as error:
         command_settings(OmegaConf.merge(settings, OmegaConf.from_dotlist([word])))
     assert str(error.value).startswith(f"{key}: got ") and value in str(error.value)

@@ -4,17 +4,25 @@ import csv
 import json
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 import yaml
 
+from app.cli.config.optimizer import build_optimizer, build_schedule
+from app.cli.modes import compress
 from app.core.layout import read_layout
 from app.models.checkpoint import Checkpoint, read_checkpoint
 from app.train import run as training
+from app.train.metrics_csv import MetricsRow
+from app.train.training import Recipe
 from tests.support.cli import call_on_blobs
+from tests.support.config import composed
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -23,6 +31,19 @@ pytestmark = pytest.mark.e2e
 def table(run: Path) -> dict[str, dict[str, str]]:
     with (run / "compression.csv").open(encoding="utf-8", newline="") as file:
         return {row["network"]: row for row in csv.DictReader(file)}
+
+
+class _Noting:
+    """A tracker that notes in which order it is called."""
+
+    def __init__(self, calls: list[str]) -> None:
+        self._calls = calls
+
+    def follow(self, _history: Sequence[MetricsRow]) -> None:
+        self._calls.append("follow")
+
+    def finish(self) -> None:
+        self._calls.append("finish")
 
 
 def first_rate(run: Path) -> float:
@@ -38,7 +59,10 @@ def test_a_trained_network_is_decomposed_and_fine_tuned(
     assert call_on_blobs(tmp_path, "op=conv3d", f"paths.run={trained}", monkeypatch=monkeypatch) == 0
     settings = ("mode=compress", f"compress.model={trained}", "compress.budget=0.6")
     more = ("compress.finetune=true", "compress.finetune_rate=0.5", "train.steps=2", f"paths.run={small}")
+    followed: list[str] = []
+    monkeypatch.setattr("app.cli.config.training.build_tracker", lambda *_, **_more: _Noting(followed))
     assert call_on_blobs(tmp_path, *settings, *more, monkeypatch=monkeypatch) == 0
+    assert set(followed[:-1]) == {"follow"} and followed[-1] == "finish"  # a finished run takes nothing more
 
     rows, summary = table(small), json.loads((small / "summary.json").read_text(encoding="utf-8"))
     assert list(rows) == ["before", "after", "fine-tuned"]
@@ -95,6 +119,32 @@ def test_an_interrupted_compression_resumes_and_keeps_what_it_compares_with(
     assert {name: rows[name] for name in begun} == begun
     assert int(rows["before"]["params"]) > int(rows["after"]["params"]) == summary["params"]
     assert (summary["op"], summary["steps"]) == ("conv3d-dwd", 4)
+
+
+@pytest.mark.parametrize("name", ["cosine", "onecycle", "poly"])
+def test_fine_tuning_takes_its_share_of_the_rate_with_every_schedule(name: str) -> None:
+    cfg = composed(f"schedule={name}")
+    whole = Recipe(
+        *(cast(Any, None),) * 4,
+        make_optimizer=build_optimizer(cfg),
+        make_schedule=build_schedule(cfg),
+        device=torch.device("cpu"),
+        seed=0,
+        nsd_tolerance_mm=1.0,
+    )
+    first, slower = (_rates(recipe) for recipe in (whole, compress._slower(whole, rate=0.1)))
+    assert slower == pytest.approx([0.1 * rate for rate in first]) and max(first) > 0
+
+
+def _rates(recipe: Recipe) -> list[float]:
+    """Return the learning rate of each step of ten."""
+    optimizer = recipe.make_optimizer([torch.nn.Parameter(torch.ones(3))])
+    schedule, found = recipe.make_schedule(optimizer, 10), []
+    for _ in range(10):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
 
 
 def test_a_wrong_setting_is_one_line_with_key_and_value(

@@ -7,6 +7,7 @@ import pytest
 
 from app.core.sweep import Sweep
 from tests.support.cli import call_here
+from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
 
@@ -51,3 +52,11 @@ def test_fold_all_is_each_fold_of_the_file(
     call_here(*words, *given, monkeypatch=monkeypatch)
     (sweep,) = found
     assert [entry.name.rpartition("fold-")[2] for entry in sweep.entries] == ["0", "1", "2"]
+
+
+def test_a_loss_that_a_task_with_regions_does_not_use(
+    tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    task = ("task=decathlon", f"task.folder={make_task(cases=2)}", "task.regions={whole:[1]}")
+    line = refusal(tmp_path, "sweep=recipe", *task, monkeypatch=monkeypatch, capfd=capfd)
+    assert "focal: loss=dice_focal" in line and "region_loss" in line
