@@ -172,6 +172,16 @@ def test_a_trial_of_a_preset_is_written_with_it_and_overrides_it(tmp_path: Path)
     assert again.model == preset.model and again.augment == preset.augment
 
 
+def test_a_decoder_and_removed_keys_of_a_trial_are_kept(tmp_path: Path) -> None:
+    trial = ("op=conv3d", "op@decoder_op=cakes", "decoder_op.align=8")
+    with initialize_config_dir(str(Path("conf").resolve()), version_base="1.3"):
+        path = write_experiment(tmp_path, "trial-001", (*trial, "~train.clip_norm=null"), "mean_dice 0.9")
+    again = composed("experiment=trial-001", f"hydra.searchpath=[file://{tmp_path}]", "~train.clip_norm")
+    assert again == composed(*trial, "~train.clip_norm") and again.decoder_op.align == 8
+    text = path.read_text(encoding="utf-8")
+    assert "experiment=trial-001 '~train.clip_norm'" in text and text.count("~") == 1
+
+
 def call(folder: Path, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run run.py; with a written experiment the settings come from its file."""
     task = f"task.folder={folder / 'Task90_Blobs'}"
