@@ -55,8 +55,17 @@ def set_up_process(cfg: DictConfig) -> None:
         InputError: this machine does not have the device, or OMP_NUM_THREADS is no number.
     """
     keep_freed_memory()
-    torch.set_num_threads(cfg.threads or _inherited_threads() or len(usable_cores()))
+    torch.set_num_threads(threads_of(cfg, len(usable_cores())))
     set_up(choose_device(cfg))
+
+
+def threads_of(cfg: DictConfig, cores: int) -> int:
+    """Return the number of PyTorch's threads in a process that has so many cores.
+
+    Raises:
+        InputError: OMP_NUM_THREADS is no number.
+    """
+    return int(cfg.threads or _inherited_threads() or cores)
 
 
 def _inherited_threads() -> int | None:

@@ -153,7 +153,7 @@ def sweep_name(lines: Mapping[str, str], command: Sequence[str], chosen: str | N
     typed = {key: value for key, value in parse(command, "command line").items() if not is_place(key)}
     swept = [key for key, override in typed.items() if override.is_sweep_override()]
     fixed = {key: _values(override) for key, override in typed.items() if key not in swept and key != "task"}
-    name = chosen or "+".join(_label(key) for key in swept) or "+".join(lines)
+    name = chosen or "+".join(_label(key) for key in swept) or "+".join(lines) or "run"
     return f"{name}-{_digest(sorted(fixed.items()))}" if fixed else name
 
 

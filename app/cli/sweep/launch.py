@@ -2,15 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import configure_log
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from app.cli.config.run_log import log_into
+from app.cli.config.settings import literal
 from app.cli.sweep.compose import digests, launched
 from app.cli.sweep.jobs import Job, with_references
 from app.core.errors import InputError, interrupts_kept
@@ -25,6 +27,13 @@ class Launching:
     config: DictConfig
     context: HydraContext
     task: TaskFunction
+
+    def into(self, folder: Path) -> "Launching":
+        """Return the same for a folder, which the launchers create and may write files of their own in."""
+        config = deepcopy(self.config)
+        with read_write(config.hydra):
+            config.hydra.sweep.dir = literal(str(folder))
+        return replace(self, config=config)
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> str | None:
         """Run a job for each list of overrides, numbered from `first`; return the error, if there was one.
@@ -79,7 +88,7 @@ def record_jobs(
 
 def launch_in_order(launching: Launching, folder: Path, jobs: Sequence[Job], waiting: Sequence[Job]) -> None:
     """Launch jobs that wait for no other, then those that waited for them, until none is left."""
-    first = 0
+    first, launching = 0, launching.into(folder)
     while waiting:
         ready = [job for job in waiting if not _unmet(folder, job, jobs)]
         if not ready:

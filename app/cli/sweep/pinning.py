@@ -29,6 +29,14 @@ class PinCores(Callback):
             keep_to_cores(share(cores, int(worker.group(1)) - 1, workers))
 
 
+def cores_per_job(config: DictConfig) -> int:
+    """Return how many of this process's cores each job of a launcher has, which joblib divides equally."""
+    cores, workers = len(usable_cores()), int(config.hydra.launcher.get("n_jobs") or 1)
+    if workers < 0:  # joblib: -1 for one job per core, -2 for one less
+        workers = cores + 1 + workers
+    return max(1, cores // max(1, workers))
+
+
 @cache
 def first_cores() -> tuple[int, ...]:
     """Return the cores that this process started with, even after an earlier job of it was restricted."""

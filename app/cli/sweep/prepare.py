@@ -5,9 +5,10 @@ import logging
 import re
 from collections.abc import Iterable
 
+import torch
 from omegaconf import DictConfig
 
-from app.cli.config.build import refuse_other_loss
+from app.cli.config.build import refuse_other_loss, threads_of
 from app.cli.config.exit_codes import USER_ERRORS, in_one_line
 from app.cli.config.settings import section_values
 from app.cli.config.task import open_task
@@ -15,6 +16,7 @@ from app.cli.config.training import plan_configured
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job
 from app.core.errors import InputError
+from app.core.machine import usable_cores
 from app.core.task import Task
 
 _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augment")
@@ -23,13 +25,23 @@ _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augme
 log = logging.getLogger(__name__)
 
 
-def prepare_once(configurations: Iterable[DictConfig]) -> None:
+def prepare_once(configurations: Iterable[DictConfig], cores: int | None = None) -> None:
     """Fill the cache for each distinct plan; an error is logged, and its jobs will report it.
 
-    The steps of each network are timed now, while the machine is idle, so that its jobs get the same plan.
+    The steps of each network are timed now, while the machine is idle, so that its jobs get the same plan. It
+    is done with as many threads as a job will have on its `cores`; None for all cores of this process.
     """
+    threads = torch.get_num_threads()
+    try:
+        _prepare(configurations, cores or len(usable_cores()))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _prepare(configurations: Iterable[DictConfig], cores: int) -> None:
     seen: set[str] = set()
     for cfg in configurations:
+        torch.set_num_threads(threads_of(cfg, cores))
         sections = ("task", "plan", *(_TIMED_BY if _is_timed(cfg) else ()))
         wanted = json.dumps(
             [section_values(cfg[section]) for section in sections], sort_keys=True, default=str

@@ -17,6 +17,7 @@ from app.cli.config.settings import read_settings
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, parse, plan_jobs, sweep_name, with_all_folds, with_references
 from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
+from app.cli.sweep.pinning import cores_per_job
 from app.cli.sweep.prepare import prepare_once, refuse_other_losses
 from app.cli.sweep.progress import progress_line
 from app.cli.sweep.timings import all_timed, time_runs
@@ -136,7 +137,8 @@ def _run_jobs(
         "sweep %s: %d jobs, %d of them done -> %s",
         *(sweep.name, len(chosen), len(chosen) - len(waiting), folder),
     )
-    prepare_once(compose(config, job.overrides) for job in waiting if not job.references)
+    configurations = (compose(config, job.overrides) for job in waiting if not job.references)
+    prepare_once(configurations, cores_per_job(config))
     with progress_line(folder, [job.name for job in chosen]):
         launch_in_order(launching, folder, jobs, waiting)
     if timed and not all_timed(folder):

@@ -12,6 +12,7 @@ from optuna.pruners import NopPruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from app.cli.config.command_settings import ALL_FOLDS
 from app.cli.config.paths import quoted
 from app.cli.config.run_log import log_into
 from app.cli.config.settings import read_settings, section_values
@@ -19,6 +20,7 @@ from app.cli.sweep.collect import collect
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job, choices, is_place, sweep_name
 from app.cli.sweep.launch import Launching, launch_in_order, record_jobs, state
+from app.cli.sweep.pinning import cores_per_job
 from app.cli.sweep.prepare import prepare_once
 from app.cli.sweep.progress import progress_line
 from app.cli.sweep.sweep import sweep_folder
@@ -65,7 +67,8 @@ def tune(launching: Launching, command: Sequence[str]) -> None:
 
 def _tune(tuning: _Tuning) -> None:
     study, settings = tuning.study, tuning.settings
-    prepare_once([compose(tuning.launching.config, tuning.command)])
+    config = tuning.launching.config
+    prepare_once([compose(config, tuning.command)], cores_per_job(config))
     waiting = left_over(study)
     log.info("tuning: %d of %d trials done -> %s", _ended(tuning), settings.trials, tuning.folder)
     with progress_line(tuning.folder, [f"trial-{number:03d}" for number in range(settings.trials)]):
@@ -78,8 +81,14 @@ def _tune(tuning: _Tuning) -> None:
 
 
 def _place(launching: Launching, command: Sequence[str]) -> tuple[Path, list[str]]:
-    """Return the study's folder, and the overrides that determine its trials."""
+    """Return the study's folder, and the overrides that determine its trials.
+
+    Raises:
+        InputError: the command holds out all folds.
+    """
     cfg = launching.config
+    if ALL_FOLDS in command:
+        raise InputError(f"{ALL_FOLDS}: a trial of mode=tune holds out one fold; leave it out, or set fold=0")
     typed = [word for word in command if not word.startswith(_OURS)]
     chosen = cfg.sweep.name or f"tune-{cfg.hydra.runtime.choices.tune}"
     return sweep_folder(launching, sweep_name({"": ""}, typed, chosen)), typed

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from app.cli.sweep import pinning
 from app.cli.sweep.jobs import plan_jobs, sweep_name, with_all_folds, with_references
-from app.cli.sweep.pinning import PinCores, first_cores, share
+from app.cli.sweep.pinning import PinCores, cores_per_job, first_cores, share
 from app.core.errors import InputError
 
 LINES = {
@@ -97,6 +97,8 @@ def test_a_wrong_sweep_is_one_line_with_the_jobs_it_concerns(
 def test_a_sweep_is_named_from_its_keys_or_its_file() -> None:
     assert sweep_name({"": ""}, ["op=conv3d,p3d", "seed=0,1", "paths.data=/scans"], None) == "op+seed"
     assert sweep_name(LINES, ["task=hippocampus", "hydra/launcher=cores"], "kernels") == "kernels"
+    for word in ("task=hippocampus", "seed=1", "fold=0"):
+        assert sweep_name({"": ""}, [word], None).startswith("run")
     ten, twenty = (sweep_name(LINES, [f"train.steps={steps}"], "kernels") for steps in (10, 20))
     assert ten.startswith("kernels-")
     assert ten != twenty
@@ -116,6 +118,17 @@ def test_a_worker_keeps_its_share_from_job_to_job(monkeypatch: pytest.MonkeyPatc
     for _ in range(3):
         PinCores().on_job_start(OmegaConf.create({"hydra": {"launcher": {"n_jobs": 2}}}))
         assert held == [6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "cores"),
+    [({}, 8), ({"n_jobs": 1}, 8), ({"n_jobs": 3}, 2), ({"n_jobs": 9}, 1), ({"n_jobs": -1}, 1)],
+)
+def test_the_cores_of_a_job_are_its_share(
+    launcher: dict[str, int], cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pinning, "usable_cores", lambda: tuple(range(8)))
+    assert cores_per_job(OmegaConf.create({"hydra": {"launcher": launcher}})) == cores
 
 
 def test_all_folds_are_written_out() -> None:

@@ -36,7 +36,8 @@ def test_a_job_whose_folder_is_removed_while_the_sweep_runs_is_named(tmp_path: P
             shutil.rmtree(tmp_path / job.name)
             return None
 
-    launching = Removing(OmegaConf.create(), cast(Any, None), cast(Any, None))
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": "elsewhere"}}})
+    launching = Removing(config, cast(Any, None), cast(Any, None))
     with pytest.raises(InputError, match=str(tmp_path / job.name)):
         launch_in_order(launching, tmp_path, [job], [job])
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.cli.config.training import plan_configured
 from app.cli.sweep.prepare import prepare_once
@@ -70,8 +71,10 @@ def test_jobs_build_on_one_another_and_outlive_a_failure(
         "again": "op=cakes op.layout=@mixed/layout.yaml",
     }
     given = [f'+sweep.jobs.{name}="{overrides}"' for name, overrides in lines.items()]
+    before = set(Path("multirun").glob("*"))
     assert sweep(tmp_path, *given, monkeypatch=monkeypatch) == 1
     rows = results(tmp_path)
+    assert set(Path("multirun").glob("*")) == before  # the folder that Hydra would make
     assert {name: row["state"] for name, row in rows.items()} == {
         **{"dense": "done", "broken": "failed", "after": "failed", "mixed": "done", "again": "done"},
     }
@@ -127,14 +130,20 @@ def test_networks_are_timed_once_and_all_their_jobs_get_the_same_plan(
     tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = (f"task.folder={make_task(cases=4)}", f"paths.cache={tmp_path / 'cache'}")
-    timed = [word for word in TINY if word != "train=smoke"] + ["plan.minutes=0.5"]
+    timed = [word for word in TINY if word not in ("train=smoke", "threads=1")] + ["plan.minutes=0.5"]
     jobs = [composed(*timed, *places, word) for word in ("seed=0", "seed=1", "op=conv3d")]
     seconds = iter(range(1, 100))
     monkeypatch.setattr(step_speed, "_measure", lambda *_: 0.001 * next(seconds))
-    prepare_once(jobs)
+    before = torch.get_num_threads()
+    prepare_once(jobs, cores=3)
+    assert torch.get_num_threads() == before
     measured = next(seconds)
     monkeypatch.setattr(step_speed, "_measure", lambda *_: pytest.fail("measured again"))
-    plans = [plan_configured(job).plan for job in jobs]
+    torch.set_num_threads(3)
+    try:
+        plans = [plan_configured(job).plan for job in jobs]
+    finally:
+        torch.set_num_threads(before)
     assert measured > 2 and plans[0] == plans[1]
 
 
