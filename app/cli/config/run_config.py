@@ -1,24 +1,21 @@
 """The run folder of a training, and the configuration of a run that resumes."""
 
-import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from yaml import YAMLError
 
+from app.cli.config.folders import is_multirun, named_after_time, open_folder, opened
 from app.cli.config.paths import shell_word
-from app.cli.config.run_log import log_into
 from app.cli.config.settings import literal
 from app.core import run_folder
 from app.core.errors import InputError, Interrupted, interrupts_kept
-from app.core.files import read_text, write_text, writing
-from app.core.lock import locked
+from app.core.files import read_text, write_text
 from app.core.moved import UNMOVED, Moved, listed_paths
 from app.core.nested import dotted
 from app.core.plan import read_plan
@@ -32,7 +29,6 @@ PLACES = ("paths", "device", "threads", "report", "sweep", "tune", "log", "track
 """Keys of the configuration that change where and how fast a job runs, but not its results."""
 AUTO = "auto"
 """Value of train.resume that begins a run, or resumes the one in paths.run."""
-_NOW = "${now:"  # marks a value of paths.run that contains the time
 _KEPT = ("train.init", "train.freeze", "train.layer_decay")  # fixed when the run began
 _CHANGEABLE = ("train.", "paths.", "task.folder", "optimizer.lr", "device", "threads")
 
@@ -44,7 +40,7 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
     Raises:
         InputError: another process uses the folder, or the folder of a new run already holds a run.
     """
-    with _opened(Path(cfg.train.resume)) if cfg.train.resume is not None else open_folder(cfg) as folder:
+    with opened(Path(cfg.train.resume)) if cfg.train.resume is not None else open_folder(cfg) as folder:
         resumes = run_folder.can_resume(folder)
         if (
             resumes and cfg.train.resume is None and not is_multirun()
@@ -70,7 +66,7 @@ def begun_or_resumed(cfg: DictConfig) -> DictConfig:
     """
     if is_multirun():  # a sweep resumes its jobs itself
         return _with(cfg, {"train": {"resume": None}})
-    if _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
+    if named_after_time(cfg):
         raise InputError(f"train.resume={AUTO}: needs a folder that stays the same; set paths.run=<folder>")
     folder = Path(cfg.paths.run)
     if not run_folder.can_resume(folder):
@@ -81,9 +77,15 @@ def begun_or_resumed(cfg: DictConfig) -> DictConfig:
 
 def _refuse_another(cfg: DictConfig, folder: Path) -> None:
     """Check that a command describes the run in a folder: keys that both have must have equal values."""
+    stored = stored_config(folder, "paths.run", resumes=True)
+    if _mode_of(stored) != _mode_of(cfg):
+        raise InputError(
+            f"train.resume={AUTO}: {folder} holds a run of another mode ({_mode_of(stored)}); set another "
+            f"paths.run for one of {_mode_of(cfg)}"
+        )
     ours, theirs = (
         dict(dotted(OmegaConf.to_container(one, resolve=True)))  # type: ignore[arg-type]
-        for one in (cfg, stored_config(folder, "paths.run", resumes=True))
+        for one in (cfg, stored)
     )
     for key, value in ours.items():
         free = _is_changeable(key) or key.split(".")[0] in (*PLACES, "mode")
@@ -92,6 +94,11 @@ def _refuse_another(cfg: DictConfig, folder: Path) -> None:
                 f"{key}: got {value!r}, the run in {folder} was started with {theirs[key]!r}; "
                 "set another paths.run for another run"
             )
+
+
+def _mode_of(cfg: DictConfig) -> str:
+    """Return `mode=<name>`; the function that a mode runs is in the file of that name."""
+    return f"mode={str(cfg.mode.run).split('.')[-2]}"
 
 
 def _with(cfg: DictConfig, changes: dict[str, Any]) -> DictConfig:
@@ -120,6 +127,11 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
             continue
         if key == "train.resume" or (same and not _is_changeable(key)):
             continue
+        if key == "paths.run" and Path(str(override.value())) != Path(cfg.train.resume):
+            raise InputError(
+                f"train.resume: the run resumes in its own folder, {cfg.train.resume}; leave out "
+                f"{override.input_line}"
+            )
         if key == "train.steps" and same and override.value() == _steps(stored):
             continue
         if key == "train.steps":
@@ -181,11 +193,6 @@ def job_number() -> int:
     return int(HydraConfig.get().job.num) if HydraConfig.initialized() and is_multirun() else 0
 
 
-def is_multirun() -> bool:
-    """Return whether this is one job of several."""
-    return HydraConfig.get().mode == RunMode.MULTIRUN
-
-
 def write_config(folder: Path, cfg: DictConfig) -> None:
     """Write the run's configuration with all values resolved; that it was resumed is not recorded."""
     values = OmegaConf.to_container(cfg, resolve=True)
@@ -233,45 +240,11 @@ def stored_config(folder: Path, setting: str, *, resumes: bool = False) -> DictC
     return OmegaConf.create(renamed_config({str(key): value for key, value in values.items()}))
 
 
-@contextmanager
-def open_folder(cfg: DictConfig) -> Iterator[Path]:
-    """Yield the folder for this run's files, locked: `paths.run`, or the job's own folder in a multirun.
-
-    A folder named after the time gets a number at its end if another command began in the same second.
-
-    Raises:
-        InputError: another process uses the folder, or it is not writable.
-    """
-    folder = Path(HydraConfig.get().runtime.output_dir) if is_multirun() else Path(cfg.paths.run)
-    if not is_multirun() and _NOW in str(OmegaConf.to_container(cfg.paths, resolve=False)["run"]):  # type: ignore[call-overload,index]
-        folder = _fresh_folder(folder)
-    with _opened(folder):
-        yield folder
-
-
 def _how_to_resume(folder: Path) -> str:
     """Return the message about a run that is interrupted outside of its training steps."""
     if run_folder.can_resume(folder):
         return f"interrupted; resume with {shell_word('train.resume', folder)}"
     return "interrupted before the first checkpoint; the same command starts again and reuses prepared cases"
-
-
-@contextmanager
-def _opened(folder: Path) -> Iterator[Path]:
-    with locked(folder):
-        log_into(folder)
-        yield folder
-
-
-def _fresh_folder(folder: Path) -> Path:
-    """Make and return the folder, or the first of its name with -2, -3, ... that does not exist."""
-    for number in itertools.count(1):
-        made = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-        with writing(made), suppress(FileExistsError):
-            made.parent.mkdir(parents=True, exist_ok=True)
-            made.mkdir()
-            return made
-    raise AssertionError("there are endlessly many numbers")
 
 
 def completed(stored: DictConfig, cfg: DictConfig) -> DictConfig:

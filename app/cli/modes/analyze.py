@@ -16,7 +16,7 @@ from app.analyze.mixes import choose_mixes
 from app.analyze.picture import draw_layers
 from app.analyze.settings import AnalyzeSettings
 from app.analyze.stages import arrange
-from app.cli.config.run_config import open_folder
+from app.cli.config.folders import open_other_folder
 from app.cli.config.settings import read_settings
 from app.cli.config.training import plan_configured
 from app.cli.modes.next_steps import command
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> Path:
     """Write, print and draw the table of convolutions; write the optimised model or layout if asked for."""
     settings = read_settings(AnalyzeSettings, cfg.analyze, "analyze")
-    with open_folder(cfg) as folder:
+    with open_other_folder(cfg) as folder:
         planned = plan_configured(cfg)
         plan, spec = planned.plan, planned.build(planned.plan)
         found = layers(spec, plan.patch)

@@ -12,7 +12,7 @@ from rich.prompt import Prompt
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.config.run_config import open_folder
+from app.cli.config.folders import open_folder
 from app.cli.config.settings import read_settings, required
 from app.cli.config.task import TaskSettings, anonymised, open_task, with_targets
 from app.core import run_folder

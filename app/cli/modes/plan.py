@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from app.cli.config.run_config import open_folder
+from app.cli.config.folders import open_other_folder
 from app.cli.config.task import configured_folds
 from app.cli.config.training import Planned, plan_configured
 from app.core import run_folder
@@ -37,9 +37,7 @@ def _warn_of_labels(cfg: DictConfig, planned: Planned) -> None:
 
 def run(cfg: DictConfig) -> Path:
     """Write fingerprint.json and plan.yaml into the run folder and print the plan."""
-    with open_folder(cfg) as folder:
-        if run_folder.can_resume(folder):
-            raise InputError(f"{folder}: holds a run whose plan would be overwritten; set another paths.run")
+    with open_other_folder(cfg) as folder:
         planned = plan_configured(cfg)
         write_json(folder / run_folder.FINGERPRINT, read_fingerprint(planned.cache).to_dict())
         write_plan(folder / run_folder.PLAN, planned.plan, planned.reasons)

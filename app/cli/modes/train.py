@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 from torch import nn
 
-from app.cli.config.run_config import is_multirun
+from app.cli.config.folders import is_multirun
 from app.cli.config.training import open_configured
 from app.cli.modes.next_steps import next_steps
 from app.core import run_folder

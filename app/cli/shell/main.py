@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from app.cli.config.command_settings import command_settings
 from app.cli.config.exit_codes import exit_codes
-from app.cli.config.run_config import AUTO, begun_or_resumed, is_multirun, resumed_config
+from app.cli.config.folders import is_multirun
+from app.cli.config.run_config import AUTO, begun_or_resumed, resumed_config
 from app.cli.sweep.job import run_job
 from app.core.errors import InputError, Interrupted
 from app.core.hidden import hiding

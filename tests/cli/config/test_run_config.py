@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from app.cli.config.run_config import _fresh_folder, adopted_config, stored_config
+from app.cli.config.folders import _fresh_folder
+from app.cli.config.run_config import adopted_config, stored_config
 from app.cli.config.settings import read_settings
 from app.cli.config.task import TaskSettings
 from app.core.errors import InputError

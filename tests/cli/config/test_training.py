@@ -63,6 +63,13 @@ def test_one_command_begins_and_resumes_and_refuses_another_run(call: Call, tmp_
     assert read_checkpoint(tmp_path / "run" / "last.pt").training["step"] == 2
     code, told = submitted("op=p3d")
     assert code == 1 and "paths.run" in told and "op" in told
+    code, told = submitted("mode=search")
+    assert code == 1 and "mode=train" in told and "mode=search" in told
+    code, told = call(f"train.resume={tmp_path / 'run'}", f"paths.run={tmp_path / 'other'}")
+    assert code == 1 and str(tmp_path / "run") in told and "paths.run" in told
+    for mode in ("plan", "analyze"):
+        code, told = call(f"mode={mode}")
+        assert code == 1 and str(tmp_path / "run") in told and "paths.run" in told
     assert submitted() == (0, "")
     assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]["resume"] is None
 
