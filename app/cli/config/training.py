@@ -74,7 +74,7 @@ def open_configured(
     *,
     processes: Processes = ALONE,
     make_builder: MakeBuilder = network_builder,
-    change: Callable[[Recipe], Recipe] = lambda recipe: recipe,
+    change: Callable[[Recipe], Recipe] | None = None,
     facts: Mapping[str, Any] | None = None,
     factor: int = 1,
     like: Path | None = None,
@@ -94,10 +94,11 @@ def open_configured(
             build_tracker(cfg, run, resumed=resumed) if leads else NoTracker(run, resumed=resumed)
         )
         task, task_facts = open_task(cfg)
+        recipe = build_recipe(cfg, task, task_facts)
         opened = open_training(
             run,
             task,
-            change(build_recipe(cfg, task, task_facts)),
+            recipe if change is None else change(recipe),
             cache=open_cache(Path(cfg.paths.cache), task, _scratch(cfg)),
             plan_settings=plan_settings(cfg),
             folds=configured_folds(cfg, task, task_facts),

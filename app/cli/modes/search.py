@@ -47,7 +47,7 @@ from app.search.search import (
 from app.train.planning import BuildNetwork
 from app.train.run import score_held_out, train_network, training_facts
 from app.train.state import TrainingState
-from app.train.training import Recipe, Training
+from app.train.training import Training
 
 log = logging.getLogger(__name__)
 _JUDGED_BATCHES = 3
@@ -62,7 +62,7 @@ def run(cfg: DictConfig) -> Path:
         return _run_trained(cfg)
     factor = max(1, search_settings(cfg).way.length)
     published = read_settings(PaperSettings, cfg.search.paper, "search.paper")
-    change = published.recipe if search_settings(cfg).published else _as_configured
+    change = published.recipe if search_settings(cfg).published else None
     with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (
         training,
         tracker,
@@ -114,10 +114,6 @@ def _run_trained(cfg: DictConfig) -> Path:
         _write(training, search.layout(found.decoded, provenance), facts)
         tracker.finish()
         return training.folder
-
-
-def _as_configured(recipe: Recipe) -> Recipe:
-    return recipe
 
 
 def _search(cfg: DictConfig, spec: NetworkSpec, plan: Plan) -> Search:
@@ -207,7 +203,10 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
         *(found.params / 1e6, dense.params / 1e6, found.macs / 1e9, dense.macs / 1e9),
     )
     chosen = on_task(str(training.facts["task"]), training.task)
-    log.info("to train it: %s", command(*chosen, "op=cakes", f"op.layout={path}"))
+    words = [f"op.layout={path}", f"plan.file={training.folder / run_folder.PLAN}"]
+    if layout.provenance.get("model"):  # shrunk: its kernels are fitted
+        words.append(f"train.init={training.folder}")
+    log.info("to train it: %s", command(*chosen, "op=cakes", *words))
 
 
 def _network_costs(training: Training, layout: Layout) -> tuple[Cost, Cost]:

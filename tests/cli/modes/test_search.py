@@ -37,9 +37,14 @@ def call(tmp_path: Path, make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("method", ["gates", "paper_cost", "paper_performance", "random"])
-def test_each_method_ends_with_a_layout(method: str, tmp_path: Path, call: Call) -> None:
+def test_each_method_ends_with_a_layout(
+    method: str, tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     assert call("mode=search", f"search.method={method}", "search.where=all", f"paths.run={run}") == 0
+    told = capsys.readouterr().out
+    assert f"op.layout={run / 'layout.yaml'} plan.file={run / 'plan.yaml'}\n" in told
+    assert (run / "plan.yaml").is_file()
     layout = read_layout(run / "layout.yaml")
     assert layout.provenance["method"] == method
     assert {name: sum(groups.values()) for name, groups in layout.convolutions.items()} == {
@@ -115,6 +120,7 @@ def test_a_trained_network_shrinks_and_trains_on(
     assert call("op=conv3d", "fold=1", f"paths.run={dense}") == 0
     shrink = ("mode=search", "search.where=all", "search.budget=0.4", f"search.model={dense}")
     assert call(*shrink, "search.method=distill", f"paths.run={found}") == 0
+    assert f"plan.file={found / 'plan.yaml'} train.init={found}\n" in capfd.readouterr().out
     layout = read_layout(found / "layout.yaml")
     assert (layout.provenance["method"], layout.provenance["fold"]) == ("distill", 1)
     summary = json.loads((found / "summary.json").read_text(encoding="utf-8"))
