@@ -14,6 +14,8 @@ from app.core.errors import InputError
 from app.core.files import read_json
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
     from app.infer.scan.segmenter import Segmenter
 
 
@@ -75,8 +77,8 @@ def run(*overrides: str) -> RunFolder:
 
     Overrides are those of the command line, for example `run("task=hippocampus", "train=smoke")`. Progress
     and messages are shown as on the command line. The process stays as it was: working directory, arguments,
-    logging, threads, random state and Hydra's state are restored. Sweeps and `mode=tune` need the command
-    line.
+    logging, threads, random state and Hydra's state are restored. Sweeps, `fold=all` and `mode=tune` need
+    the command line.
 
     Raises:
         InputError: the data or the configuration is wrong; the message is that of the command line.
@@ -86,21 +88,26 @@ def run(*overrides: str) -> RunFolder:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf import open_dict
 
+    from app.cli.config.command_settings import ALL_FOLDS
     from app.cli.config.exit_codes import USER_ERRORS, in_one_line
     from app.cli.config.suggest import explain
     from app.cli.shell.command_line import CONF, today
     from app.cli.shell.main import run_mode
 
     words = today(overrides)
-    with _as_before(), initialize_config_dir(str(CONF), version_base="1.3"):
+    with _as_before() as shown, initialize_config_dir(str(CONF), version_base="1.3"):
         try:
             config = compose("config", words, return_hydra_config=True)
         except HydraException as error:
             loader = GlobalHydra.instance().config_loader()
             raise InputError(explain(error, words, loader)) from None
+        if config.hydra.mode == RunMode.MULTIRUN or ALL_FOLDS in words:
+            raise InputError(f"{' '.join(overrides)}: starts several runs, which needs the command line")
         HydraConfig.instance().set_config(config)
+        _set_levels(config.hydra.job_logging, shown)
         with open_dict(config):
             del config["hydra"]  # Hydra also removes it before it calls a command
         try:
@@ -112,25 +119,35 @@ def run(*overrides: str) -> RunFolder:
 
 
 @contextmanager
-def _as_before() -> Iterator[None]:
-    """Show messages on stdout; restore everything that a run changes in its process."""
+def _as_before() -> Iterator[logging.Handler]:
+    """Show messages on stdout by the yielded handler; restore all that a run changes in its process."""
     import torch
     from hydra.core.singleton import Singleton
 
     root, threads = logging.getLogger(), torch.get_num_threads()
     handlers, level = list(root.handlers), root.level
+    levels = {name: each.level for name, each in root.manager.loggerDict.items() if hasattr(each, "level")}
     random, singletons = torch.get_rng_state(), Singleton.get_state()
     shown = logging.StreamHandler(sys.stdout)
-    shown.setFormatter(logging.Formatter("%(message)s"))
     root.addHandler(shown)
     root.setLevel(logging.INFO)
     try:
-        yield
+        yield shown
     finally:
         for handler in [handler for handler in root.handlers if handler not in handlers]:
             root.removeHandler(handler)
             handler.close()
         root.setLevel(level)
+        for name in root.manager.loggerDict:
+            logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
         torch.set_num_threads(threads)
         torch.set_rng_state(random)
         Singleton.set_state(singletons)
+
+
+def _set_levels(chosen: "DictConfig", shown: logging.Handler) -> None:
+    """Show as much, and in the form, as the option of `log` says, whose settings are Hydra's job_logging."""
+    shown.setLevel(chosen.handlers.console.get("level", logging.NOTSET))
+    shown.setFormatter(logging.Formatter(chosen.formatters.simple.format))
+    for name, settings in chosen.loggers.items():
+        logging.getLogger(name).setLevel(settings.level)

@@ -80,6 +80,8 @@ def test_a_run_folder_gives_what_its_run_wrote(make_task: MakeTask, tmp_path: Pa
         (("trian.steps=3",), ("trian.steps", "train.steps")),
         (("train.steps=abc",), ("train.steps",)),
         (("mode=tune",), ("mode=tune",)),
+        (("sweep=smoke",), ("sweep=smoke", "command line")),
+        (("fold=all",), ("fold=all", "command line")),
         (("task=decathlon", "task.folder=${nowhere}/x"), ("nowhere",)),
     ],
 )
@@ -93,6 +95,23 @@ def test_errors_are_those_of_the_command_line_and_leave_nothing(
     for token in tokens:
         assert token in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("word", "shown"), [("log=quiet", 0), ("log=normal", 1), ("log=verbose", 2)])
+def test_as_much_is_shown_as_log_says(word: str, shown: int, capsys: pytest.CaptureFixture[str]) -> None:
+    found, ours = logging.getLogger("app.core"), logging.getLogger("app")
+    levels = (found.level, ours.level, logging.getLogger("app.core.progress").level)
+
+    def mode(_cfg: object) -> Path:
+        found.debug("a reason")
+        found.info("a result")
+        return Path()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.cli.shell.main.run_mode", mode)
+        run(word)
+    assert capsys.readouterr().out.count("a re") == shown
+    assert levels == (found.level, ours.level, logging.getLogger("app.core.progress").level)
 
 
 def test_importing_the_package_imports_nothing_slow() -> None:
