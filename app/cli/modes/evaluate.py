@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig
 
-from app.cli.config.settings import read_settings, section_values
+from app.cli.config.settings import read_settings, required, section_values
 from app.cli.config.strata import read_strata
 from app.cli.config.task import TaskSettings, open_task
 from app.core import run_folder
@@ -57,9 +57,6 @@ class EvaluateSettings:
 
     def __post_init__(self) -> None:
         """Validate values."""
-        for key in ("predictions", "labels", "output"):
-            if getattr(self, key) is None:
-                raise InputError(f"evaluate.{key}: not set; this mode needs evaluate.{key}=<folder>")
         if self.missing not in ("miss", "left_out"):
             raise InputError(f"evaluate.missing: got {self.missing!r}, wanted miss or left_out")
 
@@ -67,10 +64,13 @@ class EvaluateSettings:
 def run(cfg: DictConfig) -> Path:
     """Write cases.csv, statistics.json, summary.json and environment.json; label names are the task's."""
     settings = read_settings(EvaluateSettings, section_values(cfg.evaluate), "evaluate")
-    output = Path(str(settings.output))
+    predictions, labels, output = (
+        Path(required(cfg.evaluate, key, "evaluate", wanted="folder"))
+        for key in ("predictions", "labels", "output")
+    )
     task, facts = open_task(cfg)
     called = {case.own_id: case.id for case in (*task.cases, *task.test)}
-    pairs = _pairs(Path(str(settings.predictions)), Path(str(settings.labels)), called)
+    pairs = _pairs(predictions, labels, called)
     missing = [case for case, (predicted, _) in pairs.items() if predicted is None]
     if missing:
         log.warning("evaluate.predictions: got none for %s: %s", _how(settings), ", ".join(missing))
