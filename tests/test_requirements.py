@@ -29,3 +29,11 @@ def test_extras_and_ci_have_the_releases_that_messages_name() -> None:
     assert ranges == {name: versions for name, versions in RELEASES.items() if versions}
     installed = NAMED.findall(Path(".ci/run").read_text(encoding="utf-8"))
     assert installed and set(installed) <= extras
+
+
+def test_the_pages_name_the_releases_of_the_extras() -> None:
+    known = {split(line) for lines in PROJECT["optional-dependencies"].values() for line in lines}
+    known |= {split(line) for line in PROJECT["dependencies"]}
+    for page in Path("docs").glob("*.md"):
+        commands = re.findall(r"pip install[^`\n]*", page.read_text(encoding="utf-8"))
+        assert set(NAMED.findall(" ".join(commands))) <= known, page
