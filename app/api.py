@@ -107,11 +107,12 @@ def run(*overrides: str) -> RunFolder:
         if config.hydra.mode == RunMode.MULTIRUN or ALL_FOLDS in words:
             raise InputError(f"{' '.join(overrides)}: starts several runs, which needs the command line")
         HydraConfig.instance().set_config(config)
-        _set_levels(config.hydra.job_logging, shown)
+        logged = config.hydra.job_logging
         with open_dict(config):
             del config["hydra"]  # Hydra also removes it before it calls a command
         try:
-            folder = run_mode(config)
+            with _shown_as(logged, shown):
+                folder = run_mode(config)
         except USER_ERRORS as error:
             raise error if isinstance(error, InputError) else InputError(in_one_line(error)) from None
     assert folder is not None, "every mode that runs in a process of the caller returns its folder"
@@ -126,7 +127,6 @@ def _as_before() -> Iterator[logging.Handler]:
 
     root, threads = logging.getLogger(), torch.get_num_threads()
     handlers, level = list(root.handlers), root.level
-    levels = {name: each.level for name, each in root.manager.loggerDict.items() if hasattr(each, "level")}
     random, singletons = torch.get_rng_state(), Singleton.get_state()
     shown = logging.StreamHandler(sys.stdout)
     root.addHandler(shown)
@@ -138,16 +138,21 @@ def _as_before() -> Iterator[logging.Handler]:
             root.removeHandler(handler)
             handler.close()
         root.setLevel(level)
-        for name in root.manager.loggerDict:
-            logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
         torch.set_num_threads(threads)
         torch.set_rng_state(random)
         Singleton.set_state(singletons)
 
 
-def _set_levels(chosen: "DictConfig", shown: logging.Handler) -> None:
+@contextmanager
+def _shown_as(chosen: "DictConfig", shown: logging.Handler) -> Iterator[None]:
     """Show as much, and in the form, as the option of `log` says, whose settings are Hydra's job_logging."""
     shown.setLevel(chosen.handlers.console.get("level", logging.NOTSET))
     shown.setFormatter(logging.Formatter(chosen.formatters.simple.format))
-    for name, settings in chosen.loggers.items():
-        logging.getLogger(name).setLevel(settings.level)
+    levels = {name: logging.getLogger(name).level for name in chosen.loggers}
+    try:
+        for name in levels:
+            logging.getLogger(name).setLevel(chosen.loggers[name].level)
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -127,7 +127,7 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
             continue
         if key == "train.resume" or (same and not _is_changeable(key)):
             continue
-        if key == "paths.run" and Path(str(override.value())) != Path(cfg.train.resume):
+        if key == "paths.run" and not _same(override.value(), cfg.train.resume):
             raise InputError(
                 f"train.resume: the run resumes in its own folder, {cfg.train.resume}; leave out "
                 f"{override.input_line}"
@@ -147,6 +147,10 @@ def resumed_config(cfg: DictConfig, *, same: bool = False) -> DictConfig:
         if key not in ("paths.data", "task.folder"):
             OmegaConf.update(stored, key, literal(override.value()))
     return where_it_is(stored)
+
+
+def _same(one: object, other: object) -> bool:
+    return Path(str(one)).resolve() == Path(str(other)).resolve()
 
 
 def _is_changeable(key: str) -> bool:

@@ -12,7 +12,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
 
 from app.cli.config.run_log import log_into
-from app.cli.config.settings import literal
 from app.cli.sweep.compose import digests, launched
 from app.cli.sweep.jobs import Job, with_references
 from app.core.errors import InputError, interrupts_kept
@@ -32,7 +31,7 @@ class Launching:
         """Return the same for a folder, which the launchers create and may write files of their own in."""
         config = deepcopy(self.config)
         with read_write(config.hydra):
-            config.hydra.sweep.dir = literal(str(folder))
+            config.hydra.sweep.dir = str(folder)
         return replace(self, config=config)
 
     def launch(self, overrides: Sequence[Sequence[str]], first: int) -> str | None:

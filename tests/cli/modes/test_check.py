@@ -13,7 +13,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from app.cli.modes.check import run
+from app.core.errors import InputError
 from tests.support.cli import ROOT, run_py
+from tests.support.config import composed
 from tests.support.volumes import MakeTask
 
 pytestmark = pytest.mark.e2e
@@ -107,3 +110,8 @@ def test_corrected_label_maps_are_added_once_nothing_is_wrong_with_them(
     assert again.returncode == 0, again.stderr
     with (tmp_path / "run" / "check.csv").open(encoding="utf-8") as stream:
         assert [row["case"] for row in csv.DictReader(stream)][-1] == "blob_004"
+
+
+def test_one_modality_is_not_a_list_of_letters() -> None:
+    with pytest.raises(InputError, match=r"check\.modality: got 'CT', wanted a list of words"):
+        run(composed("mode=check", "check.modality=CT"))
