@@ -24,22 +24,21 @@ def build_updates(cfg: DictConfig) -> tuple[MakeOptimizer, MakeSchedule]:
         InputError: the optimizer or the schedule refuses its settings.
     """
     make_optimizer, make_schedule = build_optimizer(cfg), build_schedule(cfg)
-    with _trying(cfg, "optimizer"):
+    with _trying(cfg, "optimizer", "one weight"):
         optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))])
-    with _trying(cfg, "schedule"):
-        make_schedule(optimizer, _STEPS)
+    make_schedule(optimizer, _STEPS)
     return make_optimizer, make_schedule
 
 
 @contextmanager
-def _trying(cfg: DictConfig, section: str) -> Iterator[None]:
+def _trying(cfg: DictConfig, section: str, subject: str) -> Iterator[None]:
     try:
         yield
     except InputError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, ZeroDivisionError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{section}: {cfg[section]._target_} refuses its settings: {why}") from None
+        raise InputError(f"{section}: {cfg[section]._target_} cannot be made for {subject} ({why})") from None
 
 
 def build_optimizer(cfg: DictConfig) -> MakeOptimizer:
@@ -59,14 +58,15 @@ def build_schedule(cfg: DictConfig) -> MakeSchedule:
     """Return a function from an optimizer and a number of steps to its schedule.
 
     `schedule.steps_as` names the schedule's argument for the number of steps; without it, no number is
-    passed.
+    passed. The function raises InputError if the schedule cannot have these settings and steps.
     """
     values = section_values(cfg.schedule)
     name = values.pop("steps_as", None)
 
     def make(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
         with_steps = {**values, **({name: steps} if name else {})}
-        schedule: LRScheduler = build_object(with_steps, "schedule")(optimizer)
+        with _trying(cfg, "schedule", f"{steps} steps"):
+            schedule: LRScheduler = build_object(with_steps, "schedule")(optimizer)
         return schedule
 
     return make

@@ -125,6 +125,12 @@ def test_what_the_optimizer_or_the_schedule_refuses_is_one_line(words: list[str]
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_steps_that_a_schedule_cannot_divide_are_named() -> None:
+    make_optimizer, make_schedule = build_updates(composed("schedule=onecycle"))
+    with pytest.raises(InputError, match=r"OneCycleLR .*10 steps"):  # a tenth of which is one
+        make_schedule(make_optimizer([torch.nn.Parameter(torch.ones(1))]), 10)
+
+
 def test_an_optimizer_without_a_rate_has_its_own() -> None:
     cfg = composed()
     kept = {key: value for key, value in cfg.optimizer.items() if key != "lr"}

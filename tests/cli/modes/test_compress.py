@@ -137,10 +137,10 @@ def test_fine_tuning_takes_its_share_of_the_rate_with_every_schedule(name: str) 
 
 
 def _rates(recipe: Recipe) -> list[float]:
-    """Return the learning rate of each step of ten."""
+    """Return the learning rate of each of 20 steps."""
     optimizer = recipe.make_optimizer([torch.nn.Parameter(torch.ones(3))])
-    schedule, found = recipe.make_schedule(optimizer, 10), []
-    for _ in range(10):
+    schedule, found = recipe.make_schedule(optimizer, 20), []
+    for _ in range(20):
         found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule.step()
