@@ -198,3 +198,11 @@ def test_a_study_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
         ask(study, space)
     with keeping(tmp_path):
         assert ask(study, space).number == 0
+
+
+def test_a_trial_holds_out_one_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("mode=tune", "fold=all", f"paths.sweep={tmp_path / 'tune'}")
+    assert call_here(*words, monkeypatch=monkeypatch) == 1
+    assert capfd.readouterr().err.startswith("error: fold=all: ") and not (tmp_path / "tune").exists()
