@@ -57,7 +57,9 @@ def _prepare(configurations: Iterable[DictConfig], cores: int) -> None:
 
 
 def refuse_other_losses(config: DictConfig, jobs: Iterable[Job]) -> None:
-    """Check that no job sets a loss that its task does not train with; data errors are left to the jobs.
+    """Check that no job sets a loss that its task does not train with.
+
+    Errors of the data are left to the jobs, and so are modes that take the data of another run.
 
     Raises:
         InputError: one does.
@@ -67,6 +69,8 @@ def refuse_other_losses(config: DictConfig, jobs: Iterable[Job]) -> None:
         if not any(re.match(r"[+~]*(region_)?loss\b", key) for key in job.choices):
             continue
         cfg = compose(config, job.overrides)
+        if not cfg.mode.get("prepares", False) or cfg.search.model is not None:
+            continue
         key = json.dumps([section_values(cfg.task), section_values(cfg.split)], sort_keys=True, default=str)
         try:
             tasks[key] = tasks.get(key) or open_task(cfg)[0]

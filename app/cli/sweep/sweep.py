@@ -72,9 +72,8 @@ def run_sweep(launching: Launching, command: Sequence[str]) -> bool:
     """Run the chosen jobs that are not done and collect all results; return whether the chosen ones are done.
 
     Raises:
-        InputError: the sweep cannot be planned, it has no group that is called as its baseline, a job
-            sets a loss that has no effect, or its folder
-            holds a job with another configuration.
+        InputError: the sweep cannot be planned, it has no group that is called as its baseline, a job sets a
+            loss that has no effect, or its folder holds a job with another configuration.
     """
     config = launching.config
     settings, folds = read_settings(SweepSettings, config.sweep, "sweep"), command_settings(config).folds
@@ -111,7 +110,7 @@ def _with_folds(text: str, words: Sequence[str], file: str | None, folds: int) -
     Raises:
         InputError: the file of the split has no folds, or there are several such files.
     """
-    if ALL_FOLDS not in text:
+    if ALL_FOLDS not in text.split():
         return text
     chosen = parse(readable(words, several=True), "sweep").get("split.file")
     if chosen is not None and chosen.is_sweep_override():
