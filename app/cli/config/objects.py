@@ -20,10 +20,9 @@ def object_of(values: Mapping[str, Any], where: str) -> Any:
     name = values.get("_target_")
     try:
         return get_object(str(name))
-    except (ImportError, ValueError) as error:
-        why = " ".join(str(error).split())
+    except (ImportError, ValueError):  # Hydra has logged what cannot be imported
         raise InputError(
-            f"{where}._target_: got {name!r}, wanted the module and name of a class ({why})"
+            f"{where}._target_: got {name!r}, which cannot be imported; wanted the module and name of a class"
         ) from None
 
 

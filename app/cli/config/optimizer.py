@@ -24,21 +24,21 @@ def build_updates(cfg: DictConfig) -> tuple[MakeOptimizer, MakeSchedule]:
         InputError: the optimizer or the schedule refuses its settings.
     """
     make_optimizer, make_schedule = build_optimizer(cfg), build_schedule(cfg)
-    with _trying(cfg, "optimizer", "one weight"):
+    with _trying(cfg, "optimizer"):
         optimizer = make_optimizer([torch.nn.Parameter(torch.zeros(1))])
     make_schedule(optimizer, _STEPS)
     return make_optimizer, make_schedule
 
 
 @contextmanager
-def _trying(cfg: DictConfig, section: str, subject: str) -> Iterator[None]:
+def _trying(cfg: DictConfig, section: str, where: str = "") -> Iterator[None]:
     try:
         yield
     except InputError:
         raise
     except (ValueError, TypeError, ZeroDivisionError) as error:
         why = " ".join(str(error).split())
-        raise InputError(f"{section}: {cfg[section]._target_} cannot be made for {subject} ({why})") from None
+        raise InputError(f"{section}: {cfg[section]._target_} refuses its settings{where} ({why})") from None
 
 
 def build_optimizer(cfg: DictConfig) -> MakeOptimizer:
@@ -65,7 +65,7 @@ def build_schedule(cfg: DictConfig) -> MakeSchedule:
 
     def make(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
         with_steps = {**values, **({name: steps} if name else {})}
-        with _trying(cfg, "schedule", f"{steps} steps"):
+        with _trying(cfg, "schedule", f" for {steps} steps"):
             schedule: LRScheduler = build_object(with_steps, "schedule")(optimizer)
         return schedule
 
