@@ -17,7 +17,7 @@ from app.core.layout import Layout, Outline
 from app.operators.cakes import split
 from app.search.costs import Site
 from app.search.race_record import Worth
-from app.search.units import counts_of, moved, shares_of
+from app.search.units import Turn, counts_of, moved, shares_of
 
 Shares = dict[str, NDArray[np.float64]]
 """Shares of a convolution's channels, one per kernel, by convolution; they sum to 1."""
@@ -54,8 +54,9 @@ class Space:
         """Return one of the networks with which a race starts.
 
         Number 0 is the planned network with the equal split of lines and planes that `op=cakes` has, number 1
-        has all kernels in equal shares, number 2 only the dense kernel; all are as wide as the budget allows.
-        Of the others, those with odd numbers differ little from number 0; those with even ones are random.
+        has all kernels in equal shares, number 2 only the dense kernel, if a network with it keeps the
+        budget; all are as wide as the budget allows. Of the others, those with odd numbers differ little from
+        number 0; those with even ones are random.
 
         Raises:
             InputError: no network within the budget was found.
@@ -66,7 +67,7 @@ class Space:
             return self._fitted(lambda: (planned, self._flat(planned)), rng)
         if number == 1:
             return self._fitted(lambda: (planned, self._even(planned)), rng)
-        if number == 2 and self.free and self._has_dense():
+        if number == 2 and self._can_be_dense():
             return self._fitted(lambda: (planned, self._dense(planned)), rng)
         if number % 2 == 0:
             return self.random(seed, number)
@@ -166,7 +167,7 @@ class Space:
         return outline, shares
 
     def _widest(self, outline: Outline, shares: Shares, rng: np.random.Generator) -> Outline:
-        """Return the outline with all widths scaled, then each level widened, as far as the budget allows."""
+        """Return the outline with all widths scaled, then levels widened in turn until none fits."""
         if not self.free:
             return outline
         low, high = -_SCALES, _SCALES + 1  # the lowest scale is taken even if it does not keep the budget
@@ -176,11 +177,16 @@ class Space:
                 (middle, high) if self._keeps(self._scaled(outline, middle), shares) else (low, middle)
             )
         outline = self._scaled(outline, low)
-        for level in rng.permutation(len(outline.widths)):
-            widths = list(outline.widths)
-            widths[level] += self._step
-            wider = replace(outline, widths=tuple(widths))
-            outline = wider if self._keeps(wider, shares) else outline
+        fitting = list(range(len(outline.widths)))
+        while fitting:
+            for level in rng.permutation(fitting):
+                widths = list(outline.widths)
+                widths[level] += self._step
+                wider = replace(outline, widths=tuple(widths))
+                if self._keeps(wider, shares):
+                    outline = wider
+                else:
+                    fitting.remove(level)
         return outline
 
     def _scaled(self, outline: Outline, power: int) -> Outline:
@@ -195,21 +201,27 @@ class Space:
         return max(self.prices(self._layout(outline, shares))) <= 1
 
     def _layout(self, outline: Outline, shares: Shares) -> Layout:
-        return Layout(
-            {site.conv.name: counts_of(site, shares[site.conv.name]) for site in self.sites(outline)},
-            network=outline,
-        )
+        counts = {
+            site.conv.name: counts_of(site, shares[site.conv.name], turn)
+            for turn, site in enumerate(self.sites(outline))
+        }
+        return Layout(counts, network=outline)
 
     def _filled(self, outline: Outline, shares: Shares, rng: np.random.Generator) -> Layout:
         """Return the layout after as many units took larger kernels as the budget allows.
 
         If it exceeds the budget at first, units take smaller kernels until it is kept. Moves are made in a
-        fixed random order; their number is found by bisection.
+        fixed random order; their number is found by bisection. Only where no kernel is left that contains a
+        unit's own (or is contained in it), other kernels with more (or fewer) taps are taken.
         """
         layout, sites = self._layout(outline, shares), self.sites(outline)
         larger = max(self.prices(layout)) <= 1
         units = [site for site in sites for _ in range(math.ceil(site.conv.out_channels / site.unit))]
-        turns = [units[index] for _ in range(3) for index in rng.permutation(len(units))]
+        turns = [
+            Turn(units[index], rng.random(), nested)
+            for nested in (True, True, True, False, False)
+            for index in rng.permutation(len(units))
+        ]
         low, high = 0, len(turns)
         while low < high:
             middle = (low + high + 1) // 2 if larger else (low + high) // 2
@@ -241,8 +253,11 @@ class Space:
             for site in self.sites(outline)
         }
 
-    def _has_dense(self) -> bool:
-        return all(_dense(site) in site.kernels for site in self.sites(self.outlines[0]))
+    def _can_be_dense(self) -> bool:
+        """Return whether the narrowest planned network with dense kernels alone keeps the budget."""
+        planned = self.outlines[0]
+        known = all(_dense(site) in site.kernels for site in self.sites(planned))
+        return self.free and known and self._keeps(self._scaled(planned, -_SCALES), self._dense(planned))
 
 
 def variants(planned: Outline) -> tuple[Outline, ...]:

@@ -59,6 +59,21 @@ def test_one_of_them_has_the_dense_kernel_alone() -> None:
     assert 0.8 * 0.6 < spent(layout)[0] <= 0.6
 
 
+def test_where_even_the_narrowest_dense_network_exceeds_the_budget_a_random_one_begins() -> None:
+    space = small_space(0.02)
+    assert space.first(2, seed=0) == space.random(0, 2)
+
+
+def test_widths_grow_until_no_level_fits() -> None:
+    space, planned = small_space(0.3), outline_of(DENSE)
+    for shares in (space._even(planned), space._flat(planned)):
+        found = space._widest(planned, shares, np.random.default_rng(0))
+        assert space._keeps(found, shares)
+        for level in range(3):
+            wider = [width + 8 * (level == place) for place, width in enumerate(found.widths)]
+            assert not space._keeps(replace(found, widths=tuple(wider)), shares)
+
+
 def test_limits_hold_too() -> None:
     layout = small_space(0.3, params=0.2).random(1)
     macs, params = spent(layout)
