@@ -1,5 +1,6 @@
 """How much the channels of each kernel matter to a network in a race."""
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -33,7 +34,7 @@ class ChannelWorth:
             change = torch.zeros(())
             for parameter in norm.parameters():
                 if parameter.grad is not None:
-                    change = change + (parameter * parameter.grad).double().cpu()
+                    change = change + (parameter * parameter.grad).cpu().double()
             self._sums[name] = self._sums[name] + change.square()
 
     def found(self) -> dict[str, dict[str, float]]:
@@ -41,7 +42,7 @@ class ChannelWorth:
         found: dict[str, dict[str, float]] = {}
         for name, sums in self._sums.items():
             counts = self._layout.convolutions[name]
-            if sums.dim() == 0 or not float(sums.sum()) > 0:
+            if sums.dim() == 0 or not 0 < float(sums.sum()) < math.inf:
                 continue
             parts = torch.split(sums / sums.mean(), list(counts.values()))
             found[name] = {str(k): float(part.mean()) for k, part in zip(counts, parts, strict=True)}

@@ -9,7 +9,7 @@ integrated out over a grid, weighted by restricted likelihood.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import numpy as np
@@ -32,6 +32,8 @@ class Guess:
     weights: Mapping[str, float]
     own: Mapping[int, float]
     """By the number of a network that has raced, what its features do not explain."""
+    covariance: _Array = field(default_factory=lambda: np.zeros((0, 0)))
+    """Posterior covariance of `weights` and `own`, in this order."""
 
     def __call__(self, layout: Layout) -> float:
         """Return the predicted loss of a network except for a constant; lower is better."""
@@ -40,6 +42,16 @@ class Guess:
     def of(self, entry: RaceEntry) -> float:
         """Estimate the loss of a network that has raced; infinite for one whose loss was not finite."""
         return math.inf if entry.loss is None else self(entry.layout) + self.own.get(entry.number, 0.0)
+
+    def error(self, first: RaceEntry, second: RaceEntry) -> float:
+        """Return the standard deviation of the difference between the estimates of two raced networks."""
+        change = self._row(first) - self._row(second)
+        return math.sqrt(max(0.0, float(change @ self.covariance @ change)))
+
+    def _row(self, entry: RaceEntry) -> _Array:
+        features = _features(entry.layout)
+        own = [float(entry.number == number) for number in self.own]
+        return np.array([*(features.get(name, 0.0) for name in self.weights), *own])
 
     def worth(self, layout: Layout) -> dict[str, dict[str, float]]:
         """Return by convolution how good each kernel is predicted to be; above 1 is better than the mean."""
@@ -77,41 +89,54 @@ def learn_guess(rungs: Sequence[Sequence[RaceEntry]]) -> Guess:
     own = within @ np.array([[float(entry.number == number) for number in numbers] for entry in entries])
     losses = within @ np.array([entry.rank for entry in entries])
     luck = within @ _same_weights(rungs, entries)
-    weights, remain = _effects(rows, own, luck, losses, np.repeat(np.arange(len(sizes)), sizes))
+    design = np.hstack([rows, own])
+    is_own = np.repeat([False, True], [rows.shape[1], own.shape[1]])
+    mean, covariance = _effects(design, is_own, luck, losses, np.repeat(np.arange(len(sizes)), sizes))
+    found = mean.tolist()
     return Guess(
-        dict(zip(names, weights.tolist(), strict=True)), dict(zip(numbers, remain.tolist(), strict=True))
+        dict(zip(names, found[: len(names)], strict=True)),
+        dict(zip(numbers, found[len(names) :], strict=True)),
+        covariance,
     )
 
 
 def _effects(
-    rows: _Array, own: _Array, luck: _Array, losses: _Array, rung: NDArray[np.int64]
+    design: _Array, is_own: NDArray[np.bool_], luck: _Array, losses: _Array, rung: NDArray[np.int64]
 ) -> tuple[_Array, _Array]:
-    """The effects of features and of networks, averaged over the grid of variances."""
-    found = list(_solved(rows, own, luck, losses, rung))
+    """Mean and covariance of the effects of features and networks, averaged over the grid of variances."""
+    found = list(_solved(design, is_own, luck, losses, rung))
     likely = np.exp(np.array([one[0] for one in found]) - max(one[0] for one in found))
     likely /= likely.sum()
-    weights = sum(p * one[1] for p, one in zip(likely, found, strict=True))
-    remain = sum(p * one[2] for p, one in zip(likely, found, strict=True))
-    return np.asarray(weights), np.asarray(remain)
+    means = np.array([one[1] for one in found])
+    mean = likely @ means
+    within = sum(p * one[2] for p, one in zip(likely, found, strict=True))
+    return mean, within + (likely[:, None] * (means - mean)).T @ (means - mean)
 
 
 def _solved(
-    rows: _Array, own: _Array, luck: _Array, losses: _Array, rung: NDArray[np.int64]
+    design: _Array, is_own: NDArray[np.bool_], luck: _Array, losses: _Array, rung: NDArray[np.int64]
 ) -> Iterator[tuple[float, _Array, _Array]]:
-    """The logarithm of the restricted likelihood and both kinds of effects, for each pair of variances."""
+    """Logarithm of the restricted likelihood, and mean and covariance of the effects, by pair of variances.
+
+    The columns of `design` are features and, where `is_own`, networks.
+    """
     members = np.equal.outer(np.arange(rung.max() + 1), rung).astype(float)  # (rungs, contrasts)
     count = members.sum(axis=1)
     for effect in _EFFECTS:
         for network in _OWN:
-            spread = effect * rows @ rows.T + network * own @ own.T + luck @ luck.T + np.eye(len(losses))
+            prior = np.where(is_own, network, effect)
+            shared = prior[:, None] * design.T  # covariance of effects and losses
+            spread = design @ shared + luck @ luck.T + np.eye(len(losses))
             expected = members @ spread.diagonal() / count
             seen = members @ np.square(losses) / expected
             variance = (seen + _ALIKE * seen.sum() / count.sum()) / (count + _ALIKE)
             scaled = losses / np.sqrt(variance)[rung]
-            solved = np.linalg.solve(spread, scaled)
-            likelihood = -(np.linalg.slogdet(spread)[1] + scaled @ solved + count @ np.log(variance)) / 2
-            unit = math.sqrt(expected[0])
-            yield float(likelihood), effect * rows.T @ solved / unit, network * own.T @ solved / unit
+            solved = np.linalg.solve(spread, np.column_stack([scaled, shared.T]))
+            likelihood = (
+                -(np.linalg.slogdet(spread)[1] + scaled @ solved[:, 0] + count @ np.log(variance)) / 2
+            )
+            covariance = np.diag(prior) - shared @ solved[:, 1:]
+            yield float(likelihood), shared @ solved[:, 0] / math.sqrt(expected[0]), covariance / expected[0]
 
 
 def _same_weights(rungs: Sequence[Sequence[RaceEntry]], entries: Sequence[RaceEntry]) -> _Array:

@@ -80,7 +80,7 @@ def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
         raise InputError(
             f"train.init: {site.conv.name}: got the kernels {got or 'none'}, searched were {known}"
         )
-    return torch.from_numpy(assign_slots(site, counts, part.scores().double().cpu().numpy()))
+    return torch.from_numpy(assign_slots(site, counts, part.scores().cpu().double().numpy()))
 
 
 class _Carrier:

@@ -80,7 +80,7 @@ class SearchSettings:
     None: network for race, kernels for others.
     """
     networks: int | None = None
-    """Networks at the start of a race; None: 12, or fewer if each would train fewer than 16 steps."""
+    """Networks at the start of a race; None: 12 if each trains for 100 steps or more at first, else 6."""
     steps: int | None = None
     """Steps of all trainings of a race together; None: as many as one planned training."""
 

@@ -4,10 +4,12 @@ This is successive halving (Jamieson and Talwalkar, AISTATS 2016) with short tra
 many networks train for twice as many steps. In later rungs half of the networks are children of the best ones
 and start from a parent's weights. All networks of a rung train on the same batches, with a learning-rate
 schedule of the rung's own. They are compared by their loss on patches of training cases on which none of them
-trains. The finalists are trained and judged once more, from new weights; the best estimate wins.
+trains. The planned network and the best challenger are trained and judged once more, from new weights; the
+challenger wins if its estimate is better by at least one standard deviation.
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,16 +17,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from scipy.stats import spearmanr
 
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import remove
 from app.core.layout import Layout
 from app.core.progress import Advance, progress_bar
-from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, build_named, to_device
 from app.search.channel_worth import ChannelWorth
+from app.search.finish import Finalist, Finish, agreement, duel
 from app.search.guess import learn_guess
 from app.search.heirs import take_over
 from app.search.judge import JUDGED, Judge
@@ -35,9 +37,10 @@ from app.train.training import Training
 
 log = logging.getLogger(__name__)
 
-_STEPS = 16  # of a network in the first rung, at least
-_SIZES = (12, 6)  # networks at the start; the largest number that the steps allow
-_FINALISTS = 3  # at least
+_STEPS = 100  # of a network in the first rung, if as many networks begin as `_MOST`
+_MOST, _FEW = 12, 6  # networks at the start
+_LAST = 3  # networks of the last rung before the final, at least
+_FINALISTS = 2
 _PROPOSED = 32  # children, of which the one with the lowest predicted loss joins a rung
 
 
@@ -52,63 +55,22 @@ class Rung:
     """Whether they start again from new weights, with another seed."""
 
 
-@dataclass(frozen=True)
-class Finalist:
-    """One of the last networks, and how it was judged."""
-
-    number: int
-    estimate: float
-    """Estimated loss before the last rung, apart from a constant."""
-    loss: float
-    again: float
-    """With fresh weights of another seed."""
-
-
-@dataclass(frozen=True)
-class Finish:
-    """The result of a race: the winner, its checkpoint, times and the losses of the finalists."""
-
-    winner: Layout
-    checkpoint: Checkpoint
-    number: int
-    """The winner's."""
-    contestants: int
-    """Networks that were trained."""
-    train_seconds: float
-    judge_seconds: float
-    draw_seconds: float
-    finalists: list[Finalist]
-    """Best estimate first."""
-
-    @property
-    def agreement(self) -> float | None:
-        """Spearman's rank correlation of the estimates before the last rung with the losses in it.
-
-        None for fewer than three finalists, or if they are all equal.
-        """
-        if len(self.finalists) < _FINALISTS:
-            return None
-        pairs = [(one.estimate, one.again) for one in self.finalists]
-        if any(len(set(values)) == 1 for values in zip(*pairs, strict=True)):
-            return None
-        return float(spearmanr(pairs).statistic)
-
-
 def rungs(steps: int, networks: int | None) -> tuple[Rung, ...]:
-    """Return the rungs of a race with `steps` in total, equally many per rung; the last one judges again.
+    """Return the rungs of a race with `steps` in total, equally many per rung; the last one is the final.
 
-    If `networks` is None, the race starts with as many networks as get enough steps each.
+    If `networks` is None, the race starts with many networks if each gets enough steps, else with few.
     """
     if networks is None:
-        networks = next((n for n in _SIZES if steps >= 4 * n * _STEPS), _SIZES[-1])
+        networks = _MOST if steps >= 4 * _MOST * _STEPS else _FEW
     sizes = [networks]
-    while len(sizes) < 3 and sizes[-1] // 2 >= _FINALISTS:
+    while len(sizes) < 3 and sizes[-1] // 2 >= _LAST:
         sizes.append(sizes[-1] // 2)
+    share = steps // (len(sizes) + 1)
     found, first = list[Rung](), 0
     for size in sizes:
-        found.append(Rung(size, max(1, steps // (len(sizes) + 1) // size), first))
+        found.append(Rung(size, max(1, share // size), first))
         first += found[-1].steps
-    return *found, replace(found[-1], first=first, again=True)
+    return *found, Rung(_FINALISTS, max(1, share // _FINALISTS), first, again=True)
 
 
 @dataclass(frozen=True)
@@ -191,9 +153,9 @@ class Race:
                     advance()
             return found
         guess = learn_guess(record.rungs)
-        before = sorted(record.rungs[-1], key=lambda entry: entry.rank)
+        before = sorted(record.rungs[-1], key=guess.of)
         if rung.again:
-            return [RaceEntry(entry.number, entry.layout) for entry in before]
+            return [RaceEntry(entry.number, entry.layout) for entry in _better(before, rung.networks)]
         kept = _better(before, rung.networks - rung.networks // 2)
         entries = [RaceEntry(entry.number, entry.layout, parent=entry.number) for entry in kept]
         known = [entry.layout for entries in record.rungs for entry in entries]
@@ -237,7 +199,10 @@ class Race:
                     worth.add()
                 advance(note=f"network {entry.number}, loss {state.losses[-1]:.3f}")
             trained = time.perf_counter()
-            loss: float | None = self.judge(training, network)
+            judged = self.judge(training, network)
+            loss = judged if math.isfinite(judged) else None
+            if loss is None:
+                log.warning("network %d leaves the race: got a loss of %s", entry.number, judged)
         except NotFinite as error:
             log.warning("network %d leaves the race: %s", entry.number, error)
             advance(rung.steps - state.step)
@@ -251,14 +216,17 @@ class Race:
 
     def _finish(self, record: Record) -> Finish:
         before, guess = learn_guess(record.rungs[:-1]), learn_guess(record.rungs)
+        again = {entry.number: entry.rank for entry in record.rungs[-1]}
         last = sorted(record.rungs[-2], key=before.of)
-        again = {entry.number: entry for entry in record.rungs[-1]}
-        finalists = [one for one in last if one.loss is not None and again[one.number].loss is not None]
+        finalists = [one for one in last if math.isfinite(max(one.rank, again.get(one.number, math.inf)))]
         if not finalists:
             raise InputError(
                 "search.method=race: no loss stayed finite to the end; try a smaller optimizer.lr"
             )
+        contest = duel(finalists, guess)
         winner = min(finalists, key=guess.of)
+        if contest is not None and not contest.won:
+            winner = next(one for one in finalists if one.number == 0)
         every = [entry for entries in record.rungs for entry in entries]
         weights = self.folder / f"{len(self.rungs) - 2}-{winner.number}.pt"
         if not weights.is_file():  # the race had already ended
@@ -271,15 +239,19 @@ class Race:
             sum(entry.train_seconds for entry in every),
             sum(entry.judge_seconds for entry in every),
             record.draw_seconds,
-            [Finalist(one.number, before.of(one), one.rank, again[one.number].rank) for one in finalists],
+            [Finalist(one.number, before.of(one), one.rank, again[one.number]) for one in finalists],
+            contest,
+            agreement(learn_guess(record.rungs[:-2]), record.rungs[-2]),
         )
 
 
 def _better(before: Sequence[RaceEntry], count: int) -> list[RaceEntry]:
     """Return the best entries, and always the first network: the winner is measured against it."""
     kept = list(before[:count])
-    planned = next(entry for entry in before if entry.number == 0)
-    return kept if planned in kept or planned.loss is None else [*kept[:-1], planned]
+    planned = next((entry for entry in before if entry.number == 0), None)
+    if planned is None or planned.loss is None or planned in kept:
+        return kept
+    return [*kept[:-1], planned]
 
 
 def clear(folder: Path) -> None:

@@ -116,7 +116,7 @@ def choose(network: nn.Module, sites: Sequence[Site], choice: UnitKernels) -> No
 def network_scores(network: nn.Module, sites: Sequence[Site]) -> KernelScores:
     """Return the scores of a trained super-network's gates, by convolution."""
     parts = sites_to_modules(network, sites)
-    return {site.conv.name: part.scores().double().cpu().numpy() for site, part in parts.items()}
+    return {site.conv.name: part.scores().cpu().double().numpy() for site, part in parts.items()}
 
 
 def budget_share(budget: float, *, searched: float, whole: float) -> float:

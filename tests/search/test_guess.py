@@ -64,3 +64,21 @@ def test_children_share_the_luck_of_first_weights_until_all_begin_again() -> Non
     last = [RaceEntry(number, first[0].layout) for number in (2, 3)]
     found = _same_weights([first, second, last], [*first, *second, *last])
     assert found.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_the_error_of_a_difference_is_about_that_of_the_estimates() -> None:
+    """The true difference lies within one standard deviation in about two of three cases."""
+    entries, rng = raced(range(12), 1.0), np.random.default_rng(0)
+    truth = [1 - line_share(entry.layout) for entry in entries]
+    within = list[bool]()
+    for _ in range(12):
+        rungs = [
+            [replace(e, loss=t + rng.normal(0, 0.1)) for e, t in zip(entries, truth, strict=True)]
+            for _ in range(2)
+        ]
+        guess, unit = learn_guess(rungs), float(np.std([entry.rank for entry in rungs[0]], ddof=1))
+        for first in range(0, 12, 2):
+            true = (truth[first] - truth[first + 1]) / unit
+            found = guess.of(entries[first]) - guess.of(entries[first + 1])
+            within.append(abs(found - true) < guess.error(entries[first], entries[first + 1]))
+    assert 0.5 < np.mean(within) < 0.85

@@ -25,10 +25,11 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
 from app.search.costs import Site
+from app.search.finish import Finish
 from app.search.judge import part_cases
 from app.search.methods import SearchSettings
 from app.search.pricing import Prices, laid_out_network, outline_of, outlined
-from app.search.race import Finish, Race, clear, rungs
+from app.search.race import Race, clear, rungs
 from app.search.search import searched_sites
 from app.search.space import Space, variants
 from app.train.planning import BuildNetwork
@@ -84,16 +85,22 @@ def _race(training: Training, track: _Track) -> Finish:
         seconds * race.equivalent_steps / 60,
     )
     finish = race.run()
-    said = (
+    log.info(
+        "the race took %.1f min (%.1f min of it to judge networks)%s",
+        (finish.train_seconds + finish.judge_seconds + finish.draw_seconds) / 60,
+        finish.judge_seconds / 60,
         ""
         if finish.agreement is None
-        else f"; rank correlation of their losses with another seed: {finish.agreement:.2f}"
+        else f"; rank correlation of estimates with losses of the next rung: {finish.agreement:.2f}",
     )
-    log.info(
-        "the race took %.1f min (%.1f min of it to judge networks); %d finalists%s",
-        (finish.train_seconds + finish.judge_seconds + finish.draw_seconds) / 60,
-        *(finish.judge_seconds / 60, len(finish.finalists), said),
-    )
+    if finish.duel is None:
+        log.info("network %d wins", finish.number)
+    else:
+        log.info(
+            "network %d wins: network %d leads the planned network 0 by %.2f in estimated loss; to win, it "
+            "must lead by at least one standard deviation of that (%.2f)",
+            *(finish.number, finish.duel.challenger, finish.duel.lead, finish.duel.error),
+        )
     return finish
 
 
@@ -142,6 +149,8 @@ def _facts(training: Training, settings: SearchSettings, finish: Finish) -> dict
             "estimates": [round(one.estimate, 5) for one in finish.finalists],
             "numbers": [one.number for one in finish.finalists],
             "winner": finish.number,
+            "lead": None if finish.duel is None else round(finish.duel.lead, 3),
+            "lead_error": None if finish.duel is None else round(finish.duel.error, 3),
             "spearman": agreement,
         },
     }

@@ -17,7 +17,8 @@ def race(run: Run) -> list[Table]:
         ("Part of it to draw and judge networks", duration(run.summary.decode_seconds)),
         ("Networks that raced", whole(found.get("contestants"))),
         ("Trainings, round by round", ", ".join(f"{n} of {steps} steps" for n, steps in rounds) or DASH),
-        ("Spearman correlation of the judge with trainings of another seed", decimals(agreement, 2)),
+        ("Spearman correlation of estimates with later losses", decimals(agreement, 2)),
+        ("Lead of the best challenger's estimate over the planned network, and its error", _lead(found)),
         ("Winner", _name(found.get("winner"))),
         ("Its parameters", whole(run.summary.params)),
         ("Its MACs per patch", scaled(run.summary.macs_per_patch)),
@@ -33,6 +34,11 @@ def _finalists(found: dict[str, list[float]]) -> Table:
         for number, loss, other in zip(numbers, losses, again, strict=False)
     ]
     return Table("Finalists, best estimate first", ("Finalist", "Loss", "Loss with another seed"), rows)
+
+
+def _lead(found: dict[str, float | None]) -> str:
+    lead = found.get("lead")
+    return DASH if lead is None else f"{decimals(lead, 2)} ± {decimals(found.get('lead_error'), 2)}"
 
 
 def _name(number: float | None) -> str:

@@ -24,10 +24,10 @@ def test_a_race_says_what_it_took_and_who_won(tmp_path: Path) -> None:
     text = report(tmp_path, folder).texts["race"]
     for found in (duration(125), duration(25), "-0.50", "6 of 1 steps, 3 of 2 steps, 3 of 4 steps", "0.5123"):
         assert found in text
-    named = {"contestants": 9, "winner": 7, "numbers": [7, 2, 5]}
+    named = {"contestants": 9, "winner": 7, "numbers": [7, 2, 5], "lead": 0.612, "lead_error": 0.4}
     write_json(folder / "summary.json", {**summary, **times, "race": {**judged, **named}})
     cells = re.findall(r"<td[^>]*>(.*?)</td>", report(tmp_path, folder).source.partition('id="race"')[2])
-    assert cells[2] == "9" and cells[5] == "network 7"
-    assert [cells[6], cells[7]] == ["1,234,567", "4.32 G"]
+    assert cells[2] == "9" and cells[5:7] == ["0.61 ± 0.40", "network 7"]
+    assert [cells[7], cells[8]] == ["1,234,567", "4.32 G"]
     (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     assert "race" not in report(tmp_path, folder).ids
