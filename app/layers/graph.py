@@ -1,8 +1,12 @@
 """The order in which a network computes its modules."""
 
+import operator
 from collections.abc import Collection, Iterable
 
 from torch import fx, nn
+
+ADDITIONS = (operator.add, operator.iadd, "add", "add_")
+"""The targets of steps that add two maps."""
 
 
 def trace(

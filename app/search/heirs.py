@@ -2,16 +2,17 @@
 
 Channels are matched by kernel: a channel takes the weights of a channel with the same kernel, else of an
 unused channel, of which it keeps the taps that both kernels have. Channels without a match keep new weights.
+A dense convolution whose output is added to another map takes its channels in the order of that map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from app.layers.graph import trace
+from app.layers.graph import ADDITIONS, trace
 from app.operators.mixed import MixedConv3d
 
 _LEAVES = (MixedConv3d, nn.Conv3d, nn.ConvTranspose3d, nn.GroupNorm)  # with subclasses of our own
@@ -28,7 +29,10 @@ def take_over(target: nn.Module, source: nn.Module) -> None:
         inputs = [channels[one] for one in node.all_input_nodes if one in channels]
         if node.op == "call_module":
             path = str(node.target)
-            found = _filled(target.get_submodule(path), source.get_submodule(path), inputs)
+            parts = target.get_submodule(path), source.get_submodule(path)
+            found = _filled(*parts, inputs, _added_to(node, channels))
+        elif node.target in ADDITIONS:
+            found = _summed(inputs)
         else:
             found = _joined(inputs) if node.target is torch.cat else next(iter(inputs), None)
         if found is not None:
@@ -53,11 +57,38 @@ def _joined(parts: Sequence[_Channels]) -> _Channels:
     return _Channels(torch.cat(origins), start)
 
 
-def _filled(target: nn.Module, source: nn.Module, inputs: Sequence[_Channels]) -> _Channels | None:
+def _summed(parts: Sequence[_Channels]) -> _Channels | None:
+    """Return the channels of a sum; where the origins of its parts differ, there is none."""
+    if not parts or any(part.origin.shape != parts[0].origin.shape for part in parts):
+        return next(iter(parts), None)
+    alike = torch.stack([part.origin == parts[0].origin for part in parts]).all(dim=0)
+    return _Channels(torch.where(alike, parts[0].origin, _FRESH), parts[0].source)
+
+
+def _added_to(node: fx.Node, channels: Mapping[fx.Node, _Channels]) -> _Channels | None:
+    """Return the channels of the map to which a module's output is added, perhaps after norms, if known."""
+    while len(node.users) == 1:
+        before, node = node, next(iter(node.users))
+        if node.target in ADDITIONS:
+            return next(
+                (channels[one] for one in node.all_input_nodes if one is not before and one in channels), None
+            )
+        if node.op != "call_module":
+            return None
+    return None
+
+
+def _filled(
+    target: nn.Module, source: nn.Module, inputs: Sequence[_Channels], added_to: _Channels | None
+) -> _Channels | None:
     """Fill one module with the weights of another; return the origin of its output channels."""
     before = inputs[0] if inputs else None
-    if isinstance(target, MixedConv3d | nn.Conv3d):
-        return _fill_convolution(target, source, before)
+    if isinstance(target, MixedConv3d):
+        return _fill_convolution(target, source, before, _matched(target, source))
+    if isinstance(target, nn.Conv3d):
+        fits = added_to is not None and len(added_to.origin) == target.out_channels
+        origins = added_to.origin.tolist() if added_to is not None and fits else _matched(target, source)
+        return _fill_convolution(target, source, before, origins)
     if isinstance(target, nn.ConvTranspose3d) and isinstance(source, nn.ConvTranspose3d):
         return _fill_upsampling(target, source, before)
     theirs = {**dict(source.named_parameters(recurse=False)), **dict(source.named_buffers(recurse=False))}
@@ -69,10 +100,12 @@ def _filled(target: nn.Module, source: nn.Module, inputs: Sequence[_Channels]) -
     return before
 
 
-def _fill_convolution(target: nn.Module, source: nn.Module, before: _Channels | None) -> _Channels:
-    """Fill a convolution channel by channel; return the origin of its output channels."""
+def _fill_convolution(
+    target: nn.Module, source: nn.Module, before: _Channels | None, origins: list[int]
+) -> _Channels:
+    """Fill a convolution channel by channel from the channels `origins`; return these."""
     theirs = [(group, row) for group in _groups(source) for row in range(len(group.weight))]
-    origins, number = _matched(target, source), 0
+    number = 0
     for group in _groups(target):
         for row in range(len(group.weight)):
             if origins[number] != _FRESH:

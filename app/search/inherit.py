@@ -4,7 +4,6 @@ In a mixed convolution the channels of one kernel are next to each other, so slo
 and the inputs of later convolutions are permuted here once, so nothing is permuted when the network runs.
 """
 
-import operator
 from collections.abc import Mapping
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from app.core.errors import InputError
 from app.core.layout import Layout
-from app.layers.graph import trace
+from app.layers.graph import ADDITIONS, trace
 from app.models.checkpoint import Checkpoint
 from app.models.network import NetworkSpec
 from app.operators.mixed import MixedConv3d
@@ -23,7 +22,6 @@ from app.search.penalty import super_convolutions
 from app.search.search import searched_sites
 
 _LEAVES = (SampledConv3d, nn.Conv3d, nn.ConvTranspose3d, nn.GroupNorm)  # with subclasses of our own
-_ADDITIONS = (operator.add, operator.iadd, "add", "add_")
 
 
 def inherit_search(target: nn.Module, spec: NetworkSpec, searched: Checkpoint) -> None:
@@ -64,7 +62,11 @@ def inherit(target: nn.Module, source: nn.Module, sites: Mapping[str, Site], lay
         InputError: the network adds two maps whose channels are in different orders.
     """
     chosen = {path: slot_kernels(source.get_submodule(path), site, layout) for path, site in sites.items()}
-    _Carrier(target, source, chosen).run()
+    orders = {
+        path: [site.kernels.index(kernel) for kernel in layout.convolutions[site.conv.name]]
+        for path, site in sites.items()
+    }
+    _Carrier(target, source, chosen, orders).run()
 
 
 def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
@@ -86,8 +88,15 @@ def slot_kernels(part: nn.Module, site: Site, layout: Layout) -> Tensor:
 class _Carrier:
     """A walk through the network that copies weights and keeps track of the order of channels."""
 
-    def __init__(self, target: nn.Module, source: nn.Module, chosen: Mapping[str, Tensor]) -> None:
-        self._target, self._source, self._chosen = target, source, chosen
+    def __init__(
+        self,
+        target: nn.Module,
+        source: nn.Module,
+        chosen: Mapping[str, Tensor],
+        kernels: Mapping[str, list[int]],
+    ) -> None:
+        """Carry the kernels `chosen` by slot; `kernels` has those of the target's groups, in order."""
+        self._target, self._source, self._chosen, self._kernels = target, source, chosen, kernels
         self._orders: dict[fx.Node, Tensor] = {}
         """Channel i of a node's output is slot order[i] of the super-network's."""
 
@@ -120,19 +129,18 @@ class _Carrier:
 
     def _shrink(self, path: str, source: SampledConv3d, target: nn.Module, order: Tensor | None) -> Tensor:
         assert isinstance(target, MixedConv3d)
-        chosen = self._chosen[path]
-        for group, index in zip(target.groups, torch.unique(chosen).tolist(), strict=True):
-            mine = torch.nonzero(chosen == index)[:, 0]
+        places = [torch.nonzero(self._chosen[path] == index)[:, 0] for index in self._kernels[path]]
+        for group, index, mine in zip(target.groups, self._kernels[path], places, strict=True):
             weight = source.candidates.of(index)[mine]
             weight = weight if order is None else weight.index_select(1, order)
             _fill(group, {"weight": weight})
-        return torch.argsort(chosen, stable=True)
+        return torch.cat(places)
 
     def _function(self, node: fx.Node) -> Tensor | None:
         orders = [self._orders.get(one) for one in node.all_input_nodes]
         if node.target is torch.cat:
             return _side_by_side([order for order in orders if order is not None])
-        if node.target in _ADDITIONS and not all(_equal(order, orders[0]) for order in orders):
+        if node.target in ADDITIONS and not all(_equal(order, orders[0]) for order in orders):
             raise InputError(
                 "train.init: this network adds channels whose order the search has changed; "
                 "inherit with model.block=plain, or leave train.init out"

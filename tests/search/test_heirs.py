@@ -6,7 +6,10 @@ import torch
 
 from app.core.kernel import Kernel
 from app.core.layout import Layout
+from app.models.network import design
+from app.models.unet import UNetModel
 from app.operators.mixed import MixedConv3d
+from app.operators.plain import Conv3d
 from app.search.heirs import take_over
 from app.search.pricing import laid_out_network, outline_of
 from tests.support.searching import DENSE, small_space
@@ -38,6 +41,21 @@ def test_channels_in_another_order_and_with_more_taps_compute_the_same() -> None
     source = network(first_convolutions({PLANE: 10, LINE: 6}, {LINE: 16}), 1)
     target = network(first_convolutions({LINE: 6, PLANE: 8, CUBE: 2}, {CUBE: 4, LINE: 12}), 0)
     take_over(target, source)
+    torch.testing.assert_close(target.eval()(X), source(X), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_sums_of_a_residual_network_add_the_same_channels() -> None:
+    """A projection takes the channels in the order of the convolution that it is added to."""
+    residual = design(UNetModel("residual", 2, 1, deep_supervision=True), DENSE.shape, Conv3d(), None)
+    layouts = (
+        first_convolutions({LINE: 6, PLANE: 10}, {LINE: 8, PLANE: 8}),
+        first_convolutions({PLANE: 10, LINE: 6}, {PLANE: 8, LINE: 8}),
+    )
+    target, source = (laid_out_network(residual, layout).build().eval() for layout in layouts)
+    take_over(target, source)
+    path, order = "encoder.0.0.shortcut.0.weight", [*range(8, 16), *range(8)]
+    torch.testing.assert_close(target.get_parameter(path), source.get_parameter(path)[order])
     torch.testing.assert_close(target.eval()(X), source(X), atol=1e-5, rtol=1e-4)
 
 

@@ -27,7 +27,11 @@ UNET = UNetModel(block="plain", encoder_blocks=2, decoder_blocks=2, deep_supervi
 
 @pytest.mark.parametrize("where", ["encoder", "all"])
 @pytest.mark.parametrize("weights", ["shared", "separate"])
-def test_the_derived_network_equals_the_super_network_with_dead_gates(weights: str, where: str) -> None:
+@pytest.mark.parametrize("reordered", [False, True])
+def test_the_derived_network_equals_the_super_network_with_dead_gates(
+    reordered: bool, weights: str, where: str
+) -> None:
+    """Also if someone changed the order of the kernels in layout.yaml."""
     torch.manual_seed(0)
     spec = design(UNET, SHAPE, SuperNet("123d", where, "sampled", weights, 0.1), None)
     source = spec.build()
@@ -38,6 +42,8 @@ def test_the_derived_network_equals_the_super_network_with_dead_gates(weights: s
         part.gates.data.uniform_(0.5, 1.5).mul_(torch.randn_like(part.gates).sign())
     sites = searched_sites(spec)
     counts = best_under_budget(sites, network_scores(source, sites), Budget(MacsCost(), 0.3), align=1).counts
+    if reordered:
+        counts = {name: dict(reversed(groups.items())) for name, groups in counts.items()}
     layout = Layout(counts)
     target = design(UNET, SHAPE, Mixed(layout), None).build()
     by_path = dict(zip(super_convolutions(source), sites, strict=True))
