@@ -1,6 +1,7 @@
 """Decomposition of a whole trained network: depthwise, channel or spatial."""
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,8 @@ from app.core.errors import InputError
 from app.models.checkpoint import Weights
 from app.models.network import NetworkSpec, build_named, list_convolutions, to_device
 from app.operators.decomposed import Decomposed, Factors
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,14 @@ def decompose(
     look = partial(sample_rows, patches=patches, rows=settings.rows, seed=seed)
     rows = look(original, dense)
     after = {name: following(original, paths[name]) if settings.fits("data") else UNKNOWN for name in dense}
-    tasks = {name: ConvTask(conv, rows[name], after[name]) for name, conv in dense.items()}
+    tasks = {name: ConvTask(dense[name], seen, after[name]) for name, seen in rows.items()}
+    bent = sum(task.following.slope is not None for task in tasks.values())
+    if settings.fits("activation") and bent < len(tasks):
+        log.warning(
+            "compress.fit=activation: applies to %d of %d convolutions, because it needs an instance norm "
+            "and a ReLU or leaky ReLU after them; the others are fitted as by asymmetric",
+            *(bent, len(tasks)),
+        )
     convs = {conv.name: conv for conv in list_convolutions(spec.model, spec.shape)}
     answer = Answer(original, patches[0])
     options: dict[str, list[RankChoice]] = {}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from app.compress.answer import Answer
 from app.compress.fits.conv_fit import UNKNOWN, following
-from app.compress.fits.samples import Rows, sample_rows
+from app.compress.fits.samples import ROWS_PER_FEATURE, Rows, sample_rows
 from app.compress.fits.subkernels import FittedKernels, fit_kernels, refit_kernels, taps_of
 from app.compress.network import trained_network
 from app.core.errors import InputError
@@ -56,9 +56,9 @@ def shrink(
     """Fit every kernel to every channel, decode a layout from the losses, then refit the chosen kernels.
 
     `searched` is `trained` with a super-network of separate weights. With `distill` candidates are fitted to
-    about `rows` rows of each convolution on `patches` (B, C, D, H, W); otherwise they are cut out of the
-    trained weights. The loss of a channel is weighted by how much its convolution affects the network's
-    output. `advance` is called twice for each searched convolution.
+    about `rows` rows of each convolution on `patches` (B, C, D, H, W), or more if it has many inputs;
+    otherwise they are cut out of the trained weights. The loss of a channel is weighted by how much its
+    convolution affects the network's output. `advance` is called twice for each searched convolution.
 
     Raises:
         InputError: a searched convolution is not dense or lacks taps of a kernel, or no layout meets the
@@ -67,7 +67,7 @@ def shrink(
     original, paths = trained_network(trained, weights)
     sites = searched_sites(searched)
     convs = {site.conv.name: _dense(original, paths[site.conv.name], site) for site in sites}
-    look = partial(sample_rows, patches=patches, rows=rows, seed=seed)
+    look = partial(sample_rows, patches=patches, rows=rows, seed=seed, per_feature=ROWS_PER_FEATURE)
     seen = look(original, convs) if distill else {}
     answer = Answer(original, patches[0])
     fitted, scores = {}, {}
@@ -84,7 +84,8 @@ def shrink(
     }
     current = copy.deepcopy(original)
     kept: dict[str, tuple[Tensor, ...]] = {}
-    for site in sites:
+    places = {name: place for place, name in enumerate(seen)}  # in the order of the network's computation
+    for site in sorted(sites, key=lambda site: places.get(site.conv.name, 0)):
         name = site.conv.name
         kept[name] = fitted[name].weights
         if distill:

@@ -53,7 +53,7 @@ class SearchSettings:
     cost: str
     """params, macs or latency (milliseconds of one patch on this machine)."""
     limits: dict[str, float | None]
-    """Further budgets by kind of cost, for race, evolve and random; they need not be used up; None: none."""
+    """Further budgets by other kinds of cost, for race, evolve and random; they need not be used up."""
     kernels: Any
     """A named set, or a list of kernels."""
     where: Any
@@ -96,8 +96,12 @@ class SearchSettings:
             )
         if self.cost not in SEARCHED_COSTS:
             raise InputError(f"search.cost: got {self.cost!r}, wanted {', '.join(SEARCHED_COSTS)}")
-        if unknown := [cost for cost in self.limits if cost not in SEARCHED_COSTS]:
-            raise InputError(f"search.limits: got {unknown[0]!r}, wanted {', '.join(SEARCHED_COSTS)}")
+        others = [cost for cost in SEARCHED_COSTS if cost != self.cost]
+        if wrong := ({*self.limits} - {*SEARCHED_COSTS}) | ({*self.limited} - {*others}):
+            raise InputError(
+                f"search.limits: got {min(wrong)!r}, wanted {' or '.join(others)}, because search.budget "
+                f"limits search.cost={self.cost}"
+            )
         if self.limited and self.way.decode not in ("race", "evolve"):
             raise InputError(
                 f"search.limits: search.method {self.method} does not support them; use race, evolve or "

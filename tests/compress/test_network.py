@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from app.compress.choices import PRICES
+from app.compress.fits.conv_fit import following
 from app.compress.fits.settings import FITS
 from app.compress.methods import method_of
 from app.compress.network import count_decomposable, decompose
@@ -82,6 +84,23 @@ def test_better_fits_come_nearer() -> None:
     assert distance["weights"] > distance["data"] > distance["sweeps"]
     assert distance["sweeps"] > max(distance["asymmetric"], distance["activation"])
     assert distance["asymmetric"] != distance["activation"]
+
+
+@pytest.mark.parametrize(
+    ("block", "activation", "count"), [("plain", "relu", 0), ("residual", "leaky_relu", 1)]
+)
+def test_the_fit_through_activations_says_where_it_does_not_apply(
+    block: str, activation: str, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = UNetModel(block, 2, 1, True, activation=activation)
+    spec = design(model, SHAPE, Conv3d(), None)
+    decomposed(spec, fit="activation", rows=300)
+    assert caplog.text.count("compress.fit=activation") == count
+
+
+def test_a_relu_after_a_norm_is_known() -> None:
+    block = nn.Sequential(nn.Sequential(nn.Conv3d(1, 4, 3), nn.GroupNorm(4, 4), nn.ReLU()))
+    assert following(block, "0.0").slope == 0.0
 
 
 def test_the_whole_budget_changes_nothing() -> None:

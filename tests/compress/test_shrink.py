@@ -1,15 +1,19 @@
 """A trained network keeps sub-kernels: known ones are found, fits lose less than cuts, weights carry over."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+import app.compress.shrink as shrink_module
 from app.compress.fits.conv_fit import UNKNOWN
-from app.compress.fits.samples import sample_rows
+from app.compress.fits.samples import Rows, sample_rows
 from app.compress.fits.subkernels import fit_kernels, refit_kernels, taps_of
-from app.compress.network import trained_network
+from app.compress.methods import method_of
+from app.compress.network import decompose, trained_network
 from app.compress.shrink import Shrunk, shrink
 from app.core.errors import InputError
 from app.core.kernel import Kernel
@@ -28,6 +32,7 @@ from app.search.decode import best_under_budget
 from app.search.inherit import inherit
 from app.search.penalty import super_convolutions
 from app.search.search import searched_sites
+from tests.support.config import COMPRESS
 
 KERNELS = vocabulary("123d", "")
 CUBE, LINE = Kernel((3, 3, 3)), Kernel((3, 1, 1))
@@ -109,6 +114,46 @@ def test_a_second_fit_makes_up_for_changed_inputs() -> None:
     weights = refit_kernels(conv, (LINE, CUBE), chosen, halved)
     torch.testing.assert_close(weights[1][[0, 2]], 2 * conv.weight.detach()[[0, 2]], atol=0.02, rtol=0.02)
     assert not weights[1][1].any() and not weights[0][[0, 2]].any() and weights[0][1].any()
+
+
+def test_there_are_enough_rows_for_the_features_and_no_voxel_twice() -> None:
+    first, second = nn.Conv3d(2, 3, 3, padding=1), nn.Conv3d(3, 1, 3, stride=4)
+    convs = {"second": second, "first": first}
+    patches = [torch.arange(2.0 * 8**3).view(1, 2, 8, 8, 8)] * 2
+    found = sample_rows(nn.Sequential(first, second), convs, patches, rows=10, seed=0, per_feature=4)
+    assert [(name, len(rows.outputs)) for name, rows in found.items()] == [("first", 216), ("second", 16)]
+    assert len(found["second"].outputs.unique()) == 8
+    few = sample_rows(nn.Sequential(first, second), convs, patches, rows=10, seed=0)
+    assert [len(rows.outputs) for rows in few.values()] == [10, 10]
+
+
+def test_fits_follow_the_network_from_input_to_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder's levels are listed from the finest on, but computed from the deepest on."""
+    levels = ((1, 1, 1), (2, 2, 2), (2, 2, 2))
+    spec = design(
+        UNET, replace(SHAPE, widths=(4, 6, 8), strides=levels, kernels=((3, 3, 3),) * 3), Conv3d(), None
+    )
+    looked: list[tuple[str, ...]] = []
+
+    def look(network: nn.Module, convs: dict[str, nn.Conv3d], **options: Any) -> dict[str, Rows]:
+        looked.append(tuple(convs))
+        return sample_rows(network, convs, **options)
+
+    patches, weights = [smooth(2, 1, 8)], spec.build().state_dict()
+    monkeypatch.setattr(shrink_module, "sample_rows", look)
+    operator = SuperNet("123d", "all", "sampled", "separate", 0.1)
+    super_network = design(UNET, spec.shape, operator, None)
+    sites, budget = searched_sites(super_network), Budget(MacsCost(), 0.3)
+    decode = partial(best_under_budget, sites, budget=budget, align=1)
+    shrink(
+        *(spec, weights, super_network, decode, patches),
+        **{"distill": True, "rows": 100, "seed": 0, "advance": lambda: None},
+    )
+    settings = replace(COMPRESS, fit="asymmetric", rows=100)
+    found = decompose(spec, weights, patches, method_of("dwd", settings), seed=0, advance=lambda: None)
+    for names in ([name for (name,) in looked[1:]], list(found.chosen)):
+        assert names[-2:] == ["decoder.1.0", "decoder.0.0"]
+        assert not any(name.startswith("decoder") for name in names[:-2])
 
 
 @pytest.mark.parametrize("distill", [True, False])

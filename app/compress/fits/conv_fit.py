@@ -91,4 +91,5 @@ def following(network: nn.Module, path: str) -> Following:
         return UNKNOWN
     bend = rest[1] if len(rest) > 1 else None
     slope = bend.negative_slope if isinstance(bend, nn.LeakyReLU) else None
+    slope = 0.0 if isinstance(bend, nn.ReLU) else slope
     return Following(norm.weight.detach().double(), norm.bias.detach().double(), slope, norm.eps)

@@ -17,11 +17,10 @@ from app.compress.fits.depthwise import (
 )
 from app.compress.fits.method import DecompositionMethod, chain_kernels
 from app.compress.fits.replace import chained
+from app.compress.fits.samples import ROWS_PER_FEATURE
 from app.compress.fits.separable import split_filters
 from app.operators import ConvSpec
 from app.operators.decomposed import Factors
-
-_ROWS_A_FEATURE = 4  # rows per feature; a joint least-squares fit with fewer rows overfits
 
 
 class DepthwiseMethod(DecompositionMethod):
@@ -47,7 +46,7 @@ class DepthwiseMethod(DecompositionMethod):
         if len(parts) > 1:
             product = math.prod(parts[1:], start=parts[0]).flatten(1)
             found = DepthwiseFactors(product.reshape(found.filters.shape), found.mix)
-            if self.settings.fits("data") and len(product) * _ROWS_A_FEATURE <= len(task.target):
+            if self.settings.fits("data") and len(product) * ROWS_PER_FEATURE <= len(task.target):
                 found = refitted_mix(found, task.inputs, task.target)
         mix = found.mix / task.scale
         bias = task.bias(DepthwiseFactors(found.filters, mix).weights())

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+ROWS_PER_FEATURE = 4
+"""A least-squares fit with fewer rows per feature overfits."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -21,16 +24,27 @@ class Rows:
 
 @torch.no_grad()
 def sample_rows(
-    network: nn.Module, convs: Mapping[str, nn.Conv3d], patches: Sequence[Tensor], *, rows: int, seed: int
+    network: nn.Module,
+    convs: Mapping[str, nn.Conv3d],
+    patches: Sequence[Tensor],
+    *,
+    rows: int,
+    seed: int,
+    per_feature: int = 0,
 ) -> dict[str, Rows]:
-    """Return about `rows` rows of each convolution; the places depend on the seed only.
+    """Return about `rows` rows of each convolution in the order in which the network computes them.
 
-    Each forward pass stops after the last convolution in `convs`.
+    At least `per_feature` rows per feature (input channel and tap) are returned, but no voxel twice if there
+    are too few. The places depend on the seed only. Each forward pass stops after the last convolution in
+    `convs`.
     """
-    found: dict[str, list[Rows]] = {name: [] for name in convs}
+    found: dict[str, list[Rows]] = {}
+    wanted = {
+        name: math.ceil(max(rows, per_feature * conv.weight[0].numel()) / len(patches))
+        for name, conv in convs.items()
+    }
     for number, patch in enumerate(patches):
-        generator_seed = 1000 * seed + number
-        look = _Look(found, number + 1, rows=math.ceil(rows / len(patches)), seed=generator_seed)
+        look = _Look(found, number + 1, wanted, seed=1000 * seed + number)
         hooks = [conv.register_forward_hook(partial(look, name)) for name, conv in convs.items()]
         with suppress(_SeenAll):
             network(patch.contiguous(memory_format=torch.channels_last_3d))
@@ -42,17 +56,24 @@ def sample_rows(
 class _Look:
     """A hook that stores the rows of one convolution in one patch, and stops the pass after the last one."""
 
-    def __init__(self, found: dict[str, list[Rows]], passes: int, *, rows: int, seed: int) -> None:
+    def __init__(
+        self, found: dict[str, list[Rows]], passes: int, rows: Mapping[str, int], *, seed: int
+    ) -> None:
+        """Store `rows` rows by convolution; `passes` counts the passes from the first to this one."""
         self.found, self.passes, self.rows, self.seed = found, passes, rows, seed
 
     def __call__(self, name: str, conv: nn.Module, x: tuple[Tensor], y: Tensor) -> None:
         assert isinstance(conv, nn.Conv3d)
         generator = torch.Generator().manual_seed(self.seed)
         extents = [y.shape[0], *y.shape[2:]]
-        places = torch.stack([torch.randint(n, (self.rows,), generator=generator) for n in extents], dim=1)
+        rows = self.rows[name]
+        if rows < math.prod(extents):
+            places = torch.stack([torch.randint(n, (rows,), generator=generator) for n in extents], dim=1)
+        else:
+            places = torch.cartesian_prod(*(torch.arange(n) for n in extents))
         outputs = y.movedim(1, -1)[tuple(places.T)]
-        self.found[name].append(Rows(taps(x[0], conv, places), outputs))
-        if all(len(parts) == self.passes for parts in self.found.values()):
+        self.found.setdefault(name, []).append(Rows(taps(x[0], conv, places), outputs))
+        if [len(parts) for parts in self.found.values()] == [self.passes] * len(self.rows):
             raise _SeenAll
 
 
