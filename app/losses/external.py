@@ -57,7 +57,9 @@ class ExternalLoss:
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return the loss as a scalar; class weights are moved to the device of the logits."""
-        loss = self._placed.setdefault(logits.device, self._on(logits.device))
+        if logits.device not in self._placed:
+            self._placed[logits.device] = self._on(logits.device)
+        loss = self._placed[logits.device]
         if isinstance(loss, nn.CrossEntropyLoss):
             labels = labels[:, 0].long()
         value: Tensor = loss(logits, labels)

@@ -79,13 +79,13 @@ def _weights(origin: Checkpoint) -> Weights:
 
 
 def _following(spec: NetworkSpec, **changed: Any) -> set[str]:
-    """Return the names of tensors whose shape changes if the network's shape has the values `changed`."""
+    """Return the names of tensors that change shape, or are gone, if the network has the values `changed`."""
     with torch.device("meta"):
         own, other = (
             spec.model.build(shape, spec.encoder, spec.decoder).state_dict()
             for shape in (spec.shape, replace(spec.shape, **changed))
         )
-    return {name for name, values in own.items() if values.shape != other[name].shape}
+    return {name for name, values in own.items() if name not in other or values.shape != other[name].shape}
 
 
 def _for_channels(weights: Tensor, theirs: Sequence[str], ours: Sequence[str]) -> Tensor:

@@ -1,5 +1,6 @@
 """Losses of MONAI and torch with weights of classes."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -47,3 +48,17 @@ def test_wrong_weights_are_named() -> None:
             with_weights(nn.CrossEntropyLoss, values, NAMES, "loss")
     with pytest.raises(InputError, match="takes no weights"):
         with_weights(nn.MSELoss, {"class_weights": {"organ": 2.0}}, NAMES, "loss")
+
+
+def test_a_loss_is_copied_to_a_device_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, copies = copy.deepcopy, list[object]()
+
+    def counted(value: object) -> object:
+        copies.append(value)
+        return usual(value)
+
+    monkeypatch.setattr(copy, "deepcopy", counted)
+    loss = ExternalLoss(nn.CrossEntropyLoss())
+    for _ in range(3):
+        loss(LOGITS.to("meta"), LABELS.to("meta"))
+    assert len(copies) == 1

@@ -11,6 +11,7 @@ from app.models.transfer import Transfer, transfer
 from app.models.unet import UNetModel
 from app.operators import Operator
 from app.operators.cakes import Cakes
+from app.operators.dwsep import DepthwiseSeparable
 from app.operators.plain import Conv3d
 from tests.support.config import CUBES
 
@@ -49,6 +50,14 @@ def test_the_same_network_is_taken_whole() -> None:
     assert set(found.taken) == set(source.weights)
     for name, values in network.state_dict().items():
         torch.testing.assert_close(values, source.weights[name], rtol=0, atol=0)
+
+
+def test_operators_whose_tensors_depend_on_the_number_of_channels_take_what_fits() -> None:
+    own = spec(DepthwiseSeparable(1), in_channels=5)
+    five = ("a", "b", "c", "d", "e")
+    _, found = moved(own, origin(spec(DepthwiseSeparable(1), in_channels=4), five[:4]), five)
+    assert set(found.taken) | set(found.fresh) == set(own.build().state_dict())
+    assert found.channels == ("encoder.0.0.0.weight",) and not found.fresh
 
 
 def test_other_labels_have_a_new_output_layer_also_if_there_are_as_many() -> None:

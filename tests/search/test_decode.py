@@ -185,6 +185,10 @@ def test_impossible_settings_are_named() -> None:
             {"method": "evolve", "limits": {"joule": 1.0}},
             [r"search\.limits\b", r"\bjoule\b", r"\bparams\b", r"\bmacs\b"],
         ),
+        (
+            {"method": "race", "limits": {"params": 0.3, "macs": 0.2}},
+            [r"search\.limits\b", r"'macs'", r"search\.cost=macs\b", r"\bparams or latency\b"],
+        ),
         ({"method": "evolve", "limits": {"params": -1.0}}, [r"search\.limits\.params\b", r"-1\b"]),
         (
             {"limits": {"params": 0.3}},
