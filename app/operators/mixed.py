@@ -15,6 +15,7 @@ from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.core.types import Size, as_size
+from app.layers.candidates import cover_of
 from app.layers.convolution import conv3d, dense_conv
 from app.layers.cost import Cost, dense_cost
 from app.operators.operator import ConvSpec, Operator
@@ -37,8 +38,7 @@ class MixedConv3d(nn.Module):
             dense_conv(in_channels, channels, kernel, stride) for kernel, channels in groups.items()
         )
         self.merged = False
-        extents = [kernel.extent for kernel in groups]
-        self._box = as_size([max(extent[axis] for extent in extents) for axis in range(3)])
+        self._box = cover_of(tuple(groups))
         self._stride = stride
 
     def forward(self, x: Tensor) -> Tensor:

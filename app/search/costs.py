@@ -22,6 +22,12 @@ class Site:
     unit: int = 1
     """Number of consecutive slots that choose the same kernel."""
 
+    @property
+    def units(self) -> list[int]:
+        """The number of slots of each unit; the last one may have fewer."""
+        slots = self.conv.out_channels
+        return [min(self.unit, slots - start) for start in range(0, slots, self.unit)]
+
 
 class CostModel(Protocol):
     """A measure of cost that is additive over groups, and zero for no channels."""

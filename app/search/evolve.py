@@ -117,7 +117,7 @@ class Evolution:
         counts: ChannelCounts = {}
         for site in self.sites:
             name = site.conv.name
-            channels = np.bincount(choice[name], weights=_units(site), minlength=len(site.kernels))
+            channels = np.bincount(choice[name], weights=site.units, minlength=len(site.kernels))
             counts[name] = {k: int(n) for k, n in zip(site.kernels, channels, strict=True) if n}
         return counts
 
@@ -140,7 +140,7 @@ class Evolution:
         for _ in range(_TRIES):
             choice = {}
             for site in self.sites:
-                chances, units = self.chances[site.conv.name], len(_units(site))
+                chances, units = self.chances[site.conv.name], len(site.units)
                 kernels = rng.choice(len(chances), size=1 if whole else units, p=chances)
                 choice[site.conv.name] = np.repeat(kernels, units) if whole else kernels
             if self._meets(choice, least):
@@ -157,7 +157,7 @@ class Evolution:
         places: list[tuple[str, int | slice]] = [
             (site.conv.name, unit)
             for site in self.sites
-            for unit in ([slice(None)] if whole else range(len(_units(site))))
+            for unit in ([slice(None)] if whole else range(len(site.units)))
         ]
         for _ in range(_TRIES):
             child = {name: kernels.copy() for name, kernels in parent.items()}
@@ -169,9 +169,3 @@ class Evolution:
             if changed and self._meets(child, least):
                 return child
         return self._first(rng, way)
-
-
-def _units(site: Site) -> list[int]:
-    """Return the number of channels of each unit."""
-    slots = site.conv.out_channels
-    return [min(site.unit, slots - start) for start in range(0, slots, site.unit)]

@@ -4,22 +4,25 @@ All patches count as one batch, because a label with a few voxels in one patch c
 that a mean over patches says little about the network.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
 
+from app.core.plan import Plan
+from app.core.task import Case, Task
+from app.data.prepare.cache import CachedCase
 from app.data.sample.batches import Batch, BatchSource
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
-from app.data.sample.split import Folds, split_cases
+from app.data.sample.split import Folds, Split, split_cases
 from app.models.regions import without_labels
 from app.train.inputs import make_batches
 from app.train.machine.shared_loss import exchanging_sums
 from app.train.state import LossFunction, batch_loss
-from app.train.training import Training
+from app.train.training import Recipe, Training
 
 JUDGED = 24
 """Batches that judge a network. The rank correlation with as many other batches is .5 for 3 and .9 for 24."""
@@ -31,11 +34,12 @@ class Judge:
     """A function that returns the loss of a network on batches that no network trains on; lower is better."""
 
     batches: BatchSource
+    loss: LossFunction
 
-    def __call__(self, training: Training, network: nn.Module) -> float:
+    def __call__(self, network: nn.Module) -> float:
         """Return the loss of a network."""
         batches = (self.batches.batch(number) for number in range(JUDGED))
-        return loss_over(without_labels(network.eval()), batches, training.recipe.loss)
+        return loss_over(without_labels(network.eval()), batches, self.loss)
 
 
 @torch.inference_mode()
@@ -56,33 +60,40 @@ def loss_over(network: nn.Module, batches: Iterable[Batch], loss: LossFunction) 
 
 
 def part_cases(training: Training) -> tuple[BatchSource, Judge]:
-    """Return batches of four fifths of the training cases, and a judge with unaugmented batches of the rest.
+    """Return batches of four fifths of the training cases, and a judge on unaugmented ones of the rest."""
+    train, judge = (
+        [training.cached[case.id] for case in cases]
+        for cases in inner_split(training.split, training.recipe.seed)
+    )
+    plan, task, recipe = training.plan, training.task, training.recipe
+    batches = make_batches(train, plan, task, recipe=recipe, settings=training.settings)
+    return batches, judge_on(judge, plan, task, recipe)
 
-    Cases of one group stay together. If there is a single group, the same cases train and judge.
+
+def inner_split(split: Split, seed: int) -> tuple[Sequence[Case], Sequence[Case]]:
+    """Return four fifths of the training cases, and the rest.
+
+    Cases of one group stay together. If there is a single group, both parts are all its cases.
     """
     groups: dict[str, list[str]] = {}
-    for case in training.split.training:
-        groups.setdefault(training.split.groups.get(case.id, case.id), []).append(case.id)
-    train = judge = training.split.training
-    if len(groups) > 1:
-        folds = Folds(0, min(_PARTS, len(groups)), training.recipe.seed)
-        parts = split_cases(training.split.training, folds, duplicates=list(groups.values()))
-        train, judge = parts.training, parts.validation
-    plan, recipe = training.plan, training.recipe
-    batches = make_batches(
-        [training.cached[case.id] for case in train],
-        plan,
-        training.task,
-        recipe=recipe,
-        settings=training.settings,
-    )
+    for case in split.training:
+        groups.setdefault(split.groups.get(case.id, case.id), []).append(case.id)
+    if len(groups) == 1:
+        return split.training, split.training
+    folds = Folds(0, min(_PARTS, len(groups)), seed)
+    parts = split_cases(split.training, folds, duplicates=list(groups.values()))
+    return parts.training, parts.validation
+
+
+def judge_on(cases: Sequence[CachedCase], plan: Plan, task: Task, recipe: Recipe) -> Judge:
+    """Return a judge with unaugmented batches of these cases, which depend on the recipe's seed."""
     sampler = PatchSampler(
-        [training.cached[case.id] for case in judge],
+        cases,
         size=plan.patch,
         margin=plan.patch,
         batch=plan.batch,
         foreground_share=plan.foreground_share,
         seed=recipe.seed,
-        codes=partial_labels(training.task).codes,
+        codes=partial_labels(task).codes,
     )
-    return batches, Judge(BatchSource(sampler, None, seed=recipe.seed))
+    return Judge(BatchSource(sampler, None, seed=recipe.seed), recipe.loss)

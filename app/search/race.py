@@ -81,7 +81,7 @@ class Race:
     space: Space
     network: Callable[[Layout], NetworkSpec]
     judge: Judge
-    rungs: tuple[Rung, ...]
+    rungs: Sequence[Rung]
 
     @property
     def folder(self) -> Path:
@@ -199,7 +199,7 @@ class Race:
                     worth.add()
                 advance(note=f"network {entry.number}, loss {state.losses[-1]:.3f}")
             trained = time.perf_counter()
-            judged = self.judge(training, network)
+            judged = self.judge(network)
             loss = judged if math.isfinite(judged) else None
             if loss is None:
                 log.warning("network %d leaves the race: got a loss of %s", entry.number, judged)

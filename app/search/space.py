@@ -216,7 +216,7 @@ class Space:
         """
         layout, sites = self._layout(outline, shares), self.sites(outline)
         larger = max(self.prices(layout)) <= 1
-        units = [site for site in sites for _ in range(math.ceil(site.conv.out_channels / site.unit))]
+        units = [site for site in sites for _ in site.units]
         turns = [
             Turn(units[index], rng.random(), nested)
             for nested in (True, True, True, False, False)

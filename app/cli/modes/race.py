@@ -1,7 +1,7 @@
 """The mode search with search.method=race: short trainings of many networks find one for op=cakes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -29,7 +29,7 @@ from app.search.finish import Finish
 from app.search.judge import part_cases
 from app.search.methods import SearchSettings
 from app.search.pricing import Prices, laid_out_network, outline_of, outlined
-from app.search.race import Race, clear, rungs
+from app.search.race import Race, Rung, clear, rungs
 from app.search.search import searched_sites
 from app.search.space import Space, variants
 from app.train.planning import BuildNetwork
@@ -50,8 +50,9 @@ def run_race(cfg: DictConfig) -> Path:
         if settings.method == "random":
             _write(training, track, track.space.random(training.recipe.seed), dict(training.facts))
         else:
-            finish = _race(training, track)
-            _write(training, track, finish.winner, _facts(training, settings, finish))
+            found = rungs(settings.steps or training.settings.total_steps, settings.networks)
+            finish = _race(training, track, found)
+            _write(training, track, finish.winner, _facts(training, found, finish))
             write_checkpoint(training.folder / run_folder.LAST, finish.checkpoint)
             clear(training.folder)
         tracker.finish()
@@ -69,9 +70,8 @@ class _Track:
     prices: Prices
 
 
-def _race(training: Training, track: _Track) -> Finish:
-    settings, dense, space = track.settings, track.dense, track.space
-    found = rungs(settings.steps or training.settings.total_steps, settings.networks)
+def _race(training: Training, track: _Track, found: Sequence[Rung]) -> Finish:
+    dense, space = track.dense, track.space
     batches, judge = part_cases(training)
     training = replace(training, batches=batches)
     race = Race(training, space, lambda layout: laid_out_network(dense, layout), judge, found)
@@ -128,9 +128,8 @@ def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: 
     return _Track(settings, dense, Space(outlines, sites, prices, settings.draws_networks), prices)
 
 
-def _facts(training: Training, settings: SearchSettings, finish: Finish) -> dict[str, Any]:
+def _facts(training: Training, found: Sequence[Rung], finish: Finish) -> dict[str, Any]:
     """Return the facts of a race for summary.json."""
-    found = rungs(settings.steps or training.settings.total_steps, settings.networks)
     steps = sum(rung.networks * rung.steps for rung in found)
     agreement = None if finish.agreement is None else round(finish.agreement, 3)
     return {

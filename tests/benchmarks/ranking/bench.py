@@ -21,7 +21,6 @@ from app.core.task import Task
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
 from app.data.sample.batches import Batch, BatchSource
-from app.data.sample.split import split_cases
 from app.infer.window.sliding import SlidingSettings
 from app.models.network import NetworkSpec, design, to_device
 from app.models.regions import without_labels
@@ -29,7 +28,7 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.search.costs import Budget, MacsCost
 from app.search.evolve import even_chances
-from app.search.judge import loss_over
+from app.search.judge import inner_split, judge_on, loss_over
 from app.search.methods import SearchSettings
 from app.search.search import searched_sites
 from app.train.inputs import make_batches
@@ -38,17 +37,13 @@ from app.train.setup import draw_split, open_cache
 from app.train.state import TrainingState
 from app.train.training import Recipe
 from app.train.validate import validation_dice
-from tests.support.config import NONE, composed
+from tests.support.config import composed
 
 SMALL = (
     *("plan.stages=1", "plan.minutes=null", "plan.base_width=16", "plan.max_levels=3"),
     *("plan.max_patch_voxels=40000", "search.budget=0.2", "search.where=all", "search.align=8"),
 )
 """Overrides of every ranking; those of the command are behind them."""
-BATCHES = 24
-"""Batches of patches on which a loss is computed."""
-_INNER = 5  # parts of the training cases, one of which judges while the others train
-_JUDGED_SEED = 31337  # of the patches that losses are of
 
 
 @dataclass(frozen=True)
@@ -130,10 +125,8 @@ class Bench:
         return make_batches(cases, self.plan, self.task, recipe=recipe, settings=recipe.settings)
 
     def loss(self, network: nn.Module, cases: Sequence[CachedCase]) -> float:
-        """Loss on patches of cases, not augmented; the same ones for every network."""
-        plainly = replace(self.recipe, augment=NONE, seed=_JUDGED_SEED)
-        batches = self.batches(cases, plainly)
-        return self.loss_on(network, (batches.batch(step) for step in range(BATCHES)))
+        """Loss on patches of cases as a race judges it; the same ones for every network."""
+        return judge_on(cases, self.plan, self.task, self.recipe)(network)
 
     def loss_on(self, network: nn.Module, batches: Iterable[Batch]) -> float:
         """Loss on these batches, as one."""
@@ -192,7 +185,7 @@ def open_bench(asked: Asked) -> Bench:
     plan, _ = read_plan(path)
     folds = configured_folds(cfg, task, facts)
     split, cached = draw_split(task, folds, cache), cache.prepare(plan)
-    inner = split_cases(split.training, replace(folds, fold=0, folds=min(_INNER, folds.folds), names=None))
+    teaching, judging = inner_split(split, recipe.seed)
     return Bench(
         asked=asked,
         task=task,
@@ -202,6 +195,6 @@ def open_bench(asked: Asked) -> Bench:
         dense=build(plan),
         training=[cached[case.id] for case in split.training],
         held_out=[cached[case.id] for case in split.validation],
-        teaching=[cached[case.id] for case in inner.training],
-        judging=[cached[case.id] for case in inner.validation],
+        teaching=[cached[case.id] for case in teaching],
+        judging=[cached[case.id] for case in judging],
     )

@@ -64,7 +64,7 @@ class _Space:
         """Layouts that cost what is aimed at, of a large number drawn by chance."""
         choices, totals = {}, np.zeros((len(_COSTS), _DRAWN))
         for site in self.sites:
-            units, name = _units(site), site.conv.name
+            units, name = site.units, site.conv.name
             choices[name] = rng.choice(len(site.kernels), size=(_DRAWN, len(units)), p=self.chances[name])
             for index, costs in enumerate(_COSTS):
                 totals[index] += np.array(slot_costs(site, costs))[choices[name]] @ np.array(units)
@@ -190,9 +190,3 @@ def _candidate(number: int, space: _Space, choice: UnitKernels, dense: NetworkSp
     assert shape.patch is not None
     cost = design(dense.model, shape, Mixed(layout), None).cost(shape.patch)
     return Candidate(number, space.widths, layout, choice, cost)
-
-
-def _units(site: Site) -> list[int]:
-    """Channels of each unit."""
-    slots = site.conv.out_channels
-    return [min(site.unit, slots - start) for start in range(0, slots, site.unit)]
