@@ -70,7 +70,7 @@ def train(
                 save(state, best)
                 advance.say(_line(state, settings))
                 started = time.perf_counter()
-            advance(state.clock - shown, note=_note(state, settings))
+            advance(state.clock - shown, note=_note(state))
             shown = state.clock
     if ended == "interrupted":
         save(state, False)
@@ -138,8 +138,8 @@ def _judged(state: TrainingState) -> list[float]:
     return [value for row in state.history if (value := row["val_dice_mean"]) is not None]
 
 
-def _note(state: TrainingState, settings: TrainSettings) -> str:
-    step = "" if settings.max_minutes is None else f"step {state.step}, "  # else the bar shows steps
+def _note(state: TrainingState) -> str:
+    step = "" if state.clock == state.step else f"step {state.step}, "  # else the bar shows steps
     loss = state.losses[-1] if state.losses else state.history[-1]["train_loss"]
     known = _judged(state)
     last = f", Dice {known[-1]:.3f}" if known else ""
