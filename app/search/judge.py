@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from app.core.plan import Plan
-from app.core.task import Case, Task
+from app.core.task import Task
 from app.data.prepare.cache import CachedCase
 from app.data.sample.batches import Batch, BatchSource
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
-from app.data.sample.split import Folds, Split, split_cases
+from app.data.sample.split import inner_split
 from app.models.regions import without_labels
 from app.train.inputs import make_batches
 from app.train.machine.shared_loss import exchanging_sums
@@ -26,7 +26,6 @@ from app.train.training import Recipe, Training
 
 JUDGED = 24
 """Batches that judge a network. The rank correlation with as many other batches is .5 for 3 and .9 for 24."""
-_PARTS = 5  # of the training cases; one part judges
 
 
 @dataclass(frozen=True)
@@ -61,28 +60,13 @@ def loss_over(network: nn.Module, batches: Iterable[Batch], loss: LossFunction) 
 
 def part_cases(training: Training) -> tuple[BatchSource, Judge]:
     """Return batches of four fifths of the training cases, and a judge on unaugmented ones of the rest."""
+    inner = inner_split(training.split, training.recipe.seed)
     train, judge = (
-        [training.cached[case.id] for case in cases]
-        for cases in inner_split(training.split, training.recipe.seed)
+        [training.cached[case.id] for case in cases] for cases in (inner.training, inner.validation)
     )
     plan, task, recipe = training.plan, training.task, training.recipe
     batches = make_batches(train, plan, task, recipe=recipe, settings=training.settings)
     return batches, judge_on(judge, plan, task, recipe)
-
-
-def inner_split(split: Split, seed: int) -> tuple[Sequence[Case], Sequence[Case]]:
-    """Return four fifths of the training cases, and the rest.
-
-    Cases of one group stay together. If there is a single group, both parts are all its cases.
-    """
-    groups: dict[str, list[str]] = {}
-    for case in split.training:
-        groups.setdefault(split.groups.get(case.id, case.id), []).append(case.id)
-    if len(groups) == 1:
-        return split.training, split.training
-    folds = Folds(0, min(_PARTS, len(groups)), seed)
-    parts = split_cases(split.training, folds, duplicates=list(groups.values()))
-    return parts.training, parts.validation
 
 
 def judge_on(cases: Sequence[CachedCase], plan: Plan, task: Task, recipe: Recipe) -> Judge:

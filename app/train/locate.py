@@ -17,7 +17,7 @@ from app.data.prepare.geometry import Geometry, Region
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box
 from app.data.sample.partial import partial_labels
-from app.data.sample.split import Folds, Split, split_cases
+from app.data.sample.split import Split, inner_split
 from app.infer.scan.parts import MaskComponents
 from app.infer.scan.region import box_in_scan, locate
 from app.losses.losses import dice_ce
@@ -40,8 +40,6 @@ SHARES = (1.0, 0.5, 0.25, 0.1, LEAST_SHARE)
 
 Parts smaller than a share of the largest part's size are taken for mistakes.
 """
-
-_INNER = 5  # parts of the training cases, one of which determines the margin of a first stage
 
 _COARSE = UNetModel(
     block="plain", encoder_blocks=2, decoder_blocks=1, deep_supervision=True, decoder_width=0.5
@@ -87,7 +85,7 @@ def train_first_stage(
     plan: Plan,
     *,
     split: Split,
-    folds: Folds,
+    split_seed: int,
     cache: Cache,
     processes: Processes,
     origin: Origin | None,
@@ -105,7 +103,7 @@ def train_first_stage(
     steps = min(plan.steps, recipe.settings.steps or plan.steps)
     coarse = coarse_recipe(recipe, task)
     settings = replace(coarse.settings.in_minutes(plan.train_minutes), steps=steps)
-    coarse, found, inner = replace(coarse, settings=settings), found_in(task), _inner_split(split, folds)
+    coarse, found, inner = replace(coarse, settings=settings), found_in(task), inner_split(split, split_seed)
     plan = replace(plan, batch=math.ceil(plan.batch / processes.count) * processes.count)
     cached = prepare_cases(cache, plan, None, 1.0, processes)
     stage = folder / run_folder.LOCATE
@@ -127,20 +125,6 @@ def train_first_stage(
         origin=origin,
     )
     return train_locator(training, inner.validation)
-
-
-def _inner_split(split: Split, folds: Folds) -> Split:
-    """Return the split of a first stage: a fifth of the training cases determines its margin.
-
-    Cases that the split keeps together stay together here.
-    """
-    together: dict[str, list[str]] = {}
-    for case in split.training:
-        together.setdefault(split.groups.get(case.id, case.id), []).append(case.id)
-    if len(together) == 1:
-        return Split(0, split.training, split.training)
-    inner = Folds(0, min(_INNER, len(together)), folds.seed, folds.group)
-    return split_cases(split.training, inner, duplicates=list(together.values()))
 
 
 def train_locator(training: Training, calibrating: Sequence[Case]) -> Locator:

@@ -218,7 +218,7 @@ class _Setup:
             self.recipe,
             plan.locate,
             split=split,
-            folds=self.folds,
+            split_seed=self.folds.seed,
             cache=self.cache,
             processes=self.processes,
             origin=None if origin is None else origin.first_stage(),

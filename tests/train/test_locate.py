@@ -2,9 +2,9 @@ from pathlib import Path
 
 from app.core.task import Case
 from app.data.prepare.geometry import Geometry, Region
-from app.data.sample.split import Folds, split_cases
+from app.data.sample.split import Folds, inner_split, split_cases
 from app.infer.scan.parts import MaskComponents
-from app.train.locate import SHARES, _inner_split, learnt_share, misses_by_share, outside
+from app.train.locate import SHARES, learnt_share, misses_by_share, outside
 
 GEOMETRY = Geometry(
     ((0, 1), (1, 1), (2, 1)), (20, 40, 40), (0, 0, 0), (20, 40, 40), (5.0, 1.0, 1.0), (20, 40, 40)
@@ -50,7 +50,7 @@ def test_a_copy_of_a_training_scan_does_not_calibrate_the_margin() -> None:
     cases = [Case(f"case_{number:02}", Path(f"{number}.nii"), None) for number in range(24)]
     alike = [[f"case_{number:02}", f"case_{number + 12:02}"] for number in range(12)]
     folds = Folds(0, 4, 7)
-    inner = _inner_split(split_cases(cases, folds, duplicates=alike), folds)
+    inner = inner_split(split_cases(cases, folds, duplicates=alike), folds.seed)
     calibrating = {case.id for case in inner.validation}
     assert calibrating and len(inner.training) + len(calibrating) == 18
     assert all(len(calibrating.intersection(pair)) in (0, 2) for pair in alike)

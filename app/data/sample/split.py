@@ -14,6 +14,7 @@ from app.data.sample.stratified import stratified_folds
 
 log = logging.getLogger(__name__)
 _NNUNET_SEED = 12345
+_INNER_FOLDS = 5
 _ALL = "fold=none trains on all cases"
 
 
@@ -100,6 +101,21 @@ def split_cases(
         _shared(keys),
         tuple(test),
     )
+
+
+def inner_split(split: Split, seed: int) -> Split:
+    """Return the training cases divided once more: a fifth of their groups is held out.
+
+    Cases that the split keeps together stay together. If there is a single group, all its cases are in both
+    parts.
+    """
+    together: dict[str, list[str]] = {}
+    for case in split.training:
+        together.setdefault(split.groups.get(case.id, case.id), []).append(case.id)
+    if len(together) == 1:
+        return Split(0, split.training, split.training)
+    folds = Folds(0, min(_INNER_FOLDS, len(together)), seed)
+    return split_cases(split.training, folds, duplicates=list(together.values()))
 
 
 def _keys(

@@ -21,6 +21,7 @@ from app.core.task import Task
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
 from app.data.sample.batches import Batch, BatchSource
+from app.data.sample.split import inner_split
 from app.infer.window.sliding import SlidingSettings
 from app.models.network import NetworkSpec, design, to_device
 from app.models.regions import without_labels
@@ -28,7 +29,7 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.search.costs import Budget, MacsCost
 from app.search.evolve import even_chances
-from app.search.judge import inner_split, judge_on, loss_over
+from app.search.judge import judge_on, loss_over
 from app.search.methods import SearchSettings
 from app.search.search import searched_sites
 from app.train.inputs import make_batches
@@ -185,7 +186,8 @@ def open_bench(asked: Asked) -> Bench:
     plan, _ = read_plan(path)
     folds = configured_folds(cfg, task, facts)
     split, cached = draw_split(task, folds, cache), cache.prepare(plan)
-    teaching, judging = inner_split(split, recipe.seed)
+    inner = inner_split(split, recipe.seed)
+    teaching, judging = inner.training, inner.validation
     return Bench(
         asked=asked,
         task=task,

@@ -63,7 +63,7 @@ def test_a_second_run_reuses_and_a_changed_file_is_prepared_anew(
     assert prepare() == ["blob_002"]
 
 
-def test_cases_are_prepared_anew_for_another_order_of_channels_or_of_labels_found_by_name(
+def test_other_channels_or_label_names_are_prepared_separately(
     make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = read_task(make_task(cases=1, channels=2))
