@@ -19,8 +19,8 @@ INTRODUCTION = """\
 A **group** is a choice between files, written `group=option`; for example `op=conv3d` or `train=smoke`.
 A **key** is one value, written `section.key=value`; for example `train.max_minutes=15`. A key on
 the command line overrides every file, in any order of the words; values in a file of `experiment` or `sweep`
-override options of other groups. Of two words for one key the later counts. A value of `null` means that the
-program decides.
+override options of other groups. If two words set the same key, the later one counts. A value of `null` means
+that the program decides.
 
 `python run.py --help <name>` prints the same text for one group or section. `python run.py --cfg job <words>`
 prints the value of every key for a command, without running it.
@@ -29,7 +29,7 @@ prints the value of every key for a command, without running it.
 CHAPTERS = {
     "What to do": {
         "mode": "The command to run.",
-        "experiment": "A preset: a task together with the settings that were measured for it.",
+        "experiment": "A preset: a task with settings for it. A mean Dice in its description was measured.",
         "log": "How much a command prints.",
         "paths": "Where data, prepared cases and results lie.",
     },
