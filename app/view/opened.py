@@ -25,7 +25,7 @@ from app.view.viewed_case import PREDICTION, REFERENCE, ViewedCase
 
 
 def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> ViewedCase:
-    """Read a held-out case of a run with its reference and prediction; by default its worst case.
+    """Read a held-out case of a run with its reference and prediction; by default a failure, else the worst.
 
     Raises:
         InputError: the run has no such case, or a file is missing or does not fit the scan.
