@@ -44,7 +44,7 @@ def hide(words: Iterable[str]) -> None:
 
 @contextmanager
 def hiding() -> Iterator[None]:
-    """Leave the words that `hide` gets within this block out of its log lines and errors."""
+    """Replace words that are passed to `hide` within this block in the log lines and errors of the block."""
     factory = _Factory()
     logging.setLogRecordFactory(factory)
     try:

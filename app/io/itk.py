@@ -109,7 +109,7 @@ def write_voxels(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.flo
 
 
 def as_itk(voxels: NDArray[np.generic], affine: NDArray[np.float64]) -> sitk.Image:
-    """Return an image of voxels (i, j, k) or (i, j, k, channels); the axes of `affine` must be orthogonal."""
+    """Return an image of voxels (i, j, k) or (i, j, k, channels); a sheared affine gives skew directions."""
     image = sitk.GetImageFromArray(np.moveaxis(voxels, (0, 1, 2), (2, 1, 0)), isVector=voxels.ndim == 4)
     lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)

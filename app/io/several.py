@@ -26,7 +26,7 @@ def numbered_files(scan: Path) -> list[Path]:
 
 
 def scans_of(files: Sequence[Path]) -> dict[Path, list[Path]]:
-    """Group files with a number in their names by scan; return the files of each scan's path."""
+    """Return the files with a number in their names, grouped by the path of their scan."""
     found: dict[Path, list[Path]] = {}
     for path in sorted(files):
         named = _NUMBERED.fullmatch(stem_of(path)) if suffix_of(path) else None

@@ -54,7 +54,7 @@ def normalise(
 
 
 def native_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
-    """Return the same by torch's own function, also for single voxels, which nn.functional refuses."""
+    """Return the instance norm by torch's own function, which also takes single voxels."""
     return torch.instance_norm(x, weight, bias, None, None, True, 0.0, eps, torch.backends.cudnn.enabled)
 
 

@@ -46,9 +46,10 @@ class ConvSpec:
 
 
 class Operator(Registered, ABC):
-    """A builder of modules (B, in, D, H, W) -> (B, out, D/s, H/s, W/s), sizes rounded up, per convolution.
+    """A builder of one module for each spatial convolution of a network.
 
-    The modules have no bias, because a norm follows unless the module is complete, that is, includes it.
+    A module maps (B, in, D, H, W) to (B, out, D/s, H/s, W/s) with stride s, sizes rounded up. It has no bias,
+    because a norm follows it, unless the module is complete, that is, includes its norm.
     """
 
     def bind(self, convolutions: Sequence[ConvSpec]) -> "Operator":

@@ -52,7 +52,7 @@ def set_up_process(cfg: DictConfig) -> None:
     """Set PyTorch's threads and GPU, and how freed memory is kept; call once per process, before a mode.
 
     Raises:
-        InputError: this machine does not have the device, or OMP_NUM_THREADS is no number.
+        InputError: this machine does not have the device, or OMP_NUM_THREADS is not a number.
     """
     keep_freed_memory()
     torch.set_num_threads(threads_of(cfg, len(usable_cores())))
@@ -60,10 +60,10 @@ def set_up_process(cfg: DictConfig) -> None:
 
 
 def threads_of(cfg: DictConfig, cores: int) -> int:
-    """Return the number of PyTorch's threads in a process that has so many cores.
+    """Return the number of PyTorch's threads in a process that may use `cores` cores.
 
     Raises:
-        InputError: OMP_NUM_THREADS is no number.
+        InputError: OMP_NUM_THREADS is not a number.
     """
     return int(cfg.threads or _inherited_threads() or cores)
 

@@ -54,7 +54,7 @@ _JUDGED_BATCHES = 3
 
 
 def run(cfg: DictConfig) -> Path:
-    """Train a super-network, decode its gates, write the layout, its picture and costs; return the folder."""
+    """Find a layout by `search.method`; write it, its picture and its costs; return the run folder."""
     refuse_init(cfg, "search", "a super-network starts from random weights")
     if search_settings(cfg).draws_networks or search_settings(cfg).method == "race":
         return run_race(cfg)

@@ -30,11 +30,11 @@ class DecompositionMethod(ABC):
 
     @abstractmethod
     def fit(self, task: ConvTask, factors: Factors) -> nn.Sequential:
-        """Return the fitted convolutions that replace it."""
+        """Return the fitted convolutions that replace the convolution."""
 
 
 def chain_kernels(kernel: Size, chain: str) -> tuple[Size, ...]:
-    """Split a kernel: not at all, into depth and plane, or by axis; axes of one tap are left out."""
+    """Return the kernels that replace one: itself, depth and plane, or one per axis, without 1x1x1."""
     depth, height, width = kernel
     parts: dict[str, Sequence[Size]] = {
         "none": [kernel],

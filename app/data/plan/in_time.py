@@ -46,7 +46,7 @@ class Pace:
     coarse_seconds: Callable[[Plan], float]
     """Seconds of one training step of a first stage."""
     validation: Callable[[Plan, float], float]
-    """Seconds of validation per second of training steps, if a case is worth so many patches."""
+    """Seconds of validation per second of training steps, by plan and by patches that a case is worth."""
     other_seconds: float
     """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]
@@ -62,7 +62,7 @@ def plan_in_time(
     pace: Pace,
     ceilings: Ceilings,
 ) -> tuple[Plan, dict[str, str]]:
-    """Return the plan for a command of so many minutes, and one reason for each of its values.
+    """Return the plan for a command that takes `minutes`, and one reason for each of its values.
 
     Raises:
         InputError: settings that contradict each other or the data.

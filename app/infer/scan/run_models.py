@@ -53,7 +53,7 @@ def read_members(runs: Sequence[Path], weights: str) -> list[Member]:
 
 
 def flipped_axes(members: Sequence[Member]) -> tuple[int, ...]:
-    """Return the axes of (D, H, W) that the training of every one of the networks flipped.
+    """Return the axes of (D, H, W) that the trainings of all networks flipped.
 
     Raises:
         InputError: neither a checkpoint nor the run's configuration records the flipped axes.
