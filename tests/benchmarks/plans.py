@@ -21,7 +21,7 @@ from app.core.plan import Normalisation, Plan
 from app.core.task import Task
 from app.core.types import Spacing, as_size, as_spacing, by
 from app.data.plan.ceiling import kept
-from app.data.plan.fingerprint import Components, Fingerprint
+from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.label_coverage import label_coverage
 from app.train.planning import Facts, plan_from
 from tests.support.config import composed
@@ -48,8 +48,6 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
     size, spacing = as_size(facts["size"]), as_spacing(facts["spacing"])
     whole = [voxels * mm for voxels, mm in zip(size, spacing, strict=True)]
     labels = [as_spacing(extent) for extent in facts["labels"].values()]
-    shares = [np.pi / 6 * np.prod(extent) / np.prod(whole) for extent in labels]
-    volumes = [float(np.pi / 6 * np.prod(extent)) for extent in labels]
     kinds = [_INTENSITIES[kind] for kind in facts["channels"]]
     return Fingerprint(
         cases=facts["cases"],
@@ -57,8 +55,6 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
         median_spacing=spacing,
         fine_spacing=spacing,
         nonzero_share=(1.0,) * len(kinds),
-        label_share=(float(1 - sum(shares)), *(float(share) for share in shares)),
-        components=tuple(Components(1.0, volume, volume) for volume in volumes),
         coverage=tuple(
             label_coverage(
                 ellipsoid([_CELLS * mm / full for mm, full in zip(extent, whole, strict=True)], _CELLS), 2
@@ -68,7 +64,6 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
         intensities=tuple(Normalisation("ct", *kind) for kind in kinds),
         brightest=tuple((kind[1], kind[1]) for kind in kinds),
         foreground_mm=as_spacing(facts.get("together") or np.max(labels, axis=0).tolist()),
-        label_mm=tuple(labels),
         centres=((0.0, 0.0, 0.0),) * len(labels),
         oriented=True,
         duplicates=(),

@@ -18,7 +18,6 @@ from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import labelled_crop
 from app.io.header_warnings import header_warnings
-from app.io.label_values import count_integers
 from app.io.volumes import Volume
 
 _SAMPLES = 10_000  # foreground voxels per case and channel; far fewer give stable percentiles of the data set
@@ -50,14 +49,10 @@ class CaseFacts:
     spacing: Spacing
     nonzero_share: tuple[float, ...]
     """Share of voxels that are not zero, per channel."""
-    label_voxels: tuple[int, ...]
-    """Voxels of each class, background first."""
     foreground: NDArray[np.float32]
     """Intensities of sampled foreground voxels (C, samples)."""
     brightest: tuple[float, ...]
     """99.5 percentile of the whole scan, per channel."""
-    components_mm3: tuple[tuple[float, ...], ...]
-    """Volumes of the connected components of label values 1, 2, ..."""
     coverage: tuple[tuple[float, ...], ...]
     """For label values 1, 2, ...: `label_coverage` of the case; empty for a label it lacks."""
     boxes: tuple[Box | None, ...]
@@ -98,10 +93,8 @@ def case_facts(case: Case, task: Task) -> CaseFacts:
         size=as_size(labels.shape),
         spacing=geometry.spacing,
         nonzero_share=tuple(float((channel != 0).mean()) for channel in image),
-        label_voxels=tuple(count_integers(labels, len(task.labels)).tolist()),
         foreground=inside,
         brightest=tuple(high for _, high in intensity_ranges(volume.voxels)),
-        components_mm3=_components(labels, len(task.labels), volume.voxel_mm3),
         coverage=tuple(label_coverage(labels, len(task.labels))),
         boxes=_boxes(labels, len(task.segmented), geometry.spacing),
         oriented=not np.allclose(volume.affine, np.diag(np.abs(np.diag(volume.affine)))),
@@ -135,13 +128,3 @@ def _boxes(labels: Labels, count: int, spacing: Spacing) -> tuple[Box | None, ..
         )
         for box in found
     )
-
-
-def _components(labels: Labels, count: int, voxel_mm3: float) -> tuple[tuple[float, ...], ...]:
-    """Return the volumes of the connected components of each label from 1; voxels connect by faces."""
-    boxes = ndimage.find_objects(labels, max_label=count - 1)
-    volumes: list[tuple[float, ...]] = []
-    for value, box in enumerate(boxes, start=1):
-        joined = ndimage.label(labels[box] == value)[0] if box is not None else np.zeros(1, dtype=np.int32)
-        volumes.append(tuple((count_integers(joined, 1)[1:] * voxel_mm3).tolist()))
-    return tuple(volumes)

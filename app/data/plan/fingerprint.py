@@ -14,18 +14,7 @@ from app.data.plan.case_facts import Box, CaseFacts, case_facts
 from app.data.plan.label_coverage import BOX_SHARES
 from app.data.prepare.cache import Cache
 
-FINGERPRINT_FORMAT = 9  # raised whenever a fact is added or computed differently
-
-
-@dataclass(frozen=True)
-class Components:
-    """The connected components of one label: their number and their volumes."""
-
-    median_count: float
-    """Median number per case, over the cases that have the label."""
-    median_mm3: float
-    small_mm3: float
-    """10th percentile of the volumes."""
+FINGERPRINT_FORMAT = 10  # raised whenever a fact is added, removed or computed differently
 
 
 @dataclass(frozen=True)
@@ -39,10 +28,6 @@ class Fingerprint:
     """10th percentile of the spacing along each axis."""
     nonzero_share: tuple[float, ...]
     """Median share of voxels that are not zero, per channel."""
-    label_share: tuple[float, ...]
-    """Mean share of the cropped volume that each label takes."""
-    components: tuple[Components, ...]
-    """Connected components of label values 1, 2, ...; all zero for a label that no case has."""
     coverage: tuple[tuple[float, ...], ...]
     """For label values 1, 2, ...: the mean of `label_coverage` over the cases that have the label."""
     intensities: tuple[Normalisation, ...]
@@ -51,8 +36,6 @@ class Fingerprint:
     """99.5 percentile of the scan in the darkest and in the brightest case, per channel."""
     foreground_mm: Spacing
     """90th percentile of the extents of a case's bounding box of all labels, in millimetres."""
-    label_mm: tuple[Spacing, ...]
-    """Median extents of label values 1, 2, ... over the cases that have the label; zero if none has it."""
     centres: tuple[Spacing | None, ...]
     """Mean offset of label values 1, 2, ... from the centre of all labels, in mm; None if no case has it."""
     oriented: bool
@@ -75,13 +58,10 @@ class Fingerprint:
             median_spacing=as_spacing(values["median_spacing"]),
             fine_spacing=as_spacing(values["fine_spacing"]),
             nonzero_share=tuple(values["nonzero_share"]),
-            label_share=tuple(values["label_share"]),
-            components=tuple(Components(**label) for label in values["components"]),
             coverage=tuple(tuple(shares) for shares in values["coverage"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
             brightest=tuple((float(low), float(high)) for low, high in values["brightest"]),
             foreground_mm=as_spacing(values["foreground_mm"]),
-            label_mm=tuple(as_spacing(extent) for extent in values["label_mm"]),
             centres=tuple(centre and as_spacing(centre) for centre in values["centres"]),
             oriented=bool(values["oriented"]),
             duplicates=tuple(tuple(alike) for alike in values["duplicates"]),
@@ -105,7 +85,6 @@ def read_fingerprint(cache: Cache) -> Fingerprint:
 def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
     """Return the fingerprint of a data set from the facts of its cases."""
     spacings = np.array([case.spacing for case in facts])
-    shares = [np.array(case.label_voxels) / sum(case.label_voxels) for case in facts]
     inside = np.concatenate([case.foreground for case in facts], axis=1).astype(np.float64)
     return Fingerprint(
         cases=len(facts),
@@ -113,16 +92,10 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         median_spacing=as_spacing(np.median(spacings, axis=0).tolist()),
         fine_spacing=as_spacing(np.percentile(spacings, 10, axis=0).tolist()),
         nonzero_share=tuple(np.median([case.nonzero_share for case in facts], axis=0).tolist()),
-        label_share=tuple(np.mean(shares, axis=0).tolist()),
-        components=tuple(_summarise(label) for label in zip(*(f.components_mm3 for f in facts), strict=True)),
         coverage=tuple(_mean_coverage(label) for label in zip(*(f.coverage for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),
         brightest=_brightest([case.brightest for case in facts]),
-        foreground_mm=_extents([box for case in facts if (box := case.box()) is not None], 90),
-        label_mm=tuple(
-            _extents([box for box in boxes if box is not None], 50)
-            for boxes in zip(*(case.boxes for case in facts), strict=True)
-        ),
+        foreground_mm=_extents([box for case in facts if (box := case.box()) is not None]),
         centres=tuple(_centre(facts, label) for label in range(len(facts[0].boxes))),
         oriented=all(case.oriented for case in facts),
         duplicates=_duplicates(facts),
@@ -138,10 +111,11 @@ def _duplicates(facts: Sequence[CaseFacts]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(ids) for ids in alike.values() if len(ids) > 1)
 
 
-def _extents(boxes: Sequence[Box], percentile: float) -> Spacing:
+def _extents(boxes: Sequence[Box]) -> Spacing:
+    """Return the 90th percentile of the boxes' extents; zero without boxes."""
     if not boxes:
         return 0.0, 0.0, 0.0
-    return as_spacing(np.percentile([box.extent for box in boxes], percentile, axis=0).tolist())
+    return as_spacing(np.percentile([box.extent for box in boxes], 90, axis=0).tolist())
 
 
 def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
@@ -152,15 +126,6 @@ def _centre(facts: Sequence[CaseFacts], label: int) -> Spacing | None:
         if box is not None and around is not None:
             ways.append(np.subtract(box.centre, around.centre))
     return as_spacing(np.mean(ways, axis=0).tolist()) if ways else None
-
-
-def _summarise(by_case: Sequence[tuple[float, ...]]) -> Components:
-    present = [volumes for volumes in by_case if volumes]
-    if not present:
-        return Components(0.0, 0.0, 0.0)
-    pooled = np.concatenate([np.asarray(volumes) for volumes in present])
-    count = float(np.median([len(volumes) for volumes in present]))
-    return Components(count, float(np.median(pooled)), float(np.percentile(pooled, 10)))
 
 
 def _mean_coverage(by_case: Sequence[tuple[float, ...]]) -> tuple[float, ...]:

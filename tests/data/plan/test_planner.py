@@ -25,9 +25,6 @@ def test_fingerprint_figures_by_hand(make_task: MakeTask) -> None:
     assert fingerprint.median_size == (16, 14, 12)
     assert fingerprint.median_spacing == (3.0, 1.0, 0.5)
     assert fingerprint.nonzero_share == (1.0,)
-    assert abs(sum(fingerprint.label_share) - 1) < 1e-6
-    (blob,) = fingerprint.components
-    assert blob.median_count == 1 and 0.8 < blob.median_mm3 / (4 / 3 * np.pi * 5**3 * 1.5) < 1.1
     (intensities,) = fingerprint.intensities
     assert abs(intensities.mean - 150) < 3 and abs(intensities.std - 20) < 3
 
