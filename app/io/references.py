@@ -48,10 +48,12 @@ def read_reference_map(
     path: Path,
     names: Sequence[str],
     values: Sequence[int],
-    like: Volume | LabelMap,
+    like: Volume | LabelMap | None,
     files: FileLabels | None = None,
 ) -> LabelMap:
-    """Read a label map with its axes like those of `like`; DICOM labels are drawn on the grid of `like`.
+    """Read a label map with its axes like those of `like`, or as they are for None.
+
+    DICOM labels are drawn on the grid of `like`, which they need.
 
     The class of a voxel is the position of its label value in `values`, or of its DICOM label's name in
     `names`. If `files` is given, it defines values, names and classes instead.
@@ -62,6 +64,8 @@ def read_reference_map(
     if files is not None:
         own = read_reference_map(path, files.names, files.values, like)
         return LabelMap(own.affine, as_classes(own.voxels, files.classes))
+    if like is None:
+        return read_label_map(path, values)
     if holds_labels(path):
         size = as_size(like.voxels.shape[-3:])
         return LabelMap(like.affine, read_classes(path, names, size, like.affine))

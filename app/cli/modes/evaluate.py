@@ -15,14 +15,12 @@ from app.cli.config.task import TaskSettings, open_task
 from app.core import run_folder
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
-from app.core.file_labels import FileLabels
 from app.core.files import write_json
 from app.core.progress import progress_bar
 from app.core.read_ahead import read_ahead
 from app.core.task import Case, Task
 from app.core.types import Labels
 from app.io.dicom_labels import holds_labels
-from app.io.label_values import as_classes
 from app.io.nifti import read_at
 from app.io.references import find_label_map, grid_of, read_reference_map
 from app.io.scan_paths import scan_files, scans_by_case
@@ -167,7 +165,8 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
     if predicted is not None and not holds_labels(predicted):
         ours = read_label_map(predicted, task.label_values)
     grid = _scan_grid(reference, known, task) if ours is None and holds_labels(reference) else ours
-    theirs = _reference(reference, task, grid, task.file_labels if known is None else known.file_labels)
+    files = task.file_labels if known is None else known.file_labels
+    theirs = read_reference_map(reference, task.labels, task.label_values, grid, files)
     if predicted is None:
         return np.zeros_like(theirs.voxels), theirs
     if ours is None:
@@ -175,16 +174,6 @@ def _read(predicted: Path | None, reference: Path, task: Task, known: Case | Non
     theirs = reorient_like(theirs, ours)
     check_same_grid(ours, theirs, predicted, reference)
     return ours.voxels, theirs
-
-
-def _reference(path: Path, task: Task, like: LabelMap | None, files: FileLabels | None) -> LabelMap:
-    """Return a reference with the labels of the data set's files, on the grid of `like` if it is DICOM."""
-    if like is not None:
-        return read_reference_map(path, task.labels, task.label_values, like, files)
-    if files is None:
-        return read_label_map(path, task.label_values)
-    own = read_label_map(path, files.values)
-    return LabelMap(own.affine, as_classes(own.voxels, files.classes))
 
 
 def _scan_grid(reference: Path, known: Case | None, task: Task) -> LabelMap:

@@ -15,9 +15,9 @@ from app.core.types import Labels, as_size
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, reoriented
 from app.io.dicom_labels import holds_labels
-from app.io.label_values import as_classes, count_integers
+from app.io.label_values import count_integers
 from app.io.references import grid_of, read_reference_map
-from app.io.volumes import LabelMap, read_label_map
+from app.io.volumes import LabelMap
 
 _FORMAT = 2  # raised whenever counting changes
 LISTED = 200  # most lesions listed per label and case
@@ -125,11 +125,5 @@ def _count(case: Case, task: Task) -> tuple[str, dict[str, Any]]:
 def _label_map(case: Case, task: Task) -> LabelMap:
     """Read the reference of a case as classes; only DICOM labels need the grid of the scan."""
     assert case.label is not None
-    files = case.file_labels
-    if holds_labels(case.label):
-        grid = grid_of(case.image, task.reading)
-        return read_reference_map(case.label, task.labels, task.label_values, grid, files)
-    if files is None:
-        return read_label_map(case.label, task.label_values)
-    own = read_label_map(case.label, files.values)
-    return LabelMap(own.affine, as_classes(own.voxels, files.classes))
+    grid = grid_of(case.image, task.reading) if holds_labels(case.label) else None
+    return read_reference_map(case.label, task.labels, task.label_values, grid, case.file_labels)
