@@ -14,6 +14,7 @@ import yaml
 from app.core.errors import InputError
 from app.core.files import read_yaml, write_text
 from app.core.kernel import Kernel
+from app.core.nested import as_lists
 from app.core.types import Size, as_size
 
 
@@ -67,7 +68,7 @@ class Layout:
             for name, groups in self.convolutions.items()
         }
         found = {"provenance": dict(self.provenance), "convolutions": named}
-        return found if self.network is None else {**found, "network": _lists(asdict(self.network))}
+        return found if self.network is None else {**found, "network": as_lists(asdict(self.network))}
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "layout") -> "Layout":
@@ -117,12 +118,6 @@ def _groups(groups: Any, where: str) -> dict[Kernel, int]:
                 f"{where}: {kernel}: wanted a positive number of channels, got {_shown(channels)}"
             )
     return {Kernel.parse(str(kernel), where): channels for kernel, channels in groups.items()}
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists(entry) for key, entry in value.items()}
-    return [_lists(entry) for entry in value] if isinstance(value, tuple) else value
 
 
 def _shown(value: Any) -> str:

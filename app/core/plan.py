@@ -9,6 +9,7 @@ import yaml
 
 from app.core.errors import InputError
 from app.core.files import read_yaml, write_text
+from app.core.nested import as_lists
 from app.core.types import Size, Spacing, as_size, as_spacing
 
 _EARLIER: dict[str, Any] = {
@@ -119,7 +120,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain lists, numbers and strings."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        values: dict[str, Any] = as_lists(asdict(self))
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
@@ -173,9 +175,3 @@ def read_plan(path: Path) -> tuple[Plan, dict[str, str]]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a plan ({error!r})") from None
     return plan, {**dict.fromkeys(_EARLIER, "usual when this plan was made"), **reasons}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from app.core.errors import InputError
 from app.core.kernel import Kernel
+from app.core.nested import as_lists
 from app.core.types import Size, as_size
 from app.layers.candidates import CANDIDATES, Candidates
 from app.layers.convolution import conv3d
@@ -197,10 +198,5 @@ class SuperNet(Operator):
 
     def describe(self) -> dict[str, Any]:
         """Return the description, with sequences as lists."""
-        described = super().describe()
-        for name in ("kernels", "where"):
-            value = described[name]
-            described[name] = value if isinstance(value, str) else list(value)
-        if self.chances is not None:
-            described["chances"] = {name: list(values) for name, values in self.chances.items()}
+        described: dict[str, Any] = as_lists(super().describe())
         return described

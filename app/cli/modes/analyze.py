@@ -24,6 +24,7 @@ from app.core import run_folder
 from app.core.csv_file import write_csv
 from app.core.files import write_text
 from app.core.layout import write_layout
+from app.core.nested import as_lists
 from app.core.progress import progress_bar
 from app.core.types import Size, Spacing
 from app.models.model import Model
@@ -57,9 +58,7 @@ def run(cfg: DictConfig) -> Path:
 def _optimise_stages(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, folder: Path) -> None:
     with progress_bar("Moving blocks", 0) as advance:
         found = arrange(spec, patch, measure=settings.cost, budget=settings.budget, advance=advance)
-    values = _config_of(found.model)
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-    write_text(folder / "model" / "arranged.yaml", yaml.safe_dump(listed, sort_keys=False))
+    write_text(folder / "model" / "arranged.yaml", yaml.safe_dump(_config_of(found.model), sort_keys=False))
     log.info("mean score %.3f -> %.3f", found.before, found.after)
     log.info("to train it: %s ...", command("--config-dir", str(folder.resolve()), "model=arranged"))
 
@@ -79,7 +78,7 @@ def _optimise_mixes(spec: NetworkSpec, patch: Size, settings: AnalyzeSettings, f
 def _config_of(described: Model | Operator) -> dict[str, Any]:
     """Return the values of a configuration file that builds a model or operator equal to `described`."""
     kind = type(described)
-    values = {name: value for name, value in described.describe().items() if name != "kind"}
+    values = {name: as_lists(value) for name, value in described.describe().items() if name != "kind"}
     return {"_target_": f"{kind.__module__}.{kind.__name__}", **values}
 
 

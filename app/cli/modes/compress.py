@@ -29,6 +29,7 @@ from app.core import run_folder
 from app.core.csv_file import read_csv, write_csv
 from app.core.files import read_json, write_text
 from app.core.layout import write_layout
+from app.core.nested import as_lists
 from app.core.progress import progress_bar
 from app.infer.engines.engine import Member
 from app.infer.scan.run_models import stored_sliding
@@ -200,16 +201,13 @@ def _row(name: str, training: Training, scores: Mapping[str, Any]) -> TableRow:
 def _write_ranks(path: Path, chosen: Mapping[str, RankChoice]) -> None:
     """Write the form of each convolution, and the share of energy that it was expected to lose."""
     entries = {
-        name: {**(_plain(choice) if choice.factors else {"form": "dense"}), "lost": round(choice.error, 5)}
+        name: {
+            **(as_lists(asdict(choice.factors)) if choice.factors else {"form": "dense"}),
+            "lost": round(choice.error, 5),
+        }
         for name, choice in chosen.items()
     }
     write_text(path, yaml.safe_dump(entries, sort_keys=False, default_flow_style=None, width=110))
-
-
-def _plain(choice: RankChoice) -> dict[str, Any]:
-    assert choice.factors is not None
-    factors = asdict(choice.factors)
-    return {**factors, "kernels": [list(kernel) for kernel in factors["kernels"]]}
 
 
 def _print_table(path: Path, rows: list[TableRow]) -> None:

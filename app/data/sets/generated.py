@@ -1,7 +1,6 @@
 """Generated data sets in the Medical Segmentation Decathlon's layout, written completely or not at all."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +50,6 @@ def generate(
         write_json(building / _FACTS, dict(facts))
         if not _holds(folder, facts):  # another process may have written it in the meantime
             building.replace(folder)
-
-
-def plain_values(settings: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as they are after writing to and reading from JSON."""
-    return {name: list(v) if isinstance(v, list | tuple) else v for name, v in asdict(settings).items()}
 
 
 _COMMON = {"reference": "generated", "licence": "CC0", "tensorImageSize": "3D", "numTest": 0, "test": []}

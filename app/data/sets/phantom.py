@@ -4,7 +4,7 @@ Each case is a generated patient (`phantom_anatomy`) in a scanner with its own g
 artefacts.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from app.core.errors import InputError
+from app.core.nested import as_lists
 from app.core.types import Size, Spacing
-from app.data.sets.generated import generate, plain_values
+from app.data.sets.generated import generate
 from app.data.sets.phantom_anatomy import LABELS, draw_patient, picture
 from app.data.sets.phantom_shapes import Field, Waves
 
@@ -78,7 +79,7 @@ def generate_phantom(folder: Path, *, settings: PhantomSettings) -> None:
     Raises:
         InputError: the folder holds other files, or a data set of other settings.
     """
-    facts = {"drawing": _DRAWING, **plain_values(settings)}
+    facts = {"drawing": _DRAWING, **as_lists(asdict(settings))}
     cases = [partial(_draw_case, index, settings) for index in range(settings.cases)]
     generate(folder, facts=facts, dataset=_dataset(), cases=cases)
 

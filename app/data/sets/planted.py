@@ -4,7 +4,7 @@ Along a planted axis the label is constant; across it every voxel is drawn indep
 planted axes can therefore separate label from noise, which makes it possible to check a search for kernels.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import nibabel as nib
 import numpy as np
 
 from app.core.errors import InputError
+from app.core.nested import as_lists
 from app.core.types import Size
-from app.data.sets.generated import Drawn, generate, plain_values
+from app.data.sets.generated import Drawn, generate
 
 _GREY = 100  # grey values of one standard deviation of the noise
 _BACKGROUND = 1000
@@ -57,7 +58,7 @@ def generate_planted(folder: Path, *, settings: PlantedSettings) -> None:
         "labels": {"0": "background", "1": "rod" if len(settings.axes) == 1 else "plate"},
     }
     cases = [partial(_draw_case, index, settings) for index in range(settings.cases)]
-    generate(folder, facts=plain_values(settings), dataset=dataset, cases=cases)
+    generate(folder, facts=as_lists(asdict(settings)), dataset=dataset, cases=cases)
 
 
 def _draw_case(index: int, settings: PlantedSettings) -> Drawn:
