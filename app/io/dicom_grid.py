@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.core.listed import listed
 from app.io.dicom_files import Frame
 
 _SAME_DIRECTION = 1e-4  # difference of cosines; larger than the rounding error of six decimals
 _MISSING, _DOUBLED = 1.5, 0.02  # gap between slices, as a share of the usual one
 _NAMED = 3  # most files in a message
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
-
-
 _ROUNDED = 0.01  # share of the slice distance; larger deviations are reported as uneven slices
 
 
@@ -71,7 +70,7 @@ def _refuse_odd(where: Path, frames: Sequence[Frame]) -> None:
     groups: list[list[Frame]] = []
     for frame in frames:
         for group in groups:
-            if _alike(group[0], frame):
+            if not _difference(group[0], frame):
                 group.append(frame)
                 break
         else:
@@ -80,14 +79,11 @@ def _refuse_odd(where: Path, frames: Sequence[Frame]) -> None:
         return
     most = max(groups, key=len)
     odd = [frame for group in groups if group is not most for frame in group]
+    named = listed((frame.name for frame in odd), _NAMED)
     raise InputError(
-        f"{where}: {_names(odd)}: got another {_difference(odd[0], most[0])} than the other {len(most)} "
-        "slices; is it a localizer or another series? Move it out of the folder"
+        f"{where}: {named}: got another {_difference(odd[0], most[0])} than the other {len(most)} slices; is "
+        "it a localizer or another series? Move it out of the folder"
     )
-
-
-def _alike(one: Frame, other: Frame) -> bool:
-    return _difference(one, other) == ""
 
 
 def _difference(one: Frame, other: Frame) -> str:
@@ -136,8 +132,3 @@ def _line(
     even = positions.mean(axis=0) + numbers[:, None] * step
     uneven = float(np.linalg.norm(positions - even, axis=1).max() / np.linalg.norm(step))
     return step, even[0], uneven
-
-
-def _names(frames: Sequence[Frame]) -> str:
-    more = f" and {len(frames) - _NAMED} more" if len(frames) > _NAMED else ""
-    return ", ".join(frame.name for frame in frames[:_NAMED]) + more

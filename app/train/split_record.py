@@ -7,11 +7,11 @@ from typing import Any
 from app.core import run_folder
 from app.core.errors import InputError
 from app.core.files import read_json, write_json
+from app.core.listed import listed
 from app.core.task import Case, Task
 from app.data.sample.split import Split
 
 _SIDES = ("train", "validation", "test")
-_SHOWN = 5  # cases named in a message
 
 
 def write_split(run: Path, split: Split, task: Task, digests: Mapping[str, str]) -> None:
@@ -104,8 +104,7 @@ def refuse_changed(run: Path, task: Task, digests: Mapping[str, str], data_hash:
     path = run / run_folder.ENVIRONMENT
     recorded = read_json(path).get("data_hash", data_hash) if path.is_file() else data_hash
     if changed:
-        more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        what = f"scans or label maps of {len(changed)} cases ({', '.join(changed[:_SHOWN])}{more})"
+        what = f"scans or label maps of {len(changed)} cases ({listed(changed)})"
     elif recorded != data_hash:  # older versions did not record a digest per case
         what = "labels or modalities of dataset.json" if before else "scans, label maps or dataset.json"
     else:

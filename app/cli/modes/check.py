@@ -179,7 +179,6 @@ def _refuse_errors(checked: Checked, *, repaired: bool, table: Path) -> None:
         if one.severity == Severity.ERROR and not (repaired and one.repairable)
     ]
     if errors:
-        listed = ", ".join(f"{case or 'the set'} {kind}" for case, kind in errors[:3])
-        more = f" and {len(errors) - 3} more" if len(errors) > 3 else ""
+        named = listed((f"{case or 'the set'} {kind}" for case, kind in errors), 3)
         left = "left after repair" if repaired else "found"
-        raise InputError(f"{len(errors)} errors {left}: {listed}{more}; see {table}")
+        raise InputError(f"{len(errors)} errors {left}: {named}; see {table}")

@@ -120,8 +120,7 @@ def _by_reason(left_out: Mapping[Path, str]) -> dict[str, list[Path]]:
 
 def _log_left_out(left_out: Mapping[str, Sequence[Path]]) -> None:
     for reason, files in left_out.items():
-        more = f" and {len(files) - _LISTED} more" if len(files) > _LISTED else ""
-        log.warning("left out: %s%s: %s", ", ".join(path.name for path in files[:_LISTED]), more, reason)
+        log.warning("left out: %s: %s", listed((path.name for path in files), _LISTED), reason)
 
 
 def _log_scans(found: Found, aliases: Mapping[Path, Alias], reading: Reading) -> None:
