@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from app.core.types import Size
 from app.layers.connection import Connection, Links, channel_mix
@@ -75,7 +76,7 @@ def concatenated(fields: Sequence[ReceptiveFields]) -> ReceptiveFields:
     if all(seen.space is first.space for seen in fields):
         reach, space = np.concatenate([seen.reach for seen in fields]), first.space
     else:
-        reach, space = _block_diagonal([seen.reach for seen in fields]), _Space()
+        reach, space = block_diag(*(seen.reach for seen in fields)), _Space()
     low, high = (np.concatenate([getattr(seen, name) for seen in fields]) for name in ("low", "high"))
     return ReceptiveFields(reach, low, high, first.jump, space)
 
@@ -95,13 +96,3 @@ def narrowed(seen: ReceptiveFields, channels: slice) -> ReceptiveFields:
 def entering(seen: ReceptiveFields) -> ReceptiveFields:
     """Return the field with the same voxels, in which channels are counted from this map on."""
     return replace(seen, reach=np.eye(len(seen.low), dtype=np.bool_), space=_Space())
-
-
-def _block_diagonal(blocks: Sequence[Links]) -> Links:
-    rows, columns = (sum(block.shape[axis] for block in blocks) for axis in (0, 1))
-    whole = np.zeros((rows, columns), dtype=np.bool_)
-    row = column = 0
-    for block in blocks:
-        whole[row : row + block.shape[0], column : column + block.shape[1]] = block
-        row, column = row + block.shape[0], column + block.shape[1]
-    return whole
