@@ -36,7 +36,7 @@ def allocate(choices: Mapping[str, Sequence[RankChoice]], budget: float) -> dict
         )
     climbing = [name for name, hull in hulls.items() if len(hull) > 1]
     while climbing:
-        name = max(climbing, key=lambda name: _gain(hulls[name], place[name]))
+        name = max(climbing, key=lambda name: _slope(*hulls[name][place[name] : place[name] + 2]))
         here, there = hulls[name][place[name]], hulls[name][place[name] + 1]
         if spent - here.cost + there.cost > budget:
             climbing.remove(name)
@@ -58,10 +58,6 @@ def lower_hull(options: Sequence[RankChoice]) -> list[RankChoice]:
             hull.pop()
         hull.append(option)
     return hull
-
-
-def _gain(hull: Sequence[RankChoice], place: int) -> float:
-    return _slope(hull[place], hull[place + 1])
 
 
 def _slope(here: RankChoice, there: RankChoice) -> float:

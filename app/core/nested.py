@@ -4,13 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
-def is_mapping(value: Any) -> bool:
-    """Return whether a value is a mapping."""
-    return isinstance(value, Mapping)
-
-
 def dotted(
-    values: Mapping[str, Any], *, opened: Callable[[Any], bool] = is_mapping
+    values: Mapping[str, Any],
+    *,
+    opened: Callable[[Any], bool] = lambda value: isinstance(value, Mapping),
 ) -> Iterator[tuple[str, Any]]:
     """Yield each entry with its dotted name: {plan: {batch: 2}} yields plan and plan.batch.
 

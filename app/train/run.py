@@ -13,7 +13,6 @@ from app.core import run_folder
 from app.core.errors import InputError, Interrupted
 from app.core.files import remove, write_json
 from app.core.machine import peak_bytes
-from app.data.sample.split import Split
 from app.infer.scan.segmenter import Segmenter
 from app.layers.device_policy import choose_precision, laid_out, policy_of
 from app.metrics.results import write_scores
@@ -244,18 +243,15 @@ def _validation(training: Training) -> ValidateFunction:
 
 
 def _log_start(training: Training) -> None:
-    cost = training.network.cost(training.plan.patch)
+    cost, split = training.network.cost(training.plan.patch), training.split
+    test = f", {len(split.test)} test" if split.test else ""
     log.info(
         "%d training, %d held-out%s cases, patch %s, batch %d",
-        *(len(training.split.training), len(training.split.validation), _and_test(training.split)),
+        *(len(split.training), len(split.validation), test),
         *(list(training.plan.patch), training.plan.batch),
     )
     log.info("%.2f M parameters, %.2f GMAC per patch", cost.params / 1e6, cost.macs / 1e9)
     log.info("run folder: %s", training.folder)
-
-
-def _and_test(split: Split) -> str:
-    return f", {len(split.test)} test" if split.test else ""
 
 
 def _save(state: TrainingState, best: bool, *, training: Training) -> None:

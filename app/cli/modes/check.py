@@ -151,16 +151,13 @@ def _print(checked: Checked, name: str) -> None:
     table.add_column(_PRINTED[-1], ratio=1)
     for row in rows(checked):
         if row["findings"]:
-            table.add_row(*(Text(row[column], style=_style(column, row)) for column in _PRINTED))
+            styles = {"status": _COLORS[row["status"]]}
+            table.add_row(*(Text(row[column], style=styles.get(column, "")) for column in _PRINTED))
     if table.row_count:
         Console().print(table)
     counts = [(checked.count(severity), severity) for severity in Severity]
     found = ", ".join(f"{count} {severity}{'s' * (count != 1)}" for count, severity in counts)
     log.info("%d cases: %s", len(checked.cases), found)
-
-
-def _style(column: str, row: dict[str, str]) -> str:
-    return _COLORS[row["status"]] if column == "status" else ""
 
 
 def _warn_of_guesses(checked: Checked) -> None:

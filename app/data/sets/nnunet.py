@@ -59,13 +59,9 @@ def numbered_names(facts: Mapping[str, Any], key: str, path: Path) -> tuple[str,
     """
     names = facts.get(key)
     wanted = [str(number) for number in range(len(names))] if isinstance(names, dict) else []
-    if not isinstance(names, dict) or not names or sorted(names, key=_as_number) != wanted:
+    if not isinstance(names, dict) or not names or sorted(names, key=lambda n: (len(n), n)) != wanted:
         raise InputError(f"{path}: {key}: got {names!r}, wanted names of 0, 1, ...")
     return tuple(str(names[number]) for number in wanted)
-
-
-def _as_number(text: str) -> tuple[int, str]:
-    return len(text), text
 
 
 def _labels(

@@ -86,7 +86,8 @@ def cross_validate(runs: Sequence[Run], sweep: Sweep) -> list[CrossValidation]:
 
 def _together(group: str, runs: Sequence[Run], missing: tuple[str, ...]) -> CrossValidation:
     labels = list(dict.fromkeys(label for run in runs for label in run.labels()))
-    means = _estimate([(run, run.summary.mean_dice) for run in runs], _units(runs))
+    cases = [(found.group, found.dice) for found in case_means(runs).values()]
+    means = _estimate([(run, run.summary.mean_dice) for run in runs], cases)
     return CrossValidation(
         group=group,
         folds=tuple(dict.fromkeys(str(run.summary.fold) for run in runs)),
@@ -124,10 +125,6 @@ def _of_label(runs: Sequence[Run], metric: str, label: str) -> Estimate:
             by_case.setdefault((score.case, score.unit), []).append(value)
     values = [(run, getattr(run.summary, metric).get(label)) for run in runs]
     return _estimate(values, [(unit, fmean(found)) for (_, unit), found in by_case.items()])
-
-
-def _units(runs: Sequence[Run]) -> Valued:
-    return [(found.group, found.dice) for found in case_means(runs).values()]
 
 
 def _estimate(values: Iterable[tuple[Run, float | None]], cases: Valued) -> Estimate:

@@ -6,7 +6,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from app.core.files import atomic_path
-from app.core.kernel import Kernel
 from app.core.layout import Layout, read_layout
 from app.report.draw.shares import draw_shares
 
@@ -35,7 +34,8 @@ def write_layout_picture(layout_file: Path, output: Path) -> None:
 
 def _draw_kernels(axes: Axes, layout: Layout) -> None:
     rows = [*layout.convolutions.values()]
-    kernels = sorted({kernel for counts in rows for kernel in counts}, key=_by_taps)
+    found = {kernel for counts in rows for kernel in counts}
+    kernels = sorted(found, key=lambda kernel: (kernel.taps, str(kernel)))
     draw_shares(axes, rows, kernels, lambda index: _COLORS[index % len(_COLORS)])
     names = [f"{name}  ({sum(counts.values())})" for name, counts in layout.convolutions.items()]
     axes.set_yticks(range(len(rows)), names)
@@ -48,10 +48,6 @@ def _draw_costs(axes: Axes, layout: Layout, costs: dict[str, dict[str, float]]) 
         values = [100 * costs.get(name, {}).get(kind, 0.0) for name in layout.convolutions]
         axes.barh(range(len(values)), values, color=color, height=0.6, label=f"cost, {kind}")
     axes.set_xlabel(f"% of the dense {layout.provenance.get('unit', 'cost')}")
-
-
-def _by_taps(kernel: Kernel) -> tuple[int, str]:
-    return kernel.taps, str(kernel)
 
 
 def _title(layout: Layout) -> str:
