@@ -103,7 +103,6 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
 def statistics_of(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
     """Return the statistics over cases by label and metric, and those of strata, as plain values."""
     described = describe_all(scores)
-    divided = [stratum for name, values in columns.items() for stratum in strata(scores, name, values)]
     return {
         "labels": {
             label: {
@@ -114,8 +113,14 @@ def statistics_of(scores: Sequence[Score], columns: Columns) -> dict[str, Any]:
             }
             for label in labels_of(scores)
         },
-        "strata": [_stratum_row(stratum) for stratum in (*divided, *size_strata(scores))],
+        "strata": [_stratum_row(stratum) for stratum in all_strata(scores, columns)],
     }
+
+
+def all_strata(scores: Sequence[Score], columns: Columns) -> list[Stratum]:
+    """Return the statistics of every label for the values of each column, and for the label's size."""
+    divided = [stratum for name, values in columns.items() for stratum in strata(scores, name, values)]
+    return [*divided, *size_strata(scores)]
 
 
 def _stratum_row(stratum: Stratum) -> dict[str, Any]:

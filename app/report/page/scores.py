@@ -1,19 +1,17 @@
 """Tables of one run's scores: results per label, their intervals, and failures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from app.metrics.metric import METRICS, OF_TUBES, Metric
+from app.metrics.results import all_strata
 from app.metrics.score import Score
 from app.metrics.statistics import (
     BOOTSTRAP_FROM,
     Statistics,
-    Stratum,
     describe_all,
     labels_of,
     mean_dice,
     presence,
-    size_strata,
-    strata,
 )
 from app.report.page.tables import Table
 from app.report.read.runs import Run
@@ -74,7 +72,7 @@ def every_metric(run: Run) -> Table:
 def by_stratum(run: Run) -> Table | None:
     """Return one row per label and stratum: by columns of the task's file, and by size of the label."""
     scores = run.scores or ()
-    found = [*_stored(run, scores), *size_strata(scores)]
+    found = all_strata(scores, run.columns)
     if not found:
         return None
     columns = ("Label", "By", "Value", "Cases", "Dice", "95 % interval", *map(titled, _rest()))
@@ -174,12 +172,6 @@ def _statistics(name: str, found: Statistics) -> tuple[str, ...]:
         *(measured(metric, found.median), quartiles if found.n else DASH),
         *(measured(metric, found.worst), found.worst_case or DASH),
     )
-
-
-def _stored(run: Run, scores: Sequence[Score]) -> Iterable[Stratum]:
-    """Yield the strata by the columns that the run was evaluated with."""
-    for name, values in run.columns.items():
-        yield from strata(scores, name, values)
 
 
 def _last_if_none(value: float | None) -> float:
