@@ -22,7 +22,7 @@ def count_values(voxels: NDArray[np.generic]) -> dict[float, int]:
 
     Whole values from 0 to 65 535 are counted without sorting, which is faster.
     """
-    small = _as_integers(voxels)
+    small = as_integers(voxels, (np.uint8, np.uint16))
     if small is not None:
         counts = count_integers(small, 1)
         return {float(value): int(counts[value]) for value in np.flatnonzero(counts)}
@@ -108,9 +108,9 @@ def _looked_up(table: Labels, places: Labels) -> Labels:
     return result
 
 
-def _as_integers(voxels: NDArray[np.generic]) -> Labels | None:
-    """Return the values as integers of one or two bytes; None if they are not such integers."""
-    for small in (np.dtype(np.uint8), np.dtype(np.uint16)):
+def as_integers(voxels: NDArray[np.generic], types: Sequence[type[np.integer]]) -> Labels | None:
+    """Return equal values in the first of the integer types that can hold them; None if none can."""
+    for small in types:
         if voxels.dtype == small:
             return np.asarray(voxels)
         with np.errstate(invalid="ignore"):  # NaN becomes some integer, which then differs

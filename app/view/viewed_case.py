@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from app.core.palette import grey_window, label_color
 from app.core.types import Labels
 from app.io import nifti
-from app.io.label_values import count_integers, to_classes, to_values
+from app.io.label_values import as_integers, count_integers, to_classes, to_values
 from app.io.volumes import LabelMap, Volume
 from app.metrics.overlap import LabelGroups, overlaps
 
@@ -81,12 +81,8 @@ def nifti_bytes(voxels: NDArray[Any], affine: NDArray[np.float64]) -> bytes:
 
 def compact(channel: NDArray[np.float32]) -> NDArray[Any]:
     """Return equal values in 16 bits if they are whole and small enough, else the array itself."""
-    for small in (np.int16, np.uint16):
-        with np.errstate(invalid="ignore"):  # NaN becomes some integer, which then differs
-            cast = channel.astype(small)
-        if np.array_equal(cast, channel):
-            return cast
-    return channel
+    found = as_integers(channel, (np.int16, np.uint16))
+    return channel if found is None else found
 
 
 def difference_map(reference: Labels, predicted: Labels, ignore: int | None = None) -> NDArray[np.uint8]:
