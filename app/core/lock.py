@@ -28,9 +28,8 @@ from app.core.temporary import remove_leftovers, temporary_beside
 
 LOCK = "lock.json"
 BEAT = 10.0  # seconds between touches
-PATIENCE = (
-    90.0  # seconds without a touch after which an owner elsewhere counts as dead; NFS caches for up to 60
-)
+# seconds without a touch after which an owner elsewhere counts as dead; NFS caches for up to 60
+PATIENCE = 90.0
 
 
 class Locked(InputError):

@@ -42,9 +42,7 @@ def open_run(cfg: DictConfig) -> Iterator[tuple[Path, bool]]:
     """
     with opened(Path(cfg.train.resume)) if cfg.train.resume is not None else open_folder(cfg) as folder:
         resumes = run_folder.can_resume(folder)
-        if (
-            resumes and cfg.train.resume is None and not is_multirun()
-        ):  # a sweep sends a job to its own folder
+        if resumes and cfg.train.resume is None and not is_multirun():  # a sweep's job has its own folder
             raise InputError(
                 f"{folder}: already holds a run; resume it with {shell_word('train.resume', folder)}, "
                 "or set paths.run"
