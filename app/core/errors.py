@@ -20,6 +20,8 @@ class Interrupted(KeyboardInterrupt):
     """
 
 
+INTERRUPTED = 130
+"""Exit code of a command that is interrupted, as shells give it."""
 NOT_BEGUN = "interrupted before it began; the same command starts again"
 """Message of a command that is interrupted before its mode runs."""
 

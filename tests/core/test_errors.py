@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from omegaconf import ListConfig, OmegaConf
 
-from app.cli.config.exit_codes import INTERRUPTED, exit_codes
-from app.core.errors import InputError, interrupts_kept
+from app.cli.config.exit_codes import exit_codes
+from app.core.errors import INTERRUPTED, InputError, interrupts_kept
 from app.io.faults import faults_named
 
 

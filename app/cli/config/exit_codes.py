@@ -11,10 +11,9 @@ from hydra.errors import InstantiationException
 from omegaconf.errors import OmegaConfBaseException
 
 from app.cli.config.suggest import nearest_option
-from app.core.errors import NOT_BEGUN, InputError, Interrupted, interrupts_kept
+from app.core.errors import INTERRUPTED, NOT_BEGUN, InputError, Interrupted, interrupts_kept
 from app.train.machine.torchrun import one_voice, process_count, process_rank
 
-INTERRUPTED = 130
 USER_ERRORS = (InputError, OmegaConfBaseException, InstantiationException)
 
 

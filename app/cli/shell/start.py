@@ -3,10 +3,8 @@
 import os
 import sys
 
-from app.core.errors import NOT_BEGUN
+from app.core.errors import INTERRUPTED, NOT_BEGUN
 from app.core.signals import interruptible
-
-INTERRUPTED = 130
 
 
 def main() -> None:
