@@ -43,13 +43,13 @@ def quantise(member: Member, *, cases: int | None, moved: Moved = UNMOVED) -> di
             is deleted and the record stays.
     """
     graph, record = int8_paths(member)
-    if not recorded_cases(member.run, "validation", moved):
+    held_out = recorded_cases(member.run, "validation", moved)
+    if not held_out:
         raise InputError(
             f"{member.run}: held out no case to score 8 bits on; use predict.engine=openvino, or "
             "export a run of a fold"
         )
     _calibrate(member, graph, recorded_cases(member.run, "train", moved))
-    held_out = recorded_cases(member.run, "validation", moved)
     chosen = held_out[:: max(1, len(held_out) // cases)][:cases] if cases else held_out
     exact = _judge(eager_engine(member, torch.device("cpu")), member, chosen)
     rounded = _judge(OpenVinoEngine(graph), member, chosen)
