@@ -11,19 +11,15 @@ from app.operators import ConvSpec
 from app.operators.decomposed import Factors
 
 
-def spec_of(conv: nn.Conv3d, name: str = "") -> ConvSpec:
-    """Return the specification that a convolution was built from."""
-    kernel, stride = as_size(conv.kernel_size), as_size(conv.stride)
-    return ConvSpec(name, conv.in_channels, conv.out_channels, kernel, stride)
-
-
 def chained(
     conv: nn.Conv3d, factors: Factors, weights: Sequence[Tensor], bias: Tensor | None
 ) -> nn.Sequential:
     """Build the factors with these weights (any shape of the right size); the last one gets `bias`."""
     assert not isinstance(conv.padding, str)
+    kernel, stride = as_size(conv.kernel_size), as_size(conv.stride)
+    spec = ConvSpec("", conv.in_channels, conv.out_channels, kernel, stride)
     made: list[nn.Conv3d] = []
-    for link, weight in zip(factors.chain(spec_of(conv)), weights, strict=True):
+    for link, weight in zip(factors.chain(spec), weights, strict=True):
         extends = [taps > 1 for taps in link.kernel]
         small = FastConv3d(
             *(link.in_channels, link.out_channels, link.kernel, link.stride),
