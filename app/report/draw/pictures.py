@@ -62,13 +62,12 @@ class Plane:
     slices: list[Slice]
 
 
-def planes(scan: Scan, outlined: Outlined, at: Voxels | None = None) -> list[Plane]:
+def planes(scan: Scan, outlined: Outlined, at: Voxels) -> list[Plane]:
     """Return axial, coronal and sagittal slices.
 
-    The fullest slice of a plane has the most voxels of `at`, by default of the reference.
+    The fullest slice of a plane has the most voxels of `at`.
     """
-    window = grey_window(scan.image)
-    at, encode = scan.reference if at is None else at, _Encoder()
+    window, encode = grey_window(scan.image), _Encoder()
     found = []
     for view in _VIEWS:
         fullest, count = fullest_slice(at, scan.prediction, view.cut), scan.image.shape[view.cut]
@@ -109,12 +108,12 @@ def fullest_slice(reference: Voxels, prediction: Voxels, axis: int) -> int:
     return int(reference.shape[axis]) // 2
 
 
-def spread_slices(reference: Voxels, prediction: Voxels, axis: int, at: Voxels | None = None) -> list[int]:
+def spread_slices(reference: Voxels, prediction: Voxels, axis: int, at: Voxels) -> list[int]:
     """Return slices spread evenly over the foreground of both volumes.
 
-    The fullest slice of `at`, by default of the reference, replaces the one nearest to it.
+    The fullest slice of `at` replaces the one nearest to it.
     """
-    fullest = fullest_slice(reference if at is None else at, prediction, axis)
+    fullest = fullest_slice(at, prediction, axis)
     others = tuple(other for other in range(3) if other != axis)
     marked = np.flatnonzero(((reference > 0) | (prediction > 0)).any(axis=others))
     if not len(marked):
