@@ -267,7 +267,7 @@ def write_rows(path: Path, rows: Sequence[Row], options: argparse.Namespace, ver
 
 def _installed_engines() -> list[str]:
     """Those that need nothing but the run; torch.compile compiles for a minute in every process."""
-    code = "from app.infer.engines import installed_engines; print(*installed_engines())"
+    code = "from app.infer import engines as e; print(*(n for n in e.ENGINES if not e.missing_packages(n)))"
     return [name for name in _ask(sys.executable, code).split() if name not in ("compile", "openvino_int8")]
 
 

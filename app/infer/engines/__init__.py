@@ -50,11 +50,6 @@ def find_engine(name: str, device: torch.device, precision: str = "auto") -> Cal
     return lambda member: ENGINES[name](member, device, chosen)
 
 
-def installed_engines() -> list[str]:
-    """Return the names of the engines whose packages are installed."""
-    return [name for name in ENGINES if not missing_packages(name)]
-
-
 def missing_packages(name: str) -> list[str]:
     """Return the packages that an engine needs but that are not installed."""
     return absent(NEEDS.get(name, ()))
