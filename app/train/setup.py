@@ -89,23 +89,11 @@ def open_training(
         InputError: the data or a setting is wrong, or a resumed run would hold out other cases.
     """
     choose_precision(recipe.settings.precision, recipe.device)  # raises now, not after the preparation
-    if not processes.leads:
-        processes.agree(None)
-    planned = start.resumed or not processes.leads
-    setup = _Setup(folder, task, recipe, cache, folds, processes, known=folder if planned else start.like)
-    plan, reasons = setup.choose_plan(plan_settings, build_network)
-    split = setup.choose_split(resumed=start.resumed)
-    before = setup.checkpoint() if start.resumed else None
-    network = build_network(plan) if before is None else before.network
-    if not planned:
-        setup.write_facts(plan, split, network, reasons=reasons, origin=start.origin)
-    if processes.leads:
-        processes.agree(None)
+    setup = _Setup(folder, task, recipe, cache, folds, start, processes)
+    plan, split, network, before = setup.decide(plan_settings, build_network)
     origin = None if before is not None or start.like is not None else kept_origin(folder)
-    locator = _known_locator(before, start.like) or setup.first_stage(plan, split, origin, start.announce)
-    cached = setup.prepare(plan, locator)
-    if processes.leads and not start.resumed:
-        setup.warn_of_labels(plan, split, cached)
+    locator = setup.first_stage(plan, split, origin, before)
+    cached = setup.prepare(plan, split, locator)
     recipe = recipe.following(plan)
     planned_minutes = plan.train_minutes if start.like is None else None
     settings = recipe.settings.in_minutes(planned_minutes).with_steps(plan.steps, factor=factor)
@@ -139,18 +127,37 @@ class _Setup:
     recipe: Recipe
     cache: Cache
     folds: Folds
+    start: Start
     processes: Processes
-    known: Path | None
-    """The run folder whose plan and folds are used; None for new ones."""
 
-    def choose_plan(self, settings: PlanSettings, build: BuildNetwork) -> tuple[Plan, dict[str, str]]:
-        """Return the plan of the known run folder, or a new one, and its reasons.
+    def decide(
+        self, settings: PlanSettings, build: BuildNetwork
+    ) -> tuple[Plan, Split, NetworkSpec, Checkpoint | None]:
+        """Return plan, split and network, written if new, and the checkpoint that a resumed run has."""
+        if not self.processes.leads:
+            self.processes.agree(None)
+        decided = self.start.resumed or not self.processes.leads
+        known = self.folder if decided else self.start.like
+        plan, reasons = self._choose_plan(known, settings, build)
+        split = self._choose_split(known)
+        before = self._checkpoint() if self.start.resumed else None
+        network = build(plan) if before is None else before.network
+        if not decided:
+            self._write_facts(plan, split, network, reasons)
+        if self.processes.leads:
+            self.processes.agree(None)
+        return plan, split, network, before
+
+    def _choose_plan(
+        self, known: Path | None, settings: PlanSettings, build: BuildNetwork
+    ) -> tuple[Plan, dict[str, str]]:
+        """Return the plan of a known run folder, or a new one, and its reasons.
 
         Raises:
             InputError: there is none, or the processes cannot share its batch evenly.
         """
-        if self.known is not None:
-            plan, reasons = _read_plan(self.known, settings)
+        if known is not None:
+            plan, reasons = _read_plan(known, settings)
         else:
             plan, reasons = plan_for(self.task, self.cache, settings, build=build, recipe=self.recipe)
             if plan.minutes is not None:
@@ -162,36 +169,30 @@ class _Setup:
             )
         return plan, reasons
 
-    def checkpoint(self) -> Checkpoint | None:
-        """Return the run's last checkpoint; None if it has none yet."""
-        last = self.folder / run_folder.LAST
-        return read_checkpoint(last) if last.is_file() else None
-
-    def choose_split(self, *, resumed: bool) -> Split:
-        """Return the split of the known run folder, or a new one.
+    def _choose_split(self, known: Path | None) -> Split:
+        """Return the split of a known run folder, or a new one.
 
         Raises:
             InputError: the data of a resumed run have changed, or no case is held out for early stopping.
         """
         split = draw_split(self.task, self.folds, self.cache)
-        if self.known is not None:
-            split = recorded_split(self.known, split, self.task)
-        if resumed and self.processes.leads:
+        if known is not None:
+            split = recorded_split(known, split, self.task)
+        if self.start.resumed and self.processes.leads:
             _refuse_changed_data(self.folder, self.task, split, self.cache)
         _refuse_unjudged(split, self.recipe.settings)
         return split
 
-    def write_facts(
-        self,
-        plan: Plan,
-        split: Split,
-        network: NetworkSpec,
-        *,
-        reasons: Mapping[str, str],
-        origin: Origin | None,
+    def _checkpoint(self) -> Checkpoint | None:
+        """Return the run's last checkpoint; None if it has none yet."""
+        last = self.folder / run_folder.LAST
+        return read_checkpoint(last) if last.is_file() else None
+
+    def _write_facts(
+        self, plan: Plan, split: Split, network: NetworkSpec, reasons: Mapping[str, str]
     ) -> None:
         """Write the files of a run that are known before its first step."""
-        folder, digests = self.folder, self.cache.digests()
+        folder, digests, origin = self.folder, self.cache.digests(), self.start.origin
         keep_origin(folder, origin)
         if origin is not None:
             warn_of_seen(origin, (*split.validation, *split.test), digests)
@@ -204,14 +205,15 @@ class _Setup:
         write_split(folder, split, self.task, digests)
 
     def first_stage(
-        self, plan: Plan, split: Split, origin: Origin | None, announce: Callable[[], None]
+        self, plan: Plan, split: Split, origin: Origin | None, before: Checkpoint | None
     ) -> Locator | None:
-        """Train the plan's first stage, or resume it; `announce` is called before. None if it has none."""
-        if plan.locate is None:
-            return None
+        """Return the known first stage, or train or resume the plan's; None if it has none."""
+        known = _known_locator(before, self.start.like)
+        if known is not None or plan.locate is None:
+            return known
         if self.processes.leads:
             self.cache.check_space(plan, region_share(read_fingerprint(self.cache)))
-        announce()
+        self.start.announce()
         return train_first_stage(
             self.folder,
             self.task,
@@ -224,16 +226,18 @@ class _Setup:
             origin=None if origin is None else origin.first_stage(),
         )
 
-    def prepare(self, plan: Plan, locator: Locator | None) -> Mapping[str, CachedCase]:
-        """Return the prepared cases: whole scans, or with a first stage the region that it finds."""
+    def prepare(self, plan: Plan, split: Split, locator: Locator | None) -> Mapping[str, CachedCase]:
+        """Return the prepared cases: whole scans, or with a first stage the region that it finds.
+
+        A new run warns of labels that no training case has, or that the plan's grid loses.
+        """
         share = 1.0 if plan.locate is None else region_share(read_fingerprint(self.cache))
         margin_mm = None if locator is None else locator.margin_mm
-        return prepare_cases(self.cache, plan, margin_mm, share, self.processes)
-
-    def warn_of_labels(self, plan: Plan, split: Split, cached: Mapping[str, CachedCase]) -> None:
-        """Warn of labels that no training case has, or that the plan's grid loses."""
-        warn_of_absent(self.task, split, label_volumes(self.cache))
-        warn_of_vanished(self.task, plan, case_labels(self.cache), cached)
+        cached = prepare_cases(self.cache, plan, margin_mm, share, self.processes)
+        if self.processes.leads and not self.start.resumed:
+            warn_of_absent(self.task, split, label_volumes(self.cache))
+            warn_of_vanished(self.task, plan, case_labels(self.cache), cached)
+        return cached
 
 
 def _known_locator(before: Checkpoint | None, like: Path | None) -> Locator | None:
