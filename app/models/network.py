@@ -34,6 +34,11 @@ class NetworkSpec:
         network = self.model.build(self.shape, self.encoder, self.decoder)
         return RegionNetwork(network, self.shape.regions) if self.shape.regions else network
 
+    def redesigned(self, operator: Operator) -> "NetworkSpec":
+        """Return the network with another operator; a decoder with an operator of its own keeps it."""
+        decoder = None if self.decoder == self.encoder else self.decoder
+        return design(self.model, self.shape, operator, decoder)
+
     def describe(self) -> dict[str, Any]:
         """Return the description as plain values; `network_from` is the inverse."""
         return {

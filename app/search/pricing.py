@@ -11,7 +11,7 @@ from app.core.errors import InputError
 from app.core.layout import Layout, Outline
 from app.core.types import Size
 from app.layers.cost import Cost, strided
-from app.models.network import NetworkSpec, build_named, design, list_convolutions
+from app.models.network import NetworkSpec, build_named, list_convolutions
 from app.models.unet import UNetModel, with_decoder
 from app.operators import ConvSpec
 from app.operators.mixed import Mixed
@@ -42,9 +42,7 @@ def outlined(spec: NetworkSpec, outline: Outline) -> NetworkSpec:
 def laid_out_network(spec: NetworkSpec, layout: Layout) -> NetworkSpec:
     """Return the network with a layout and its levels; convolutions it does not name are as in `spec`."""
     assert layout.network is not None
-    found = outlined(spec, layout.network)
-    decoder = None if spec.decoder == spec.encoder else spec.decoder
-    return design(found.model, found.shape, Mixed(Layout(layout.convolutions)), decoder)
+    return outlined(spec, layout.network).redesigned(Mixed(Layout(layout.convolutions)))
 
 
 class Counted:

@@ -20,7 +20,7 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.layers.cost import Cost
 from app.models.checkpoint import write_checkpoint
-from app.models.network import NetworkSpec, design
+from app.models.network import NetworkSpec
 from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
@@ -113,15 +113,13 @@ def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: 
         unit=settings.aligned,
         most_units=settings.most_units,
     )
-    decoder = None if dense.decoder == dense.encoder else dense.decoder
 
     @cache
     def sites(outline: Outline) -> tuple[Site, ...]:
-        found = outlined(dense, outline)
-        return searched_sites(design(found.model, found.shape, supernet, decoder))
+        return searched_sites(outlined(dense, outline).redesigned(supernet))
 
     planned = outline_of(dense)
-    prices = network_prices(cfg, dense, design(dense.model, dense.shape, supernet, decoder), plan)
+    prices = network_prices(cfg, dense, dense.redesigned(supernet), plan)
     named = not isinstance(settings.where, str)
     outlines = variants(planned) if settings.space == "levels" and not named else (planned,)
     return _Track(settings, dense, Space(outlines, sites, prices, settings.draws_networks), prices)

@@ -26,7 +26,6 @@ from app.core.layout import Layout, write_layout
 from app.core.plan import Plan
 from app.core.progress import progress_bar
 from app.core.task import Task
-from app.layers.cost import Cost
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.models.network import NetworkSpec, design, to_device
 from app.models.regions import without_labels
@@ -185,7 +184,8 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
     path = training.folder / run_folder.LAYOUT
     write_layout(path, layout)
     write_layout_picture(path, training.folder / run_folder.LAYOUT_PICTURE)
-    found, dense = _network_costs(training, layout)
+    spec, patch = training.network, training.plan.patch
+    found, dense = (spec.redesigned(operator).cost(patch) for operator in (Mixed(layout), Conv3d()))
     network = {"params": found.params, "macs_per_patch": found.macs}
     summary = {
         **facts,
@@ -207,17 +207,6 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
     if layout.provenance.get("model"):  # shrunk: its kernels are fitted
         words.append(f"train.init={training.folder}")
     log.info("to train it: %s", command(*chosen, "op=cakes", *words))
-
-
-def _network_costs(training: Training, layout: Layout) -> tuple[Cost, Cost]:
-    """Return the costs of the network with the layout, and with dense convolutions instead."""
-    spec = training.network
-    decoder = None if spec.decoder == spec.encoder else spec.decoder
-    operators = (Mixed(layout), Conv3d())
-    found, dense = (
-        design(spec.model, spec.shape, operator, decoder).cost(training.plan.patch) for operator in operators
-    )
-    return found, dense
 
 
 def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
