@@ -154,20 +154,9 @@ def _facts(training: Training, found: Sequence[Rung], finish: Finish) -> dict[st
 
 def _write(training: Training, track: _Track, found: Layout, facts: Mapping[str, Any]) -> None:
     """Write the network, its kernels, their picture, and summary.json."""
-    settings, dense, prices = track.settings, track.dense, track.prices
-    kinds = dict(zip(prices.budgets, prices(found), strict=True))
-    provenance = {
-        "method": settings.method,
-        "unit": settings.cost,
-        "budget": settings.budget,
-        "limits": settings.limited,
-        "spent": {kind: round(share, 4) for kind, share in kinds.items()},
-        "kernels": settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels),
-        "task": str(training.facts["task"]),
-        "fold": training.split.fold,
-        "seed": int(training.facts["seed"]),
-        "patch": list(training.plan.patch),
-    }
+    dense, prices = track.dense, track.prices
+    spent = {kind: round(share, 4) for kind, share in zip(prices.budgets, prices(found), strict=True)}
+    provenance = {**provenance_of(training, track.settings), "spent": spent}
     network, layout = training.folder / run_folder.NETWORK, training.folder / run_folder.LAYOUT
     write_layout(network, replace(found, provenance=provenance))
     write_layout(layout, Layout(found.convolutions, provenance))
@@ -176,10 +165,9 @@ def _write(training: Training, track: _Track, found: Layout, facts: Mapping[str,
     summary = {
         **facts,
         "op": "cakes",
-        "params": own.params,
-        "macs_per_patch": own.macs,
-        "layout": {**_figures(own), "spent": provenance["spent"]},
-        "dense": _figures(whole),
+        **figures(own),
+        "layout": {**figures(own), "spent": spent},
+        "dense": figures(whole),
     }
     write_json(training.folder / run_folder.SUMMARY, summary)
     assert found.network is not None
@@ -194,7 +182,23 @@ def _write(training: Training, track: _Track, found: Layout, facts: Mapping[str,
     log.info("to train it: %s", command(*chosen, "op=cakes", *words))
 
 
-def _figures(cost: Cost) -> dict[str, int]:
+def provenance_of(training: Training, settings: SearchSettings) -> dict[str, Any]:
+    """Return the settings, the data and the seed that a layout comes from."""
+    return {
+        "method": settings.method,
+        "unit": settings.cost,
+        "budget": settings.budget,
+        "limits": settings.limited,
+        "kernels": settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels),
+        "task": str(training.facts["task"]),
+        "fold": training.split.fold,
+        "seed": int(training.facts["seed"]),
+        "patch": list(training.plan.patch),
+    }
+
+
+def figures(cost: Cost) -> dict[str, int]:
+    """Return a cost as summary.json names it."""
     return {"params": cost.params, "macs_per_patch": cost.macs}
 
 

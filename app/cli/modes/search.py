@@ -17,7 +17,7 @@ from app.cli.config.search_costs import budget_of, search_settings
 from app.cli.config.settings import read_settings
 from app.cli.config.training import open_configured, refuse_init
 from app.cli.modes.next_steps import command, on_task
-from app.cli.modes.race import run_race
+from app.cli.modes.race import figures, provenance_of, run_race
 from app.compress.patches import training_patches
 from app.compress.shrink import shrink
 from app.core import run_folder
@@ -186,12 +186,11 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
     write_layout_picture(path, training.folder / run_folder.LAYOUT_PICTURE)
     spec, patch = training.network, training.plan.patch
     found, dense = (spec.redesigned(operator).cost(patch) for operator in (Mixed(layout), Conv3d()))
-    network = {"params": found.params, "macs_per_patch": found.macs}
     summary = {
         **facts,
         "op": "supernet",
-        "layout": {**network, "share": layout.provenance["share"], "gap": layout.provenance["gap"]},
-        "dense": {"params": dense.params, "macs_per_patch": dense.macs},
+        "layout": {**figures(found), "share": layout.provenance["share"], "gap": layout.provenance["gap"]},
+        "dense": figures(dense),
     }
     write_json(training.folder / run_folder.SUMMARY, summary)
     log.info(
@@ -234,18 +233,9 @@ def _super_network(cfg: DictConfig, task: Task) -> BuildNetwork:
 
 def _provenance(training: Training, search: Search) -> dict[str, Any]:
     settings = search.settings
-    kernels = settings.kernels if isinstance(settings.kernels, str) else list(settings.kernels)
     return {
-        "method": settings.method,
-        "unit": settings.cost,
-        "budget": settings.budget,
+        **provenance_of(training, settings),
         "budget_share": round(search.budget.share, 5),
-        "limits": settings.limited,
         "align": settings.aligned,
-        "kernels": kernels,
         "weights": settings.path_weights,
-        "task": str(training.facts["task"]),
-        "fold": training.split.fold,
-        "seed": int(training.facts["seed"]),
-        "patch": list(training.plan.patch),
     }
