@@ -20,8 +20,8 @@ from app.data.sample.batches import BatchSource
 from app.data.sample.split import Split
 from app.infer.window.sliding import SlidingSettings
 from app.metrics.score import Columns
-from app.models.checkpoint import Checkpoint, Locator
-from app.models.network import NetworkSpec
+from app.models.checkpoint import Checkpoint, Locator, Weights
+from app.models.network import NetworkSpec, to_device
 from app.train.fine_tuning import Origin
 from app.train.layer_rates import freeze, parameter_groups, scale_rates
 from app.train.machine.processes import ALONE, Processes
@@ -116,6 +116,12 @@ class Training:
         if self.settings.layer_decay is not None:
             scale_rates(schedule, rates)
         return TrainingState(network, optimizer, schedule, self.settings, self.processes)
+
+    def state_of(self, weights: Weights) -> TrainingState:
+        """Return the state of a training of a network with these weights before its first step."""
+        network = self.network.build()
+        network.load_state_dict(weights)
+        return self.state(to_device(network, self.recipe.device))
 
     def checkpoint(self, state: TrainingState) -> Checkpoint:
         """Return the state as a checkpoint."""

@@ -36,13 +36,12 @@ from app.infer.scan.run_models import stored_sliding
 from app.infer.scan.segmenter import Segmenter
 from app.layers.latency import latency_ms
 from app.metrics.results import summarise_scores
-from app.models.checkpoint import Checkpoint, Weights, read_checkpoint, write_checkpoint
+from app.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from app.models.network import to_device
 from app.track.tracker import NoTracker, Tracker
 from app.train.final_scores import evaluate_held_out
 from app.train.layer_rates import scale_rates
 from app.train.run import train_network
-from app.train.state import TrainingState
 from app.train.training import Recipe, Training
 
 TableRow = dict[str, str | float | int | None]
@@ -112,7 +111,7 @@ def _rows(
     if opened.resumed and table.is_file():
         rows: list[TableRow] = [dict(row) for row in read_csv(table)]
     else:
-        state = _begun(after, read_checkpoint(after.folder / run_folder.LAST).weights)
+        state = after.state_of(read_checkpoint(after.folder / run_folder.LAST).weights)
         rows = [
             _row("before", before, judge_before()),
             _row("after", after, finish(after, state, first)),
@@ -154,15 +153,8 @@ def _decomposed(training: Training, trained: Checkpoint, method: DecompositionMe
     _write_ranks(training.folder / run_folder.RANKS, found.chosen)
     write_layout(training.folder / run_folder.NATURAL_LAYOUT, suggested_layout(found.dense))
     after = replace(training, network=found.spec, resumed=True)
-    write_checkpoint(training.folder / run_folder.LAST, after.checkpoint(_begun(after, found.weights)))
+    write_checkpoint(training.folder / run_folder.LAST, after.checkpoint(after.state_of(found.weights)))
     return after
-
-
-def _begun(training: Training, weights: Weights) -> TrainingState:
-    """Return the state of a training with these weights before the first step."""
-    network = training.network.build()
-    network.load_state_dict(weights)
-    return training.state(to_device(network, training.recipe.device))
 
 
 def _before(training: Training, trained: Checkpoint, source: Path) -> dict[str, Any]:

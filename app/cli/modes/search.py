@@ -27,7 +27,7 @@ from app.core.plan import Plan
 from app.core.progress import progress_bar
 from app.core.task import Task
 from app.models.checkpoint import read_checkpoint, write_checkpoint
-from app.models.network import NetworkSpec, design, to_device
+from app.models.network import NetworkSpec, design
 from app.models.regions import without_labels
 from app.operators.mixed import Mixed
 from app.operators.plain import Conv3d
@@ -104,9 +104,7 @@ def _run_trained(cfg: DictConfig) -> Path:
                 seed=training.recipe.seed,
                 advance=advance,
             )
-        network = spec.build()
-        network.load_state_dict(found.weights)
-        state = training.state(to_device(network, training.recipe.device))
+        state = training.state_of(found.weights)
         write_checkpoint(training.folder / run_folder.LAST, training.checkpoint(state))
         facts = {**score_held_out(training, state), "answer_lost": round(found.answer_lost, 5)}
         provenance = {**_provenance(training, search), "model": str(source)}
