@@ -105,7 +105,8 @@ def _acquire(path: Path, owner: Owner, patience: float) -> None:
     while not _create(path, owner):
         holder = _read(path)
         if holder is None:  # just released or taken over, or its writer died before the file was complete
-            holder = _settled(path)
+            time.sleep(1)
+            holder = _read(path)
         if holder is not None and _lives(path, holder, patience):
             raise Locked(
                 f"{path.parent}: is in use by {holder}, which runs: {holder.command}; wait until it ends, "
@@ -165,12 +166,6 @@ def _lost(path: Path, owner: Owner) -> bool:
     with suppress(OSError):
         return found != owner if found else not path.exists()
     return False
-
-
-def _settled(path: Path) -> Owner | None:
-    """Wait a second for a file that may be half written, then return its owner."""
-    time.sleep(1)
-    return _read(path)
 
 
 def _lives(path: Path, holder: Owner, patience: float) -> bool:

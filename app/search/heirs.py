@@ -94,7 +94,7 @@ def _filled(
     theirs = {**dict(source.named_parameters(recurse=False)), **dict(source.named_buffers(recurse=False))}
     for name, own in [*target.named_parameters(recurse=False), *target.named_buffers(recurse=False)]:
         if before is not None and own.shape == before.origin.shape:
-            _fill_each(own, theirs[name], before)
+            _fill_inputs(own, theirs[name], before)
         elif own.shape == theirs[name].shape:
             own.copy_(theirs[name])
     return before
@@ -165,14 +165,9 @@ def _as_kernel(weight: Tensor, source: nn.Conv3d, target: nn.Conv3d) -> Tensor:
 
 
 def _fill_inputs(target: Tensor, source: Tensor, before: _Channels | None) -> None:
-    """Fill the weights (in, ...) of one channel for the inputs that have an origin."""
+    """Fill the weights (in, ...) of one channel, or a value per input, for inputs that have an origin."""
     if before is None:
         target.copy_(source)
         return
     known = torch.nonzero(before.origin != _FRESH)[:, 0]
     target[known] = source[before.origin[known]]
-
-
-def _fill_each(target: Tensor, source: Tensor, channels: _Channels) -> None:
-    known = torch.nonzero(channels.origin != _FRESH)[:, 0]
-    target[known] = source[channels.origin[known]]

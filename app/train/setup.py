@@ -31,7 +31,6 @@ from app.train.machine.environment import environment
 from app.train.machine.processes import ALONE, Processes
 from app.train.machine.torchrun import local_count
 from app.train.planning import BuildNetwork, plan_for
-from app.train.settings import TrainSettings
 from app.train.split_record import recorded_split, refuse_changed, write_split
 from app.train.training import Recipe, Training
 
@@ -180,7 +179,9 @@ class _Setup:
             split = recorded_split(known, split, self.task)
         if self.start.resumed and self.processes.leads:
             _refuse_changed_data(self.folder, self.task, split, self.cache)
-        _refuse_unjudged(split, self.recipe.settings)
+        patience = self.recipe.settings.patience
+        if not split.validation and patience is not None:  # stopping early needs validation Dice
+            raise InputError(f"train.patience: got {patience}, but no case is held out to score")
         return split
 
     def _checkpoint(self) -> Checkpoint | None:
@@ -252,12 +253,6 @@ def _refuse_changed_data(folder: Path, task: Task, split: Split, cache: Cache) -
     if (folder / run_folder.SPLIT).is_file():
         refuse_changed(folder, task, cache.digests(), cache.data_hash())
         write_split(folder, split, task, cache.digests())
-
-
-def _refuse_unjudged(split: Split, settings: TrainSettings) -> None:
-    """Refuse early stopping without held-out cases, because it needs their validation Dice."""
-    if not split.validation and settings.patience is not None:
-        raise InputError(f"train.patience: got {settings.patience}, but no case is held out to score")
 
 
 def _read_plan(folder: Path, settings: PlanSettings) -> tuple[Plan, dict[str, str]]:
