@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from app.core.plan import Plan
 from app.core.registry import Registered
+from app.core.task import Task
 from app.core.types import Size
 from app.operators import Operator
 
@@ -34,6 +36,19 @@ class Shape:
     regions: tuple[tuple[int, ...], ...] = ()
     """Labels of each region, if the network's classes are regions, which may overlap; else empty."""
     version: int = VERSION
+
+
+def shape_for(task: Task, plan: Plan) -> Shape:
+    """Return the shape of the network of a plan, for the channels and classes of a task."""
+    return Shape(
+        in_channels=len(task.modalities),
+        classes=len(task.regions or task.segmented),
+        widths=plan.widths,
+        strides=plan.strides,
+        kernels=plan.kernels,
+        patch=plan.patch,
+        regions=tuple(task.regions.values()),
+    )
 
 
 class Model(Registered, ABC):

@@ -23,7 +23,7 @@ from app.infer.scan.region import box_in_scan, locate
 from app.losses.losses import dice_ce
 from app.losses.targets import Targets
 from app.models.checkpoint import LEAST_SHARE, Locator
-from app.models.model import Shape
+from app.models.model import shape_for
 from app.models.network import NetworkSpec, design, to_device
 from app.models.unet import UNetModel
 from app.operators.cakes import Cakes
@@ -66,16 +66,7 @@ def coarse_recipe(recipe: Recipe, task: Task) -> Recipe:
 
 def coarse_network(task: Task, plan: Plan) -> NetworkSpec:
     """Return the network of a first stage, a small U-Net that does not depend on the second stage's model."""
-    shape = Shape(
-        in_channels=len(task.modalities),
-        classes=len(task.regions or task.segmented),
-        widths=plan.widths,
-        strides=plan.strides,
-        kernels=plan.kernels,
-        patch=plan.patch,
-        regions=tuple(task.regions.values()),
-    )
-    return design(_COARSE, shape, Cakes("12d", 16, None), None)
+    return design(_COARSE, shape_for(task, plan), Cakes("12d", 16, None), None)
 
 
 def train_first_stage(

@@ -33,7 +33,7 @@ from app.layers.eca import EcaSettings
 from app.losses.external import ExternalLoss, with_weights
 from app.losses.losses import SumLoss
 from app.losses.targets import Targets
-from app.models.model import Shape
+from app.models.model import shape_for
 from app.models.network import NetworkSpec, design
 from app.models.unet import with_decoder
 from app.operators import Operator
@@ -183,16 +183,7 @@ def network_builder(cfg: DictConfig, task: Task, operator: Operator | None = Non
     def build(plan: Plan) -> NetworkSpec:
         found = None if operator else _searched_levels(cfg)
         chosen = model if found is None else with_decoder(model, found.decoder_width)
-        shape = Shape(
-            in_channels=len(task.modalities),
-            classes=len(task.regions or task.segmented),
-            widths=plan.widths,
-            strides=plan.strides,
-            kernels=plan.kernels,
-            patch=plan.patch,
-            regions=tuple(task.regions.values()),
-        )
-        return design(chosen, shape, encoder, decoder)
+        return design(chosen, shape_for(task, plan), encoder, decoder)
 
     return build
 
