@@ -20,7 +20,7 @@ from app.core.progress import progress_bar
 from app.search.costs import Budget, ChannelCounts, Site, dense_total, slot_costs
 from app.search.decode import Decoded
 
-FIRST = 24  # layouts drawn at random; the population keeps this size
+_FIRST = 24  # layouts drawn at random; the population keeps this size
 _CONTEST = 6  # random members of the population, of which the best is the parent
 _MUTATED = 3  # units at most
 _TRIES = 5000  # draws before giving up
@@ -94,12 +94,12 @@ class Evolution:
         way = next((way for way in _WAYS if self._drawn(rng, way) is not None), None)
         if way is None:
             raise InputError(_UNMET)
-        living: deque[tuple[float, UnitKernels]] = deque(maxlen=FIRST)
+        living: deque[tuple[float, UnitKernels]] = deque(maxlen=_FIRST)
         best: tuple[float, UnitKernels] | None = None
         judged = []
         with progress_bar("Trying layouts", trials) as advance:
             for number in range(trials):
-                choice = self._first(rng, way) if number < FIRST else self._child(rng, living, way)
+                choice = self._first(rng, way) if number < _FIRST else self._child(rng, living, way)
                 judged.append(judge(choice))
                 living.append((judged[-1], choice))
                 best = living[-1] if best is None or judged[-1] < best[0] else best

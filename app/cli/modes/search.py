@@ -5,7 +5,6 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.report.draw.layout_picture import write_layout_picture
 from app.search.decode import Decoded
-from app.search.evolve import FIRST, UnitKernels
+from app.search.evolve import UnitKernels
 from app.search.judge import loss_over
 from app.search.paper import PUBLISHED_PULL, PaperSettings
 from app.search.search import (
@@ -169,13 +168,7 @@ def _evolve(training: Training, search: Search, state: TrainingState) -> tuple[D
     choose(network, search.sites, choice)
     checkpoint = replace(training.checkpoint(state), averaged=network.state_dict())
     write_checkpoint(training.folder / run_folder.LAST, checkpoint)
-    first = judged[:FIRST]
-    return evolution.decoded(choice), {
-        "trials": len(judged),
-        "loss_best": round(min(judged), 5),
-        "loss_first_mean": round(fmean(first), 5),
-        "loss_first_best": round(min(first), 5),
-    }
+    return evolution.decoded(choice), {"trials": len(judged), "loss_best": round(min(judged), 5)}
 
 
 def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
