@@ -43,10 +43,7 @@ def case_of_run(folder: Path, case: str | None, moved: Moved = UNMOVED) -> Viewe
     held_out = recorded_case(run.folder, chosen, moved)
     scan = load_volume(held_out.image, _reading(run))
     path = run_folder.prediction_path(run.folder, chosen)
-    maps = {
-        REFERENCE: _reference(run, held_out, scan),
-        PREDICTION: _label_values(path, scan, held_out.image),
-    }
+    maps = {REFERENCE: _reference(run, held_out, scan), PREDICTION: _label_values(path, scan, held_out.image)}
     return ViewedCase(f"{run.data_set}: {chosen}", scan, maps, run.label_values, run.ignored_value)
 
 

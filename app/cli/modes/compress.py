@@ -81,15 +81,7 @@ def run(cfg: DictConfig) -> Path:
     ) as (opened, tracker):
         before = replace(opened, network=spec, resumed=False)
         first = partial(_before, before, trained, source)
-        rows = _rows(
-            before,
-            opened,
-            tracker,
-            method,
-            trained=trained,
-            judge_before=first,
-            finetune=finetune,
-        )
+        rows = _rows(before, opened, tracker, method, trained=trained, judge_before=first, finetune=finetune)
         _print_table(opened.folder / run_folder.COMPRESSION, rows)
         return opened.folder
 
@@ -112,10 +104,7 @@ def _rows(
         rows: list[TableRow] = [dict(row) for row in read_csv(table)]
     else:
         state = after.state_of(read_checkpoint(after.folder / run_folder.LAST).weights)
-        rows = [
-            _row("before", before, judge_before()),
-            _row("after", after, finish(after, state, first)),
-        ]
+        rows = [_row("before", before, judge_before()), _row("after", after, finish(after, state, first))]
         write_csv(table, rows)
     if finetune:
         state = train_network(after)

@@ -36,12 +36,7 @@ from app.search.decode import Decoded
 from app.search.evolve import UnitKernels
 from app.search.judge import loss_over
 from app.search.paper import PUBLISHED_PULL, PaperSettings
-from app.search.search import (
-    Search,
-    choose,
-    network_scores,
-    searched_sites,
-)
+from app.search.search import Search, choose, network_scores, searched_sites
 from app.train.planning import BuildNetwork
 from app.train.run import score_held_out, train_network, training_facts
 from app.train.state import TrainingState

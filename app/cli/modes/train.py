@@ -31,10 +31,7 @@ log = logging.getLogger(__name__)
 def run(cfg: DictConfig) -> Path:
     """Prepare, train, evaluate and report, or resume where `train.resume` stopped; return the run folder."""
     started = time.monotonic()
-    with (
-        open_processes() as processes,
-        open_configured(cfg, processes=processes) as (training, tracker),
-    ):
+    with open_processes() as processes, open_configured(cfg, processes=processes) as (training, tracker):
         state = train_network(training, initialise=_begin)
         finish(training, state, tracker)
     if training.plan.minutes is not None and processes.leads and not training.resumed:

@@ -95,11 +95,7 @@ def plan_in_time(
         plan = replace(plan, steps=_MOST_STEPS)
         reasons["steps"] += f", but {_MOST_STEPS} at most"
     training = plan.steps * choice.step_seconds(plan)
-    taken = {
-        "reading, preparing and scoring": pace.other_seconds,
-        "first stage": first,
-        "training": training,
-    }
+    taken = {"reading, preparing and scoring": pace.other_seconds, "first stage": first, "training": training}
     reasons["minutes"] = ", ".join(f"{name} {part / 60:.1f}" for name, part in taken.items() if part)
     reasons["train_minutes"] = "the steps at the measured speed; slower steps leave time for fewer"
     total = round(sum(taken.values()) / 60, 1)

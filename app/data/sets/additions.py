@@ -45,11 +45,7 @@ def with_additions(
         if name in entries:
             entries[name]["label"] = _place(known, mask)
         else:
-            entries[name] = {
-                "id": name,
-                "image": _place(known, scans[name]),
-                "label": _place(known, mask),
-            }
+            entries[name] = {"id": name, "image": _place(known, scans[name]), "label": _place(known, mask)}
     facts = {**known.facts, "numTraining": len(entries), "training": list(entries.values())}
     return facts, [name for name in found if name not in before], [name for name in found if name in before]
 

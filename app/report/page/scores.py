@@ -5,14 +5,7 @@ from collections.abc import Mapping, Sequence
 from app.metrics.metric import METRICS, OF_TUBES, Metric
 from app.metrics.results import all_strata
 from app.metrics.score import Score
-from app.metrics.statistics import (
-    BOOTSTRAP_FROM,
-    Statistics,
-    describe_all,
-    labels_of,
-    mean_dice,
-    presence,
-)
+from app.metrics.statistics import BOOTSTRAP_FROM, Statistics, describe_all, labels_of, mean_dice, presence
 from app.report.page.tables import Table
 from app.report.read.runs import Run
 from app.report.wording import DASH, interval_text, mean, measured, titled
