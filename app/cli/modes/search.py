@@ -56,10 +56,8 @@ def run(cfg: DictConfig) -> Path:
     factor = max(1, search_settings(cfg).way.length)
     published = read_settings(PaperSettings, cfg.search.paper, "search.paper")
     change = published.recipe if search_settings(cfg).published else None
-    with open_configured(cfg, make_builder=_super_network, change=change, factor=factor) as (
-        training,
-        tracker,
-    ):
+    opening = open_configured(cfg, make_builder=_super_network, change=change, factor=factor)
+    with opening as (training, tracker):
         search = _search(cfg, training.network, training.plan)
         search.refuse_impossible()  # raises now, not after the training
         decoded, facts = _find(training, search, published)
@@ -83,10 +81,8 @@ def _run_trained(cfg: DictConfig) -> Path:
         settings.kernels, settings.where, settings.way.paths, settings.path_weights, settings.temperature
     )
     spec = design(dense.model, dense.shape, operator, None)
-    with open_configured(cfg, make_builder=lambda _cfg, _task: lambda _plan: spec, like=source) as (
-        training,
-        tracker,
-    ):
+    opening = open_configured(cfg, make_builder=lambda _cfg, _task: lambda _plan: spec, like=source)
+    with opening as (training, tracker):
         search = _search(cfg, spec, training.plan)
         search.refuse_impossible()
         with progress_bar("Shrinking kernels", 2 * len(search.sites)) as advance:
