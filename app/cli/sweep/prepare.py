@@ -16,7 +16,6 @@ from app.cli.config.training import plan_configured
 from app.cli.sweep.compose import compose
 from app.cli.sweep.jobs import Job
 from app.core.errors import InputError
-from app.core.machine import usable_cores
 from app.core.task import Task
 
 _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augment")
@@ -25,15 +24,15 @@ _TIMED_BY = ("model", "op", "decoder_op", "loss", "region_loss", "train", "augme
 log = logging.getLogger(__name__)
 
 
-def prepare_once(configurations: Iterable[DictConfig], cores: int | None = None) -> None:
+def prepare_once(configurations: Iterable[DictConfig], cores: int) -> None:
     """Fill the cache for each distinct plan; an error is logged, and its jobs will report it.
 
     The steps of each network are timed now, while the machine is idle, so that its jobs get the same plan. It
-    is done with as many threads as a job will have on its `cores`; None for all cores of this process.
+    is done with as many threads as a job will have on its `cores`.
     """
     threads = torch.get_num_threads()
     try:
-        _prepare(configurations, cores or len(usable_cores()))
+        _prepare(configurations, cores)
     finally:
         torch.set_num_threads(threads)
 

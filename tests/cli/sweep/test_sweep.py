@@ -118,7 +118,7 @@ def test_a_job_that_cannot_be_prepared_is_logged_and_left_to_fail_by_itself(
     tmp_path: Path, make_task: MakeTask, caplog: pytest.LogCaptureFixture
 ) -> None:
     places = (f"task.folder={make_task(cases=2)}", f"paths.cache={tmp_path / 'cache'}")
-    prepare_once([composed("op=shift", "op.mode=wrong", *TINY, *places)])
+    prepare_once([composed("op=shift", "op.mode=wrong", *TINY, *places)], cores=1)
     (record,) = caplog.records
     message = record.getMessage()
     assert record.levelname == "WARNING" and "\n" not in message
