@@ -28,15 +28,6 @@ def test_parameters_by_formula(groups: int) -> None:
     assert sum(p.numel() for p in block.parameters()) == convolutions + 2 * 48 + 2 * 48 + 2 * 12
 
 
-def test_attention_sees_the_expanded_channels_after_the_depthwise_convolution() -> None:
-    block = AntBlock(spec(8, 12, 2), expansion=6, hidden=3, groups=2)
-    seen: list[torch.Size] = []
-    assert block.attention is not None
-    block.attention.register_forward_hook(lambda _m, x, y: seen.extend((x[1].shape, y.shape)))
-    block(torch.randn(1, 8, 6, 6, 6))
-    assert seen == [(1, 48, 3, 3, 3)] * 2
-
-
 def test_zero_attention_is_half_of_no_attention() -> None:
     block = AntBlock(spec(8, 12), expansion=6, hidden=3, groups=2)
     assert block.attention is not None

@@ -21,6 +21,14 @@ def weights(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
+def with_identity_taps() -> DimensionwiseConv:
+    module = DimensionwiseConv(6, KERNEL, SIZE)
+    for conv in (module.volume, *module.slices):
+        nn.init.zeros_(conv.weight)
+        conv.weight.data[:, 0, 1, 1, 1] = 1
+    return module
+
+
 @pytest.mark.parametrize(("channels", "out", "size"), [(32, 32, (16, 16, 16)), (12, 8, SIZE), (6, 7, SIZE)])
 def test_parameters_by_formula(channels: int, out: int, size: Size) -> None:
     style = Style("instance", "prelu")
@@ -80,12 +88,8 @@ def test_other_sizes_come_back_as_they_went_in(size: Size, monkeypatch: pytest.M
 
 
 def test_identity_taps_give_the_input_in_every_branch() -> None:
-    module = DimensionwiseConv(6, KERNEL, SIZE)
-    for conv in (module.volume, *module.slices):
-        nn.init.zeros_(conv.weight)
-        conv.weight.data[:, 0, 1, 1, 1] = 1
     x = torch.randn(1, 6, *SIZE)
-    assert torch.equal(module(x), x.repeat_interleave(4, dim=1))
+    assert torch.equal(with_identity_taps()(x), x.repeat_interleave(4, dim=1))
 
 
 def test_the_gate_only_shrinks() -> None:
@@ -95,11 +99,12 @@ def test_the_gate_only_shrinks() -> None:
     assert (unit(x).abs() <= projected.abs()).all() and unit(x).abs().sum() > 0
 
 
-def test_weights_do_not_depend_on_the_size_seen() -> None:
-    unit = DiceUnit(DiceSpec(6, 8, KERNEL, SIZE, 3))
-    before = {name: value.shape for name, value in unit.state_dict().items()}
-    unit(torch.randn(1, 6, 9, 3, 4))
-    assert {name: value.shape for name, value in unit.state_dict().items()} == before
+def test_another_length_is_resized_for_its_branch_only() -> None:
+    """Depth 8, where slices are for depth 5: one branch sees averages of it, interpolated back."""
+    x = torch.randn(1, 6, 8, 6, 4)
+    wanted = x.repeat_interleave(4, dim=1)
+    wanted[:, 1::4] = resize_axis(resize_axis(x, 0, 5), 0, 8)
+    torch.testing.assert_close(with_identity_taps()(x), wanted)
 
 
 @pytest.mark.parametrize(("channels", "out", "groups"), [(8, 12, 4), (6, 6, 6), (8, 5, 1)])

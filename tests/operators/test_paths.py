@@ -13,9 +13,8 @@ from app.core.layout import Layout
 from app.models.model import Shape
 from app.models.network import NetworkSpec, design
 from app.models.unet import UNetModel
-from app.operators.mixed import Mixed
+from app.operators.mixed import Mixed, MixedConv3d
 from app.operators.paths import PathsConv3d, RandomPathsConv3d
-from app.operators.searched import SearchedConv3d
 from app.operators.supernet import SuperNet
 
 LINE, POINT, PLANE = (Kernel(size) for size in ((3, 1, 1), (1, 1, 1), (1, 3, 3)))
@@ -140,7 +139,8 @@ def test_the_network_rebuilds_itself_and_shrinks_to_one_of_the_asked_width() -> 
     )
     layout = Layout({"encoder.1.0": {LINE: 4, POINT: 2}})
     shrunk = design(UNET, SHAPE, Mixed(layout), None).build()
-    assert not any(isinstance(part, SearchedConv3d) for part in shrunk.modules())
+    (mixed,) = (part for part in shrunk.modules() if isinstance(part, MixedConv3d))
+    assert [(group.in_channels, group.out_channels) for group in mixed.groups] == [(4, 4), (4, 2)]
 
 
 @pytest.mark.parametrize("form", ["all", "random"])

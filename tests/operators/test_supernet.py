@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from app.core.errors import InputError
 from app.core.kernel import Kernel
 from app.layers.candidates import CANDIDATES, SeparateCandidates, SharedCandidates, cover_of
+from app.layers.cost import Cost
 from app.operators import ConvSpec, operator_from
 from app.operators.searched import SearchedConv3d
 from app.operators.supernet import PATHS, SampledConv3d, SuperNet
@@ -60,6 +61,20 @@ def test_kernels_are_drawn_as_often_as_their_gates_say() -> None:
     drawn = sum(module._choice().detach() for _ in range(400)) / 400
     assert abs(float(drawn[0].mean()) - 0.5) < 0.03
     assert torch.equal(module.eval()._choice(), torch.eye(7)[:, :1].expand(7, 12))
+
+
+def test_its_cost_is_that_of_all_candidates_together() -> None:
+    """An input of 8 x 9 x 7 with stride 2 gives 4 x 5 x 4 = 80 voxels; the seven kernels have 63 taps.
+
+    Drawing has a gate per kernel and channel, and runs as one dense kernel; paths have two weights per norm.
+    """
+    for paths, weights, wanted in (
+        ("sampled", "shared", Cost(5 * 12 * 27 + 7 * 12, 5 * 12 * 27 * 80)),
+        ("sampled", "separate", Cost(5 * 12 * 63 + 7 * 12, 5 * 12 * 27 * 80)),
+        ("concatenated", "separate", Cost(5 * 12 * 63 + 2 * 7 * 12, 5 * 12 * 63 * 80)),
+    ):
+        operator = replace(SUPER, paths=paths, weights=weights).bind([CONV])
+        assert operator.cost(CONV, (8, 9, 7)) == wanted
 
 
 @pytest.mark.parametrize("weights", CANDIDATES)
