@@ -24,3 +24,21 @@ def test_importance_that_is_zero_or_not_finite_is_left_out(slope: float, known: 
     norm.weight.grad = torch.full((4,), slope, dtype=torch.float64)
     worth.add()
     assert worth.found() == ({"a": {"3x1x1": 1.0, "1x3x1": 1.0}} if known else {})
+
+
+def test_importance_is_the_squared_change_summed_over_steps() -> None:
+    """Changes, scale * gradient + shift * gradient, are 2, -1, 0, 1, then 0, 1, 2, 1: squares 4, 2, 4, 2."""
+    norm = nn.InstanceNorm3d(4, affine=True).double()
+    state: Any = SimpleNamespace(network=nn.Sequential(nn.Sequential(nn.Conv3d(1, 4, 1), norm)))
+    layout = Layout({"a": {Kernel((3, 1, 1)): 1, Kernel((1, 3, 1)): 3}})
+    worth = ChannelWorth(state, layout, {"a": "0.0"})
+    norm.weight.data = torch.tensor([1.0, 1.0, 2.0, -1.0]).double()
+    norm.bias.data = torch.tensor([1.0, 0.0, 1.0, 1.0]).double()
+    for scales, shifts in (
+        ([1.0, -1.0, 1.0, -2.0], [1.0, 5.0, -2.0, -1.0]),
+        ([1.0, 1.0, 1.0, -1.0], [-1.0, 9.0, 0.0, 0.0]),
+    ):
+        norm.weight.grad, norm.bias.grad = torch.tensor(scales).double(), torch.tensor(shifts).double()
+        worth.add()
+    found = worth.found()["a"]
+    assert found == pytest.approx({"3x1x1": 4 / 3, "1x3x1": (2 + 4 + 2) / 3 / 3})

@@ -1,13 +1,14 @@
 """Guesses at losses from networks whose losses are known."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from app.core.kernel import Kernel
-from app.core.layout import Layout
-from app.search.guess import _same_weights, learn_guess
+from app.core.layout import Layout, Outline
+from app.search.guess import Guess, _same_weights, learn_guess
 from app.search.race_record import RaceEntry
 from tests.support.searching import KERNELS, small_space
 
@@ -28,6 +29,22 @@ def raced(numbers: range, scale: float, noise: float = 0.03) -> list[RaceEntry]:
         RaceEntry(number, layout, done=True, loss=scale * (1 - line_share(layout) + wrong))
         for number, layout, wrong in zip(numbers, layouts, errors, strict=True)
     ]
+
+
+def test_a_kernel_counts_where_it_is_and_all_over() -> None:
+    """The root of four convolutions is 2; lines have shares of 1/4, 1, 0 and 3/4 in them."""
+    line, plane = Kernel((3, 1, 1)), Kernel((1, 3, 3))
+    outline = Outline((8, 16), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, 0.5)
+    counts = {"a": {line: 2, plane: 6}, "b": {line: 8}, "c": {plane: 16}, "d": {line: 12, plane: 4}}
+    layout = Layout(counts, network=outline)
+    weights = {"decoder": 2.0, "width 0 from below": 1.0, "a 3x1x1": 0.4, "3x1x1": 0.6}
+    found = Guess(weights, {7: -0.2})
+    predicted = 2 * -1 + 4 + 0.4 / 4 + 0.6 * (1 / 4 + 1 + 3 / 4) / 2
+    assert found(layout) == pytest.approx(predicted)
+    assert found.of(RaceEntry(7, layout, loss=0.5)) == pytest.approx(predicted - 0.2)
+    worth = found.worth(layout)
+    assert worth["a"] == pytest.approx({"3x1x1": math.exp(-0.35), "1x3x3": math.exp(0.35)})  # .7 and 0
+    assert worth["b"] == pytest.approx({"3x1x1": math.exp(-0.15), "1x3x3": math.exp(0.15)})  # .3 and 0
 
 
 @pytest.mark.e2e

@@ -36,6 +36,12 @@ def test_few_steps_make_a_race_of_fewer_networks() -> None:
     assert [(rung.networks, rung.steps) for rung in rungs(1, 4)] == [(4, 1), (2, 1)]
 
 
+def test_a_judgement_takes_as_long_as_eight_steps() -> None:
+    """It is a forward pass over 24 batches; 12, 6, 3 and 2 networks are judged."""
+    none: Any = None
+    assert Race(none, none, none, none, rungs(4800, None)).equivalent_steps == 4800 + 23 * 8
+
+
 def line_share(layout: Layout) -> float:
     counts = layout.convolutions.values()
     return float(np.mean([of.get(Kernel((3, 1, 1)), 0) / sum(of.values()) for of in counts]))
@@ -78,8 +84,16 @@ def test_survivors_are_those_with_the_best_estimates() -> None:
     record = raced(SPACE, 0.1, 3)
     guess = learn_guess(record.rungs[:1])
     others = sorted((entry for entry in record.rungs[0] if entry.number), key=guess.of)
-    parents = {entry.parent for entry in record.rungs[1]} - {0}
-    assert parents <= {entry.number for entry in others[:2]}
+    assert {entry.parent for entry in record.rungs[1]} == {0, others[0].number}
+
+
+def test_agreement_is_the_rank_correlation_of_estimates_and_losses() -> None:
+    """Ranks 1, 2, 3 and 3, 1, 2 differ by 2, 1 and 1: 1 - 6 * 6 / (3 * 8)."""
+    guess = Guess({}, {1: 0.1, 2: 0.2, 3: 0.3})
+    rung = [RaceEntry(number, SPACE.random(1), loss=loss) for number, loss in ((1, 0.3), (2, 0.1), (3, 0.2))]
+    assert agreement(guess, rung) == pytest.approx(-0.5)
+    assert agreement(guess, [*rung[:2], RaceEntry(3, SPACE.random(1))]) is None
+    assert agreement(guess, [RaceEntry(number, SPACE.random(1), loss=0.2) for number in (1, 2, 3)]) is None
 
 
 def test_a_challenger_must_lead_by_a_standard_deviation() -> None:

@@ -9,7 +9,7 @@ from app.core.kernel import Kernel
 from app.core.layout import Layout
 from app.operators.operator import ConvSpec
 from app.search.costs import Site
-from app.search.units import Turn, counts_of, moved
+from app.search.units import Turn, counts_of, moved, shares_of
 
 LINES, PLANES = ("3x1x1", "1x3x1", "1x1x3"), ("3x3x1", "3x1x3", "1x3x3")
 
@@ -63,3 +63,16 @@ def test_equal_shares_are_equal_over_convolutions(unit: int) -> None:
     for turn in range(7):
         total.update(counts_of(every, np.full(7, 1 / 7), turn))
     assert set(total.values()) == {24}
+
+
+@pytest.mark.parametrize(("unit", "wanted"), [(4, [12, 8, 4]), (5, [14, 5, 5])])
+def test_the_share_that_is_cut_most_gains_a_unit(unit: int, wanted: list[int]) -> None:
+    """24 channels are 3, 1.8 and 1.2 units of 4; or 2, 1.2 and .8 units of 5, with 4 channels left over."""
+    counts = counts_of(site(*LINES, unit=unit), np.array([0.5, 0.3, 0.2]))
+    assert list(counts.values()) == wanted
+
+
+def test_shares_are_those_of_the_layout_or_equal() -> None:
+    layout = Layout({"a": {Kernel.parse("3x1x1"): 18, Kernel.parse("1x3x1"): 6}})
+    assert shares_of(site(*LINES), layout).tolist() == [0.75, 0.25, 0.0]
+    assert shares_of(site(*LINES), Layout({})).tolist() == [1 / 3] * 3
