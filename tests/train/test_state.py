@@ -10,6 +10,7 @@ from monai.losses import DeepSupervisionLoss, DiceCELoss
 from torch import Tensor
 
 from app.core.errors import InputError
+from app.data.sample.batches import Batch
 from app.models import torch_compile
 from app.models.checkpoint import read_checkpoint, write_checkpoint
 from app.train.machine.processes import ALONE, Processes
@@ -18,6 +19,7 @@ from tests.support.networks import SETTINGS, Bench, make_bench
 from tests.support.volumes import MakeTask
 
 LOSS = DeepSupervisionLoss(DiceCELoss(to_onehot_y=True, softmax=True, include_background=False))
+VOXEL = Batch(torch.ones(1, 1, 1, 1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.int64), ("a",))
 
 
 @pytest.fixture
@@ -43,6 +45,35 @@ def scaled(bench: Bench, **settings: float) -> TrainingState:
     state.scaler = torch.amp.GradScaler("cpu", **settings)  # type: ignore[arg-type]
     state.network.train()
     return state
+
+
+def of_weights(*weights: float) -> TrainingState:
+    """Return a network of one weight per output, which gradient descent trains at a rate of 1."""
+    network = torch.nn.Conv3d(1, len(weights), 1, bias=False)
+    network.weight.data = torch.tensor(weights).reshape(-1, 1, 1, 1, 1)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return TrainingState(network, optimizer, schedule, SETTINGS)
+
+
+def test_the_average_moves_a_tenth_of_the_way_to_the_weights() -> None:
+    """Weights of 9, 8 and 7: the first is copied, then .9 * 9 + .1 * 8 and .9 * 8.9 + .1 * 7."""
+    state, averages = of_weights(10.0), list[float]()
+    for _ in range(3):
+        state.update(VOXEL, lambda logits, _labels: logits.sum(), clip_norm=None)
+        averages.append(next(state.judged.parameters()).item())
+    assert next(state.network.parameters()).item() == 7.0
+    assert averages == pytest.approx([9.0, 8.9, 8.71])
+
+
+@pytest.mark.parametrize(("clip_norm", "falls"), [(1.0, [0.6, 0.8]), (12.0, [3.0, 4.0]), (None, [3.0, 4.0])])
+def test_gradients_above_the_largest_norm_are_scaled_down_to_it(
+    clip_norm: float | None, falls: list[float]
+) -> None:
+    """The gradients 3 and 4 have a norm of 5."""
+    state, slopes = of_weights(0.0, 0.0), torch.tensor([3.0, 4.0])
+    state.update(VOXEL, lambda logits, _labels: (slopes * logits.flatten()).sum(), clip_norm)
+    torch.testing.assert_close(-next(state.network.parameters()).data.flatten(), torch.tensor(falls))
 
 
 def test_micro_batches_add_up_to_the_gradients_of_the_batch(bench: Bench) -> None:
