@@ -1,5 +1,6 @@
 """Objects from the configuration, and which device a process takes, on machines that are only described."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,16 @@ def test_an_option_that_a_loss_lacks_is_named_with_those_it_has(
     with pytest.raises(InputError, match=r"^loss\.weight: got \[1, 5\].*loss\.class_weights"):
         build_loss(composed(f"loss={loss}", "+loss.weight=[1,5]"), task)
     build_loss(composed(f"loss={loss}", "loss.class_weights={blob: 5}"), task)
+
+
+def test_a_level_of_deep_supervision_counts_half_as_much_as_the_next_finer_one(make_task: MakeTask) -> None:
+    """Background with probabilities of 1/2, 1/4 and 1/8 has a cross-entropy of 1, 2 and 3 times log 2."""
+    loss = build_loss(composed("loss=dice_ce", "loss.lambda_dice=0"), read_task(make_task(cases=2)))
+    levels = [torch.zeros(1, 2, size, size, size) for size in (4, 2, 1)]
+    for logits, odds in zip(levels, (1, 3, 7), strict=True):
+        logits[:, 1] = math.log(odds)
+    found = loss(levels, torch.zeros(1, 1, 4, 4, 4)).item()
+    assert found == pytest.approx((1 + 2 / 2 + 3 / 4) * math.log(2), rel=1e-5)
 
 
 @pytest.mark.parametrize("word", ["loss=focal", "loss.lambda_ce=2", "+loss.more=1", "~loss.lambda_ce"])
