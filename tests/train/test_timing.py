@@ -1,11 +1,15 @@
 """Networks timed in turn."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 from torch import nn
 
+from app.train import timing
 from app.train.settings import TrainSettings
 from app.train.state import TrainingState
-from app.train.timing import Subject, time_networks
+from app.train.timing import Subject, Timing, time_networks
 
 
 def subject(width: int) -> Subject:
@@ -25,11 +29,17 @@ def subject(width: int) -> Subject:
     )
 
 
-def test_a_network_of_sixtyfold_work_takes_longer() -> None:
-    timings = time_networks({"wide": subject(64), "narrow": subject(1)})
-    assert list(timings) == ["wide", "narrow"]
-    assert timings["wide"].step_ms > timings["narrow"].step_ms > 0
-    assert timings["wide"].forward_ms > timings["narrow"].forward_ms > 0
+def test_times_are_milliseconds_of_each_network_in_the_order_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that only networks move: a pass takes 2 seconds in one of them, a quarter in the other."""
+    ticks = [0.0]
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=lambda: ticks[-1]))
+    subjects = {"wide": subject(3), "narrow": subject(1)}
+    for seconds, timed in zip((2.0, 0.25), subjects.values(), strict=True):
+        timed.state.network.register_forward_hook(
+            lambda *_, seconds=seconds: ticks.append(ticks[-1] + seconds)
+        )
+    found = time_networks(subjects)
+    assert list(found.items()) == [("wide", Timing(2000.0, 2000.0)), ("narrow", Timing(250.0, 250.0))]
 
 
 def test_one_patch_goes_forward_and_a_batch_through_a_training_step() -> None:
