@@ -3,10 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from app.core.task import Case, Task
 from app.data.prepare.cache import CachedCase
 from app.infer.window.sliding import SlidingSettings
-from app.train.validate import affordable, expected_share
+from app.train import validate
+from app.train.validate import affordable, expected_share, validation_dice
 from tests.support.config import PLAN as ANY_PLAN
 from tests.support.networks import SETTINGS
 
@@ -52,3 +56,20 @@ def test_the_time_of_validation_is_expected_from_the_cases_and_at_most_a_tenth(
 ) -> None:
     settings = replace(SETTINGS, validation_cases=most, epoch_steps=100, accumulate=1)
     assert expected_share(settings, batch=2, patches=patches) == pytest.approx(share)
+
+
+def test_dice_is_a_mean_over_the_cases_that_have_a_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dice of a is 1 and 2 * 1 / (3 + 1); that of b is 2 * 1 / (2 + 1) in x, and y does not annotate b."""
+    maps = {"x": ([1, 1, 2, 2], [1, 1, 2, 0]), "y": ([1, 1, 1, 2], [1, 0, 0, 0])}  # predicted, reference
+    found = [CachedCase(name, tmp_path / name) for name in maps]
+    for case, (predicted, reference) in zip(found, maps.values(), strict=True):
+        case.folder.mkdir()
+        np.save(case.folder / "image.npy", np.array(predicted, dtype=np.float32).reshape(1, 1, 1, 4))
+        np.save(case.folder / "labels.npy", np.array(reference, dtype=np.uint8).reshape(1, 1, 1, 4))
+    monkeypatch.setattr(validate, "sliding_labels", lambda _network, image, *_: image[0].to(torch.uint8))
+    listed = Case("x", Path("x.nii"), None), Case("y", Path("y.nii"), None, annotated=(1,))
+    task = Task("Task", ("CT",), ("background", "a", "b", "c"), listed)
+    dice = validation_dice(nn.Conv3d(1, 4, 1), found, task=task, plan=PLAN, sliding=SLIDING)
+    assert dice == {"a": pytest.approx(3 / 4), "b": pytest.approx(2 / 3), "c": None}
