@@ -33,7 +33,17 @@ def test_an_oblique_scan_is_not_interpolated() -> None:
     affine = np.eye(4)
     affine[:3, :3] = Rotation.from_euler("xyz", (10, -20, 15), degrees=True).as_matrix()
     geometry = plan_geometry(voxels, affine, (1.0, 1.0, 1.0))
-    assert sorted(forward_image(voxels, geometry).ravel()) == sorted(voxels.ravel())
+    np.testing.assert_array_equal(forward_image(voxels, geometry)[0], voxels[0].transpose(2, 1, 0))
+
+
+def test_a_sheared_scan_is_as_spaced_as_its_axes_are_long() -> None:
+    """Its second axis runs 1.5 mm to the right and 2 mm to the front: 2.5 mm."""
+    voxels = np.random.default_rng(0).random((1, 6, 7, 8), dtype=np.float32) + 1
+    affine = np.diag([1.0, 2.0, 3.0, 1.0])
+    affine[0, 1] = 1.5
+    geometry = plan_geometry(voxels, affine, None)
+    assert geometry.spacing == (3.0, 2.5, 1.0)
+    np.testing.assert_array_equal(forward_image(voxels, geometry)[0], voxels[0].transpose(2, 1, 0))
 
 
 def test_crop_keeps_what_is_nonzero_in_any_channel() -> None:
