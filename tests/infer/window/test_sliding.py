@@ -1,3 +1,4 @@
+import math
 from itertools import product
 
 import pytest
@@ -52,6 +53,21 @@ def test_streaming_equals_monai_holding_everything(size: Size, overlap: float, a
     ours = sliding_logits(network, image, CUBES, laid)
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
     assert (most_probable_labels(ours) != expected.argmax(0)).float().mean() <= 1e-5
+
+
+def test_windows_are_blended_by_a_gaussian_of_an_eighth_of_their_size() -> None:
+    """Voxels 1.5 and .5 from the centre of 4 weigh exp(-4.5) and exp(-.5), where the deviation is .5."""
+    windows = lay_windows((6, 1, 1), (4, 1, 1), 0.5)
+    far, near = math.exp(-4.5), math.exp(-0.5)
+    torch.testing.assert_close(windows.weights().flatten(), torch.tensor([far, near, near, far]))
+    answers = iter([0.0, 1.0])  # of the windows at 0 and 2
+    average = Average([lambda _window: torch.full((1, 1, 4, 1, 1), next(answers))])
+    found = torch.cat([s.clone() for s in stream_logits(average, torch.zeros(1, 6, 1, 1), windows)], dim=1)
+    between = [far / (near + far), near / (near + far)]
+    torch.testing.assert_close(found.flatten(), torch.tensor([0.0, 0.0, *between, 1.0, 1.0]))
+    cube = lay_windows((8, 8, 8), (8, 8, 8), 0.5).weights()
+    assert float(cube.min()) == pytest.approx(1e-3)  # not exp(-18) in the corners
+    assert float(cube.max()) == pytest.approx(math.exp(-3 / 8))  # half a voxel from the centre
 
 
 @pytest.mark.parametrize("rows", [range(0, 3), range(5, 17), range(11, 29)])
