@@ -46,6 +46,20 @@ def test_the_share_on_foreground_holds_over_steps_whatever_the_batch(
     assert centred == int(share * steps * batch)
 
 
+def test_each_label_is_drawn_as_often_however_small(tmp_path: Path) -> None:
+    """One voxel of label 2 among 511 of label 1 is the centre of half of the patches."""
+    labels = np.ones((1, 8, 8, 8), dtype=np.uint8)
+    labels[0, 3, 4, 5] = 2
+    rows = np.column_stack([labels.ravel(), np.argwhere(labels[0])]).astype(np.int32)
+    np.save(tmp_path / "image.npy", np.zeros((1, 8, 8, 8), dtype=np.float32))
+    np.save(tmp_path / "labels.npy", labels)
+    np.save(tmp_path / "foreground.npy", rows[np.argsort(rows[:, 0], kind="stable")])
+    case = CachedCase("rare", tmp_path)
+    drawn = PatchSampler([case], size=(1, 1, 1), margin=(1, 1, 1), batch=1, foreground_share=1.0, seed=0)
+    found = [int(drawn.draw(step).labels.item()) for step in range(400)]
+    assert set(found) == {1, 2} and 0.4 < found.count(2) / 400 < 0.6
+
+
 def test_patch_larger_than_the_volume_is_padded_with_zeros(cases: list[CachedCase]) -> None:
     big = PatchSampler(
         cases, size=(40, 40, 40), margin=(40, 40, 40), batch=1, foreground_share=1.0, seed=0

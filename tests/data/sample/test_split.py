@@ -9,6 +9,7 @@ from app.core.errors import InputError
 from app.core.task import Case, GroupRule
 from app.data.sample.split import Folds, split_cases
 from app.data.sample.split_names import Names, folds_in, names_in, read_split_file
+from app.data.sample.stratified import stratified_folds
 
 NNUNET = ["case_004", "case_009", "case_011", "case_018", "case_020"]
 CASES = tuple(Case(f"case_{number:03d}", Path("i"), Path("l")) for number in range(1, 24))
@@ -85,6 +86,13 @@ def test_stratified_folds_spread_rare_labels_and_sizes() -> None:
     sizes = [sum(volumes[case.id][0] for case in split.validation) / len(split.validation) for split in found]
     assert max(sizes) - min(sizes) < 2  # of a mean of 11
     assert sorted(name for split in found for name in ids(split.validation)) == ids(CASES)
+
+
+def test_groups_are_stratified_as_one() -> None:
+    """The rarer label 2 comes first: a begins a fold, b the other, c joins the one of fewer cases."""
+    keys = {"a1": "a", "a2": "a", "b": "b", "c": "c", "d": "d"}
+    volumes = {"a1": (1.0, 5.0), "a2": (1.0, 0.0), "b": (1.0, 3.0), "c": (10.0, 0.0), "d": (2.0, 0.0)}
+    assert stratified_folds(keys, volumes, folds=2, seed=0) == [{"a", "d"}, {"b", "c"}]
 
 
 def test_own_splits_by_case_and_by_group(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
