@@ -56,14 +56,14 @@ def test_they_are_reported(here: Path) -> None:
     assert "0.302" in page and "blob_001" in page  # its mean Dice, and a held-out case
 
 
-def test_they_are_cleaned_up_and_predicted_with_by_command(here: Path) -> None:
-    run("mode=cleanup", "cleanup.runs=cakes_done") if (here / "cakes_done" / "last.pt").exists() else None
-    done = run("mode=predict", "predict.model=dice", "predict.input=scan.nii.gz", "predict.output=out")
+def test_they_are_predicted_with_by_command(here: Path) -> None:
+    words = ("predict.model=dice", "predict.input=scan.nii.gz", "predict.output=out", "device=cpu")
+    done = run("mode=predict", *words, "sliding=fast", "sliding.skip_air=false")  # as the run was evaluated
     manifest = read_json(here / "out" / "manifest.json")
-    assert set(done.predictions) == {"scan"} and manifest["sliding"]["overlap"] == 0.5
+    assert set(done.predictions) == {"scan"} and manifest["sliding"]["overlap"] == 0.25
     expected = np.asarray(nib.load(here / "expected_dice.nii.gz").dataobj)
     found = np.asarray(nib.load(done.predictions["scan"]).dataobj)
-    assert found.shape == expected.shape
+    assert np.count_nonzero(found != expected) <= 1
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
