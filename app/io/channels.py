@@ -7,6 +7,7 @@ from pathlib import Path
 from app.core.errors import InputError
 from app.core.reading import BY_NAME, BY_SUFFIX, Reading, matches
 from app.io import dicom
+from app.io.links import leads_back
 
 _NAMED = 8  # most series in a message
 
@@ -82,7 +83,7 @@ def _walk(folder: Path, top: Path, is_scan_file: Callable[[Path], bool]) -> Iter
     if dicom.is_dicom_folder(folder):
         yield from (Channel(name, series) for series in dicom.list_series(folder))
     for path in inside:
-        if path.is_dir():
+        if path.is_dir() and not leads_back(path):
             yield from _walk(path, top, is_scan_file)
         elif is_scan_file(path):
             yield Channel(path.relative_to(top).as_posix(), path)

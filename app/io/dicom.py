@@ -24,6 +24,7 @@ from app.io.dicom_grid import Stack, stack
 from app.io.faults import last_line
 from app.io.header import Header, make_header
 from app.io.itk import file_order
+from app.io.links import leads_nowhere
 
 _INVERTED = re.compile(
     rb"((?:\x28\x00\x04\x00(?:CS\x0c\x00|\x0c\x00\x00\x00)|\x00\x28\x00\x04CS\x00\x0c)MONOCHROME)1"
@@ -52,11 +53,12 @@ def list_series(path: Path) -> list[Series]:
     """Return the series directly in a folder, sorted by description; a single file is one series.
 
     Raises:
-        InputError: an image file cannot be read, or a single file is not an image.
+        InputError: an image file cannot be read or links to a missing file, or a single file is not an image.
     """
     if path.is_file() and other_object(path):
         raise InputError(f"{path}: got {other_object(path)}, wanted an image")
     files = [path] if path.is_file() else sorted(_image_files(path))
+    _refuse_lost(path)
     by_uid: dict[str, list[DicomFile]] = {}
     for file in map(read_file, files):
         by_uid.setdefault(file.series, []).append(file)
@@ -140,6 +142,18 @@ def _image_files(folder: Path) -> Iterable[Path]:
     return (file for file in files if is_dicom(file) and not other_object(file))
 
 
+def _refuse_lost(folder: Path) -> None:
+    """Refuse a folder with links to missing files, because slices may be among them."""
+    if not folder.is_dir():
+        return
+    lost = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and leads_nowhere(path))
+    if lost:
+        raise InputError(
+            f"{folder}: {_some(lost)}: links to missing files, which may be slices; fetch these files, or "
+            "remove the links"
+        )
+
+
 def _stack(series: Series) -> Stack:
     frames: list[Frame] = []
     lost = []
@@ -151,14 +165,18 @@ def _stack(series: Series) -> Stack:
         else:
             frames.append(file.frame)
     if lost:
-        named = f"{', '.join(lost[:3])}{' and others' if len(lost) > 3 else ''}"
         raise InputError(
-            f"{series.where}: {named}: got no position or orientation in {len(lost)} of {len(series.files)} "
-            "files, so order and place of the slices are unknown; export the series again with them"
+            f"{series.where}: {_some(lost)}: got no position or orientation in {len(lost)} of "
+            f"{len(series.files)} files, so order and place of the slices are unknown; export the series "
+            "again with them"
         )
     if len({frame.index is None for frame in frames}) > 1:
         raise InputError(f"{series.where}: got files of one slice and of many in one series, wanted one kind")
     return stack(series.where, frames)
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
 
 
 def _read_slices(where: Path, files: Sequence[Path]) -> NDArray[np.generic]:

@@ -11,6 +11,7 @@ from app.core.errors import InputError
 from app.core.hidden import HIDDEN, LEAST_LETTERS, hide_words
 from app.io.dicom import list_series
 from app.io.dicom_files import DicomFile, is_dicom, other_object
+from app.io.links import files_below
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def _alias(scan: Path, name: str, label: Path | None, others: Collection[str]) -
     if file is None or file.identity_removed:
         return Alias(name, str(scan))
     telling = _Telling(file.patient)
-    below = [path.name for path in scan.rglob("*")] if scan.is_dir() else []
+    below = [part for path in files_below(scan) for part in path.relative_to(scan).parts]
     seen = {*scan.parts, *below, name, *(label.parts if label else ())}
     words = sorted(filter(telling, seen), key=len, reverse=True)
     digest = digest_of([file.series])[:10]
@@ -101,7 +102,7 @@ def _plain(text: str) -> str:
 
 
 def _first_dicom(scan: Path) -> DicomFile | None:
-    files = [scan] if scan.is_file() else sorted(path for path in scan.rglob("*") if path.is_file())
+    files = [scan] if scan.is_file() else files_below(scan)
     for file in files:
         try:
             if is_dicom(file) and not other_object(file):

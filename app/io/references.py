@@ -13,6 +13,7 @@ from app.core.types import as_size
 from app.io.dicom import is_dicom_folder
 from app.io.dicom_labels import holds_labels, read_classes
 from app.io.label_values import as_classes
+from app.io.links import files_below
 from app.io.volumes import LabelMap, Volume, read_header, read_label_map, reorient_like
 
 
@@ -26,7 +27,7 @@ def find_label_map(path: Path) -> Path | None:
     """
     if path.is_file():
         return path
-    held = [file for file in sorted(path.rglob("*")) if file.name[0] != "." and holds_labels(file)]
+    held = [file for file in files_below(path) if holds_labels(file)]
     if len(held) > 1:
         raise InputError(f"{path}: got {listed(file.name for file in held)}, wanted one file of labels")
     if held:

@@ -8,6 +8,7 @@ from app.core.reading import DEFAULT_READING, Reading
 from app.io import channels, dicom, itk, nifti
 from app.io.channels import Channel, order_channels
 from app.io.dicom_files import is_dicom
+from app.io.links import files_below
 from app.io.several import numbered_files
 from app.io.suffixes import NIFTI, SUFFIXES, pair_of, stem_of, suffix_of
 
@@ -58,7 +59,7 @@ def scan_files(path: Path) -> list[Path]:
         return [file for part in numbered for file in format_of(part).files_of(part)]
     if not path.is_dir():
         return list(format_of(path).files_of(path)) if suffix_of(path) else [path]
-    return sorted(file for file in path.rglob("*") if file.is_file() and file.name[0] != ".")
+    return files_below(path)
 
 
 def channels_of(folder: Path, reading: Reading = DEFAULT_READING) -> list[Channel]:
