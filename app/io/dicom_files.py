@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from app.core.errors import InputError
 from app.io.decoding import decoding
 from app.io.dicom_elements import find_pixels
-from app.io.faults import last_line
+from app.io.faults import faults_named, last_line
 
 _MAGIC, _PREAMBLE_BYTES = b"DICM", 128
 _SEARCHED_BYTES = 65_536
@@ -83,15 +83,23 @@ class DicomFile:
 
 
 def is_dicom(file: Path) -> bool:
-    """Return whether a file is DICOM, by its preamble or, in old files without one, by its first element."""
-    with file.open("rb") as stream:
+    """Return whether a file is DICOM, by its preamble or, in old files without one, by its first element.
+
+    Raises:
+        InputError: the file cannot be read, for example because its owner does not allow it.
+    """
+    with faults_named(file, "DICOM"), file.open("rb") as stream:
         start = stream.read(_PREAMBLE_BYTES + len(_MAGIC))
     return start[_PREAMBLE_BYTES:] == _MAGIC or _starts_bare(start)
 
 
 def sop_class(file: Path) -> str:
-    """Return the SOP class UID of a DICOM file; empty if it is not found near the start of the file."""
-    with file.open("rb") as stream:
+    """Return the SOP class UID of a DICOM file; empty if it is not found near the start of the file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with faults_named(file, "DICOM"), file.open("rb") as stream:
         found = _SOP_CLASS.search(stream.read(_SEARCHED_BYTES))
     return found.group(1).decode().rstrip(".") if found else ""
 

@@ -9,6 +9,7 @@ from math import isfinite
 from pathlib import Path
 
 from app.core.errors import InputError
+from app.io.faults import faults_named
 from app.io.suffixes import suffix_of
 
 _MOST_BYTES = 65_536  # read of a header
@@ -50,10 +51,10 @@ def read_text_header(path: Path) -> TextHeader:
     """Read the start of an NRRD or MetaImage file.
 
     Raises:
-        InputError: the header is not in the format of the suffix, or the voxel file is missing or in another
-            folder.
+        InputError: the file cannot be read or is not in the format of its suffix, or the voxel file is
+            missing or in another folder.
     """
-    with path.open("rb") as stream:
+    with faults_named(path, "NRRD or MetaImage"), path.open("rb") as stream:
         start = stream.read(_MOST_BYTES)
     return _nrrd(path, start) if suffix_of(path) in (".nrrd", ".nhdr") else _meta(path, start)
 
