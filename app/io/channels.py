@@ -103,14 +103,22 @@ def _refuse_contradiction(folder: Path, found: Sequence[Channel], modalities: Se
 
 
 def _refuse_other_count(folder: Path, found: Sequence[Channel], modalities: Sequence[str]) -> None:
-    """Refuse more or fewer series than channels; only files, not series, can hold several channels."""
-    series = [(channel, channel.source) for channel in found if isinstance(channel.source, dicom.Series)]
-    if modalities and len(series) == len(found) != len(modalities):
-        listed = "; ".join(
-            f"{channel.shown} ({len(source.files)} files)" for channel, source in series[:_NAMED]
-        )
-        more = f"; and {len(series) - _NAMED} more" if len(series) > _NAMED else ""
+    """Refuse more or fewer series than channels, and more series and files together.
+
+    Only files, not series, can hold several channels.
+    """
+    series = [channel for channel in found if isinstance(channel.source, dicom.Series)]
+    too_many, too_few = len(found) > len(modalities), len(series) == len(found) < len(modalities)
+    if modalities and series and (too_many or too_few):
+        listed = "; ".join(_counted(channel) for channel in found[:_NAMED])
+        more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        what = "DICOM series" if len(series) == len(found) else "DICOM series and files"
         raise InputError(
-            f"{folder}: got {len(series)} DICOM series, wanted {len(modalities)} ({', '.join(modalities)}): "
+            f"{folder}: got {len(found)} {what}, wanted {len(modalities)} ({', '.join(modalities)}): "
             f"{listed}{more}; choose with channels=[<word of a description>, ...], or separate the folders"
         )
+
+
+def _counted(channel: Channel) -> str:
+    source = channel.source
+    return channel.shown if isinstance(source, Path) else f"{channel.shown} ({len(source.files)} files)"

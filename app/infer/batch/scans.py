@@ -1,7 +1,7 @@
 """Finding scans in the user's input: files, DICOM series, and folders with the channels of one scan."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from app.core.errors import InputError
 from app.core.reading import BY_SUFFIX, Reading, matches
 from app.io.dicom import Series, is_dicom_folder, list_series
 from app.io.dicom_files import is_dicom, other_object
+from app.io.faults import faults_named
+from app.io.links import leads_back, leads_nowhere
 from app.io.scan_paths import case_name, find_channels, is_scan_file, scan_exists, scan_files
 from app.io.several import scans_of
 from app.io.suffixes import SUFFIXES
@@ -80,29 +82,44 @@ class _Folder:
         return {folder: files for folder, files in found.items() if files}
 
     def left_out(self, scans: Sequence[Path]) -> dict[Path, str]:
-        """Return files that are no scans or lie too deep, and series of no scan, with the reason for each."""
-        files = [path for folder in self._all for path in sorted(folder.iterdir()) if path.is_file()]
+        """Return files and series that belong to no scan, with the reason for each."""
+        inside = [path for folder in self._all for path in sorted(folder.iterdir()) if path.name[0] != "."]
+        files = [path for path in inside if path.is_file()]
         parts = {part for path in files if is_scan_file(path) for part in _parts(path) if part != path}
-        reasons = {path: self._reason(path) for path in files if path.name[0] != "." and path not in parts}
-        outside = [
-            series
-            for series in self.dicom()
-            if not any(scan in (series, *series.parents) or scan.parent == series for scan in scans)
-        ]
-        unchosen = dict.fromkeys(outside, "series that the option channels does not choose")
-        return unchosen | {path: reason for path, reason in reasons.items() if reason}
+        known = set(scans)
+        reasons = {
+            **{place: _reason_of_series(place, scans) for place in self.dicom()},
+            **{path: self._reason(path, known) for path in files if path not in parts},
+            **{path: "a link to a missing file" for path in inside if leads_nowhere(path)},
+        }
+        return {path: reason for path, reason in reasons.items() if reason}
 
-    def _reason(self, path: Path) -> str:
-        if is_scan_file(path):
-            near = self.source in (path.parent, path.parent.parent)
-            return "" if near else "a scan file more than one folder down; give its folder"
-        return other_object(path) if is_dicom(path) else "no known format"
+    def _reason(self, path: Path, scans: Collection[Path]) -> str:
+        if not is_scan_file(path):
+            return other_object(path) if is_dicom(path) else "no known format"
+        if any(place in scans for place in (path, *path.parents, *scans_of([path]))):
+            return ""
+        if self.source in (path.parent, path.parent.parent):
+            return "a scan file beside other scans, of which it is no part; give the file itself"
+        return "a scan file more than one folder down; give its folder"
 
     def _walk(self, folder: Path) -> Iterator[Path]:
         yield folder
-        for path in sorted(folder.iterdir()):
-            if path.is_dir() and path.name[0] != "." and path.resolve() not in self._without:
+        with faults_named(folder, "a folder"):
+            inside = sorted(folder.iterdir())
+        for path in inside:
+            unseen = path.is_dir() and path.name[0] != "." and not leads_back(path)
+            if unseen and path.resolve() not in self._without:
                 yield from self._walk(path)
+
+
+def _reason_of_series(folder: Path, scans: Sequence[Path]) -> str:
+    """Return why a folder of slices is no scan; empty if it is one, or a part of one."""
+    if any(scan in (folder, *folder.parents) or (scan.parent == folder and scan.is_file()) for scan in scans):
+        return ""
+    if any(folder in scan.parents for scan in scans):
+        return "slices beside other scans in the same folder; put them into a folder of their own"
+    return "series that the option channels does not choose"
 
 
 def _parts(path: Path) -> list[Path]:
@@ -114,27 +131,34 @@ def _parts(path: Path) -> list[Path]:
 
 
 def _scans_in(folder: _Folder, reading: Reading) -> Iterator[Path]:
+    files = folder.files()
     if len(reading.modalities) <= 1 and not reading.words:
-        for series in folder.dicom():
-            yield from _alone(series)
+        apart = folder.source if folder.source in files else None
+        series = [scan for place in folder.dicom() for scan in _alone(place, apart=place == apart)]
     else:
-        yield from _grouped(folder, reading)
-    for place, files in folder.files().items():
-        if reading.channels == BY_SUFFIX and (numbered := scans_of(files)):
+        series = list(_grouped(folder, reading))
+    yield from series
+    for place, found in files.items():
+        if reading.channels == BY_SUFFIX and (numbered := scans_of(found)):
             yield from numbered
-        elif place == folder.source and not _is_one_scan(files, reading):
-            yield from files
+        elif place in series:
+            continue  # one scan with its slices; reading it refuses files that are no channels
+        elif place == folder.source and not _is_one_scan(found, reading):
+            yield from found
         elif not is_dicom_folder(place):
             yield place
 
 
-def _alone(folder: Path) -> Iterable[Path]:
-    """Return a folder of slices as one scan, or its files if each is a multi-frame series."""
+def _alone(folder: Path, *, apart: bool) -> Iterable[Path]:
+    """Return a folder of slices as one scan, or its files if each is a multi-frame series.
+
+    With `apart`, other scans are in the folder, so that a single multi-frame file is a scan by itself.
+    """
     try:
         series = list_series(folder)
     except InputError:  # reading the scan will report it, without stopping other scans
         return [folder]
-    each = len(series) > 1 and all(len(one.files) == 1 and one.files[0].multi_frame for one in series)
+    each = len(series) + apart > 1 and all(len(one.files) == 1 and one.files[0].multi_frame for one in series)
     return [one.files[0].path for one in series] if each else [folder]
 
 

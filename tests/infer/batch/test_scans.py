@@ -1,5 +1,7 @@
 """What a folder holds as scans: trees of patients, studies and series, channels, and what is left out."""
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +13,7 @@ pytest.importorskip("pydicom")
 from app.core.errors import InputError
 from app.core.reading import Reading
 from app.infer.batch.scans import find_scans
+from app.io.volumes import read_volume
 from tests.support.dicom import a_scan, enhanced, save, save_bare, slices
 
 CT, TWO = Reading(modalities=("CT",)), Reading(modalities=("T1", "T2"))
@@ -101,3 +104,58 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
     (folder / "dose.dcm").rename(tmp_path / "q" / "dose.dcm")
     with pytest.raises(InputError, match="structured report"):
         find_scans([tmp_path / "q"], tmp_path / "out", CT)
+
+
+def test_a_series_is_not_displaced_by_a_file_beside_its_slices(tmp_path: Path) -> None:
+    """The file alone was a scan, and nothing was said of the series."""
+    folder = save(tmp_path / "p", slices(SMALL))
+    nifti(folder / "mask.nii.gz")
+    assert names(folder, CT) == {".": "p"}
+    with pytest.raises(InputError, match=r"2 DICOM series and files, wanted 1 \(CT\)") as error:
+        read_volume(folder, CT)
+    assert "mask.nii.gz" in str(error.value)
+    assert names(folder, TWO) == {".": "p"}  # a series and a file as two channels
+    multi = save(tmp_path / "m", [enhanced(slices(SMALL))])
+    nifti(multi / "n.nii.gz")
+    assert names(multi, CT) == {"IM0000.dcm": "IM0000", "n.nii.gz": "n"}
+
+
+def test_scans_beside_folders_of_scans_are_left_out_by_name(tmp_path: Path) -> None:
+    """Slices above other slices, and a file above slices, were left out without a word."""
+    for place in ("p", "p/localizer", "q/series"):
+        save(tmp_path / place, slices(SMALL, series=place))
+    nifti(tmp_path / "q" / "ct.nii.gz")
+    assert names(tmp_path, CT) == {"p/localizer": "p", "q/series": "q"}
+    left = find_scans([tmp_path], tmp_path / "out", CT).left_out
+    assert {path.relative_to(tmp_path).as_posix() for path in left} == {"p", "q/ct.nii.gz"}
+    assert "of their own" in left[tmp_path / "p"]
+    assert "give the file itself" in left[tmp_path / "q" / "ct.nii.gz"]
+
+
+def test_links_are_followed_in_no_circle_and_those_to_nothing_are_named(tmp_path: Path) -> None:
+    nifti(tmp_path / "in" / "a.nii.gz")
+    try:
+        (tmp_path / "in" / "b.nii.gz").symlink_to(tmp_path / "missing.nii.gz")
+        (tmp_path / "in" / "again").symlink_to(tmp_path / "in")
+    except OSError:
+        pytest.skip("links are not allowed here")
+    found = find_scans([tmp_path / "in"], tmp_path / "out", CT)
+    assert found.scans == [tmp_path / "in" / "a.nii.gz"]
+    assert found.left_out == {tmp_path / "in" / "b.nii.gz": "a link to a missing file"}
+
+
+def test_a_folder_that_cannot_be_listed_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nifti(tmp_path / "a.nii.gz")
+    (tmp_path / "closed").mkdir()
+    usual = Path.iterdir
+
+    def refuse(self: Path) -> Iterator[Path]:
+        if self.name == "closed":
+            raise PermissionError(errno.EACCES, "refused", str(self))
+        return usual(self)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(InputError, match="closed: cannot be read"):
+        find_scans([tmp_path], tmp_path / "out", CT)
