@@ -71,7 +71,7 @@ def read_header(path: Path) -> Header:
 
     Raises:
         InputError: there is not exactly one series, or slices differ in kind, are duplicate or missing, or
-            have no position.
+            have no position or size.
     """
     return header_of(only_series(path))
 
@@ -166,8 +166,8 @@ def _stack(series: Series) -> Stack:
             frames.append(file.frame)
     if lost:
         raise InputError(
-            f"{series.where}: {_some(lost)}: got no position or orientation in {len(lost)} of "
-            f"{len(series.files)} files, so order and place of the slices are unknown; export the series "
+            f"{series.where}: {_some(lost)}: got no position, orientation or pixel spacing in {len(lost)} "
+            f"of {len(series.files)} files, so place and size of the slices are unknown; export the series "
             "again with them"
         )
     if len({frame.index is None for frame in frames}) > 1:

@@ -34,6 +34,8 @@ _OTHER_OBJECTS = {
     _STORAGE + "481.": "a radiotherapy object",
 }
 """Objects in DICOM files other than images, by the start of their SOP class."""
+_SPACINGS = ("0028|0030", "0018|1164", "0018|2010")
+"""Size of pixels: PixelSpacing, ImagerPixelSpacing and NominalScannedPixelSpacing."""
 _MULTI_FRAME = tuple(
     _STORAGE + part for part in ("2.1", "2.2", "4.1", "4.3", "4.4", "7.2", "7.3", "128.1", "130")
 )
@@ -64,7 +66,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class DicomFile:
-    """An image file of a series; `frame` is None if it has several frames, or no position in space."""
+    """An image file of a series; `frame` is None if it has several frames, or no position or size."""
 
     path: Path
     series: str
@@ -177,7 +179,7 @@ def _read_file(path: Path, _modified: int, _size: int) -> DicomFile:
 
 
 def _frame(path: Path, reader: sitk.ImageFileReader, tags: dict[str, str]) -> Frame | None:
-    if "0020|0032" not in tags or "0020|0037" not in tags:
+    if "0020|0032" not in tags or "0020|0037" not in tags or not _has_spacing(tags):
         return None
     directions = np.array(reader.GetDirection()).reshape(3, 3)
     i, j = reader.GetSpacing()[:2]
@@ -192,6 +194,12 @@ def _frame(path: Path, reader: sitk.ImageFileReader, tags: dict[str, str]) -> Fr
         position=(x, y, z),
         thickness_mm=thickness if thickness else None,
     )
+
+
+def _has_spacing(tags: dict[str, str]) -> bool:
+    """Return whether a header has the size of pixels, for which GDCM otherwise takes 1 mm."""
+    found = (tags.get(key, "").split("\\") for key in _SPACINGS)
+    return any(len(mm) == 2 and all((_number(text) or 0) > 0 for text in mm) for mm in found)
 
 
 def _text(value: str) -> str:

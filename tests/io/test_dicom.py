@@ -179,6 +179,15 @@ def test_one_slice_is_as_thick_as_it_says_or_unknown(tmp_path: Path) -> None:
         read_volume(save(tmp_path / "c", made))
 
 
+@pytest.mark.parametrize("stored", [None, ["0", "0"]])
+def test_pixels_without_a_size_are_not_taken_for_1_mm(tmp_path: Path, stored: list[str] | None) -> None:
+    made = slices(a_scan())
+    for one in made:
+        one.PixelSpacing = stored
+    with pytest.raises(InputError, match=r"(?i)spacing"):
+        read_header(save(tmp_path / "a", made))
+
+
 def test_other_objects_in_a_folder_are_no_slices(tmp_path: Path) -> None:
     folder = save(tmp_path / "a", slices(a_scan()))
     report = copy.deepcopy(slices(a_scan())[0])
