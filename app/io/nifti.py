@@ -185,7 +185,19 @@ def _loaded(path: Path) -> nib.Nifti1Pair:
     if not isinstance(image, nib.Nifti1Pair):
         why = "which does not record which side is left"
         raise InputError(f"{path}: got an Analyze 7.5 header, {why}; wanted NIfTI")
+    _fill_sizes(image.header, files_of(path)[0])
     return image
+
+
+def _fill_sizes(header: nib.Nifti1Header, file: Path) -> None:
+    """Replace voxel sizes that `file` stores as 0, for which nibabel takes 1, by those of the sform."""
+    sform = header.get_sform(coded=True)[0]
+    if sform is None or not is_invertible(sform) or not (header["pixdim"][1:4] == 1).any():
+        return
+    with ImageOpener(file) as stream:
+        stored = type(header).from_fileobj(stream, check=False)["pixdim"][1:4]
+    sizes = np.linalg.norm(sform[:3, :3], axis=0)
+    header["pixdim"][1:4] = np.where(stored == 0, sizes, header["pixdim"][1:4])
 
 
 def _is_packed(file: Path) -> bool:
@@ -253,7 +265,8 @@ def _sizes_disagree(header: nib.Nifti1Header) -> str:
 
 def _negative_spacing(header: nib.Nifti1Header) -> str:
     spacing = header["pixdim"][1:4].tolist()
-    return f"got voxel sizes {spacing}" if min(spacing) <= 0 else ""
+    zero = "" if all(spacing) else ", where 0 is read as the sform's size, or as 1 mm without an sform"
+    return f"got voxel sizes {spacing}{zero}" if min(spacing) <= 0 else ""
 
 
 def _no_orientation(header: nib.Nifti1Header) -> str:

@@ -123,6 +123,18 @@ def test_which_form_counts_and_what_is_warned_of(
     assert all(sentence.startswith("t1.nii.gz: ") for sentence in header_warnings(folder).values())
 
 
+def test_voxel_sizes_of_zero_are_those_of_the_sform(tmp_path: Path) -> None:
+    """They counted as 1 mm, and the qform, which has them, before an sform of the right sizes."""
+    path, mask = nifti(tmp_path / "a.nii.gz", pixdim=[1, 0, 0, 0, 0, 0, 0, 0]), tmp_path / "mask.nii.gz"
+    assert read_header(path).spacing == pytest.approx((2, 2, 4))
+    assert "the sform is used" in header_warnings(path)["forms_disagree"]
+    write_label_map(mask, np.ones_like(SCAN, dtype=np.uint8), range(2), like=path)
+    assert read_header(mask).spacing == pytest.approx((2, 2, 4)) and header_warnings(mask) == {}
+    alone = nifti(tmp_path / "b.nii.gz", pixdim=[1, 0, 0, 0, 0, 0, 0, 0], sform_code=0)
+    assert read_header(alone).spacing == pytest.approx((1, 1, 1))
+    assert "1 mm" in header_warnings(alone)["negative_spacing"]
+
+
 def test_a_vector_image_of_itk_has_its_components_as_channels(tmp_path: Path) -> None:
     both = np.stack([SCAN, -SCAN], axis=-1)
     image = sitk.GetImageFromArray(both.transpose(2, 1, 0, 3), isVector=True)
