@@ -24,6 +24,8 @@ _STEPS: dict[str, tuple[int | None, ...]] = {
     "set a folder you can write to": (
         *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
     ),
+    "give it a shorter name": (errno.ENAMETOOLONG,),
+    "another command writes there; run the same command again": (errno.ENOTEMPTY,),
     "check the disk or its connection, then run the same command again": (
         *(errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT),
     ),

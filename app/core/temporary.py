@@ -21,13 +21,17 @@ from app.core.process import is_running, process_table
 
 _NAME = re.compile(r"\.(?P<table>[0-9a-f]{8})-(?P<process>\d+)-(?P<started>\d+)-[0-9a-f]{8}\..+", re.DOTALL)
 _DAY = 86_400  # seconds
+_KEPT = 50  # letters, of up to four bytes, after the 37 bytes of the mark
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a new hidden path in the folder of `path`; it keeps the suffixes, which select the format."""
+    """Return a new hidden path in the folder of `path`; it keeps the suffixes, which select the format.
+
+    Of a long name only the end is kept, because file systems allow 255 bytes.
+    """
     process = os.getpid()
     mark = f"{_table()}-{process}-{_started(process)}-{uuid.uuid4().hex[:8]}"
-    return path.with_name(f".{mark}.{path.name}")
+    return path.with_name(f".{mark}.{path.name[-_KEPT:]}")
 
 
 @contextmanager

@@ -75,7 +75,13 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.ESTALE])
+@pytest.mark.parametrize(
+    "number",
+    [
+        *(errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.ESTALE),
+        *(errno.ENAMETOOLONG, errno.ENOTEMPTY),
+    ],
+)
 def test_what_cannot_be_written_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

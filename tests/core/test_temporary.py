@@ -53,3 +53,11 @@ def test_a_temporary_folder_is_gone_unless_it_was_renamed(tmp_path: Path) -> Non
     with temporary_folder(tmp_path / "new" / "other"):
         pass
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["case"]
+
+
+def test_a_name_that_is_as_long_as_a_name_can_be_has_room_for_a_temporary_one(tmp_path: Path) -> None:
+    """The label map of such a scan could not be written, after the network had run."""
+    path = tmp_path / f"{'ü' * 124}.nii.gz"  # 255 bytes
+    write_text(path, "whole")
+    assert path.read_text(encoding="utf-8") == "whole"
+    assert temporary_beside(path).name.endswith("ü.nii.gz")
