@@ -1,6 +1,8 @@
 """The contents of a folder of caches: prepared cases by task and settings, and their removal."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,13 +75,21 @@ def _entries(task: Path) -> list[CacheEntry]:
 def _entry(folder: Path) -> CacheEntry:
     path = folder / SETTINGS
     facts = read_json(path) if path.is_file() else {}
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    changed = max((file.stat().st_mtime for file in files), default=folder.stat().st_mtime)
+    stats = list(_stats(folder))
+    changed = max((stat.st_mtime for stat in stats), default=folder.stat().st_mtime)
     return CacheEntry(
         folder=folder,
         format=facts.get("format"),
         spacing=tuple(facts["spacing"]) if "spacing" in facts else None,
-        cases=sum(1 for case in folder.iterdir() if case.is_dir()),
-        bytes=sum(file.stat().st_size for file in files),
+        cases=sum(1 for case in folder.iterdir() if case.is_dir() and case.name[0] != "."),
+        bytes=sum(stat.st_size for stat in stats),
         changed=datetime.fromtimestamp(changed, tz=UTC),
     )
+
+
+def _stats(folder: Path) -> Iterator[os.stat_result]:
+    """Yield size and time of each file below a folder, except files that vanish while another run works."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                yield Path(here, name).stat()

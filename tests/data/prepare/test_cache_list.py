@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,25 @@ def test_caches_are_listed_and_those_of_earlier_versions_cleared(make_task: Make
         choose_caches(found, "Task99", FORMAT)
     assert choose_caches(found, task.name, FORMAT) == choose_caches(found, "all", FORMAT) == found
     assert list_caches(tmp_path / "nothing") == []
+
+
+def test_caches_are_listed_while_another_run_prepares(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its temporary folders are no cases, and a file that got its final name meanwhile was a traceback."""
+    case = tmp_path / "task" / "0123456789abcdef" / "case-x"
+    for folder in (case, case.with_name(".writing")):
+        folder.mkdir(parents=True)
+        (folder / "image.npy").write_bytes(b"0" * 1000)
+    seen, usual = set[Path](), Path.stat
+
+    def vanish(self: Path, **named: Any) -> Any:
+        if self in seen:
+            raise FileNotFoundError(self)
+        if self == case / "image.npy":
+            seen.add(self)
+        return usual(self, **named)
+
+    monkeypatch.setattr(Path, "stat", vanish)
+    (entry,) = list_caches(tmp_path)
+    assert (entry.cases, entry.bytes) == (1, 2000)
