@@ -44,7 +44,7 @@ FORMAT = 4  # raised whenever preparing changes, so that entries of older versio
 class CachedCase:
     """A prepared case on disk; arrays are memory-mapped, read-only.
 
-    Opening an array raises InputError if its file is missing or truncated.
+    Opening an array raises InputError if its file is missing or truncated, or cannot be read.
     """
 
     id: str
@@ -66,7 +66,7 @@ class CachedCase:
         """Open every array.
 
         Raises:
-            InputError: one is missing or truncated.
+            InputError: one is missing or truncated, or cannot be read.
         """
         for array in (self.image, self.labels, self.foreground):
             array()
@@ -83,7 +83,10 @@ class CachedCase:
         path = self.folder / name
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (FileNotFoundError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError) as error:
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                why = f"cannot be read ({error.strerror or error}); check the disk of paths.cache"
+                raise InputError(f"case {self.id}: {path}: {why}") from None
             why = "no such file" if isinstance(error, FileNotFoundError) else f"not a whole array ({error})"
             delete = f"delete {self.folder}, and " if self.folder.exists() else ""
             raise InputError(

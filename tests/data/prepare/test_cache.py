@@ -181,6 +181,20 @@ def test_a_damaged_cache_names_the_case_and_what_to_do(make_task: MakeTask, tmp_
     assert cache.prepare(plan)["blob_002"].labels().whole(np.uint8).any()
 
 
+def test_a_cache_on_a_disk_that_is_gone_ends_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object, **named: object) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(InputError, match="blob_001") as error:
+        CachedCase("blob_001", tmp_path).image()
+    for token in (str(tmp_path / "image.npy"), os.strerror(errno.ESTALE), "paths.cache"):
+        assert token in str(error.value)
+    assert "delete" not in str(error.value)
+
+
 def assert_names_case_and_folder(message: str, case: CachedCase) -> None:
     """Assert that a message names the case, and apart from any file in it the folder to delete."""
     folder = re.escape(str(case.folder))
