@@ -15,6 +15,7 @@ from app.cli.config.settings import read_part, required, section_values
 from app.core.errors import InputError, Interrupted
 from app.core.hidden import hide
 from app.core.listed import listed
+from app.core.lock import locked
 from app.core.moved import listed_paths
 from app.core.optional import require_packages
 from app.core.reading import Reading
@@ -79,13 +80,14 @@ def run(cfg: DictConfig) -> Path:
     _log_scans(found, aliases, segmenter.reading)
     facts = (list(map(str, runs)), running.weights, running.engine, running.precision)
     header = describe_segmenter(segmenter, *facts, trained=trained)
-    manifest = Manifest(output, header)
-    try:
-        done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; run the same command again for the scans that are left") from None
-    finally:
-        manifest.close()
+    with locked(output):  # two commands would each leave out what the other records
+        manifest = Manifest(output, header)
+        try:
+            done = predict_scans(segmenter, scans, output, settings, manifest, aliases=aliases)
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted; run the same command again for the scans that are left") from None
+        finally:
+            manifest.close()
     _report(done, aliases, output, manifest)
     return output
 

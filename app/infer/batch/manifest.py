@@ -11,6 +11,7 @@ from typing import Any
 from app import __version__
 from app.core import run_folder
 from app.core.csv_file import write_csv
+from app.core.errors import InputError
 from app.core.files import read_json, write_json
 from app.core.machine import peak_bytes
 from app.core.reading import Reading
@@ -31,6 +32,8 @@ class Manifest:
     def __init__(self, folder: Path, made_by: dict[str, Any]) -> None:
         self._path = folder / run_folder.MANIFEST
         before = read_json(self._path) if self._path.is_file() else {}
+        if not isinstance(before, dict) or not isinstance(before.get("cases", {}), dict):
+            raise InputError(f"{self._path}: is no record of label maps; set another predict.output")
         self._cases: dict[str, Any] = dict(before.get("cases", {}))
         self._refused: dict[str, str] = {}
         self._made_by = made_by

@@ -278,3 +278,10 @@ def test_a_scan_is_never_overwritten_by_its_label_map(tmp_path: Path) -> None:
     scan = save(tmp_path / "scan.nii.gz", 1)
     with pytest.raises(InputError, match=r"predict\.output"):
         predict([scan], tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"cases": ["a"]}'])
+def test_a_manifest_of_another_program_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError, match=r"manifest\.json.*predict\.output"):
+        Manifest(tmp_path, {})
