@@ -156,7 +156,8 @@ def _refuse_missing(cases: tuple[Case, ...], path: Path) -> None:
     if missing:
         case, file = missing[0]
         more = f", and {len(missing) - 1} more listed files are missing" if len(missing) > 1 else ""
-        raise InputError(f"{path}: case {case}: {file}: no such file{more}")
+        hint = "; write / in paths, not \\" if "\\" in file.name else ""
+        raise InputError(f"{path}: case {case}: {file}: no such file{more}{hint}")
 
 
 def _refuse_duplicates(cases: tuple[Case, ...], path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -114,3 +115,12 @@ def test_a_missing_folder_is_answered_with_a_data_set_of_a_similar_name(make_tas
             token in str(error.value) for token in (str(folder.parent / name), "task.folder", "paths.data")
         )
         assert ("did you mean" in str(error.value) and f"{folder}?" in str(error.value)) is meant
+
+
+@pytest.mark.skipif(os.sep == "\\", reason="there such paths are right")
+def test_paths_of_windows_are_named_as_the_cause(make_task: MakeTask) -> None:
+    folder = make_task(cases=1)
+    edit(folder, training=[{key: path.replace("/", "\\") for key, path in ENTRY.items()}])
+    with pytest.raises(InputError, match="no such file") as error:
+        read_task(folder)
+    assert str(error.value).endswith("write / in paths, not \\")
