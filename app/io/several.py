@@ -17,7 +17,7 @@ def numbered_files(scan: Path) -> list[Path]:
     found: list[Path] = []
     if not scan.name or scan.exists():
         return found
-    for suffix in SUFFIXES:
+    for suffix in (*SUFFIXES, *(suffix.upper() for suffix in SUFFIXES)):
         while (path := scan.with_name(f"{scan.name}_{len(found):04d}{suffix}")).is_file():
             found.append(path)
         if found:

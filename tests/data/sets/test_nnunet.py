@@ -93,3 +93,13 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     (folder / "labelsTr" / "b.nii.gz").unlink()
     with pytest.raises(InputError, match=r"labelsTr: .*b\.nii\.gz"):
         read_task(folder)
+
+
+def test_an_ending_in_capitals_is_read(tmp_path: Path) -> None:
+    folder = write(tmp_path, PLAIN, file_ending=".NII.GZ")
+    for path in list(folder.rglob("*.nii.gz")):
+        path.rename(path.with_name(path.name.replace(".nii.gz", ".NII.GZ")))
+    task = read_task(folder)
+    for case in task.cases:
+        assert len(scan_files(case.image)) == 2
+        np.testing.assert_array_equal(read_volume(case.image, task.reading).voxels[:, 0, 0, 0], [0, 1])
