@@ -9,7 +9,13 @@ from app.core.task import Task
 from app.core.types import Spacing
 from app.io.label_values import listed_values
 
-_OTHER = {"left": "right", "lh": "rh", "lt": "rt", "l": "r"}
+_OTHER = {
+    **{"left": "right", "lh": "rh", "lt": "rt", "l": "r"},
+    **{"sinister": "dexter", "sinistra": "destra", "sinistro": "destro"},
+    **{"links": "rechts", "linke": "rechte", "linker": "rechter", "linkes": "rechtes"},
+    **{"gauche": "droite", "izquierda": "derecha", "izquierdo": "derecho"},
+}
+"""Words for the left side, in English, Latin, Italian, German, French and Spanish, each with its opposite."""
 _OTHER |= {right: left for left, right in _OTHER.items()}
 _SHORT = ("l", "r")  # these name a side only at the beginning or end of a name, as in l_kidney and Lung_R
 _ALONG = 0.85  # smallest left-right share of the distance between a symmetrical pair's centres

@@ -24,6 +24,8 @@ def task(*labels: str) -> Task:
         (("r_eye", "l_eye"), (0, 2, 1)),
         (("Left-Thalamus", "Right-Thalamus"), (0, 2, 1)),
         (("leftKidney", "rightKidney"), (0, 2, 1)),
+        (("Niere_links", "Niere_rechts"), (0, 2, 1)),
+        (("rein droite", "rein gauche"), (0, 2, 1)),
         (("lh cortex", "rh cortex"), (0, 2, 1)),
         (("RV", "myocardium", "LV"), (0, 1, 2, 3)),
         (("left atrium", "tumour"), (0, 1, 2)),
