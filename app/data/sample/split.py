@@ -138,8 +138,10 @@ def _held_out(keys: Mapping[str, str], how: Folds, volumes: Mapping[str, Sequenc
         raise InputError(f"fold: got {how.fold}, wanted 0 to {how.folds - 1}")
     units = sorted(keys) if how.rule == "nnunet" else sorted(set(keys.values()))
     if len(units) < how.folds:
+        fewer = f"folds={len(units)} holds out one group at a time; " if len(units) > 1 else ""
         raise InputError(
-            f"folds: got {len(units)} groups of cases, wanted at least {how.folds}, one per fold; {_ALL}"
+            f"folds: got {len(units)} groups of cases, wanted at least {how.folds}, one per fold; "
+            f"{fewer}{_ALL}"
         )
     if how.rule == "nnunet":
         order = np.arange(len(units))

@@ -41,7 +41,7 @@ def test_seed_decides() -> None:
 def test_impossible_folds_are_named() -> None:
     for cases, fold, tokens in (
         (CASES, 5, ("fold", "5", "4")),  # given, and the last there is
-        (CASES[:3], 0, ("folds", "3", "5")),  # groups, and folds wanted
+        (CASES[:3], 0, ("folds", "3", "5", "folds=3", "fold=none")),  # groups, and folds wanted
     ):
         with pytest.raises(InputError) as error:
             split_cases(cases, Folds(fold, 5, 1))
