@@ -43,7 +43,7 @@ def run_race(cfg: DictConfig) -> Path:
     """Run a race, or draw one random network; write it, its layout and summary.json; return the folder."""
     settings = search_settings(cfg)
     with open_configured(cfg, make_builder=_dense_builder) as (training, tracker):
-        # built anew: once a race has ended, last.pt has the network of its winner
+        # built again: once a race has ended, last.pt has the network of its winner
         dense = _dense_builder(cfg, training.task)(training.plan)
         track = _track(cfg, settings, dense, training.plan)
         if settings.method == "random":
