@@ -126,8 +126,7 @@ def _by_label(values: Tensor, labels: int, *terms: Tensor) -> list[Tensor]:
 
     A GPU adds the voxels of its large pieces one by one, which would lose small terms in single precision.
     """
-    added_in = torch.float64 if values.device.type == "cuda" else torch.float32
-    zeros = torch.zeros(labels, dtype=added_in, device=values.device)
+    zeros = torch.zeros(labels, dtype=_added_in(values.device), device=values.device)
     return [zeros.index_add(0, values, term.to(zeros.dtype)).to(term.dtype) for term in terms]
 
 
@@ -149,8 +148,7 @@ class _Sums(torch.autograd.Function):
         """Return the four sums, each (B, outputs)."""
         ctx.save_for_backward(logits, labels)
         ctx.slope = slope
-        summed_in = torch.float32 if logits.device.type == "mps" else torch.float64
-        sums = logits.new_zeros(len(logits), 4, logits.shape[1], dtype=summed_in)
+        sums = logits.new_zeros(len(logits), 4, logits.shape[1], dtype=_summed_in(logits))
         for sample, piece, values, _ in _pieces(logits, labels, None):
             sums[sample] += part(piece, values)
         ctx.mark_non_differentiable(reference := sums[:, 2].float())
@@ -189,3 +187,11 @@ def _order(logits: Tensor) -> torch.memory_format:
     """Return the memory format of the logits."""
     last = torch.channels_last_3d
     return last if logits.is_contiguous(memory_format=last) else torch.contiguous_format
+
+
+def _added_in(device: torch.device) -> torch.dtype:
+    return torch.float64 if device.type == "cuda" else torch.float32
+
+
+def _summed_in(logits: Tensor) -> torch.dtype:
+    return torch.float32 if logits.device.type == "mps" else torch.float64

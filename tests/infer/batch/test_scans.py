@@ -107,7 +107,7 @@ def test_what_is_left_out_has_a_reason(tmp_path: Path) -> None:
 
 
 def test_a_series_is_not_displaced_by_a_file_beside_its_slices(tmp_path: Path) -> None:
-    """The file alone was a scan, and nothing was said of the series."""
+    """The file alone was a scan, and the series was not named."""
     folder = save(tmp_path / "p", slices(SMALL))
     nifti(folder / "mask.nii.gz")
     assert names(folder, CT) == {".": "p"}
@@ -121,7 +121,7 @@ def test_a_series_is_not_displaced_by_a_file_beside_its_slices(tmp_path: Path) -
 
 
 def test_scans_beside_folders_of_scans_are_left_out_by_name(tmp_path: Path) -> None:
-    """Slices above other slices, and a file above slices, were left out without a word."""
+    """Slices above other slices, and a file above slices, were left out and not named."""
     for place in ("p", "p/localizer", "q/series"):
         save(tmp_path / place, slices(SMALL, series=place))
     nifti(tmp_path / "q" / "ct.nii.gz")
