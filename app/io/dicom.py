@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from app.core.errors import InputError
+from app.core.listed import listed
 from app.io import dicom_frames
 from app.io.decoding import decoding
 from app.io.dicom_elements import with_elements
@@ -149,8 +150,8 @@ def _refuse_lost(folder: Path) -> None:
     lost = sorted(path.name for path in folder.iterdir() if path.name[0] != "." and leads_nowhere(path))
     if lost:
         raise InputError(
-            f"{folder}: {_some(lost)}: links to missing files, which may be slices; fetch these files, or "
-            "remove the links"
+            f"{folder}: {listed(lost, 3)}: links to missing files, which may be slices; fetch these files, "
+            "or remove the links"
         )
 
 
@@ -166,17 +167,13 @@ def _stack(series: Series) -> Stack:
             frames.append(file.frame)
     if lost:
         raise InputError(
-            f"{series.where}: {_some(lost)}: got no position, orientation or pixel spacing in {len(lost)} "
-            f"of {len(series.files)} files, so place and size of the slices are unknown; export the series "
-            "again with them"
+            f"{series.where}: {listed(lost, 3)}: got no position, orientation or pixel spacing in "
+            f"{len(lost)} of {len(series.files)} files, so place and size of the slices are unknown; "
+            "export the series again with them"
         )
     if len({frame.index is None for frame in frames}) > 1:
         raise InputError(f"{series.where}: got files of one slice and of many in one series, wanted one kind")
     return stack(series.where, frames)
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:3])}{' and others' if len(names) > 3 else ''}"
 
 
 def _read_slices(where: Path, files: Sequence[Path]) -> NDArray[np.generic]:

@@ -83,16 +83,16 @@ class CachedCase:
         path = self.folder / name
         try:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-                why = f"cannot be read ({error.strerror or error}); check the disk of paths.cache"
-                raise InputError(f"case {self.id}: {path}: {why}") from None
+        except (FileNotFoundError, ValueError, EOFError) as error:
             why = "no such file" if isinstance(error, FileNotFoundError) else f"not a whole array ({error})"
             delete = f"delete {self.folder}, and " if self.folder.exists() else ""
             raise InputError(
                 f"case {self.id}: {path}: {why}; the cache was changed from outside: "
                 f"{delete}the next run prepares the case again"
             ) from None
+        except OSError as error:
+            why = f"cannot be read ({error.strerror or error}); check the disk of paths.cache"
+            raise InputError(f"case {self.id}: {path}: {why}") from None
         return array
 
 
