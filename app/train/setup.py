@@ -15,7 +15,7 @@ from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.settings import PlanSettings
-from app.data.plan.stages import region_share
+from app.data.plan.stages import prepared_share
 from app.data.prepare.cache import Cache, CachedCase
 from app.data.sample.label_volumes import case_labels, label_volumes
 from app.data.sample.split import Folds, Split, split_cases
@@ -213,7 +213,7 @@ class _Setup:
         if known is not None or plan.locate is None:
             return known
         if self.processes.leads:
-            self.cache.check_space(plan, region_share(read_fingerprint(self.cache)))
+            self.cache.check_space(plan, prepared_share(read_fingerprint(self.cache)))
         self.start.announce()
         return train_first_stage(
             self.folder,
@@ -232,7 +232,7 @@ class _Setup:
 
         A new run warns of labels that no training case has, or that the plan's grid loses.
         """
-        share = 1.0 if plan.locate is None else region_share(read_fingerprint(self.cache))
+        share = 1.0 if plan.locate is None else prepared_share(read_fingerprint(self.cache))
         margin_mm = None if locator is None else locator.margin_mm
         cached = prepare_cases(self.cache, plan, margin_mm, share, self.processes)
         if self.processes.leads and not self.start.resumed:

@@ -15,6 +15,7 @@ from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import make_plan
 from app.data.plan.settings import PlanSettings
 from app.data.plan.steps import plan_augment
+from app.data.prepare.region import BEYOND
 
 Ceilings = Callable[[Sequence[Spacing]], Sequence[float]]
 """A function from grids to the mean Dice that references keep on each (see `ceiling.py`)."""
@@ -108,6 +109,11 @@ def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerpri
 def region_share(fingerprint: Fingerprint) -> float:
     """Return the expected share of a typical scan's voxels that lie in the region of a first stage."""
     return math.prod(_region_mm(fingerprint, MARGINS[0])) / math.prod(extent_mm(fingerprint))
+
+
+def prepared_share(fingerprint: Fingerprint) -> float:
+    """Return the expected share of a typical scan's voxels that are prepared for the second stage."""
+    return min(1.0, region_share(fingerprint) * (1 + 2 * BEYOND) ** 3)
 
 
 def extent_mm(fingerprint: Fingerprint) -> Spacing:

@@ -31,7 +31,7 @@ from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
 from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
-from app.data.prepare.region import labelled_crop, reference_region
+from app.data.prepare.region import BEYOND, labelled_crop, training_region
 from app.data.prepare.scratch import copy_to
 from app.io.dicom_labels import holds_labels
 from app.io.scan_paths import scan_files
@@ -170,8 +170,8 @@ class Cache:
     ) -> dict[str, CachedCase]:
         """Return every case of the task by id, prepared as planned; only missing cases are computed.
 
-        With `margin_mm` (D, H, W), only the region around the labels is prepared, as a first stage would find
-        it. `share` is the expected share of a scan's voxels in it.
+        With `margin_mm` (D, H, W), only the region around the labels is prepared, larger than a first stage
+        would find it. `share` is the expected share of a scan's voxels in it.
 
         Raises:
             InputError: a case is unreadable, the disk is full, or a prepared case is damaged.
@@ -206,7 +206,7 @@ class Cache:
             **({"labels": labels} if (labels := self._file_labels()) else {}),
             **({"channels": words} if (words := self._task.reading.words) else {}),
             **({"names": self._task.labels} if self._named_labels() else {}),
-            **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch}),
+            **({} if margin_mm is None else {"margin_mm": margin_mm, "patch": plan.patch, "beyond": BEYOND}),
         }
         folder = self._folder / digest_of(settings)[:16]
         cached = {
@@ -233,7 +233,7 @@ class Cache:
         region = (
             labelled_crop(volume, label_map, ignore=ignore)
             if margin_mm is None
-            else reference_region(volume, label_map, plan, margin_mm, ignore=ignore)
+            else training_region(volume, label_map, plan, margin_mm, ignore=ignore)
         )
         prepared = prepare(volume, label_map, plan, region)
         assert prepared.labels is not None
