@@ -53,7 +53,6 @@ def fingerprint_of(facts: Mapping[str, Any]) -> Fingerprint:
         cases=facts["cases"],
         median_size=size,
         median_spacing=spacing,
-        fine_spacing=spacing,
         nonzero_share=(1.0,) * len(kinds),
         coverage=tuple(
             label_coverage(

@@ -24,8 +24,6 @@ class Fingerprint:
     cases: int
     median_size: Size
     median_spacing: Spacing
-    fine_spacing: Spacing
-    """10th percentile of the spacing along each axis."""
     nonzero_share: tuple[float, ...]
     """Median share of voxels that are not zero, per channel."""
     coverage: tuple[tuple[float, ...], ...]
@@ -56,7 +54,6 @@ class Fingerprint:
             cases=int(values["cases"]),
             median_size=as_size(values["median_size"]),
             median_spacing=as_spacing(values["median_spacing"]),
-            fine_spacing=as_spacing(values["fine_spacing"]),
             nonzero_share=tuple(values["nonzero_share"]),
             coverage=tuple(tuple(shares) for shares in values["coverage"]),
             intensities=tuple(Normalisation(**channel) for channel in values["intensities"]),
@@ -90,7 +87,6 @@ def summarise(facts: Sequence[CaseFacts]) -> Fingerprint:
         cases=len(facts),
         median_size=as_size(np.median([case.size for case in facts], axis=0).round().tolist()),
         median_spacing=as_spacing(np.median(spacings, axis=0).tolist()),
-        fine_spacing=as_spacing(np.percentile(spacings, 10, axis=0).tolist()),
         nonzero_share=tuple(np.median([case.nonzero_share for case in facts], axis=0).tolist()),
         coverage=tuple(_mean_coverage(label) for label in zip(*(f.coverage for f in facts), strict=True)),
         intensities=tuple(_intensities(channel) for channel in inside),

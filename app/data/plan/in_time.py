@@ -14,7 +14,7 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
-from app.data.plan.planner import fine_spacing, level_widths, make_plan
+from app.data.plan.planner import level_widths, make_plan, own_spacing
 from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
@@ -24,7 +24,6 @@ FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 If grids are isotropic, each has half the voxels of the one before.
 """
 _ENOUGH = 2000  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
-_ENOUGH_THIN = 8000  # the same on a grid with thinner slices than most scans have, which adds little
 _MOST_STEPS = 250_000  # as nnU-Net; time beyond them goes into a larger region, or the training ends early
 _LEAST_SHARE = 0.5  # smallest share of the minutes left for training, however long the rest takes
 _PLENTY = 150  # passes over all scans; beyond them, a wider network uses the time better
@@ -105,15 +104,13 @@ def plan_in_time(
 def list_grids(fingerprint: Fingerprint, settings: PlanSettings) -> list[Spacing]:
     """Return the grids to try, finest first: only the one that is set, or the scans' own and coarser ones.
 
-    For scans of thick slices, the first grid may have thinner slices than the median; the second has the
-    median spacing, and voxels then grow in plane until they are as long as the slices are thick.
+    Voxels of thick slices grow in plane until they are as long as the slices are thick.
     """
-    finest = fine_spacing(fingerprint, settings)[0]
+    own = own_spacing(fingerprint, settings)[0]
     if settings.spacing is not None:
-        return [finest]
-    own = fingerprint.median_spacing
+        return [own]
     coarser = [as_spacing([max(mm, factor * min(own)) for mm in own]) for factor in FACTORS]
-    return list(dict.fromkeys([finest, *coarser]))
+    return list(dict.fromkeys([own, *coarser]))
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class _Choice:
         rejected: list[str] = []
         for grid in grids:
             plan, reasons = self._plan(grid, None)
-            affordable = self.seconds / (self._enough(grid) * a_voxel)  # voxels that leave time for the steps
+            affordable = self.seconds / (_ENOUGH * a_voxel)  # voxels that leave time for the steps
             most = min(affordable, self.settings.max_patch_voxels or affordable)
             if self.settings.patch is not None or (math.prod(plan.patch) <= most and self.pace.fits(plan)):
                 break
@@ -186,11 +183,6 @@ class _Choice:
         most = max(512, int(voxels)) if voxels is not None else math.prod(self.field.median_size) * 1000
         return make_plan(self.field, self.task, replace(self.settings, spacing=grid, max_patch_voxels=most))
 
-    def _enough(self, grid: Spacing) -> int:
-        """Return the fewest steps for which a grid is taken."""
-        thin = any(mm < usual for mm, usual in zip(grid, self.field.median_spacing, strict=True))
-        return _ENOUGH_THIN if thin and self.settings.spacing is None else _ENOUGH
-
     def _voxel_seconds(self) -> float:
         """Return the seconds of a step per voxel of the patch, from patches of about _MIDDLING voxels."""
         levels = self.settings if self.settings.strides else replace(self.settings, widths=None, kernels=None)
@@ -199,13 +191,13 @@ class _Choice:
 
     def _rejected(self, grid: Spacing, plan: Plan, a_voxel: float) -> str:
         steps = self.seconds / (a_voxel * math.prod(plan.patch))
-        if steps >= self._enough(grid):
+        if steps >= _ENOUGH:
             return f"{short(grid)} mm would take patches of {by(plan.patch)} voxels, more than allowed"
         return f"{short(grid)} mm would leave {steps:.0f} steps of {by(plan.patch)} voxels"
 
     def _spacing_reason(self, grid: Spacing, ceiling: float, rejected: Sequence[str]) -> str:
         kept = f"references resampled to it keep a mean Dice of {ceiling:.3f} on it"
-        finest, why = fine_spacing(self.field, self.settings)
+        finest, why = own_spacing(self.field, self.settings)
         if grid == finest:
             return f"{why}; {kept}"
         return f"the finest grid with enough steps in the time: {'; '.join(rejected)}; {kept}"

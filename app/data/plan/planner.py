@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from app.core.errors import InputError
 from app.core.plan import Normalisation, Plan
+from app.core.slices import sliced_axis
 from app.core.task import Task
 from app.core.types import Size, Spacing, as_size, as_spacing
 from app.data.plan.fingerprint import Fingerprint
@@ -39,7 +40,7 @@ def make_plan(fingerprint: Fingerprint, task: Task, settings: PlanSettings) -> t
         InputError: settings that contradict each other or the data.
     """
     reasons: dict[str, str] = {}
-    spacing, reasons["spacing"] = fine_spacing(fingerprint, settings)
+    spacing, reasons["spacing"] = own_spacing(fingerprint, settings)
     median_mm = [n * mm for n, mm in zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)]
     size = as_size([max(1, round(mm / step)) for mm, step in zip(median_mm, spacing, strict=True)])
     wanted = _wanted_patch(size, settings)
@@ -133,20 +134,16 @@ def _batch(settings: PlanSettings) -> tuple[int, str]:
     return settings.max_batch, f"{patches(settings.max_batch)} per step (plan.max_batch)"
 
 
-def fine_spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:
-    """Return the spacing that is set, or else one derived from the scans, and the reason."""
+def own_spacing(fingerprint: Fingerprint, settings: PlanSettings) -> tuple[Spacing, str]:
+    """Return the spacing that is set, or else the median of the scans, and the reason."""
     if settings.spacing is not None:
         return as_spacing(settings.spacing), "set by plan.spacing"
-    spacing = list(fingerprint.median_spacing)
-    coarse = spacing.index(max(spacing))
-    if spacing[coarse] / min(spacing) <= 3:
-        return as_spacing(spacing), f"the median voxel size of {fingerprint.cases} scans, in mm"
-    finest_other = max(spacing[:coarse] + spacing[coarse + 1 :])
-    spacing[coarse] = max(fingerprint.fine_spacing[coarse], finest_other)
-    return as_spacing(spacing), (
-        f"the median voxel size of {fingerprint.cases} scans, in mm; between slices, which are far apart, "
-        "the 10th percentile, so that scans with thinner slices keep their detail"
-    )
+    why = f"the median voxel size of {fingerprint.cases} scans, in mm"
+    if sliced_axis(fingerprint.median_spacing) is not None:
+        why += (
+            "; scans with slices half as thick or thinner are segmented in stacks of every second and so on"
+        )
+    return fingerprint.median_spacing, why
 
 
 def _wanted_patch(size: Size, settings: PlanSettings) -> Size:

@@ -79,6 +79,11 @@ class Region:
     start: Size
     stop: Size
 
+    @property
+    def size(self) -> Size:
+        """Voxels along each axis, (D, H, W)."""
+        return as_size([stop - start for start, stop in zip(self.start, self.stop, strict=True)])
+
     @classmethod
     def around(cls, mask: NDArray[np.bool_]) -> "Region | None":
         """Return the smallest box that holds a mask (D, H, W); None if the mask is empty."""
@@ -123,15 +128,12 @@ def plan_geometry(
 
     None keeps the scan's own spacing. The scan is cropped to `region`, or else to its non-zero voxels.
     """
-    orientation = nib.io_orientation(affine)
+    orientation, spacing = nib.io_orientation(affine), oriented_spacing(affine)
     oriented = _orient(voxels, orientation)
-    axes = np.argsort(nib.orientations.ornt_transform(orientation, _CANONICAL)[:, 0])
-    spacing = as_spacing(np.linalg.norm(affine[:3, :3], axis=0)[axes].tolist())
     full = as_size(oriented.shape[1:])
     crop = region or Region.around((oriented != 0).any(axis=0)) or Region((0, 0, 0), full)
-    cropped = [high - low for low, high in zip(crop.start, crop.stop, strict=True)]
     target = target_mm or spacing
-    sizes = [max(1, round(n * own / new)) for n, own, new in zip(cropped, spacing, target, strict=True)]
+    sizes = [max(1, round(n * own / new)) for n, own, new in zip(crop.size, spacing, target, strict=True)]
     return Geometry(
         orientation=tuple((int(axis), int(flip)) for axis, flip in orientation),
         full=full,
@@ -140,6 +142,12 @@ def plan_geometry(
         spacing=spacing,
         resampled=as_size(sizes),
     )
+
+
+def oriented_spacing(affine: NDArray[np.float64]) -> Spacing:
+    """Return the spacing (D, H, W) in mm of a scan, after reorientation."""
+    axes = np.argsort(nib.orientations.ornt_transform(nib.io_orientation(affine), _CANONICAL)[:, 0])
+    return as_spacing(np.linalg.norm(affine[:3, :3], axis=0)[axes].tolist())
 
 
 def reoriented(voxels: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[Any]:

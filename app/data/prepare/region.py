@@ -39,8 +39,7 @@ def training_region(
     if box is None:
         return None
     region = widened(box, geometry, margin_mm, plan)
-    sides = zip(region.start, region.stop, strict=True)
-    room = as_size([math.ceil(BEYOND * (stop - start)) for start, stop in sides])
+    room = as_size([math.ceil(BEYOND * length) for length in region.size])
     return region.grown(room, (0, 0, 0), geometry.full)
 
 

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from app.core.slices import sliced_axis
 from app.core.types import Size, Spacing
 from app.data.prepare.label_vote import sample_labels
-from app.data.sample.augment_settings import ANY_ANGLE, AugmentSettings, sliced_axis
+from app.data.sample.augment_settings import ANY_ANGLE, AugmentSettings
 from app.data.sample.intensity_changes import draw_intensity
 
 _HOST = torch.device("cpu")  # device of the few values that are computed once per patch

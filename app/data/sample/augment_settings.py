@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 
 from app.core.errors import InputError
+from app.core.slices import sliced_axis
 from app.core.types import Size, Spacing, as_size
 
 Limits = tuple[float, float]
@@ -11,7 +12,6 @@ Limits = tuple[float, float]
 _CHANCES = ("rotate", "scale", "noise", "blur", "brightness", "contrast", "low_resolution", "gamma")
 ANY_ANGLE = 180.0  # degrees
 _MARGIN = 1.2  # size that is read, in multiples of the patch, along axes that it is rotated or scaled along
-_THICK = 2.0  # slices are thick if voxels are over this many times longer across them than within them
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,6 @@ class AugmentSettings:
                 limit = ANY_ANGLE
             limits.append(0.0 if across not in (None, axis) else limit)
         return limits[0], limits[1], limits[2]
-
-
-def sliced_axis(spacing: Spacing) -> int | None:
-    """Return the axis along which voxels are over twice as long as along both others, or None."""
-    across = max(range(3), key=lambda axis: spacing[axis])
-    others = [mm for axis, mm in enumerate(spacing) if axis != across]
-    return across if spacing[across] > _THICK * max(others) else None
 
 
 def _largest_rotation(ratio: float) -> float:

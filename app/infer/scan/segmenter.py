@@ -20,11 +20,12 @@ from app.core.errors import InputError
 from app.core.plan import Plan
 from app.core.reading import Reading
 from app.core.types import Labels
-from app.data.prepare.geometry import Region
+from app.data.prepare.geometry import Region, oriented_spacing
 from app.data.prepare.prepare import Prepared, check_channels, prepare
 from app.infer.engines import find_engine
 from app.infer.engines.eager import eager_engine
 from app.infer.engines.engine import Engine, Member
+from app.infer.engines.interleaved import interleaved_engine, interleaved_plan
 from app.infer.scan.cleanup import NO_CLEANUP, Cleanup, clean, read_cleanup
 from app.infer.scan.decode_dice import decode_dice
 from app.infer.scan.distant_parts import drop_distant
@@ -206,11 +207,7 @@ class Segmenter:
         """
         check_channels(volume, self.modalities, "scan")
         region = None if self.find_region is None else self.find_region(volume, self.plans[0])
-        if region is not None:
-            return self._prepare_region(volume, region)
-        finer = math.prod(volume.spacing) / math.prod(self.plans[0].spacing)  # network voxels per scan voxel
-        require_memory(round(volume.voxels.nbytes * finer), self.memory_gb, "preparing this scan")
-        return prepare(volume, None, self.plans[0])
+        return self._prepare(volume, region)
 
     def segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
         """Fill `arrays`, on the scan's own grid, from a prepared scan.
@@ -230,7 +227,7 @@ class Segmenter:
             if wider is None or prepared.source is None:
                 break
             try:
-                prepared = self._prepare_region(prepared.source, wider)
+                prepared = self._prepare(prepared.source, wider)
                 segmentation = self._segment(prepared, arrays)
             except InputError as error:  # too little memory: the result for the smaller region is kept
                 log.warning("labels reach the edge of the region found, and it cannot grow there: %s", error)
@@ -254,20 +251,24 @@ class Segmenter:
             else ""
         )
 
-    def _prepare_region(self, volume: Volume, region: Region) -> Prepared:
-        plan = self.plans[0]
-        voxels = math.prod(stop - start for start, stop in zip(region.start, region.stop, strict=True))
-        finer = math.prod(volume.spacing) / math.prod(plan.spacing)
-        share = voxels / math.prod(volume.voxels.shape[1:])
-        require_memory(round(volume.voxels.nbytes * finer * share), self.memory_gb, "preparing this scan")
-        return replace(prepare(volume, None, plan, region), source=volume)
+    def _prepare(self, volume: Volume, region: Region | None) -> Prepared:
+        """Return the scan on the grid, which has more slices if it is divided into stacks."""
+        plan = interleaved_plan(self.plans[0], oriented_spacing(volume.affine))
+        size = volume.voxels.shape[1:] if region is None else region.size
+        finer = math.prod(volume.spacing) / math.prod(plan.spacing)  # network voxels per scan voxel
+        needed = volume.voxels.itemsize * len(volume.voxels) * math.prod(size) * finer
+        require_memory(round(needed), self.memory_gb, "preparing this scan")
+        prepared = prepare(volume, None, plan, region)
+        return prepared if region is None else replace(prepared, source=volume)
 
     def _segment(self, prepared: Prepared, arrays: Arrays) -> Segmentation:
+        own = prepared.geometry.spacing
+        pairs = zip(self.members, self.plans, strict=True)
         return segment(
             prepared,
             arrays,
-            self.members,
-            plans=self.plans,
+            [interleaved_engine(member, plan, own) for member, plan in pairs],
+            plans=[interleaved_plan(plan, own) for plan in self.plans],
             labels=self.labels,
             sliding=self.sliding,
             memory_gb=self.memory_gb,

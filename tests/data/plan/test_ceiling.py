@@ -33,3 +33,11 @@ def test_ceilings_are_means_over_cases_and_kept(make_task: MakeTask, tmp_path: P
     assert fine == (1.0,)
     assert coarse[0] is not None and 0.3 < coarse[0] < 0.95
     assert list((tmp_path / task.name).glob("ceilings-*.json"))
+
+
+def test_slices_that_are_segmented_in_stacks_lose_nothing(make_task: MakeTask, tmp_path: Path) -> None:
+    """Slices of 1 mm are two stacks on a grid of 2.1 mm; they are joined on one of 2 mm, not thick enough."""
+    cache = Cache(tmp_path, read_task(make_task(cases=3)), workers=1)
+    ((stacked,), (joined,)) = read_ceilings(cache, [(2.1, 1.0, 1.0), (2.0, 1.0, 1.0)])
+    assert joined is not None and stacked is not None
+    assert joined < 0.95 < stacked

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 import torch
 
 from app.core.errors import InputError
+from app.core.plan import Normalisation
 from app.infer.scan.decode_dice import decode_dice
 from app.infer.scan.segmentation import Arrays
 from app.infer.scan.segmenter import Segmenter
@@ -32,6 +33,23 @@ def test_decoding_for_dice_is_that_of_the_scan_s_probabilities(make_task: MakeTa
     decoding = replace(segmenter, sliding=replace(SLIDING, decode="dice"))
     np.testing.assert_array_equal(decoding(image, np.eye(4)), wanted)
     assert (wanted != labels).any()
+
+
+def test_slices_half_as_thick_are_segmented_as_two_scans(make_task: MakeTask, tmp_path: Path) -> None:
+    bench = make_bench(make_task(cases=3), tmp_path / "cache")
+    write_checkpoint(tmp_path / "run" / "last.pt", bench.checkpoint(bench.state()))
+    loaded = Segmenter.load(tmp_path / "run", sliding=SLIDING)
+    raw = (Normalisation("ct", low=-10, high=10),)  # the same for a scan and for its halves
+    thick = replace(loaded, plans=(replace(loaded.plans[0], spacing=(4.0, 1.0, 1.0), normalisation=raw),))
+    size = (20, 24, 2 * thick.plans[0].patch[0])
+    image = np.random.default_rng(0).normal(size=size).astype(np.float32)
+    both = thick(image, np.diag([1.0, 1.0, 2.0, 1.0]))
+    for first in (0, 1):
+        half = thick(image[..., first::2], np.diag([1.0, 1.0, 4.0, 1.0]))
+        different = both[..., first::2] != half  # overlapping windows of other sizes have other weights
+        assert different.mean() < 0.002
+    assert 0 < both.mean() < 1
+    assert (both != loaded(image, np.diag([1.0, 1.0, 2.0, 1.0]))).mean() > 0.02
 
 
 def test_foreground_far_from_the_rest_is_dropped_and_named(make_task: MakeTask, tmp_path: Path) -> None:
