@@ -168,9 +168,11 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
     write_layout_picture(path, training.folder / run_folder.LAYOUT_PICTURE)
     spec, patch = training.network, training.plan.patch
     found, dense = (spec.redesigned(operator).cost(patch) for operator in (Mixed(layout), Conv3d()))
+    shrunk = bool(layout.provenance.get("model"))  # its Dice is that of the layout, not of a super-network
     summary = {
         **facts,
         "op": "supernet",
+        **(figures(found) if shrunk else {}),
         "layout": {**figures(found), "share": layout.provenance["share"], "gap": layout.provenance["gap"]},
         "dense": figures(dense),
     }
@@ -185,7 +187,7 @@ def _write(training: Training, layout: Layout, facts: dict[str, Any]) -> None:
     )
     chosen = on_task(str(training.facts["task"]), training.task)
     words = [f"op.layout={path}", f"plan.file={training.folder / run_folder.PLAN}"]
-    if layout.provenance.get("model"):  # shrunk: its kernels are fitted
+    if shrunk:  # its kernels are fitted
         words.append(f"train.init={training.folder}")
     log.info("to train it: %s", command(*chosen, "op=cakes", *words))
 

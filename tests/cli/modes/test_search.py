@@ -126,9 +126,11 @@ def test_a_trained_network_shrinks_and_trains_on(
     summary = json.loads((found / "summary.json").read_text(encoding="utf-8"))
     assert summary["layout"]["share"] <= 0.4 and summary["steps"] == 0
     assert summary["mean_dice"] is not None and summary["answer_lost"] > 0
+    assert all(summary[name] == summary["layout"][name] for name in ("params", "macs_per_patch"))
     used = ("op=cakes", f"op.layout={found / 'layout.yaml'}", f"train.init={found}", "fold=1")
     assert call(*used, f"paths.run={tuned}") == 0
-    assert json.loads((tuned / "summary.json").read_text(encoding="utf-8"))["steps"] == 4
+    again = json.loads((tuned / "summary.json").read_text(encoding="utf-8"))
+    assert (again["steps"], again["params"]) == (4, summary["params"])
     capfd.readouterr()
     assert call(*shrink, f"paths.run={tmp_path / 'refused'}") == 1
     refused = capfd.readouterr().err.splitlines()[-1]
