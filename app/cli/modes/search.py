@@ -85,6 +85,7 @@ def _run_trained(cfg: DictConfig) -> Path:
     with opening as (training, tracker):
         search = _search(cfg, spec, training.plan)
         search.refuse_impossible()
+        started = time.perf_counter()
         with progress_bar("Shrinking kernels", 2 * len(search.sites)) as advance:
             found = shrink(
                 *(dense, trained.inference_weights, spec, search.decode),
@@ -94,9 +95,11 @@ def _run_trained(cfg: DictConfig) -> Path:
                 seed=training.recipe.seed,
                 advance=advance,
             )
+        seconds = round(time.perf_counter() - started, 1)
         state = training.state_of(found.weights)
         write_checkpoint(training.folder / run_folder.LAST, training.checkpoint(state))
-        facts = {**score_held_out(training, state), "answer_lost": round(found.answer_lost, 5)}
+        lost = {"answer_lost": round(found.answer_lost, 5), "shrink_seconds": seconds}
+        facts = {**score_held_out(training, state), **lost}
         provenance = {**_provenance(training, search), "model": str(source)}
         _write(training, search.layout(found.decoded, provenance), facts)
         tracker.finish()

@@ -126,6 +126,7 @@ def test_a_trained_network_shrinks_and_trains_on(
     summary = json.loads((found / "summary.json").read_text(encoding="utf-8"))
     assert summary["layout"]["share"] <= 0.4 and summary["steps"] == 0
     assert summary["mean_dice"] is not None and summary["answer_lost"] > 0
+    assert summary["shrink_seconds"] >= 0
     assert all(summary[name] == summary["layout"][name] for name in ("params", "macs_per_patch"))
     used = ("op=cakes", f"op.layout={found / 'layout.yaml'}", f"train.init={found}", "fold=1")
     assert call(*used, f"paths.run={tuned}") == 0
