@@ -107,12 +107,7 @@ class SearchSettings:
                 f"search.limits: search.method {self.method} does not support them; use race, evolve or "
                 "random"
             )
-        free = ("race", "random")
-        if self.space not in (None, *SPACES) or (self.draws_networks and self.method not in free):
-            raise InputError(
-                f"search.space: got {self.space!r} with search.method {self.method}, wanted kernels, or "
-                "network or levels with race or random"
-            )
+        self._check_space()
         for name, value in {"budget": self.budget, **self.limits}.items():
             if value is not None and value <= 0:
                 key = name if name == "budget" else f"limits.{name}"
@@ -126,6 +121,19 @@ class SearchSettings:
                 raise InputError(f"search.{name}: got {value}, wanted at least {least}")
         if self.strength is not None and self.strength < 0:
             raise InputError(f"search.strength: got {self.strength}, wanted 0 or more")
+
+    def _check_space(self) -> None:
+        free = ("race", "random")
+        if self.space not in (None, *SPACES) or (self.draws_networks and self.method not in free):
+            raise InputError(
+                f"search.space: got {self.space!r} with search.method {self.method}, wanted kernels, or "
+                "network or levels with race or random"
+            )
+        if self.space == "levels" and self.where not in ("encoder", "all"):
+            raise InputError(
+                f"search.space: got levels with search.where={self.where}, wanted search.where=encoder or "
+                "all, because networks with fewer levels lack some convolutions"
+            )
 
     @property
     def way(self) -> SearchMethod:

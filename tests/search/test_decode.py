@@ -191,6 +191,10 @@ def test_impossible_settings_are_named() -> None:
         ),
         ({"method": "evolve", "limits": {"params": -1.0}}, [r"search\.limits\.params\b", r"-1\b"]),
         (
+            {"method": "race", "space": "levels", "where": ["encoder.0.0"]},
+            [r"search\.space\b", r"\blevels\b", r"search\.where=.*\bencoder\.0\.0\b", r"\ball\b"],
+        ),
+        (
             {"limits": {"params": 0.3}},
             [r"search\.limits\b", r"search\.method\b", r"\bgates\b", r"\bevolve\b"],
         ),

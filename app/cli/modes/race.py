@@ -120,8 +120,7 @@ def _track(cfg: DictConfig, settings: SearchSettings, dense: NetworkSpec, plan: 
 
     planned = outline_of(dense)
     prices = network_prices(cfg, dense, dense.redesigned(supernet), plan)
-    named = not isinstance(settings.where, str)
-    outlines = variants(planned) if settings.space == "levels" and not named else (planned,)
+    outlines = variants(planned) if settings.space == "levels" else (planned,)
     return _Track(settings, dense, Space(outlines, sites, prices, settings.draws_networks), prices)
 
 
