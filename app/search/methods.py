@@ -114,7 +114,8 @@ class SearchSettings:
                 raise InputError(f"search.{key}: got {value}, wanted more than 0")
         least = 8 if self._timed else 1
         if self.align is not None and self.align < least:
-            raise InputError(f"search.align: got {self.align}, wanted at least {least} for latency")
+            reason = " for latency" if self._timed else ""
+            raise InputError(f"search.align: got {self.align}, wanted at least {least}{reason}")
         for name, least in (("trials", 1), ("patches", 1), ("rows", 1), ("networks", 2), ("steps", 1)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -180,6 +180,7 @@ def test_impossible_settings_are_named() -> None:
         ({"cost": "joule"}, [r"search\.cost\b", r"\bjoule\b"]),
         ({"budget": 0.0}, [r"search\.budget\b", r"\b0\b"]),
         ({"cost": "latency", "align": 4}, [r"search\.align\b", r"\b4\b", r"\b8\b", r"\blatency\b"]),
+        ({"align": 0}, [r"search\.align\b", r"\b0\b", r"\b1$"]),
         ({"strength": -1.0}, [r"search\.strength\b", r"-1\b"]),
         (
             {"method": "evolve", "limits": {"joule": 1.0}},
