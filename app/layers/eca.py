@@ -31,7 +31,8 @@ class EcaSettings:
 
     def __post_init__(self) -> None:
         """Validate values."""
-        for taps in self.kernel if isinstance(self.kernel, Sequence) else [self.kernel, self.least]:
+        kernels = self.kernel if isinstance(self.kernel, Sequence) else [self.kernel]
+        for taps in (*kernels, self.least):
             if taps is not None and (taps < 1 or taps % 2 == 0):
                 raise InputError(f"op.eca: got {taps} channels, wanted an odd number")
         if self.gamma <= 0:

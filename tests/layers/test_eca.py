@@ -93,6 +93,7 @@ def test_impossible_settings_are_named() -> None:
     for values, tokens in (
         ({"kernel": 4}, ("op.eca", "4")),
         ({"kernel": [3, 2]}, ("op.eca", "2")),
+        ({"kernel": [3, None], "least": 2}, ("op.eca", "2")),
         ({"gamma": 0}, ("op.eca.gamma", "0")),
         ({"squeeze": "max"}, ("op.eca.squeeze", "max", "moments")),
     ):
