@@ -12,13 +12,16 @@ from torch import nn
 from app.cli.config import search_costs
 from app.core.errors import InputError
 from app.core.kernel import Kernel
+from app.core.layout import Layout
 from app.models.model import Shape
 from app.models.network import design
 from app.models.unet import UNetModel
+from app.operators.plain import Conv3d
 from app.operators.supernet import SuperNet
 from app.search import latency_table as latency
 from app.search.costs import Site
 from app.search.latency_table import LatencyCost, latency_costs
+from app.search.pricing import outline_of
 from tests.support.config import PLAN, composed
 from tests.support.planted import convolutions
 
@@ -124,3 +127,20 @@ def test_a_group_of_many_counts_the_copy_that_joins_it(
     monkeypatch.setattr(latency, "latency_ms", counted)
     latency_costs(tmp_path / "latency.json", SITES, align=8, machine=MACHINE, device=CPU)
     assert copied == {8: 8, 16: 0}
+
+
+def test_a_network_of_a_race_is_timed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two times of one network differ: it could keep the budget when it is fitted, and not afterwards."""
+    cfg = composed("mode=search", "search.cost=latency", "search.budget=50", f"paths.cache={tmp_path}")
+    plan = replace(PLAN, patch=(16, 16, 16))
+    shape = Shape(1, 2, plan.widths, plan.strides, plan.kernels, plan.patch)
+    dense = design(UNetModel("plain", 1, 1, True), shape, Conv3d(), None)
+    times = iter([100.0, 25.0])
+    monkeypatch.setattr(search_costs, "latency_ms", lambda *_: next(times))
+    monkeypatch.setattr(search_costs, "choose_device", lambda _cfg: CPU)
+    prices = search_costs.network_prices(cfg, dense, dense, plan)
+    lines, cubes = (
+        Layout({"encoder.0.0": {kernel: 8}}, network=outline_of(dense)) for kernel in (LINE, CUBE)
+    )
+    again = replace(lines, provenance={"method": "race"})
+    assert [prices(layout) for layout in (lines, cubes, again)] == [[2.0], [0.5], [2.0]]
