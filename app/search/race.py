@@ -41,7 +41,6 @@ _STEPS = 100  # of a network in the first rung, if as many networks begin as `_M
 _MOST, _FEW = 12, 6  # networks at the start
 _LAST = 3  # networks of the last rung before the final, at least
 _FINALISTS = 2
-_PROPOSED = 32  # children, of which the one with the lowest predicted loss joins a rung
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,8 @@ class Race:
     network: Callable[[Layout], NetworkSpec]
     judge: Judge
     rungs: Sequence[Rung]
+    proposals: int = 32
+    """Children of which the one with the lowest predicted loss joins a rung."""
 
     @property
     def folder(self) -> Path:
@@ -166,7 +167,9 @@ class Race:
             assert first.layout.network is not None
             worth = multiplied(mean_worth(before, first.layout.network.strides), guess.worth(first.layout))
             parents = (first.layout, second.layout)
-            proposed = [self.space.child(parents, worth, seed, number, child, n) for n in range(_PROPOSED)]
+            proposed = [
+                self.space.child(parents, worth, seed, number, child, n) for n in range(self.proposals)
+            ]
             fresh = [layout for layout in proposed if layout not in known] or proposed
             entries.append(RaceEntry(taken + child, min(fresh, key=guess), parent=first.number))
             known.append(entries[-1].layout)

@@ -80,6 +80,23 @@ def test_two_others_meet_if_the_planned_network_left() -> None:
     assert duel(record.rungs[-1], learn_guess(record.rungs)) is None
 
 
+def test_as_many_children_are_proposed_as_the_race_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second rung has one child, which is one of four."""
+    training: Any = SimpleNamespace(recipe=SimpleNamespace(seed=0))
+    race = Race(training, SPACE, cast(Any, None), cast(Any, None), rungs(2400, None), proposals=4)
+    record = raced(SPACE, 0.1, 0)
+    del record.rungs[1:]
+    usual, seeds = Space.child, list[tuple[int, ...]]()
+
+    def child(space: Space, parents: Any, worth: Any, *seed: int) -> Layout:
+        seeds.append(seed)
+        return usual(space, parents, worth, *seed)
+
+    monkeypatch.setattr(Space, "child", child)
+    race._entries(record, 1, race.rungs[1])
+    assert seeds == [(0, 1, 0, number) for number in range(4)]
+
+
 def test_survivors_are_those_with_the_best_estimates() -> None:
     record = raced(SPACE, 0.1, 3)
     guess = learn_guess(record.rungs[:1])

@@ -38,6 +38,8 @@ from app.train.training import Training
 
 log = logging.getLogger(__name__)
 
+_TIMED_PROPOSALS = 4  # each child is timed some twenty times while it is fitted to a budget of milliseconds
+
 
 def run_race(cfg: DictConfig) -> Path:
     """Run a race, or draw one random network; write it, its layout and summary.json; return the folder."""
@@ -74,6 +76,8 @@ def _race(training: Training, track: _Track, found: Sequence[Rung]) -> Finish:
     batches, judge = part_cases(training)
     training = replace(training, batches=batches)
     race = Race(training, space, lambda layout: laid_out_network(dense, layout), judge, found)
+    if "latency" in track.prices.budgets:
+        race = replace(race, proposals=_TIMED_PROPOSALS)
     typical = laid_out_network(dense, space.first(0, training.recipe.seed))
     kept = training.folder / run_folder.RACE / "speed.json"
     seconds = step_seconds(typical, training.plan, training.recipe, kept, labels=len(training.task.labels))
