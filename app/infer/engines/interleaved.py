@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from app.core.plan import Plan
-from app.core.slices import count_stacks, sliced_axis
-from app.core.types import Spacing, as_size, as_spacing
+from app.core.slices import count_stacks, interleaved_spacing, sliced_axis
+from app.core.types import Spacing, as_size
 from app.infer.engines.engine import Engine, device_of, precision_of
 
 
@@ -48,7 +48,7 @@ def interleaved_plan(plan: Plan, own: Spacing) -> Plan:
     first, *others = plan.strides
     return replace(
         plan,
-        spacing=as_spacing([mm / factor for mm, factor in zip(plan.spacing, factors, strict=True)]),
+        spacing=interleaved_spacing(plan.spacing, own),
         patch=as_size([voxels * factor for voxels, factor in zip(plan.patch, factors, strict=True)]),
         strides=(as_size([n * factor for n, factor in zip(first, factors, strict=True)]), *others),
     )
