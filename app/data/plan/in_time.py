@@ -7,7 +7,7 @@ into a wider network.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.core.plan import Plan
@@ -147,6 +147,7 @@ class _Choice:
         a_voxel = self._voxel_seconds()
         grids = [grid for grid in kept if kept[grid] >= _LEAST_CEILING] or [next(iter(kept))]
         rejected: list[str] = []
+        chosen = "the finest grid with enough steps in the time"
         for grid in grids:
             plan, reasons = self._plan(grid, None)
             affordable = self.seconds / (_ENOUGH * a_voxel)  # voxels that leave time for the steps
@@ -155,8 +156,10 @@ class _Choice:
                 break
             rejected.append(self._rejected(grid, plan, a_voxel))
         else:
+            chosen = "the coarsest grid that keeps enough, with patches of a part of what must be seen"
             plan, reasons = self._part(grids[-1], most)
-        reasons["spacing"] = self._spacing_reason(plan.spacing, kept[plan.spacing], rejected)
+        why = f"{chosen}: {'; '.join(rejected)}"
+        reasons["spacing"] = self._spacing_reason(plan.spacing, kept[plan.spacing], why)
         return self._widened(plan, reasons)
 
     def step_seconds(self, plan: Plan) -> float:
@@ -212,9 +215,8 @@ class _Choice:
             return f"{short(grid)} mm would take patches of {by(plan.patch)} voxels, more than allowed"
         return f"{short(grid)} mm would leave {steps:.0f} steps of {by(plan.patch)} voxels"
 
-    def _spacing_reason(self, grid: Spacing, ceiling: float, rejected: Sequence[str]) -> str:
-        kept = f"references resampled to it keep a mean Dice of {ceiling:.3f} on it"
+    def _spacing_reason(self, grid: Spacing, ceiling: float, chosen: str) -> str:
+        """Return the reason for a grid: that of the first one, or `chosen` for others, and what it keeps."""
         finest, why = own_spacing(self.field, self.settings)
-        if grid == finest:
-            return f"{why}; {kept}"
-        return f"the finest grid with enough steps in the time: {'; '.join(rejected)}; {kept}"
+        kept = f"references resampled to it keep a mean Dice of {ceiling:.3f} on it"
+        return f"{why if grid == finest else chosen}; {kept}"

@@ -83,6 +83,7 @@ def test_a_grid_that_loses_too_much_is_not_taken_and_the_patch_becomes_a_part(ma
     plan, reasons = planned(make_task, 10, pace(4e-6), ceilings)
     assert plan.spacing[0] < 1.3 and math.prod(plan.patch) < 100 * 200 * 200 / 1.26**3
     assert "plan.max_patch_voxels" in reasons["patch"]
+    assert "coarsest" in reasons["spacing"] and "finest" not in reasons["spacing"]
 
 
 def test_time_that_is_left_widens_the_network_unless_widths_are_set(make_task: MakeTask) -> None:
