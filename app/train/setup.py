@@ -161,6 +161,7 @@ class _Setup:
             plan, reasons = plan_for(self.task, self.cache, settings, build=build, recipe=self.recipe)
             if plan.minutes is not None:
                 log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
+            log.info("planned batch: %s", reasons["batch"])
         count = self.processes.count
         if plan.batch % count:
             raise InputError(
