@@ -245,6 +245,7 @@ def test_quiet_prints_nothing_and_verbose_prints_reasons(place: Path) -> None:
     assert (asked["plan"]["steps"], asked["train"]["steps"]) == (1, None)
     decided = yaml.safe_load((place / "quiet" / "plan.yaml").read_text(encoding="utf-8"))
     assert decided["steps"]["value"] == 1 and 0.5 <= decided["foreground_share"]["value"] <= 0.67
+    assert decided["batch"]["reason"] in log and decided["batch"]["reason"].endswith("GB of memory")
     verbose = call(place, "mode=plan", "log=verbose", "train.steps=7", f"paths.run={place / 'verbose'}")
     plan = yaml.safe_load((place / "verbose" / "plan.yaml").read_text(encoding="utf-8"))
     lines = re.findall(r"^\S+ \S+ app\.\S+ .*$", verbose.stdout, re.MULTILINE)  # time and module first

@@ -2,10 +2,10 @@
 
 import math
 
-from app.core.types import Spacing
+from app.core.types import Spacing, as_spacing
 
 _THICK = 2.0  # slices are thick if voxels are over this many times longer across them than within them
-_SPAN = 0.85  # least share of the grid's slice that the step between slices of a stack must reach
+_SPAN = 0.85  # least length of the grid's slice, as a share of the step between slices of a stack
 _MOST = 4  # stacks at most; a grid that is so much coarser than a scan was not made for it
 
 
@@ -27,3 +27,12 @@ def count_stacks(grid: Spacing, own: Spacing) -> int:
     if across is None:
         return 1
     return min(_MOST, max(1, math.floor(grid[across] / (_SPAN * own[across]))))
+
+
+def interleaved_spacing(grid: Spacing, own: Spacing) -> Spacing:
+    """Return the spacing on which the stacks of a scan lie interleaved, so that each of them is on `grid`.
+
+    It is `grid` itself if the scan, of spacing `own`, is not divided. All are (D, H, W) in mm.
+    """
+    across, stacks = sliced_axis(grid), count_stacks(grid, own)
+    return as_spacing([mm / stacks if axis == across else mm for axis, mm in enumerate(grid)])

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,17 @@ from pathlib import Path
 import torch
 
 from app.core.errors import InputError
+from app.core.listed import listed
 from app.core.plan import Plan
 from app.core.task import Task
+from app.core.types import Spacing
 from app.data.plan.ceiling import read_ceilings
 from app.data.plan.fingerprint import Fingerprint, read_fingerprint
 from app.data.plan.fit_memory import MemoryBudget, plan_within
 from app.data.plan.in_time import Pace, plan_in_time
 from app.data.plan.planner import make_plan
 from app.data.plan.settings import PlanSettings
-from app.data.plan.stages import Ceilings, plan_in_two_stages, with_augment
+from app.data.plan.stages import Ceilings, plan_in_two_stages, short, with_augment
 from app.data.prepare.cache import Cache
 from app.layers.device_policy import free_bytes
 from app.models.network import NetworkSpec
@@ -35,6 +37,7 @@ _SHARE = 0.7  # share of memory for a training; the rest is for the system, othe
 _MINUTES = {"cpu": 30.0, "cuda": 240.0, "mps": 60.0}  # values of plan.minutes=auto
 _START_SECONDS = 15.0  # for starting Python and its packages, planning, and the report at the end
 _PASSES = 3  # a training step takes as long as this many forward passes
+_WANTED = 0.95  # mean Dice of a label that its references should keep on the grid
 # Seconds per voxel of a held-out scan, and more for each label, to segment and score it on its own grid; from
 # four scans of 256x256x256 voxels with 3 and 117 labels (tests/benchmarks/many_classes.py).
 _VOXEL_SECONDS, _LABEL_SECONDS = 4e-7, 6e-9
@@ -65,10 +68,16 @@ def plan_for(
     fingerprint = read_fingerprint(cache)
     for line in fingerprint.warnings:
         log.warning("%s", line)
-    facts = Facts(
-        fingerprint, lambda grids: [_mean(labels) for labels in read_ceilings(cache, grids)], cache.speeds
-    )
-    return plan_from(facts, task, settings, build=build, recipe=recipe)
+    kept: dict[Spacing, tuple[float | None, ...]] = {}
+
+    def ceilings(grids: Sequence[Spacing]) -> list[float]:
+        kept.update(zip(grids, read_ceilings(cache, grids), strict=True))
+        return [_mean(kept[grid]) for grid in grids]
+
+    facts = Facts(fingerprint, ceilings, cache.speeds)
+    plan, reasons = plan_from(facts, task, settings, build=build, recipe=recipe)
+    _warn_of_loss(task, plan.spacing, kept.get(plan.spacing, ()))
+    return plan, reasons
 
 
 def plan_from(
@@ -124,10 +133,11 @@ class _Estimate:
 
     def pace(self) -> Pace:
         """Return what a plan is weighed by: seconds per step, seconds beside the steps, and memory."""
+        recipe = self._recipe
         return Pace(
-            step_seconds=lambda plan: self._seconds(self._network(plan), plan, self._recipe),
+            step_seconds=lambda plan: self._seconds(self._network(plan), plan, recipe),
             coarse_seconds=self._coarse_seconds,
-            validation=lambda plan, patches: expected_share(self._recipe.settings, plan.batch, patches),
+            validation=lambda plan, size: expected_share(recipe.settings, plan, size, recipe.sliding),
             other_seconds=self.other_seconds,
             fits=lambda plan: self._bytes(self._network(plan), plan) <= self.limit_bytes,
         )
@@ -190,6 +200,21 @@ def _other_seconds(fingerprint: Fingerprint, task: Task) -> float:
 def _mean(labels: tuple[float | None, ...]) -> float:
     known = [value for value in labels if value is not None]
     return sum(known) / len(known) if known else 1.0
+
+
+def _warn_of_loss(task: Task, grid: Spacing, kept: Sequence[float | None]) -> None:
+    """Warn of labels whose references keep a Dice below _WANTED on a grid; `kept` has the Dice of each label.
+
+    It is empty if it was not computed.
+    """
+    known = [(dice, name) for dice, name in zip(kept, task.foreground, strict=False) if dice is not None]
+    low = [f"{name} {dice:.2f}" for dice, name in sorted(known) if dice < _WANTED]
+    if low:
+        log.warning(
+            "planned grid of %s mm: even a perfect prediction on it has a mean Dice below %g for %s; more "
+            "plan.minutes or a finer plan.spacing would allow more",
+            *(short(grid), _WANTED, listed(low)),
+        )
 
 
 def _memory_limit(settings: PlanSettings, device: torch.device, *, on_gpu: bool) -> int:

@@ -161,6 +161,7 @@ class _Setup:
             plan, reasons = plan_for(self.task, self.cache, settings, build=build, recipe=self.recipe)
             if plan.minutes is not None:
                 log.info("planned for about %g minutes: %s", plan.minutes, reasons["minutes"])
+            log.info("planned batch: %s", reasons["batch"])
         count = self.processes.count
         if plan.batch % count:
             raise InputError(
@@ -213,7 +214,7 @@ class _Setup:
         if known is not None or plan.locate is None:
             return known
         if self.processes.leads:
-            self.cache.check_space(plan, prepared_share(read_fingerprint(self.cache)))
+            self.cache.check_space(plan, prepared_share(read_fingerprint(self.cache), plan))
         self.start.announce()
         return train_first_stage(
             self.folder,
@@ -232,7 +233,7 @@ class _Setup:
 
         A new run warns of labels that no training case has, or that the plan's grid loses.
         """
-        share = 1.0 if plan.locate is None else prepared_share(read_fingerprint(self.cache))
+        share = 1.0 if plan.locate is None else prepared_share(read_fingerprint(self.cache), plan)
         margin_mm = None if locator is None else locator.margin_mm
         cached = prepare_cases(self.cache, plan, margin_mm, share, self.processes)
         if self.processes.leads and not self.start.resumed:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import nn
 
 from app.core.plan import Plan
 from app.core.task import Task
+from app.core.types import Size
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
@@ -20,7 +21,7 @@ from app.train.settings import TrainSettings
 
 _SHARE = 0.1  # share of an epoch's time, including validation, that validation may take
 _PASSES = 3  # a training step takes as long as this many forward passes
-_OVERLAPPING = 1.5  # windows per patch that a case is worth
+_OVERLAP = 0.25  # half the usual overlap of windows
 
 
 def validation_dice(
@@ -78,13 +79,18 @@ def affordable(
     )
 
 
-def expected_share(settings: TrainSettings, batch: int, patches: float) -> float:
+def expected_share(settings: TrainSettings, plan: Plan, size: Size, sliding: SlidingSettings) -> float:
     """Return the expected seconds of validation per second of training, before cases are prepared.
 
-    `patches` is the number of patches that a typical case is worth by volume.
+    `size` is that of a typical prepared case, (D, H, W) in voxels of the plan's grid.
     """
     most = _SHARE / (1 - _SHARE)
     if settings.validation_cases is None:
         return most
-    epoch = _PASSES * settings.epoch_steps * settings.accumulate * batch
-    return min(most, settings.validation_cases * _OVERLAPPING * patches / epoch)
+    epoch = _PASSES * settings.epoch_steps * settings.accumulate * plan.batch * math.prod(plan.patch)
+    return min(most, settings.validation_cases * fit_windows(size, [plan], quick(sliding)).voxels / epoch)
+
+
+def quick(sliding: SlidingSettings) -> SlidingSettings:
+    """Return the settings for validation: they show the trend in a fraction of the time."""
+    return replace(sliding, overlap=_OVERLAP, mirror_axes=())

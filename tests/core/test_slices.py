@@ -1,6 +1,6 @@
 import pytest
 
-from app.core.slices import count_stacks, sliced_axis
+from app.core.slices import count_stacks, interleaved_spacing, sliced_axis
 from app.core.types import Spacing
 
 HEART: Spacing = (10.0, 1.5, 1.5)
@@ -34,3 +34,10 @@ def test_stacks_have_about_the_slices_of_the_grid(own: float, stacks: int) -> No
 
 def test_a_grid_without_thick_slices_has_one_stack() -> None:
     assert count_stacks((2.0, 1.0, 1.0), (0.5, 0.5, 0.5)) == 1
+
+
+def test_interleaved_stacks_lie_on_a_grid_of_thinner_slices() -> None:
+    assert interleaved_spacing(HEART, (5.0, 0.9, 3.0)) == (5.0, 1.5, 1.5)
+    assert interleaved_spacing(HEART, (1.0, 1.0, 1.0)) == (2.5, 1.5, 1.5)
+    assert interleaved_spacing(HEART, (9.0, 1.0, 1.0)) == HEART
+    assert interleaved_spacing((2.0, 1.0, 1.0), (0.5, 0.5, 0.5)) == (2.0, 1.0, 1.0)

@@ -62,6 +62,16 @@ def test_minutes_are_those_of_the_described_device(plan: Plans) -> None:
     assert plan(cpu).plan.minutes == pytest.approx(30, abs=0.2)
 
 
+@pytest.mark.parametrize(("kept", "told"), [(0.96, 0), (0.9, 1)])
+def test_labels_that_lose_much_on_the_grid_are_named(
+    plan: Plans, kept: float, told: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(planning, "read_ceilings", lambda _, grids: [(kept,)] * len(grids))
+    plan("plan.minutes=2")
+    lines = [record.getMessage() for record in caplog.records if "plan.spacing" in record.getMessage()]
+    assert len(lines) == told and all("blob 0.90" in line for line in lines)
+
+
 def test_many_labels_leave_most_of_the_time_for_training(make_task: MakeTask) -> None:
     task = read_task(make_task(cases=2))
     facts = altered(fingerprint_of(task), cases=100, median_size=(300, 300, 300))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 
 from app.core.digest import digest_of
-from app.core.slices import count_stacks, sliced_axis
+from app.core.slices import interleaved_spacing
 from app.core.task import Case, Task
 from app.core.types import Labels, Spacing
 from app.data.prepare.cache import Cache
@@ -76,9 +76,7 @@ def kept(labels: Labels, value: int, box: tuple[slice, ...], factors: tuple[floa
 
 def _factors(own: Spacing, grid: Spacing) -> tuple[float, ...]:
     """Return how much longer voxels of the grid are; slices of a scan in stacks are not joined."""
-    across, stacks = sliced_axis(grid), count_stacks(grid, own)
-    lengths = [mm / stacks if axis == across else mm for axis, mm in enumerate(grid)]
-    return tuple(wanted / mm for wanted, mm in zip(lengths, own, strict=True))
+    return tuple(wanted / mm for wanted, mm in zip(interleaved_spacing(grid, own), own, strict=True))
 
 
 def _means(by_case: Sequence[Sequence[float | None]]) -> list[float | None]:

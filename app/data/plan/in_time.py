@@ -7,16 +7,27 @@ into a wider network.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.core.types import Spacing, as_spacing, by
+from app.core.types import Size, Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import level_widths, make_plan, own_spacing
 from app.data.plan.settings import PlanSettings
-from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
+from app.data.plan.stages import (
+    COARSE_STEPS,
+    MARGINS,
+    Ceilings,
+    extent_mm,
+    first_stage,
+    in_region,
+    parts,
+    prepared_mm,
+    short,
+    size_on,
+)
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 """Grids to try, as multiples of the scans' finest spacing.
@@ -44,8 +55,9 @@ class Pace:
     """Seconds of one training step of a plan, for its whole batch."""
     coarse_seconds: Callable[[Plan], float]
     """Seconds of one training step of a first stage."""
-    validation: Callable[[Plan, float], float]
-    """Seconds of validation per second of training steps, by plan and by patches that a case is worth."""
+    validation: Callable[[Plan, Size], float]
+    """Seconds of validation per second of training steps, by plan and by the size of a typical prepared case,
+    (D, H, W) in voxels of the plan's grid."""
     other_seconds: float
     """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]
@@ -71,7 +83,7 @@ def plan_in_time(
     fields, first = [fingerprint], 0.0
     if locate is not None:
         fields = [in_region(fingerprint, margin) for margin in MARGINS]
-        validation = pace.validation(locate, parts(fingerprint, locate))
+        validation = pace.validation(locate, size_on(locate.spacing, extent_mm(fingerprint)))
         step = pace.coarse_seconds(locate) * (1 + validation)
         steps = min(_MOST_COARSE_STEPS, round(_COARSE_SHARE * seconds / step))
         locate = replace(locate, steps=max(COARSE_STEPS, steps))
@@ -79,7 +91,8 @@ def plan_in_time(
         locate = replace(locate, train_minutes=round(first / 60, 2))
     grids = list_grids(fingerprint, settings)
     kept = dict(zip(grids, ceilings(grids), strict=True))
-    choices = [_Choice(field, task, settings, max(1.0, seconds - first), pace) for field in fields]
+    left = max(1.0, seconds - first)
+    choices = [_Choice(field, fingerprint, task, settings, left, pace) for field in fields]
     choice = choices[0]
     plan, reasons = choice.of(kept)
     for wider in choices[1:]:
@@ -118,6 +131,8 @@ class _Choice:
     """The choice of grid, patch, widths and steps for one field of view and the seconds left for training."""
 
     field: Fingerprint
+    whole: Fingerprint
+    """The fingerprint of whole scans, which is `field` itself without a first stage."""
     task: Task
     settings: PlanSettings
     seconds: float
@@ -132,6 +147,7 @@ class _Choice:
         a_voxel = self._voxel_seconds()
         grids = [grid for grid in kept if kept[grid] >= _LEAST_CEILING] or [next(iter(kept))]
         rejected: list[str] = []
+        chosen = "the finest grid with enough steps in the time"
         for grid in grids:
             plan, reasons = self._plan(grid, None)
             affordable = self.seconds / (_ENOUGH * a_voxel)  # voxels that leave time for the steps
@@ -140,13 +156,17 @@ class _Choice:
                 break
             rejected.append(self._rejected(grid, plan, a_voxel))
         else:
+            chosen = "the coarsest grid that keeps enough, with patches of a part of what must be seen"
             plan, reasons = self._part(grids[-1], most)
-        reasons["spacing"] = self._spacing_reason(plan.spacing, kept[plan.spacing], rejected)
+        why = f"{chosen}: {'; '.join(rejected)}"
+        reasons["spacing"] = self._spacing_reason(plan.spacing, kept[plan.spacing], why)
         return self._widened(plan, reasons)
 
     def step_seconds(self, plan: Plan) -> float:
         """Return the seconds of a training step with its share of the validation."""
-        return self.pace.step_seconds(plan) * (1 + self.pace.validation(plan, parts(self.field, plan)))
+        prepared = extent_mm(self.whole) if self.field is self.whole else prepared_mm(self.whole, plan)
+        validation = self.pace.validation(plan, size_on(plan.spacing, prepared))
+        return self.pace.step_seconds(plan) * (1 + validation)
 
     def _part(self, grid: Spacing, voxels: float) -> tuple[Plan, dict[str, str]]:
         """Return the plan on a grid with patches that hold a part of the field and fit into memory."""
@@ -195,9 +215,8 @@ class _Choice:
             return f"{short(grid)} mm would take patches of {by(plan.patch)} voxels, more than allowed"
         return f"{short(grid)} mm would leave {steps:.0f} steps of {by(plan.patch)} voxels"
 
-    def _spacing_reason(self, grid: Spacing, ceiling: float, rejected: Sequence[str]) -> str:
-        kept = f"references resampled to it keep a mean Dice of {ceiling:.3f} on it"
+    def _spacing_reason(self, grid: Spacing, ceiling: float, chosen: str) -> str:
+        """Return the reason for a grid: that of the first one, or `chosen` for others, and what it keeps."""
         finest, why = own_spacing(self.field, self.settings)
-        if grid == finest:
-            return f"{why}; {kept}"
-        return f"the finest grid with enough steps in the time: {'; '.join(rejected)}; {kept}"
+        kept = f"references resampled to it keep a mean Dice of {ceiling:.3f} on it"
+        return f"{why if grid == finest else chosen}; {kept}"

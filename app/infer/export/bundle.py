@@ -5,8 +5,8 @@
 
 Its transforms are those of MONAI that come closest to ours. MONAI's B-spline resampling rounds sizes
 differently, so label maps agree except for voxels on borders. A bundle always uses windows of the patch's
-size and has no mirror images, no skipping of air and no clean-up. If mode=predict uses any of these, its
-label maps differ from the bundle's for that reason too.
+size and has no mirror images, no stacks of thin slices, no skipping of air and no clean-up. If mode=predict
+uses any of these, its label maps differ from the bundle's for that reason too.
 """
 
 import logging
@@ -18,6 +18,7 @@ from typing import Any
 from app.core.files import atomic_path, write_json
 from app.core.plan import Normalisation
 from app.core.run_folder import BUNDLE_WEIGHTS
+from app.core.slices import sliced_axis
 from app.infer.engines.engine import Member
 from app.infer.engines.parity import check_parity
 from app.infer.export.formats import load_exported, save_exported
@@ -49,6 +50,7 @@ def export_bundle(member: Member, folder: Path, sliding: SlidingSettings) -> flo
     left_out = {
         f"mirror images along axes {list(sliding.mirror_axes)}": bool(sliding.mirror_axes),
         "windows longer than the patch": sliding.windows > 1,
+        "stacks of thin slices": sliced_axis(checkpoint.plan.spacing) is not None,
         "skip_air": sliding.skip_air,
         "clean-up": read_cleanup([member.run]) != NO_CLEANUP or checkpoint.joining_mm is not None,
     }

@@ -101,9 +101,10 @@ def preprocessing(member: Member, sliding: SlidingSettings) -> dict[str, Any]:
             "normalise each channel: ct clips to low..high; all subtract a mean and divide by a deviation, "
             "of the training set for ct, of the image for zscore, of its non-zero voxels, which alone "
             "change, for zscore_nonzero",
-            "if spacing_mm is over twice as long along one axis as along both others, and the scan's own is "
-            "n times shorter there, with n = min(4, floor(spacing_mm / (0.85 * own))) of at least 2, take "
-            "slices 1, n + 1, ... as one scan, 2, n + 2, ... as another, and so on; interleave their labels",
+            "if spacing_mm is over twice as long along one axis as along both others, let n there be "
+            "min(4, floor(spacing_mm / (0.85 * own spacing))); if n is over 1, divide spacing_mm by n along "
+            "that axis, multiply patch and size_multiple by n, and give the model slices 1, n + 1, ... of a "
+            "window, then slices 2, n + 2, ... and so on; interleave their logits",
             "resample by cubic B-splines to round(size * own spacing / spacing_mm) voxels, over one extent",
             "lay windows with the overlap; pad shorter axes with zeros on both sides",
             "of the windows that are patch plus multiples of size_multiple long, up to "

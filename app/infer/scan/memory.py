@@ -49,10 +49,14 @@ def gpu_free_gb(device: torch.device) -> float:
     return (resident_bytes() + _SHARE * (free_bytes(device) + kept)) / 1e9
 
 
-def pass_bytes(windows: Windows, plans: Sequence[Plan], *, classes: int) -> int:
-    """Return the bytes that a forward pass over a batch of windows holds, by the width of the first level."""
+def pass_bytes(windows: Windows, plans: Sequence[Plan], *, classes: int, stacks: int = 1) -> int:
+    """Return the bytes that a forward pass over a batch of windows holds, by the width of the first level.
+
+    The feature maps of windows in several `stacks` are those of one stack at a time.
+    """
     voxels = windows.at_once * math.prod(windows.size)
-    return _FLOAT * voxels * (_ACTIVATIONS * max(plan.widths[0] for plan in plans) + _LOGITS * classes)
+    maps = math.ceil(_ACTIVATIONS * max(plan.widths[0] for plan in plans) / stacks)
+    return _FLOAT * voxels * (maps + _LOGITS * classes)
 
 
 def belt_bytes(windows: Windows, height: int, *, classes: int) -> int:

@@ -15,6 +15,7 @@ from app.core.types import Labels, as_size
 from app.data.prepare.geometry import Geometry, network_view
 from app.data.prepare.prepare import Prepared
 from app.infer.engines.engine import Engine, device_of
+from app.infer.engines.interleaved import stacks_of
 from app.infer.scan.clock import Clock
 from app.infer.scan.memory import cut_rows, free_gb, gpu_free_gb, pass_bytes
 from app.infer.scan.probe import Probe
@@ -180,7 +181,8 @@ class _Run:
         """
         device, height = device_of(self.members[0]), geometry.cropped[1]
         on_gpu = device.type == "cuda"
-        fixed = pass_bytes(self.windows, self.plans, classes=len(self.labels))
+        stacks = stacks_of(self.members[0])
+        fixed = pass_bytes(self.windows, self.plans, classes=len(self.labels), stacks=stacks)
         return cut_rows(
             height,
             partial(network_rows, geometry),

@@ -6,6 +6,7 @@ from itertools import combinations
 
 from app.core.plan import Normalisation, Plan
 from app.core.scan_warning import ScanWarning
+from app.core.slices import interleaved_spacing
 from app.data.prepare.intensity import intensity_ranges
 from app.data.prepare.prepare import Prepared
 from app.io.volumes import Volume
@@ -25,8 +26,11 @@ def scan_warnings(
         constant = ", ".join(f"{name} is {channel.flat[0]:g} everywhere" for name, channel in pairs)
         return [ScanWarning("empty", f"{constant}; the scan is empty, so its label map is all background")]
     found = []
-    axes = list(zip("DHW", prepared.geometry.spacing, plan.spacing, strict=True))
-    odd_axes = [axis for axis in axes if not 1 / _TIMES < axis[1] / axis[2] < _TIMES]
+    spacing = prepared.geometry.spacing
+    grid = interleaved_spacing(plan.spacing, spacing)  # thin slices are shown to the network in stacks
+    axes = zip("DHW", spacing, plan.spacing, strict=True)
+    ratios = [mm / wanted for mm, wanted in zip(spacing, grid, strict=True)]
+    odd_axes = [axis for axis, ratio in zip(axes, ratios, strict=True) if not 1 / _TIMES < ratio < _TIMES]
     if odd_axes:
         names, own, trained = (
             " x ".join(part if isinstance(part, str) else f"{part:.3g}" for part in parts)

@@ -4,12 +4,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from app.core.types import Size
+from app.core.types import Size, as_size
 from app.data.plan.case_facts import case_facts
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, plan_geometry
 from app.data.prepare.prepare import prepare
-from app.data.prepare.region import labelled_crop, reference_box, widened
+from app.data.prepare.region import labelled_crop, reference_box, training_region, widened
 from app.data.sets.decathlon import read_task
 from app.io.volumes import LabelMap, Volume
 from tests.support.config import CUBES, plan_for
@@ -52,6 +52,21 @@ def test_margins_are_millimetres_and_a_region_holds_a_patch() -> None:
     geometry = plan_geometry(np.ones((1, 40, 40, 40), dtype=np.float32), np.diag([1.0, 2.0, 4.0, 1.0]), None)
     box = Region((10, 20, 20), (11, 21, 21))
     assert widened(box, geometry, (4.0, 4.0, 4.0), CUBES) == Region((9, 18, 16), (12, 23, 25))
+
+
+@pytest.mark.parametrize(("first", "found"), [(18, (15, 25)), (0, (0, 9))])
+def test_training_regions_reach_an_eighth_beyond_those_of_prediction(
+    first: int, found: tuple[int, int]
+) -> None:
+    """Labels of 4 mm with a margin of 2 mm are as long as a patch of 8; at an edge the region is moved."""
+    labels = np.zeros((40, 40, 40), dtype=np.uint8)
+    empty, box = LabelMap(np.eye(4), labels.copy()), (slice(first, first + 4),) * 3
+    labels[box] = 1
+    volume = Volume(np.eye(4), np.ones((1, 40, 40, 40), dtype=np.float32))
+    margin = (2.0, 2.0, 2.0)
+    region = training_region(volume, LabelMap(np.eye(4), labels), CUBES, margin, ignore=None)
+    assert region == Region(as_size([found[0]] * 3), as_size([found[1]] * 3))
+    assert training_region(volume, empty, CUBES, margin, ignore=None) is None
 
 
 def test_cached_regions_hold_every_label_and_a_patch(make_task: MakeTask, tmp_path: Path) -> None:

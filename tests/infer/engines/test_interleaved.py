@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from app.core.types import Size
-from app.infer.engines.interleaved import InterleavedEngine, interleaved_engine, interleaved_plan
+from app.infer.engines.interleaved import InterleavedEngine, interleaved_engine, interleaved_plan, stacks_of
 from tests.support.config import CUBES
 
 THICK = replace(CUBES, spacing=(3.0, 1.0, 1.0))
@@ -18,7 +18,9 @@ def steps(windows: Tensor) -> Tensor:
 
 def test_each_stack_is_seen_by_itself_and_put_back_in_its_place() -> None:
     windows = torch.arange(6.0)[None, None, :, None, None].expand(2, 1, 6, 2, 3)
-    seen = InterleavedEngine(steps, 2, axis=0)(windows)
+    engine = InterleavedEngine(steps, 2, axis=0)
+    assert (stacks_of(engine), stacks_of(steps)) == (2, 1)
+    seen = engine(windows)
     assert seen.shape == (2, 1, 6, 2, 3)
     assert seen[1, 0, :, 1, 2].tolist() == [-4, -4, 2, 2, 2, 2]  # 0 2 4 and 1 3 5, each rolled round
 

@@ -102,6 +102,8 @@ def test_an_export_says_all_that_prediction_does(begun: Member, tmp_path: Path) 
     for told in ("mirror_axes", "alternate", "certain", "skip_air"):
         assert f"sliding.{told}" in steps
     assert "1.25" in steps  # how much longer than the patch a window may be
+    stacks, resampled = (steps.index(words) for words in ("spacing_mm by n", "/ spacing_mm) voxels"))
+    assert stacks < resampled  # slices are divided on the finer grid
     assert "cleanup.largest_component" in facts["steps"][-1] and "cleanup.fill_holes" in facts["steps"][-1]
 
 
@@ -113,23 +115,25 @@ def test_a_bundle_names_what_it_leaves_out(
     monkeypatch.setattr(bundle, "load_exported", lambda path: None)
     monkeypatch.setattr(bundle, "check_parity", lambda engine, checkpoint: 0.0)
 
-    def warned(name: str, sliding: SlidingSettings) -> list[str]:
+    def warned(name: str, sliding: SlidingSettings, member: Member = begun) -> list[str]:
         caplog.clear()
-        export_bundle(begun, tmp_path / name, sliding)
+        export_bundle(member, tmp_path / name, sliding)
         records = [record for record in caplog.records if record.name.startswith("app.")]
         assert all(record.levelname == "WARNING" for record in records)
         return [record.getMessage().replace(str(tmp_path / name), "FOLDER") for record in records]
 
     plain = replace(SLIDING, windows=1)
     assert warned("plain", plain) == []
+    thick = replace(begun.checkpoint.plan, spacing=(4.0, 1.0, 1.0))
     alone = [
         *warned("mirrored", replace(plain, mirror_axes=(1, 2))),
         *warned("longer", replace(plain, windows=2)),
         *warned("air", replace(plain, skip_air=True)),
+        *warned("thick", plain, replace(begun, checkpoint=replace(begun.checkpoint, plan=thick))),
     ]
     write_cleanup(begun.run, Cleanup(("blob",), ()), {})
     alone += warned("cleaned", plain)
-    assert len(alone) == len(set(alone)) == 4 and all("FOLDER" in message for message in alone)
+    assert len(alone) == len(set(alone)) == 5 and all("FOLDER" in message for message in alone)
     assert "[1, 2]" in alone[0] and "skip_air" in alone[2]
     (everything,) = warned("everything", MIRRORED)
     assert "FOLDER" in everything and "[1, 2]" in everything and "skip_air" in everything

@@ -21,6 +21,7 @@ from app.infer.window.sliding import fit_windows
 from app.infer.window.windows import Windows, lay_windows
 from app.io.volumes import Volume
 from app.models.checkpoint import write_checkpoint
+from tests.support.config import CUBES
 from tests.support.networks import SLIDING, make_bench
 from tests.support.volumes import MakeTask
 
@@ -42,6 +43,13 @@ def limit_for(height: int, fixed: int, windows: Windows = WINDOWS) -> float:
 
 def test_a_belt_of_logits_is_as_deep_as_a_window() -> None:
     assert belt_bytes(WINDOWS, 70, classes=2) == 4 * 3 * 16 * 70 * 40
+
+
+def test_a_pass_holds_the_feature_maps_of_one_stack_at_a_time() -> None:
+    """Eight maps of the first level's 4 channels and three of 2 classes, in 4 bytes for each voxel."""
+    voxels = SLIDING.windows * 16**3
+    assert pass_bytes(WINDOWS, [CUBES], classes=2) == 4 * voxels * (8 * 4 + 3 * 2)
+    assert pass_bytes(WINDOWS, [CUBES], classes=2, stacks=2) == 4 * voxels * (8 * 2 + 3 * 2)
 
 
 def test_rows_are_cut_into_as_few_parts_as_fit() -> None:

@@ -27,6 +27,19 @@ def test_spacing_is_one_warning_whatever_the_axes(mm: tuple[float, float, float]
 
 
 @pytest.mark.parametrize(
+    ("thickness", "told"), [(10, []), (2.6, []), (1, []), (0.5, ["0.5 mm along D", "trained at 10 mm"])]
+)
+def test_thin_slices_that_are_seen_in_stacks_are_not_warned_of(thickness: float, told: list[str]) -> None:
+    """Slices of 2.6 and of 1 mm are four stacks on a grid of 10 mm; those of 0.5 mm are too thin even so."""
+    plan = replace(CUBES, spacing=(10.0, 1.0, 1.0), normalisation=(Normalisation("zscore"),))
+    voxels = np.random.default_rng(0).normal(size=(1, 6, 6, 40)).astype(np.float32)
+    volume = Volume(np.diag([1.0, 1.0, thickness, 1.0]), voxels)
+    found = scan_warnings(volume, prepare(volume, None, plan), plan, ("MR",))
+    assert [warning.kind for warning in found] == ["spacing"] * bool(told)
+    assert all(words in warning.text for words in told for warning in found)
+
+
+@pytest.mark.parametrize(
     ("shift", "brightest", "told"),
     [
         (0, ((60.0, 90.0),), []),  # a small bright label: nearly all of a training scan is darker, too
