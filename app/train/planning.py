@@ -133,11 +133,10 @@ class _Estimate:
 
     def pace(self) -> Pace:
         """Return what a plan is weighed by: seconds per step, seconds beside the steps, and memory."""
-        recipe = self._recipe
         return Pace(
-            step_seconds=lambda plan: self._seconds(self._network(plan), plan, recipe),
+            step_seconds=lambda plan: self._seconds(self._network(plan), plan, self._recipe),
             coarse_seconds=self._coarse_seconds,
-            validation=lambda plan, size: expected_share(recipe.settings, plan, size, recipe.sliding),
+            validation=lambda plan, patches: expected_share(self._recipe.settings, plan.batch, patches),
             other_seconds=self.other_seconds,
             fits=lambda plan: self._bytes(self._network(plan), plan) <= self.limit_bytes,
         )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -11,7 +11,6 @@ from torch import nn
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.core.types import Size
 from app.data.prepare.cache import CachedCase
 from app.data.prepare.parallel import spread
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
@@ -21,7 +20,7 @@ from app.train.settings import TrainSettings
 
 _SHARE = 0.1  # share of an epoch's time, including validation, that validation may take
 _PASSES = 3  # a training step takes as long as this many forward passes
-_OVERLAP = 0.25  # half the usual overlap of windows
+_OVERLAPPING = 1.5  # windows per patch that a case is worth
 
 
 def validation_dice(
@@ -36,18 +35,18 @@ def validation_dice(
 ) -> dict[str, float | None]:
     """Return mean Dice over cases by target, on the network's grid; None if no case has the target.
 
-    A case counts for the targets that its reference annotates. Each case is segmented by one of the
+    With a first stage, only the region that it would find is segmented. A case counts for the targets that its reference annotates. Each case is segmented by one of the
     processes; all processes get the means.
     """
     device = next(network.parameters()).device
     by_id = {case.id: case for case in task.cases}
 
     def case_dice(case: CachedCase) -> dict[str, float | None]:
-        image = torch.from_numpy(case.image().whole(np.float32)).to(device)
+        region = case.region()
+        image = torch.from_numpy(case.image().cut(region.start, region.size, np.float32)).to(device)
         predicted = sliding_labels(network, image, plan, sliding, precision).numpy()
-        return dice_by_target(
-            predicted, case.labels().whole()[0], task.targets_in(by_id[case.id]), task.ignore
-        )
+        reference = case.labels().cut(region.start, region.size)[0]
+        return dice_by_target(predicted, reference, task.targets_in(by_id[case.id]), task.ignore)
 
     found = processes.over(cases, case_dice)
     known = {name: [v for dice in found if (v := dice.get(name)) is not None] for name in task.targets}
@@ -70,7 +69,7 @@ def affordable(
     If a single case takes longer, validation runs only after every few epochs. The cost is counted in voxels,
     not in seconds, so that two runs validate on the same cases.
     """
-    one = fmean(fit_windows(case.labels().size, [plan], sliding).voxels for case in cases)
+    one = fmean(fit_windows(case.region().size, [plan], sliding).voxels for case in cases)
     epoch = _PASSES * patches * math.prod(plan.patch)
     count = _SHARE / (1 - _SHARE) * epoch / one
     chosen = max(1, int(count))
@@ -79,18 +78,13 @@ def affordable(
     )
 
 
-def expected_share(settings: TrainSettings, plan: Plan, size: Size, sliding: SlidingSettings) -> float:
+def expected_share(settings: TrainSettings, batch: int, patches: float) -> float:
     """Return the expected seconds of validation per second of training, before cases are prepared.
 
-    `size` is that of a typical prepared case, (D, H, W) in voxels of the plan's grid.
+    `patches` is the number of patches that a typical case is worth by volume.
     """
     most = _SHARE / (1 - _SHARE)
     if settings.validation_cases is None:
         return most
-    epoch = _PASSES * settings.epoch_steps * settings.accumulate * plan.batch * math.prod(plan.patch)
-    return min(most, settings.validation_cases * fit_windows(size, [plan], quick(sliding)).voxels / epoch)
-
-
-def quick(sliding: SlidingSettings) -> SlidingSettings:
-    """Return the settings for validation: they show the trend in a fraction of the time."""
-    return replace(sliding, overlap=_OVERLAP, mirror_axes=())
+    epoch = _PASSES * settings.epoch_steps * settings.accumulate * batch
+    return min(most, settings.validation_cases * _OVERLAPPING * patches / epoch)

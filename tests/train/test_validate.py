@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from app.core.task import Case, Task
-from app.core.types import Size
 from app.data.prepare.cache import CachedCase
 from app.infer.window.sliding import SlidingSettings
 from app.train import validate
@@ -49,20 +48,14 @@ def test_cases_judged_take_a_tenth_of_the_time(
 
 
 @pytest.mark.parametrize(
-    ("most", "size", "share"),
-    [
-        (None, (8, 8, 8), 1 / 9),
-        (8, (8, 8, 8), 8 / (3 * 100 * 2)),
-        (8, (14, 8, 8), 8 * 2 / (3 * 100 * 2)),  # two windows of a patch
-        (8, (10, 8, 8), 8 * 1.25 / (3 * 100 * 2)),  # a longer one
-        (8, (100, 80, 80), 1 / 9),
-    ],
+    ("most", "patches", "share"),
+    [(None, 1, 1 / 9), (8, 1, 8 * 1.5 / (3 * 100 * 2)), (8, 100, 1 / 9)],
 )
-def test_the_time_of_validation_is_expected_from_the_windows_of_a_case_and_at_most_a_tenth(
-    most: int | None, size: Size, share: float
+def test_the_time_of_validation_is_expected_from_the_cases_and_at_most_a_tenth(
+    most: int | None, patches: float, share: float
 ) -> None:
     settings = replace(SETTINGS, validation_cases=most, epoch_steps=100, accumulate=1)
-    assert expected_share(settings, PLAN, size, SLIDING) == pytest.approx(share)
+    assert expected_share(settings, batch=2, patches=patches) == pytest.approx(share)
 
 
 def test_dice_is_a_mean_over_the_cases_that_have_a_target(

@@ -12,22 +12,11 @@ from dataclasses import dataclass, replace
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.core.types import Size, Spacing, as_spacing, by
+from app.core.types import Spacing, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import level_widths, make_plan, own_spacing
 from app.data.plan.settings import PlanSettings
-from app.data.plan.stages import (
-    COARSE_STEPS,
-    MARGINS,
-    Ceilings,
-    extent_mm,
-    first_stage,
-    in_region,
-    parts,
-    prepared_mm,
-    short,
-    size_on,
-)
+from app.data.plan.stages import COARSE_STEPS, MARGINS, Ceilings, first_stage, in_region, parts, short
 
 FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 """Grids to try, as multiples of the scans' finest spacing.
@@ -55,9 +44,8 @@ class Pace:
     """Seconds of one training step of a plan, for its whole batch."""
     coarse_seconds: Callable[[Plan], float]
     """Seconds of one training step of a first stage."""
-    validation: Callable[[Plan, Size], float]
-    """Seconds of validation per second of training steps, by plan and by the size of a typical prepared case,
-    (D, H, W) in voxels of the plan's grid."""
+    validation: Callable[[Plan, float], float]
+    """Seconds of validation per second of training steps, by plan and by patches that a case is worth."""
     other_seconds: float
     """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]
@@ -83,7 +71,7 @@ def plan_in_time(
     fields, first = [fingerprint], 0.0
     if locate is not None:
         fields = [in_region(fingerprint, margin) for margin in MARGINS]
-        validation = pace.validation(locate, size_on(locate.spacing, extent_mm(fingerprint)))
+        validation = pace.validation(locate, parts(fingerprint, locate))
         step = pace.coarse_seconds(locate) * (1 + validation)
         steps = min(_MOST_COARSE_STEPS, round(_COARSE_SHARE * seconds / step))
         locate = replace(locate, steps=max(COARSE_STEPS, steps))
@@ -91,8 +79,7 @@ def plan_in_time(
         locate = replace(locate, train_minutes=round(first / 60, 2))
     grids = list_grids(fingerprint, settings)
     kept = dict(zip(grids, ceilings(grids), strict=True))
-    left = max(1.0, seconds - first)
-    choices = [_Choice(field, fingerprint, task, settings, left, pace) for field in fields]
+    choices = [_Choice(field, task, settings, max(1.0, seconds - first), pace) for field in fields]
     choice = choices[0]
     plan, reasons = choice.of(kept)
     for wider in choices[1:]:
@@ -131,8 +118,6 @@ class _Choice:
     """The choice of grid, patch, widths and steps for one field of view and the seconds left for training."""
 
     field: Fingerprint
-    whole: Fingerprint
-    """The fingerprint of whole scans, which is `field` itself without a first stage."""
     task: Task
     settings: PlanSettings
     seconds: float
@@ -164,9 +149,7 @@ class _Choice:
 
     def step_seconds(self, plan: Plan) -> float:
         """Return the seconds of a training step with its share of the validation."""
-        prepared = extent_mm(self.whole) if self.field is self.whole else prepared_mm(self.whole, plan)
-        validation = self.pace.validation(plan, size_on(plan.spacing, prepared))
-        return self.pace.step_seconds(plan) * (1 + validation)
+        return self.pace.step_seconds(plan) * (1 + self.pace.validation(plan, parts(self.field, plan)))
 
     def _part(self, grid: Spacing, voxels: float) -> tuple[Plan, dict[str, str]]:
         """Return the plan on a grid with patches that hold a part of the field and fit into memory."""

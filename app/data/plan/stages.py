@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.core.types import Size, Spacing, as_size, as_spacing, by
+from app.core.types import Spacing, as_size, as_spacing, by
 from app.data.plan.fingerprint import Fingerprint
 from app.data.plan.planner import make_plan
 from app.data.plan.settings import PlanSettings
@@ -102,7 +102,8 @@ def in_region(fingerprint: Fingerprint, margin: float = MARGINS[0]) -> Fingerpri
     The region is `margin` times as long as the labels' extents along each axis.
     """
     region = _region_mm(fingerprint, margin)
-    return replace(fingerprint, median_size=size_on(fingerprint.median_spacing, region))
+    size = [max(1, round(mm / step)) for mm, step in zip(region, fingerprint.median_spacing, strict=True)]
+    return replace(fingerprint, median_size=as_size(size))
 
 
 def region_share(fingerprint: Fingerprint) -> float:
@@ -111,29 +112,20 @@ def region_share(fingerprint: Fingerprint) -> float:
 
 
 def prepared_share(fingerprint: Fingerprint, plan: Plan) -> float:
-    """Return the expected share of a typical scan's voxels that are prepared for the second stage `plan`."""
-    return math.prod(prepared_mm(fingerprint, plan)) / math.prod(extent_mm(fingerprint))
+    """Return the expected share of a typical scan's voxels that are prepared for the second stage `plan`.
 
-
-def prepared_mm(fingerprint: Fingerprint, plan: Plan) -> Spacing:
-    """Return the expected extent (D, H, W) in mm of what is prepared of a scan for the second stage `plan`.
-
-    It is the region around the labels, which is at least as long as a patch, with room on each side.
+    They are the region around the labels, which is at least as long as a patch, with room on each side.
     """
-    patch = [voxels * mm for voxels, mm in zip(plan.patch, plan.spacing, strict=True)]
-    sides = zip(extent_mm(fingerprint), _region_mm(fingerprint, MARGINS[0]), patch, strict=True)
-    return as_spacing([min(whole, (1 + 2 * BEYOND) * max(region, seen)) for whole, region, seen in sides])
+    whole, patch = extent_mm(fingerprint), [n * mm for n, mm in zip(plan.patch, plan.spacing, strict=True)]
+    sides = zip(whole, _region_mm(fingerprint, MARGINS[0]), patch, strict=True)
+    prepared = [min(most, (1 + 2 * BEYOND) * max(region, least)) for most, region, least in sides]
+    return math.prod(prepared) / math.prod(whole)
 
 
 def extent_mm(fingerprint: Fingerprint) -> Spacing:
     """Return the extent of a typical scan, (D, H, W) in millimetres."""
     sides = zip(fingerprint.median_size, fingerprint.median_spacing, strict=True)
     return as_spacing([voxels * mm for voxels, mm in sides])
-
-
-def size_on(grid: Spacing, extent: Spacing) -> Size:
-    """Return an extent (D, H, W) in millimetres in voxels of a grid, at least one along each axis."""
-    return as_size([max(1, round(mm / step)) for mm, step in zip(extent, grid, strict=True)])
 
 
 def parts(field: Fingerprint, plan: Plan) -> float:

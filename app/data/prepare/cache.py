@@ -9,7 +9,7 @@ to read a patch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,15 +28,16 @@ from app.data.prepare.cache_list import SETTINGS
 from app.data.prepare.case_errors import reading_only
 from app.data.prepare.disk import make_room
 from app.data.prepare.foreground import foreground_index
-from app.data.prepare.geometry import Geometry
+from app.data.prepare.geometry import Geometry, Region, part_of_grid
 from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
-from app.data.prepare.region import BEYOND, labelled_crop, training_region
+from app.data.prepare.region import BEYOND, labelled_crop, training_regions
 from app.data.prepare.scratch import copy_to
 from app.io.dicom_labels import holds_labels
 from app.io.scan_paths import scan_files
 
 _Result = TypeVar("_Result")
+_REGION = "region.json"
 FORMAT = 4  # raised whenever preparing changes, so that entries of older versions are not used
 
 
@@ -74,6 +75,14 @@ class CachedCase:
     def geometry(self) -> Geometry:
         """Return the geometry that leads back to the scan's own grid."""
         return Geometry.from_dict(read_json(self.folder / "geometry.json"))
+
+    def region(self) -> Region:
+        """Return the part of the arrays, (D, H, W), that a first stage would find; all without a first stage."""
+        path = self.folder / _REGION
+        if not path.is_file():
+            return Region((0, 0, 0), self.labels().size)
+        sides = read_json(path)
+        return Region(as_size(sides["start"]), as_size(sides["stop"]))
 
     def _bricks(self, stored: NDArray[Any]) -> Bricks:
         size = stored.shape[1:] if stored.ndim == 4 else self.geometry().resampled
@@ -230,11 +239,10 @@ class Cache:
     def _store(self, case: Case, plan: Plan, margin_mm: Spacing | None, folder: Path) -> None:
         volume, label_map = read_case(case, self._task)
         ignore = self._task.ignore
-        region = (
-            labelled_crop(volume, label_map, ignore=ignore)
-            if margin_mm is None
-            else training_region(volume, label_map, plan, margin_mm, ignore=ignore)
-        )
+        regions = None
+        if margin_mm is not None:
+            regions = training_regions(volume, label_map, plan, margin_mm, ignore=ignore)
+        region = labelled_crop(volume, label_map, ignore=ignore) if margin_mm is None else regions and regions[1]
         prepared = prepare(volume, label_map, plan, region)
         assert prepared.labels is not None
         try:
@@ -243,6 +251,8 @@ class Cache:
                 np.save(temporary / "labels.npy", to_bricks(prepared.labels[np.newaxis]))
                 np.save(temporary / "foreground.npy", foreground_index(prepared.labels, ignore))
                 write_json(temporary / "geometry.json", prepared.geometry.to_dict())
+                if regions is not None:
+                    write_json(temporary / _REGION, asdict(part_of_grid(regions[0], prepared.geometry)))
                 temporary.rename(folder)
         except (InputError, OSError):
             if not folder.is_dir():

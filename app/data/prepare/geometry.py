@@ -190,6 +190,18 @@ def on_the_grid(box: Region, geometry: Geometry) -> Region:
     return Region(as_size(start), as_size(stop))
 
 
+def part_of_grid(part: Region, geometry: Geometry) -> Region:
+    """Return a part of the crop as a box of the network's grid, as long as if it were resampled by itself."""
+    start, stop = [], []
+    for axis, size in enumerate(geometry.resampled):
+        scale = size / geometry.cropped[axis]
+        length = min(size, max(1, round(part.size[axis] * scale)))
+        first = round((part.start[axis] - geometry.start[axis]) * scale)
+        start.append(min(max(0, first), size - length))
+        stop.append(start[-1] + length)
+    return Region(as_size(start), as_size(stop))
+
+
 def network_voxels(voxels: NDArray[np.intp], geometry: Geometry) -> NDArray[np.intp]:
     """Return voxel indices (N, 3) of the file (i, j, k) as (D, H, W), counted from the crop's first voxel."""
     transform = nib.orientations.ornt_transform(np.asarray(geometry.orientation), _CANONICAL)

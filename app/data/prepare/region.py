@@ -27,10 +27,10 @@ def reference_box(labels: Labels, geometry: Geometry, ignore: int | None) -> Reg
     return Region.around((oriented > 0) & (oriented != (-1 if ignore is None else ignore)))
 
 
-def training_region(
+def training_regions(
     volume: Volume, label_map: LabelMap, plan: Plan, margin_mm: Spacing, *, ignore: int | None
-) -> Region | None:
-    """Return the region around a reference, with room to place patches off centre.
+) -> tuple[Region, Region] | None:
+    """Return the region around a reference, and a larger one with room to place patches off centre.
 
     None, which stands for the whole scan, is returned if there are no labels.
     """
@@ -40,7 +40,7 @@ def training_region(
         return None
     region = widened(box, geometry, margin_mm, plan)
     room = as_size([math.ceil(BEYOND * length) for length in region.size])
-    return region.grown(room, (0, 0, 0), geometry.full)
+    return region, region.grown(room, (0, 0, 0), geometry.full)
 
 
 def labelled_crop(volume: Volume, label_map: LabelMap, *, ignore: int | None) -> Region | None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.core.plan import Plan
-from app.core.types import Size, Spacing, as_size
+from app.core.types import Spacing
 from app.data.plan.in_time import Pace, list_grids, plan_in_time
 from app.data.plan.planner import make_plan
 from app.data.plan.stages import plan_in_two_stages
@@ -20,11 +20,8 @@ def pace(seconds_a_voxel: float, other: float = 0.0, fits: float = math.inf) -> 
     def step_seconds(plan: Plan) -> float:
         return seconds_a_voxel * math.prod(plan.patch) * (plan.widths[0] / 16) ** 1.6
 
-    def validation(plan: Plan, size: Size) -> float:
-        return min(0.1, 0.02 * max(1.0, math.prod(size) / math.prod(plan.patch)))
-
     return Pace(
-        step_seconds, step_seconds, validation, other,
+        step_seconds, step_seconds, lambda plan, patches: min(0.1, 0.02 * patches), other,
         lambda plan: math.prod(plan.patch) <= fits,
     )  # fmt: skip
 
@@ -69,8 +66,8 @@ def test_steps_fill_the_time_that_all_else_leaves(make_task: MakeTask, minutes: 
     speed = pace(4e-6, other=120)
     plan, reasons = planned(make_task, minutes, speed)
     training = plan.steps * speed.step_seconds(plan)
-    size = as_size([round(n / mm) for n, mm in zip((100, 200, 200), plan.spacing, strict=True)])
-    training *= 1 + speed.validation(plan, size)
+    patches = max(1.0, math.prod((100, 200, 200)) / math.prod(plan.patch) / math.prod(plan.spacing))
+    training *= 1 + min(0.1, 0.02 * patches)
     assert training + 120 == pytest.approx(60 * minutes, rel=0.01)
     assert plan.train_minutes == pytest.approx(training / 60, abs=0.01)
     assert "plan.minutes" in reasons["steps"]
@@ -110,21 +107,6 @@ def test_a_first_stage_finds_labels_that_lie_in_a_small_part(make_task: MakeTask
     seen = [n * mm for n, mm in zip(plan.patch, plan.spacing, strict=True)]
     assert max(seen) < 100 and min(seen) >= 60
     assert set(reasons) == set(plan.to_dict())
-
-
-def test_the_regions_that_are_validated_have_the_room_that_is_prepared(make_task: MakeTask) -> None:
-    """The region is 1.25 times as long as the labels or a patch, if that is longer."""
-    seen: list[tuple[Plan, Size]] = []
-
-    def validation(plan: Plan, size: Size) -> float:
-        seen.append((plan, size))
-        return 0.0
-
-    speed = replace(pace(4e-6), validation=validation)
-    plan, _ = planned(make_task, 30, speed, foreground_mm=(60.0, 60.0, 60.0))
-    (size,) = {size for other, size in seen if (other.patch, other.spacing) == (plan.patch, plan.spacing)}
-    axes = zip(size, plan.patch, plan.spacing, (100, 200, 200), strict=True)
-    assert all(n == round(min(full, 1.25 * max(75, m * mm)) / mm) for n, m, mm, full in axes)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.data.plan.stages import in_region, prepared_mm, prepared_share, size_on
+from app.data.plan.stages import in_region, prepared_share
 from app.data.sets.decathlon import read_task
 from tests.support.config import CUBES, altered, fingerprint_of
 from tests.support.volumes import MakeTask
@@ -17,8 +17,6 @@ def test_what_is_prepared_is_the_region_or_a_patch_with_room_around_it(make_task
         foreground_mm=(60.0, 60.0, 60.0),
     )
     assert in_region(facts).median_size == (38, 75, 75)
-    assert prepared_mm(facts, CUBES) == (93.75, 93.75, 93.75)
+    assert prepared_share(facts, CUBES) == pytest.approx(93.75**3 / (100 * 200 * 200))
     wide = replace(CUBES, patch=(96, 96, 96))
-    assert prepared_mm(facts, wide) == (100.0, 120.0, 120.0)
-    assert prepared_share(facts, wide) == pytest.approx(0.36)
-    assert size_on((2.0, 1.0, 200.0), (100.0, 120.0, 75.0)) == (50, 120, 1)
+    assert prepared_share(facts, wide) == pytest.approx(100 * 120 * 120 / (100 * 200 * 200))

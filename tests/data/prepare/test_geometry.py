@@ -5,7 +5,13 @@ from scipy.spatial.transform import Rotation
 
 from app.core.types import Size, as_size
 from app.data.prepare import resample
-from app.data.prepare.geometry import forward_image, forward_labels, plan_geometry
+from app.data.prepare.geometry import (
+    Region,
+    forward_image,
+    forward_labels,
+    part_of_grid,
+    plan_geometry,
+)
 from app.data.prepare.resample import resample_image
 from tests.support.volumes import ORIENTATIONS, in_orientation
 
@@ -68,3 +74,21 @@ def test_resampled_image_covers_the_same_extent() -> None:
     ramp = np.broadcast_to(np.arange(20, dtype=np.float32)[:, None, None] + 0.5, (20, 6, 6))
     fine = resample_image(np.ascontiguousarray(ramp)[None], as_size((40, 6, 6)))[0, :, 3, 3]
     np.testing.assert_allclose(fine[8:-8], (np.arange(40)[8:-8] + 0.5) / 2, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ((13, 31), (2, 14)),  # 3 voxels of 1 mm after the first, 18 long
+        ((10, 34), (0, 16)),
+        ((33, 34), (15, 16)),  # round(23 / 1.5) is 15, the last voxel
+    ],
+)
+def test_a_part_of_the_crop_is_as_long_on_the_grid_as_if_it_were_resampled_by_itself(
+    part: tuple[int, int], found: tuple[int, int]
+) -> None:
+    voxels, crop = np.ones((1, 40, 40, 40), dtype=np.float32), Region((10,) * 3, (34,) * 3)
+    geometry = plan_geometry(voxels, np.eye(4), (1.5, 1.5, 1.5), crop)
+    assert geometry.resampled == (16, 16, 16)
+    inside = part_of_grid(Region((part[0],) * 3, (part[1],) * 3), geometry)
+    assert inside == Region((found[0],) * 3, (found[1],) * 3)

@@ -9,7 +9,7 @@ from app.data.plan.case_facts import case_facts
 from app.data.prepare.cache import Cache
 from app.data.prepare.geometry import Region, plan_geometry
 from app.data.prepare.prepare import prepare
-from app.data.prepare.region import labelled_crop, reference_box, training_region, widened
+from app.data.prepare.region import labelled_crop, reference_box, training_regions, widened
 from app.data.sets.decathlon import read_task
 from app.io.volumes import LabelMap, Volume
 from tests.support.config import CUBES, plan_for
@@ -54,9 +54,11 @@ def test_margins_are_millimetres_and_a_region_holds_a_patch() -> None:
     assert widened(box, geometry, (4.0, 4.0, 4.0), CUBES) == Region((9, 18, 16), (12, 23, 25))
 
 
-@pytest.mark.parametrize(("first", "found"), [(18, (15, 25)), (0, (0, 9))])
+@pytest.mark.parametrize(
+    ("first", "seen", "found"), [(18, (16, 24), (15, 25)), (0, (0, 8), (0, 9))]
+)
 def test_training_regions_reach_an_eighth_beyond_those_of_prediction(
-    first: int, found: tuple[int, int]
+    first: int, seen: tuple[int, int], found: tuple[int, int]
 ) -> None:
     """Labels of 4 mm with a margin of 2 mm are as long as a patch of 8; at an edge the region is moved."""
     labels = np.zeros((40, 40, 40), dtype=np.uint8)
@@ -64,9 +66,10 @@ def test_training_regions_reach_an_eighth_beyond_those_of_prediction(
     labels[box] = 1
     volume = Volume(np.eye(4), np.ones((1, 40, 40, 40), dtype=np.float32))
     margin = (2.0, 2.0, 2.0)
-    region = training_region(volume, LabelMap(np.eye(4), labels), CUBES, margin, ignore=None)
-    assert region == Region(as_size([found[0]] * 3), as_size([found[1]] * 3))
-    assert training_region(volume, empty, CUBES, margin, ignore=None) is None
+    regions = training_regions(volume, LabelMap(np.eye(4), labels), CUBES, margin, ignore=None)
+    wanted = tuple(Region(as_size([low] * 3), as_size([high] * 3)) for low, high in (seen, found))
+    assert regions == wanted
+    assert training_regions(volume, empty, CUBES, margin, ignore=None) is None
 
 
 def test_cached_regions_hold_every_label_and_a_patch(make_task: MakeTask, tmp_path: Path) -> None:
@@ -77,7 +80,11 @@ def test_cached_regions_hold_every_label_and_a_patch(make_task: MakeTask, tmp_pa
     for case in task.cases:
         full, region = (each[case.id].labels().whole(np.uint8)[0] for each in (whole, cut))
         assert region.sum() == full.sum() > 0 and region.size < full.size
-        assert region.shape == cut[case.id].image().size and min(region.shape) >= 8
+        assert region.shape == cut[case.id].image().size and min(region.shape) >= 10
+        inner = cut[case.id].region()
+        assert cut[case.id].labels().cut(inner.start, inner.size).sum() == full.sum()
+        assert all(8 <= n < more for n, more in zip(inner.size, region.shape, strict=True))
+        assert whole[case.id].region() == Region((0, 0, 0), as_size(full.shape))
     assert {case.folder for case in whole.values()}.isdisjoint(case.folder for case in cut.values())
 
 
