@@ -74,7 +74,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with everything in it; one that is missing is no error.
+    """Remove a file, or a folder with everything in it; it is not an error if there is none.
 
     Raises:
         InputError: it cannot be removed, for example because its folder is read-only.
