@@ -45,7 +45,7 @@ class Pace:
     coarse_seconds: Callable[[Plan], float]
     """Seconds of one training step of a first stage."""
     validation: Callable[[Plan, float], float]
-    """Seconds of validation per second of training steps, by plan and by patches that a case is worth."""
+    """Seconds of validation per second of training steps, by plan and by the volume of a case in patches."""
     other_seconds: float
     """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]

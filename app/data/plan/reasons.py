@@ -72,7 +72,7 @@ def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, f
 def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: int, got: int) -> str:
     """Return the reason for `got` steps.
 
-    `wanted` steps would pass over `scans` scans `passes` times; one scan is worth `parts` patches.
+    `wanted` steps would pass over `scans` scans `passes` times; one scan has the volume of `parts` patches.
     """
     text = (
         f"{passes} passes (plan.passes) over {scans} scans of {patches(round(parts, 1))} each, "

@@ -42,10 +42,10 @@ def plan_foreground_share(fingerprint: Fingerprint, task: Task, patch: Size, sca
 
 
 def plan_augment(scans: int, parts: float, plan: Plan, steps: int | None) -> tuple[float, str]:
-    """Return the factor on the chances of augmentation, and the reason.
+    """Return the factor on the probabilities of augmentation, and the reason.
 
-    It is a half if a training of `steps` passes over all scans only a few times. A scan is worth `parts`
-    patches. `steps` is None for a training that ends after a set time.
+    It is a half if a training of `steps` passes over all scans only a few times. A scan has the volume of
+    `parts` patches. `steps` is None for a training that ends after a set time.
     """
     if steps is None:
         return 1.0, "augmentation at full probability, because a time limit ends the training"
@@ -62,7 +62,7 @@ def plan_augment(scans: int, parts: float, plan: Plan, steps: int | None) -> tup
 def plan_steps(scans: int, parts: float, batch: int, *, passes: int, most: int) -> tuple[int, str]:
     """Return the steps that pass over all scans `passes` times, at most `most`, and the reason.
 
-    A scan is worth `parts` patches.
+    A scan has the volume of `parts` patches.
     """
     steps = passes * scans * parts / batch
     rounded = math.ceil(steps / _ROUND_STEPS) * _ROUND_STEPS
