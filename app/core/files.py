@@ -146,6 +146,6 @@ def _parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the file is on the disk; opened for writing, as Windows syncs no other files."""
+    """Wait until the file is on the disk; it is opened for writing, because Windows syncs only such files."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())

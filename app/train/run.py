@@ -164,7 +164,7 @@ def score_held_out(training: Training, state: TrainingState) -> dict[str, Any]:
 
 
 def training_facts(training: Training, state: TrainingState) -> dict[str, Any]:
-    """Return for summary.json the network, the data, the cost and the duration of a training."""
+    """Return the network, the data, the cost and the duration of a training, for summary.json."""
     cost = training.network.cost(training.plan.patch)
     return {
         **training.facts,

@@ -160,7 +160,7 @@ class _Choice:
         return plan, reasons
 
     def _widened(self, plan: Plan, reasons: dict[str, str]) -> tuple[Plan, dict[str, str]]:
-        """Return the plan with its steps and the widest network that passes over all scans often enough."""
+        """Return the plan with its steps, and with the widest network that leaves time for enough passes."""
         plenty = max(_ENOUGH, _PLENTY * self.field.cases * parts(self.field, plan) / plan.batch)
         step, width = self.step_seconds(plan), self.settings.finest_width
         free = self.settings.widths is None and self.settings.base_width is None
