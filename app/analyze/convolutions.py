@@ -16,7 +16,7 @@ from app.models.network import NetworkSpec, build_named, list_convolutions
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution of the network; sizes in input voxels along (D, H, W), over its output channels."""
+    """One convolution of the network; fields are in input voxels along (D, H, W), over output channels."""
 
     name: str
     jump: Spacing

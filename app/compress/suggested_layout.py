@@ -20,7 +20,7 @@ With equal taps a sub-kernel holds 3/27, 9/27 or all of it.
 
 
 def suggested_layout(convs: Mapping[str, torch.nn.Conv3d]) -> Layout:
-    """Return a layout that divides output channels like the energy of the leading depthwise filters."""
+    """Return a layout whose shares of kernels are those of the energy of the leading depthwise filters."""
     return Layout(
         {name: _groups(conv) for name, conv in convs.items()}, {"method": "natural kernels", "share": SHARE}
     )

@@ -16,7 +16,7 @@ class InputError(ValueError):
 class Interrupted(KeyboardInterrupt):
     """A stop by the user, raised once the state of the run is on disk.
 
-    It is no `Exception`, so that it stops a whole sweep; an error stops only one job.
+    It is not an `Exception`, so that it stops a whole sweep; an error stops only one job.
     """
 
 
@@ -34,7 +34,7 @@ def interrupts_kept() -> Iterator[None]:
     place, as in OmegaConf.
 
     Raises:
-        KeyboardInterrupt: the error was raised while an interrupt was handled, and is no `InputError`.
+        KeyboardInterrupt: the error was raised while an interrupt was handled, and is not an `InputError`.
     """
     try:
         yield

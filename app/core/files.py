@@ -74,7 +74,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with everything in it; one that is missing is no error.
+    """Remove a file, or a folder with everything in it; it is not an error if there is none.
 
     Raises:
         InputError: it cannot be removed, for example because its folder is read-only.
@@ -146,6 +146,6 @@ def _parsed(path: Path, parse: Callable[[str], Any], form: str) -> Any:
 
 
 def _sync(path: Path) -> None:
-    """Wait until the file is on the disk; opened for writing, as Windows syncs no other files."""
+    """Wait until the file is on the disk; it is opened for writing, because Windows syncs only such files."""
     with path.open("r+b") as file:
         os.fsync(file.fileno())

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 HIDDEN = "(patient)"
-_LEAST_DIGITS = 5  # of a number that is hidden outside paths too; a shorter one may be a number of slices
+_LEAST_DIGITS = 5  # of a number that is also hidden outside paths; shorter ones may be numbers of slices
 LEAST_LETTERS = 3
 """Shortest word that is also hidden within other words; shorter ones are hidden only in paths."""
 

@@ -59,7 +59,7 @@ class Layout:
     convolutions: Mapping[str, Mapping[Kernel, int]]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     network: Outline | None = None
-    """The levels it belongs to, where they were searched too."""
+    """The levels that it belongs to, if they were searched too."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain strings and numbers, as in the file."""

@@ -66,7 +66,7 @@ class Plan:
     steps: int
     """Optimizer steps in a full training run."""
     brightest: tuple[tuple[float, float], ...] = ()
-    """Per channel, the 99.5 percentile of the scan in the darkest and in the brightest case.
+    """Per channel, the 99.5th percentile of the scan in the darkest and in the brightest case.
 
     Changes no voxel; used to warn about scans with unusual intensities."""
     mirror: tuple[int, ...] | None = None

@@ -51,5 +51,5 @@ class Advance:
             self._bar.update(self._task, note=note)
 
     def say(self, line: str) -> None:
-        """Print a line above the bar; if stderr is no terminal, only such lines are visible, not the bar."""
+        """Print a line above the bar; if stderr is not a terminal, only such lines are shown."""
         self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -19,9 +19,10 @@ def sliced_axis(spacing: Spacing) -> int | None:
 def count_stacks(grid: Spacing, own: Spacing) -> int:
     """Return the number of stacks into which a scan of spacing `own` is divided for a network's `grid`.
 
-    Both are (D, H, W) in mm. If slices of the grid are thick and those of the scan n times thinner, slices
-    1, n + 1, ... are a stack like those that the network knows, slices 2, n + 2, ... are another, and all are
-    segmented without joining any. It is 1 if the grid has no thick slices or the scan has no thinner ones.
+    Both are (D, H, W) in mm. If the grid has thick slices and those of the scan are n times thinner, the scan
+    is divided into n stacks: slices 1, n + 1, ..., slices 2, n + 2, ..., and so on. Each has slices as in
+    training, so none need to be averaged. The number is 1 if the grid has no thick slices, or the scan has no
+    thinner ones.
     """
     across = sliced_axis(grid)
     if across is None:

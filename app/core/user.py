@@ -1,4 +1,4 @@
-"""A name for a user that the system has none for, as in a container with an arbitrary user number."""
+"""A name for a user without one in the system, as in a container with an arbitrary user number."""
 
 import os
 
@@ -6,7 +6,7 @@ import os
 def name_user() -> None:
     """Set USER to `uid<number>` if the user has no entry in the password database.
 
-    Call it where the environment names no user. Some libraries look up the name when they are imported, and
+    Call it if the environment names no user. Some libraries look up the name when they are imported, and
     fail if there is none.
     """
     try:

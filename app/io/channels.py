@@ -66,13 +66,14 @@ def order_channels(folder: Path, found: Sequence[Channel], reading: Reading) -> 
         if len(fitting) != 1:
             listed = "; ".join(channel.shown for channel in found)
             raise InputError(
-                f"{folder}: channels: {len(fitting)} of these are called {word!r}, wanted one: {listed}; "
-                "give one word per channel that a name or series description holds"
+                f"{folder}: channels: {len(fitting)} of these match {word!r}, wanted one: {listed}; give for "
+                "each channel a word that is in its name or series description"
             )
         chosen += fitting
     if len({id(channel) for channel in chosen}) < len(chosen):
         raise InputError(
-            f"{folder}: channels: got {list(reading.words)}, of which two choose {chosen[0].shown}"
+            f"{folder}: channels: got {list(reading.words)}, two of which match the same channel; wanted one "
+            "word for each"
         )
     return chosen
 

@@ -201,7 +201,7 @@ def _check_fragments(path: Path, stream: BinaryIO, order: _Order, size: int, *, 
 
 
 def _jpeg_bits(image: bytes) -> int:
-    """Return the bits per sample that a JPEG image states; 0 if it states none or is no JPEG image."""
+    """Return the bits per sample that a JPEG image states; 0 if it states none or is not a JPEG image."""
     at = 2
     while image[:2] == b"\xff\xd8" and image[at : at + 1] == b"\xff" and at + 4 < len(image):
         if image[at + 1] in _FRAME_HEADERS:

@@ -45,7 +45,7 @@ class DimensionwiseConv(nn.Module):
         return resize_axis(convolved, axis, x.shape[axis + 2])
 
     def _slice_kernel(self, axis: int) -> Size:
-        """Return the kernel of a branch; its taps along `axis`, which holds the channels, mix channels."""
+        """Return the kernel of a branch; along `axis`, where the channels are, its taps are over channels."""
         taps = list(self.kernel)
         taps[axis] = max(self.kernel)
         return as_size(taps)

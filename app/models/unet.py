@@ -28,7 +28,7 @@ class UNetModel(Model):
     encoder_blocks: int | Sequence[int]
     """Blocks per encoder level: one number for all levels, or one per level, finest first."""
     decoder_blocks: int | Sequence[int]
-    """Blocks per decoder level, given likewise; the deepest level has no decoder."""
+    """Blocks per decoder level, given like `encoder_blocks`; the deepest level has no decoder."""
     deep_supervision: bool
     decoder_width: float = 1.0
     """Ratio of decoder to encoder channels at each level; the result is rounded to a multiple of 8.

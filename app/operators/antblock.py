@@ -90,7 +90,7 @@ class Ant(Channelwise):
     expansion: int | Sequence[int]
     """Expanded channels as a multiple of the input's: one number, or one per level, finest first."""
     reduction: int | Sequence[int] | None
-    """Expanded channels per hidden unit of the attention, given likewise; None for no attention."""
+    """Expanded channels per hidden unit of the attention, given like `expansion`; None for no attention."""
     groups: int
     """Groups of the projection; the greatest common divisor with its channels is used."""
     kernel: int | None = None

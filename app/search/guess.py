@@ -1,10 +1,11 @@
 """Estimates of the loss of networks in a race from all losses so far: a linear mixed model.
 
-A network's loss is the sum of effects of its features (shares of kernels, widths, decoder, levels), an effect
-of its own, luck of its first weights, which children inherit, and noise of each training. All are drawn from
-normal distributions, so each estimate is shrunk as far as the noise demands, and every training of the race
-counts for all networks with the same features. How large the effects of features and networks are is
-integrated out over a grid, weighted by restricted likelihood.
+The loss of a network is modelled as the sum of the effects of its features (shares of kernels, widths,
+decoder, levels), an effect of the network itself, an effect of its initial weights, which children inherit,
+and the noise of each training. All effects are normally distributed. So the noisier the losses, the more the
+estimates are shrunk, and every training of the race contributes to the estimates of all networks with the
+same features. The variances of the effects are integrated out over a grid, weighted by the restricted
+likelihood.
 """
 
 import math
@@ -20,18 +21,18 @@ from app.core.layout import Layout
 from app.search.race_record import RaceEntry
 
 _EFFECTS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # variances of the effect of a feature, for noise of variance 1
-_OWN = (0.03, 0.1, 0.3, 1.0)  # and of the effect of a network
-_ALIKE = 6.0  # contrasts that the spread of all rungs counts for in the spread of each
+_OWN = (0.03, 0.1, 0.3, 1.0)  # variances of the effect of a network
+_ALIKE = 6.0  # weight of the variance of all rungs in that of each rung, as a number of contrasts
 _Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What features and networks add to the loss, in standard deviations of the first losses."""
+    """The effects of features and networks on the loss, in standard deviations of the first losses."""
 
     weights: Mapping[str, float]
     own: Mapping[int, float]
-    """By the number of a network that has raced, what its features do not explain."""
+    """The effect of each network that has raced, beyond that of its features, by its number."""
     covariance: _Array = field(default_factory=lambda: np.zeros((0, 0)))
     """Posterior covariance of `weights` and `own`, in this order."""
 
@@ -54,7 +55,7 @@ class Guess:
         return np.array([*(features.get(name, 0.0) for name in self.weights), *own])
 
     def worth(self, layout: Layout) -> dict[str, dict[str, float]]:
-        """Return by convolution how good each kernel is predicted to be; above 1 is better than the mean."""
+        """Return how good each kernel is predicted to be, by convolution; above 1 is better than the mean."""
         kernels = sorted({str(kernel) for counts in layout.convolutions.values() for kernel in counts})
         found = {}
         for name in layout.convolutions:
@@ -70,10 +71,10 @@ class Guess:
 
 
 def learn_guess(rungs: Sequence[Sequence[RaceEntry]]) -> Guess:
-    """Learn from all networks that were judged; where losses tell nothing apart, all guesses are 0.
+    """Fit the model to the losses of all judged networks; if losses do not differ, all estimates are 0.
 
-    Losses are compared within their rung, and each rung is scaled so that its losses vary about as much as
-    the features of its networks let expect.
+    Losses are compared within their rung. Each rung is scaled so that its losses vary about as much as is
+    expected from the features of its networks.
     """
     known = [[entry for entry in rung if entry.loss is not None] for rung in rungs]
     known = [rung for rung in known if len({entry.loss for entry in rung}) > 1]
@@ -103,7 +104,7 @@ def learn_guess(rungs: Sequence[Sequence[RaceEntry]]) -> Guess:
 def _effects(
     design: _Array, is_own: NDArray[np.bool_], luck: _Array, losses: _Array, rung: NDArray[np.int64]
 ) -> tuple[_Array, _Array]:
-    """Mean and covariance of the effects of features and networks, averaged over the grid of variances."""
+    """Return mean and covariance of the effects of features and networks, averaged over the variances."""
     found = list(_solved(design, is_own, luck, losses, rung))
     likely = np.exp(np.array([one[0] for one in found]) - max(one[0] for one in found))
     likely /= likely.sum()
@@ -116,9 +117,9 @@ def _effects(
 def _solved(
     design: _Array, is_own: NDArray[np.bool_], luck: _Array, losses: _Array, rung: NDArray[np.int64]
 ) -> Iterator[tuple[float, _Array, _Array]]:
-    """Logarithm of the restricted likelihood, and mean and covariance of the effects, by pair of variances.
+    """Yield the log restricted likelihood, and mean and covariance of the effects, by pair of variances.
 
-    The columns of `design` are features and, where `is_own`, networks.
+    The columns of `design` are networks if `is_own` is true for them, else features.
     """
     members = np.equal.outer(np.arange(rung.max() + 1), rung).astype(float)  # (rungs, contrasts)
     count = members.sum(axis=1)
@@ -140,9 +141,9 @@ def _solved(
 
 
 def _same_weights(rungs: Sequence[Sequence[RaceEntry]], entries: Sequence[RaceEntry]) -> _Array:
-    """One column for each network that first weights came from: 1 for entries that continue them.
+    """Return one column per set of initial weights: 1 for the entries that continue from these weights.
 
-    Entries of the last rung, which begin again, continue none.
+    Entries of the final, which begin with new weights, are 0 in all columns.
     """
     roots, found = dict[int, int](), dict[int, int]()
     for rung in rungs:
@@ -160,7 +161,7 @@ def _features(layout: Layout) -> dict[str, float]:
     deepest = len(network.widths) - 1
     for level, width in enumerate(network.widths):
         found[f"width {deepest - level} from below"] = math.log2(width)
-    common = math.sqrt(len(layout.convolutions))  # so that a kernel matters as much all over as in each place
+    common = math.sqrt(len(layout.convolutions))  # so that both kinds of kernel features have equal weight
     for name, counts in layout.convolutions.items():
         channels = sum(counts.values())
         for kernel, count in counts.items():

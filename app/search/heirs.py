@@ -58,7 +58,7 @@ def _joined(parts: Sequence[_Channels]) -> _Channels:
 
 
 def _summed(parts: Sequence[_Channels]) -> _Channels | None:
-    """Return the channels of a sum; where the origins of its parts differ, there is none."""
+    """Return the channels of a sum; channels whose origins differ between its parts have none."""
     if not parts or any(part.origin.shape != parts[0].origin.shape for part in parts):
         return next(iter(parts), None)
     alike = torch.stack([part.origin == parts[0].origin for part in parts]).all(dim=0)

@@ -55,7 +55,7 @@ def latency_costs(
     """Return the costs in the file, after measuring and adding those that it lacks for these convolutions.
 
     Raises:
-        InputError: the file is from another machine, or is no latency table.
+        InputError: the file is from another machine, or is not a latency table.
     """
     known = _read(path, machine) if path.is_file() else {}
     wanted = _wanted(sites, align)

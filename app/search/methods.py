@@ -158,7 +158,7 @@ class SearchSettings:
 
     @property
     def aligned(self) -> int:
-        """The number of which channels per kernel are multiples."""
+        """The channels per kernel are multiples of this number."""
         if self.align is not None:
             return self.align
         return 16 if self._timed else 1

@@ -211,8 +211,8 @@ class Space:
         """Return the layout after as many units took larger kernels as the budget allows.
 
         If it exceeds the budget at first, units take smaller kernels until it is kept. Moves are made in a
-        fixed random order; their number is found by bisection. Only where no kernel is left that contains a
-        unit's own (or is contained in it), other kernels with more (or fewer) taps are taken.
+        fixed random order; their number is found by bisection. If no kernel is left that contains a unit's
+        own (or is contained in it), the unit takes another kernel with more (or fewer) taps.
         """
         layout, sites = self._layout(outline, shares), self.sites(outline)
         larger = max(self.prices(layout)) <= 1

@@ -21,10 +21,10 @@ def shares_of(site: Site, layout: Layout) -> NDArray[np.float64]:
 
 
 def counts_of(site: Site, shares: NDArray[np.float64], turn: int = 0) -> dict[Kernel, int]:
-    """Return the channels per kernel in whole units; the shares that are cut most gain what is left.
+    """Return the channels per kernel in whole units; remaining units go to the shares that were cut most.
 
-    Among kernels with equal shares, the units that are left begin at another kernel for each `turn`, so that
-    no kernel gains in every convolution.
+    Among kernels with equal shares, the remaining units begin at another kernel for each `turn`, so that
+    no kernel gets more in every convolution.
     """
     channels = site.conv.out_channels
     units = channels // site.unit

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def learn_joining(split: Split, task: Task, plan: Plan, cached: Mapping[str, CachedCase]) -> float | None:
     """Return the distance that joins the foreground of every training case; None if there is no such rule.
 
-    With few training cases another case may well differ: the rule wants at least `_SURE` of them, each of
+    Few training cases do not show how others look, so the rule needs at least `_SURE` of them, each of
     another group, and all labels annotated in each. At most `_LOOKED_AT` are read.
     """
     groups = {split.groups.get(case.id, case.id): case.id for case in split.training}
@@ -34,7 +34,7 @@ def learn_joining(split: Split, task: Task, plan: Plan, cached: Mapping[str, Cac
     distance = joining_distance(((part > 0) & (part != ignored) for part in labels), plan.spacing)
     if distance is not None:
         log.info(
-            "predictions drop parts that lie over %g mm from all others: %d training cases have no such gap",
+            "predictions drop parts over %g mm from all others, because %d training cases have no such gap",
             *(distance, len(looked_at)),
         )
     return distance

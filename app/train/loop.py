@@ -123,9 +123,10 @@ def _clock(state: TrainingState, settings: TrainSettings) -> int:
 
 
 def _time_share(state: TrainingState, settings: TrainSettings) -> float:
-    """Return the share of the time that has passed; 1 ends a training, and less moves its schedule on.
+    """Return the share of the time that has passed: it moves the schedule, and 1 ends the training.
 
-    Planned minutes count from `_LATE` of them on, so a training in time depends on its steps alone.
+    If minutes are planned, `_LATE` is subtracted from the share, so that the schedule of a training that is
+    not late depends on its steps alone.
     """
     spent = (state.seconds + state.validation_seconds) / 60
     if settings.max_minutes is not None:

@@ -132,7 +132,7 @@ class _Estimate:
         return self._bytes(self._build(plan), plan)
 
     def pace(self) -> Pace:
-        """Return what a plan is weighed by: seconds per step, seconds beside the steps, and memory."""
+        """Return what plans are compared by: seconds per step, seconds besides the steps, and memory."""
         return Pace(
             step_seconds=lambda plan: self._seconds(self._network(plan), plan, self._recipe),
             coarse_seconds=self._coarse_seconds,

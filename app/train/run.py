@@ -164,7 +164,7 @@ def score_held_out(training: Training, state: TrainingState) -> dict[str, Any]:
 
 
 def training_facts(training: Training, state: TrainingState) -> dict[str, Any]:
-    """Return for summary.json the network, the data, the cost and the duration of a training."""
+    """Return the network, the data, the cost and the duration of a training, for summary.json."""
     cost = training.network.cost(training.plan.patch)
     return {
         **training.facts,
@@ -183,7 +183,7 @@ def training_facts(training: Training, state: TrainingState) -> dict[str, Any]:
 
 
 def _refuse_more_time(state: TrainingState, settings: TrainSettings) -> None:
-    """Refuse to continue a schedule that has ended with the time: its learning rate is used up."""
+    """Refuse to continue a schedule that has ended with the time: its learning rate has reached its end."""
     if state.clock >= settings.total_steps and not limit(state, settings):
         raise InputError(
             f"train.max_minutes: got {settings.max_minutes}, but the learning rate schedule of this run has "

@@ -36,7 +36,7 @@ class TrainSettings:
     smaller_batch: bool = False
     """Whether to split steps into more, smaller batches when memory runs out, instead of ending."""
     planned_minutes: float | None = None
-    """Minutes planned for the steps; the schedule follows them if they pass faster than the steps."""
+    """Minutes planned for the steps; if the steps are slower, the schedule follows the minutes."""
 
     def __post_init__(self) -> None:
         """Validate values."""

@@ -46,7 +46,10 @@ def _known(kept: Path) -> dict[str, float]:
 
 
 def _measure(spec: NetworkSpec, plan: Plan, recipe: Recipe, labels: int) -> float:
-    """Return the seconds of a step and of augmenting its batch, which readers, if any, do meanwhile."""
+    """Return the seconds of a step with the augmentation of its batch.
+
+    If there are readers, they augment while the step runs, so the longer of both counts.
+    """
     random = torch.get_rng_state()
     try:
         network = to_device(spec.build(), recipe.device)

@@ -20,7 +20,7 @@ from app.train.settings import TrainSettings
 
 _SHARE = 0.1  # share of an epoch's time, including validation, that validation may take
 _PASSES = 3  # a training step takes as long as this many forward passes
-_OVERLAPPING = 1.5  # windows per patch that a case is worth
+_OVERLAPPING = 1.5  # windows per patch of a case's volume
 
 
 def validation_dice(
@@ -55,7 +55,7 @@ def validation_dice(
 
 @dataclass(frozen=True)
 class Credit:
-    """The validation that a training can afford: `cases`, after each epoch whose number `every` divides."""
+    """The validation that a training has time for: `cases`, after every `every`-th epoch."""
 
     cases: Sequence[CachedCase]
     every: int
@@ -81,7 +81,7 @@ def affordable(
 def expected_share(settings: TrainSettings, batch: int, patches: float) -> float:
     """Return the expected seconds of validation per second of training, before cases are prepared.
 
-    `patches` is the number of patches that a typical case is worth by volume.
+    `patches` is the volume of a typical case in patches.
     """
     most = _SHARE / (1 - _SHARE)
     if settings.validation_cases is None:

@@ -4,9 +4,9 @@
     python -m tests.benchmarks.by_case docs/results/cases_hippocampus.csv --add mine=runs/hippocampus
 
 The table has the columns network, case, label and dice. `--add` writes the held-out cases of a finished run
-into it under a name. Prints the mean Dice of each network on its cases, that of `--base` on the same cases,
-and the difference with its 95 % interval. Intervals draw groups of cases, here heads: the number at the end
-of a name counts sides, two to a head.
+into it under a name. The command prints the mean Dice of each network on its cases, that of `--base` on the
+same cases, and the difference with its 95 % interval. The unit of the intervals is a group of cases, here a
+head: the number at the end of a name counts sides, two per head.
 """
 
 import argparse

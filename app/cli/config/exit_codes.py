@@ -62,9 +62,9 @@ def end_interrupted(note: KeyboardInterrupt) -> NoReturn:
 
 
 def in_one_line(error: Exception) -> str:
-    """Return the error's first line, with the nearest option if a value is none of the options.
+    """Return the first line of an error; if a value is not one of the options, with the nearest option.
 
-    If an object could not be built, return its own error of a setting, or else the first two lines.
+    If an object could not be built, return its own error about a setting, or else the first two lines.
     """
     built = isinstance(error, InstantiationException)
     if built and isinstance(error.__cause__, InputError):

@@ -235,7 +235,7 @@ def stored_config(folder: Path, setting: str, *, resumes: bool = False) -> DictC
     text = read_text(path)
     try:
         values = OmegaConf.to_container(OmegaConf.create(text))
-    except (YAMLError, ValueError, AssertionError) as error:  # OmegaConf asserts that it is no number
+    except (YAMLError, ValueError, AssertionError) as error:  # OmegaConf asserts that it is not a number
         raise InputError(f"{path}: not a configuration ({' '.join(str(error).split())})") from None
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a configuration (it holds a list)")

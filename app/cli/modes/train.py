@@ -84,7 +84,7 @@ def _format_dice(figures: Mapping[str, Any]) -> str:
 
 
 def _begin(training: Training, network: nn.Module, origin: Origin) -> None:
-    """Fill a network with the weights that a search selected, or with all that fits of another network."""
+    """Fill a network with the weights that a search selected, or with all that fit of another network."""
     if searched_sites(origin.checkpoint.network):
         inherit_search(network, training.network, origin.checkpoint)
     else:

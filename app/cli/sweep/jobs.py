@@ -68,7 +68,7 @@ class Job:
         fitting = [job for job in jobs if job.line == line and self._agrees(job)]
         if len(fitting) != 1:
             found = ", ".join(job.name for job in fitting) or "none"
-            raise InputError(f"sweep.jobs: {self.name}: @{line} wants exactly one job, got {found}")
+            raise InputError(f"sweep.jobs: {self.name}: @{line}: got {found}, wanted exactly one job")
         return fitting[0]
 
     def _agrees(self, other: "Job") -> bool:

@@ -21,7 +21,7 @@ def fractional_labels(label: LabelFacts, task: Task) -> Iterator[Finding]:
         once = "" if named else " once dataset.json names all values"
         yield error(
             "fractional_labels",
-            f"label has values that are no integers: {listed_values(odd)}",
+            f"label has values that are not integers: {listed_values(odd)}",
             f"check.repair rounds them{once}"
             if whole
             else "export it again with nearest-neighbour resampling",

@@ -52,7 +52,7 @@ class CaseFacts:
     foreground: NDArray[np.float32]
     """Intensities of sampled foreground voxels (C, samples)."""
     brightest: tuple[float, ...]
-    """99.5 percentile of the whole scan, per channel."""
+    """99.5th percentile of the whole scan, per channel."""
     coverage: tuple[tuple[float, ...], ...]
     """For label values 1, 2, ...: `label_coverage` of the case; empty for a label it lacks."""
     boxes: tuple[Box | None, ...]

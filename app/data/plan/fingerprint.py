@@ -29,9 +29,9 @@ class Fingerprint:
     coverage: tuple[tuple[float, ...], ...]
     """For label values 1, 2, ...: the mean of `label_coverage` over the cases that have the label."""
     intensities: tuple[Normalisation, ...]
-    """0.5 and 99.5 percentile, mean and standard deviation of the foreground, per channel."""
+    """0.5th and 99.5th percentile, mean and standard deviation of the foreground, per channel."""
     brightest: tuple[tuple[float, float], ...]
-    """99.5 percentile of the scan in the darkest and in the brightest case, per channel."""
+    """99.5th percentile of the scan in the darkest and in the brightest case, per channel."""
     foreground_mm: Spacing
     """90th percentile of the extents of a case's bounding box of all labels, in millimetres."""
     centres: tuple[Spacing | None, ...]

@@ -45,7 +45,7 @@ class Pace:
     coarse_seconds: Callable[[Plan], float]
     """Seconds of one training step of a first stage."""
     validation: Callable[[Plan, float], float]
-    """Seconds of validation per second of training steps, by plan and by patches that a case is worth."""
+    """Seconds of validation per second of training steps, by plan and by the volume of a case in patches."""
     other_seconds: float
     """Seconds the command spends outside training steps: reading, preparing, scoring, reporting."""
     fits: Callable[[Plan], bool]
@@ -163,7 +163,7 @@ class _Choice:
         return plan, reasons
 
     def _widened(self, plan: Plan, reasons: dict[str, str]) -> tuple[Plan, dict[str, str]]:
-        """Return the plan with its steps and the widest network that passes over all scans often enough."""
+        """Return the plan with its steps, and with the widest network that leaves time for enough passes."""
         plenty = max(_ENOUGH, _PLENTY * self.field.cases * parts(self.field, plan) / plan.batch)
         step, width = self.step_seconds(plan), self.settings.finest_width
         free = self.settings.widths is None and self.settings.base_width is None

@@ -7,8 +7,8 @@ from app.core.plan import Normalisation
 from app.core.types import Size, Spacing, as_size, by
 
 BRIGHTEST_REASON = (
-    "99.5 percentile of each channel, in the darkest and in the brightest scan; predictions warn of scans "
-    "far outside"
+    "99.5th percentile of each channel in the darkest and in the brightest scan; predictions warn of scans "
+    "far outside this range"
 )
 
 
@@ -61,28 +61,28 @@ def foreground_reason(name: str, met: float, labels: int, bounds: tuple[float, f
     least, most = (f"{100 * share:.0f} %" for share in bounds)
     if met > 0.995:
         each = name if labels == 1 else "every label"
-        return f"a patch from anywhere in a scan contains {each}; so {least} are centred on foreground"
-    hardest = "" if labels == 1 else ", the label that fewest patches contain"
+        return f"a patch from anywhere in a scan contains {each}, so only {least} are centred on foreground"
+    hardest = "" if labels == 1 else ", the label that the fewest patches contain"
     return (
-        f"{100 * met:.0f} % of patches from anywhere in a scan contain {name}{hardest}; the share "
-        f"centred on foreground grows from {least} if all contain it to {most} if none does"
+        f"{100 * met:.0f} % of patches from anywhere in a scan contain {name}{hardest}; the share of patches "
+        f"centred on foreground is between {least}, if all contain it, and {most}, if none does"
     )
 
 
 def steps_reason(scans: int, parts: float, batch: int, passes: int, *, wanted: int, got: int) -> str:
     """Return the reason for `got` steps.
 
-    `wanted` steps would pass over `scans` scans `passes` times; one scan is worth `parts` patches.
+    `wanted` steps would pass over `scans` scans `passes` times; one scan has the volume of `parts` patches.
     """
     text = (
         f"{passes} passes (plan.passes) over {scans} scans of {patches(round(parts, 1))} each, "
         f"{patches(batch)} per step"
     )
     if got < wanted:
-        return f"{text}, would be {wanted}; limited by plan.max_steps"
+        return f"{text}, would take {wanted} steps; plan.max_steps limits them"
     if got > wanted:
-        return f"{text}, would be {wanted}; fewer than {got} are too few to train a network"
-    return f"{text}, rounded up to whole hundreds"
+        return f"{text}, would take {wanted} steps; fewer than {got} are too few to train a network"
+    return f"{text}; rounded up to whole hundreds"
 
 
 def patches(count: float) -> str:
@@ -93,8 +93,9 @@ def patches(count: float) -> str:
 def _ct(channel: Normalisation, _share: float) -> str:
     return (
         "Hounsfield units mean the same in every scan, so all scans are clipped to "
-        f"{channel.low:.0f}..{channel.high:.0f} (0.5 to 99.5 % of what is outlined), "
-        f"less {channel.mean:.0f}, over {channel.std:.0f}"
+        f"{channel.low:.0f}..{channel.high:.0f} (the 0.5th and 99.5th percentile of labelled voxels); then "
+        f"the mean {channel.mean:.0f} is subtracted and the result divided by the standard deviation "
+        f"{channel.std:.0f}"
     )
 
 
@@ -104,6 +105,6 @@ def _zscore(_channel: Normalisation, _share: float) -> str:
 
 def _nonzero(_channel: Normalisation, share: float) -> str:
     return (
-        f"{100 * (1 - share):.0f} % of a typical scan are exactly 0, so they were masked; the rest of each "
+        f"{100 * (1 - share):.0f} % of a typical scan is exactly 0 and therefore masked; the rest of each "
         "scan is normalised to mean 0 and standard deviation 1"
     )

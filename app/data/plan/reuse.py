@@ -17,7 +17,7 @@ from app.data.plan.sides import plan_mirror
 def reuse_plan(
     path: Path, fingerprint: Fingerprint, task: Task, settings: PlanSettings
 ) -> tuple[Plan, dict[str, str]]:
-    """Return the plan in a file, and for each value the reason in the file or that it is set here.
+    """Return the plan in a file, with the values that are set now, and the reason for each value.
 
     Spacing, patch, batch, widths, kernels, strides (with widths and kernels), normalisation, foreground share
     and steps override the file's if they are set, and plan.stages=1 leaves out a first stage. Mirrored

@@ -34,9 +34,9 @@ def mirrored_values(names: Sequence[str]) -> tuple[int, ...]:
 def plan_mirror(
     task: Task, centres: Sequence[Spacing | None], given: bool | Sequence[Sequence[int]] | None
 ) -> tuple[tuple[int, ...], str]:
-    """Return the classes that classes become in a mirror image, and the reason.
+    """Return the class that each class becomes in a mirror image, and the reason.
 
-    They are empty if nothing may be mirrored left to right. `centres` has the centre of classes 1, 2, ...,
+    There are none if nothing may be mirrored left to right. `centres` has the centre of classes 1, 2, ...,
     (D, H, W) in millimetres from the centre of the foreground; None for a label that is in no scan. `given`
     is the setting plan.mirror.
 

@@ -129,7 +129,7 @@ def extent_mm(fingerprint: Fingerprint) -> Spacing:
 
 
 def parts(field: Fingerprint, plan: Plan) -> float:
-    """Return the number of a plan's patches that a typical scan is worth by volume, at least 1."""
+    """Return the volume of a typical scan in patches of a plan, at least 1."""
     size = [mm / step for mm, step in zip(extent_mm(field), plan.spacing, strict=True)]
     return max(1.0, math.prod(size) / math.prod(plan.patch))
 

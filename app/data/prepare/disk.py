@@ -44,7 +44,7 @@ def make_room(folder: Path, cases: Sequence[Case], plan: Plan, task: Task, *, sh
 
 
 def prepared_bytes(case: Case, plan: Plan, task: Task) -> int:
-    """Return the most bytes a prepared case takes; 0 if its header is unreadable, which preparing reports."""
+    """Return a bound on the bytes of a prepared case; 0 for an unreadable header, which preparing reports."""
     try:
         header = read_header(case.image, task.reading)
     except InputError:

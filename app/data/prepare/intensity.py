@@ -13,7 +13,7 @@ _EVERY = 4  # every fourth voxel along each axis is enough for percentiles
 
 
 def intensity_ranges(voxels: NDArray[np.float32]) -> list[tuple[float, float]]:
-    """Return the 0.5 and 99.5 percentile of each channel of a scan (C, i, j, k)."""
+    """Return the 0.5th and 99.5th percentile of each channel of a scan (C, i, j, k)."""
     sampled = voxels[:, ::_EVERY, ::_EVERY, ::_EVERY]
     ends = [np.percentile(channel, [0.5, 99.5]).tolist() for channel in sampled]
     return [(low, high) for low, high in ends]

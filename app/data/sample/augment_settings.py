@@ -16,7 +16,7 @@ _MARGIN = 1.2  # size that is read, in multiples of the patch, along axes that i
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """The chances of each change and the ranges of its strength.
+    """The probability of each change and the range of its strength.
 
     Rotation, scaling and flips are drawn per patch, changes of intensity per patch and channel.
     """
@@ -26,7 +26,7 @@ class AugmentSettings:
     scale: float
     scale_range: Limits
     flip_axes: tuple[int, ...]
-    """Axes of (D, H, W) flipped with chance 0.5 each."""
+    """Axes of (D, H, W), each flipped with probability 0.5."""
     noise: float
     noise_variance: Limits
     blur: float
@@ -40,21 +40,21 @@ class AugmentSettings:
     gamma: float
     gamma_range: Limits
     strength: float | None = None
-    """Factor on all chances except those of flips; None for the plan's."""
+    """Factor on all probabilities except those of flips; None for the plan's."""
 
     def __post_init__(self) -> None:
-        """Raise InputError for chances outside 0..1, unknown axes or reversed ranges."""
+        """Raise InputError for probabilities outside 0..1, unknown axes or reversed ranges."""
         for name, value in vars(self).items():
             chance = isinstance(value, float | int) and name != "rotate_degrees"
             if chance and not 0 <= value <= 1:
-                raise InputError(f"augment.{name}: got {value}, wanted a chance from 0 to 1")
+                raise InputError(f"augment.{name}: got {value}, wanted a probability from 0 to 1")
             if name != "flip_axes" and isinstance(value, tuple) and (len(value) != 2 or value[0] > value[1]):
                 raise InputError(f"augment.{name}: got {list(value)}, wanted [low, high]")
         if not set(self.flip_axes) <= {0, 1, 2}:
             raise InputError(f"augment.flip_axes: got {list(self.flip_axes)}, wanted axes among 0, 1, 2")
 
     def planned(self, strength: float) -> "AugmentSettings":
-        """Return the settings with their chances multiplied by their own strength, or by the plan's."""
+        """Return the settings with their probabilities multiplied by their own strength, or by the plan's."""
         factor = strength if self.strength is None else self.strength
         chances = {name: factor * getattr(self, name) for name in _CHANCES}
         return replace(self, **chances, strength=1.0)

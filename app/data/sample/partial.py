@@ -28,7 +28,7 @@ class PartialLabels:
     """The value of background in a case, by its id; cases that annotate all labels are not in it."""
 
     def swapped(self, values: Sequence[int]) -> tuple[int, ...]:
-        """Return `values`, the label that each label becomes in a mirror image, continued for the sets.
+        """Return `values`, the label that each label becomes in a mirror image, extended to the sets.
 
         Raises:
             InputError: a set has no mirror image among the sets.
@@ -38,8 +38,8 @@ class PartialLabels:
         mirrored = [tuple(sorted(values[label] for label in each)) for each in self.sets]
         if not set(mirrored) <= set(self.sets):
             raise InputError(
-                "plan.mirror: got pairs of labels that their names do not show, which cases with partial "
-                "annotation cannot follow; set plan.mirror=false"
+                "plan.mirror: got pairs of labels that do not follow from their names, which is not possible "
+                "if cases annotate only some labels; set plan.mirror=false"
             )
         return (*values, *(self.first + self.sets.index(each) for each in mirrored))
 

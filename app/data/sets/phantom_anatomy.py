@@ -131,7 +131,7 @@ def _curve(
 def _draw_lesions(
     generator: np.random.Generator, lobes: tuple[Ellipsoid, ...], vessels: Tree
 ) -> tuple[Ellipsoid, ...]:
-    """Draw two to five lesions, each at the random point in a lobe, of eight, farthest from the vessels."""
+    """Draw two to five lesions; each is at that of eight random points in a lobe farthest from vessels."""
     lesions = []
     for radius in generator.uniform(0.11, 0.22, generator.integers(2, 6)):
         lobe = lobes[generator.integers(len(lobes))]

@@ -59,7 +59,7 @@ def write_dicom_seg(
         )
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{frames[0].file.parent}: no DICOM segmentation can be made of this series ({error}); "
+            f"{frames[0].file.parent}: no DICOM segmentation can be made from this series ({error}); "
             "choose predict.format=nii.gz"
         ) from None
     segmentation.SpecificCharacterSet = UTF_8

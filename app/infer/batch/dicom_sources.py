@@ -22,10 +22,10 @@ _PATIENT = (
 
 
 def check_is_series(scan: Path, reading: Reading, wanted: str) -> None:
-    """Raise InputError if a scan is no DICOM series, for which the format `wanted` cannot be written."""
+    """Raise InputError if a scan is not a DICOM series, so that the format `wanted` cannot be written."""
     if series_of(scan, reading) is None:
         raise InputError(
-            f"predict.format: got {wanted}, but {scan} is no DICOM series; choose nii.gz, nrrd or mha"
+            f"predict.format: got {wanted}, but {scan} is not a DICOM series; choose nii.gz, nrrd or mha"
         )
 
 
@@ -49,7 +49,7 @@ def read_sources(frames: Sequence[Frame]) -> list[Any]:
     for file, data in files.items():
         if not data.get("FrameOfReferenceUID"):
             raise InputError(
-                f"{file}: got no FrameOfReferenceUID, so no DICOM object can refer to its places; "
+                f"{file}: got no FrameOfReferenceUID, so no DICOM object can refer to its voxels; "
                 "choose nii.gz"
             )
         keep_patient(data, data)

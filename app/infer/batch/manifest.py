@@ -33,7 +33,7 @@ class Manifest:
         self._path = folder / run_folder.MANIFEST
         before = read_json(self._path) if self._path.is_file() else {}
         if not isinstance(before, dict) or not isinstance(before.get("cases", {}), dict):
-            raise InputError(f"{self._path}: is no record of label maps; set another predict.output")
+            raise InputError(f"{self._path}: is not a record of label maps; set another predict.output")
         self._cases: dict[str, Any] = dict(before.get("cases", {}))
         self._refused: dict[str, str] = {}
         self._made_by = made_by

@@ -100,7 +100,7 @@ class _Folder:
         if any(place in scans for place in (path, *path.parents, *scans_of([path]))):
             return ""
         if self.source in (path.parent, path.parent.parent):
-            return "a scan file beside other scans, of which it is no part; give the file itself"
+            return "a scan file beside other scans that it does not belong to; give the file itself"
         return "a scan file more than one folder down; give its folder"
 
     def _walk(self, folder: Path) -> Iterator[Path]:
@@ -114,7 +114,7 @@ class _Folder:
 
 
 def _reason_of_series(folder: Path, scans: Sequence[Path]) -> str:
-    """Return why a folder of slices is no scan; empty if it is one, or a part of one."""
+    """Return why a folder of slices is not a scan; empty if it is one, or a part of one."""
     if any(scan in (folder, *folder.parents) or (scan.parent == folder and scan.is_file()) for scan in scans):
         return ""
     if any(folder in scan.parents for scan in scans):
@@ -142,7 +142,7 @@ def _scans_in(folder: _Folder, reading: Reading) -> Iterator[Path]:
         if reading.channels == BY_SUFFIX and (numbered := scans_of(found)):
             yield from numbered
         elif place in series:
-            continue  # one scan with its slices; reading it refuses files that are no channels
+            continue  # one scan with its slices; reading it refuses files that are not channels
         elif place == folder.source and not _is_one_scan(found, reading):
             yield from found
         elif not is_dicom_folder(place):

@@ -44,7 +44,7 @@ def stacks_of(engine: Engine) -> int:
 def interleaved_plan(plan: Plan, own: Spacing) -> Plan:
     """Return the plan for a scan of spacing `own` (D, H, W) in mm.
 
-    If the scan is divided into stacks, the grid has as many times more slices, and so have patches.
+    If the scan is divided into n stacks, grid and patches of that plan have n times as many slices.
     """
     stacks, axis = count_stacks(plan.spacing, own), sliced_axis(plan.spacing)
     if stacks == 1 or axis is None:

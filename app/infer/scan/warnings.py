@@ -36,7 +36,7 @@ def scan_warnings(
             " x ".join(part if isinstance(part, str) else f"{part:.3g}" for part in parts)
             for parts in zip(*odd_axes, strict=True)
         )
-        text = f"spacing {own} mm along {names}, the networks were trained at {trained} mm"
+        text = f"spacing {own} mm along {names}; the networks were trained at {trained} mm"
         found.append(ScanWarning("spacing", text))
     brightest = plan.brightest or (None,) * len(modalities)
     ranges = intensity_ranges(volume.voxels)
@@ -71,11 +71,12 @@ def _intensity_remark(
         unlike = shared < _LEAST_SHARE * width and not (
             darkest - _MARGIN * width <= high <= lightest + _MARGIN * width
         )
-        foreground = f"the training set's foreground runs from {how.low:.4g} to {how.high:.4g}"
+        foreground = f"the foreground of the training set ranges from {how.low:.4g} to {how.high:.4g}"
         return f"{foreground}; is it in Hounsfield units?" if unlike else ""
     if brightest is None:
         return ""
     far = [end * times for end in brightest for times in (_BRIGHTER, 1 / _BRIGHTER)]  # ends may be negative
     if min(far) <= high <= max(far):
         return ""
-    return f"the training scans run up to {brightest[0]:.4g} or {brightest[1]:.4g}; is it in the same unit?"
+    ends = f"{brightest[0]:.4g} to {brightest[1]:.4g}"
+    return f"bright voxels (99.5th percentile) of training scans have {ends}; is it in the same unit?"

@@ -18,7 +18,7 @@ def write_layout_picture(layout_file: Path, output: Path) -> None:
     """Write a PNG of a layout file; costs are drawn if its provenance has them.
 
     Raises:
-        InputError: the file is missing or is no layout.
+        InputError: the file is missing or is not a layout.
     """
     layout = read_layout(layout_file)
     costs = layout.provenance.get("costs", {})

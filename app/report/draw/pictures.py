@@ -175,9 +175,9 @@ def _letters(axes: Axes, view: _View) -> None:
 
 
 class _Encoder:
-    """Encodes slices of one scan in the best quality that keeps them small enough, or in the lowest.
+    """An encoder of the slices of a scan, in the best quality that keeps them small enough, or the lowest.
 
-    They are alike, so each begins with the quality of the one before.
+    The slices of a scan are similar, so each begins with the quality of the one before.
     """
 
     def __init__(self) -> None:

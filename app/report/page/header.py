@@ -15,7 +15,7 @@ _HASHES = ("git", "data_hash")
 
 
 def title(runs: Sequence[Run]) -> str:
-    """Return the task or tasks of the runs; the data set's folder where the task stands for any folder."""
+    """Return the task or tasks of the runs; if a task stands for any folder, the folder of its data set."""
     tasks = _distinct(run.data_set if run.summary.task == _ANY_FOLDER else run.summary.task for run in runs)
     return "Training report" if tasks == DASH else tasks
 

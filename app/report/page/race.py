@@ -6,7 +6,7 @@ from app.report.wording import DASH, decimals, duration, scaled, whole
 
 
 def race(run: Run) -> list[Table]:
-    """Return a table of figures and one of finalists; nothing for a run that is no race."""
+    """Return a table of figures and one of finalists; nothing for a run that is not a race."""
     found = run.summary.race
     if found is None:
         return []
