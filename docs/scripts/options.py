@@ -10,6 +10,8 @@ CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "options.md"
 LINE = re.compile(r"^( *)([\w@]+):(?: +([^#\s].*?))?(?: +# (.*))?$")
 HIDDEN = ("_target_", "_partial_", "defaults", "choices")
+OTHERS_HIDDEN = ("mode", "experiment", "log", "sweep", "hydra/launcher")
+"""Groups whose options set keys of other groups."""
 
 INTRODUCTION = """\
 # All options
@@ -93,7 +95,7 @@ def page() -> str:
 
 
 def _group(name: str) -> list[str]:
-    """Return the options of a group, then the keys of its default and of the section of that name."""
+    """Return the options of a group, the keys of its default and of its section, and keys of other options."""
     files = sorted((CONF / name).glob("*.yaml"))
     section = CONF / "settings" / f"{name}.yaml"
     lines = []
@@ -110,6 +112,10 @@ def _group(name: str) -> list[str]:
         lines += _table(label, _rows(path, f"{name}."))
     if name == "op":
         lines += _table("Keys of every operator", _rows(CONF / "config.yaml", "", only="op"))
+    known = {row.key for path in shown for row in _rows(path, f"{name}.")}
+    for path in [] if name in OTHERS_HIDDEN else files:
+        more = [row for row in _rows(path, f"{name}.") if row.meaning and row.key not in known]
+        lines += _table(f"Further keys with `{name}={path.stem}`", more)
     return lines
 
 
