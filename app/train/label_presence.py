@@ -104,7 +104,7 @@ class _PlannedLabels:
 
 @dataclass(frozen=True)
 class _Lost:
-    """What a case loses on the grid: whole labels; of other labels, the numbers of lost and of all lesions."""
+    """What a case loses on the grid: whole labels; of other labels, the counts of lost and of all lesions."""
 
     labels: set[int]
     lesions: Mapping[int, tuple[int, int]]

@@ -35,8 +35,8 @@ def validation_dice(
 ) -> dict[str, float | None]:
     """Return mean Dice over cases by target, on the network's grid; None if no case has the target.
 
-    With a first stage, only the region that it would find is segmented. A case counts for the targets that its reference annotates. Each case is segmented by one of the
-    processes; all processes get the means.
+    With a first stage, only the region that it would find is segmented. A case counts for the targets that
+    its reference annotates. Each case is segmented by one of the processes; all processes get the means.
     """
     device = next(network.parameters()).device
     by_id = {case.id: case for case in task.cases}

@@ -95,7 +95,7 @@ def page() -> str:
 
 
 def _group(name: str) -> list[str]:
-    """Return the options of a group, the keys of its default and of its section, and keys of other options."""
+    """Return the options of a group, keys of its default and of its section, and keys of other options."""
     files = sorted((CONF / name).glob("*.yaml"))
     section = CONF / "settings" / f"{name}.yaml"
     lines = []

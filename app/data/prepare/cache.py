@@ -77,7 +77,7 @@ class CachedCase:
         return Geometry.from_dict(read_json(self.folder / "geometry.json"))
 
     def region(self) -> Region:
-        """Return the part of the arrays, (D, H, W), that a first stage would find; all without a first stage."""
+        """Return the part of the arrays, (D, H, W), that a first stage would find; without one, all."""
         path = self.folder / _REGION
         if not path.is_file():
             return Region((0, 0, 0), self.labels().size)
@@ -240,9 +240,11 @@ class Cache:
         volume, label_map = read_case(case, self._task)
         ignore = self._task.ignore
         regions = None
-        if margin_mm is not None:
+        if margin_mm is None:
+            region = labelled_crop(volume, label_map, ignore=ignore)
+        else:
             regions = training_regions(volume, label_map, plan, margin_mm, ignore=ignore)
-        region = labelled_crop(volume, label_map, ignore=ignore) if margin_mm is None else regions and regions[1]
+            region = None if regions is None else regions[1]
         prepared = prepare(volume, label_map, plan, region)
         assert prepared.labels is not None
         try:

@@ -54,9 +54,7 @@ def test_margins_are_millimetres_and_a_region_holds_a_patch() -> None:
     assert widened(box, geometry, (4.0, 4.0, 4.0), CUBES) == Region((9, 18, 16), (12, 23, 25))
 
 
-@pytest.mark.parametrize(
-    ("first", "seen", "found"), [(18, (16, 24), (15, 25)), (0, (0, 8), (0, 9))]
-)
+@pytest.mark.parametrize(("first", "seen", "found"), [(18, (16, 24), (15, 25)), (0, (0, 8), (0, 9))])
 def test_training_regions_reach_an_eighth_beyond_those_of_prediction(
     first: int, seen: tuple[int, int], found: tuple[int, int]
 ) -> None:
