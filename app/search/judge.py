@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.batches import Batch, BatchSource
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler

@@ -8,7 +8,8 @@ from app.core.machine import usable_cores
 from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import Spacing
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.cache import Cache
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
 from app.data.sample.partial import partial_labels

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.partial import partial_labels
 from app.data.sample.split import Split
 from app.infer.scan.distant_parts import joining_distance

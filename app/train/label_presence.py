@@ -12,7 +12,7 @@ from app.core.plan import Plan
 from app.core.task import Task
 from app.core.types import as_size
 from app.data.prepare.bricks import Bricks
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.prepare.geometry import Geometry, forward_labels, on_the_grid, plan_geometry
 from app.data.prepare.parallel import spread
 from app.data.prepare.prepare import read_case

@@ -12,7 +12,8 @@ from app.core import run_folder
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.core.types import Spacing, as_spacing
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.cache import Cache
+from app.data.prepare.cached_case import CachedCase
 from app.data.prepare.geometry import Geometry, Region
 from app.data.prepare.prepare import read_case
 from app.data.prepare.region import reference_box

@@ -16,7 +16,8 @@ from app.core.task import Task
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.settings import PlanSettings
 from app.data.plan.stages import prepared_share
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.cache import Cache
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.label_volumes import case_labels, label_volumes
 from app.data.sample.split import Folds, Split, split_cases
 from app.layers.device_policy import choose_precision

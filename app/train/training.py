@@ -14,7 +14,7 @@ from torch.optim.optimizer import ParamsT
 from app.core import run_folder
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.augment_settings import AugmentSettings
 from app.data.sample.batches import BatchSource
 from app.data.sample.split import Split

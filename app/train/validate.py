@@ -11,7 +11,7 @@ from torch import nn
 
 from app.core.plan import Plan
 from app.core.task import Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.prepare.parallel import spread
 from app.infer.window.sliding import SlidingSettings, fit_windows, sliding_labels
 from app.metrics.overlap import dice_by_target

@@ -24,7 +24,7 @@ from app.cli.config.settings import read_settings
 from app.core.files import write_json
 from app.core.types import Size
 from app.data.prepare.bricks import stored_image, to_bricks
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.prepare.foreground import foreground_index
 from app.data.prepare.geometry import Geometry
 from app.data.sample.augment import Augment

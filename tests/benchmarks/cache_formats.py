@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 
 Open = Callable[[Path], Any]
 Store = Callable[[Path, NDArray[np.float32]], None]

@@ -17,7 +17,8 @@ from app.core.task import Task
 from app.core.types import Size
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.plan.planner import make_plan
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.cache import Cache
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource
 from app.data.sample.patches import PatchSampler

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from app.core.task import Case, Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.infer.window.sliding import SlidingSettings
 from app.train import validate
 from app.train.validate import affordable, expected_share, validation_dice

@@ -9,12 +9,11 @@ to read a patch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.core.digest import digest_of, digest_of_file
 from app.core.errors import InputError
@@ -22,13 +21,14 @@ from app.core.files import read_json, write_json, writing
 from app.core.plan import Plan
 from app.core.task import Case, Task
 from app.core.temporary import temporary_folder
-from app.core.types import Spacing, as_size
-from app.data.prepare.bricks import Bricks, stored_image, to_bricks
+from app.core.types import Spacing
+from app.data.prepare.bricks import stored_image, to_bricks
 from app.data.prepare.cache_list import SETTINGS
+from app.data.prepare.cached_case import REGION, CachedCase
 from app.data.prepare.case_errors import reading_only
 from app.data.prepare.disk import make_room
 from app.data.prepare.foreground import foreground_index
-from app.data.prepare.geometry import Geometry, Region, part_of_grid
+from app.data.prepare.geometry import part_of_grid
 from app.data.prepare.parallel import over_cases, spread
 from app.data.prepare.prepare import prepare, read_case
 from app.data.prepare.region import BEYOND, labelled_crop, training_regions
@@ -37,72 +37,7 @@ from app.io.dicom_labels import holds_labels
 from app.io.scan_paths import scan_files
 
 _Result = TypeVar("_Result")
-_REGION = "region.json"
 FORMAT = 4  # raised whenever preparing changes, so that entries of older versions are not used
-
-
-@dataclass(frozen=True)
-class CachedCase:
-    """A prepared case on disk; arrays are memory-mapped, read-only.
-
-    Opening an array raises InputError if its file is missing or truncated, or cannot be read.
-    """
-
-    id: str
-    folder: Path
-
-    def image(self) -> Bricks:
-        """Return the image (C, D, H, W), in half or single precision."""
-        return self._bricks(self._mapped("image.npy"))
-
-    def labels(self) -> Bricks:
-        """Return the classes (1, D, H, W), in one or two bytes per voxel."""
-        return self._bricks(self._mapped("labels.npy"))
-
-    def foreground(self) -> NDArray[np.int32]:
-        """Return rows (label, d, h, w) of foreground voxels, sorted by label."""
-        return self._mapped("foreground.npy")
-
-    def check(self) -> None:
-        """Open every array.
-
-        Raises:
-            InputError: one is missing or truncated, or cannot be read.
-        """
-        for array in (self.image, self.labels, self.foreground):
-            array()
-
-    def geometry(self) -> Geometry:
-        """Return the geometry that leads back to the scan's own grid."""
-        return Geometry.from_dict(read_json(self.folder / "geometry.json"))
-
-    def region(self) -> Region:
-        """Return the part of the arrays, (D, H, W), that a first stage would find; without one, all."""
-        path = self.folder / _REGION
-        if not path.is_file():
-            return Region((0, 0, 0), self.labels().size)
-        sides = read_json(path)
-        return Region(as_size(sides["start"]), as_size(sides["stop"]))
-
-    def _bricks(self, stored: NDArray[Any]) -> Bricks:
-        size = stored.shape[1:] if stored.ndim == 4 else self.geometry().resampled
-        return Bricks(stored, as_size(size))
-
-    def _mapped(self, name: str) -> NDArray[Any]:
-        path = self.folder / name
-        try:
-            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (FileNotFoundError, ValueError, EOFError) as error:
-            why = "no such file" if isinstance(error, FileNotFoundError) else f"not a whole array ({error})"
-            delete = f"delete {self.folder}, and " if self.folder.exists() else ""
-            raise InputError(
-                f"case {self.id}: {path}: {why}; the cache was changed from outside: "
-                f"{delete}the next run prepares the case again"
-            ) from None
-        except OSError as error:
-            why = f"cannot be read ({error.strerror or error}); check the disk of paths.cache"
-            raise InputError(f"case {self.id}: {path}: {why}") from None
-        return array
 
 
 class Cache:
@@ -254,7 +189,7 @@ class Cache:
                 np.save(temporary / "foreground.npy", foreground_index(prepared.labels, ignore))
                 write_json(temporary / "geometry.json", prepared.geometry.to_dict())
                 if regions is not None:
-                    write_json(temporary / _REGION, asdict(part_of_grid(regions[0], prepared.geometry)))
+                    write_json(temporary / REGION, asdict(part_of_grid(regions[0], prepared.geometry)))
                 temporary.rename(folder)
         except (InputError, OSError):
             if not folder.is_dir():

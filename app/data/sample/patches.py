@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.core.errors import noting
 from app.core.types import Labels, Size, as_size
 from app.data.prepare.bricks import Bricks
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 
 Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """A function that makes an uninitialised array from a shape and a data type, such as `numpy.empty`."""

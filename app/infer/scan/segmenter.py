@@ -276,18 +276,18 @@ class Segmenter:
 
     def classes(self, volume: Volume) -> Labels:
         """Return the class, an index into `labels`, of each voxel (i, j, k) in the scan's own geometry."""
-        prepared = self.prepare(volume)
-        arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
-        self.segment(prepared, arrays)
-        return arrays.labels
+        return self._classes(self.prepare(volume))
 
     def _values(self, volume: Volume) -> Labels:
         prepared = self.prepare(volume)
         for warning in scan_warnings(volume, prepared, self.plans[0], self.modalities):
             log.warning("scan: %s", warning)
+        return to_values(self._classes(prepared), self.label_values)
+
+    def _classes(self, prepared: Prepared) -> Labels:
         arrays = Arrays(np.zeros(prepared.geometry.scan, dtype=class_type(len(self.labels))))
         self.segment(prepared, arrays)
-        return to_values(arrays.labels, self.label_values)
+        return arrays.labels
 
 
 def _allowed_distance(checkpoints: Sequence[Checkpoint]) -> float | None:

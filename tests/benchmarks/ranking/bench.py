@@ -18,7 +18,7 @@ from app.core import run_folder
 from app.core.files import atomic_path
 from app.core.plan import Plan, read_plan, write_plan
 from app.core.task import Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.prepare.parallel import spread
 from app.data.sample.batches import Batch, BatchSource
 from app.data.sample.split import inner_split

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from app.data.prepare import cache
+from app.data.prepare import cache, cached_case
 from app.layers import device_policy
 from app.layers.device_policy import policy_of
 from app.models.checkpoint import Checkpoint, read_checkpoint
@@ -194,14 +194,14 @@ def test_a_read_only_run_folder_is_named(call: Call, tmp_path: Path, monkeypatch
 def test_a_file_missing_from_the_cache_is_named(
     call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = cache.CachedCase.image
+    usual = cached_case.CachedCase.image
 
-    def gone(case: cache.CachedCase) -> Any:
+    def gone(case: cached_case.CachedCase) -> Any:
         (case.folder / "image.npy").unlink(missing_ok=True)
         return usual(case)
 
-    monkeypatch.setattr(cache.CachedCase, "check", lambda case: None)
-    monkeypatch.setattr(cache.CachedCase, "image", on_call(7, usual, gone))
+    monkeypatch.setattr(cached_case.CachedCase, "check", lambda case: None)
+    monkeypatch.setattr(cached_case.CachedCase, "image", on_call(7, usual, gone))
     code, told = call("train.epoch_steps=1")
     assert code == 1
     (path,) = re.findall(r"\S+image\.npy", told)

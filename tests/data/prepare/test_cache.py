@@ -17,7 +17,8 @@ from app.core.reading import Reading
 from app.core.task import Task
 from app.data.plan.fingerprint import read_fingerprint
 from app.data.prepare import cache as cache_module
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.cache import Cache
+from app.data.prepare.cached_case import CachedCase
 from app.data.sets.decathlon import read_task
 from tests.support.cli import no_room
 from tests.support.config import plan_for

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from app.data.prepare.cache import Cache, CachedCase
+from app.data.prepare.cache import Cache
+from app.data.prepare.cached_case import CachedCase
 from app.data.sets.decathlon import read_task
 from tests.support.config import plan_for
 from tests.support.volumes import MakeTask

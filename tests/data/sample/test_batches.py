@@ -9,7 +9,7 @@ import torch
 
 from app.core.errors import InputError
 from app.data.prepare.bricks import Bricks
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample import augment
 from app.data.sample.augment import Augment
 from app.data.sample.batches import BatchSource

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.errors import InputError
 from app.core.task import Case, Task
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.partial import partial_labels
 from app.data.sample.patches import PatchSampler
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from app.core.machine import memory_bytes
-from app.data.prepare.cache import CachedCase
+from app.data.prepare.cached_case import CachedCase
 from app.data.sample.patches import PatchSampler
 from tests.support.networks import sampler
 
