@@ -143,8 +143,8 @@ def _warn_of_lost(task: Task, plan: Plan, lost: Mapping[str, _Lost]) -> None:
         counts = {case: each.lesions[value] for case, each in lost.items() if value in each.lesions}
         if counts:
             log.warning(
-                "%d lesions of label %s (%d) vanish on the planned grid of %s mm while others remain: %s; "
+                "label %s (%d) loses separate parts (lesions) on the planned grid of %s mm, %d in all: %s; "
                 "they train as background; set a finer plan.spacing",
-                *(sum(gone for gone, _ in counts.values()), name, value, grid),
+                *(name, value, grid, sum(gone for gone, _ in counts.values())),
                 listed(f"{gone} of {all_} in {case}" for case, (gone, all_) in counts.items()),
             )

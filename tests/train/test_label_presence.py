@@ -83,7 +83,7 @@ def test_single_lesions_that_the_grid_loses_are_counted(
     counts = {case: [each.count for each in found.lesions] for case, found in case_labels(cache).items()}
     assert counts == {"blob_001": [3], "blob_002": [2], "blob_003": [2]}
     (line,) = told(task, cache, 3.0, caplog)
-    assert line.startswith("3 lesions of label blob (1)")
+    assert line.startswith("label blob (1) loses separate parts (lesions)") and "3 in all" in line
     assert "2 of 3 in blob_001" in line and "1 of 2 in blob_003" in line
     assert not told(task, cache, 1.0, caplog)
 
