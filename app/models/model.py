@@ -11,11 +11,12 @@ from app.core.task import Task
 from app.core.types import Size
 from app.operators import Operator
 
-VERSION = 2
+VERSION = 3
 """Version of the computation that a description stands for; a checkpoint without this key has version 1.
 
 Version 2: channel gates squeeze the output of a convolution before its norm; in a residual block they follow
 the second convolution; operators with their own norm and activation use the model's kinds of both.
+Version 3: a thin decoder has at least as many channels as there are classes.
 """
 
 

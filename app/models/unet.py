@@ -3,6 +3,7 @@
 Ronneberger et al., MICCAI 2015; levels, norm and deep supervision follow nnU-Net.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,8 @@ from app.layers.norm import ACTIVATIONS, NORMS, Style
 from app.models.blocks import BLOCKS, Block
 from app.models.model import Model, Shape
 from app.operators import ConvSpec, Operator
+
+_CHANNELS = 8  # a decoder of another width than the encoder has multiples of this
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class UNetModel(Model):
     decoder_width: float = 1.0
     """Ratio of decoder to encoder channels at each level; the result is rounded to a multiple of 8.
 
-    Below 1, a level with fewer than 8 channels keeps them."""
+    Below 1, a level has at least as many channels as the network has classes (and at least 8), or those of the
+    encoder if these are fewer."""
     norm: str = "instance"
     """Kind of norm: instance, batch or group (groups of 8 channels, or of 4, 2 or 1 if 8 does not divide)."""
     activation: str = "leaky_relu"
@@ -58,14 +62,18 @@ class UNetModel(Model):
         if self.decoder_width <= 0:
             raise InputError(f"model.decoder_width: got {self.decoder_width}, wanted more than 0")
 
-    def decoder_widths(self, widths: Sequence[int]) -> tuple[int, ...]:
+    def decoder_widths(self, shape: Shape) -> tuple[int, ...]:
         """Return the channels of each decoder level, finest first; the deepest level has no decoder."""
+        widths = shape.widths[:-1]
         if self.decoder_width == 1:
-            return tuple(widths[:-1])
-        rounded = [max(8, 8 * round(width * self.decoder_width / 8)) for width in widths[:-1]]
+            return widths
+        least = _CHANNELS
+        if self.decoder_width < 1 and shape.version > 2:
+            least = _CHANNELS * math.ceil(shape.classes / _CHANNELS)
+        rounded = [max(least, _CHANNELS * round(width * self.decoder_width / _CHANNELS)) for width in widths]
         if self.decoder_width > 1:
             return tuple(rounded)
-        return tuple(min(pair) for pair in zip(rounded, widths, strict=False))
+        return tuple(min(pair) for pair in zip(rounded, widths, strict=True))
 
     def blocks(self, part: str, levels: int) -> tuple[int, ...]:
         """Return the blocks of each level of `part`, encoder or decoder.
@@ -137,7 +145,7 @@ class UNet(nn.Module):
             sizes.append(_after(first))
         skipped = reached[1:]
         decoded: list[list[ConvSpec]] = []
-        for level, width in enumerate(model.decoder_widths(shape.widths)):
+        for level, width in enumerate(model.decoder_widths(shape)):
             kernel, size = shape.kernels[level], sizes[level + 1]
             joined = width + skipped[level]
             first = ConvSpec(f"decoder.{level}", joined, width, kernel, (1, 1, 1), size, own_style)

@@ -92,7 +92,18 @@ def test_a_decoder_of_other_width_and_a_coarse_stem(share: float, widths: tuple[
 
 
 def test_a_narrow_level_is_no_wider_in_the_decoder() -> None:
-    assert replace(UNET, decoder_width=0.5).decoder_widths((4, 12, 40, 80)) == (4, 8, 16)
+    shape = replace(SHAPE, widths=(4, 12, 40, 80))
+    assert replace(UNET, decoder_width=0.5).decoder_widths(shape) == (4, 8, 16)
+
+
+def test_a_thin_decoder_has_as_many_channels_as_classes_if_the_encoder_has() -> None:
+    thin, shape = replace(UNET, decoder_width=0.5), replace(SHAPE, widths=(16, 32, 72, 144))
+    for classes, widths in ((8, (8, 16, 32)), (9, (16, 16, 32)), (33, (16, 32, 40))):
+        assert thin.decoder_widths(replace(shape, classes=classes)) == widths
+    many = replace(shape, classes=33)
+    assert thin.decoder_widths(replace(many, version=2)) == (8, 16, 32), "networks trained before keep theirs"
+    assert replace(UNET, decoder_width=2.0).decoder_widths(many) == (32, 64, 144)
+    assert UNET.decoder_widths(many) == (16, 32, 72)
 
 
 @pytest.mark.parametrize("block", ["plain", "residual"])
