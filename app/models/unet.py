@@ -36,8 +36,8 @@ class UNetModel(Model):
     decoder_width: float = 1.0
     """Ratio of decoder to encoder channels at each level; the result is rounded to a multiple of 8.
 
-    Below 1, a level has at least as many channels as the network has classes (and at least 8), or those of the
-    encoder if these are fewer."""
+    Below 1, a level has at least as many channels as the network has classes (and at least 8), or those of
+    the encoder if these are fewer."""
     norm: str = "instance"
     """Kind of norm: instance, batch or group (groups of 8 channels, or of 4, 2 or 1 if 8 does not divide)."""
     activation: str = "leaky_relu"
