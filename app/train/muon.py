@@ -27,7 +27,7 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
-        lr: float = 0.002,
+        lr: float = 0.004,
         *,
         momentum: float = 0.95,
         weight_decay: float = 0.01,

@@ -23,7 +23,7 @@ FACTORS = (1.0, 1.26, 1.59, 2.0, 2.52, 3.17, 4.0)
 
 If grids are isotropic, each has half the voxels of the one before.
 """
-_ENOUGH = 2000  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
+_ENOUGH = 600  # optimizer steps; a network trained for fewer is unfinished, whatever its field of view
 _MOST_STEPS = 250_000  # as nnU-Net; time beyond them goes into a larger region, or the training ends early
 _LEAST_SHARE = 0.5  # smallest share of the minutes left for training, however long the rest takes
 _PLENTY = 150  # passes over all scans; beyond them, a wider network uses the time better

@@ -132,7 +132,7 @@ def test_steps_that_a_schedule_cannot_divide_are_named() -> None:
 
 
 def test_an_optimizer_without_a_rate_has_its_own() -> None:
-    cfg = composed()
+    cfg = composed("optimizer=adamw")
     kept = {key: value for key, value in cfg.optimizer.items() if key != "lr"}
     make, _ = build_updates(OmegaConf.create({"optimizer": kept, "schedule": cfg.schedule}))
     assert make([torch.nn.Parameter(torch.ones(1))]).param_groups[0]["lr"] == 1e-3

@@ -117,9 +117,9 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoint_before(
     lower = next(word for word in told.split() if word.startswith("optimizer.lr="))
     assert call(f"train.resume={last.parent}", lower) == (0, "")
     history = read_checkpoint(last).training["history"]
-    assert [row["lr"] for row in history] == [pytest.approx(0.002 * (2 / 4) ** 0.9), 0.0]
+    assert [row["lr"] for row in history] == [pytest.approx(0.004 * (2 / 4) ** 0.9), 0.0]
     kept = yaml.safe_load((last.parent / "config.yaml").read_text(encoding="utf-8"))
-    assert kept["optimizer"]["lr"] == pytest.approx(0.0002)
+    assert kept["optimizer"]["lr"] == pytest.approx(0.0004)
 
 
 def test_advice_on_a_loss_that_is_not_finite_works(call: Call, tmp_path: Path) -> None:

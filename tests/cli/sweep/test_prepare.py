@@ -26,9 +26,9 @@ def refusal(
 def test_a_baseline_that_no_group_is_called_like(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("sweep=rates", "optimizer.lr=0.001,0.004")
+    words = ("sweep=rates", "optimizer.lr=0.001,0.002")
     line = refusal(tmp_path, *words, monkeypatch=monkeypatch, capfd=capfd)
-    for token in (r"sweep.baseline", "'dense+lr-0.002'", "dense+lr-0.001", "mixed+lr-0.004"):
+    for token in (r"sweep.baseline", "'dense+lr-0.004'", "dense+lr-0.001", "mixed+lr-0.002"):
         assert token in line
 
 
