@@ -187,7 +187,7 @@ def test_both_stages_begin_with_those_of_another_run(
     """Also where it stopped between its stages and the other run is gone."""
     source = tmp_path / "source"
     shutil.copytree(whole.path, source)
-    more = ("train.steps=1", "train.epoch_steps=1", "optimizer.lr=0.002", f"train.init={source}")
+    more = ("train.steps=1", "train.epoch_steps=1", "optimizer.lr=0.001", f"train.init={source}")
 
     def interrupt(*_: object) -> None:
         raise Interrupted("interrupted")
