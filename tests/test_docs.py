@@ -51,6 +51,7 @@ MEASURED = {
     "recipe_hippocampus": "Dice difference steps parameters GMAC",
     "recipe_hippocampus_two_cores": "Dice difference steps parameters GMAC",
     "fine_tuning_acdc": "Dice",
+    "optimizers": "Dice",
     "partial_labels_hippocampus": "Dice",
 }
 """Columns of `docs/scripts/tables.py` that the pages show, by file in docs/results."""
